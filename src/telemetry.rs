@@ -1,0 +1,34 @@
+//! One line an event, and the names of all counters. Numbers are masked before they come here (`types::E164` masks its
+//! own debug form); PINs, digits, tokens and keys are never passed to a log.
+
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging to standard error: human on a terminal, JSON lines otherwise. `RUST_LOG` overrides `level`.
+pub fn start(level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start (tests run several nodes in one process) keeps the first: the error says just that.
+    let _ = if std::io::stderr().is_terminal() {
+        builder.with_target(false).try_init().is_ok()
+    } else {
+        builder.json().flatten_event(true).try_init().is_ok()
+    };
+}
+
+/// Names of metrics. One place, so that a dashboard can be checked against it.
+pub mod name {
+    pub const LEGS: &str = "tollbridge_legs";
+    pub const LEGS_ENDED: &str = "tollbridge_legs_ended_total";
+    pub const CALLS_REFUSED: &str = "tollbridge_calls_refused_total";
+    pub const MEETINGS: &str = "tollbridge_meetings";
+    pub const SIP_MESSAGES: &str = "tollbridge_sip_messages_total";
+    pub const SIP_DROPPED: &str = "tollbridge_sip_dropped_total";
+    pub const RTP_PACKETS: &str = "tollbridge_rtp_packets_total";
+    pub const RTP_DROPPED: &str = "tollbridge_rtp_dropped_total";
+    pub const TICK_LATE: &str = "tollbridge_tick_late_total";
+    pub const STORE_COMMITS: &str = "tollbridge_store_commits_total";
+    pub const STORE_FAULTS: &str = "tollbridge_store_faults_total";
+    pub const AUDIT_DIFFERENCES: &str = "tollbridge_audit_differences";
+    pub const PANICS: &str = "tollbridge_panics_total";
+}

@@ -1,0 +1,116 @@
+//! Why a leg ended or never began: one word, and what it means to a carrier, to a record and to a person.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! causes {
+    ($($(#[$doc:meta])* $name:ident $slug:literal $sip:literal $q850:literal $words:literal;)*) => {
+        /// One reason. A leg has exactly one.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Cause { $($(#[$doc])* $name,)* }
+
+        impl Cause {
+            pub const ALL: &'static [Cause] = &[$(Cause::$name,)*];
+
+            /// The word in records, metrics and the API.
+            pub const fn slug(self) -> &'static str {
+                match self { $(Cause::$name => $slug,)* }
+            }
+
+            /// The final response that says it before an answer (RFC 3261 section 21; a carrier's failure map may differ).
+            pub const fn sip(self) -> u16 {
+                match self { $(Cause::$name => $sip,)* }
+            }
+
+            /// The ITU-T Q.850 cause beside it, in a Reason header (RFC 3326, RFC 6432).
+            pub const fn q850(self) -> u8 {
+                match self { $(Cause::$name => $q850,)* }
+            }
+
+            /// For people.
+            pub const fn words(self) -> &'static str {
+                match self { $(Cause::$name => $words,)* }
+            }
+        }
+    };
+}
+
+causes! {
+    // How an answered leg ends.
+    HungUp "hung-up" 487 16 "the far side hung up";
+    Removed "removed" 603 16 "removed from the meeting";
+    MeetingEnded "meeting-ended" 480 16 "the meeting was ended";
+    CreditGone "credit-gone" 402 16 "the credit held for this call was used up";
+    LicenceGone "licence-gone" 403 16 "the organiser's licence was withdrawn";
+    MediaLost "media-lost" 408 102 "no sound arrived for too long";
+    TooLong "too-long" 480 16 "the longest call allowed was reached";
+    NoPayer "no-payer" 480 16 "no conference ID was named in time";
+    TooManyTries "too-many-tries" 403 21 "too many wrong conference IDs or PINs";
+    Drained "drained" 503 41 "the bridge was shut down";
+    NodeDied "node-died" 503 41 "the bridge stopped unexpectedly";
+    NeverAcknowledged "never-acknowledged" 408 102 "the answer was never acknowledged";
+    NotJoined "not-joined" 480 16 "the called person did not confirm";
+    Fault "fault" 500 41 "a fault of the bridge";
+    // Why a call was never answered.
+    Cancelled "cancelled" 487 16 "cancelled while ringing";
+    Busy "busy" 486 17 "busy";
+    NoAnswer "no-answer" 480 19 "no answer";
+    Declined "declined" 603 21 "declined";
+    Unreachable "unreachable" 502 27 "the carrier could not be reached";
+    CarrierRefused "carrier-refused" 503 41 "the carrier refused the call";
+    NoRoute "no-route" 404 3 "no carrier leads to this number";
+    UnknownNumber "unknown-number" 404 1 "the number is not in service here";
+    UnknownMeeting "unknown-meeting" 404 1 "there is no such meeting";
+    BadNumber "bad-number" 484 28 "the number is incomplete or not a telephone number";
+    NotLicensed "not-licensed" 403 21 "the organiser has no licence for calls by phone";
+    CountryNotServed "country-not-served" 403 21 "the service is not offered for this country";
+    NumberBlocked "number-blocked" 403 21 "premium, emergency and blocked numbers are not called";
+    NoRate "no-rate" 403 21 "there is no rate for this number";
+    TollFreeNotAllowed "toll-free-not-allowed" 403 21 "the organiser does not allow toll-free calls; please use a toll number";
+    DestinationNotAllowed "destination-not-allowed" 403 21 "the organiser's policy does not allow calls to this destination";
+    CreditsLicenceMissing "credits-licence-missing" 402 21 "the organiser has no communications-credits licence to spend the balance";
+    CreditsNotSetUp "credits-not-set-up" 402 21 "the organisation has not set up credits";
+    NoCredit "no-credit" 402 21 "the organisation's credit does not cover this call";
+    LimitReached "limit-reached" 503 42 "a limit on calls was reached";
+    SpendLimit "spend-limit" 403 21 "a limit on spending was reached";
+    MeetingLocked "meeting-locked" 403 21 "the meeting is locked";
+    MeetingFull "meeting-full" 486 17 "the meeting is full";
+    NoCodec "no-codec" 488 88 "no codec in common";
+    Overloaded "overloaded" 503 42 "the bridge is overloaded";
+    StoreDown "store-down" 503 41 "the books cannot be written, so no call can be taken";
+    Draining "draining" 503 41 "the bridge is shutting down";
+}
+
+impl Cause {
+    /// Whether a later try of the same call may go well (a 503 then says when).
+    pub const fn is_temporary(self) -> bool {
+        matches!(self.sip(), 503)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.slug())
+    }
+}
+
+impl FromStr for Cause {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Cause, &'static str> {
+        Cause::ALL.iter().copied().find(|cause| cause.slug() == text).ok_or("no such cause")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_has_its_own_word_and_a_final_response() {
+        for (i, cause) in Cause::ALL.iter().enumerate() {
+            assert_eq!(cause.slug().parse::<Cause>(), Ok(*cause));
+            assert!((400..700).contains(&cause.sip()), "{cause}");
+            assert!(Cause::ALL[i + 1..].iter().all(|other| other.slug() != cause.slug()));
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Words that all rooms share. Floor 0: std and `rust_decimal` alone.
+
+pub mod cause;
+pub mod e164;
+pub mod id;
+pub mod money;
+pub mod place;
+pub mod prefix;
+
+pub use cause::Cause;
+pub use e164::E164;
+pub use id::{CarrierId, LegId, MeetingId, OrganisationId, UserId};
+pub use money::{Currency, Micros};
+pub use place::{Country, Language};
+pub use prefix::PrefixMap;
