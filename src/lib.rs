@@ -23,7 +23,17 @@
 //! Its logic is a machine that is fed and drained: time and randomness are arguments. What meets the world (sockets,
 //! threads, tasks, clocks) stands in files called `io.rs`, and nowhere else.
 
+pub mod api;
 pub mod clock;
+pub mod cluster;
 pub mod form;
+pub mod leg;
+pub mod media;
+pub mod meeting;
+pub mod rating;
+pub mod sip;
+pub mod store;
+pub mod switchboard;
 pub mod telemetry;
+pub mod trunk;
 pub mod types;

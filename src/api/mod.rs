@@ -1,0 +1,1 @@
+//! The reception window: HTTP. One resource a file.

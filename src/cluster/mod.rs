@@ -1,0 +1,1 @@
+//! Several nodes: who is alive, where a meeting lives. One node, today.

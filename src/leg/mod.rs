@@ -1,0 +1,1 @@
+//! One call's life, from the first ring to the last second.

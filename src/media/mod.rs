@@ -1,0 +1,1 @@
+//! Sound: from the wire to the ear.

@@ -1,0 +1,233 @@
+//! Speaks SIP (RFC 3261); knows nothing of calls' purpose, sound or money.
+//!
+//! [`Endpoint`] is a machine: feed it with [`Endpoint::receive`], [`Endpoint::command`], [`Endpoint::lost`] or
+//! [`Endpoint::wake`], then drain it with [`Endpoint::poll`] until `None`, then sleep until [`Endpoint::deadline`].
+//! Session descriptions pass through as opaque bodies.
+
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// How a message travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// One way to a peer: for UDP our bound address and theirs, for TCP a connection between the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flow {
+    pub transport: Transport,
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
+}
+
+/// One call (an INVITE and the dialog that it makes), as the endpoint and its owner name it to each other.
+/// The endpoint numbers calls that come in, its owner those that go out; the two cannot collide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Call(u64);
+
+impl Call {
+    const OUT: u64 = 1 << 63;
+
+    /// A call that comes in: numbered by the endpoint.
+    pub(in crate::sip) const fn inbound(number: u64) -> Call {
+        Call(number & !Call::OUT)
+    }
+
+    /// A call that goes out: numbered by whoever dials, never twice.
+    pub const fn outbound(number: u64) -> Call {
+        Call(number | Call::OUT)
+    }
+
+    pub const fn is_outbound(self) -> bool {
+        self.0 & Call::OUT != 0
+    }
+}
+
+/// What leaves the machine.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// One message to put on the wire, whole.
+    Send {
+        flow: Flow,
+        bytes: Bytes,
+    },
+    /// A connection whose framing is lost or that must not be used again.
+    Close {
+        flow: Flow,
+    },
+    Event(Event),
+}
+
+/// Past facts, for the owner.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A call comes in from a known source. `100 Trying` has been sent. Answer with `Ring`, `Accept`, `Refuse`.
+    Invited(Box<Invitation>),
+    /// The caller gave up before an answer; 487 has been sent.
+    Cancelled { call: Call },
+    /// The ACK of our 200 came: the call is up on both sides. `answer` is its body where our 200 carried an offer.
+    Acknowledged { call: Call, answer: Option<Bytes> },
+    /// No ACK came within 64·T1; BYE has been sent (RFC 3261 section 13.3.1.4).
+    Unacknowledged { call: Call },
+    /// A re-INVITE (or UPDATE) within the call. Answer with `Agree` or `Disagree`. `None`: they want our offer.
+    Offered { call: Call, offer: Option<Bytes> },
+    /// A provisional response above 100 to our INVITE.
+    Ringing { call: Call, status: u16, answer: Option<Bytes> },
+    /// Our INVITE was answered; ACK has been sent. A second forked answer is ended here and tells nobody.
+    Answered { call: Call, journal: String, answer: Option<Bytes> },
+    /// Our INVITE failed: a final response of 300 or more, 408 for silence, 503 for a dead transport.
+    Failed { call: Call, status: u16, reason: Option<Reason>, retry_after_s: Option<u32> },
+    /// The far side ended the call (BYE, answered 200).
+    HungUp { call: Call, reason: Option<Reason> },
+    /// Our own BYE, refusal or cancel has run its course and the call's handle is gone.
+    Released { call: Call },
+}
+
+/// A call that comes in.
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    pub call: Call,
+    pub flow: Flow,
+    /// What a next life of this process needs to end the call: opaque, one line. To be stored before `Accept`.
+    pub journal: String,
+    /// The caller's Call-ID, for the records of both sides.
+    pub call_id: String,
+    /// User part (or number of a `tel:`) of the Request-URI, unescaped once.
+    pub request_user: String,
+    pub to_user: String,
+    /// First Diversion header's user (RFC 5806), and P-Called-Party-ID's (RFC 7315).
+    pub diversion_user: Option<String>,
+    pub called_party_user: Option<String>,
+    /// P-Asserted-Identity's user where present (RFC 3325), and From's.
+    pub asserted_user: Option<String>,
+    pub from_user: String,
+    pub from_display: String,
+    /// Privacy: id, or From anonymous (RFC 3323).
+    pub anonymous: bool,
+    pub user_agent: String,
+    /// The offer; `None` where the INVITE has none and wants ours.
+    pub offer: Option<Bytes>,
+    /// Has neither branch nor From tag (RFC 2543): only for carriers that are marked so.
+    pub old_syntax: bool,
+}
+
+/// Why, for a Reason header (RFC 3326): the Q.850 cause and a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    pub q850: Option<u8>,
+    pub sip: Option<u16>,
+    pub text: String,
+}
+
+/// A final refusal.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub status: u16,
+    pub phrase: String,
+    pub reason: Option<Reason>,
+    pub retry_after_s: Option<u32>,
+}
+
+/// What names a call that we make, drawn before it is dialled so that it can be stored first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub call_id: String,
+    pub tag: String,
+    pub branch: String,
+}
+
+/// A call to make.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    pub call: Call,
+    pub identity: Identity,
+    pub flow: Flow,
+    /// What we call ourselves in Via and Contact: `advertise` of the carrier or of the node.
+    pub contact: SocketAddr,
+    pub request_uri: String,
+    pub from: String,
+    pub to: String,
+    /// Further headers, name and value, each one line (P-Asserted-Identity, Diversion …).
+    pub headers: Vec<(String, String)>,
+    pub offer: Bytes,
+    /// How long it may ring before CANCEL; the failure is then 408… told as `Failed { status: 408 }`.
+    pub ring_ms: u64,
+}
+
+/// Imperatives, from the owner. One that comes too late (the call is gone) is ignored.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// 180 or 183, with a body where there is early sound.
+    Ring {
+        call: Call,
+        status: u16,
+        answer: Option<Bytes>,
+    },
+    /// 200 with our answer (or our offer, where the INVITE had none).
+    Accept {
+        call: Call,
+        answer: Bytes,
+    },
+    Refuse {
+        call: Call,
+        refusal: Refusal,
+    },
+    /// Answer to `Event::Offered`.
+    Agree {
+        call: Call,
+        answer: Bytes,
+    },
+    Disagree {
+        call: Call,
+        status: u16,
+    },
+    Dial(Box<Dial>),
+    /// CANCEL of a call that rings (or BYE, if it was answered meanwhile).
+    Cancel {
+        call: Call,
+        reason: Option<Reason>,
+    },
+    /// BYE.
+    HangUp {
+        call: Call,
+        reason: Option<Reason>,
+    },
+    /// Ends a dialog of an earlier life of this process, by its journal line.
+    Bury {
+        journal: String,
+        reason: Option<Reason>,
+    },
+    /// Who may speak to us, with what we call ourselves towards each.
+    Sources(Vec<Source>),
+    /// From now on new calls and OPTIONS are answered 503.
+    Drain {
+        retry_after_s: u32,
+    },
+}
+
+/// A known peer: an address or network, with its port where that matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub network: std::net::IpAddr,
+    pub prefix_len: u8,
+    pub port: Option<u16>,
+    /// Address put into Contact for calls from here; the listen address where `None`.
+    pub advertise: Option<SocketAddr>,
+    /// RFC 2543 syntax accepted.
+    pub old_syntax: bool,
+}
+
+/// Settings of the room.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Calls in all states at once; above it an INVITE is answered 503.
+    pub max_calls: usize,
+    /// Transactions of all kinds at once; above it a request is dropped.
+    pub max_transactions: usize,
+    /// Name in Server and User-Agent.
+    pub product: String,
+    /// Seconds in Retry-After of a 503 that says "full".
+    pub retry_after_s: u32,
+}

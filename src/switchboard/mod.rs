@@ -1,0 +1,1 @@
+//! Where the rooms meet: looks up, translates, forwards; decides nothing.

@@ -1,0 +1,1 @@
+//! Carriers and numbers: who rings, whose number, which way out.
