@@ -1,1 +1,46 @@
 //! Sound: from the wire to the ear.
+//!
+//! `engine` is the machine of one mixer thread: packets and commands in, one tick every 20 ms, packets and events out.
+//! `sdp` agrees on what is spoken; `io` holds the sockets, the pinned threads and the beat.
+
+use std::net::SocketAddr;
+
+/// One leg's sound, as the owner names it (never reused while the process lives).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// One mix, as the owner names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoomId(pub u64);
+
+/// What is spoken on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Codec {
+    Pcmu,
+    Pcma,
+}
+
+/// Which way sound goes, seen from us (RFC 3264 section 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Direction {
+    #[default]
+    SendRecv,
+    SendOnly,
+    RecvOnly,
+    Inactive,
+}
+
+/// What offer and answer agreed on: all that the engine needs to know of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Where they want to receive RTP, and the only source that we take it from.
+    pub remote: SocketAddr,
+    pub codec: Codec,
+    /// Payload type of the codec, as the offerer numbered it.
+    pub payload_type: u8,
+    /// Payload type of telephone-event at 8000 Hz (RFC 4733), where both have it.
+    pub telephone_event: Option<u8>,
+    pub direction: Direction,
+    /// Milliseconds of sound a packet that we send.
+    pub ptime_ms: u16,
+}

@@ -1,0 +1,5 @@
+; The Italian speaker, and the words she would otherwise mispronounce.
+(voice_lp_diphone)
+(Parameter.set 'Duration_Stretch 1.0)
+
+(lex.add.entry '("tollbridge" nn (((t O1 l) 1) ((b r i) 0) ((dZ i) 0))))
