@@ -4,6 +4,18 @@
 //! [`Endpoint::wake`], then drain it with [`Endpoint::poll`] until `None`, then sleep until [`Endpoint::deadline`].
 //! Session descriptions pass through as opaque bodies.
 
+pub mod header;
+mod lexer;
+pub mod message;
+pub mod method;
+pub mod transport;
+pub mod uri;
+
+pub use header::{CSeq, NameAddr, Via};
+pub use message::{Framing, Malformed, Message, Refused, Request, Response};
+pub use method::Method;
+pub use uri::{Scheme, Uri};
+
 use bytes::Bytes;
 use std::net::SocketAddr;
 
