@@ -1,29 +1,29 @@
 //! Dialogs (RFC 3261 section 12): what names a call on both sides, the requests made from it, and its journal line.
 
-use super::message::{Method, Request, Response};
-use super::transport;
-use super::{Dial, Flow, Transport};
+use super::header::{NameAddr, Via};
+use super::message::{Request, Response};
+use super::method::Method;
+use super::uri::Uri;
+use super::{Dial, Flow, Transport, transport};
 use bytes::Bytes;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 /// Hops that a request of ours may take (RFC 3261 section 8.1.1.6).
-const MAX_FORWARDS: &str = "70";
+const MAX_FORWARDS: u8 = 70;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::sip) struct Dialog {
     pub call_id: String,
     /// Our From or To, with our tag.
-    pub local: String,
+    pub local: NameAddr,
     pub local_tag: String,
     /// Theirs, with their tag where they have given one.
-    pub remote: String,
-    /// `None` before an answer, and for callers that have none (RFC 2543).
-    pub remote_tag: Option<String>,
+    pub remote: NameAddr,
     /// Where requests are addressed: their Contact.
-    pub target: String,
+    pub target: Uri,
     /// Route headers of our requests, in order.
-    pub routes: Vec<String>,
+    pub routes: Vec<NameAddr>,
     /// The latest that we used.
     pub local_cseq: u32,
     /// The latest that they used.
@@ -36,16 +36,15 @@ pub(in crate::sip) struct Dialog {
 impl Dialog {
     /// That an INVITE to us will make (RFC 3261 section 12.1.1).
     pub fn of_invite(invite: &Request, flow: Flow, local_tag: String, contact: SocketAddr) -> Dialog {
-        let from_uri = || invite.from().uri.to_string();
+        // A caller of RFC 2543 may have no Contact; From is where it said it can be called.
+        let target = invite.contact().unwrap_or(invite.from()).uri().clone();
         Dialog {
             call_id: invite.call_id().to_owned(),
-            local: with_tag(&invite.to().to_string(), &local_tag),
+            local: invite.to().clone().with_tag(&local_tag),
             local_tag,
-            remote: invite.from().to_string(),
-            remote_tag: invite.from().tag().map(str::to_owned),
-            // A caller of RFC 2543 may have no Contact; From is where it said it can be called.
-            target: invite.contact().map_or_else(from_uri, |contact| contact.uri.to_string()),
-            routes: invite.record_routes().iter().map(ToString::to_string).collect(),
+            remote: invite.from().clone(),
+            target,
+            routes: invite.record_routes(),
             local_cseq: 0,
             remote_cseq: Some(invite.cseq()),
             flow,
@@ -53,74 +52,69 @@ impl Dialog {
         }
     }
 
-    /// Before any answer to a call of ours.
-    pub fn of_dial(dial: &Dial) -> Dialog {
-        Dialog {
+    /// Before any answer to a call of ours; `None` where an address of it is none.
+    pub fn of_dial(dial: &Dial) -> Option<Dialog> {
+        Some(Dialog {
             call_id: dial.identity.call_id.clone(),
-            local: with_tag(&dial.from, &dial.identity.tag),
+            local: NameAddr::parse(&dial.from).ok()?.with_tag(&dial.identity.tag),
             local_tag: dial.identity.tag.clone(),
-            remote: dial.to.clone(),
-            remote_tag: None,
-            target: dial.request_uri.clone(),
+            remote: NameAddr::parse(&dial.to).ok()?,
+            target: Uri::parse(&dial.request_uri).ok()?,
             routes: Vec::new(),
             local_cseq: 1,
             remote_cseq: None,
             flow: dial.flow,
             contact: dial.contact,
-        }
+        })
     }
 
     /// That a 2xx to our INVITE makes (RFC 3261 section 12.1.2).
     pub fn answered(&self, response: &Response) -> Dialog {
-        let contact = response.contact().map(|contact| contact.uri.to_string());
-        Dialog {
-            remote: response.to().to_string(),
-            remote_tag: response.to().tag().map(str::to_owned),
-            target: contact.unwrap_or_else(|| self.target.clone()),
-            routes: response.record_routes().iter().rev().map(ToString::to_string).collect(),
-            ..self.clone()
-        }
+        let mut routes = response.record_routes();
+        routes.reverse();
+        let target = response.contact().map_or(&self.target, |contact| contact.uri()).clone();
+        Dialog { remote: response.to().clone(), target, routes, ..self.clone() }
+    }
+
+    /// `None` before an answer, and for callers that have none (RFC 2543).
+    pub fn remote_tag(&self) -> Option<&str> {
+        self.remote.tag()
     }
 
     /// A request within the dialog, with the next CSeq (RFC 3261 section 12.2.1.1).
     pub fn request(&mut self, method: Method, branch: &str) -> Request {
-        self.local_cseq += 1;
-        self.compose(method, self.local_cseq, branch)
+        self.local_cseq = self.local_cseq.saturating_add(1);
+        self.compose(method, branch)
     }
 
     /// The ACK of a 2xx: a transaction of its own, with the CSeq of its INVITE (RFC 3261 section 13.2.2.4).
     pub fn ack(&self, branch: &str) -> Request {
-        self.compose(Method::Ack, self.local_cseq, branch)
+        self.compose(Method::Ack, branch)
     }
 
     /// The INVITE that begins it.
     pub fn invite(&self, branch: &str) -> Request {
-        self.compose(Method::Invite, self.local_cseq, branch)
+        self.compose(Method::Invite, branch)
     }
 
-    fn compose(&self, method: Method, cseq: u32, branch: &str) -> Request {
+    fn compose(&self, method: Method, branch: &str) -> Request {
         let (uri, routes) = self.path();
-        let cseq = format!("{cseq} {}", method.as_str());
-        let mut request = Request::new(method, &uri);
-        request.push("Via", &via(self.flow.transport, self.contact, branch));
+        let via = Via::new(self.flow.transport, self.contact, branch);
+        let (call_id, cseq) = (&self.call_id, self.local_cseq);
+        let mut request = Request::new(method, uri, &via, &self.local, &self.remote, call_id, cseq, MAX_FORWARDS);
         for route in &routes {
-            request.push("Route", route);
+            request.push("Route", &route.to_string());
         }
-        request.push("Max-Forwards", MAX_FORWARDS);
-        request.push("From", &self.local);
-        request.push("To", &self.remote);
-        request.push("Call-ID", &self.call_id);
-        request.push("CSeq", &cseq);
         request
     }
 
     /// Request-URI and Route headers: a first route without `lr` is a strict router, which wants to be addressed itself
     /// and the target last (RFC 3261 section 12.2.1.1).
-    fn path(&self) -> (String, Vec<String>) {
+    fn path(&self) -> (Uri, Vec<NameAddr>) {
         match self.routes.split_first() {
-            Some((first, rest)) if !is_loose(first) => {
-                let last = format!("<{}>", self.target);
-                (bare(first).to_owned(), rest.iter().cloned().chain([last]).collect())
+            Some((first, rest)) if first.uri().param("lr").is_none() => {
+                let last = NameAddr::new(self.target.clone());
+                (first.uri().clone(), rest.iter().cloned().chain([last]).collect())
             }
             _ => (self.target.clone(), self.routes.clone()),
         }
@@ -132,73 +126,43 @@ impl Dialog {
         if self.flow.transport == Transport::Tcp && !lost {
             return self.flow;
         }
-        let next = self.routes.first().map_or(self.target.as_str(), |route| bare(route));
-        match transport::literal(next) {
-            Some(peer) if peer.ip() == self.flow.peer.ip() || known(peer.ip()) => Flow { peer, ..self.flow },
+        let next = self.routes.first().map_or(&self.target, |route| route.uri());
+        match next.address() {
+            Some(ip) if ip == self.flow.peer.ip() || known(ip) => {
+                let peer = SocketAddr::new(ip, next.port().filter(|port| *port != 0).unwrap_or(transport::PORT));
+                Flow { peer, ..self.flow }
+            }
             _ => self.flow,
         }
     }
 
     /// Our Contact header.
     pub fn contact(&self) -> String {
-        contact(self.flow.transport, self.contact)
+        match self.flow.transport {
+            Transport::Udp => format!("<sip:{}>", self.contact),
+            Transport::Tcp => format!("<sip:{};transport=tcp>", self.contact),
+        }
     }
-}
-
-/// Our Contact header's value.
-pub(in crate::sip) fn contact(transport: Transport, own: SocketAddr) -> String {
-    match transport {
-        Transport::Udp => format!("<sip:{own}>"),
-        Transport::Tcp => format!("<sip:{own};transport=tcp>"),
-    }
-}
-
-fn via(transport: Transport, own: SocketAddr, branch: &str) -> String {
-    let transport = match transport {
-        Transport::Udp => "UDP",
-        Transport::Tcp => "TCP",
-    };
-    // rport (RFC 3581): the answer comes back to where this came from, through any NAT.
-    format!("SIP/2.0/{transport} {own};branch={branch};rport")
-}
-
-fn with_tag(party: &str, tag: &str) -> String {
-    format!("{party};tag={tag}")
-}
-
-/// The URI within `<` and `>`, or all of it.
-fn bare(route: &str) -> &str {
-    let inner = route.split_once('<').map_or(route, |(_, rest)| rest);
-    inner.split_once('>').map_or(inner, |(uri, _)| uri)
-}
-
-fn is_loose(route: &str) -> bool {
-    bare(route).split(';').skip(1).any(|param| param.split('=').next().is_some_and(|name| name.eq_ignore_ascii_case("lr")))
 }
 
 /// The ACK of a final response of 300 or more, with the INVITE's branch and route (RFC 3261 section 17.1.1.3).
 pub(in crate::sip) fn ack_of_refusal(invite: &Request, response: &Response) -> Bytes {
-    follow(invite, Method::Ack, &response.to().to_string()).to_bytes()
+    follow(invite, Method::Ack, response.to()).to_bytes()
 }
 
 /// The CANCEL of an INVITE (RFC 3261 section 9.1).
 pub(in crate::sip) fn cancel(invite: &Request) -> Request {
-    follow(invite, Method::Cancel, &invite.to().to_string())
+    follow(invite, Method::Cancel, invite.to())
 }
 
 /// What ACK and CANCEL share with their INVITE.
-fn follow(invite: &Request, method: Method, to: &str) -> Request {
-    let cseq = format!("{} {}", invite.cseq(), method.as_str());
-    let mut request = Request::new(method, &invite.uri().to_string());
-    request.push("Via", &invite.via().to_string());
+fn follow(invite: &Request, method: Method, to: &NameAddr) -> Request {
+    let (uri, cseq) = (invite.uri().clone(), invite.cseq());
+    let from = invite.from();
+    let mut request = Request::new(method, uri, invite.via(), from, to, invite.call_id(), cseq, MAX_FORWARDS);
     for route in invite.routes() {
         request.push("Route", &route.to_string());
     }
-    request.push("Max-Forwards", MAX_FORWARDS);
-    request.push("From", &invite.from().to_string());
-    request.push("To", to);
-    request.push("Call-ID", invite.call_id());
-    request.push("CSeq", &cseq);
     request
 }
 
@@ -224,12 +188,11 @@ impl Entry {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
         };
-        let optional = [self.branch.as_deref(), dialog.remote_tag.as_deref(), cseq.as_deref()];
-        for field in optional {
+        for field in [self.branch.as_deref(), cseq.as_deref()] {
             put(&mut line, field);
         }
-        let fixed: [&str; 5] = [&dialog.call_id, &dialog.local, &dialog.local_tag, &dialog.remote, &dialog.target];
-        for field in fixed {
+        let parties = [dialog.local.to_string(), dialog.remote.to_string(), dialog.target.to_string()];
+        for field in [&dialog.call_id].into_iter().chain(&parties) {
             put(&mut line, Some(field));
         }
         put(&mut line, Some(transport));
@@ -238,7 +201,7 @@ impl Entry {
         }
         put(&mut line, Some(&dialog.local_cseq.to_string()));
         for route in &dialog.routes {
-            put(&mut line, Some(route));
+            put(&mut line, Some(&route.to_string()));
         }
         line
     }
@@ -253,9 +216,12 @@ impl Entry {
             return None;
         }
         let mut field = || fields.next().and_then(take);
-        let (branch, remote_tag, remote_cseq) = (field()?, field()?, field()?);
+        let (branch, remote_cseq) = (field()?, field()?);
         let mut text = || field().flatten();
-        let (call_id, local, local_tag, remote, target) = (text()?, text()?, text()?, text()?, text()?);
+        let call_id = text()?;
+        let local = NameAddr::parse(&text()?).ok()?;
+        let remote = NameAddr::parse(&text()?).ok()?;
+        let target = Uri::parse(&text()?).ok()?;
         let transport = match text()?.as_str() {
             "udp" => Transport::Udp,
             "tcp" => Transport::Tcp,
@@ -263,22 +229,13 @@ impl Entry {
         };
         let flow = Flow { transport, local: text()?.parse().ok()?, peer: text()?.parse().ok()? };
         let contact = text()?.parse().ok()?;
-        let local_cseq = text()?.parse::<u32>().ok().filter(|cseq| *cseq < u32::MAX)?;
-        let routes = fields.map(|field| take(field).flatten()).collect::<Option<Vec<String>>>()?;
+        let local_cseq = text()?.parse().ok()?;
+        let route = |field| take(field).flatten().and_then(|text| NameAddr::parse(&text).ok());
+        let routes = fields.map(route).collect::<Option<Vec<NameAddr>>>()?;
         let remote_cseq = remote_cseq.map(|cseq| cseq.parse()).transpose().ok()?;
-        let dialog = Dialog {
-            call_id,
-            local,
-            local_tag,
-            remote,
-            remote_tag,
-            target,
-            routes,
-            local_cseq,
-            remote_cseq,
-            flow,
-            contact,
-        };
+        let local_tag = local.tag()?.to_owned();
+        let dialog =
+            Dialog { call_id, local, local_tag, remote, target, routes, local_cseq, remote_cseq, flow, contact };
         Some(Entry { dialog, branch })
     }
 }

@@ -1,12 +1,14 @@
 //! The endpoint: messages, commands and alarms go in; messages and events come out.
 
 use super::desk::{Alarm, Bell, Counters, Desk};
-use super::dialog::{self, Dialog, Entry};
+use super::dialog::{Dialog, Entry};
 use super::gate::Gate;
-use super::message::{Framing, Malformed, Message, Method, Request, Response};
+use super::header::{COOKIE, Via};
+use super::message::{Framing, Malformed, Message, Request, Response};
+use super::method::Method;
 use super::session::{Session, Stage};
-use super::transaction::{COOKIE, Id, Note, Owner, Table};
-use super::{Call, Command, Config, Dial, Event, Flow, Identity, Output, Reason, Refusal, Transport, transport};
+use super::transaction::{Id, Note, Owner, Table};
+use super::{Call, Command, Config, Dial, Event, Flow, Identity, Output, Reason, Refusal, Transport, message, transport};
 use crate::clock::Mono;
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -142,11 +144,10 @@ impl Endpoint {
     fn malformed(&mut self, flow: Flow, malformed: Malformed, length: usize) {
         self.desk.counters.malformed += 1;
         let known = self.gate.source(flow.peer).is_some();
-        if let Some(mut response) = malformed.reply {
-            if malformed.status == 501 {
-                response.push("Allow", ALLOW);
-            }
-            self.stateless(flow, &response, (!known).then_some(length));
+        self.desk.counters.strangers += u64::from(!known);
+        if let Some(mut reply) = malformed.reply {
+            reply.stamp(flow.peer);
+            self.stateless(reply_flow(flow, reply.via()), reply.to_bytes(), (!known).then_some(length));
         }
         if malformed.close && flow.transport == Transport::Tcp {
             self.desk.out.push_back(Output::Close { flow });
@@ -155,16 +156,14 @@ impl Endpoint {
 
     /// Sends a response that no transaction remembers; to a stranger only within the budget, and never more bytes than
     /// it sent, so that nobody can be flooded through us.
-    pub(in crate::sip) fn stateless(&mut self, flow: Flow, response: &Response, stranger_sent: Option<usize>) {
-        let bytes = response.to_bytes();
+    pub(in crate::sip) fn stateless(&mut self, flow: Flow, bytes: Bytes, stranger_sent: Option<usize>) {
         if let Some(length) = stranger_sent {
             if bytes.len() > length || !self.gate.may_answer_stranger(self.desk.now) {
                 return;
             }
             self.desk.counters.strangers_answered += 1;
         }
-        let to = response.vias().first().map_or(flow, |via| reply_flow(flow, via));
-        self.desk.send(to, bytes);
+        self.desk.send(flow, bytes);
     }
 
     /// A client transaction failed for want of an answer or of a way.
@@ -233,7 +232,7 @@ impl Endpoint {
         session.stage = Stage::Ending;
         let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
         let bye = farewell(&mut session.dialog, &branch, reason.as_ref(), &self.config.product);
-        if !self.dispatch(bye, &branch, flow, Owner::Bye(call)) {
+        if !self.dispatch(bye, flow, Owner::Bye(call)) {
             self.release(call);
         }
     }
@@ -243,14 +242,14 @@ impl Endpoint {
         let branch = self.branch();
         let flow = dialog.hop(false, |peer| self.gate.is_known(peer));
         let bye = farewell(&mut dialog, &branch, reason, &self.config.product);
-        self.dispatch(bye, &branch, flow, Owner::Nobody);
+        self.dispatch(bye, flow, Owner::Nobody);
     }
 
     /// Sends a BYE or CANCEL; without a transaction where there are too many, since an end that may get lost is better
     /// than a call that goes on. Whether there is one.
-    pub(in crate::sip) fn dispatch(&mut self, request: Request, branch: &str, flow: Flow, owner: Owner) -> bool {
+    pub(in crate::sip) fn dispatch(&mut self, request: Request, flow: Flow, owner: Owner) -> bool {
         let bytes = request.to_bytes();
-        let sent = self.table.send(&mut self.desk, request, branch, flow, owner).is_some();
+        let sent = self.table.send(&mut self.desk, request, flow, owner).is_some();
         if !sent {
             self.desk.send(flow, bytes);
         }
@@ -311,7 +310,17 @@ impl Endpoint {
 
     /// A response of ours, with our name in it.
     pub(in crate::sip) fn answer(&self, request: &Request, status: u16, tag: Option<&str>) -> Response {
-        let mut response = Response::to(request, status, phrase(status));
+        self.answer_saying(request, status, "", tag)
+    }
+
+    pub(in crate::sip) fn answer_saying(
+        &self,
+        request: &Request,
+        status: u16,
+        phrase: &str,
+        tag: Option<&str>,
+    ) -> Response {
+        let mut response = Response::to(request, status, phrase);
         if let Some(tag) = tag {
             response.set_to_tag(tag);
         }
@@ -340,7 +349,7 @@ fn farewell(dialog: &mut Dialog, branch: &str, reason: Option<&Reason>, product:
 }
 
 /// Where a response goes: over TCP back on the connection, over UDP as Via says (RFC 3261 section 18.2.2).
-pub(in crate::sip) fn reply_flow(flow: Flow, via: &super::header::Via) -> Flow {
+pub(in crate::sip) fn reply_flow(flow: Flow, via: &Via) -> Flow {
     match flow.transport {
         Transport::Tcp => flow,
         Transport::Udp => Flow { peer: transport::response_target(via, flow.peer), ..flow },
@@ -362,50 +371,19 @@ impl Identity {
     }
 }
 
-/// The journal line of a call to make: to be stored before it is dialled.
+/// The journal line of a call to make: to be stored before it is dialled. Empty where an address of it is none: then
+/// `Dial` fails with 400 and nothing is sent.
 pub fn journal_of(dial: &Dial) -> String {
-    Entry { dialog: Dialog::of_dial(dial), branch: Some(dial.identity.branch.clone()) }.write()
+    let branch = Some(dial.identity.branch.clone());
+    Dialog::of_dial(dial).map(|dialog| Entry { dialog, branch }.write()).unwrap_or_default()
 }
 
 impl Refusal {
     /// A refusal that says no more than its status.
     pub fn plain(status: u16) -> Refusal {
-        Refusal { status, phrase: phrase(status).to_owned(), reason: None, retry_after_s: None }
+        Refusal { status, phrase: message::phrase(status).to_owned(), reason: None, retry_after_s: None }
     }
 }
-
-/// RFC 3261 section 21, as far as we say it.
-pub(in crate::sip) fn phrase(status: u16) -> &'static str {
-    PHRASES.iter().find(|(code, _)| *code == status).map_or("Refused", |(_, phrase)| phrase)
-}
-
-const PHRASES: &[(u16, &str)] = &[
-    (100, "Trying"),
-    (180, "Ringing"),
-    (183, "Session Progress"),
-    (200, "OK"),
-    (400, "Bad Request"),
-    (403, "Forbidden"),
-    (404, "Not Found"),
-    (405, "Method Not Allowed"),
-    (406, "Not Acceptable"),
-    (408, "Request Timeout"),
-    (415, "Unsupported Media Type"),
-    (416, "Unsupported URI Scheme"),
-    (420, "Bad Extension"),
-    (480, "Temporarily Unavailable"),
-    (481, "Call/Transaction Does Not Exist"),
-    (482, "Loop Detected"),
-    (484, "Address Incomplete"),
-    (486, "Busy Here"),
-    (487, "Request Terminated"),
-    (488, "Not Acceptable Here"),
-    (491, "Request Pending"),
-    (500, "Server Internal Error"),
-    (501, "Not Implemented"),
-    (503, "Service Unavailable"),
-    (603, "Decline"),
-];
 
 /// For the address that a flow is named by.
 pub(in crate::sip) fn own_contact(flow: Flow, advertise: Option<SocketAddr>) -> SocketAddr {

@@ -5,7 +5,7 @@ use super::header::media_type;
 use super::message::{Request, Response};
 use super::method::Method;
 use super::uri::Scheme;
-use super::{Source, transport};
+use super::Source;
 use crate::clock::Mono;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -39,9 +39,11 @@ impl Gate {
         self.sources.iter().find(|source| source.holds(peer.ip()) && source.port.is_none_or(|port| port == peer.port()))
     }
 
-    /// Whether any source has this address, whatever its port.
+    /// Whether any source has this address, whatever its port. Never one of many hosts, however wide a source is.
     pub fn is_known(&self, peer: IpAddr) -> bool {
-        transport::is_sendable(peer) && self.sources.iter().any(|source| source.holds(peer))
+        let broadcast = matches!(peer, IpAddr::V4(v4) if v4.is_broadcast());
+        let single = !peer.is_multicast() && !peer.is_unspecified() && !broadcast;
+        single && self.sources.iter().any(|source| source.holds(peer))
     }
 
     /// Takes one answer out of this second's budget.

@@ -2,7 +2,7 @@
 
 use super::desk::Bell;
 use super::dialog::{Dialog, Entry};
-use super::endpoint::{ALLOW, Endpoint, SDP, own_contact, phrase, reply_flow};
+use super::endpoint::{ALLOW, Endpoint, SDP, reply_flow};
 use super::gate::{Objection, Treatment, body_objection, objection, treatment};
 use super::message::{Request, Response};
 use super::method::Method;
@@ -48,9 +48,9 @@ impl Endpoint {
     fn stranger(&mut self, flow: Flow, request: &Request, length: usize) {
         self.desk.counters.strangers += 1;
         if *request.method() != Method::Ack {
-            let mut response = Response::to(request, 403, phrase(403));
+            let mut response = Response::to(request, 403, "");
             response.set_to_tag(&self.gate.stateless_tag(request));
-            self.stateless(flow, &response, Some(length));
+            self.stateless(reply_flow(flow, request.via()), response.to_bytes(), Some(length));
         }
     }
 
@@ -140,7 +140,7 @@ impl Endpoint {
         self.desk.counters.calls_in += 1;
         let (call, tag) = (self.number(), self.tag());
         let advertise = self.gate.source(flow.peer).and_then(|source| source.advertise);
-        let dialog = Dialog::of_invite(&request, flow, tag, own_contact(flow, advertise));
+        let dialog = Dialog::of_invite(&request, flow, tag, advertise.unwrap_or(flow.local));
         let journal = Entry { dialog: dialog.clone(), branch: None }.write();
         let trying = self.answer(&request, 100, None);
         self.respond(id, &trying);
@@ -149,6 +149,7 @@ impl Endpoint {
         session.set(&mut self.desk, Bell::Remind, REMIND);
         session.set(&mut self.desk, Bell::Patience, RING_LIMIT);
         self.begin(session);
+        self.table.assign(id, call);
         self.desk.tell(Event::Invited(Box::new(invitation)));
         Ok(())
     }
@@ -216,8 +217,7 @@ impl Endpoint {
         let Some(session) = self.close(call) else { return };
         let Stage::Invited { transaction, invite } = &session.stage else { return };
         let status = refusal.status.clamp(300, 699);
-        let mut response = self.answer(invite, status, Some(&session.dialog.local_tag));
-        response.set_phrase(&refusal.phrase);
+        let mut response = self.answer_saying(invite, status, &refusal.phrase, Some(&session.dialog.local_tag));
         if let Some(reason) = &refusal.reason {
             response.push("Reason", &reason.to_string());
         }
@@ -232,16 +232,20 @@ impl Endpoint {
         let target = self.table.find(&Key::server(request, &Method::Invite, flow.peer.ip()));
         let Some(id) = self.open(flow, request) else { return };
         let Some(target) = target else { return self.object(id, request, &Objection::new(481)) };
-        let session = self.sessions.values().find(|session| session.is_served_by(target));
-        let (call, tag) = session.map(|session| (session.call, session.dialog.local_tag.clone())).unzip();
-        let tag = tag.unwrap_or_else(|| self.tag());
-        let response = self.answer(request, 200, Some(&tag));
+        let session = self.table.owner(target).and_then(|call| self.sessions.get(&call));
+        let tag = session.map(|session| session.dialog.local_tag.clone());
+        let (call, rings, changes) = match session {
+            Some(Session { call, stage: Stage::Invited { .. }, .. }) => (*call, true, false),
+            Some(Session { call, change: Some(change), .. }) => (*call, false, change.transaction == target),
+            Some(Session { call, .. }) => (*call, false, false),
+            None => return self.object(id, request, &Objection::new(200)), // too late: it is refused and gone
+        };
+        let response = self.answer(request, 200, tag.as_deref());
         self.respond(id, &response);
-        let Some(call) = call else { return }; // too late: the final answer is out
-        if self.sessions.get(&call).is_some_and(|session| matches!(session.stage, Stage::Invited { .. })) {
+        if rings {
             self.turn_away(call, &Refusal::plain(487));
             self.desk.tell(Event::Cancelled { call });
-        } else {
+        } else if changes {
             self.drop_change(call, 487);
         }
     }
@@ -316,6 +320,7 @@ impl Endpoint {
             let trying = self.answer(&request, 100, None);
             self.respond(id, &trying);
         }
+        self.table.assign(id, call);
         let Some(session) = self.sessions.get_mut(&call) else { return Ok(()) };
         let offer = Some(request.body().clone()).filter(|body| !body.is_empty());
         session.change = Some(Change { transaction: id, request: Box::new(request) });
@@ -367,7 +372,7 @@ impl Endpoint {
 
 /// What our owner wants to know of a call that comes in.
 fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Invitation {
-    let user = |name: &str| request.address(name).and_then(|address| address.uri().number_or_user());
+    let user = |name: &str| request.addresses(name).first().and_then(|address| address.uri().user_unescaped());
     let from = request.from();
     let privacy = request.header("Privacy").unwrap_or_default();
     let hidden = privacy.split(';').any(|word| ["id", "user", "header"].contains(&word.trim()));
@@ -376,12 +381,12 @@ fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Inv
         flow,
         journal,
         call_id: request.call_id().to_owned(),
-        request_user: request.uri().number_or_user().unwrap_or_default(),
-        to_user: request.to().uri().number_or_user().unwrap_or_default(),
+        request_user: request.uri().user_unescaped().unwrap_or_default(),
+        to_user: request.to().uri().user_unescaped().unwrap_or_default(),
         diversion_user: user("Diversion"),
         called_party_user: user("P-Called-Party-ID"),
         asserted_user: user("P-Asserted-Identity"),
-        from_user: from.uri().number_or_user().unwrap_or_default(),
+        from_user: from.uri().user_unescaped().unwrap_or_default(),
         from_display: from.display().unwrap_or_default().to_owned(),
         // RFC 3323 section 4.1.1.3: what a caller writes who does not want to be named.
         anonymous: hidden || from.uri().host().eq_ignore_ascii_case("anonymous.invalid"),

@@ -4,13 +4,24 @@
 //! [`Endpoint::wake`], then drain it with [`Endpoint::poll`] until `None`, then sleep until [`Endpoint::deadline`].
 //! Session descriptions pass through as opaque bodies.
 
+mod desk;
+mod dialog;
+mod endpoint;
+mod gate;
 pub mod header;
+mod inbound;
 mod lexer;
 pub mod message;
 pub mod method;
+mod outbound;
+mod session;
+mod timer;
+mod transaction;
 pub mod transport;
 pub mod uri;
 
+pub use desk::Counters;
+pub use endpoint::{Endpoint, journal_of};
 pub use header::{CSeq, NameAddr, Via};
 pub use message::{Framing, Malformed, Message, Refused, Request, Response};
 pub use method::Method;
@@ -83,6 +94,8 @@ pub enum Event {
     Acknowledged { call: Call, answer: Option<Bytes> },
     /// No ACK came within 64·T1; BYE has been sent (RFC 3261 section 13.3.1.4).
     Unacknowledged { call: Call },
+    /// The ACK of our `Agree` came, where that was our offer: `answer` is theirs.
+    Agreed { call: Call, answer: Option<Bytes> },
     /// A re-INVITE (or UPDATE) within the call. Answer with `Agree` or `Disagree`. `None`: they want our offer.
     Offered { call: Call, offer: Option<Bytes> },
     /// A provisional response above 100 to our INVITE.

@@ -23,8 +23,7 @@ impl Endpoint {
             return self.desk.tell(refused(503));
         }
         let invite = self.invite(&dialog, dial);
-        let branch = &dial.identity.branch;
-        let sent = self.table.send(&mut self.desk, invite, branch, dial.flow, Owner::Invite(call));
+        let sent = self.table.call(&mut self.desk, invite, dialog.clone(), call);
         let Some(transaction) = sent else { return self.desk.tell(refused(503)) };
         self.desk.counters.calls_out += 1;
         let session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
@@ -46,9 +45,7 @@ impl Endpoint {
     }
 
     pub(in crate::sip) fn response(&mut self, flow: Flow, response: Response) {
-        let heard = self.table.hear(&mut self.desk, &response, |peer| {
-            peer == flow.peer.ip() || self.gate.source(flow.peer).is_some()
-        });
+        let heard = self.table.hear(&mut self.desk, &response, flow.peer.ip(), self.gate.source(flow.peer).is_some());
         let Some((id, owner, note)) = heard else {
             self.desk.counters.strays += 1;
             return;
@@ -169,13 +166,13 @@ impl Endpoint {
         let (id, reason) = (*transaction, giving_up.reason.clone());
         session.set(&mut self.desk, Bell::Abandon, LIFE);
         let Some(sent) = self.table.sent(id) else { return };
-        let (mut cancel, branch) = (dialog::cancel(&sent.request), sent.branch());
+        let mut cancel = dialog::cancel(&sent.request);
         let Some(flow) = self.table.flow(id) else { return };
         cancel.push("User-Agent", &self.config.product);
         if let Some(reason) = reason {
             cancel.push("Reason", &reason.to_string());
         }
-        self.dispatch(cancel, &branch, flow, Owner::Nobody);
+        self.dispatch(cancel, flow, Owner::Nobody);
     }
 
     /// Cancelled, and still no final response (RFC 3261 section 9.1): it counts as cancelled.
@@ -190,8 +187,7 @@ impl Endpoint {
     pub(in crate::sip) fn resume(&mut self, dialog: Dialog, branch: &str, reason: Option<Reason>) {
         let call = self.number();
         let invite = dialog.invite(branch);
-        let flow = dialog.flow;
-        let resumed = self.table.resume(&mut self.desk, invite, branch, flow, Owner::Invite(call));
+        let resumed = self.table.resume(&mut self.desk, invite, dialog.clone(), call);
         let Some(transaction) = resumed else { return };
         let mut session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
         session.quiet = true;

@@ -2,6 +2,7 @@
 
 use super::desk::{Alarm, Bell, Desk};
 use super::dialog::Dialog;
+use super::gate::Objection;
 use super::message::Request;
 use super::timer::{LIFE, T1, T2};
 use super::transaction::{Id, MAX_FORKS};
@@ -111,7 +112,7 @@ impl Session {
     pub fn is_with(&self, remote_tag: Option<&str>) -> bool {
         match &self.stage {
             Stage::Calling(calling) => remote_tag.is_some_and(|tag| calling.early.iter().any(|early| early == tag)),
-            _ => self.dialog.remote_tag.as_deref().unwrap_or_default() == remote_tag.unwrap_or_default(),
+            _ => self.dialog.remote_tag().unwrap_or_default() == remote_tag.unwrap_or_default(),
         }
     }
 
@@ -122,6 +123,31 @@ impl Session {
             self.dialog.remote_cseq = Some(cseq);
         }
         in_order
+    }
+
+    /// Whether an offer may be taken now. `soon`: seconds for Retry-After.
+    pub fn may_change(&self, is_invite: bool, soon: u32) -> Result<(), Objection> {
+        // RFC 3261 section 14.2, RFC 3311 section 5.2: theirs before is unanswered.
+        let wait = || Err(Objection::new(500).with("Retry-After", soon.to_string()));
+        match &self.stage {
+            Stage::Invited { .. } => wait(),
+            // Ours is unanswered.
+            Stage::Calling(_) => Err(Objection::new(491)),
+            Stage::Ending => Err(Objection::new(481)),
+            Stage::Up { .. } if self.change.is_some() => wait(),
+            Stage::Up { .. } => match &self.unacked {
+                Some(_) if is_invite => wait(),
+                Some(unacked) if unacked.offers => Err(Objection::new(491)),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Re-INVITE and UPDATE may move the target (RFC 3261 section 12.2.2).
+    pub fn retarget(&mut self, request: &Request) {
+        if let Some(contact) = request.contact() {
+            self.dialog.target = contact.uri().clone();
+        }
     }
 
     /// A 2xx of ours has gone out and waits for its ACK.

@@ -8,8 +8,11 @@ pub(in crate::sip) mod server;
 pub(in crate::sip) mod server_invite;
 
 use super::desk::{Alarm, Desk};
-use super::message::{Method, Request, Response};
+use super::dialog::Dialog;
+use super::message::{Request, Response};
+use super::method::Method;
 use super::timer::Letter;
+use super::transport::PORT;
 use super::{Call, Flow, Transport};
 use bytes::Bytes;
 use client::Client;
@@ -83,44 +86,41 @@ pub(in crate::sip) enum Note {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::sip) struct Key(String);
 
-/// Begins every branch that RFC 3261 makes (section 8.1.1.7).
-pub(in crate::sip) const COOKIE: &str = "z9hG4bK";
-
 impl Key {
     /// Of a request as its server sees it (RFC 3261 section 17.2.3). `method` is INVITE for an ACK, and for a CANCEL
     /// that looks for its INVITE. The peer is part of it: one caller never meets another's transaction.
     pub fn server(request: &Request, method: &Method, peer: IpAddr) -> Key {
         let via = request.via();
-        match via.branch() {
-            Some(branch) if branch.starts_with(COOKIE) && branch.len() > COOKIE.len() => {
-                Key(format!("S\n{peer}\n{branch}\n{}\n{}", via.sent_by().to_ascii_lowercase(), method.as_str()))
+        match via.branch().filter(|_| via.has_cookie()) {
+            Some(branch) => {
+                let (host, port) = (via.host().to_ascii_lowercase(), via.port().unwrap_or(PORT));
+                Key(format!("S\n{peer}\n{branch}\n{host}\n{port}\n{method}"))
             }
-            _ => Key::old(request, method, peer),
+            None => Key::old(request, method, peer),
         }
     }
 
     /// Of RFC 2543, which has no branches worth the name.
     fn old(request: &Request, method: &Method, peer: IpAddr) -> Key {
         Key(format!(
-            "O\n{peer}\n{}\n{}\n{}\n{}\n{}\n{}",
+            "O\n{peer}\n{}\n{}\n{}\n{}\n{}\n{method}",
             request.call_id(),
             request.from().tag().unwrap_or_default(),
             request.cseq(),
             request.uri(),
             request.via(),
-            method.as_str(),
         ))
     }
 
     /// Of a request of ours (RFC 3261 section 17.1.3).
     pub fn client(branch: &str, method: &Method) -> Key {
-        Key(format!("C\n{branch}\n{}", method.as_str()))
+        Key(format!("C\n{branch}\n{method}"))
     }
 
     /// What a request and its copy by another way have in common (RFC 3261 section 8.2.2.2).
     pub fn merge(request: &Request) -> Key {
         let tag = request.from().tag().unwrap_or_default();
-        Key(format!("M\n{tag}\n{}\n{}\n{}", request.call_id(), request.cseq(), request.method().as_str()))
+        Key(format!("M\n{tag}\n{}\n{}\n{}", request.call_id(), request.cseq(), request.method()))
     }
 }
 
@@ -148,6 +148,8 @@ struct Transaction {
 #[derive(Debug)]
 pub(in crate::sip) struct Sent {
     pub request: Request,
+    /// What it will be once answered, but for what the answer gives.
+    pub dialog: Dialog,
     /// Each answered fork by its To tag, with the ACK that a repeated 2xx gets again.
     pub forks: Vec<(String, Flow, Bytes)>,
 }
@@ -255,44 +257,88 @@ impl Table {
         }
     }
 
-    /// Sends a request of ours; `None` when there are too many transactions.
-    pub fn send(&mut self, desk: &mut Desk, request: Request, branch: &str, flow: Flow, owner: Owner) -> Option<Id> {
-        let id = self.add_client(desk, request, branch, flow, owner, ClientInvite::new)?;
+    /// Sends a request of ours other than INVITE; `None` when there are too many transactions.
+    pub fn send(&mut self, desk: &mut Desk, request: Request, flow: Flow, owner: Owner) -> Option<Id> {
+        let machine = Machine::Client(Client::new(flow.transport == Transport::Tcp));
+        let id = self.add_client(desk, machine, &request, flow, owner, None)?;
+        self.ask(desk, id, ClientInput::Start, None);
+        Some(id)
+    }
+
+    /// Sends the INVITE of a call.
+    pub fn call(&mut self, desk: &mut Desk, request: Request, dialog: Dialog, call: Call) -> Option<Id> {
+        let machine = ClientInvite::new(dialog.flow.transport == Transport::Tcp);
+        let id = self.add_invite(desk, machine, request, dialog, call)?;
         self.ask(desk, id, ClientInput::Start, None);
         Some(id)
     }
 
     /// Takes up an INVITE of an earlier life: nothing is sent, its responses are awaited.
-    pub fn resume(&mut self, desk: &mut Desk, request: Request, branch: &str, flow: Flow, owner: Owner) -> Option<Id> {
-        self.add_client(desk, request, branch, flow, owner, ClientInvite::resumed)
+    pub fn resume(&mut self, desk: &mut Desk, request: Request, dialog: Dialog, call: Call) -> Option<Id> {
+        let machine = ClientInvite::resumed(dialog.flow.transport == Transport::Tcp);
+        self.add_invite(desk, machine, request, dialog, call)
+    }
+
+    fn add_invite(
+        &mut self,
+        desk: &mut Desk,
+        machine: ClientInvite,
+        request: Request,
+        dialog: Dialog,
+        call: Call,
+    ) -> Option<Id> {
+        let flow = dialog.flow;
+        let sent = Box::new(Sent { request: request.clone(), dialog, forks: Vec::new() });
+        self.add_client(desk, Machine::ClientInvite(machine), &request, flow, Owner::Invite(call), Some(sent))
     }
 
     fn add_client(
         &mut self,
         desk: &mut Desk,
-        request: Request,
-        branch: &str,
+        machine: Machine,
+        request: &Request,
         flow: Flow,
         owner: Owner,
-        invite: fn(bool) -> ClientInvite,
+        invite: Option<Box<Sent>>,
     ) -> Option<Id> {
-        let reliable = flow.transport == Transport::Tcp;
-        let key = Key::client(branch, request.method());
+        let key = Key::client(request.via().branch().unwrap_or_default(), request.method());
         let bytes = request.to_bytes();
-        let (machine, invite) = match request.method() {
-            Method::Invite => {
-                (Machine::ClientInvite(invite(reliable)), Some(Box::new(Sent { request, forks: Vec::new() })))
-            }
-            _ => (Machine::Client(Client::new(reliable)), None),
-        };
         self.add(desk, Transaction { key, merge: None, machine, flow, bytes, owner, invite })
     }
 
-    /// A response arrives. `None`: it belongs to nothing.
-    pub fn hear(&mut self, desk: &mut Desk, response: &Response) -> Option<(Id, Owner, Option<Note>)> {
-        let branch = response.vias().first()?.branch()?.to_owned();
-        let id = self.find(&Key::client(&branch, response.cseq_method()))?;
-        let owner = self.live.get(&id)?.owner;
+    /// Notes whose INVITE a server transaction carries.
+    pub fn assign(&mut self, id: Id, call: Call) {
+        if let Some(transaction) = self.live.get_mut(&id) {
+            transaction.owner = Owner::Invite(call);
+        }
+    }
+
+    pub fn owner(&self, id: Id) -> Option<Call> {
+        match self.live.get(&id)?.owner {
+            Owner::Invite(call) | Owner::Bye(call) => Some(call),
+            Owner::Nobody => None,
+        }
+    }
+
+    /// Sends the latest provisional response once more.
+    pub fn remind(&mut self, desk: &mut Desk, id: Id) {
+        self.serve(desk, id, ServerInput::Repeat);
+    }
+
+    /// A response arrives, from whom we asked or from a listed source. `None`: it belongs to nothing.
+    pub fn hear(
+        &mut self,
+        desk: &mut Desk,
+        response: &Response,
+        peer: IpAddr,
+        listed: bool,
+    ) -> Option<(Id, Owner, Option<Note>)> {
+        let id = self.find(&Key::client(response.via().branch()?, response.cseq().1))?;
+        let transaction = self.live.get(&id)?;
+        if !listed && transaction.flow.peer.ip() != peer {
+            return None;
+        }
+        let owner = transaction.owner;
         let note = self.ask(desk, id, ClientInput::Response(response.status()), Some(response));
         desk.counters.repeats += u64::from(note.is_none());
         Some((id, owner, note))
