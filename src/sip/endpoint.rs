@@ -14,12 +14,14 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 /// What we can do, and nothing else (RFC 3261 section 20.5).
 pub(in crate::sip) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE";
 /// The only body that we read.
 pub(in crate::sip) const SDP: &str = "application/sdp";
+
+/// CSeq numbers left out before the BYE of an earlier life: more than a call has offers.
+const BURIAL_SKIP: u32 = 1000;
 
 /// One SIP endpoint: all its transactions, dialogs and calls.
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl Endpoint {
             Command::Refuse { call, refusal } => self.refuse(call, &refusal),
             Command::Agree { call, answer } => self.agree(call, answer),
             Command::Disagree { call, status } => self.disagree(call, status),
+            Command::Offer { call, offer } => self.offer(call, offer),
             Command::Dial(dial) => self.dial(&dial),
             Command::Cancel { call, reason } | Command::HangUp { call, reason } => self.hang_up(call, reason),
             Command::Bury { journal, reason } => self.bury(&journal, reason),
@@ -141,6 +144,11 @@ impl Endpoint {
         self.table.len()
     }
 
+    /// Alarms that are set; none is left when the last call and transaction are gone.
+    pub fn alarms(&self) -> usize {
+        self.desk.timers.len()
+    }
+
     fn malformed(&mut self, flow: Flow, malformed: Malformed, length: usize) {
         self.desk.counters.malformed += 1;
         let known = self.gate.source(flow.peer).is_some();
@@ -176,6 +184,7 @@ impl Endpoint {
         match owner {
             Owner::Invite(call) => self.fail(call, status, None, None),
             Owner::Bye(call) => self.release(call),
+            Owner::Offer(call) => self.offer_failed(call, status),
             Owner::Nobody => {}
         }
     }
@@ -187,7 +196,8 @@ impl Endpoint {
             (Bell::Silent, _) => self.unacknowledged(call),
             (Bell::Remind, _) => self.remind(call),
             (Bell::Patience, Stage::Invited { .. }) => self.refuse(call, &Refusal::plain(480)),
-            (Bell::Patience, Stage::Calling(_)) => self.give_up(call, None, 480),
+            (Bell::Patience, Stage::Calling(_)) => self.rang_out(call),
+            (Bell::Patience, Stage::Up { .. }) if session.offering.is_some() => self.offer_failed(call, 408),
             (Bell::Patience, _) => self.disagree(call, 500),
             (Bell::Abandon, _) => self.abandon(call),
         }
@@ -230,6 +240,9 @@ impl Endpoint {
         session.stop_all(&mut self.desk);
         session.unacked = None;
         session.stage = Stage::Ending;
+        if let Some(offering) = session.offering.take() {
+            self.table.forget(&mut self.desk, offering);
+        }
         let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
         let bye = farewell(&mut session.dialog, &branch, reason.as_ref(), &self.config.product);
         if !self.dispatch(bye, flow, Owner::Bye(call)) {
@@ -260,6 +273,9 @@ impl Endpoint {
     pub(in crate::sip) fn close(&mut self, call: Call) -> Option<Session> {
         let session = self.sessions.remove(&call)?;
         session.stop_all(&mut self.desk);
+        if let Some(offering) = session.offering {
+            self.table.forget(&mut self.desk, offering);
+        }
         let name = (session.dialog.call_id.clone(), session.dialog.local_tag.clone());
         if self.dialogs.get(&name) == Some(&call) {
             self.dialogs.remove(&name);
@@ -282,10 +298,14 @@ impl Endpoint {
     /// Ends a dialog of an earlier life. An INVITE without an answer is taken up again and cancelled, so that an answer
     /// that crosses the CANCEL is acknowledged and ended like any other.
     fn bury(&mut self, journal: &str, reason: Option<Reason>) {
-        let Some(Entry { dialog, branch }) = Entry::read(journal) else { return };
+        let Some(Entry { mut dialog, branch }) = Entry::read(journal) else { return };
         self.desk.counters.buried += 1;
         match branch {
-            None => self.part_unwatched(dialog, reason.as_ref()),
+            None => {
+                // The line is of the answer; later offers have used further numbers.
+                dialog.local_cseq = dialog.local_cseq.saturating_add(BURIAL_SKIP);
+                self.part_unwatched(dialog, reason.as_ref());
+            }
             Some(branch) => self.resume(dialog, &branch, reason),
         }
     }
@@ -383,9 +403,4 @@ impl Refusal {
     pub fn plain(status: u16) -> Refusal {
         Refusal { status, phrase: message::phrase(status).to_owned(), reason: None, retry_after_s: None }
     }
-}
-
-/// For the address that a flow is named by.
-pub(in crate::sip) fn own_contact(flow: Flow, advertise: Option<SocketAddr>) -> SocketAddr {
-    advertise.unwrap_or(flow.local)
 }

@@ -4,10 +4,12 @@ use super::desk::Bell;
 use super::dialog::{self, Dialog, Entry};
 use super::endpoint::{ALLOW, Endpoint, SDP};
 use super::message::{Request, Response};
+use super::method::Method;
 use super::session::{Calling, GivingUp, Session, Stage};
 use super::timer::LIFE;
 use super::transaction::{Id, MAX_FORKS, Note, Owner};
 use super::{Call, Dial, Event, Flow, Reason};
+use bytes::Bytes;
 use std::time::Duration;
 
 impl Endpoint {
@@ -23,7 +25,7 @@ impl Endpoint {
             return self.desk.tell(refused(503));
         }
         let invite = self.invite(&dialog, dial);
-        let sent = self.table.call(&mut self.desk, invite, dialog.clone(), call);
+        let sent = self.table.call(&mut self.desk, dial.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = sent else { return self.desk.tell(refused(503)) };
         self.desk.counters.calls_out += 1;
         let session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
@@ -61,8 +63,10 @@ impl Endpoint {
                 let reason = Reason::read(response.header_all("Reason"));
                 self.fail(call, status, reason, retry_after_s(&response));
             }
+            (Owner::Offer(call), 200..=299) => self.agreed(call, id, &response),
+            (Owner::Offer(call), 300..) => self.offer_failed(call, response.status()),
             (Owner::Bye(call), 200..) => self.release(call),
-            (Owner::Bye(_), _) | (Owner::Nobody, _) => {}
+            (Owner::Offer(_) | Owner::Bye(_) | Owner::Nobody, _) => {}
         }
     }
 
@@ -92,26 +96,83 @@ impl Endpoint {
     /// 13.2.2.4); the first is the call, any other is ended at once.
     fn answered(&mut self, call: Call, id: Id, response: &Response) {
         let Some(sent) = self.table.sent(id) else { return };
-        let tag = response.to().tag().unwrap_or_default().to_owned();
-        if let Some((_, flow, ack)) = sent.forks.iter().find(|(fork, ..)| *fork == tag) {
+        let dialog = sent.dialog.answered(response);
+        if self.acknowledge(call, id, &dialog) {
+            self.settle(call, dialog, response);
+        }
+    }
+
+    /// Sends the ACK of a 2xx. Whether it is the first of its fork.
+    fn acknowledge(&mut self, call: Call, id: Id, dialog: &Dialog) -> bool {
+        let branch = self.branch();
+        let Some(sent) = self.table.sent(id) else { return false };
+        let tag = dialog.remote_tag().unwrap_or_default();
+        if let Some((_, flow, ack)) = sent.forks.iter().find(|(fork, ..)| fork == tag) {
             self.desk.counters.repeats += 1;
             self.desk.send(*flow, ack.clone());
-            return;
+            return false;
         }
         if sent.forks.len() >= MAX_FORKS {
             self.desk.counters.forks_dropped += 1;
-            return;
+            return false;
         }
-        let dialog = sent.dialog.answered(response);
-        let branch = self.branch();
         let lost = self.sessions.get(&call).is_some_and(|session| session.lost);
         let flow = dialog.hop(lost, |peer| self.gate.is_known(peer));
         let ack = dialog.ack(&branch).to_bytes();
-        if let Some(sent) = self.table.sent(id) {
-            sent.forks.push((tag, flow, ack.clone()));
-        }
+        sent.forks.push((tag.to_owned(), flow, ack.clone()));
         self.desk.send(flow, ack);
-        self.settle(call, dialog, response);
+        true
+    }
+
+    /// Our offer within a call: a re-INVITE (RFC 3261 section 14.1).
+    pub(in crate::sip) fn offer(&mut self, call: Call, offer: Bytes) {
+        let branch = self.branch();
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        let settled = session.unacked.is_none() && session.change.is_none() && session.offering.is_none();
+        if !settled || !matches!(session.stage, Stage::Up { .. }) {
+            return session.tell(&mut self.desk, Event::Disagreed { call, status: 491 });
+        }
+        let mut invite = session.dialog.request(Method::Invite, &branch);
+        invite.push("Contact", &session.dialog.contact());
+        invite.push("Allow", ALLOW);
+        invite.push("User-Agent", &self.config.product);
+        invite.set_body(SDP, offer);
+        let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
+        let dialog = session.dialog.clone();
+        session.offering = self.table.call(&mut self.desk, flow, invite, dialog, Owner::Offer(call));
+        match session.offering {
+            Some(_) => session.set(&mut self.desk, Bell::Patience, LIFE),
+            None => session.tell(&mut self.desk, Event::Disagreed { call, status: 503 }),
+        }
+    }
+
+    fn agreed(&mut self, call: Call, id: Id, response: &Response) {
+        let Some(sent) = self.table.sent(id) else { return };
+        let mut dialog = sent.dialog.clone();
+        // A new target, but never a new route (RFC 3261 section 12.2).
+        if let Some(contact) = response.contact() {
+            dialog.target = contact.uri().clone();
+        }
+        if !self.acknowledge(call, id, &dialog) {
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        session.offering = None;
+        session.stop(&mut self.desk, Bell::Patience);
+        session.retarget(response);
+        let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
+        session.tell(&mut self.desk, Event::Agreed { call, answer });
+    }
+
+    /// Our offer was refused (491: both offered at once) or not answered.
+    pub(in crate::sip) fn offer_failed(&mut self, call: Call, status: u16) {
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        let Some(id) = session.offering.take() else { return };
+        session.stop(&mut self.desk, Bell::Patience);
+        session.tell(&mut self.desk, Event::Disagreed { call, status });
+        if status == 408 {
+            self.table.forget(&mut self.desk, id);
+        }
     }
 
     /// What an answer, acknowledged, means for the call.
@@ -151,10 +212,20 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Stage::Calling(calling) = &mut session.stage else { return };
         calling.giving_up.get_or_insert(GivingUp { reason, status, cancelled: false });
-        // RFC 3261 section 9.1: not before a provisional response.
         if calling.heard {
-            self.cancel(call);
+            return self.cancel(call);
         }
+        // RFC 3261 section 9.1: no CANCEL before a provisional response. Our owner need not wait for that, but the call
+        // stays until it is certain that nobody answers it.
+        session.tell(&mut self.desk, Event::Failed { call, status, reason: None, retry_after_s: None });
+        session.quiet = true;
+    }
+
+    /// It rang for as long as it may, or there was no sign of life for so long.
+    pub(in crate::sip) fn rang_out(&mut self, call: Call) {
+        let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
+        let status = if calling.heard { 480 } else { 408 };
+        self.give_up(call, None, status);
     }
 
     fn cancel(&mut self, call: Call) {
@@ -187,7 +258,7 @@ impl Endpoint {
     pub(in crate::sip) fn resume(&mut self, dialog: Dialog, branch: &str, reason: Option<Reason>) {
         let call = self.number();
         let invite = dialog.invite(branch);
-        let resumed = self.table.resume(&mut self.desk, invite, dialog.clone(), call);
+        let resumed = self.table.resume(&mut self.desk, dialog.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = resumed else { return };
         let mut session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
         session.quiet = true;

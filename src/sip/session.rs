@@ -3,7 +3,7 @@
 use super::desk::{Alarm, Bell, Desk};
 use super::dialog::Dialog;
 use super::gate::Objection;
-use super::message::Request;
+use super::message::{Head, Request};
 use super::timer::{LIFE, T1, T2};
 use super::transaction::{Id, MAX_FORKS};
 use super::{Call, Event, Flow, Reason};
@@ -26,6 +26,8 @@ pub(in crate::sip) struct Session {
     pub lost: bool,
     /// An offer within the call that our owner has not answered.
     pub change: Option<Change>,
+    /// A re-INVITE of ours that has no final response.
+    pub offering: Option<Id>,
     /// A 2xx of ours that has not been acknowledged.
     pub unacked: Option<Unacked>,
     /// The dialog of an earlier life: nobody wants to hear of it.
@@ -85,7 +87,7 @@ pub(in crate::sip) struct Unacked {
 
 impl Session {
     pub fn new(call: Call, dialog: Dialog, stage: Stage) -> Session {
-        Session { call, dialog, stage, lost: false, change: None, unacked: None, quiet: false }
+        Session { call, dialog, stage, lost: false, change: None, offering: None, unacked: None, quiet: false }
     }
 
     pub fn tell(&self, desk: &mut Desk, event: Event) {
@@ -135,6 +137,7 @@ impl Session {
             Stage::Calling(_) => Err(Objection::new(491)),
             Stage::Ending => Err(Objection::new(481)),
             Stage::Up { .. } if self.change.is_some() => wait(),
+            Stage::Up { .. } if self.offering.is_some() => Err(Objection::new(491)),
             Stage::Up { .. } => match &self.unacked {
                 Some(_) if is_invite => wait(),
                 Some(unacked) if unacked.offers => Err(Objection::new(491)),
@@ -143,9 +146,9 @@ impl Session {
         }
     }
 
-    /// Re-INVITE and UPDATE may move the target (RFC 3261 section 12.2.2).
-    pub fn retarget(&mut self, request: &Request) {
-        if let Some(contact) = request.contact() {
+    /// Re-INVITE, UPDATE and their answers may move the target (RFC 3261 sections 12.2.1.2 and 12.2.2).
+    pub fn retarget(&mut self, message: &Head) {
+        if let Some(contact) = message.contact() {
             self.dialog.target = contact.uri().clone();
         }
     }

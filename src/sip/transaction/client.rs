@@ -76,7 +76,8 @@ mod tests {
     #[test]
     fn every_arrow_of_the_figure() {
         let start = &[Act::Send, Act::Set(F, LIFE), Act::Set(E, T1)];
-        let again = &[Act::Send, Act::Set(E, Duration::from_secs(1))];
+        const SECOND: Duration = Duration::from_secs(1);
+        let again = &[Act::Send, Act::Set(E, SECOND)];
         let answered = &[Act::Stop(E), Act::Stop(F), Act::Pass, Act::Set(K, T4)];
         let answered_tcp = &[Act::Stop(E), Act::Stop(F), Act::Pass, Act::End];
         let rows: &[Row] = &[

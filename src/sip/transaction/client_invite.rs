@@ -94,7 +94,8 @@ mod tests {
     fn every_arrow_of_the_figure() {
         let ms = Duration::from_millis;
         let start = &[Act::Send, Act::Set(B, LIFE), Act::Set(A, T1)];
-        let again = &[Act::Send, Act::Set(A, Duration::from_secs(1))];
+        const SECOND: Duration = Duration::from_secs(1);
+        let again = &[Act::Send, Act::Set(A, SECOND)];
         let refused = &[Act::Stop(A), Act::Stop(B), Act::Ack, Act::Pass, Act::Set(D, ABSORB)];
         let refused_tcp = &[Act::Stop(A), Act::Stop(B), Act::Ack, Act::Pass, Act::End];
         let ringing = &[Act::Stop(A), Act::Stop(B), Act::Pass];

@@ -70,6 +70,8 @@ pub(in crate::sip) struct Id(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sip) enum Owner {
     Invite(Call),
+    /// A re-INVITE.
+    Offer(Call),
     Bye(Call),
     Nobody,
 }
@@ -266,30 +268,30 @@ impl Table {
     }
 
     /// Sends the INVITE of a call.
-    pub fn call(&mut self, desk: &mut Desk, request: Request, dialog: Dialog, call: Call) -> Option<Id> {
-        let machine = ClientInvite::new(dialog.flow.transport == Transport::Tcp);
-        let id = self.add_invite(desk, machine, request, dialog, call)?;
+    pub fn call(&mut self, desk: &mut Desk, flow: Flow, request: Request, dialog: Dialog, owner: Owner) -> Option<Id> {
+        let machine = ClientInvite::new(flow.transport == Transport::Tcp);
+        let id = self.add_invite(desk, flow, machine, request, dialog, owner)?;
         self.ask(desk, id, ClientInput::Start, None);
         Some(id)
     }
 
     /// Takes up an INVITE of an earlier life: nothing is sent, its responses are awaited.
-    pub fn resume(&mut self, desk: &mut Desk, request: Request, dialog: Dialog, call: Call) -> Option<Id> {
-        let machine = ClientInvite::resumed(dialog.flow.transport == Transport::Tcp);
-        self.add_invite(desk, machine, request, dialog, call)
+    pub fn resume(&mut self, desk: &mut Desk, flow: Flow, request: Request, dialog: Dialog, owner: Owner) -> Option<Id> {
+        let machine = ClientInvite::resumed(flow.transport == Transport::Tcp);
+        self.add_invite(desk, flow, machine, request, dialog, owner)
     }
 
     fn add_invite(
         &mut self,
         desk: &mut Desk,
+        flow: Flow,
         machine: ClientInvite,
         request: Request,
         dialog: Dialog,
-        call: Call,
+        owner: Owner,
     ) -> Option<Id> {
-        let flow = dialog.flow;
         let sent = Box::new(Sent { request: request.clone(), dialog, forks: Vec::new() });
-        self.add_client(desk, Machine::ClientInvite(machine), &request, flow, Owner::Invite(call), Some(sent))
+        self.add_client(desk, Machine::ClientInvite(machine), &request, flow, owner, Some(sent))
     }
 
     fn add_client(
@@ -315,7 +317,7 @@ impl Table {
 
     pub fn owner(&self, id: Id) -> Option<Call> {
         match self.live.get(&id)?.owner {
-            Owner::Invite(call) | Owner::Bye(call) => Some(call),
+            Owner::Invite(call) | Owner::Offer(call) | Owner::Bye(call) => Some(call),
             Owner::Nobody => None,
         }
     }

@@ -80,7 +80,8 @@ mod tests {
     #[test]
     fn every_arrow_of_the_figure() {
         let refuse = &[Act::Send, Act::Set(H, LIFE), Act::Set(G, T1)];
-        let again = &[Act::Send, Act::Set(G, Duration::from_secs(1))];
+        const SECOND: Duration = Duration::from_secs(1);
+        let again = &[Act::Send, Act::Set(G, SECOND)];
         let rows: &[Row] = &[
             (false, Proceeding, Repeat, &[Act::Send], Proceeding),
             (false, Proceeding, Respond(180), &[Act::Send], Proceeding),
