@@ -332,3 +332,75 @@ impl<'a> Scan<'a> {
         Some(quoted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_line_has_one_reading() {
+        let good: &[(&str, &str, &str)] = &[
+            ("To: x", "To", "x"),
+            ("To :x", "To", "x"),
+            ("To\t : \t x \t", "To", "x"),
+            ("To:\r\n x\r\n\ty", "To", "x y"),
+            ("Subject:", "Subject", ""),
+            ("X: a:b", "X", "a:b"),
+            ("X: \"\\\0\"", "X", "\"\\\0\""),
+        ];
+        for (line, name, value) in good {
+            let read = lex_line(line).unwrap();
+            assert_eq!((read.name, read.value.as_ref()), (*name, *value), "{line:?}");
+        }
+        let bad =
+            ["", "To", " To: x", ": x", "T o: x", "To\0: x", "To\u{b}: x", "Tö: x", "X: a\0", "X: a\rb", "X: a\nTo: y"];
+        for line in bad.iter().chain(&["X: \"\\\r\"", "X: \"\\\n\"", "X: \\\0", "X: \"a\" \\\0"]) {
+            assert!(lex_line(line).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn lines_fold_where_a_blank_follows() {
+        let head = Head::lex("start\r\nA: 1\r\n 2\r\nB: 3\r\nnonsense\r\nl: 7");
+        let lines: Vec<(&str, &str)> = head.lines.iter().map(|line| (line.name, line.value.as_ref())).collect();
+        assert_eq!((head.start, lines), ("start", vec![("A", "1 2"), ("B", "3"), ("l", "7")]));
+        assert_eq!(head.fault, Some("header line without a colon".into()));
+        assert_eq!(head.content_length(), Ok(Some(7)));
+    }
+
+    #[test]
+    fn a_length_is_digits_and_stands_once() {
+        for (lines, length) in [("X: 1", Ok(None)), ("l: 0012", Ok(Some(12))), ("CONTENT-length : 3", Ok(Some(3)))] {
+            assert_eq!(Head::lex(&format!("s\r\n{lines}")).content_length(), length);
+        }
+        let too_long = format!("l: {}0", u64::MAX);
+        for lines in ["l: -1", "l: +1", "l:", "l: 1 2", "l: 0x1", "l: 1, 1", "l: 1\r\nContent-Length: 1", &too_long] {
+            assert!(Head::lex(&format!("s\r\n{lines}")).content_length().is_err(), "{lines}");
+        }
+    }
+
+    #[test]
+    fn commas_part_outside_quotes_and_brackets() {
+        let value = r#""a, \", b" <sip:x,y@h>, <sip:z> ;p="q,r" , w"#;
+        let parts: Vec<&str> = split_commas(value).collect();
+        assert_eq!(parts, [r#""a, \", b" <sip:x,y@h>"#, r#"<sip:z> ;p="q,r""#, "w"]);
+        assert_eq!(split_commas("").collect::<Vec<_>>(), [""]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_quoted_text_is_the_text(text in "[^\\p{Cc}]{0,40}") {
+            let quoted = quote(&text);
+            prop_assert_eq!(unquote(&quoted), text.as_str());
+            let mut scan = Scan::new(&quoted);
+            prop_assert_eq!(scan.quoted(), Some(quoted.as_str()));
+        }
+
+        #[test]
+        fn nothing_ends_the_line(text in any::<String>()) {
+            prop_assert!(!one_line(&text).contains(char::is_control));
+            prop_assert!(!quote(&text).contains(char::is_control));
+        }
+    }
+}

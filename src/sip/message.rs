@@ -4,27 +4,23 @@
 //! sees a byte from a network (it loses the `+` of `tel:`, folded lines, IPv6 and compact names). Its `Request` and
 //! `Response` stay outside: they cannot hold an extension method, a `tel:` address, or a body that is shared.
 
+mod read;
+mod refuse;
+mod status;
+
+pub use read::{Framing, VIAS_MAX};
+pub use refuse::{Malformed, Refused};
+pub use status::phrase;
+
 use super::header::{CSeq, NameAddr, Via, check_media_type};
-use super::lexer::{self, Fault, Head as Lines, MESSAGE_MAX, Why, is_token, one_line, split_commas};
+use super::lexer::{Why, is_token, one_line, split_commas};
 use super::method::Method;
-use super::uri::{URI_MAX, Uri};
+use super::uri::Uri;
 use bytes::{BufMut, Bytes, BytesMut};
 use rsip::headers::UntypedHeader;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
-
-/// Hops of one message, counted one by one. RFC 4475's longest has 34; loops end at Max-Forwards.
-pub const VIAS_MAX: usize = 64;
-
-/// How a message was cut out of what the network brought (RFC 3261 section 18.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// The datagram ends it: Content-Length may be absent or smaller, never larger.
-    Datagram,
-    /// Content-Length ends it.
-    Stream,
-}
 
 /// One message from the network: valid in all that the accessors tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,24 +29,11 @@ pub enum Message {
     Response(Response),
 }
 
-/// Bytes that are no message, and what to do about them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Malformed {
-    /// What a request is answered with: 400, 414, 505, 513.
-    pub status: u16,
-    pub why: Why,
-    /// The answer, ready but for [`Refused::stamp`]; `None` where nothing may be sent: to responses, to ACK, and where
-    /// no Via says what is answered.
-    pub reply: Option<Refused>,
-    /// The stream cannot be read on.
-    pub close: bool,
-}
-
 /// What all messages have. [`Request`] and [`Response`] lend it out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
     /// All headers but Content-Length, which the body gives; one entry a Via, Route, Record-Route and Contact.
-    headers: rsip::Headers,
+    headers: Headers,
     vias: Vec<Via>,
     from: NameAddr,
     to: NameAddr,
@@ -72,22 +55,14 @@ pub struct Request {
 /// A response, received or to be sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
-    status: rsip::StatusCode,
+    status: Status,
     head: Head,
-}
-
-/// The answer to a request that could not be read whole: what could be read of its Via, From, To, Call-ID and CSeq.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Refused {
-    status: rsip::StatusCode,
-    via: Via,
-    headers: rsip::Headers,
 }
 
 /// How often a header may stand in one message.
 #[derive(Clone, Copy, PartialEq)]
 enum Count {
-    /// Twice is refused: two parsers could each believe another one.
+    /// Twice is refused: two parsers could each believe another one. What nothing hangs on may stand as often as it likes.
     Once,
     Many,
 }
@@ -132,17 +107,17 @@ headers! {
     ContentLanguage "Content-Language" "" Many;
     ContentLength "Content-Length" "l" Once;
     ContentType "Content-Type" "c" Once;
-    Date "Date" "" Once;
+    Date "Date" "" Many;
     ErrorInfo "Error-Info" "" Many;
     Event "Event" "o" Once;
     Expires "Expires" "" Once;
     From "From" "f" Once;
     InReplyTo "In-Reply-To" "" Many;
     MaxForwards "Max-Forwards" "" Once;
-    MimeVersion "MIME-Version" "" Once;
+    MimeVersion "MIME-Version" "" Many;
     MinExpires "Min-Expires" "" Once;
-    Organization "Organization" "" Once;
-    Priority "Priority" "" Once;
+    Organization "Organization" "" Many;
+    Priority "Priority" "" Many;
     ProxyAuthenticate "Proxy-Authenticate" "" Many;
     ProxyAuthorization "Proxy-Authorization" "" Many;
     ProxyRequire "Proxy-Require" "" Many;
@@ -151,14 +126,14 @@ headers! {
     Require "Require" "" Many;
     RetryAfter "Retry-After" "" Once;
     Route "Route" "" Many;
-    Server "Server" "" Once;
-    Subject "Subject" "s" Once;
+    Server "Server" "" Many;
+    Subject "Subject" "s" Many;
     SubscriptionState "Subscription-State" "" Once;
     Supported "Supported" "k" Many;
-    Timestamp "Timestamp" "" Once;
+    Timestamp "Timestamp" "" Many;
     To "To" "t" Once;
     Unsupported "Unsupported" "" Many;
-    UserAgent "User-Agent" "" Once;
+    UserAgent "User-Agent" "" Many;
     Via "Via" "v" Many;
     Warning "Warning" "" Many;
     WwwAuthenticate "WWW-Authenticate" "" Many;
@@ -191,275 +166,24 @@ fn canonical(name: &str) -> (&str, Count) {
     NAMES.iter().find(same).map_or((name, Many), |known| (known.0, known.2))
 }
 
-/// The phrase that RFC 3261 section 21 (and the RFC of each) gives a status; of its class where it is unknown.
-pub const fn phrase(status: u16) -> &'static str {
-    match status {
-        100 => "Trying",
-        180 => "Ringing",
-        181 => "Call Is Being Forwarded",
-        182 => "Queued",
-        183 => "Session Progress",
-        200 => "OK",
-        202 => "Accepted",
-        302 => "Moved Temporarily",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        402 => "Payment Required",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        407 => "Proxy Authentication Required",
-        408 => "Request Timeout",
-        410 => "Gone",
-        413 => "Request Entity Too Large",
-        414 => "Request-URI Too Long",
-        415 => "Unsupported Media Type",
-        416 => "Unsupported URI Scheme",
-        420 => "Bad Extension",
-        421 => "Extension Required",
-        422 => "Session Interval Too Small",
-        423 => "Interval Too Brief",
-        480 => "Temporarily Unavailable",
-        481 => "Call/Transaction Does Not Exist",
-        482 => "Loop Detected",
-        483 => "Too Many Hops",
-        484 => "Address Incomplete",
-        485 => "Ambiguous",
-        486 => "Busy Here",
-        487 => "Request Terminated",
-        488 => "Not Acceptable Here",
-        491 => "Request Pending",
-        493 => "Undecipherable",
-        500 => "Server Internal Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Server Time-out",
-        505 => "Version Not Supported",
-        513 => "Message Too Large",
-        600 => "Busy Everywhere",
-        603 => "Decline",
-        604 => "Does Not Exist Anywhere",
-        606 => "Not Acceptable",
-        100..200 => "Progress",
-        200..300 => "Success",
-        300..400 => "Redirection",
-        400..500 => "Request Failure",
-        500..600 => "Server Failure",
-        _ => "Global Failure",
-    }
-}
-
-impl Message {
-    /// Reads one message. Line ends before it are skipped; the body is shared with `bytes`, not copied.
-    pub fn parse(bytes: &Bytes, framing: Framing) -> Result<Message, Malformed> {
-        let bytes = bytes.slice(lexer::leading_line_ends(bytes)..);
-        if bytes.len() > MESSAGE_MAX {
-            return Err(Malformed::of(&bytes, Fault::unframed(513, "Message Too Large"), framing));
-        }
-        let end = lexer::find_head_end(&bytes, 0);
-        let text = String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]);
-        let lines = Lines::lex(&text);
-        let valid = end.filter(|_| matches!(text, std::borrow::Cow::Borrowed(_)));
-        read(&lines, &bytes, valid, framing).map_err(|fault| Malformed::of_lines(&lines, fault, framing))
-    }
-}
-
-/// `end`: where the head ends; `None` if it does not, or is no UTF-8.
-fn read(lines: &Lines, bytes: &Bytes, end: Option<usize>, framing: Framing) -> Result<Message, Fault> {
-    let start = Start::read(lines.start)?;
-    if let Some(fault) = lines.fault {
-        return Err(fault);
-    }
-    let end = end.ok_or("Head without an empty line, or not UTF-8")?;
-    let body = bytes.slice(end + 4..);
-    let body = cut_body(body, lines.content_length()?, framing)?;
-    let head = Head::read(lines, body)?;
-    match start {
-        Start::Request { method, uri } => Request { method, uri, head }.checked().map(Message::Request),
-        Start::Response { status, phrase } => {
-            let status = rsip::StatusCode::Other(status, phrase.to_owned());
-            Response { status, head }.checked().map(Message::Response)
+/// One entry an address, all or none; the first Contact is kept aside. `*` is a Contact of REGISTER (RFC 3261 section
+/// 10.2.2).
+fn add_addresses(headers: &mut Headers, contact: &mut Option<NameAddr>, name: &str, value: &str) -> Result<(), Why> {
+    let is_contact = name == "Contact";
+    for value in split_commas(value).filter(|value| !(is_contact && *value == "*")) {
+        let address = NameAddr::parse(value)?;
+        if is_contact {
+            contact.get_or_insert(address);
         }
     }
-}
-
-/// RFC 3261 section 18.3.
-fn cut_body(body: Bytes, length: Option<usize>, framing: Framing) -> Result<Bytes, Fault> {
-    match (framing, length) {
-        (_, Some(length)) if length > body.len() => Err(Fault::unframed(400, "Content-Length larger than the body")),
-        (Framing::Datagram, Some(length)) => Ok(body.slice(..length)),
-        (Framing::Datagram, None) => Ok(body),
-        (Framing::Stream, Some(length)) if length == body.len() => Ok(body),
-        (Framing::Stream, Some(_)) => Err(Fault::unframed(400, "Content-Length smaller than the body")),
-        (Framing::Stream, None) => Err(Fault::unframed(400, "Missing Content-Length")),
-    }
-}
-
-enum Start<'a> {
-    Request { method: Method, uri: Uri },
-    Response { status: u16, phrase: &'a str },
-}
-
-impl<'a> Start<'a> {
-    /// One space between the words and no other (RFC 3261 section 7.1), so that nobody can see other words.
-    fn read(line: &'a str) -> Result<Start<'a>, Fault> {
-        if line.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("SIP/")) {
-            return Start::response(line);
-        }
-        let words: Vec<&str> = line.splitn(4, ' ').collect();
-        let &[method, uri, version] = words.as_slice() else { return Err("Bad request line".into()) };
-        if !is_token(method) {
-            return Err("Bad method".into());
-        }
-        check_version(version)?;
-        if uri.len() > URI_MAX {
-            return Err(Fault { status: 414, ..Fault::from("Request-URI Too Long") });
-        }
-        let uri = Uri::parse(uri)?;
-        // RFC 3261 section 19.1.1: no headers in a Request-URI; nobody shall set our Route.
-        if !uri.headers().is_empty() {
-            return Err("Headers in the Request-URI".into());
-        }
-        Ok(Start::Request { method: Method::from_token(method), uri })
-    }
-
-    fn response(line: &'a str) -> Result<Start<'a>, Fault> {
-        let (version, rest) = line.split_once(' ').ok_or("Bad status line")?;
-        check_version(version)?;
-        let (digits, phrase) = rest.split_once(' ').unwrap_or((rest, ""));
-        let status = lexer::number(digits).and_then(|status| u16::try_from(status).ok());
-        let status = status.filter(|status| digits.len() == 3 && (100..700).contains(status)).ok_or("Bad status")?;
-        if phrase.chars().any(|c| c.is_control() && c != '\t') {
-            return Err("Control character in the reason phrase".into());
-        }
-        Ok(Start::Response { status, phrase })
-    }
-}
-
-fn check_version(text: &str) -> Result<(), Fault> {
-    if text.eq_ignore_ascii_case("SIP/2.0") {
-        return Ok(());
-    }
-    let is_version =
-        |rest: &str| rest.split_once('.').is_some_and(|(a, b)| [a, b].into_iter().all(|n| lexer::number(n).is_some()));
-    let other = text.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("SIP/")) && is_version(&text[4..]);
-    if other { Err(Fault { status: 505, ..Fault::from("Version Not Supported") }) } else { Err("Bad version".into()) }
-}
-
-/// What a head has so far.
-#[derive(Default)]
-struct Draft {
-    headers: rsip::Headers,
-    vias: Vec<Via>,
-    from: Option<NameAddr>,
-    to: Option<NameAddr>,
-    call_id: Option<String>,
-    cseq: Option<CSeq>,
-    max_forwards: Option<u8>,
-    contact: Option<NameAddr>,
-}
-
-impl Draft {
-    fn take(&mut self, name: &str, value: &str) -> Result<(), Why> {
-        let (name, count) = canonical(name);
-        if count == Once && has(&self.headers, name) {
-            return Err("Header twice that may stand once");
-        }
-        match name {
-            "Via" => return self.take_vias(value),
-            "Contact" | "Route" | "Record-Route" => {
-                return add_addresses(&mut self.headers, &mut self.contact, name, value);
-            }
-            "From" => self.from = Some(NameAddr::parse(value)?),
-            "To" => self.to = Some(NameAddr::parse(value)?),
-            "Call-ID" => self.call_id = Some(call_id(value)?),
-            "CSeq" => self.cseq = Some(CSeq::parse(value)?),
-            "Max-Forwards" => self.max_forwards = Some(max_forwards(value)?),
-            "Content-Type" => check_media_type(value)?,
-            "Content-Length" => return Ok(()),
-            _ => {}
-        }
-        self.headers.push(model(name, value.to_owned()));
-        Ok(())
-    }
-
-    fn take_vias(&mut self, value: &str) -> Result<(), Why> {
-        for value in split_commas(value) {
-            if self.vias.len() == VIAS_MAX {
-                return Err("Too many Vias");
-            }
-            let via = Via::parse(value)?;
-            self.headers.push(model("Via", via.to_string()));
-            self.vias.push(via);
-        }
-        Ok(())
-    }
-
-    fn finish(self, body: Bytes) -> Result<Head, Why> {
-        if self.vias.is_empty() {
-            return Err("Missing Via");
-        }
-        Ok(Head {
-            headers: self.headers,
-            vias: self.vias,
-            from: self.from.ok_or("Missing From")?,
-            to: self.to.ok_or("Missing To")?,
-            call_id: self.call_id.ok_or("Missing Call-ID")?,
-            cseq: self.cseq.ok_or("Missing CSeq")?,
-            max_forwards: self.max_forwards,
-            contact: self.contact,
-            body,
-        })
-    }
-}
-
-fn has(headers: &rsip::Headers, name: &str) -> bool {
-    headers.iter().any(|header| name_and_value(header).0 == name)
-}
-
-/// One entry an address; the first Contact is kept aside. `*` is a Contact of REGISTER (RFC 3261 section 10.2.2).
-fn add_addresses(
-    headers: &mut rsip::Headers,
-    contact: &mut Option<NameAddr>,
-    name: &str,
-    value: &str,
-) -> Result<(), Why> {
-    for value in split_commas(value) {
-        if !(name == "Contact" && value == "*") {
-            let address = NameAddr::parse(value)?;
-            if name == "Contact" {
-                contact.get_or_insert(address);
-            }
-        }
-        headers.push(model(name, value.to_owned()));
-    }
+    split_commas(value).for_each(|value| headers.push(name, value.to_owned()));
     Ok(())
-}
-
-/// Visible ASCII: RFC 3261's `word` and what else peers write, but nothing that could end it.
-fn call_id(value: &str) -> Result<String, Why> {
-    let good = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic());
-    if good { Ok(value.to_owned()) } else { Err("Bad Call-ID") }
-}
-
-fn max_forwards(value: &str) -> Result<u8, Why> {
-    lexer::number(value).and_then(|hops| u8::try_from(hops).ok()).ok_or("Bad Max-Forwards")
 }
 
 /// What belongs to the message itself and is not set from outside.
 const OWN: &[&str] = &["Via", "From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Length", "Content-Type"];
 
 impl Head {
-    fn read(lines: &Lines, body: Bytes) -> Result<Head, Why> {
-        let mut draft = Draft::default();
-        for line in &lines.lines {
-            draft.take(line.name, &line.value)?;
-        }
-        draft.finish(body)
-    }
-
     /// All hops, the last sender's first; never empty.
     pub fn vias(&self) -> &[Via] {
         &self.vias
@@ -519,10 +243,10 @@ impl Head {
 
     /// All headers but Content-Length, canonical name and value.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.iter().map(name_and_value)
+        self.headers.iter()
     }
 
-    /// Whole value of Content-Type; [`super::header::media_type`] cuts its parameters off.
+    /// Whole value of Content-Type; [`crate::sip::header::media_type`] cuts its parameters off.
     pub fn content_type(&self) -> Option<&str> {
         self.header("Content-Type")
     }
@@ -536,30 +260,24 @@ impl Head {
     pub fn push(&mut self, name: &str, value: &str) -> bool {
         let (name, count) = canonical(name);
         let value = one_line(value);
-        if !is_token(name) || OWN.contains(&name) || (count == Once && has(&self.headers, name)) {
+        if !is_token(name) || OWN.contains(&name) || (count == Once && self.headers.has(name)) {
             return false;
         }
         if matches!(name, "Contact" | "Route" | "Record-Route") {
             return add_addresses(&mut self.headers, &mut self.contact, name, &value).is_ok();
         }
-        self.headers.push(model(name, value.into_owned()));
+        self.headers.push(name, value.into_owned());
         true
     }
 
     /// Sets the body and what it is. A type that is none leaves the message without a body.
     pub fn set_body(&mut self, content_type: &str, body: Bytes) {
-        self.headers.retain(|header| name_and_value(header).0 != "Content-Type");
+        self.headers.remove("Content-Type");
         self.body = Bytes::new();
         let content_type = one_line(content_type);
         if check_media_type(&content_type).is_ok() {
-            self.headers.push(model("Content-Type", content_type.into_owned()));
+            self.headers.push("Content-Type", content_type.into_owned());
             self.body = body;
-        }
-    }
-
-    fn replace(&mut self, name: &str, value: String) {
-        if let Some(header) = self.headers.iter_mut().find(|header| name_and_value(header).0 == name) {
-            *header = model(name, value);
         }
     }
 }
@@ -587,9 +305,10 @@ impl Request {
             ("Call-ID", call_id.clone()),
             ("CSeq", cseq.to_string()),
         ];
-        let headers: Vec<rsip::Header> = lines.into_iter().map(|(name, value)| model(name, value)).collect();
+        let mut headers = Headers::default();
+        lines.into_iter().for_each(|(name, value)| headers.push(name, value));
         let head = Head {
-            headers: headers.into(),
+            headers,
             vias: vec![via.clone()],
             from: from.clone(),
             to: to.clone(),
@@ -600,19 +319,6 @@ impl Request {
             body: Bytes::new(),
         };
         Request { method, uri, head }
-    }
-
-    fn checked(self) -> Result<Request, Fault> {
-        let known = !matches!(self.method, Method::Other(_));
-        // An unknown method is answered 501 rather than told that its CSeq is wrong (RFC 4475 section 3.1.2.18).
-        if known && self.head.cseq.method != self.method {
-            return Err("CSeq names another method".into());
-        }
-        // Two callers that write the cookie and nothing more must not share a transaction.
-        if self.via().is_bare_cookie() {
-            return Err("Branch names no transaction".into());
-        }
-        Ok(self)
     }
 
     pub fn method(&self) -> &Method {
@@ -637,7 +343,7 @@ impl Request {
     pub fn stamp(&mut self, source: SocketAddr) {
         self.head.vias[0].stamp(source);
         let via = self.via().to_string();
-        self.head.replace("Via", via);
+        self.head.headers.replace("Via", via);
     }
 
     /// The bytes for the wire, with their Content-Length.
@@ -652,27 +358,22 @@ impl Response {
     /// An empty phrase becomes the usual one.
     pub fn to(request: &Request, status: u16, phrase_text: &str) -> Response {
         let asked = &request.head;
-        let mut headers = rsip::Headers::default();
-        for header in asked.headers.iter() {
-            if matches!(name_and_value(header).0, "Via" | "From" | "To" | "Call-ID" | "CSeq") {
-                headers.push(header.clone());
+        let mut headers = Headers::default();
+        for (name, value) in asked.headers.iter() {
+            if matches!(name, "Via" | "From" | "To" | "Call-ID" | "CSeq") {
+                headers.push(name, value.to_owned());
             }
         }
         let head = Head { headers, max_forwards: None, contact: None, body: Bytes::new(), ..asked.clone() };
-        Response { status: status_code(status, phrase_text), head }
-    }
-
-    fn checked(self) -> Result<Response, Fault> {
-        // RFC 3261 section 8.1.3.3: a response with a second Via is another's, and we forward nothing.
-        if self.head.vias.len() > 1 { Err("Response with more than one Via".into()) } else { Ok(self) }
+        Response { status: Status::new(status, phrase_text), head }
     }
 
     pub fn status(&self) -> u16 {
-        self.status.code()
+        self.status.0.code()
     }
 
     pub fn phrase(&self) -> &str {
-        phrase_of(&self.status)
+        self.status.phrase()
     }
 
     /// Number and method of the request that it answers.
@@ -685,13 +386,13 @@ impl Response {
         if self.head.to.tag().is_none() && is_token(tag) {
             let text = format!("{};tag={tag}", self.head.header("To").unwrap_or_default());
             self.head.to = self.head.to.clone().with_tag(tag);
-            self.head.replace("To", text);
+            self.head.headers.replace("To", text);
         }
     }
 
     /// The bytes for the wire, with their Content-Length.
     pub fn to_bytes(&self) -> Bytes {
-        write(&status_line(&self.status), &self.head.headers, &self.head.body)
+        write(&self.status.to_string(), &self.head.headers, &self.head.body)
     }
 }
 
@@ -714,110 +415,77 @@ macro_rules! has_head {
 
 has_head! { Request Response }
 
-/// rsip's own names of codes are Rust's (`BadRequest`), so each carries its phrase.
-fn status_code(status: u16, text: &str) -> rsip::StatusCode {
-    let text = one_line(text);
-    let text = if text.is_empty() { phrase(status) } else { &text };
-    rsip::StatusCode::Other(status, text.to_owned())
-}
+/// rsip's header model: what our lexer has read, in the order of the message, under canonical names.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Headers(rsip::Headers);
 
-fn phrase_of(status: &rsip::StatusCode) -> &str {
-    match status {
-        rsip::StatusCode::Other(_, phrase) => phrase,
-        known => phrase(known.code()),
+impl Headers {
+    fn push(&mut self, name: &str, value: String) {
+        self.0.push(model(name, value));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(name_and_value)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.iter().any(|(other, _)| other == name)
+    }
+
+    /// Gives the first header of that name another value.
+    fn replace(&mut self, name: &str, value: String) {
+        if let Some(header) = self.0.iter_mut().find(|header| name_and_value(header).0 == name) {
+            *header = model(name, value);
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.0.retain(|header| name_and_value(header).0 != name);
     }
 }
 
-fn status_line(status: &rsip::StatusCode) -> String {
-    format!("{} {} {}", rsip::Version::V2, status.code(), phrase_of(status))
+/// Code and phrase. rsip's own phrases are names of Rust (`BadRequest`), so each code carries its phrase.
+#[derive(Clone, Debug, PartialEq)]
+struct Status(rsip::StatusCode);
+
+impl Status {
+    /// For a response to send: an empty phrase becomes the usual one, and none can end the line.
+    fn new(code: u16, text: &str) -> Status {
+        let text = one_line(text);
+        Status::read(code, if text.is_empty() { phrase(code) } else { &text })
+    }
+
+    /// As received, the phrase perhaps empty.
+    fn read(code: u16, text: &str) -> Status {
+        Status(rsip::StatusCode::Other(code, text.to_owned()))
+    }
+
+    fn phrase(&self) -> &str {
+        match &self.0 {
+            rsip::StatusCode::Other(_, phrase) => phrase,
+            named => phrase(named.code()),
+        }
+    }
 }
 
-fn write(start: &str, headers: &rsip::Headers, body: &Bytes) -> Bytes {
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", rsip::Version::V2, self.0.code(), self.phrase())
+    }
+}
+
+/// A whole message for the wire. The body is appended as bytes: rsip would make it UTF-8.
+fn write(start: &str, headers: &Headers, body: &Bytes) -> Bytes {
     let mut bytes = BytesMut::with_capacity(1024 + body.len());
     let mut line = |parts: [&str; 3]| {
         parts.into_iter().for_each(|part| bytes.put_slice(part.as_bytes()));
         bytes.put_slice(b"\r\n");
     };
     line([start, "", ""]);
-    for (name, value) in headers.iter().map(name_and_value) {
+    for (name, value) in headers.iter() {
         line([name, ": ", value]);
     }
     line(["Content-Length: ", &body.len().to_string(), "\r\n"]);
     bytes.put_slice(body);
     bytes.freeze()
-}
-
-impl Malformed {
-    /// Of bytes whose framing failed before they were read.
-    pub(in crate::sip) fn of(bytes: &[u8], fault: Fault, framing: Framing) -> Malformed {
-        let window = &bytes[..bytes.len().min(MESSAGE_MAX)];
-        let end = lexer::find_head_end(window, 0).unwrap_or(window.len());
-        let text = String::from_utf8_lossy(&window[..end]);
-        Malformed::of_lines(&Lines::lex(&text), fault, framing)
-    }
-
-    fn of_lines(lines: &Lines, fault: Fault, framing: Framing) -> Malformed {
-        let close = fault.unframed && framing == Framing::Stream;
-        Malformed { status: fault.status, why: fault.why, reply: Refused::read(lines, fault), close }
-    }
-}
-
-impl Refused {
-    fn read(lines: &Lines, fault: Fault) -> Option<Refused> {
-        // A response begins with SIP/2.0, which is no token.
-        let method = lines.start.split(' ').next().filter(|method| is_token(method) && *method != "ACK")?;
-        let mut vias = lines.values("Via", "v").flat_map(split_commas);
-        let via = Via::salvage(vias.next()?)?;
-        let mut headers = rsip::Headers::from(model("Via", via.to_string()));
-        for other in vias.filter_map(|value| Via::parse(value).ok()).take(VIAS_MAX) {
-            headers.push(model("Via", other.to_string()));
-        }
-        for (name, compact) in [("From", "f"), ("To", "t"), ("Call-ID", "i"), ("CSeq", "CSeq")] {
-            if let Some(value) = lines.values(name, compact).next() {
-                let value = if name == "To" { tagged(value, lines, method) } else { value.to_owned() };
-                headers.push(model(name, value));
-            }
-        }
-        Some(Refused { status: status_code(fault.status, fault.why), via, headers })
-    }
-
-    pub fn status(&self) -> u16 {
-        self.status.code()
-    }
-
-    pub fn phrase(&self) -> &str {
-        phrase_of(&self.status)
-    }
-
-    /// Where the response goes: see [`super::transport::response_target`].
-    pub fn via(&self) -> &Via {
-        &self.via
-    }
-
-    /// As [`Request::stamp`].
-    pub fn stamp(&mut self, source: SocketAddr) {
-        self.via.stamp(source);
-        let via = model("Via", self.via.to_string());
-        if let Some(top) = self.headers.iter_mut().next() {
-            *top = via;
-        }
-    }
-
-    /// The bytes for the wire.
-    pub fn to_bytes(&self) -> Bytes {
-        write(&status_line(&self.status), &self.headers, &Bytes::new())
-    }
-}
-
-/// To with a tag, as every final response has one: the same for the same request, for nothing is remembered
-/// (RFC 3261 section 8.2.7). A To that cannot be read is given back as it came.
-fn tagged(to: &str, lines: &Lines, method: &str) -> String {
-    if !NameAddr::parse(to).is_ok_and(|address| address.tag().is_none()) {
-        return to.to_owned();
-    }
-    let mut hasher = DefaultHasher::new();
-    method.hash(&mut hasher);
-    lines.values("Call-ID", "i").for_each(|value| value.hash(&mut hasher));
-    lines.values("CSeq", "CSeq").for_each(|value| value.hash(&mut hasher));
-    format!("{to};tag={:016x}", hasher.finish())
 }

@@ -86,7 +86,10 @@ impl StreamFramer {
             Some(length) if length <= self.buffer.len() => {
                 self.length = None;
                 self.searched = 0;
-                Ok(Some(Frame::Message(self.buffer.split_to(length).freeze())))
+                // Copied: a message that is kept must not keep the whole read buffer.
+                let message = Bytes::copy_from_slice(&self.buffer[..length]);
+                self.buffer.advance(length);
+                Ok(Some(Frame::Message(message)))
             }
             _ => Ok(None),
         }
@@ -128,8 +131,13 @@ impl StreamFramer {
     }
 }
 
-/// RFC 3261 section 18.3: a stream has messages only where each says how long it is.
+/// RFC 3261 section 18.3: a stream has messages only where each says how long it is. Where one line cannot be read, it
+/// may be the one that another parser takes for the length.
 fn body_length(head: &[u8]) -> Result<usize, Fault> {
     let text = String::from_utf8_lossy(head);
-    Head::lex(&text).content_length()?.ok_or(Fault::unframed(400, "Missing Content-Length"))
+    let head = Head::lex(&text);
+    match head.fault {
+        Some(fault) => Err(Fault { unframed: true, ..fault }),
+        None => head.content_length()?.ok_or(Fault::unframed(400, "Missing Content-Length")),
+    }
 }

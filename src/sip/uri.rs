@@ -369,3 +369,141 @@ fn shortened(escaped: &str) -> &str {
     let cut = escaped[..end].rfind('%').filter(|at| end < escaped.len() && at + 3 > end);
     &escaped[..cut.unwrap_or(end)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn parts_are_where_they_stand() {
+        // Text, user, host, port, a parameter and its value, headers.
+        type Row = (
+            &'static str,
+            Option<&'static str>,
+            &'static str,
+            Option<u16>,
+            (&'static str, Option<&'static str>),
+            &'static str,
+        );
+        let rows: &[Row] = &[
+            ("sip:alice@h", Some("alice"), "h", None, ("x", None), ""),
+            ("SIPS:h:5061", None, "h", Some(5061), ("x", None), ""),
+            (
+                "sip:+15551234;npdi@h.example;user=phone",
+                Some("+15551234;npdi"),
+                "h.example",
+                None,
+                ("USER", Some("phone")),
+                "",
+            ),
+            ("sip:a:secret@10.0.0.1:5060;lr", Some("a"), "10.0.0.1", Some(5060), ("lr", Some("")), ""),
+            ("sip:[2001:db8::1]", None, "[2001:db8::1]", None, ("x", None), ""),
+            ("sip:a@[::1]:5080;transport=tcp", Some("a"), "[::1]", Some(5080), ("transport", Some("tcp")), ""),
+            ("sip:alice@h;gr=urn:uuid:f81d4fae", Some("alice"), "h", None, ("gr", Some("urn:uuid:f81d4fae")), ""),
+            ("sip:user;par=u%40x.net@example.com", Some("user;par=u%40x.net"), "example.com", None, ("par", None), ""),
+            ("sip:a@h;transport=ws?X=1&Y=", Some("a"), "h", None, ("transport", Some("ws")), "X=1&Y="),
+            ("tel:+1-555;phone-context=x", Some("+1-555"), "", None, ("phone-context", Some("x")), ""),
+            ("urn:service:sos", None, "", None, ("x", None), ""),
+        ];
+        for (text, user, host, port, (param, value), headers) in rows {
+            let uri = Uri::parse(text).unwrap();
+            assert_eq!((uri.user(), uri.host(), uri.port()), (*user, *host, *port), "{text}");
+            assert_eq!((uri.param(param), uri.headers(), uri.as_str()), (*value, *headers, *text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_uri_is_refused() {
+        let rows = [
+            "",
+            "sip",
+            "sip:",
+            ":a@h",
+            "1sip:h",
+            "sip:@h",
+            "sip:a@",
+            "sip:a@b@h",
+            "sip:a b@h",
+            "sip:a@h ",
+            " sip:a@h",
+            "sip:a@h:",
+            "sip:a@h:65536",
+            "sip:a@h:5x",
+            "sip:a@h;",
+            "sip:a@h;;lr",
+            "sip:a@h;=x",
+            "sip:a@h;x=",
+            "sip:a@h;lr;LR",
+            "sip:a@h?",
+            "sip:a@h?x",
+            "sip:a@[::1",
+            "sip:a@[1.2.3.4]",
+            "sip:a@[::1]x",
+            "sip:a@::1",
+            "sip:a%4@h",
+            "sip:a%zz@h",
+            "sip:ä@h",
+            "sip:a\0@h",
+            "sip:<a@h>",
+            "sip:\"a\"@h",
+            "sip:a@h/path",
+            "tel:",
+            "tel:+",
+            "tel:+-",
+            "tel:+1a",
+            "tel:12 3",
+            "tel:+1;",
+            "urn:",
+            "x:a b",
+            "x:<y>",
+        ];
+        for text in rows {
+            assert!(Uri::parse(text).is_err(), "{text:?}");
+        }
+        let longest = format!("sip:{}@h", "a".repeat(URI_MAX - 6));
+        assert!(Uri::parse(&longest).is_ok() && Uri::parse(&format!("{longest}h")).is_err());
+    }
+
+    #[test]
+    fn a_number_keeps_its_plus_and_loses_its_looks() {
+        for (text, number) in
+            [("tel:+1555", "+1555"), ("tel:+1-(555).12", "+155512"), ("tel:*99#;phone-context=h", "*99#")]
+        {
+            let uri = Uri::parse(text).unwrap();
+            assert_eq!(
+                (uri.number().as_deref(), uri.user_unescaped().as_deref()),
+                (Some(number), Some(number)),
+                "{text}"
+            );
+        }
+        assert_eq!(Uri::parse("sip:+1555@h").unwrap().number(), None);
+    }
+
+    #[test]
+    fn escapes_come_off_once() {
+        for (user, plain) in [("a%40b", "a@b"), ("%25%34%31", "%41"), ("n%00n", "n\0n"), ("%ff", "%ff"), ("+1", "+1")] {
+            let uri = Uri::parse(&format!("sip:{user}@h")).unwrap();
+            assert_eq!(uri.user_unescaped().as_deref(), Some(plain));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ours_are_well_formed(user in any::<String>(), v6 in any::<bool>(), port in any::<u16>()) {
+            let address = if v6 { format!("[2001:db8::5]:{port}") } else { format!("127.0.0.1:{port}") };
+            let address: SocketAddr = address.parse().unwrap();
+            let uri = Uri::sip(&user, address);
+            let again = Uri::parse(uri.as_str()).unwrap();
+            prop_assert_eq!((again.user(), again.host(), again.port()), (uri.user(), uri.host(), uri.port()));
+            prop_assert_eq!((uri.address(), uri.port()), (Some(address.ip()), Some(port)));
+            prop_assert_eq!(uri.user_unescaped().unwrap_or_default(), user);
+        }
+
+        #[test]
+        fn a_long_user_is_cut(user in "[a%é]{900,2000}") {
+            let uri = Uri::sip(&user, "127.0.0.1:5060".parse().unwrap());
+            prop_assert!(Uri::parse(uri.as_str()).is_ok());
+        }
+    }
+}
