@@ -3,6 +3,10 @@
 //! `engine` is the machine of one mixer thread: packets and commands in, one tick every 20 ms, packets and events out.
 //! `sdp` agrees on what is spoken; `io` holds the sockets, the pinned threads and the beat.
 
+pub mod beat;
+pub mod ports;
+pub mod sdp;
+
 use std::net::SocketAddr;
 
 /// One leg's sound, as the owner names it (never reused while the process lives).
