@@ -3,13 +3,16 @@
 //! `engine` is the machine of one mixer thread: packets and commands in, one tick every 20 ms, packets and events out.
 //! `sdp` agrees on what is spoken; `io` holds the sockets, the pinned threads and the beat.
 
+pub mod beat;
 pub mod clip;
 pub mod codec;
 mod command;
 pub mod engine;
 pub mod mixer;
 mod player;
+pub mod ports;
 pub mod rtp;
+pub mod sdp;
 mod stream;
 
 pub use clip::{BadClip, Clip};
