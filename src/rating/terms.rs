@@ -1,0 +1,115 @@
+//! The frozen plan of one leg: who pays, at which rates, changes already scheduled included. Made by `decide`, kept with
+//! the leg as one line of text; a deck that is imported later never touches it.
+
+use crate::clock::Wall;
+use crate::rating::rate::RateRow;
+use crate::rating::{CallType, Capability, Funding};
+use crate::types::{Country, Currency};
+use serde::{Deserialize, Serialize};
+
+/// What was decided for a leg.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    #[serde(with = "text")]
+    pub call_type: CallType,
+    #[serde(with = "text")]
+    pub funding: Funding,
+    /// The capability of a leg that never leaves its first funding; [`crate::rating::Settlement`] has the last word.
+    #[serde(with = "text")]
+    pub capability: Capability,
+    /// The rates; `None` where no second can cost anything.
+    pub tariff: Option<Tariff>,
+    #[serde(with = "text")]
+    pub currency: Currency,
+    /// In: the country of our number. Out: the destination's.
+    #[serde(with = "text")]
+    pub country: Country,
+    /// The country whose rate applies: the caller's for North American toll-free, else `country`.
+    #[serde(with = "text")]
+    pub priced_country: Country,
+    pub zone_a: bool,
+    /// `country` is the organiser's own. It matters to policy and reports, never to the price.
+    pub domestic: bool,
+    /// What a reader of the record must know, in sentences.
+    pub notes: Vec<String>,
+    /// The moment from which scheduled changes are counted: the decision, then the answer.
+    #[serde(with = "moment")]
+    pub from: Wall,
+}
+
+/// The rates of a leg: the row at its start, and changes that were already scheduled then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tariff {
+    /// Which deck: the head of its hash.
+    pub deck: String,
+    pub row: RateRow,
+    /// In the order of their moments. Of a later row only the rate a minute counts: fee and increments stay as begun.
+    pub later: Vec<Step>,
+}
+
+/// A change of rate at a moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    #[serde(with = "moment")]
+    pub from: Wall,
+    pub row: RateRow,
+}
+
+impl Terms {
+    /// The leg was answered at `at`: rates count from here. A change that came while it rang is the row of its start.
+    pub fn answered(&mut self, at: Wall) {
+        self.from = at;
+        let Some(tariff) = &mut self.tariff else { return };
+        let passed = tariff.later.iter().take_while(|step| step.from <= at).count();
+        if let Some(step) = tariff.later.drain(..passed).next_back() {
+            tariff.row = step.row;
+        }
+    }
+
+    /// One line of JSON, as the store keeps it.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads [`Terms::to_line`] back.
+    pub fn from_line(line: &str) -> Result<Terms, String> {
+        serde_json::from_str(line).map_err(|error| error.to_string())
+    }
+
+    /// "domestic" or "international", as usage records say it.
+    pub const fn reach(&self) -> &'static str {
+        if self.domestic { "domestic" } else { "international" }
+    }
+}
+
+/// Values that are written by their text form.
+pub(crate) mod text {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(from: D) -> Result<T, D::Error>
+    where
+        T::Err: Display,
+    {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Moments, written as microseconds since 1970.
+pub(crate) mod moment {
+    use crate::clock::Wall;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(at: &Wall, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(at.micros())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Wall, D::Error> {
+        i64::deserialize(from).map(Wall::from_micros)
+    }
+}
