@@ -29,12 +29,22 @@ pub enum Lookup<'a> {
     Found(&'a RateRow),
     /// No row, or none valid yet: the call has no price, and is not made.
     Absent,
-    /// A row is there and cannot be used: our own fault, in words.
-    Broken(&'a str),
+    /// A row is there and cannot be used: our own fault.
+    Broken(&'a BrokenRow),
+}
+
+/// A row whose price could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenRow {
+    pub prefix: Box<str>,
+    /// What it leads to; `Blocked` where that could not be read either, so that no premium range is free by a slip.
+    pub class: Class,
+    /// What is wrong with it, in words.
+    pub why: String,
 }
 
 /// Rows of one prefix, the latest first; a row that could not be read keeps its place.
-type Rows = Vec<(Wall, Result<RateRow, String>)>;
+type Rows = Vec<(Wall, Result<RateRow, BrokenRow>)>;
 
 /// A deck: immutable, made at once, in one currency.
 #[derive(Clone, Debug)]
@@ -90,7 +100,7 @@ impl Deck {
         while let Some((length, rows)) = self.maps[call_type as usize].longest(rest) {
             match rows.iter().find(|(from, _)| *from <= at) {
                 Some((_, Ok(row))) => return Lookup::Found(row),
-                Some((_, Err(why))) => return Lookup::Broken(why),
+                Some((_, Err(broken))) => return Lookup::Broken(broken),
                 None => rest = &digits[..length - 1],
             }
         }
@@ -234,37 +244,45 @@ impl<'a> Reader<'a> {
         let call_type = self.parsed::<CallType>(record, CALL_TYPE);
         let prefix = self.prefix(record.cell(PREFIX));
         let valid_from = self.moment(record.cell(VALID_FROM));
+        let class = self.class(record);
         let before = self.mistakes.len();
-        let row = self.priced(record, prefix.as_deref().unwrap_or_default(), valid_from.unwrap_or_default());
+        let rate = self.rate(record);
         let why = self.mistakes.get(before).map(|mistake| mistake.text.clone()).unwrap_or_default();
         let (Some(call_type), Some(prefix)) = (call_type, prefix) else { return };
+        let broken =
+            |why| Err(BrokenRow { prefix: prefix.as_str().into(), class: class.unwrap_or(Class::Blocked), why });
         // A row without a readable date is valid always: it then answers `Broken`, and no older one in its place.
-        let (from, row) = match (valid_from, row) {
-            (Some(from), Some(row)) => (from, Ok(row)),
-            (Some(from), None) => (from, Err(why)),
-            (None, _) => (Wall::from_micros(i64::MIN), Err(format!("valid_from of line {}", self.line))),
+        let (from, row) = match (valid_from, rate, class) {
+            (Some(valid_from), Some(rate), Some(class)) => {
+                let destination = record.cell(DESTINATION).into();
+                (valid_from, Ok(RateRow { prefix: prefix.as_str().into(), destination, class, rate, valid_from }))
+            }
+            (Some(valid_from), None, _) => (valid_from, broken(why)),
+            (Some(valid_from), Some(_), None) => (valid_from, broken(format!("class of line {}", self.line))),
+            (None, _, _) => (Wall::from_micros(i64::MIN), broken(format!("valid_from of line {}", self.line))),
         };
         self.put(call_type, &prefix, from, row);
     }
 
-    /// The rest of a row: what it costs.
-    fn priced(&mut self, record: &Record<'_>, prefix: &str, valid_from: Wall) -> Option<RateRow> {
-        let class = match record.cell(CLASS) {
+    fn class(&mut self, record: &Record<'_>) -> Option<Class> {
+        match record.cell(CLASS) {
             "" => Some(Class::Standard),
             _ => self.parsed(record, CLASS),
-        };
+        }
+    }
+
+    /// What it costs.
+    fn rate(&mut self, record: &Record<'_>) -> Option<Rate> {
         self.one_currency(record);
         let per_minute = self.decimal(record, RATE);
         let connect_fee = self.decimal(record, CONNECT_FEE);
         let initial_ms = self.millis(record, INITIAL);
         let next_ms = self.millis(record, NEXT);
         let rate = Rate::new(per_minute?, connect_fee?, initial_ms?, next_ms?);
-        let rate = rate.map_err(|why| self.mistake(format!("rate, connect_fee or increments: {why}"))).ok()?;
-        let destination = record.cell(DESTINATION).into();
-        Some(RateRow { prefix: prefix.into(), destination, class: class?, rate, valid_from })
+        rate.map_err(|why| self.mistake(format!("rate, connect_fee or increments: {why}"))).ok()
     }
 
-    fn put(&mut self, call_type: CallType, prefix: &str, from: Wall, row: Result<RateRow, String>) {
+    fn put(&mut self, call_type: CallType, prefix: &str, from: Wall, row: Result<RateRow, BrokenRow>) {
         let map = &mut self.deck.maps[call_type as usize];
         if map.exact_mut(prefix).is_none() && map.insert(prefix, Rows::new()).is_err() {
             return;
@@ -386,7 +404,7 @@ mod tests {
         match deck.rate(CallType::DialOut, digits, wall(at)) {
             Lookup::Found(row) => format!("{} {}", row.prefix, row.rate.per_minute()),
             Lookup::Absent => "absent".to_owned(),
-            Lookup::Broken(why) => format!("broken: {why}"),
+            Lookup::Broken(row) => format!("broken: {}", row.why),
         }
     }
 
@@ -509,6 +527,10 @@ mod tests {
             "broken: rate: expected a decimal like 0.0120, found \"free\""
         );
         assert_eq!(price(&deck, "393331234", "2026-01-01"), "broken: valid_from of line 4");
+        let (deck, _) =
+            Deck::salvage("r.csv", &format!("{HEADER},class\ndial-out,39,Italy,free,0,60,60,2020-01-01,dear\n"));
+        let Lookup::Broken(row) = deck.rate(CallType::DialOut, "390212345", wall("2026-01-01")) else { panic!() };
+        assert_eq!((&*row.prefix, row.class), ("39", Class::Blocked));
     }
 
     #[test]

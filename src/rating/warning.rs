@@ -43,3 +43,44 @@ impl Warnings {
         WARN_AT_MS.get(self.crossed).filter(|_| funded_ms < u64::MAX).map(|mark| funded_ms.saturating_sub(*mark))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rating::Funding;
+
+    #[test]
+    fn each_mark_is_told_once_and_again_after_a_top_up() {
+        let mut warnings = Warnings::default();
+        let heard: Vec<Option<u64>> =
+            [400_000, 300_000, 250_000, 60_001, 60_000, 59_000, 10_000, 9_000, 0].map(|ms| warnings.due(ms)).to_vec();
+        let marks = [None, Some(300_000), None, None, Some(60_000), None, Some(10_000), None, None];
+        assert_eq!(heard, marks);
+        assert_eq!(warnings.due(200_000), None, "lifted above two marks");
+        assert_eq!(warnings.due(60_000), Some(60_000));
+        assert_eq!(warnings.due(u64::MAX), None);
+        assert_eq!(warnings.due(5_000), Some(10_000), "three at once: the shortest");
+    }
+
+    #[test]
+    fn it_knows_when_to_look_again() {
+        let mut warnings = Warnings::default();
+        assert_eq!(warnings.next_in_ms(u64::MAX), None);
+        assert_eq!(warnings.next_in_ms(420_000), Some(120_000));
+        warnings.due(300_000);
+        assert_eq!(warnings.next_in_ms(300_000), Some(240_000));
+        warnings.due(4_000);
+        assert_eq!(warnings.next_in_ms(4_000), None);
+    }
+
+    #[test]
+    fn funded_time_is_the_hold_and_a_share_of_what_is_available() {
+        let burn = |funding: Funding, rate: &str| burn_nanos(&Terms::sample(funding, rate, "0", 60_000, 60_000));
+        let one = burn(Funding::Credits, "0.10");
+        assert_eq!(funded_ms(20_000, Micros(250_000), one), 170_000);
+        assert_eq!(funded_ms(20_000, Micros(250_000), one * 3), 70_000);
+        assert_eq!(funded_ms(20_000, Micros(-1), one), 20_000);
+        assert_eq!(funded_ms(20_000, Micros(0), burn(Funding::Included, "0.10")), u64::MAX);
+        assert_eq!(funded_ms(u64::MAX, Micros(i64::MAX), 1), u64::MAX);
+    }
+}
