@@ -116,11 +116,16 @@ impl Deck {
             moments.extend(rows.iter().map(|(from, _)| *from).filter(|from| at < *from && *from <= horizon));
             rest = &digits[..length - 1];
         }
-        let change = |moment: Wall| match self.rate(call_type, digits, moment) {
-            Lookup::Found(row) => Some((moment, row)),
-            Lookup::Absent | Lookup::Broken(_) => None,
-        };
-        moments.into_iter().filter_map(change).collect()
+        let mut last = self.rate(call_type, digits, at);
+        let mut changes = Vec::new();
+        for moment in moments {
+            let now = self.rate(call_type, digits, moment);
+            if let (true, Lookup::Found(row)) = (now != last, now) {
+                changes.push((moment, row));
+                last = now;
+            }
+        }
+        changes
     }
 
     /// Every row that could be read, in no order.
@@ -435,6 +440,7 @@ mod tests {
     fn the_longest_prefix_with_a_row_valid_then_answers() {
         let deck = deck(
             "dial-out,1,US,0.01,0,60,60,2020-01-01\n\
+             dial-out,12,US again,0.02,0,60,60,2026-03-01T01:00:00Z\n\
              dial-out,1242,Bahamas,0.23,0,60,60,2025-01-01\n\
              dial-out,1242,Bahamas,0.30,0,60,60,2026-03-01T00:00:00Z\n\
              dial-in-toll,1,US,0.02,0,60,60,2020-01-01\n",
@@ -450,6 +456,7 @@ mod tests {
             [(wall("2026-03-01"), "0.3000".to_owned())]
         );
         assert!(deck.later(CallType::DialOut, "12425550100", wall("2026-03-01")).is_empty());
+        assert!(deck.later(CallType::DialOut, "12425550100", wall("2019-12-31")).len() == 1, "from absent to the US");
         assert!(deck.later(CallType::DialOut, "12425550100", wall("2025-06-01")).is_empty(), "beyond the longest call");
     }
 

@@ -155,6 +155,15 @@ impl Tab {
     }
 }
 
+/// What a leg of `elapsed_ms` would cost, if nothing else ran: one hold for all of it, settled. It is cut where
+/// `available` and the pool end, as the leg would be.
+pub fn quote(terms: &Terms, elapsed_ms: u64, available: Micros, pool_left_ms: u64) -> Settlement {
+    let mut tab = Tab::new(terms.clone());
+    // Refused is an answer too: nothing is held, so nothing is charged, and the lines say so.
+    let _ = tab.next(available, pool_left_ms, elapsed_ms);
+    tab.settle(elapsed_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,6 +365,19 @@ mod tests {
                 "charge 0.1700 USD",
             ]
         );
+    }
+
+    #[test]
+    fn a_quote_is_what_the_leg_would_be_settled_at() {
+        let terms = Terms::sample(Funding::Pool { then_credits: true }, "0.04", "0", 60_000, 60_000);
+        let of = |available: &str, pool_ms| {
+            let quoted = quote(&terms, 310_000, available.parse().unwrap(), pool_ms);
+            (quoted.charge.to_text(), quoted.charged_ms)
+        };
+        assert_eq!(of("1", 150_000), ("0.1200".into(), 310_000));
+        assert_eq!(of("0.0800", 150_000), ("0.0800".into(), 270_000));
+        assert_eq!(of("0", 150_000), ("0.0000".into(), 150_000));
+        assert_eq!(of("0", 0), ("0.0000".into(), 0));
     }
 
     #[test]

@@ -63,6 +63,11 @@ impl Tariff {
         &self.row.rate
     }
 
+    /// The row whose rate is valid at a moment of the leg.
+    pub fn row_at(&self, at: Wall) -> &RateRow {
+        self.later.iter().take_while(|step| step.from <= at).last().map_or(&self.row, |step| &step.row)
+    }
+
     /// `paid_ms` of talk after `pool_ms` in the pool, brought up to its increment's edge and cut where rates change. An
     /// increment has the rate that is valid where it starts; the first start at or after a change is an edge too.
     pub fn parts(&self, from: Wall, pool_ms: u64, paid_ms: u64) -> Vec<Part<'_>> {
