@@ -3,8 +3,60 @@
 //! The law is the table in `decide`; the arithmetic is one function, C(t): the exact charge if the leg ended at t.
 //! A slice costs R(C(t2)) − R(C(t1)), so that slices always add up to R(C(T)), whatever their lengths.
 
+pub mod country;
+pub mod decide;
+pub mod deck;
+pub mod explain;
+pub mod hold;
+pub mod ledger;
+pub mod pool;
+pub mod price;
+pub mod rate;
+pub mod record;
+pub mod terms;
+pub mod warning;
+
+pub use country::Countries;
+pub use decide::{Book, NumberFacts, decide};
+pub use deck::{Deck, Lookup};
+pub use hold::{Hold, SLICE_MS, Settlement, Tab, quote};
+pub use price::Exact;
+pub use rate::{Class, Rate, RateRow};
+pub use record::UsageRecord;
+pub use terms::{Step, Tariff, Terms};
+
 use crate::clock::Wall;
 use crate::types::{Country, Currency, E164, Micros, OrganisationId, UserId};
+use std::fmt;
+use std::str::FromStr;
+
+/// Gives each variant its one word, in files, records and the API alike.
+macro_rules! words {
+    ($name:ident: $what:literal { $($variant:ident $word:literal),* $(,)? }) => {
+        impl $name {
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The word in files, records and the API.
+            pub const fn slug(self) -> &'static str {
+                match self { $($name::$variant => $word,)* }
+            }
+        }
+
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.pad(self.slug())
+            }
+        }
+
+        impl ::std::str::FromStr for $name {
+            type Err = &'static str;
+            fn from_str(text: &str) -> Result<$name, &'static str> {
+                $name::ALL.iter().copied().find(|value| value.slug() == text).ok_or($what)
+            }
+        }
+    };
+}
+pub(crate) use words;
 
 /// The three kinds of phone leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +65,12 @@ pub enum CallType {
     DialInTollFree,
     DialOut,
 }
+
+words!(CallType: "expected dial-in-toll, dial-in-toll-free or dial-out" {
+    DialInToll "dial-in-toll",
+    DialInTollFree "dial-in-toll-free",
+    DialOut "dial-out",
+});
 
 /// Licences of a user, each yes or no.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +90,13 @@ pub enum DialOutPolicy {
     ZoneA,
     None,
 }
+
+words!(DialOutPolicy: "expected any, same-country, zone-a or none" {
+    Any "any",
+    SameCountry "same-country",
+    ZoneA "zone-a",
+    None "none",
+});
 
 /// What a country allows: independent facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,15 +161,51 @@ pub enum Funding {
     Free,
 }
 
+impl Funding {
+    /// The word in frozen terms.
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Funding::Included => "included",
+            Funding::Pool { then_credits: false } => "pool",
+            Funding::Pool { then_credits: true } => "pool-then-credits",
+            Funding::Credits => "credits",
+            Funding::Free => "free",
+        }
+    }
+}
+
+impl fmt::Display for Funding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.slug())
+    }
+}
+
+impl FromStr for Funding {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Funding, &'static str> {
+        let pool = [false, true].map(|then_credits| Funding::Pool { then_credits });
+        let all = [Funding::Included, Funding::Credits, Funding::Free].into_iter().chain(pool);
+        all.into_iter().find(|funding| funding.slug() == text).ok_or("expected a funding")
+    }
+}
+
 /// The capability word of the usage record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
-    AudioConferencing, // MCOMEETADD
-    PayPerMinute,      // MCOMEETACPEA
-    Credits,           // MCOPSTNPP
-    ExtendedDialOut,   // MCOMEETADD_DIALOUT_US
-    FreeCall,          // FREECALL
+    AudioConferencing,
+    PayPerMinute,
+    Credits,
+    ExtendedDialOut,
+    FreeCall,
 }
+
+words!(Capability: "expected a capability, like MCOMEETADD" {
+    AudioConferencing "MCOMEETADD",
+    PayPerMinute "MCOMEETACPEA",
+    Credits "MCOPSTNPP",
+    ExtendedDialOut "MCOMEETADD_DIALOUT_US",
+    FreeCall "FREECALL",
+});
 
 /// An amount of one currency, as it passes between rooms.
 pub type Amount = Micros;
