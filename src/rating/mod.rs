@@ -8,10 +8,13 @@ pub mod decide;
 pub mod deck;
 pub mod explain;
 pub mod hold;
+pub mod ledger;
 pub mod pool;
 pub mod price;
 pub mod rate;
+pub mod record;
 pub mod terms;
+pub mod warning;
 
 pub use country::Countries;
 pub use decide::{Book, NumberFacts, decide};
@@ -19,6 +22,7 @@ pub use deck::{Deck, Lookup};
 pub use hold::{Hold, SLICE_MS, Settlement, Tab};
 pub use price::Exact;
 pub use rate::{Class, Rate, RateRow};
+pub use record::UsageRecord;
 pub use terms::{Step, Tariff, Terms};
 
 use crate::clock::Wall;

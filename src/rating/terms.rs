@@ -113,3 +113,36 @@ pub(crate) mod moment {
         i64::deserialize(from).map(Wall::from_micros)
     }
 }
+
+/// As [`text`], for what may be absent.
+pub(crate) mod text_or_none {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub fn serialize<T: Display, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(T::to_string).serialize(to)
+    }
+
+    pub fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error>
+    where
+        T::Err: Display,
+    {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| text.parse().map_err(de::Error::custom)).transpose()
+    }
+}
+
+/// As [`moment`], for what may not have happened.
+pub(crate) mod moment_or_none {
+    use crate::clock::Wall;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(at: &Option<Wall>, to: S) -> Result<S::Ok, S::Error> {
+        at.map(Wall::micros).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Wall>, D::Error> {
+        Ok(Option::<i64>::deserialize(from)?.map(Wall::from_micros))
+    }
+}

@@ -1,0 +1,152 @@
+//! The books: double entry, each entry chained to the one before by its hash. The store keeps them; their law is here.
+
+use crate::clock::Wall;
+use crate::rating::words;
+use crate::types::{Currency, Micros, OrganisationId};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// What an account is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// What an organisation may still hold: never below zero, or its overdraft.
+    Available,
+    /// What is set aside for its running legs.
+    Held,
+    /// Where its fundings come from; as much below zero as was ever paid in.
+    Funding,
+    /// What its legs have cost.
+    Earnings,
+    /// Fundings that expired unused.
+    Breakage,
+    /// Corrections by hand, and differences with carriers.
+    Adjustment,
+}
+
+words!(Kind: "expected available, held, funding, earnings, breakage or adjustment" {
+    Available "available",
+    Held "held",
+    Funding "funding",
+    Earnings "earnings",
+    Breakage "breakage",
+    Adjustment "adjustment",
+});
+
+/// One account: `acme/available`. Pool minutes are counted by the store beside the books: they are no money.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Account {
+    pub organisation: OrganisationId,
+    pub kind: Kind,
+}
+
+impl Account {
+    pub fn new(organisation: &OrganisationId, kind: Kind) -> Account {
+        Account { organisation: organisation.clone(), kind }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.organisation, self.kind)
+    }
+}
+
+impl FromStr for Account {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Account, &'static str> {
+        const EXPECTED: &str = "expected an account, like acme/available";
+        let (organisation, kind) = text.rsplit_once('/').ok_or(EXPECTED)?;
+        Ok(Account { organisation: organisation.parse().map_err(|_| EXPECTED)?, kind: kind.parse()? })
+    }
+}
+
+/// One entry: `amount` goes out of `debit` and into `credit`. Written once, never changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Unique: (leg, step) or the name of a funding. A repeat changes nothing.
+    pub key: String,
+    pub debit: Account,
+    pub credit: Account,
+    /// More than zero.
+    pub amount: Micros,
+    pub currency: Currency,
+    pub at: Wall,
+    /// The hold or the leg it belongs to, or why it was made, in words.
+    pub memo: String,
+}
+
+/// Why an entry may not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadEntry {
+    NoKey,
+    NotPositive,
+    OneAccount,
+    TwoOrganisations,
+}
+
+impl fmt::Display for BadEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadEntry::NoKey => "an entry without a key",
+            BadEntry::NotPositive => "an entry of nothing, or less",
+            BadEntry::OneAccount => "an entry from an account to itself",
+            BadEntry::TwoOrganisations => "an entry between two organisations",
+        })
+    }
+}
+
+impl std::error::Error for BadEntry {}
+
+impl Entry {
+    /// The invariants of one entry.
+    pub fn check(&self) -> Result<(), BadEntry> {
+        match () {
+            () if self.key.is_empty() => Err(BadEntry::NoKey),
+            () if self.amount <= Micros::ZERO => Err(BadEntry::NotPositive),
+            () if self.debit == self.credit => Err(BadEntry::OneAccount),
+            () if self.debit.organisation != self.credit.organisation => Err(BadEntry::TwoOrganisations),
+            () => Ok(()),
+        }
+    }
+}
+
+/// The link before the first.
+pub const GENESIS: [u8; 32] = [0; 32];
+
+/// The hash of an entry and of all before it: SHA-256 over the previous link and each field, its length before it, so
+/// that no two different entries have the same bytes.
+pub fn chain(previous: &[u8; 32], entry: &Entry) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(previous);
+    let (debit, credit) = (entry.debit.to_string(), entry.credit.to_string());
+    for text in [&entry.key, &debit, &credit, entry.currency.as_str(), &entry.memo] {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    }
+    hash.update(entry.amount.0.to_be_bytes());
+    hash.update(entry.at.micros().to_be_bytes());
+    hash.finalize().into()
+}
+
+/// What stands in each account after `entries`; `None` where a sum leaves the range. All of them together are zero.
+pub fn balances<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Option<BTreeMap<Account, Micros>> {
+    let mut balances: BTreeMap<Account, Micros> = BTreeMap::new();
+    for entry in entries {
+        let debit = balances.entry(entry.debit.clone()).or_default();
+        *debit = debit.checked_sub(entry.amount)?;
+        let credit = balances.entry(entry.credit.clone()).or_default();
+        *credit = credit.checked_add(entry.amount)?;
+    }
+    Some(balances)
+}
+
+/// The first place where a stored chain breaks, by its number from 0: an entry was changed, left out or put between.
+pub fn first_break<'a>(links: impl IntoIterator<Item = (&'a Entry, [u8; 32])>) -> Option<usize> {
+    let mut previous = GENESIS;
+    links.into_iter().position(|(entry, stored)| {
+        previous = chain(&previous, entry);
+        previous != stored
+    })
+}

@@ -1,0 +1,332 @@
+//! The usage record: one a leg, written once. Twenty fields in the order that reports have always had them, and beyond
+//! them all that explains the charge.
+
+use crate::clock::Wall;
+use crate::rating::terms::{moment, moment_or_none, text, text_or_none};
+use crate::rating::{CallType, Capability};
+use crate::types::{CarrierId, Cause, Country, Currency, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// One leg, as it is reported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRecord {
+    /// The record's own identity; a leg has one record, so it is the leg's.
+    #[serde(with = "text")]
+    pub usage_id: LegId,
+    /// The SIP Call-ID. Another bridge may have used the same.
+    pub call_id: String,
+    pub conference_id: Option<String>,
+    /// The organiser's usage location.
+    #[serde(with = "text_or_none")]
+    pub user_location: Option<Country>,
+    #[serde(with = "text_or_none")]
+    pub user: Option<UserId>,
+    /// The organiser's alias, or the user's identity where none was given.
+    pub user_principal_name: String,
+    pub user_display_name: String,
+    /// The caller: in, who called, if told; out, our number that was shown.
+    #[serde(with = "text_or_none")]
+    pub caller: Option<E164>,
+    #[serde(with = "text")]
+    pub call_type: CallType,
+    #[serde(with = "text")]
+    pub number_type: NumberType,
+    pub domestic: bool,
+    /// Where the number called is.
+    #[serde(with = "text_or_none")]
+    pub destination_country: Option<Country>,
+    /// The number called.
+    #[serde(with = "text")]
+    pub destination: E164,
+    /// The answer; the first ring where there was none.
+    #[serde(with = "moment")]
+    pub start: Wall,
+    #[serde(with = "moment")]
+    pub end: Wall,
+    /// Charged time; shown in whole seconds, the last begun one counted.
+    pub duration_ms: u64,
+    #[serde(with = "text")]
+    pub connection_fee: Micros,
+    /// The whole debit, fee included.
+    #[serde(with = "text")]
+    pub charge: Micros,
+    #[serde(with = "text")]
+    pub currency: Currency,
+    #[serde(with = "text_or_none")]
+    pub capability: Option<Capability>,
+    pub beyond: Beyond,
+}
+
+/// What a record says beyond the twenty fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beyond {
+    #[serde(with = "text_or_none")]
+    pub organisation: Option<OrganisationId>,
+    #[serde(with = "text_or_none")]
+    pub meeting: Option<MeetingId>,
+    #[serde(with = "text_or_none")]
+    pub carrier: Option<CarrierId>,
+    pub codec: Option<String>,
+    #[serde(with = "text")]
+    pub ended_by: EndedBy,
+    #[serde(with = "text")]
+    pub cause: Cause,
+    pub sip: u16,
+    #[serde(with = "text")]
+    pub q850: u8,
+    pub stamps: Stamps,
+    pub quality: Quality,
+    pub pool_used_ms: u64,
+    pub billed_ms: u64,
+    /// The price, line by line.
+    pub explanation: Vec<String>,
+    /// Keys of the ledger's entries that this leg made.
+    pub ledger: Vec<String>,
+    pub holds: Vec<String>,
+}
+
+/// Every moment of a leg that happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamps {
+    #[serde(with = "moment")]
+    pub invited: Wall,
+    #[serde(with = "moment_or_none")]
+    pub ringing: Option<Wall>,
+    #[serde(with = "moment_or_none")]
+    pub answered: Option<Wall>,
+    #[serde(with = "moment_or_none")]
+    pub acknowledged: Option<Wall>,
+    #[serde(with = "moment_or_none")]
+    pub payer_known: Option<Wall>,
+    #[serde(with = "moment_or_none")]
+    pub joined: Option<Wall>,
+    #[serde(with = "moment")]
+    pub ended: Wall,
+}
+
+/// What was heard, in whole numbers: no float enters a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Packets lost, in millionths of those expected.
+    pub loss_ppm: u32,
+    /// Interarrival jitter (RFC 3550 section 6.4.1), in microseconds.
+    pub jitter_us: u32,
+    /// Mean opinion score, in hundredths; `None` where too little was heard.
+    pub mos_hundredths: Option<u16>,
+}
+
+/// Who hung up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    FarSide,
+    Bridge,
+}
+
+crate::rating::words!(EndedBy: "expected far-side or bridge" { FarSide "far-side", Bridge "bridge" });
+
+/// The kind of our number: the third, `user`, is never ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberType {
+    Service,
+    TollFree,
+}
+
+crate::rating::words!(NumberType: "expected service or toll-free" { Service "service", TollFree "toll-free" });
+
+/// The twenty fields, in their order: the header of the export, and the name of each in JSON.
+pub const FIELDS: [(&str, &str); 20] = [
+    ("UsageId", "usage_id"),
+    ("Call ID", "call_id"),
+    ("Conference ID", "conference_id"),
+    ("User Location", "user_location"),
+    ("AAD ObjectId", "user_id"),
+    ("UPN", "user_principal_name"),
+    ("User Display Name", "user_display_name"),
+    ("Caller ID", "caller_id"),
+    ("Call Type", "call_type"),
+    ("Number Type", "number_type"),
+    ("Domestic/International", "domestic_international"),
+    ("Destination Dialed", "destination_dialed"),
+    ("Destination Number", "destination_number"),
+    ("Start Time", "start_time"),
+    ("End Time", "end_time"),
+    ("Duration Seconds", "duration_seconds"),
+    ("Connection Fee", "connection_fee"),
+    ("Charge", "charge"),
+    ("Currency", "currency"),
+    ("Capability", "capability"),
+];
+
+/// Places of the two numbers among the fields.
+const CALLER_ID: usize = 7;
+const DESTINATION_NUMBER: usize = 12;
+
+fn shown<T: ToString>(value: Option<T>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// UTC, ISO 8601, to the millisecond.
+pub fn utc(at: Wall) -> String {
+    let stamp = Timestamp::from_microsecond(at.micros()).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{stamp:.3}")
+}
+
+impl UsageRecord {
+    /// Connected time in whole seconds, the last begun one counted.
+    pub const fn duration_seconds(&self) -> u64 {
+        self.duration_ms.div_ceil(1_000)
+    }
+
+    /// One line of JSON, as the store keeps it.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads [`UsageRecord::to_line`] back.
+    pub fn from_line(line: &str) -> Result<UsageRecord, String> {
+        serde_json::from_str(line).map_err(|error| error.to_string())
+    }
+
+    /// The twenty fields as text, in their order.
+    pub fn cells(&self) -> [String; 20] {
+        [
+            self.usage_id.to_string(),
+            self.call_id.clone(),
+            self.conference_id.clone().unwrap_or_default(),
+            shown(self.user_location),
+            shown(self.user.as_ref()),
+            self.user_principal_name.clone(),
+            self.user_display_name.clone(),
+            shown(self.caller),
+            if self.call_type == CallType::DialOut { "conf_out" } else { "conf_in" }.to_owned(),
+            self.number_type.to_string(),
+            if self.domestic { "domestic" } else { "international" }.to_owned(),
+            shown(self.destination_country),
+            self.destination.to_string(),
+            utc(self.start),
+            utc(self.end),
+            self.duration_seconds().to_string(),
+            self.connection_fee.to_text(),
+            self.charge.to_text(),
+            self.currency.to_string(),
+            shown(self.capability),
+        ]
+    }
+
+    /// [`UsageRecord::cells`], the outside party's last digits starred as the organisation's country asks.
+    pub fn cells_for(&self, organisation: Country) -> [String; 20] {
+        let mut cells = self.cells();
+        let place = if self.call_type == CallType::DialOut { DESTINATION_NUMBER } else { CALLER_ID };
+        let stars = starred_digits(organisation);
+        let outside = if self.call_type == CallType::DialOut { Some(self.destination) } else { self.caller };
+        cells[place] = outside.map(|number| starred(&number, stars)).unwrap_or_default();
+        cells
+    }
+
+    /// A line of the CSV export, without its line break.
+    pub fn csv_row(&self) -> String {
+        csv_line(&self.cells())
+    }
+
+    /// The record as the API and `usage --format json` show it: the twenty fields by name, then what lies beyond them.
+    /// Amounts are decimals in text; what is not known is null.
+    pub fn to_json(&self) -> String {
+        Value::Object(self.object()).to_string()
+    }
+
+    fn object(&self) -> Map<String, Value> {
+        let cells = self.cells();
+        let value = |cell: String| if cell.is_empty() { Value::Null } else { Value::String(cell) };
+        let mut object: Map<String, Value> =
+            FIELDS.iter().zip(cells).map(|((_, name), cell)| ((*name).to_owned(), value(cell))).collect();
+        object.insert("duration_seconds".to_owned(), json!(self.duration_seconds()));
+        object.extend(self.beyond.object());
+        object.insert("rate_type".to_owned(), json!(self.call_type.slug()));
+        object.insert("duration_ms".to_owned(), json!(self.duration_ms));
+        object
+    }
+}
+
+impl Beyond {
+    fn object(&self) -> Map<String, Value> {
+        let Stamps { invited, ringing, answered, acknowledged, payer_known, joined, ended } = self.stamps;
+        let or_null = |at: Option<Wall>| at.map(utc);
+        let value = json!({
+            "organisation": self.organisation.as_ref().map(OrganisationId::as_str),
+            "meeting": self.meeting.as_ref().map(MeetingId::as_str),
+            "carrier": self.carrier.as_ref().map(CarrierId::as_str),
+            "codec": self.codec,
+            "ended_by": self.ended_by.slug(),
+            "cause": self.cause.slug(),
+            "cause_words": self.cause.words(),
+            "sip": self.sip,
+            "q850": self.q850,
+            "stamps": {
+                "invited": utc(invited),
+                "ringing": or_null(ringing),
+                "answered": or_null(answered),
+                "acknowledged": or_null(acknowledged),
+                "payer_known": or_null(payer_known),
+                "joined": or_null(joined),
+                "ended": utc(ended),
+            },
+            "quality": {
+                "loss_ppm": self.quality.loss_ppm,
+                "jitter_us": self.quality.jitter_us,
+                "mos_hundredths": self.quality.mos_hundredths,
+            },
+            "pool_used_ms": self.pool_used_ms,
+            "billed_ms": self.billed_ms,
+            "explanation": self.explanation,
+            "ledger": self.ledger,
+            "holds": self.holds,
+        });
+        match value {
+            Value::Object(object) => object,
+            _ => Map::new(),
+        }
+    }
+}
+
+/// The header of the CSV export, without its line break.
+pub fn csv_header() -> String {
+    csv_line(&FIELDS.map(|(header, _)| header))
+}
+
+/// A line of CSV (RFC 4180 section 2): what holds a comma, a quote or a line break is quoted.
+fn csv_line<T: AsRef<str>>(cells: &[T]) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| quoted(&harmless(cell.as_ref()))).collect();
+    cells.join(",")
+}
+
+/// A spreadsheet takes a cell that begins with one of these for a formula, and runs it: such a cell gets an apostrophe
+/// before it. A number in international form keeps its `+`: behind it are digits alone, which calculate nothing.
+fn harmless(cell: &str) -> String {
+    let is_number = cell.parse::<E164>().is_ok();
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) && !is_number {
+        return format!("'{cell}");
+    }
+    cell.to_owned()
+}
+
+fn quoted(cell: &str) -> String {
+    if cell.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
+}
+
+/// How many of the outside party's last digits reports hide, by the organisation's country (research/microsoft 5.5).
+pub fn starred_digits(organisation: Country) -> usize {
+    match organisation.as_str() {
+        "BE" | "DE" | "DK" | "ES" | "FI" | "IT" | "NL" | "NO" | "SE" => 3,
+        "CH" | "FR" => 4,
+        _ => 0,
+    }
+}
+
+/// `+39061234***`: the last `stars` digits hidden.
+pub fn starred(number: &E164, stars: usize) -> String {
+    let digits = number.digits();
+    let shown = digits.len().saturating_sub(stars);
+    format!("+{}{}", &digits[..shown], "*".repeat(digits.len() - shown))
+}
