@@ -1,1 +1,16 @@
-//! Carriers and numbers: who rings, whose number, which way out.
+//! Carriers and numbers: who rings, whose number, which way out, and how much of it at once.
+//!
+//! [`Directory`] is an immutable snapshot that answers who and whose; [`DialPlan`] and [`WrittenAs`] bring numbers to
+//! the one form that permission, price and routing share, and back; [`Guard`] counts what runs and what is guessed.
+
+mod carrier;
+mod directory;
+mod format;
+mod guard;
+mod number;
+
+pub use carrier::{CalledFrom, Carrier, CodecName, Failure, Route, Source, Transport};
+pub use directory::{Called, Directory};
+pub use format::{DialPlan, WrittenAs};
+pub use guard::{Guard, GuardConfig, Limit, Scope};
+pub use number::{Number, NumberKind};

@@ -1,0 +1,314 @@
+//! A carrier: where its calls come from, where ours to it go, and how it likes things said.
+
+use super::format::{DialPlan, WrittenAs};
+use crate::types::{CarrierId, Cause, E164};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+/// An address or network that a carrier sends from; with a port, only that port of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source {
+    pub network: IpAddr,
+    pub prefix_len: u8,
+    pub port: Option<u16>,
+}
+
+impl Source {
+    /// How closely this source fits `peer`: the longer network first, then the one that names the port.
+    pub fn fits(&self, peer: SocketAddr) -> Option<(u8, bool)> {
+        let port_fits = self.port.is_none_or(|port| port == peer.port());
+        let inside = port_fits && within(self.network, self.prefix_len, peer.ip().to_canonical());
+        inside.then_some((self.prefix_len, self.port.is_some()))
+    }
+}
+
+fn within(network: IpAddr, prefix_len: u8, address: IpAddr) -> bool {
+    match (network, address) {
+        (IpAddr::V4(n), IpAddr::V4(a)) => same_head(n.to_bits().into(), a.to_bits().into(), 32, prefix_len),
+        (IpAddr::V6(n), IpAddr::V6(a)) => same_head(n.to_bits(), a.to_bits(), 128, prefix_len),
+        _ => false,
+    }
+}
+
+fn same_head(a: u128, b: u128, width: u8, len: u8) -> bool {
+    let tail = u32::from(width.saturating_sub(len));
+    (a ^ b).checked_shr(tail).unwrap_or(0) == 0
+}
+
+const SOURCE_HINT: &str = "expected an address, address:port or network, like 203.0.113.0/24";
+
+impl FromStr for Source {
+    type Err = &'static str;
+    /// `203.0.113.7`, `203.0.113.7:5060`, `203.0.113.0/24`, `2001:db8::/32`, `[2001:db8::1]:5060`.
+    fn from_str(text: &str) -> Result<Source, &'static str> {
+        if let Some((network, len)) = text.split_once('/') {
+            let network: IpAddr = network.parse().map_err(|_| SOURCE_HINT)?;
+            let prefix_len: u8 = len.parse().map_err(|_| SOURCE_HINT)?;
+            return Source { network, prefix_len, port: None }.checked();
+        }
+        if let Ok(peer) = text.parse::<SocketAddr>() {
+            return Ok(Source::host(peer.ip(), Some(peer.port())));
+        }
+        text.parse().map(|address| Source::host(address, None)).map_err(|_| SOURCE_HINT)
+    }
+}
+
+impl Source {
+    fn host(address: IpAddr, port: Option<u16>) -> Source {
+        let network = address.to_canonical();
+        Source { network, prefix_len: width(network), port }
+    }
+
+    fn checked(self) -> Result<Source, &'static str> {
+        if self.prefix_len == 0 || self.prefix_len > width(self.network) {
+            // A network of length 0 is everybody: that is no known carrier.
+            return Err("expected a network of 1 to 32 bits (IPv6: 128)");
+        }
+        Ok(self)
+    }
+}
+
+const fn width(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}", SocketAddr::new(self.network, port)),
+            None if self.prefix_len == width(self.network) => write!(f, "{}", self.network),
+            None => write!(f, "{}/{}", self.network, self.prefix_len),
+        }
+    }
+}
+
+/// How a request travels to a carrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// Where calls out to a carrier are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    pub transport: Transport,
+    pub address: SocketAddr,
+}
+
+impl FromStr for Route {
+    type Err = &'static str;
+    /// `udp:203.0.113.7:5060`; UDP where nothing is said.
+    fn from_str(text: &str) -> Result<Route, &'static str> {
+        let (transport, rest) = match text.split_once(':') {
+            Some(("udp", rest)) => (Transport::Udp, rest),
+            Some(("tcp", rest)) => (Transport::Tcp, rest),
+            _ => (Transport::Udp, text),
+        };
+        let address = rest.parse().map_err(|_| "expected transport, address and port, like udp:203.0.113.7:5060")?;
+        Ok(Route { transport, address })
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = if self.transport == Transport::Udp { "udp" } else { "tcp" };
+        write!(f, "{transport}:{}", self.address)
+    }
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $member:ident $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$each])* $member,)* }
+
+        impl $name {
+            /// The words of `apply` files and of the API.
+            pub const WORDS: &'static [(&'static str, $name)] = &[$(($word, $name::$member),)*];
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $($name::$member => $word,)* })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = &'static str;
+            fn from_str(text: &str) -> Result<$name, &'static str> {
+                let found = $name::WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+                found.map(|(_, value)| *value).ok_or(concat!("expected one of:" $(, " ", $word)*))
+            }
+        }
+    };
+}
+
+words! {
+    /// A codec that a carrier may be offered, by its SDP name.
+    CodecName {
+        Pcmu "PCMU",
+        Pcma "PCMA",
+        G722 "G722",
+        Opus "opus",
+        L16 "L16",
+    }
+}
+
+words! {
+    /// Where in an INVITE a carrier writes the number that was called.
+    CalledFrom {
+        RequestUri "request-uri",
+        To "to",
+        /// RFC 5806, after a diversion to us.
+        Diversion "diversion",
+        /// RFC 7315 section 4.2, where the Request-URI names our registration.
+        PCalledParty "p-called-party",
+    }
+}
+
+/// What a carrier wants to hear instead of the usual answer to one cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub status: u16,
+    /// The usual one of the cause, where nothing is said.
+    pub q850: Option<u8>,
+}
+
+impl FromStr for Failure {
+    type Err = &'static str;
+    /// `486` or `486/17`: the final response, and the Q.850 cause of its Reason header.
+    fn from_str(text: &str) -> Result<Failure, &'static str> {
+        const HINT: &str = "expected a final response of 400 to 699 and, if wanted, a Q.850 cause of 1 to 127: 486/17";
+        let (status, q850) = match text.split_once('/') {
+            Some((status, q850)) => (status, Some(q850.trim().parse().map_err(|_| HINT)?)),
+            None => (text, None),
+        };
+        let status = status.trim().parse().map_err(|_| HINT)?;
+        let sound = (400..700).contains(&status) && q850.is_none_or(|q| (1..128).contains(&q));
+        if sound { Ok(Failure { status, q850 }) } else { Err(HINT) }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.q850 {
+            Some(q850) => write!(f, "{}/{q850}", self.status),
+            None => write!(f, "{}", self.status),
+        }
+    }
+}
+
+/// A carrier that sends us calls, takes ours, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carrier {
+    pub id: CarrierId,
+    pub sources: Vec<Source>,
+    /// `None`: it takes no calls from us.
+    pub route: Option<Route>,
+    /// In the order of preference. Empty: whatever the bridge speaks.
+    pub codecs: Vec<CodecName>,
+    /// Both directions together. `None`: no limit set.
+    pub max_calls: Option<u32>,
+    pub max_calls_per_second: Option<u32>,
+    pub number_format_in: DialPlan,
+    pub number_format_out: WrittenAs,
+    /// Where the called number stands, the likeliest first.
+    pub called_from: Vec<CalledFrom>,
+    /// What we call ourselves towards it, behind 1:1 NAT; the node's own where `None`.
+    pub advertise: Option<SocketAddr>,
+    /// Speaks RFC 2543.
+    pub old_syntax: bool,
+    pub failure_map: BTreeMap<Cause, Failure>,
+}
+
+impl Carrier {
+    /// A carrier as the settings leave it when nothing but its name is said.
+    pub fn new(id: CarrierId) -> Carrier {
+        Carrier {
+            id,
+            sources: Vec::new(),
+            route: None,
+            codecs: Vec::new(),
+            max_calls: None,
+            max_calls_per_second: None,
+            number_format_in: DialPlan::default(),
+            number_format_out: WrittenAs::default(),
+            called_from: vec![CalledFrom::RequestUri, CalledFrom::To, CalledFrom::Diversion],
+            advertise: None,
+            old_syntax: false,
+            failure_map: BTreeMap::new(),
+        }
+    }
+
+    /// The final response and the Q.850 cause that tell this carrier of `cause`.
+    pub fn refusal_for(&self, cause: Cause) -> (u16, u8) {
+        match self.failure_map.get(&cause) {
+            Some(failure) => (failure.status, failure.q850.unwrap_or(cause.q850())),
+            None => (cause.sip(), cause.q850()),
+        }
+    }
+
+    /// A caller's number as this carrier writes it; `None` where it is withheld or is none.
+    pub fn caller(&self, text: &str) -> Option<E164> {
+        self.number_format_in.read(text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_read_back_and_fit() {
+        let cases = [
+            ("203.0.113.7", "203.0.113.7:40000", Some((32, false))),
+            ("203.0.113.7", "203.0.113.8:5060", None),
+            ("203.0.113.7:5060", "203.0.113.7:5060", Some((32, true))),
+            ("203.0.113.7:5060", "203.0.113.7:5061", None),
+            ("203.0.113.0/24", "203.0.113.255:1", Some((24, false))),
+            ("203.0.113.0/24", "203.0.114.0:1", None),
+            ("203.0.113.0/24", "[::ffff:203.0.113.9]:5060", Some((24, false))),
+            ("2001:db8::/32", "[2001:db8:1::2]:5060", Some((32, false))),
+            ("2001:db8::/32", "[2001:db9::]:5060", None),
+            ("[2001:db8::1]:5060", "[2001:db8::1]:5060", Some((128, true))),
+        ];
+        for (source, peer, fit) in cases {
+            let parsed: Source = source.parse().unwrap();
+            assert_eq!(parsed.to_string(), source);
+            assert_eq!(parsed.fits(peer.parse().unwrap()), fit, "{source} {peer}");
+        }
+        for bad in ["", "0.0.0.0/0", "::/0", "1.2.3.4/33", "1.2.3/8", "carrier.example", "1.2.3.4:"] {
+            assert!(bad.parse::<Source>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn routes_read_back() {
+        assert_eq!("tcp:127.0.0.1:5060".parse::<Route>().unwrap().to_string(), "tcp:127.0.0.1:5060");
+        assert_eq!("127.0.0.1:5060".parse::<Route>().unwrap().to_string(), "udp:127.0.0.1:5060");
+        assert_eq!("udp:[::1]:5060".parse::<Route>().unwrap().to_string(), "udp:[::1]:5060");
+        assert!("tls:127.0.0.1:5061".parse::<Route>().is_err());
+        assert!("udp:carrier".parse::<Route>().is_err());
+    }
+
+    #[test]
+    fn a_carrier_hears_its_own_code_or_the_usual_one() {
+        let mut carrier = Carrier::new("acme".parse().unwrap());
+        for cause in Cause::ALL {
+            assert_eq!(carrier.refusal_for(*cause), (cause.sip(), cause.q850()));
+        }
+        carrier.failure_map.insert(Cause::NoCredit, "480".parse().unwrap());
+        carrier.failure_map.insert(Cause::MeetingFull, "486/34".parse().unwrap());
+        assert_eq!(carrier.refusal_for(Cause::NoCredit), (480, Cause::NoCredit.q850()));
+        assert_eq!(carrier.refusal_for(Cause::MeetingFull), (486, 34));
+        for bad in ["200", "700", "486/0", "486/128", "busy", ""] {
+            assert!(bad.parse::<Failure>().is_err(), "{bad}");
+        }
+    }
+}

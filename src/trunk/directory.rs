@@ -1,0 +1,226 @@
+//! An immutable snapshot of carriers and numbers: made anew at each change, shared by whoever asks.
+
+use super::carrier::{CalledFrom, Carrier, Source};
+use super::number::{Number, NumberKind};
+use crate::types::{CarrierId, Country, E164, OrganisationId};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// What an INVITE says of the number that was called: user parts, as they stand there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Called<'a> {
+    pub request_user: &'a str,
+    pub to_user: &'a str,
+    pub diversion_user: Option<&'a str>,
+    pub called_party_user: Option<&'a str>,
+}
+
+impl<'a> Called<'a> {
+    fn from(&self, place: CalledFrom) -> Option<&'a str> {
+        match place {
+            CalledFrom::RequestUri => Some(self.request_user),
+            CalledFrom::To => Some(self.to_user),
+            CalledFrom::Diversion => self.diversion_user,
+            CalledFrom::PCalledParty => self.called_party_user,
+        }
+    }
+}
+
+/// Who rings, whose number it is, which ways lead out.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    carriers: Vec<Carrier>,
+    numbers: Vec<Number>,
+    by_e164: HashMap<E164, usize>,
+    by_alias: HashMap<String, usize>,
+}
+
+impl Directory {
+    /// Of two numbers with one form or one alias the first stands: the store does not let two in.
+    pub fn new(carriers: Vec<Carrier>, numbers: Vec<Number>) -> Directory {
+        let mut by_e164 = HashMap::new();
+        let mut by_alias = HashMap::new();
+        for (at, number) in numbers.iter().enumerate() {
+            by_e164.entry(number.e164).or_insert(at);
+            if let Some(alias) = &number.alias {
+                by_alias.entry(alias.to_ascii_lowercase()).or_insert(at);
+            }
+        }
+        Directory { carriers, numbers, by_e164, by_alias }
+    }
+
+    pub fn carriers(&self) -> &[Carrier] {
+        &self.carriers
+    }
+
+    pub fn numbers(&self) -> &[Number] {
+        &self.numbers
+    }
+
+    pub fn carrier(&self, id: &CarrierId) -> Option<&Carrier> {
+        self.carriers.iter().find(|carrier| carrier.id == *id)
+    }
+
+    /// All sources with their carrier: whom the SIP endpoint may listen to.
+    pub fn sources(&self) -> impl Iterator<Item = (&Carrier, &Source)> {
+        self.carriers.iter().flat_map(|carrier| carrier.sources.iter().map(move |source| (carrier, source)))
+    }
+
+    /// The carrier that `peer` belongs to: the longest network wins, then a source that names the port.
+    /// Of two that fit alike the first in the directory.
+    pub fn identify(&self, peer: SocketAddr) -> Option<&Carrier> {
+        let fits = self.sources().filter_map(|(carrier, source)| source.fits(peer).map(|fit| (fit, carrier)));
+        fits.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, carrier)| carrier)
+    }
+
+    /// Our number with exactly this form.
+    pub fn find(&self, e164: &E164) -> Option<&Number> {
+        self.by_e164.get(e164).map(|at| &self.numbers[*at])
+    }
+
+    /// Which of our numbers a call of `carrier` is for: the first place of its order that names one of ours.
+    pub fn number(&self, carrier: &Carrier, called: &Called<'_>) -> Option<&Number> {
+        carrier.called_from.iter().filter_map(|place| called.from(*place)).find_map(|user| self.named(carrier, user))
+    }
+
+    fn named(&self, carrier: &Carrier, user: &str) -> Option<&Number> {
+        let by_alias = || self.by_alias.get(&user.to_ascii_lowercase()).map(|at| &self.numbers[*at]);
+        let number = carrier.number_format_in.read(user).ok();
+        number.and_then(|e164| self.find(&e164)).or_else(by_alias)
+    }
+
+    /// Carriers that take calls from us, in the order of the directory.
+    pub fn routes(&self, _to: &E164) -> Vec<&Carrier> {
+        self.carriers.iter().filter(|carrier| carrier.route.is_some()).collect()
+    }
+
+    /// The number that calls out show as theirs: the organisation's own toll number, else a shared one; in each group
+    /// the first of the directory. Never a toll-free one.
+    pub fn caller_id(&self, organisation: &OrganisationId) -> Option<&Number> {
+        self.tolls(organisation).first().copied()
+    }
+
+    /// A toll number for a caller whom a toll-free one refuses: of `country` if there is one.
+    pub fn toll_instead(&self, organisation: &OrganisationId, country: Country) -> Option<&Number> {
+        let tolls = self.tolls(organisation);
+        tolls.iter().find(|number| number.country == country).or(tolls.first()).copied()
+    }
+
+    /// Toll numbers that callers of the organisation may use, its own before shared ones. A number that leads to one
+    /// meeting is no general number.
+    fn tolls(&self, organisation: &OrganisationId) -> Vec<&Number> {
+        let toll = |number: &&Number| number.kind == NumberKind::Toll && number.meeting.is_none();
+        let own = self.numbers.iter().filter(|number| number.organisation.as_ref() == Some(organisation));
+        let shared = self.numbers.iter().filter(|number| number.is_shared());
+        own.filter(toll).chain(shared.filter(toll)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Language;
+
+    fn carrier(id: &str, sources: &[&str]) -> Carrier {
+        let mut carrier = Carrier::new(id.parse().unwrap());
+        carrier.sources = sources.iter().map(|source| source.parse().unwrap()).collect();
+        carrier
+    }
+
+    fn number(e164: &str, kind: NumberKind) -> Number {
+        Number {
+            e164: e164.parse().unwrap(),
+            kind,
+            country: "IT".parse().unwrap(),
+            city: None,
+            languages: vec![Language::ENGLISH],
+            organisation: None,
+            meeting: None,
+            alias: None,
+        }
+    }
+
+    #[test]
+    fn the_longest_network_is_who_rings() {
+        let directory = Directory::new(
+            vec![
+                carrier("wide", &["10.0.0.0/8"]),
+                carrier("near", &["10.1.0.0/16", "192.0.2.1:5070"]),
+                carrier("host", &["192.0.2.1", "2001:db8::1"]),
+            ],
+            vec![],
+        );
+        let who = |peer: &str| directory.identify(peer.parse().unwrap()).map(|c| c.id.to_string());
+        let cases = [
+            ("10.9.0.1:5060", Some("wide")),
+            ("10.1.0.1:5060", Some("near")),
+            ("192.0.2.1:5060", Some("host")),
+            ("192.0.2.1:5070", Some("near")),
+            ("[2001:db8::1]:9", Some("host")),
+            ("192.0.2.2:5060", None),
+            ("[2001:db8::2]:9", None),
+        ];
+        for (peer, expected) in cases {
+            assert_eq!(who(peer).as_deref(), expected, "{peer}");
+        }
+    }
+
+    #[test]
+    fn the_called_number_is_looked_for_where_the_carrier_writes_it() {
+        let mut italian = carrier("it", &[]);
+        italian.number_format_in = "national:39".parse().unwrap();
+        italian.called_from =
+            vec![CalledFrom::PCalledParty, CalledFrom::RequestUri, CalledFrom::To, CalledFrom::Diversion];
+        let plain = carrier("plain", &[]);
+        let mut named = number("+390687654321", NumberKind::Toll);
+        named.alias = Some("Conference".to_owned());
+        let directory = Directory::new(vec![], vec![number("+390612345678", NumberKind::Toll), named]);
+        let found =
+            |carrier: &Carrier, called: Called<'_>| directory.number(carrier, &called).map(|n| n.e164.to_string());
+        let request = |request_user| Called { request_user, ..Called::default() };
+
+        assert_eq!(found(&plain, request("+390612345678")).as_deref(), Some("+390612345678"));
+        assert_eq!(found(&plain, request("390612345678")).as_deref(), Some("+390612345678"));
+        assert_eq!(found(&plain, request("0612345678")), None);
+        assert_eq!(found(&italian, request("0612345678")).as_deref(), Some("+390612345678"));
+        assert_eq!(found(&plain, request("conference")).as_deref(), Some("+390687654321"));
+        assert_eq!(
+            found(&plain, Called { to_user: "+390612345678", ..request("trunk-7") }).as_deref(),
+            Some("+390612345678")
+        );
+        let diverted = Called { diversion_user: Some("+390612345678"), to_user: "+442079460000", ..request("x") };
+        assert_eq!(found(&plain, diverted).as_deref(), Some("+390612345678"));
+        let party = Called { called_party_user: Some("0687654321"), ..request("0612345678") };
+        assert_eq!(found(&italian, party).as_deref(), Some("+390687654321"));
+        // This carrier's settings do not name P-Called-Party-ID: it is not believed.
+        let party = Called { called_party_user: Some("+390687654321"), ..request("+390612345678") };
+        assert_eq!(found(&plain, party).as_deref(), Some("+390612345678"));
+    }
+
+    #[test]
+    fn calls_out_show_a_toll_number_and_own_ones_first() {
+        let acme: OrganisationId = "acme".parse().unwrap();
+        let other: OrganisationId = "other".parse().unwrap();
+        let own = Number { organisation: Some(acme.clone()), ..number("+390600000002", NumberKind::Toll) };
+        let meeting = Some("standup".parse().unwrap());
+        let straight =
+            Number { organisation: Some(acme.clone()), meeting, ..number("+390600000001", NumberKind::Toll) };
+        let german = Number { country: "DE".parse().unwrap(), ..number("+49300000000", NumberKind::Toll) };
+        let free = number("+39800000000", NumberKind::TollFree);
+        let shared = number("+390600000000", NumberKind::Toll);
+        let directory = Directory::new(vec![], vec![free, shared, straight, own, german]);
+        assert_eq!(directory.caller_id(&acme).unwrap().e164.digits(), "390600000002");
+        assert_eq!(directory.caller_id(&other).unwrap().e164.digits(), "390600000000");
+        assert_eq!(directory.toll_instead(&acme, "DE".parse().unwrap()).unwrap().e164.digits(), "49300000000");
+        assert_eq!(directory.toll_instead(&acme, Country::US).unwrap().e164.digits(), "390600000002");
+    }
+
+    #[test]
+    fn only_carriers_with_a_route_lead_out() {
+        let mut out = carrier("out", &[]);
+        out.route = Some("udp:127.0.0.1:5060".parse().unwrap());
+        let directory = Directory::new(vec![carrier("in", &["10.0.0.1"]), out], vec![]);
+        let routes = directory.routes(&"+390612345678".parse().unwrap());
+        assert_eq!(routes.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["out"]);
+    }
+}

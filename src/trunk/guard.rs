@@ -1,0 +1,395 @@
+//! What may run at once, how fast calls may come, and how often one may guess. Time is an argument; every table has a
+//! bound and forgets its oldest entry at it.
+
+use crate::clock::Mono;
+use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, OrganisationId, UserId};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::Hash;
+use std::time::Duration;
+
+/// Callers, and meetings, whose wrong tries are remembered: at 10 and 20 moments each some MB, and more than an hour's
+/// harvest at the delays that such a flood meets.
+const MAX_REMEMBERED: usize = 16_384;
+
+/// Whom a limit is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    Carrier(CarrierId),
+    Organisation(OrganisationId),
+    Organiser(UserId),
+    Meeting(MeetingId),
+}
+
+/// Limits of one scope. `None`: off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// Calls at once, both directions together.
+    pub max_calls: Option<u32>,
+    /// New calls a second; a second's worth may come in one burst.
+    pub max_calls_per_second: Option<u32>,
+}
+
+/// The guessing brakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardConfig {
+    /// Wrong tries within [`GuardConfig::window`] after which a caller's number is not listened to.
+    pub tries_per_caller: u32,
+    /// The same for one meeting's PIN.
+    pub tries_per_meeting: u32,
+    /// Wrong tries of everybody together after which answers are slowed.
+    pub tries_overall: u32,
+    /// How much slower each further one makes them, up to `longest_delay`.
+    pub delay_step: Duration,
+    pub longest_delay: Duration,
+    pub window: Duration,
+}
+
+impl Default for GuardConfig {
+    fn default() -> GuardConfig {
+        GuardConfig {
+            tries_per_caller: 10,
+            tries_per_meeting: 20,
+            tries_overall: 100,
+            delay_step: Duration::from_millis(100),
+            // A caller has 60 s to name a meeting: 10 s leave an honest one time for a try or two.
+            longest_delay: Duration::from_secs(10),
+            window: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Counts legs and wrong tries. Owned by the switchboard of one node.
+#[derive(Debug)]
+pub struct Guard {
+    config: GuardConfig,
+    places: HashMap<Scope, Place>,
+    legs: HashMap<LegId, Vec<Scope>>,
+    callers: Tries<E164>,
+    meetings: Tries<MeetingId>,
+    overall: VecDeque<Mono>,
+}
+
+/// What runs in one scope, and when its next call is due at an even pace (the generic cell rate algorithm: a token
+/// bucket in one moment of time).
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    calls: u32,
+    next_due: Mono,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Place {
+    fn has_room(&self, now: Mono, limit: Limit) -> bool {
+        let free = limit.max_calls.is_none_or(|most| self.calls < most);
+        free && limit.max_calls_per_second.is_none_or(|rate| self.in_pace(now, rate))
+    }
+
+    fn in_pace(&self, now: Mono, rate: u32) -> bool {
+        let Some(step) = SECOND.checked_div(rate) else { return false };
+        self.next_due <= now + (SECOND - step)
+    }
+
+    fn take(&mut self, now: Mono, limit: Limit) {
+        self.calls += 1;
+        if let Some(step) = limit.max_calls_per_second.and_then(|rate| SECOND.checked_div(rate)) {
+            self.next_due = self.next_due.max(now) + step;
+        }
+    }
+}
+
+impl Guard {
+    pub fn new(config: GuardConfig) -> Guard {
+        Guard {
+            config,
+            places: HashMap::new(),
+            legs: HashMap::new(),
+            callers: Tries::default(),
+            meetings: Tries::default(),
+            overall: VecDeque::new(),
+        }
+    }
+
+    /// Counts `leg` in all of `scopes`, or in none: [`Cause::LimitReached`]. May be called again when more of a leg is
+    /// known (its payer, its meeting); a scope where it is counted already is not counted twice.
+    pub fn enter(&mut self, now: Mono, leg: LegId, scopes: &[(Scope, Limit)]) -> Result<(), Cause> {
+        let counted = self.legs.get(&leg).cloned().unwrap_or_default();
+        let mut fresh: Vec<&(Scope, Limit)> = Vec::with_capacity(scopes.len());
+        for wanted in scopes {
+            if !counted.contains(&wanted.0) && !fresh.iter().any(|(scope, _)| *scope == wanted.0) {
+                fresh.push(wanted);
+            }
+        }
+        let place = |scope| self.places.get(scope).copied().unwrap_or_default();
+        if !fresh.iter().all(|(scope, limit)| place(scope).has_room(now, *limit)) {
+            return Err(Cause::LimitReached);
+        }
+
+        for (scope, limit) in fresh {
+            self.places.entry(scope.clone()).or_default().take(now, *limit);
+            self.legs.entry(leg).or_default().push(scope.clone());
+        }
+        Ok(())
+    }
+
+    /// The leg is over. A leg that was never counted, or left before, changes nothing.
+    pub fn leave(&mut self, now: Mono, leg: LegId) {
+        for scope in self.legs.remove(&leg).unwrap_or_default() {
+            let Some(place) = self.places.get_mut(&scope) else { continue };
+            place.calls = place.calls.saturating_sub(1);
+            if place.calls == 0 && place.next_due <= now {
+                self.places.remove(&scope);
+            }
+        }
+    }
+
+    /// Legs counted in `scope` now.
+    pub fn calls(&self, scope: &Scope) -> u32 {
+        self.places.get(scope).map_or(0, |place| place.calls)
+    }
+
+    /// Whether this caller may try a conference ID, or a PIN of `meeting`. (The three tries of a call are counted by
+    /// the lobby, which speaks with it.) A caller without a number is held by those, and by the delay.
+    pub fn may_try(&mut self, now: Mono, caller: Option<&E164>, meeting: Option<&MeetingId>) -> Result<(), Cause> {
+        let GuardConfig { tries_per_caller, tries_per_meeting, window, .. } = self.config;
+        let by_caller = caller.map_or(0, |caller| self.callers.count(now, window, caller));
+        let by_meeting = meeting.map_or(0, |meeting| self.meetings.count(now, window, meeting));
+        let held = by_caller >= tries_per_caller as usize || by_meeting >= tries_per_meeting as usize;
+        if held { Err(Cause::TooManyTries) } else { Ok(()) }
+    }
+
+    /// A wrong conference ID, or a wrong PIN of `meeting`.
+    pub fn tried_in_vain(&mut self, now: Mono, caller: Option<&E164>, meeting: Option<&MeetingId>) {
+        if let Some(caller) = caller {
+            self.callers.note(now, *caller, self.config.tries_per_caller as usize);
+        }
+        if let Some(meeting) = meeting {
+            self.meetings.note(now, meeting.clone(), self.config.tries_per_meeting as usize);
+        }
+        let most = self.most_overall();
+        keep_last(&mut self.overall, now, most);
+    }
+
+    /// How much later than usual a try is answered, right or wrong: it grows with the wrong tries of everybody.
+    pub fn delay(&mut self, now: Mono) -> Duration {
+        forget_before(&mut self.overall, now, self.config.window);
+        let over = self.overall.len().saturating_sub(self.config.tries_overall as usize);
+        let steps = u32::try_from(over).unwrap_or(u32::MAX);
+        self.config.delay_step.saturating_mul(steps).min(self.config.longest_delay)
+    }
+
+    /// More than this many moments make no answer slower.
+    fn most_overall(&self) -> usize {
+        let steps = self.config.longest_delay.as_millis().div_ceil(self.config.delay_step.as_millis().max(1));
+        self.config.tries_overall as usize + usize::try_from(steps).unwrap_or(MAX_REMEMBERED).min(MAX_REMEMBERED)
+    }
+}
+
+/// The last wrong tries of each of many; the one whose last try is the oldest is forgotten first.
+#[derive(Debug)]
+struct Tries<K> {
+    at: HashMap<K, VecDeque<Mono>>,
+    by_age: BTreeSet<(Mono, K)>,
+}
+
+impl<K> Default for Tries<K> {
+    fn default() -> Tries<K> {
+        Tries { at: HashMap::new(), by_age: BTreeSet::new() }
+    }
+}
+
+impl<K: Clone + Eq + Ord + Hash> Tries<K> {
+    fn count(&mut self, now: Mono, window: Duration, key: &K) -> usize {
+        let Some(moments) = self.at.get_mut(key) else { return 0 };
+        let last = moments.back().copied();
+        forget_before(moments, now, window);
+        let count = moments.len();
+        if count == 0 {
+            self.at.remove(key);
+            self.by_age.remove(&(last.unwrap_or_default(), key.clone()));
+        }
+        count
+    }
+
+    fn note(&mut self, now: Mono, key: K, most: usize) {
+        let moments = self.at.entry(key.clone()).or_default();
+        if let Some(last) = moments.back() {
+            self.by_age.remove(&(*last, key.clone()));
+        }
+        keep_last(moments, now, most.max(1));
+        self.by_age.insert((now, key));
+        if self.at.len() > MAX_REMEMBERED
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.at.remove(&oldest);
+        }
+    }
+}
+
+fn keep_last(moments: &mut VecDeque<Mono>, now: Mono, most: usize) {
+    moments.push_back(now);
+    while moments.len() > most {
+        moments.pop_front();
+    }
+}
+
+fn forget_before(moments: &mut VecDeque<Mono>, now: Mono, window: Duration) {
+    while moments.front().is_some_and(|at| now.since(*at) >= window) {
+        moments.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn leg(id: u128) -> LegId {
+        LegId::from_u128(id)
+    }
+
+    fn at(millis: u64) -> Mono {
+        Mono::from_millis(millis)
+    }
+
+    fn acme() -> Scope {
+        Scope::Organisation("acme".parse().unwrap())
+    }
+
+    fn carrier() -> Scope {
+        Scope::Carrier("carrier".parse().unwrap())
+    }
+
+    fn calls(most: u32) -> Limit {
+        Limit { max_calls: Some(most), max_calls_per_second: None }
+    }
+
+    fn pace(rate: u32) -> Limit {
+        Limit { max_calls: None, max_calls_per_second: Some(rate) }
+    }
+
+    #[test]
+    fn a_leg_is_counted_everywhere_or_nowhere() {
+        let mut guard = Guard::new(GuardConfig::default());
+        let both = [(carrier(), calls(5)), (acme(), calls(1))];
+        assert_eq!(guard.enter(at(0), leg(1), &both), Ok(()));
+        assert_eq!(guard.enter(at(0), leg(2), &both), Err(Cause::LimitReached));
+        assert_eq!((guard.calls(&carrier()), guard.calls(&acme())), (1, 1));
+        guard.leave(at(1), leg(1));
+        guard.leave(at(1), leg(1));
+        guard.leave(at(1), leg(9));
+        assert_eq!((guard.calls(&carrier()), guard.calls(&acme())), (0, 0));
+        assert_eq!(guard.enter(at(2), leg(2), &both), Ok(()));
+    }
+
+    #[test]
+    fn a_leg_whose_payer_becomes_known_is_counted_once_a_scope() {
+        let mut guard = Guard::new(GuardConfig::default());
+        guard.enter(at(0), leg(1), &[(carrier(), calls(1))]).unwrap();
+        guard.enter(at(9), leg(1), &[(carrier(), calls(1)), (acme(), calls(1)), (acme(), calls(1))]).unwrap();
+        assert_eq!((guard.calls(&carrier()), guard.calls(&acme())), (1, 1));
+    }
+
+    #[test]
+    fn new_calls_come_at_a_pace_with_one_burst() {
+        let mut guard = Guard::new(GuardConfig::default());
+        let mut let_in = |millis: u64, id: u128| guard.enter(at(millis), leg(id), &[(carrier(), pace(4))]).is_ok();
+        assert_eq!((0..6).map(|id| let_in(10_000, id)).collect::<Vec<_>>(), [true, true, true, true, false, false]);
+        assert!(!let_in(10_249, 10));
+        assert!(let_in(10_250, 11));
+        assert!(!let_in(10_250, 12));
+        assert_eq!((20..26).filter(|id| let_in(20_000, *id)).count(), 4);
+    }
+
+    #[test]
+    fn zero_lets_nobody_in() {
+        let mut guard = Guard::new(GuardConfig::default());
+        assert!(guard.enter(at(0), leg(1), &[(carrier(), calls(0))]).is_err());
+        assert!(guard.enter(at(0), leg(1), &[(carrier(), pace(0))]).is_err());
+    }
+
+    #[test]
+    fn a_caller_guesses_ten_times_an_hour() {
+        let mut guard = Guard::new(GuardConfig::default());
+        let caller: E164 = "+393331234567".parse().unwrap();
+        for minute in 0..10 {
+            assert_eq!(guard.may_try(at(minute * 60_000), Some(&caller), None), Ok(()));
+            guard.tried_in_vain(at(minute * 60_000), Some(&caller), None);
+        }
+        assert_eq!(guard.may_try(at(3_599_999), Some(&caller), None), Err(Cause::TooManyTries));
+        assert_eq!(guard.may_try(at(3_599_999), None, None), Ok(()));
+        assert_eq!(guard.may_try(at(3_600_000), Some(&caller), None), Ok(()));
+        guard.tried_in_vain(at(3_600_000), Some(&caller), None);
+        assert_eq!(guard.may_try(at(3_600_001), Some(&caller), None), Err(Cause::TooManyTries));
+    }
+
+    #[test]
+    fn a_meeting_is_guessed_at_twenty_times_an_hour_by_all_together() {
+        let mut guard = Guard::new(GuardConfig::default());
+        let meeting: MeetingId = "standup".parse().unwrap();
+        for i in 0..20 {
+            let caller = E164::from_digits(&format!("39333000{i:04}")).unwrap();
+            assert_eq!(guard.may_try(at(i), Some(&caller), Some(&meeting)), Ok(()));
+            guard.tried_in_vain(at(i), Some(&caller), Some(&meeting));
+        }
+        let fresh = "+390612345678".parse().unwrap();
+        assert_eq!(guard.may_try(at(99), Some(&fresh), Some(&meeting)), Err(Cause::TooManyTries));
+        assert_eq!(guard.may_try(at(99), Some(&fresh), Some(&"other".parse().unwrap())), Ok(()));
+    }
+
+    #[test]
+    fn answers_slow_down_when_everybody_guesses() {
+        let mut guard = Guard::new(GuardConfig::default());
+        for _ in 0..100 {
+            guard.tried_in_vain(at(0), None, None);
+        }
+        assert_eq!(guard.delay(at(0)), Duration::ZERO);
+        guard.tried_in_vain(at(0), None, None);
+        assert_eq!(guard.delay(at(0)), Duration::from_millis(100));
+        for _ in 0..10_000 {
+            guard.tried_in_vain(at(1), None, None);
+        }
+        assert_eq!(guard.delay(at(1)), Duration::from_secs(10));
+        assert!(guard.overall.len() <= 200);
+        assert_eq!(guard.delay(at(3_600_001)), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_tables_are_bounded_and_the_oldest_is_forgotten() {
+        let mut guard = Guard::new(GuardConfig { tries_per_caller: 1, ..GuardConfig::default() });
+        let caller = |i: usize| E164::from_digits(&format!("39333{i:07}")).unwrap();
+        for i in 0..MAX_REMEMBERED + 10 {
+            guard.tried_in_vain(at(i as u64), Some(&caller(i)), None);
+        }
+        assert_eq!(guard.callers.at.len(), MAX_REMEMBERED);
+        assert_eq!(guard.callers.by_age.len(), MAX_REMEMBERED);
+        assert!(guard.may_try(at(20_000), Some(&caller(0)), None).is_ok());
+        assert!(guard.may_try(at(20_000), Some(&caller(10)), None).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn counts_equal_what_entered_less_what_left(steps in proptest::collection::vec((0u128..12, any::<bool>(), any::<bool>()), 0..200)) {
+            let mut guard = Guard::new(GuardConfig::default());
+            let mut model: HashMap<u128, BTreeSet<Scope>> = HashMap::new();
+            for (i, (id, coming, paid)) in steps.into_iter().enumerate() {
+                let now = at(i as u64 * 100);
+                if coming {
+                    let mut scopes = vec![(carrier(), calls(6))];
+                    scopes.extend(paid.then(|| (acme(), calls(3))));
+                    if guard.enter(now, leg(id), &scopes).is_ok() {
+                        model.entry(id).or_default().extend(scopes.into_iter().map(|(scope, _)| scope));
+                    }
+                } else {
+                    guard.leave(now, leg(id));
+                    model.remove(&id);
+                }
+                for (scope, most) in [(carrier(), 6), (acme(), 3)] {
+                    let counted = model.values().filter(|scopes| scopes.contains(&scope)).count() as u32;
+                    prop_assert_eq!(guard.calls(&scope), counted);
+                    prop_assert!(counted <= most);
+                }
+            }
+        }
+    }
+}
