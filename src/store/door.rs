@@ -1,0 +1,276 @@
+//! What goes into the store and what comes out of it: past facts in, answers out.
+
+use crate::clock::Wall;
+use crate::rating::record::{EndedBy, Quality};
+use crate::rating::{CallType, Funding};
+use crate::types::{CarrierId, Cause, Currency, E164, LegId, MeetingId, Micros, OrganisationId};
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The name of this node, kept with each leg that it opens.
+    pub node: String,
+    /// Requests in one transaction at most. 64 legs that ask at once share one sync of the disk (research/crates.md
+    /// section 5: 18 000 holds a second against 3 000); many more would only make the first of them wait.
+    pub batch: usize,
+    /// Requests that wait at most; above it they are refused ([`super::StoreError::Full`]). A second's work.
+    pub queue: usize,
+    /// Connections for reports.
+    pub readers: u32,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { node: "bridge".to_owned(), batch: 128, queue: 8_192, readers: 4 }
+    }
+}
+
+/// A leg is born: it is journaled, and asks to be let talk. Key: the leg.
+#[derive(Clone, Debug)]
+pub struct OpenLeg {
+    pub leg: LegId,
+    pub call_type: CallType,
+    /// In: our number that was called. Out: the destination.
+    pub number: E164,
+    /// In: who called, if told. Out: our number that is shown.
+    pub caller: Option<E164>,
+    pub carrier: Option<CarrierId>,
+    /// `None` where only the conference ID will tell who pays.
+    pub meeting: Option<MeetingId>,
+    pub call_id: String,
+    /// What a next life needs to end the call: SIP's own line, opaque here.
+    pub journal: String,
+    pub invited: Wall,
+}
+
+/// The caller named a meeting: now the payer is known. Key: the leg.
+#[derive(Clone, Debug)]
+pub struct NamePayer {
+    pub leg: LegId,
+    pub meeting: MeetingId,
+    /// Milliseconds since the answer, by the monotonic clock: the first hold covers them too.
+    pub elapsed_ms: u64,
+    pub now: Wall,
+}
+
+/// The leg was answered (200 sent, or received and acknowledged): charged time begins. Key: the leg.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    pub leg: LegId,
+    pub at: Wall,
+    /// The dialog as it now is, where that changed since the leg was opened.
+    pub journal: Option<String>,
+}
+
+/// The next slice. Key: the leg and `sequence`, which the asker counts; a new try is a new number.
+#[derive(Clone, Debug)]
+pub struct Extend {
+    pub leg: LegId,
+    pub sequence: u32,
+    /// Milliseconds since the answer: a proof of life.
+    pub elapsed_ms: u64,
+    pub now: Wall,
+}
+
+/// The leg is over: it is charged once, whatever is asked after. Key: the leg.
+#[derive(Clone, Debug)]
+pub struct Settle {
+    pub leg: LegId,
+    pub end: End,
+}
+
+/// How a leg ended. An answered leg is charged for `elapsed_ms`; one that was never answered, nothing.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Milliseconds from the answer to the end, by the monotonic clock.
+    pub elapsed_ms: u64,
+    pub cause: Cause,
+    pub by: EndedBy,
+    /// The final response or the status of the Reason, and the Q.850 cause, as they went over the wire.
+    pub sip: u16,
+    pub q850: u8,
+    /// The moment of the end, for labels.
+    pub at: Wall,
+    pub codec: Option<String>,
+    pub quality: Quality,
+    pub ringing: Option<Wall>,
+    pub acknowledged: Option<Wall>,
+    pub joined: Option<Wall>,
+}
+
+impl End {
+    /// An end with the usual codes of its cause, and nothing known of sound.
+    pub fn new(cause: Cause, by: EndedBy, elapsed_ms: u64, at: Wall) -> End {
+        End {
+            elapsed_ms,
+            cause,
+            by,
+            sip: cause.sip(),
+            q850: cause.q850(),
+            at,
+            codec: None,
+            quality: Quality::default(),
+            ringing: None,
+            acknowledged: None,
+            joined: None,
+        }
+    }
+}
+
+/// May the leg talk?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    Granted(Grant),
+    Refused(Cause),
+    /// It is journaled, and may talk to the lobby: who pays is not known yet.
+    NoPayerYet,
+}
+
+/// How long it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Milliseconds since the answer up to which money or minutes are held.
+    pub until_ms: u64,
+    /// Less than a slice could be paid: warn, and end there unless a later request gets more.
+    pub is_final: bool,
+    pub funding: Funding,
+    /// How long the money lasts from the moment of the request, for the warnings: rest of the hold, and what is
+    /// available over what all legs of the organisation burn. `None` where credits do not pay.
+    pub funded_ms: Option<u64>,
+}
+
+/// A leg that a life before this one left open, now settled at its last proof of life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    pub leg: LegId,
+    pub call_type: CallType,
+    /// What SIP needs to end the dialog.
+    pub journal: String,
+    pub charge: Micros,
+    /// It was paid by credits: buried first.
+    pub is_paid: bool,
+}
+
+/// Money for an account, or out of it.
+#[derive(Clone, Debug)]
+pub struct Funds {
+    pub organisation: OrganisationId,
+    /// Chosen by the asker; a repeat with the same key books nothing.
+    pub key: String,
+    pub amount: Micros,
+    pub kind: FundsKind,
+    pub memo: String,
+    pub at: Wall,
+}
+
+/// What it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FundsKind {
+    /// Paid in: more than zero, expires after 12 months.
+    Funding,
+    /// A correction by hand: either sign; never takes what is held.
+    Adjustment,
+}
+
+/// What came of [`Funds`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreditsAdded {
+    Booked,
+    /// The key was booked before, with the same amount.
+    Repeated,
+    /// A correction of more than is available.
+    NotAvailable { available: Micros },
+}
+
+/// An organisation's account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balance {
+    pub organisation: OrganisationId,
+    pub currency: Currency,
+    /// `held + available`.
+    pub posted: Micros,
+    pub held: Micros,
+    pub available: Micros,
+    /// What live legs use a minute, in billionths of the currency unit.
+    pub burn_nanos: u64,
+    /// In the order in which they are used.
+    pub fundings: Vec<FundingRow>,
+}
+
+/// One dated funding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FundingRow {
+    pub key: String,
+    pub amount: Micros,
+    pub remaining: Micros,
+    pub at: Wall,
+    pub expires: Wall,
+}
+
+/// The pool of one month.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolState {
+    /// The month's first moment.
+    pub month: Wall,
+    pub granted_ms: u64,
+    pub used_ms: u64,
+    pub held_ms: u64,
+}
+
+/// Which usage records.
+#[derive(Clone, Debug, Default)]
+pub struct UsageFilter {
+    pub organisation: Option<OrganisationId>,
+    /// Ended at or after.
+    pub from: Option<Wall>,
+    /// Ended before.
+    pub to: Option<Wall>,
+    /// At most so many, the latest; all where `None`.
+    pub limit: Option<u32>,
+}
+
+/// A question without consequences.
+#[derive(Clone, Debug)]
+pub struct QuoteRequest {
+    pub organiser: crate::types::UserId,
+    pub call_type: CallType,
+    pub number: E164,
+    pub caller: Option<E164>,
+    pub minutes: u32,
+    pub now: Wall,
+}
+
+/// Its answer; no money has moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quote {
+    pub funding: Funding,
+    pub currency: Currency,
+    /// What `minutes` would cost, as far as credit or pool lasts.
+    pub charge: Micros,
+    pub connect_fee: Micros,
+    /// How long it could last, up to `minutes`.
+    pub until_ms: u64,
+    pub pool_used_ms: u64,
+    pub lines: Vec<String>,
+}
+
+/// Something in the books that should not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which invariant, by its number in research/reliability-security.md, M0.
+    pub invariant: u8,
+    /// Account, leg or entry.
+    pub place: String,
+    pub text: String,
+}
+
+/// A live leg in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveLeg {
+    pub leg: LegId,
+    pub call_type: CallType,
+    pub organisation: Option<OrganisationId>,
+    pub meeting: Option<MeetingId>,
+    pub held_until_ms: u64,
+    pub credit_held: Micros,
+}

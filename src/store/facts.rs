@@ -1,0 +1,262 @@
+//! What there is, in memory: organisations, organisers, meetings, numbers, carriers, countries, the deck. One immutable
+//! snapshot, made anew at each `apply`; decisions and look-ups read it without waiting for anybody.
+
+use super::pin::PinKey;
+use super::rows;
+use crate::rating::{Countries, Deck, DialOutPolicy, Licences, Organiser, Payer};
+use crate::trunk::{Directory, Limit};
+use crate::types::{Country, Currency, Language, MeetingId, Micros, OrganisationId, UserId};
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What happens to a leg whose credit is used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnEmpty {
+    /// It ends.
+    #[default]
+    Cut,
+    /// It goes on, up to the organisation's overdraft.
+    Finish,
+}
+
+impl OnEmpty {
+    pub const WORDS: &'static [(&'static str, OnEmpty)] = &[("cut", OnEmpty::Cut), ("finish", OnEmpty::Finish)];
+
+    pub const fn slug(self) -> &'static str {
+        match self {
+            OnEmpty::Cut => "cut",
+            OnEmpty::Finish => "finish",
+        }
+    }
+}
+
+/// Limits of an organisation; `None` is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub max_calls: Option<u32>,
+    pub max_calls_per_second: Option<u32>,
+    /// The longest call, in seconds.
+    pub max_call_s: Option<u32>,
+    /// Credits that may be used on one day of the organisation's calendar, holds included.
+    pub max_spend_per_day: Option<Micros>,
+    pub max_spend_per_leg: Option<Micros>,
+}
+
+impl Limits {
+    /// The part that counts calls, as the guard wants it.
+    pub const fn calls(&self) -> Limit {
+        Limit { max_calls: self.max_calls, max_calls_per_second: self.max_calls_per_second }
+    }
+}
+
+/// The paying customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Organisation {
+    pub id: OrganisationId,
+    pub name: String,
+    pub country: Country,
+    pub currency: Currency,
+    pub volume_licensing: bool,
+    pub require_credits_licence: bool,
+    pub on_empty: OnEmpty,
+    /// How far a leg that is let finish may take the account below zero.
+    pub overdraft: Micros,
+    /// IANA name: where its months and days turn.
+    pub time_zone: String,
+    pub allow_prefixes: Vec<String>,
+    pub limits: Limits,
+}
+
+/// A user who owns meetings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub id: UserId,
+    pub organisation: OrganisationId,
+    pub name: String,
+    pub licences: Licences,
+    pub dial_out: DialOutPolicy,
+    pub toll_free: bool,
+    /// Usage location; the organisation's country where `None`.
+    pub country: Option<Country>,
+    /// Keyed hash.
+    pub(super) pin: Option<String>,
+}
+
+impl User {
+    pub const fn has_pin(&self) -> bool {
+        self.pin.is_some()
+    }
+}
+
+/// How a meeting tells that somebody came or went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Announce {
+    /// A short tone.
+    #[default]
+    Tone,
+    Number,
+    Name,
+    Off,
+}
+
+impl Announce {
+    pub const WORDS: &'static [(&'static str, Announce)] =
+        &[("tone", Announce::Tone), ("number", Announce::Number), ("name", Announce::Name), ("off", Announce::Off)];
+}
+
+/// What a meeting's owner has set. One line of JSON in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MeetingSettings {
+    /// Callers wait to be admitted.
+    pub lobby: bool,
+    /// Callers start the meeting; else they wait for the organiser.
+    pub callers_may_start: bool,
+    /// Nobody new is let in.
+    pub locked: bool,
+    /// Called people press 1 to join.
+    pub confirm_join: bool,
+    pub max_participants: Option<u32>,
+    pub announce: Announce,
+    /// Callers may dial out by keypad: the organiser alone.
+    pub keypad_dial_out: bool,
+    /// ISO 639-1; the number's where `None`.
+    pub language: Option<String>,
+}
+
+impl Default for MeetingSettings {
+    fn default() -> MeetingSettings {
+        MeetingSettings {
+            lobby: true,
+            callers_may_start: false,
+            locked: false,
+            confirm_join: false,
+            max_participants: None,
+            announce: Announce::Tone,
+            keypad_dial_out: false,
+            language: None,
+        }
+    }
+}
+
+/// A meeting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meeting {
+    pub id: MeetingId,
+    pub organiser: UserId,
+    /// The organiser's.
+    pub organisation: OrganisationId,
+    /// What callers type: digits.
+    pub conference_id: String,
+    pub settings: MeetingSettings,
+}
+
+impl Meeting {
+    pub fn language(&self) -> Option<Language> {
+        self.settings.language.as_deref().and_then(|code| code.parse().ok())
+    }
+}
+
+/// The snapshot.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Grows with every change.
+    pub version: u64,
+    pub organisations: BTreeMap<OrganisationId, Organisation>,
+    pub users: BTreeMap<UserId, User>,
+    pub meetings: BTreeMap<MeetingId, Meeting>,
+    pub directory: Directory,
+    pub countries: Countries,
+    pub deck: Arc<Deck>,
+    by_conference_id: HashMap<String, MeetingId>,
+    pins: PinKey,
+}
+
+impl Facts {
+    /// The meeting that callers name by `digits`.
+    pub fn meeting_named(&self, digits: &str) -> Option<&Meeting> {
+        self.by_conference_id.get(digits).and_then(|id| self.meetings.get(id))
+    }
+
+    pub fn meeting(&self, id: &MeetingId) -> Option<&Meeting> {
+        self.meetings.get(id)
+    }
+
+    /// How many digits a conference ID has: all of a bridge have the same number. `None` where there is no meeting.
+    pub fn conference_id_len(&self) -> Option<usize> {
+        self.by_conference_id.keys().next().map(String::len)
+    }
+
+    /// The organiser of a meeting and their organisation: who is asked for licences, policies and money.
+    pub fn payer_of(&self, meeting: &MeetingId) -> Option<(&User, &Organisation)> {
+        let user = self.users.get(&self.meetings.get(meeting)?.organiser)?;
+        Some((user, self.organisations.get(&user.organisation)?))
+    }
+
+    /// Whether `pin` is the one of the meeting's organiser. As slow for a meeting without a PIN as for a wrong one.
+    pub fn check_pin(&self, meeting: &MeetingId, pin: &str) -> bool {
+        let nobody: Option<UserId> = "nobody".parse().ok();
+        let known = self.payer_of(meeting).and_then(|(user, _)| user.pin.as_deref().map(|hash| (&user.id, hash)));
+        match (known, nobody) {
+            (Some((user, hash)), _) => self.pins.fits(user, pin, hash),
+            (None, Some(nobody)) => self.pins.fits(&nobody, pin, &"00".repeat(32)) && false,
+            (None, None) => false,
+        }
+    }
+
+    pub(super) const fn pins(&self) -> &PinKey {
+        &self.pins
+    }
+
+    /// Per-user licences assigned in an organisation: what its pool is made of.
+    pub(super) fn pool_licences(&self, organisation: &OrganisationId) -> u64 {
+        let of = |user: &&User| user.organisation == *organisation && user.licences.audio_conferencing;
+        self.users.values().filter(of).count() as u64
+    }
+}
+
+impl Organisation {
+    /// As the decision wants it.
+    pub(super) fn payer(&self, credits_set_up: bool) -> Payer {
+        Payer {
+            organisation: self.id.clone(),
+            country: self.country,
+            currency: self.currency,
+            volume_licensing: self.volume_licensing,
+            credits_set_up,
+            require_credits_licence: self.require_credits_licence,
+            allow_prefixes: self.allow_prefixes.clone(),
+        }
+    }
+}
+
+impl User {
+    /// As the decision wants it.
+    pub(super) fn organiser(&self, organisation: &Organisation) -> Organiser {
+        Organiser {
+            user: self.id.clone(),
+            licences: self.licences,
+            dial_out: self.dial_out,
+            toll_free: self.toll_free,
+            country: self.country.unwrap_or(organisation.country),
+        }
+    }
+}
+
+/// Reads everything.
+pub(super) async fn load(conn: &mut SqliteConnection, pins: PinKey, version: u64) -> Result<Facts, String> {
+    let organisations = rows::organisations(conn).await?;
+    let users = rows::users(conn).await?;
+    let meetings = rows::meetings(conn).await?;
+    let directory = Directory::new(rows::carriers(conn).await?, rows::numbers(conn).await?);
+    let mut countries = Countries::embedded();
+    for (country, record) in rows::countries(conn).await? {
+        countries.set_record(country, record);
+    }
+    let by_conference_id = meetings.values().map(|m: &Meeting| (m.conference_id.clone(), m.id.clone())).collect();
+    let deck = Arc::new(rows::deck(conn).await?);
+    Ok(Facts { version, organisations, users, meetings, directory, countries, deck, by_conference_id, pins })
+}

@@ -1,0 +1,75 @@
+//! What the writer is asked to do: one row a request, with what goes in, what comes out, and where it is done.
+
+use super::books::Books;
+use super::document::{Applied, Document};
+use super::door::{Answered, CreditsAdded, Extend, Funds, NamePayer, OpenLeg, Opened, Orphan, Settle};
+use super::fault::StoreError;
+use super::{apply, credits, leg, recover, settle};
+use crate::clock::Wall;
+use crate::form::Mistake;
+use crate::rating::UsageRecord;
+use crate::types::LegId;
+use std::collections::HashMap;
+use tokio::sync::oneshot;
+
+/// Where the answer goes. Whoever asked may have gone: then it goes nowhere, and the books are right all the same.
+pub(super) type Reply<A> = oneshot::Sender<Result<A, StoreError>>;
+
+macro_rules! jobs {
+    ($($(#[$attribute:meta])* $name:ident($input:ty) -> $answer:ty = $done_by:path;)*) => {
+        pub(super) enum Job {
+            $($(#[$attribute])* $name(Box<$input>, Reply<$answer>),)*
+        }
+
+        /// What was done and is told only once it is durable.
+        pub(super) enum Done {
+            $($(#[$attribute])* $name(Result<$answer, StoreError>, Reply<$answer>),)*
+        }
+
+        impl Job {
+            pub async fn run(self, books: &mut Books) -> Done {
+                match self {
+                    $($(#[$attribute])* Job::$name(input, reply) => Done::$name($done_by(books, *input).await, reply),)*
+                }
+            }
+
+            /// Answers without having done anything.
+            pub fn refuse(self, fault: StoreError) {
+                match self {
+                    $($(#[$attribute])* Job::$name(_, reply) => drop(reply.send(Err(fault))),)*
+                }
+            }
+        }
+
+        impl Done {
+            pub fn fault(&self) -> Option<&StoreError> {
+                match self {
+                    $($(#[$attribute])* Done::$name(result, _) => result.as_ref().err(),)*
+                }
+            }
+
+            /// Tells the answer, or that the whole batch failed.
+            pub fn tell(self, fate: &Result<(), StoreError>) {
+                match self {
+                    $($(#[$attribute])* Done::$name(result, reply) => {
+                        drop(reply.send(fate.clone().and(result)));
+                    })*
+                }
+            }
+        }
+    };
+}
+
+jobs! {
+    Apply((Document, Wall)) -> Result<Applied, Vec<Mistake>> = apply::apply;
+    Open(OpenLeg) -> Opened = leg::open;
+    Payer(NamePayer) -> Opened = leg::name_payer;
+    Answer(Answered) -> () = leg::answered;
+    Extend(Extend) -> Opened = leg::extend;
+    Settle(Settle) -> UsageRecord = settle::settle;
+    Credits(Funds) -> CreditsAdded = credits::add;
+    Recover((HashMap<LegId, u64>, Wall)) -> Vec<Orphan> = recover::recover;
+    /// Does what no request ever may: for tests of what then happens.
+    #[cfg(test)]
+    Tamper(&'static str) -> () = super::books::tamper;
+}

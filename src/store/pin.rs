@@ -1,0 +1,91 @@
+//! PINs: kept as a keyed hash whose key is not in the store, so that a stolen store has none of them. A PIN has too few
+//! digits for a slow hash to help whoever holds both; the brakes on guessing are the defence against everyone else.
+
+use crate::types::UserId;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// Bytes of the key.
+pub(super) const KEY_LEN: usize = 32;
+
+/// Digits of a PIN.
+pub(super) const DIGITS: std::ops::RangeInclusive<usize> = 4..=12;
+
+/// The key of this store's PINs, from a file of its own (0600).
+#[derive(Clone)]
+pub struct PinKey([u8; KEY_LEN]);
+
+/// Shows nothing.
+impl std::fmt::Debug for PinKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PinKey")
+    }
+}
+
+impl PinKey {
+    pub(super) const fn new(bytes: [u8; KEY_LEN]) -> PinKey {
+        PinKey(bytes)
+    }
+
+    fn mac(&self, user: &UserId, pin: &str) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
+        // The user's name keeps equal PINs of two users apart.
+        mac.update(user.as_str().as_bytes());
+        mac.update(b"\0");
+        mac.update(pin.as_bytes());
+        Some(mac)
+    }
+
+    /// What the store keeps of a PIN.
+    pub(super) fn hash(&self, user: &UserId, pin: &str) -> String {
+        let bytes = self.mac(user, pin).map(|mac| mac.finalize().into_bytes());
+        bytes.map(|bytes| hex(bytes.as_slice())).unwrap_or_default()
+    }
+
+    /// Whether `pin` is the one behind `hash`; takes the same time for every wrong one.
+    pub(super) fn fits(&self, user: &UserId, pin: &str, hash: &str) -> bool {
+        let (Some(mac), Some(kept)) = (self.mac(user, pin), unhex(hash)) else { return false };
+        mac.verify_slice(&kept).is_ok()
+    }
+}
+
+pub(super) fn is_pin(text: &str) -> bool {
+    DIGITS.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
+    text.as_bytes().chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_right_pin_of_the_right_user_fits() {
+        let key = PinKey::new([7; KEY_LEN]);
+        let (anna, bruno): (UserId, UserId) = ("anna".parse().unwrap(), "bruno".parse().unwrap());
+        let hash = key.hash(&anna, "4711");
+        assert!(!hash.contains("4711"));
+        assert!(key.fits(&anna, "4711", &hash));
+        assert!(!key.fits(&anna, "4712", &hash));
+        assert!(!key.fits(&bruno, "4711", &hash));
+        assert!(!PinKey::new([8; KEY_LEN]).fits(&anna, "4711", &hash));
+        assert!(!key.fits(&anna, "4711", "not a hash"));
+    }
+
+    #[test]
+    fn pins_are_four_to_twelve_digits() {
+        for good in ["0000", "471147114711"] {
+            assert!(is_pin(good));
+        }
+        for bad in ["", "123", "12a4", "1234567890123", "１２３４"] {
+            assert!(!is_pin(bad), "{bad}");
+        }
+    }
+}
