@@ -21,11 +21,13 @@ install_missing() {
 
 # Festival reads Latin 1. The final newline ends its last sentence.
 say() { # language text file
-    local pace='()'
-    [[ $2 == *' '* ]] || pace="(Parameter.set 'Duration_Stretch 1.45)" # a word by itself is said slower than in a sentence
+    local pace='()' # of a sentence: as voice.scm says. A word by itself is said slower, a short one slower still
+    [[ $2 == *' '* ]] || pace="(Parameter.set 'Duration_Stretch $([ ${#2} -le 4 ] && echo 1.8 || echo 1.4))"
     printf '%s\n' "$2" | iconv -f UTF-8 -t ISO-8859-1 > "$work/text"
     text2wave "$work/text" -o "$work/said.wav" -eval "$1/voice.scm" -eval "$pace"
     [ -s "$work/said.wav" ] || { echo "$1: the voice said nothing for: $2" >&2; return 1; }
+    # A synthesiser at full scale has clipped, or wrapped: make its voice softer in voice.scm.
+    sox "$work/said.wav" -n stats 2>&1 | awk '/^Pk lev/ { exit $4 > -0.5 }' || { echo "$1: too loud: $2" >&2; return 1; }
     # Down to 8 kHz and into the telephone band, with 6 dB of room for the filters' overshoot.
     sox -D "$work/said.wav" -b 32 -t wavpcm "$work/band.wav" gain -6 rate -v 8000 sinc -a 60 -t 60 100-3600 -t 200
     PYTHONDONTWRITEBYTECODE=1 python3 sound.py speech "$work/band.wav" "$work/done.wav"
