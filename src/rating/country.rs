@@ -190,3 +190,98 @@ fn record(cells: &[&str]) -> Result<CountryRecord, String> {
         zone_a: flag(6)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn country(digits: &str) -> String {
+        let number = E164::from_digits(digits).unwrap();
+        Countries::embedded().country_of(&number).map(|country| country.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_embedded_table_is_whole() {
+        let countries = Countries::parse("config/countries.csv", EMBEDDED).unwrap();
+        assert!(countries.len() >= 245, "{}", countries.len());
+        let zone_a = countries.all().filter(|code| countries.record(*code).unwrap().zone_a).count();
+        assert_eq!(zone_a, 44);
+        for code in ["RU", "KR", "TW"] {
+            assert!(!countries.record(code.parse().unwrap()).unwrap().credits_sold, "{code}");
+        }
+        let italy = countries.record("IT".parse().unwrap()).unwrap();
+        assert!(italy.service_sold && italy.toll && italy.toll_free && italy.dial_out && italy.credits_sold);
+        assert_eq!(countries.name("IT".parse().unwrap()), Some("Italy"));
+    }
+
+    #[test]
+    fn a_number_is_in_the_country_of_its_longest_prefix() {
+        for (digits, code) in [
+            ("390612345678", "IT"),
+            ("390669812345", "VA"),
+            ("12125550100", "US"),
+            ("14165550100", "CA"),
+            ("12425550100", "BS"),
+            ("18765550100", "JM"),
+            ("17875550100", "PR"),
+            ("74955550100", "RU"),
+            ("77275550100", "KZ"),
+            ("447700900123", "GB"),
+            ("447700300123", "JE"),
+            ("442079460123", "GB"),
+            ("870773123456", "XS"),
+            ("999123456", ""),
+            ("210123456", ""),
+        ] {
+            assert_eq!(country(digits), code, "{digits}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ordinary_is_known() {
+        let countries = Countries::embedded();
+        let class = |digits: &str| {
+            let number = E164::from_digits(digits).unwrap();
+            countries.class_of(&number).map(|(class, range)| (class, range.to_owned()))
+        };
+        assert_eq!(class("448712345678"), Some((Class::Premium, "4487".to_owned())));
+        assert_eq!(class("19005550100"), Some((Class::Premium, "1900".to_owned())));
+        assert_eq!(class("881612345678"), Some((Class::Satellite, "881".to_owned())));
+        for emergency in ["112", "911", "39112", "1911", "44999"] {
+            assert_eq!(class(emergency).map(|(class, _)| class), Some(Class::Emergency), "{emergency}");
+        }
+        for ordinary in ["390612345678", "39112345678", "442079460123", "12125550100"] {
+            assert_eq!(class(ordinary), None, "{ordinary}");
+        }
+    }
+
+    #[test]
+    fn a_record_can_be_replaced() {
+        let mut countries = Countries::embedded();
+        let italy = "IT".parse().unwrap();
+        let record = CountryRecord { toll_free: false, ..countries.record(italy).unwrap() };
+        assert!(countries.set_record(italy, record));
+        assert_eq!(countries.record(italy), Some(record));
+        assert!(!countries.set_record("ZZ".parse().unwrap(), record));
+    }
+
+    #[test]
+    fn all_mistakes_are_told_with_their_lines() {
+        let header = COLUMNS.join(",");
+        let text = format!(
+            "# x\n{header}\nIT,Italy,39,yes,yes,yes,yes,yes,yes,yes,112,\nit,Italy,38,yes,yes,yes,yes,yes,yes,yes,,\nFR,France,39,yes,yes,yes,yes,yes,yes,yes,,\nDE,Germany\nES,Spain,34,yes,maybe,yes,yes,yes,yes,yes,,\nGB,United Kingdom,44,yes,yes,yes,yes,yes,yes,yes,,dear:449\n"
+        );
+        let told: Vec<String> = Countries::parse("c.csv", &text).unwrap_err().iter().map(Mistake::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "c.csv:4: expected an ISO 3166 code of two capitals, like IT",
+                "c.csv:5: prefix 39 is IT's already",
+                "c.csv:6: expected 12 columns",
+                "c.csv:7: automatic_numbers: expected yes or no, found \"maybe\"",
+                "c.csv:8: expected standard, mobile, shared-cost, premium, satellite, emergency or blocked",
+            ]
+        );
+        assert_eq!(Countries::parse("c.csv", "").unwrap_err()[0].line, 1);
+    }
+}

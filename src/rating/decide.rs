@@ -1,5 +1,6 @@
 //! May this leg be, and who pays? The checks of the law in their order; the first that fails names itself.
 
+use crate::rating::deck::BrokenRow;
 use crate::rating::rate::{Class, RateRow};
 use crate::rating::{
     CallType, Capability, Countries, CountryRecord, Deck, DialOutPolicy, Funding, Lookup, Organiser, Payer, Request,
@@ -132,7 +133,8 @@ fn class<'a>(book: &Book<'a>, request: &Request, place: &Place) -> Result<Lookup
     let by_country = book.countries.class_of(&request.number);
     let by_deck = match &row {
         Lookup::Found(row) => Some((row.class, &*row.prefix)),
-        Lookup::Absent | Lookup::Broken(_) => None,
+        Lookup::Broken(row) => Some((row.class, &*row.prefix)),
+        Lookup::Absent => None,
     };
     let barred = |(class, range): (Class, &str)| !class.is_ordinary() && !allowed_by_name(book, &place.digits, range);
     if by_country.is_some_and(barred) || by_deck.is_some_and(barred) {
@@ -163,7 +165,7 @@ fn first_that_fits(book: &Book<'_>, request: &Request, licence: Licence, place: 
 enum Price<'a> {
     Row(&'a RateRow),
     Unneeded,
-    Broken(&'a str),
+    Broken(&'a BrokenRow),
 }
 
 /// Check 2, the end: a rate exists where one is needed. A deck of another currency has none.
@@ -173,7 +175,7 @@ fn price<'a>(book: &Book<'_>, row: Lookup<'a>, funding: Funding) -> Result<Price
         (Funding::Included | Funding::Free, _) => Ok(Price::Unneeded),
         (_, Lookup::Found(row)) => Ok(Price::Row(row)),
         (Funding::Pool { .. }, Lookup::Absent | Lookup::Broken(_)) => Ok(Price::Unneeded),
-        (Funding::Credits, Lookup::Broken(why)) => Ok(Price::Broken(why)),
+        (Funding::Credits, Lookup::Broken(row)) => Ok(Price::Broken(row)),
         (Funding::Credits, Lookup::Absent) => Err(Cause::NoRate),
     }
 }
@@ -249,8 +251,9 @@ fn terms(
     let tariff = match price {
         Price::Row(row) => Some(tariff(book, request, &place, row)),
         Price::Unneeded => None,
-        Price::Broken(why) => {
-            place.notes.push(format!("the rate cannot be told by our own fault ({why}): the call is free"));
+        Price::Broken(row) => {
+            let note = format!("the rate of +{} cannot be told by our own fault ({}): free", row.prefix, row.why);
+            place.notes.push(note);
             None
         }
     };
@@ -273,4 +276,343 @@ fn tariff(book: &Book<'_>, request: &Request, place: &Place, row: &RateRow) -> T
     let later = book.deck.later(request.call_type, &place.digits, request.at);
     let step = |(from, row): (_, &RateRow)| Step { from, row: row.clone() };
     Tariff { deck: book.deck.version().to_owned(), row: row.clone(), later: later.into_iter().map(step).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Wall;
+    use crate::rating::Licences;
+    use crate::types::{Currency, E164};
+    use Cause::{
+        CountryNotServed, CreditsLicenceMissing, CreditsNotSetUp, DestinationNotAllowed, NoCredit, NoRate, NotLicensed,
+        NumberBlocked, TollFreeNotAllowed, UnknownNumber,
+    };
+
+    const DECK: &str = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,class
+dial-in-toll,39,Italy,0.0100,0,60,60,2020-01-01,
+dial-in-toll-free,39,Italy,0.0500,0,60,60,2020-01-01,
+dial-in-toll-free,1,United States,0.0220,0,60,60,2020-01-01,
+dial-in-toll-free,1416,Canada,0.0240,0,60,60,2020-01-01,
+dial-out,1,United States,0.0130,0,60,60,2020-01-01,
+dial-out,39,Italy,0.0160,0,60,60,2020-01-01,
+dial-out,3989,Italy premium,2,0,60,60,2020-01-01,premium
+dial-out,33,France,free,0,60,60,2020-01-01,
+dial-out,336,France mobile,free,0,60,60,2020-01-01,dear
+dial-out,44,United Kingdom,0.0150,0,60,60,2020-01-01,
+dial-out,442,London,0.0200,0.0500,60,60,2020-01-01,
+dial-out,263,Zimbabwe,0.2230,0,60,60,2020-01-01,
+dial-out,870,Inmarsat,5,0,60,60,2020-01-01,satellite
+";
+
+    const ITALY: &str = "+390612345678";
+    const LONDON: &str = "+442079460123";
+    const HARARE: &str = "+263242123456";
+    const US: &str = "+12125550100";
+
+    /// One line of the table: an organisation in Italy, an organiser, a leg, and what must come of it.
+    struct Case {
+        payer: Payer,
+        organiser: Organiser,
+        countries: Countries,
+        number: Option<NumberFacts>,
+        pool_left_ms: u64,
+        available: &'static str,
+    }
+
+    /// Licences by their letters: `a` audio-conferencing, `p` pay-per-minute, `c` communications-credits, `x` add-on.
+    fn case(licences: &str) -> Case {
+        let has = |letter: char| licences.contains(letter);
+        Case {
+            payer: Payer {
+                organisation: "acme".parse().unwrap(),
+                country: "IT".parse().unwrap(),
+                currency: Currency::USD,
+                volume_licensing: true,
+                credits_set_up: true,
+                require_credits_licence: false,
+                allow_prefixes: Vec::new(),
+            },
+            organiser: Organiser {
+                user: "anna".parse().unwrap(),
+                licences: Licences {
+                    audio_conferencing: has('a'),
+                    pay_per_minute: has('p'),
+                    communications_credits: has('c'),
+                    extended_dial_out: has('x'),
+                },
+                dial_out: DialOutPolicy::Any,
+                toll_free: true,
+                country: "IT".parse().unwrap(),
+            },
+            countries: Countries::embedded(),
+            number: None,
+            pool_left_ms: 0,
+            available: "10",
+        }
+    }
+
+    impl Case {
+        fn with(mut self, change: impl FnOnce(&mut Case)) -> Case {
+            change(&mut self);
+            self
+        }
+
+        fn decide(&self, call_type: CallType, number: &str, caller: Option<&str>) -> Result<Terms, Cause> {
+            let (deck, _) = Deck::salvage("deck.csv", DECK);
+            let book = Book {
+                payer: &self.payer,
+                organiser: &self.organiser,
+                countries: &self.countries,
+                deck: &deck,
+                number: self.number,
+                pool_left_ms: self.pool_left_ms,
+                available: self.available.parse().unwrap(),
+            };
+            let number: E164 = number.parse().unwrap();
+            let caller = caller.map(|caller| caller.parse().unwrap());
+            decide(&book, &Request { call_type, number, caller, at: Wall::from_seconds(1_700_000_000) })
+        }
+
+        /// The decision in words: who pays, as what, at which rate; or why not.
+        fn says(&self, call_type: CallType, number: &str) -> Result<String, Cause> {
+            let terms = self.decide(call_type, number, None)?;
+            let rate = terms.tariff.as_ref().map_or("-".to_owned(), |t| t.rate().per_minute().to_string());
+            Ok(format!("{} {} {rate}", terms.funding, terms.capability))
+        }
+
+        fn toll(mut self) -> Result<String, Cause> {
+            self.number = Some(NumberFacts { country: "IT".parse().unwrap(), toll_free: false });
+            self.says(CallType::DialInToll, ITALY)
+        }
+
+        fn toll_free(mut self) -> Result<String, Cause> {
+            self.number = Some(NumberFacts { country: "IT".parse().unwrap(), toll_free: true });
+            self.says(CallType::DialInTollFree, "+39800123456")
+        }
+
+        fn out(self, number: &str) -> Result<String, Cause> {
+            self.says(CallType::DialOut, number)
+        }
+
+        fn pool(self) -> Case {
+            self.with(|case| case.pool_left_ms = 60_000)
+        }
+
+        fn poor(self) -> Case {
+            self.with(|case| case.available = "0")
+        }
+
+        fn never_funded(self) -> Case {
+            self.with(|case| (case.payer.credits_set_up, case.available) = (false, "0"))
+        }
+
+        fn allowing(self, prefix: &str) -> Case {
+            self.with(|case| case.payer.allow_prefixes.push(prefix.to_owned()))
+        }
+
+        fn policy(self, dial_out: DialOutPolicy) -> Case {
+            self.with(|case| case.organiser.dial_out = dial_out)
+        }
+    }
+
+    /// research/microsoft-audio-conferencing.md section 2.3, row by row.
+    #[test]
+    fn the_decision_table() {
+        let zimbabwe = || case("a").allowing("263");
+        let korea = || case("a").with(|case| case.payer.country = "KR".parse().unwrap());
+        let rows: Vec<(&str, Result<String, Cause>, Result<&str, Cause>)> = vec![
+            ("1", case("").toll(), Err(NotLicensed)),
+            ("1, credits alone", case("cx").toll(), Err(NotLicensed)),
+            ("2", case("a").toll(), Ok("included MCOMEETADD -")),
+            ("2 at 0", case("a").never_funded().toll(), Ok("included MCOMEETADD -")),
+            ("3", case("p").toll(), Ok("credits MCOMEETACPEA 0.0100")),
+            ("4", case("p").never_funded().toll(), Err(CreditsNotSetUp)),
+            ("5", case("p").poor().toll(), Err(NoCredit)),
+            ("6", case("").toll_free(), Err(NotLicensed)),
+            ("7", case("a").pool().toll_free(), Ok("credits MCOPSTNPP 0.0500")),
+            ("8 at 0", case("a").pool().poor().toll_free(), Err(NoCredit)),
+            ("8 not set up", case("ac").never_funded().toll_free(), Err(CreditsNotSetUp)),
+            ("9", case("a").with(|case| case.organiser.toll_free = false).toll_free(), Err(TollFreeNotAllowed)),
+            ("9, toll", case("a").with(|case| case.organiser.toll_free = false).toll(), Ok("included MCOMEETADD -")),
+            ("10", case("p").toll_free(), Ok("credits MCOMEETACPEA 0.0500")),
+            ("11 at 0", case("p").poor().toll_free(), Err(NoCredit)),
+            ("11 not set up", case("p").never_funded().toll_free(), Err(CreditsNotSetUp)),
+            ("12", case("").pool().out(LONDON), Err(NotLicensed)),
+            ("13", case("a").pool().out(LONDON), Ok("pool MCOMEETADD 0.0200")),
+            ("13 at 0", case("a").pool().never_funded().out(LONDON), Ok("pool MCOMEETADD 0.0200")),
+            ("13 and then 14", case("ac").pool().poor().out(LONDON), Ok("pool-then-credits MCOMEETADD 0.0200")),
+            ("13, our own country", case("a").pool().out(ITALY), Ok("pool MCOMEETADD 0.0160")),
+            ("14", case("ac").out(LONDON), Ok("credits MCOPSTNPP 0.0200")),
+            ("15", case("a").out(LONDON), Err(CreditsLicenceMissing)),
+            ("16", case("ac").poor().out(LONDON), Err(NoCredit)),
+            (
+                "17",
+                zimbabwe().with(|case| case.organiser.licences.communications_credits = true).pool().out(HARARE),
+                Ok("credits MCOPSTNPP 0.2230"),
+            ),
+            ("18 no licence", zimbabwe().pool().out(HARARE), Err(CreditsLicenceMissing)),
+            ("18 at 0", case("ac").allowing("263").pool().poor().out(HARARE), Err(NoCredit)),
+            ("19", case("p").pool().out(LONDON), Ok("credits MCOMEETACPEA 0.0200")),
+            ("19 elsewhere", case("p").allowing("2632").pool().out(HARARE), Ok("credits MCOMEETACPEA 0.2230")),
+            ("20 at 0", case("p").pool().poor().out(LONDON), Err(NoCredit)),
+            ("20 not set up", case("p").pool().never_funded().out(LONDON), Err(CreditsNotSetUp)),
+            ("21 per user", case("ax").pool().never_funded().out(US), Ok("included MCOMEETADD_DIALOUT_US -")),
+            ("21 per minute", case("px").never_funded().out("+14165550100"), Ok("included MCOMEETADD_DIALOUT_US -")),
+            ("21 is not for Puerto Rico", case("px").poor().out("+17875550100"), Err(NoCredit)),
+            ("22 premium", case("ac").pool().out("+39899123456"), Err(NumberBlocked)),
+            ("22 premium by country alone", case("ac").pool().out("+449012345678"), Err(NumberBlocked)),
+            ("22 emergency", case("ac").pool().out("+39112"), Err(NumberBlocked)),
+            ("22 satellite", case("ac").pool().out("+870773123456"), Err(NumberBlocked)),
+            ("23 none", case("ac").policy(DialOutPolicy::None).pool().out(ITALY), Err(DestinationNotAllowed)),
+            (
+                "23 same country",
+                case("ac").policy(DialOutPolicy::SameCountry).pool().out(LONDON),
+                Err(DestinationNotAllowed),
+            ),
+            (
+                "23 same country, there",
+                case("ac").policy(DialOutPolicy::SameCountry).out(ITALY),
+                Ok("credits MCOPSTNPP 0.0160"),
+            ),
+            (
+                "23 zone A",
+                case("ac").allowing("263").policy(DialOutPolicy::ZoneA).out(HARARE),
+                Err(DestinationNotAllowed),
+            ),
+            ("23 zone A, in it", case("ac").policy(DialOutPolicy::ZoneA).out(LONDON), Ok("credits MCOPSTNPP 0.0200")),
+            ("24", korea().pool().out(LONDON), Ok("pool MCOMEETADD 0.0200")),
+            (
+                "24, never beyond it",
+                korea().with(|case| case.organiser.licences.communications_credits = true).out(LONDON),
+                Err(CreditsNotSetUp),
+            ),
+        ];
+        for (row, found, expected) in rows {
+            assert_eq!(found.as_deref().map_err(|cause| *cause), expected, "row {row}");
+        }
+    }
+
+    #[test]
+    fn a_pay_per_minute_licence_is_good_only_where_it_can_be_given() {
+        assert_eq!(case("p").with(|case| case.payer.volume_licensing = false).toll(), Err(NotLicensed));
+        assert_eq!(case("p").with(|case| case.payer.country = "IN".parse().unwrap()).toll(), Err(NotLicensed));
+        let both = case("ap").with(|case| case.payer.volume_licensing = false);
+        assert_eq!(both.toll().as_deref(), Ok("included MCOMEETADD -"), "more is included for who has both");
+    }
+
+    #[test]
+    fn both_licences_are_asked_for_where_the_organisation_says_so() {
+        let strict = |licences| case(licences).with(|case| case.payer.require_credits_licence = true);
+        assert_eq!(strict("p").toll(), Err(CreditsLicenceMissing));
+        assert_eq!(strict("a").toll_free(), Err(CreditsLicenceMissing));
+        assert_eq!(strict("pc").never_funded().toll(), Err(CreditsNotSetUp));
+        assert_eq!(strict("pc").toll().as_deref(), Ok("credits MCOMEETACPEA 0.0100"));
+        assert_eq!(strict("a").toll().as_deref(), Ok("included MCOMEETADD -"));
+    }
+
+    #[test]
+    fn the_first_check_that_fails_names_itself() {
+        let everything_wrong = || case("").never_funded().policy(DialOutPolicy::None);
+        let licensed = || case("p").never_funded().policy(DialOutPolicy::None);
+        assert_eq!(everything_wrong().out("+39899123456"), Err(NotLicensed));
+        assert_eq!(licensed().out("+999123456789"), Err(UnknownNumber));
+        assert_eq!(licensed().out("+850212345678"), Err(CountryNotServed));
+        assert_eq!(licensed().out("+39899123456"), Err(NumberBlocked));
+        assert_eq!(licensed().out("+61290000000"), Err(NoRate));
+        assert_eq!(licensed().out(ITALY), Err(DestinationNotAllowed));
+        assert_eq!(case("p").never_funded().out(ITALY), Err(CreditsNotSetUp));
+        assert_eq!(case("p").poor().out(ITALY), Err(NoCredit));
+    }
+
+    #[test]
+    fn a_number_that_is_not_ours_or_of_another_kind_is_unknown() {
+        assert_eq!(case("a").says(CallType::DialInToll, ITALY), Err(UnknownNumber));
+        let free = NumberFacts { country: "IT".parse().unwrap(), toll_free: true };
+        assert_eq!(
+            case("a").with(|case| case.number = Some(free)).says(CallType::DialInToll, ITALY),
+            Err(UnknownNumber)
+        );
+        let closed = case("a").with(|case| {
+            let italy = "IT".parse().unwrap();
+            let record = CountryRecord { toll: false, ..case.countries.record(italy).unwrap() };
+            case.countries.set_record(italy, record);
+        });
+        assert_eq!(closed.toll(), Err(CountryNotServed));
+    }
+
+    #[test]
+    fn the_balance_must_pay_the_first_increment_with_its_fee() {
+        assert_eq!(case("p").with(|case| case.available = "0.0699").out(LONDON), Err(NoCredit));
+        assert!(case("p").with(|case| case.available = "0.0700").out(LONDON).is_ok());
+    }
+
+    #[test]
+    fn beyond_the_usual_countries_a_list_opens_the_way_and_names_alone_open_what_is_barred() {
+        assert_eq!(case("ac").out(HARARE), Err(DestinationNotAllowed));
+        assert!(case("ac").allowing("26324").out(HARARE).is_ok());
+        assert_eq!(case("ac").allowing("26377").out(HARARE), Err(DestinationNotAllowed));
+        assert_eq!(case("ac").allowing("44").out("+449012345678"), Err(NumberBlocked));
+        assert_eq!(case("ac").allowing("44901").out("+449012345678").as_deref(), Ok("credits MCOPSTNPP 0.0150"));
+        assert_eq!(case("ac").allowing("870").out("+870773123456").as_deref(), Ok("credits MCOPSTNPP 5.0000"));
+        let at_home = case("ac").with(|case| case.payer.country = "ZW".parse().unwrap());
+        assert_eq!(
+            at_home.pool().out(HARARE).as_deref(),
+            Ok("credits MCOPSTNPP 0.2230"),
+            "domestic, and not in the pool"
+        );
+    }
+
+    #[test]
+    fn a_broken_row_is_free_an_absent_one_is_refused() {
+        const PARIS: &str = "+33123456789";
+        assert_eq!(case("p").poor().out(PARIS).as_deref(), Ok("free FREECALL -"));
+        assert_eq!(
+            case("p").out("+33612345678"),
+            Err(NumberBlocked),
+            "a class that cannot be read may be a premium one"
+        );
+        assert_eq!(case("a").pool().out(PARIS).as_deref(), Ok("pool MCOMEETADD -"), "the pool asks for no price");
+        assert_eq!(case("ac").pool().out("+61290000000").as_deref(), Ok("pool MCOMEETADD -"));
+        assert_eq!(case("ac").out("+61290000000"), Err(NoRate));
+        let euro = case("p").with(|case| case.payer.currency = "EUR".parse().unwrap());
+        assert_eq!(euro.out(PARIS), Err(NoRate), "another currency's deck has no price, broken or not");
+        let terms = case("p").decide(CallType::DialOut, PARIS, None).unwrap();
+        assert!(terms.notes[0].contains("our own fault"), "{:?}", terms.notes);
+        assert_eq!(case("p").policy(DialOutPolicy::None).out(PARIS), Err(DestinationNotAllowed));
+    }
+
+    #[test]
+    fn north_american_toll_free_is_priced_by_the_caller() {
+        let number = NumberFacts { country: Country::US, toll_free: true };
+        let bridge = case("a").with(|case| case.number = Some(number));
+        let price = |caller: Option<&str>| {
+            let terms = bridge.decide(CallType::DialInTollFree, "+18005550100", caller).unwrap();
+            let rate = terms.tariff.as_ref().unwrap().rate().per_minute().to_string();
+            (rate, terms.priced_country.to_string(), terms.notes)
+        };
+        assert_eq!(price(Some(US)), ("0.0220".into(), "US".into(), vec![]));
+        assert_eq!(price(Some("+14165550100")), ("0.0240".into(), "CA".into(), vec![]));
+        let foreign = "North American toll-free, foreign (IT) caller: US rate".to_owned();
+        assert_eq!(price(Some(ITALY)), ("0.0220".into(), "US".into(), vec![foreign]));
+        let anonymous = "North American toll-free, anonymous caller: US rate".to_owned();
+        assert_eq!(price(None), ("0.0220".into(), "US".into(), vec![anonymous]));
+    }
+
+    #[test]
+    fn the_terms_say_where_and_whether_it_is_home() {
+        let terms = case("ac").decide(CallType::DialOut, LONDON, None).unwrap();
+        assert_eq!((terms.country.as_str(), terms.reach(), terms.zone_a), ("GB", "international", true));
+        let tariff = terms.tariff.as_ref().unwrap();
+        assert_eq!((&*tariff.row.prefix, tariff.deck.len()), ("442", 12));
+        let home = case("ac").decide(CallType::DialOut, ITALY, None).unwrap();
+        assert!(home.domestic);
+        assert_eq!(Terms::from_line(&terms.to_line()), Ok(terms));
+    }
+
+    #[test]
+    fn less_than_a_second_of_pool_is_none() {
+        assert_eq!(case("a").with(|case| case.pool_left_ms = 999).out(LONDON), Err(CreditsLicenceMissing));
+        assert!(case("a").with(|case| case.pool_left_ms = 1_000).out(LONDON).is_ok());
+    }
 }

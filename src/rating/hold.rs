@@ -154,3 +154,292 @@ impl Tab {
         }
     }
 }
+
+/// What a leg of `elapsed_ms` would cost, if nothing else ran: one hold for all of it, settled. It is cut where
+/// `available` and the pool end, as the leg would be.
+pub fn quote(terms: &Terms, elapsed_ms: u64, available: Micros, pool_left_ms: u64) -> Settlement {
+    let mut tab = Tab::new(terms.clone());
+    // Refused is an answer too: nothing is held, so nothing is charged, and the lines say so.
+    let _ = tab.next(available, pool_left_ms, elapsed_ms);
+    tab.settle(elapsed_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tab(funding: &str, rate: &str, fee: &str, initial_ms: u64, next_ms: u64) -> Tab {
+        Tab::new(Terms::sample(funding.parse().unwrap(), rate, fee, initial_ms, next_ms))
+    }
+
+    /// An account beside the tab, as the store keeps it.
+    struct Purse {
+        available: i64,
+        pool_ms: u64,
+    }
+
+    impl Purse {
+        fn hold(&mut self, tab: &mut Tab) -> Result<(u64, bool), Cause> {
+            let hold = tab.next(Micros(self.available), self.pool_ms, SLICE_MS)?;
+            self.take(hold);
+            Ok((hold.until_ms, hold.is_final))
+        }
+
+        fn take(&mut self, hold: Hold) {
+            self.available -= hold.credit.0;
+            self.pool_ms -= hold.pool_ms;
+        }
+
+        fn settle(&mut self, tab: &Tab, elapsed_ms: u64) -> Settlement {
+            let settled = tab.settle(elapsed_ms);
+            self.available += settled.release_credit.0;
+            self.pool_ms += settled.pool_release_ms;
+            settled
+        }
+    }
+
+    fn purse(text: &str) -> Purse {
+        Purse { available: text.parse::<Micros>().unwrap().0, pool_ms: 0 }
+    }
+
+    #[test]
+    fn case_22_credit_runs_out_in_mid_call() {
+        let (mut money, mut minutes) = (purse("0.2500"), tab("credits", "0.10", "0", 60_000, 60_000));
+        assert_eq!(money.hold(&mut minutes), Ok((60_000, false)));
+        assert_eq!(money.hold(&mut minutes), Ok((120_000, false)));
+        assert_eq!(money.hold(&mut minutes), Err(Cause::NoCredit));
+        assert!(minutes.is_final);
+        let settled = money.settle(&minutes, 120_000);
+        assert_eq!((settled.charge.to_text().as_str(), money.available), ("0.2000", 50_000));
+
+        let (mut money, mut seconds) = (purse("0.2500"), tab("credits", "0.10", "0", 1_000, 1_000));
+        assert_eq!(money.hold(&mut seconds), Ok((60_000, false)));
+        assert_eq!(money.hold(&mut seconds), Ok((120_000, false)));
+        assert_eq!(money.hold(&mut seconds), Ok((150_000, true)));
+        assert_eq!(money.hold(&mut seconds), Err(Cause::NoCredit));
+        let settled = money.settle(&seconds, 150_000);
+        assert_eq!((settled.charge.to_text().as_str(), money.available), ("0.2500", 0));
+    }
+
+    #[test]
+    fn a_top_up_lifts_the_end() {
+        let (mut money, mut leg) = (purse("0.1000"), tab("credits", "0.10", "0", 60_000, 60_000));
+        money.hold(&mut leg).unwrap();
+        assert_eq!(money.hold(&mut leg), Err(Cause::NoCredit));
+        money.available += 500_000;
+        assert_eq!(money.hold(&mut leg), Ok((120_000, false)));
+        assert!(!leg.is_final);
+    }
+
+    #[test]
+    fn case_23_two_legs_and_one_balance() {
+        let mut money = purse("0.2500");
+        let (mut one, mut two) =
+            (tab("credits", "0.10", "0", 60_000, 60_000), tab("credits", "0.10", "0", 60_000, 60_000));
+        assert_eq!(money.hold(&mut one), Ok((60_000, false)));
+        assert_eq!(money.hold(&mut two), Ok((60_000, false)));
+        assert_eq!(money.hold(&mut one), Err(Cause::NoCredit));
+        assert_eq!(money.hold(&mut two), Err(Cause::NoCredit));
+        let charges = [&one, &two].map(|leg| money.settle(leg, 60_000).charge.to_text());
+        assert_eq!((charges, money.available), (["0.1000".to_owned(), "0.1000".to_owned()], 50_000));
+    }
+
+    #[test]
+    fn case_24_a_crash_is_settled_at_the_last_proof_of_life() {
+        for (step, charge, release) in [(60_000, "0.2000", "0.0000"), (1_000, "0.1333", "0.0667")] {
+            let (mut money, mut leg) = (purse("1"), tab("credits", "0.10", "0", step, step));
+            money.hold(&mut leg).unwrap();
+            money.hold(&mut leg).unwrap();
+            let settled = leg.settle(80_000);
+            assert_eq!((settled.charge.to_text(), settled.release_credit.to_text()), (charge.into(), release.into()));
+            assert_eq!(leg.settle(300_000).charge.to_text(), "0.2000", "never more than was held");
+        }
+    }
+
+    #[test]
+    fn case_20_the_pool_runs_out_in_mid_call() {
+        let (mut money, mut leg) = (purse("1"), tab("pool-then-credits", "0.04", "0", 60_000, 60_000));
+        money.pool_ms = 150_000;
+        assert_eq!(money.hold(&mut leg), Ok((60_000, false)));
+        assert_eq!(money.hold(&mut leg), Ok((120_000, false)));
+        assert_eq!(leg.credit_held, Micros::ZERO);
+        // 30 s of pool, then the grid anew: 150 + 60 s.
+        assert_eq!(money.hold(&mut leg), Ok((210_000, false)));
+        assert_eq!((leg.pool_held_ms, leg.credit_held.to_text()), (150_000, "0.0400".to_owned()));
+        money.pool_ms = 999_000;
+        assert_eq!(money.hold(&mut leg), Ok((270_000, false)), "pool time given back by others is not for this leg");
+        assert_eq!(money.hold(&mut leg), Ok((330_000, false)));
+        let settled = money.settle(&leg, 310_000);
+        assert_eq!(
+            (settled.charge.to_text(), settled.pool_used_ms, settled.billed_ms),
+            ("0.1200".into(), 150_000, 330_000)
+        );
+        assert_eq!(settled.capability, Capability::Credits);
+    }
+
+    #[test]
+    fn a_pool_without_credits_ends_the_leg_with_it() {
+        for funding in ["pool", "pool-then-credits"] {
+            let (mut money, mut leg) = (purse("0"), tab(funding, "0.04", "0", 60_000, 60_000));
+            money.pool_ms = 90_000;
+            assert_eq!(money.hold(&mut leg), Ok((60_000, false)));
+            assert_eq!(money.hold(&mut leg), Ok((90_000, true)), "{funding}");
+            assert_eq!(money.hold(&mut leg), Err(Cause::NoCredit));
+            let settled = money.settle(&leg, 75_500);
+            assert_eq!((settled.charge, settled.pool_used_ms, money.pool_ms), (Micros::ZERO, 75_500, 14_500));
+            assert_eq!(settled.capability, Capability::AudioConferencing);
+        }
+    }
+
+    #[test]
+    fn what_is_included_or_free_goes_on_in_slices_whatever_the_balance() {
+        for funding in ["included", "free"] {
+            let (mut money, mut leg) = (purse("0"), tab(funding, "0.04", "0", 60_000, 60_000));
+            for slice in 1..100 {
+                assert_eq!(money.hold(&mut leg), Ok((slice * 60_000, false)));
+            }
+            let settled = leg.settle(61_500);
+            assert_eq!((settled.charge, settled.charged_ms, settled.billed_ms), (Micros::ZERO, 61_500, 61_500));
+        }
+    }
+
+    #[test]
+    fn the_first_hold_has_the_fee_and_never_less_than_one_increment() {
+        let mut leg = tab("credits", "0.0300", "0.0500", 60_000, 60_000);
+        assert_eq!(leg.next(Micros(79_999), 0, SLICE_MS), Err(Cause::NoCredit));
+        assert_eq!((leg.held_until_ms, leg.credit_held, leg.sequence), (0, Micros::ZERO, 0));
+        let hold = leg.next(Micros(80_000), 0, SLICE_MS).unwrap();
+        assert_eq!((hold.credit.to_text(), hold.until_ms, hold.is_final), ("0.0800".into(), 60_000, false));
+        // 30/18: a slice of 60 s is brought up to 66.
+        let hold = tab("credits", "0.06", "0", 30_000, 18_000).next(Micros(1_000_000), 0, SLICE_MS).unwrap();
+        assert_eq!((hold.until_ms, hold.credit.to_text()), (66_000, "0.0660".into()));
+        let settled = leg.settle(1);
+        assert_eq!((settled.charge.to_text(), settled.connect_fee.to_text()), ("0.0800".into(), "0.0500".into()));
+    }
+
+    #[test]
+    fn an_unanswered_leg_gives_everything_back() {
+        let mut leg = tab("credits", "0.0300", "0.0500", 60_000, 60_000);
+        leg.next(Micros(1_000_000), 0, SLICE_MS).unwrap();
+        let settled = leg.settle(0);
+        assert_eq!(
+            (settled.charge, settled.connect_fee, settled.release_credit),
+            (Micros(0), Micros(0), Micros(80_000))
+        );
+    }
+
+    #[test]
+    fn a_payer_known_late_pays_what_has_elapsed_too() {
+        let mut leg = tab("credits", "0.10", "0", 60_000, 60_000);
+        let hold = leg.cover(45_000, Micros(1_000_000), 0, SLICE_MS).unwrap();
+        assert_eq!((hold.until_ms, hold.credit.to_text()), (120_000, "0.2000".into()));
+        // What does not reach beyond the elapsed time is no hold.
+        let mut poor = tab("credits", "0.10", "0", 60_000, 60_000);
+        assert_eq!(poor.cover(60_000, Micros(150_000), 0, SLICE_MS), Err(Cause::NoCredit));
+        assert_eq!(poor.credit_held, Micros::ZERO);
+        assert_eq!(poor.cover(59_999, Micros(150_000), 0, SLICE_MS).map(|hold| hold.is_final), Ok(true));
+        let mut pooled = tab("pool", "0.10", "0", 60_000, 60_000);
+        assert_eq!(pooled.cover(45_000, Micros(0), 300_000, SLICE_MS).map(|hold| hold.pool_ms), Ok(105_000));
+    }
+
+    #[test]
+    fn a_settlement_explains_itself() {
+        let mut leg = tab("pool-then-credits", "0.04", "0.05", 60_000, 60_000);
+        let mut money = purse("1");
+        money.pool_ms = 150_000;
+        while leg.held_until_ms < 310_000 {
+            money.hold(&mut leg).unwrap();
+        }
+        let told = leg.settle(310_000).lines;
+        assert_eq!(
+            told,
+            [
+                "310 s from answer to end",
+                "pool: the first 150 s",
+                "credits: rate dial-out +39 Italy (standard), deck 0a1b2c",
+                "increments 60 s then 60 s: 160 s brought up to 180 s (3 increments)",
+                "180 s × 0.0400 USD a minute / 60 s = 0.1200",
+                "connect fee 0.0500 USD",
+                "sum 0.1700, rounded half up to 4 places: 0.1700",
+                "charge 0.1700 USD",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_quote_is_what_the_leg_would_be_settled_at() {
+        let terms = Terms::sample(Funding::Pool { then_credits: true }, "0.04", "0", 60_000, 60_000);
+        let of = |available: &str, pool_ms| {
+            let quoted = quote(&terms, 310_000, available.parse().unwrap(), pool_ms);
+            (quoted.charge.to_text(), quoted.charged_ms)
+        };
+        assert_eq!(of("1", 150_000), ("0.1200".into(), 310_000));
+        assert_eq!(of("0.0800", 150_000), ("0.0800".into(), 270_000));
+        assert_eq!(of("0", 150_000), ("0.0000".into(), 150_000));
+        assert_eq!(of("0", 0), ("0.0000".into(), 0));
+    }
+
+    #[test]
+    fn an_endless_fraction_is_marked() {
+        let mut leg = tab("credits", "0.10", "0", 1_000, 1_000);
+        leg.next(Micros(1_000_000), 0, SLICE_MS).unwrap();
+        let told = leg.settle(42_400).lines;
+        assert!(told.contains(&"43 s × 0.1000 USD a minute / 60 s = 0.071666666666…".to_owned()), "{told:?}");
+        assert!(told.contains(&"sum 0.071666666666…, rounded half up to 4 places: 0.0717".to_owned()), "{told:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn no_more_is_held_than_there_is_nor_charged_than_was_held(
+            nanos in 0_i64..2_000_000_000, fee in 0_i64..200_000_000,
+            initial in 1_u64..90_000, next in 1_u64..90_000,
+            funding in prop_oneof![Just("credits"), Just("pool"), Just("pool-then-credits")],
+            available in 0_i64..3_000_000, pool_ms in 0_u64..200_000,
+            slices in proptest::collection::vec(1_u64..150_000, 1..12), elapsed in 0_u64..900_000,
+        ) {
+            let price = |nanos: i64| rust_decimal::Decimal::new(nanos, 9).to_string();
+            let mut leg = tab(funding, &price(nanos), &price(fee), initial, next);
+            let mut money = Purse { available, pool_ms };
+            for slice in slices {
+                let before = leg.clone();
+                match leg.next(Micros(money.available), money.pool_ms, slice) {
+                    Ok(hold) => {
+                        money.take(hold);
+                        prop_assert!(money.available >= 0 && hold.credit.0 >= 0);
+                        prop_assert!(hold.until_ms > before.held_until_ms && hold.until_ms == leg.held_until_ms);
+                        prop_assert_eq!(hold.sequence, before.sequence);
+                        prop_assert_eq!(leg.terms.charge(leg.held_until_ms, leg.pool_held_ms).round(), leg.credit_held);
+                    }
+                    Err(cause) => {
+                        prop_assert_eq!(cause, Cause::NoCredit);
+                        prop_assert_eq!(Tab { is_final: true, ..before }, leg.clone());
+                    }
+                }
+            }
+            prop_assert_eq!(money.available + leg.credit_held.0, available);
+            prop_assert_eq!(money.pool_ms + leg.pool_held_ms, pool_ms);
+            let settled = money.settle(&leg, elapsed);
+            prop_assert_eq!(money.available, available - settled.charge.0);
+            prop_assert_eq!(money.pool_ms, pool_ms - settled.pool_used_ms);
+            prop_assert!(settled.connect_fee <= settled.charge && settled.charge <= leg.credit_held);
+            prop_assert_eq!(settled.charge, leg.terms.charge(settled.charged_ms, leg.pool_held_ms).round());
+        }
+
+        /// The partial hold is the longest that money pays: one increment more costs more than there is.
+        #[test]
+        fn a_short_hold_is_the_longest_that_is_paid(nanos in 1_000_000_i64..2_000_000_000, step in 1_u64..20_000, available in 0_i64..500_000) {
+            let price = rust_decimal::Decimal::new(nanos, 9).to_string();
+            let mut leg = tab("credits", &price, "0", step, step);
+            let held = leg.next(Micros(available), 0, SLICE_MS);
+            if leg.is_final {
+                let one_more = leg.terms.charge(leg.held_until_ms + 1, 0).round();
+                prop_assert!(one_more.0 > available);
+            } else {
+                prop_assert!(held.unwrap().until_ms >= SLICE_MS);
+            }
+        }
+    }
+}

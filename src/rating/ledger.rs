@@ -150,3 +150,114 @@ pub fn first_break<'a>(links: impl IntoIterator<Item = (&'a Entry, [u8; 32])>) -
         previous != stored
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(key: &str, debit: Kind, credit: Kind, amount: i64) -> Entry {
+        let acme = "acme".parse().unwrap();
+        Entry {
+            key: key.to_owned(),
+            debit: Account::new(&acme, debit),
+            credit: Account::new(&acme, credit),
+            amount: Micros(amount),
+            currency: Currency::USD,
+            at: Wall::from_seconds(1_700_000_000),
+            memo: String::new(),
+        }
+    }
+
+    #[test]
+    fn an_entry_moves_something_between_two_accounts_of_one_organisation() {
+        let good = entry("opening:acme", Kind::Funding, Kind::Available, 1);
+        assert_eq!(good.check(), Ok(()));
+        let other = Account::new(&"other".parse().unwrap(), Kind::Available);
+        for (bad, why) in [
+            (Entry { key: String::new(), ..good.clone() }, BadEntry::NoKey),
+            (Entry { amount: Micros(0), ..good.clone() }, BadEntry::NotPositive),
+            (Entry { amount: Micros(-1), ..good.clone() }, BadEntry::NotPositive),
+            (Entry { credit: good.debit.clone(), ..good.clone() }, BadEntry::OneAccount),
+            (Entry { credit: other, ..good.clone() }, BadEntry::TwoOrganisations),
+        ] {
+            assert_eq!(bad.check(), Err(why));
+        }
+    }
+
+    #[test]
+    fn accounts_read_back() {
+        for kind in Kind::ALL {
+            let account = Account::new(&"acme".parse().unwrap(), *kind);
+            assert_eq!(account.to_string().parse(), Ok(account));
+        }
+        assert!("acme".parse::<Account>().is_err());
+        assert!("acme/gold".parse::<Account>().is_err());
+    }
+
+    #[test]
+    fn a_call_in_the_books() {
+        use Kind::{Available, Earnings, Funding, Held};
+        let entries = [
+            entry("opening", Funding, Available, 250_000),
+            entry("leg:hold:0", Available, Held, 100_000),
+            entry("leg:charge", Held, Earnings, 71_700),
+            entry("leg:release", Held, Available, 28_300),
+        ];
+        let balances = balances(&entries).unwrap();
+        let of = |kind| balances[&Account::new(&"acme".parse().unwrap(), kind)].0;
+        assert_eq!([of(Funding), of(Available), of(Held), of(Earnings)], [-250_000, 178_300, 0, 71_700]);
+        let twice = [entry("a", Funding, Available, i64::MAX), entry("b", Funding, Available, i64::MAX)];
+        assert_eq!(super::balances(&twice), None);
+    }
+
+    #[test]
+    fn the_first_link_is_the_same_on_every_machine() {
+        // Worked out with Python's hashlib and struct, from the sentence above `chain` alone.
+        let hash = chain(&GENESIS, &entry("opening:acme", Kind::Funding, Kind::Available, 25_000_000));
+        let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "0ec425f9b6ec6960");
+    }
+
+    /// Entries by their numbers, and their chain.
+    fn chained(amounts: &[i64]) -> Vec<(Entry, [u8; 32])> {
+        let mut previous = GENESIS;
+        let link = |(number, amount): (usize, &i64)| {
+            let entry = entry(&format!("k{number}"), Kind::Available, Kind::Held, *amount);
+            previous = chain(&previous, &entry);
+            (entry, previous)
+        };
+        amounts.iter().enumerate().map(link).collect()
+    }
+
+    fn broken(links: &[(Entry, [u8; 32])]) -> Option<usize> {
+        first_break(links.iter().map(|(entry, hash)| (entry, *hash)))
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_changed_is_found(amounts in proptest::collection::vec(1_i64..1_000_000, 2..20), at in any::<prop::sample::Index>(), what in 0..7) {
+            let mut links = chained(&amounts);
+            prop_assert_eq!(broken(&links), None);
+            let at = at.index(links.len() - 1);
+            let entry = &mut links[at].0;
+            match what {
+                0 => entry.amount.0 += 1,
+                1 => entry.memo.push('x'),
+                2 => entry.key.push('x'),
+                3 => entry.at = entry.at.plus_millis(1),
+                4 => std::mem::swap(&mut entry.debit, &mut entry.credit),
+                5 => { links.remove(at); }
+                _ => links.swap(at, at + 1),
+            }
+            prop_assert_eq!(broken(&links), Some(at));
+        }
+
+        #[test]
+        fn the_books_sum_to_zero(moves in proptest::collection::vec((0..Kind::ALL.len(), 0..Kind::ALL.len(), 1_i64..1_000_000), 0..40)) {
+            let entries: Vec<Entry> = moves.iter().map(|(from, to, amount)| entry("k", Kind::ALL[*from], Kind::ALL[*to], *amount)).collect();
+            let total: i64 = balances(&entries).unwrap().values().map(|balance| balance.0).sum();
+            prop_assert_eq!(total, 0);
+        }
+    }
+}

@@ -19,7 +19,7 @@ pub mod warning;
 pub use country::Countries;
 pub use decide::{Book, NumberFacts, decide};
 pub use deck::{Deck, Lookup};
-pub use hold::{Hold, SLICE_MS, Settlement, Tab};
+pub use hold::{Hold, SLICE_MS, Settlement, Tab, quote};
 pub use price::Exact;
 pub use rate::{Class, Rate, RateRow};
 pub use record::UsageRecord;

@@ -201,3 +201,48 @@ pub struct RateRow {
     #[serde(with = "crate::rating::terms::moment")]
     pub valid_from: Wall,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_what_can_be_charged_is_a_rate() {
+        let make = |rate: &str, fee: &str, initial, next| {
+            Rate::new(rate.parse().unwrap(), fee.parse().unwrap(), initial, next)
+        };
+        assert!(make("0.000000001", "0", 1, 3_600_000).is_ok());
+        for (rate, fee, initial, next, why) in [
+            ("-0.01", "0", 1, 1, BadRate::Negative),
+            ("0", "-1", 1, 1, BadRate::Negative),
+            ("0.0000000001", "0", 1, 1, BadRate::TooPrecise),
+            ("1000.000000001", "0", 1, 1, BadRate::TooDear),
+            ("79228162514264337593543950335", "0", 1, 1, BadRate::TooDear),
+            ("0", "0", 0, 1, BadRate::BadIncrement),
+            ("0", "0", 1, 0, BadRate::BadIncrement),
+            ("0", "0", 3_600_001, 1, BadRate::BadIncrement),
+        ] {
+            assert_eq!(make(rate, fee, initial, next), Err(why), "{rate} {fee} {initial} {next}");
+        }
+    }
+
+    #[test]
+    fn prices_show_four_places_or_all_they_have() {
+        let rate = |text: &str| Rate::new(text.parse().unwrap(), Decimal::ZERO, 1, 1).unwrap().per_minute().to_string();
+        assert_eq!(
+            [rate("0.01"), rate("0.012340"), rate("7"), rate("0.123456789")],
+            ["0.0100", "0.01234", "7.0000", "0.123456789"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn an_edge_is_the_first_of_the_grid_at_or_after(initial in 1_u64..100_000, next in 1_u64..100_000, ms in 0_u64..1_000_000) {
+            let rate = Rate::new(Decimal::ZERO, Decimal::ZERO, initial, next).unwrap();
+            let (count, edge) = (rate.increments(ms), rate.edge(ms));
+            prop_assert!(edge >= ms && rate.edge_of(count) == edge && rate.edge(edge) == edge);
+            prop_assert!(count == 0 || rate.edge_of(count - 1) < ms);
+        }
+    }
+}

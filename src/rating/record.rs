@@ -330,3 +330,130 @@ pub fn starred(number: &E164, stars: usize) -> String {
     let shown = digits.len().saturating_sub(stars);
     format!("+{}{}", &digits[..shown], "*".repeat(digits.len() - shown))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> UsageRecord {
+        let start = Wall::from_micros(1_700_000_000_123_456);
+        UsageRecord {
+            usage_id: LegId::new(1_700_000_000_123, 7),
+            call_id: "a84b4c76@carrier.example".to_owned(),
+            conference_id: Some("1234567".to_owned()),
+            user_location: "IT".parse().ok(),
+            user: "anna".parse().ok(),
+            user_principal_name: "anna@acme.example".to_owned(),
+            user_display_name: "Anna \"the boss\", Rossi".to_owned(),
+            caller: "+393331234567".parse().ok(),
+            call_type: CallType::DialInToll,
+            number_type: NumberType::Service,
+            domestic: true,
+            destination_country: "IT".parse().ok(),
+            destination: "+390612345678".parse().unwrap(),
+            start,
+            end: start.plus_millis(61_000),
+            duration_ms: 60_001,
+            connection_fee: Micros::ZERO,
+            charge: Micros(20_000),
+            currency: Currency::USD,
+            capability: Some(Capability::PayPerMinute),
+            beyond: Beyond {
+                organisation: "acme".parse().ok(),
+                meeting: "weekly".parse().ok(),
+                carrier: "line-1".parse().ok(),
+                codec: Some("PCMA".to_owned()),
+                ended_by: EndedBy::FarSide,
+                cause: Cause::HungUp,
+                sip: 200,
+                q850: 16,
+                stamps: Stamps {
+                    invited: start,
+                    answered: Some(start),
+                    ended: start.plus_millis(60_001),
+                    ..Stamps::default()
+                },
+                quality: Quality { loss_ppm: 1_200, jitter_us: 800, mos_hundredths: Some(431) },
+                pool_used_ms: 0,
+                billed_ms: 120_000,
+                explanation: vec!["charge 0.0200 USD".to_owned()],
+                ledger: vec!["leg:charge".to_owned()],
+                holds: vec!["leg:0".to_owned()],
+            },
+        }
+    }
+
+    #[test]
+    fn the_export_has_the_twenty_fields_in_their_order() {
+        assert_eq!(
+            csv_header(),
+            "UsageId,Call ID,Conference ID,User Location,AAD ObjectId,UPN,User Display Name,Caller ID,Call Type,Number Type,\
+             Domestic/International,Destination Dialed,Destination Number,Start Time,End Time,Duration Seconds,Connection Fee,\
+             Charge,Currency,Capability"
+        );
+        assert_eq!(
+            record().csv_row(),
+            "018bcfe5-687b-7000-8000-000000000007,a84b4c76@carrier.example,1234567,IT,anna,anna@acme.example,\
+             \"Anna \"\"the boss\"\", Rossi\",+393331234567,conf_in,service,domestic,IT,+390612345678,\
+             2023-11-14T22:13:20.123Z,2023-11-14T22:14:21.123Z,61,0.0000,0.0200,USD,MCOMEETACPEA"
+        );
+    }
+
+    #[test]
+    fn a_spreadsheet_runs_nothing() {
+        for (cell, shown) in [
+            ("=1+1", "'=1+1"),
+            ("+390612345678", "+390612345678"),
+            ("+39*2", "'+39*2"),
+            ("+39-0612345", "'+39-0612345"),
+            ("-5", "'-5"),
+            ("@sum", "'@sum"),
+            ("\t=1", "'\t=1"),
+            ("0.0240", "0.0240"),
+        ] {
+            assert_eq!(harmless(cell), shown);
+        }
+        let mut evil = record();
+        evil.user_display_name = "=HYPERLINK(\"http://x\",\"y\")\nz".to_owned();
+        assert!(evil.csv_row().contains(",\"'=HYPERLINK(\"\"http://x\"\",\"\"y\"\")\nz\","), "{}", evil.csv_row());
+    }
+
+    #[test]
+    fn json_has_the_fields_by_name_and_amounts_in_text() {
+        let json: Value = serde_json::from_str(&record().to_json()).unwrap();
+        for (_, name) in FIELDS {
+            assert!(json.get(name).is_some(), "{name}");
+        }
+        assert_eq!(json["charge"], "0.0200");
+        assert_eq!(json["duration_seconds"], 61);
+        assert_eq!(json["rate_type"], "dial-in-toll");
+        assert_eq!(json["cause"], "hung-up");
+        assert_eq!(json["stamps"]["ringing"], Value::Null);
+        let anonymous = UsageRecord { caller: None, capability: None, ..record() };
+        let json: Value = serde_json::from_str(&anonymous.to_json()).unwrap();
+        assert_eq!((&json["caller_id"], &json["capability"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn a_kept_record_reads_back_the_same() {
+        let anonymous = UsageRecord { caller: None, conference_id: None, user: None, capability: None, ..record() };
+        for record in [record(), anonymous] {
+            assert_eq!(UsageRecord::from_line(&record.to_line()), Ok(record));
+        }
+        assert!(UsageRecord::from_line("{}").is_err());
+    }
+
+    #[test]
+    fn the_outside_party_is_starred_as_its_country_asks() {
+        let stars = |record: &UsageRecord, country: &str| {
+            let cells = record.cells_for(country.parse().unwrap());
+            (cells[CALLER_ID].clone(), cells[DESTINATION_NUMBER].clone())
+        };
+        let inward = record();
+        assert_eq!(stars(&inward, "IT"), ("+393331234***".into(), "+390612345678".into()));
+        assert_eq!(stars(&inward, "CH"), ("+39333123****".into(), "+390612345678".into()));
+        assert_eq!(stars(&inward, "US"), ("+393331234567".into(), "+390612345678".into()));
+        let outward = UsageRecord { call_type: CallType::DialOut, ..record() };
+        assert_eq!(stars(&outward, "DE"), ("+393331234567".into(), "+390612345***".into()));
+    }
+}

@@ -146,3 +146,68 @@ pub(crate) mod moment_or_none {
         Ok(Option::<i64>::deserialize(from)?.map(Wall::from_micros))
     }
 }
+
+#[cfg(test)]
+impl Terms {
+    /// Terms for tests: a call out to Italy, USD, at a rate a minute with a fee and increments in milliseconds.
+    pub(crate) fn sample(funding: Funding, rate: &str, fee: &str, initial_ms: u64, next_ms: u64) -> Terms {
+        let row = RateRow {
+            prefix: "39".into(),
+            destination: "Italy".into(),
+            class: crate::rating::Class::Standard,
+            rate: crate::rating::Rate::new(rate.parse().unwrap(), fee.parse().unwrap(), initial_ms, next_ms).unwrap(),
+            valid_from: Wall::from_seconds(0),
+        };
+        Terms {
+            call_type: CallType::DialOut,
+            funding,
+            capability: Capability::AudioConferencing,
+            tariff: Some(Tariff { deck: "0a1b2c".to_owned(), row, later: Vec::new() }),
+            currency: Currency::USD,
+            country: "IT".parse().unwrap(),
+            priced_country: "IT".parse().unwrap(),
+            zone_a: true,
+            domestic: true,
+            notes: Vec::new(),
+            from: Wall::from_seconds(1_700_000_000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frozen_terms_are_one_line_and_read_back_the_same() {
+        for funding in ["included", "pool", "pool-then-credits", "credits", "free"] {
+            let mut terms = Terms::sample(funding.parse().unwrap(), "0.012345678", "0.05", 60_000, 1);
+            terms.notes.push("a \"note\"\nof two lines".to_owned());
+            let line = terms.to_line();
+            assert!(!line.contains('\n'));
+            assert_eq!(Terms::from_line(&line), Ok(terms));
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_charged_is_not_read_back() {
+        let line = Terms::sample(Funding::Credits, "0.01", "0", 60_000, 60_000).to_line();
+        for (good, bad) in [("\"next_ms\":60000", "\"next_ms\":0"), ("\"0.0100\"", "\"-1\""), ("credits", "someone")] {
+            assert!(line.contains(good));
+            assert!(Terms::from_line(&line.replace(good, bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_change_while_it_rang_is_the_row_of_its_start() {
+        let mut terms = Terms::sample(Funding::Credits, "0.01", "0", 60_000, 60_000);
+        let dearer = Terms::sample(Funding::Credits, "0.02", "0", 60_000, 60_000).tariff.unwrap().row;
+        let change = terms.from.plus_millis(10_000);
+        terms.tariff.as_mut().unwrap().later.push(Step { from: change, row: dearer.clone() });
+        let mut early = terms.clone();
+        early.answered(terms.from.plus_millis(9_999));
+        assert_eq!(early.tariff.unwrap().later.len(), 1);
+        terms.answered(change);
+        assert_eq!(terms.tariff.as_ref().map(|t| (&t.row, t.later.len())), Some((&dearer, 0)));
+    }
+}

@@ -1,14 +1,23 @@
 //! How long the money lasts, and who must be told.
 
-use crate::rating::Terms;
+use crate::rating::Tab;
 use crate::types::Micros;
 
 /// Funded time at which a leg is warned: five minutes, a minute, ten seconds. The longest first.
 pub const WARN_AT_MS: [u64; 3] = [300_000, 60_000, 10_000];
 
-/// What a running leg burns a minute, in billionths of the currency unit; nothing where credits do not pay.
-pub fn burn_nanos(terms: &Terms) -> i128 {
-    terms.paid_tariff().map_or(0, |tariff| i128::from(tariff.rate().per_minute_nanos()))
+/// What a running leg burns a minute, `elapsed_ms` after its answer, in billionths of the currency unit; nothing while
+/// credits do not pay it.
+pub fn burn_nanos(tab: &Tab, elapsed_ms: u64) -> i128 {
+    let in_credits = tab.held_until_ms > tab.pool_held_ms;
+    let tariff = tab.terms.paid_tariff().filter(|_| in_credits);
+    let row = tariff.map(|tariff| tariff.row_at(tab.terms.from.plus_millis(elapsed_ms)));
+    row.map_or(0, |row| i128::from(row.rate.per_minute_nanos()))
+}
+
+/// How long the pool lasts a leg in it: the rest of its own hold, and `pool_left_ms` shared by all `legs` in the pool.
+pub fn pooled_ms(rest_of_hold_ms: u64, pool_left_ms: u64, legs: u64) -> u64 {
+    rest_of_hold_ms.saturating_add(pool_left_ms / legs.max(1))
 }
 
 /// Funded time: the rest of the leg's own hold, and `available` shared by all credit-funded legs of the organisation,
@@ -41,5 +50,55 @@ impl Warnings {
     /// How long until the next mark is crossed, if nothing changes: when to look again.
     pub fn next_in_ms(&self, funded_ms: u64) -> Option<u64> {
         WARN_AT_MS.get(self.crossed).filter(|_| funded_ms < u64::MAX).map(|mark| funded_ms.saturating_sub(*mark))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rating::Terms;
+
+    #[test]
+    fn each_mark_is_told_once_and_again_after_a_top_up() {
+        let mut warnings = Warnings::default();
+        let heard: Vec<Option<u64>> =
+            [400_000, 300_000, 250_000, 60_001, 60_000, 59_000, 10_000, 9_000, 0].map(|ms| warnings.due(ms)).to_vec();
+        let marks = [None, Some(300_000), None, None, Some(60_000), None, Some(10_000), None, None];
+        assert_eq!(heard, marks);
+        assert_eq!(warnings.due(200_000), None, "lifted above two marks");
+        assert_eq!(warnings.due(60_000), Some(60_000));
+        assert_eq!(warnings.due(u64::MAX), None);
+        assert_eq!(warnings.due(5_000), Some(10_000), "three at once: the shortest");
+    }
+
+    #[test]
+    fn it_knows_when_to_look_again() {
+        let mut warnings = Warnings::default();
+        assert_eq!(warnings.next_in_ms(u64::MAX), None);
+        assert_eq!(warnings.next_in_ms(420_000), Some(120_000));
+        warnings.due(300_000);
+        assert_eq!(warnings.next_in_ms(300_000), Some(240_000));
+        warnings.due(4_000);
+        assert_eq!(warnings.next_in_ms(4_000), None);
+    }
+
+    #[test]
+    fn funded_time_is_the_hold_and_a_share_of_what_is_available() {
+        let running = |funding: &str| {
+            let mut tab = Tab::new(Terms::sample(funding.parse().unwrap(), "0.10", "0", 60_000, 60_000));
+            tab.next(Micros(1_000_000), 60_000, 60_000).unwrap();
+            tab
+        };
+        let one = burn_nanos(&running("credits"), 0);
+        assert_eq!(funded_ms(20_000, Micros(250_000), one), 170_000);
+        assert_eq!(funded_ms(20_000, Micros(250_000), one * 3), 70_000);
+        assert_eq!(funded_ms(20_000, Micros(-1), one), 20_000);
+        assert_eq!(funded_ms(20_000, Micros(0), burn_nanos(&running("included"), 0)), u64::MAX);
+        assert_eq!(funded_ms(u64::MAX, Micros(i64::MAX), 1), u64::MAX);
+        let mut pooled = running("pool-then-credits");
+        assert_eq!(burn_nanos(&pooled, 0), 0, "the pool burns no credit");
+        pooled.next(Micros(1_000_000), 0, 60_000).unwrap();
+        assert_eq!(burn_nanos(&pooled, 60_000), one);
+        assert_eq!(pooled_ms(20_000, 90_000, 3), 50_000);
     }
 }
