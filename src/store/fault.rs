@@ -10,7 +10,9 @@ pub enum OpenError {
     BadUrl(String),
     #[error("the store {store} is held by another tollbridge (pid {pid}); stop it, or let commands go through its API")]
     Held { store: PathBuf, pid: String },
-    #[error("the store {store} was written by a newer tollbridge (schema {found}, this one knows {known}); update this program")]
+    #[error(
+        "the store {store} was written by a newer tollbridge (schema {found}, this one knows {known}); update this program"
+    )]
     Newer { store: PathBuf, found: i64, known: i64 },
     #[error("{what}: {error}")]
     File { what: String, error: std::io::Error },
