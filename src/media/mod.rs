@@ -4,10 +4,36 @@
 //! `sdp` agrees on what is spoken; `io` holds the sockets, the pinned threads and the beat.
 
 pub mod beat;
+pub mod clip;
+pub mod codec;
+mod command;
+pub mod counts;
+pub mod engine;
+pub mod io;
+pub mod mixer;
+mod player;
 pub mod ports;
+mod route;
+pub mod rtp;
 pub mod sdp;
+mod stream;
+
+pub use clip::{BadClip, Clip};
+pub use command::{Command, Config, Event, Outcome, Outgoing, Refusal, Slot, Stats, Target};
+pub use engine::{Carried, Engine};
 
 use std::net::SocketAddr;
+
+/// The beat of all mixers, milliseconds.
+pub const TICK_MS: u64 = 20;
+/// Samples a second of a room.
+pub const RATE_HZ: usize = 8_000;
+/// Samples of one tick.
+pub const FRAME: usize = RATE_HZ * TICK_MS as usize / 1_000;
+/// The sound of one tick.
+pub type Frame = [i16; FRAME];
+/// A sum of many sounds: 32 bits hold 65,536 of the loudest.
+pub type Mix = [i32; FRAME];
 
 /// One leg's sound, as the owner names it (never reused while the process lives).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
