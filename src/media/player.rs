@@ -162,7 +162,9 @@ mod tests {
         player.add(play(&[2; 400], false, 100));
         player.barge(|play| stopped.push(play.mark));
         assert!(stopped.is_empty());
-        (0..3).for_each(|_| drop(player.render(drop)));
+        for _ in 0..3 {
+            player.render(drop);
+        }
         player.barge(|play| stopped.push(play.mark));
         assert_eq!(stopped, [100]);
     }

@@ -297,3 +297,225 @@ impl Jitter {
         self.trend.grew();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FRAME: u32 = 160;
+    const SETTINGS: Settings = Settings { frame: FRAME, start: FRAME, bound: 1_200, jump: 8_000 };
+
+    /// The number written into a packet's payload.
+    fn payload(number: u16, octets: usize) -> Vec<u8> {
+        number.to_be_bytes().iter().copied().cycle().take(octets).collect()
+    }
+
+    /// A tick's worth; the numbers of the packets it was made of, and the units that were made up.
+    fn tick(jitter: &mut Jitter, decoded: &mut u32) -> (Vec<u16>, u32) {
+        let (mut numbers, mut made_up) = (Vec::new(), 0);
+        while *decoded < FRAME {
+            match jitter.pull(FRAME - *decoded) {
+                Pull::Sound(octets) => {
+                    numbers.extend(octets.first_chunk().map(|head| u16::from_be_bytes(*head)));
+                    *decoded += octets.len() as u32;
+                }
+                Pull::Lost(units) | Pull::Wait(units) => {
+                    made_up += units;
+                    *decoded += units;
+                }
+            }
+        }
+        *decoded -= FRAME;
+        if jitter.surplus(*decoded) && *decoded + jitter.depth() >= FRAME {
+            // The owner lets one frame go.
+            if let Pull::Sound(octets) = jitter.pull(FRAME) {
+                numbers.extend(octets.first_chunk().map(|head| u16::from_be_bytes(*head)));
+            }
+        }
+        (numbers, made_up)
+    }
+
+    /// Packets of 20 ms, each with the delay of the network in milliseconds (`None`: lost), a tick every 20 ms.
+    struct Run {
+        played: Vec<u16>,
+        made_up: u32,
+        deepest: u32,
+        /// Depth after the last tick.
+        left: u32,
+    }
+
+    fn run(delays: &[Option<u32>], phase_ms: u32) -> Run {
+        let mut jitter = Jitter::new(SETTINGS);
+        let mut arrivals: Vec<(u32, u16)> = (0u16..)
+            .zip(delays)
+            .filter_map(|(number, delay)| delay.map(|delay| (u32::from(number) * 20 + delay + phase_ms, number)))
+            .collect();
+        arrivals.sort_unstable();
+        let mut arrivals = arrivals.into_iter().peekable();
+        let mut run = Run { played: Vec::new(), made_up: 0, deepest: 0, left: 0 };
+        let mut decoded = 0;
+        for beat in 1..=delays.len() as u32 + 20 {
+            while let Some((_, number)) = arrivals.next_if(|(at, _)| *at < beat * 20) {
+                let stamp = (u32::MAX - 5_000).wrapping_add(u32::from(number) * FRAME);
+                jitter.put(stamp, &payload(number, FRAME as usize));
+            }
+            let (numbers, made_up) = tick(&mut jitter, &mut decoded);
+            run.played.extend(numbers);
+            run.made_up += if beat <= delays.len() as u32 { made_up } else { 0 };
+            run.deepest = run.deepest.max(jitter.depth());
+            run.left = if beat <= delays.len() as u32 { jitter.depth() } else { run.left };
+        }
+        run
+    }
+
+    #[test]
+    fn a_quiet_network_adds_no_more_than_the_wait_for_the_tick() {
+        for phase_ms in 0..20 {
+            let run = run(&[Some(0); 200], phase_ms);
+            assert_eq!(run.played, (0..200).collect::<Vec<u16>>());
+            assert_eq!((run.deepest, run.made_up), (0, 0), "phase {phase_ms}");
+        }
+    }
+
+    #[test]
+    fn a_loss_costs_its_own_length_and_no_delay() {
+        let mut delays = [Some(0); 200];
+        for lost in [50, 90, 91, 92, 150] {
+            delays[lost] = None;
+        }
+        let run = run(&delays, 10);
+        assert_eq!(run.made_up, 5 * FRAME);
+        assert_eq!((run.played.len(), run.left), (195, 0));
+    }
+
+    #[test]
+    fn the_delay_grows_to_the_jitter_and_shrinks_again() {
+        // Every fourth packet 45 ms late for ten seconds, then calm.
+        let late = (0..500).map(|i| Some(if i % 4 == 0 { 45 } else { 0 }));
+        let delays: Vec<_> = late.chain(std::iter::repeat_n(Some(0), 1_500)).collect();
+        let run = run(&delays, 10);
+        assert!(run.made_up <= 6 * FRAME, "{}", run.made_up);
+        assert!((2 * FRAME..=4 * FRAME).contains(&run.deepest), "{}", run.deepest);
+        assert_eq!(run.left, 0);
+    }
+
+    #[test]
+    fn a_standstill_is_made_good_and_never_passes_the_bound() {
+        // 400 ms of packets come at once, then all is calm.
+        let delays: Vec<_> =
+            (0..1_500u32).map(|i| Some(if (100..120).contains(&i) { (120 - i) * 20 } else { 0 })).collect();
+        let run = run(&delays, 10);
+        assert!(run.deepest <= SETTINGS.bound, "{}", run.deepest);
+        assert_eq!(run.left, 0);
+    }
+
+    #[test]
+    fn a_drifting_clock_does_not_grow_the_delay() {
+        for ppm in [-200i64, 200] {
+            let mut jitter = Jitter::new(SETTINGS);
+            let (mut decoded, mut number, mut made_up, mut deepest) = (0, 0i64, 0, 0);
+            // Twenty minutes.
+            for beat in 1..=60_000i64 {
+                while number * (20_000_000 + 20 * ppm) < beat * 20_000_000 - 7_000_000 {
+                    jitter.put((number as u32).wrapping_mul(FRAME), &payload(1, FRAME as usize));
+                    number += 1;
+                }
+                made_up += tick(&mut jitter, &mut decoded).1;
+                deepest = deepest.max(jitter.depth() + decoded);
+            }
+            assert!(deepest <= 2 * FRAME, "{ppm} ppm: {deepest}");
+            // 0.24 s of drift, in frames of 20 ms.
+            assert!(made_up <= 14 * FRAME, "{ppm} ppm: {made_up}");
+        }
+    }
+
+    #[test]
+    fn a_pause_of_the_sender_leaves_no_delay() {
+        let mut jitter = Jitter::new(SETTINGS);
+        let mut decoded = 0;
+        jitter.put(0, &payload(0, 160));
+        tick(&mut jitter, &mut decoded);
+        // Ten seconds of nothing; the clock ran on, not quite as ours did.
+        (0..500).for_each(|_| drop(tick(&mut jitter, &mut decoded)));
+        jitter.put(160 + 500 * 160 + 50, &payload(1, 160));
+        let (numbers, _) = tick(&mut jitter, &mut decoded);
+        assert_eq!((numbers, jitter.depth()), (vec![1], 0));
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_begins_anew() {
+        let mut jitter = Jitter::new(SETTINGS);
+        assert_eq!(jitter.put(1_000, &payload(0, 160)), Put::Kept);
+        for stamp in [2_000_000_000, 500, 4_000_000_000] {
+            assert_eq!(jitter.put(stamp, &payload(1, 160)), Put::Restarted);
+            assert_eq!((jitter.next(), jitter.depth()), (Some(stamp), 160));
+        }
+        assert_eq!(jitter.put(4_000_000_000, &payload(1, 160)), Put::Useless);
+        assert_eq!(jitter.put(4_000_000_160, &[]), Put::Useless);
+        assert_eq!(jitter.put(4_000_000_160, &[0; PAYLOAD_MOST + 1]), Put::Useless);
+    }
+
+    #[test]
+    fn packets_of_any_length_are_cut_into_ticks() {
+        for size in [80u32, 160, 240, 320, 400, 480] {
+            let mut jitter = Jitter::new(SETTINGS);
+            let (mut decoded, mut stamp, mut made_up) = (0, 0, 0);
+            for beat in 1..=600 {
+                while stamp + size <= beat * FRAME {
+                    jitter.put(stamp, &payload(0, size as usize));
+                    stamp += size;
+                }
+                let made = tick(&mut jitter, &mut decoded).1;
+                made_up += if beat > 6 { made } else { 0 };
+            }
+            assert!(made_up <= size, "{size}: {made_up}");
+            assert!(jitter.depth() + decoded <= size, "{size}: {}", jitter.depth() + decoded);
+        }
+    }
+
+    proptest! {
+        /// Loss, reordering, jitter to 60 ms, standstills: order is kept, nothing is played twice, the bound holds.
+        #[test]
+        fn whatever_the_network_does(
+            delays in proptest::collection::vec(prop_oneof![
+                1 => Just(None), 8 => (0u32..60).prop_map(Some), 8 => Just(Some(0)), 1 => (100u32..400).prop_map(Some),
+            ], 50..400),
+            phase_ms in 0u32..20,
+        ) {
+            let run = run(&delays, phase_ms);
+            prop_assert!(run.played.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", run.played);
+            prop_assert!(run.deepest <= SETTINGS.bound + 3 * FRAME, "{}", run.deepest);
+        }
+
+        #[test]
+        fn random_stamps_and_lengths_do_no_harm(
+            steps in proptest::collection::vec((any::<u32>(), 0usize..600, any::<bool>()), 1..200),
+        ) {
+            let mut jitter = Jitter::new(SETTINGS);
+            let mut decoded = 0;
+            for (stamp, length, near) in steps {
+                let stamp = if near { jitter.next().unwrap_or(0).wrapping_add(stamp % 2_000).wrapping_sub(500) } else { stamp };
+                jitter.put(stamp, &vec![0; length]);
+                tick(&mut jitter, &mut decoded);
+                prop_assert!(decoded <= PAYLOAD_MOST as u32);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        /// ± 30 ms of jitter cost at most 1 % of made-up sound once the buffer has learnt it.
+        #[test]
+        fn even_jitter_is_learnt(seed: u64) {
+            let mut random = seed | 1;
+            let mut draw = || {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (random >> 33) as u32 % 61
+            };
+            let delays: Vec<_> = (0..3_000).map(|_| Some(draw())).collect();
+            let run = run(&delays, 0);
+            prop_assert!(run.made_up <= 30 * FRAME + 4 * FRAME, "{}", run.made_up);
+        }
+    }
+}

@@ -257,3 +257,173 @@ impl Receiver {
         self.counts.concealed * TICK_MS / FRAME as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::Direction;
+    use std::f32::consts::TAU;
+
+    const EVENT_TYPE: u8 = 101;
+    const HZ: f32 = 400.0;
+
+    fn plan() -> Plan {
+        let remote = "127.0.0.1:4000".parse().unwrap();
+        let (codec, telephone_event, direction) = (Codec::Pcmu, Some(EVENT_TYPE), Direction::SendRecv);
+        Plan { remote, codec, payload_type: 0, telephone_event, direction, ptime_ms: 20 }
+    }
+
+    fn packet(payload_type: u8, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+        let packet = Packet { marker: false, payload_type, sequence, timestamp, ssrc: 7, payload };
+        [&packet.header()[..], payload].concat()
+    }
+
+    fn tone(sequence: u16, timestamp: u32, size: usize) -> Vec<u8> {
+        let sample = |i: usize| (8_000.0 * (TAU * HZ * (timestamp as usize + i) as f32 / 8_000.0).sin()) as i16;
+        let sound: Vec<i16> = (0..size).map(sample).collect();
+        let mut line = vec![0; size];
+        Codec::Pcmu.encode(&sound, &mut line);
+        packet(0, sequence, timestamp, &line)
+    }
+
+    fn event(sequence: u16, timestamp: u32, duration: u16, end: bool) -> Vec<u8> {
+        let [high, low] = duration.to_be_bytes();
+        packet(EVENT_TYPE, sequence, timestamp, &[5, if end { 0x8a } else { 0x0a }, high, low])
+    }
+
+    /// Feeds packets at their milliseconds, a tick every 20 ms; the sound of so many ticks, and the keys.
+    fn run(receiver: &mut Receiver, mut packets: Vec<(u64, Vec<u8>)>, ticks: u64) -> (Vec<i16>, String) {
+        packets.sort_by_key(|(at, _)| *at);
+        let mut packets = packets.into_iter().peekable();
+        let (mut sound, mut keys) = (Vec::new(), String::new());
+        for beat in 1..=ticks {
+            while let Some((at, datagram)) = packets.next_if(|(at, _)| *at < beat * TICK_MS) {
+                if let Got::Key(key) = receiver.take(Mono::from_millis(at), &plan(), &datagram) {
+                    keys.push(key);
+                }
+            }
+            sound.extend(receiver.frame(Codec::Pcmu));
+        }
+        (sound, keys)
+    }
+
+    fn level(sound: &[i16]) -> i32 {
+        sound.iter().map(|s| i32::from(s.unsigned_abs())).sum::<i32>() / sound.len() as i32
+    }
+
+    fn steepest(sound: &[i16]) -> i32 {
+        sound.windows(2).map(|w| (i32::from(w[1]) - i32::from(w[0])).abs()).max().unwrap()
+    }
+
+    /// What a tone of that height does by itself from sample to sample, and the coarseness of µ-law.
+    fn smooth() -> i32 {
+        (8_000.0 * TAU * HZ / 8_000.0) as i32 + 300
+    }
+
+    #[test]
+    fn a_tone_stays_a_tone_whatever_the_network_does() {
+        let mut random = 1u64;
+        let mut draw = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        for size in [80, 160, 240, 320, 480] {
+            let mut packets = Vec::new();
+            for i in 0..(80_000 / size) as u64 {
+                let at = (i + 1) * size as u64 / 8 + draw(40);
+                let copies = u64::from(draw(100) >= 3) + u64::from(draw(100) < 5);
+                let datagram = tone(i as u16, i as u32 * size as u32, size);
+                packets.extend((0..copies).map(|copy| (at + copy * 3, datagram.clone())));
+            }
+            let mut receiver = Receiver::new(&Config::default());
+            let (sound, _) = run(&mut receiver, packets, 480);
+            let heard = &sound[1_600..];
+            assert!(steepest(heard) <= smooth(), "{size}: {}", steepest(heard));
+            assert!(heard.chunks(400).all(|chunk| level(chunk) > 1_500), "{size}");
+            assert!(receiver.lost() > 0 && receiver.counts().duplicate > 0);
+            assert!(receiver.jitter_us() > 2_000);
+        }
+    }
+
+    #[test]
+    fn surplus_goes_without_a_click() {
+        // 200 ms come at once, then all is calm: the delay goes back, piece by piece.
+        let at = |i: u64| if (100..110).contains(&i) { 110 * 20 } else { i * 20 };
+        let packets = (0..1_500u64).map(|i| (at(i) + 10, tone(i as u16, i as u32 * 160, 160))).collect();
+        let mut receiver = Receiver::new(&Config::default());
+        let (sound, _) = run(&mut receiver, packets, 1_500);
+        assert!(steepest(&sound[160..]) <= smooth(), "{}", steepest(&sound[160..]));
+        assert!(receiver.jitter.depth() + (receiver.decoded as u32) < 160, "{}", receiver.jitter.depth());
+    }
+
+    #[test]
+    fn a_key_is_reported_once_and_not_heard() {
+        // The carrier leaves the tone in the sound, too: before the first packet of the event, beside it, and after it.
+        let mut packets: Vec<(u64, Vec<u8>)> = Vec::new();
+        let mut sequence = 0;
+        for i in 0..100u64 {
+            packets.push((i * 20 + 10, tone(sequence, i as u32 * 160, 160)));
+            sequence += 1;
+            if (50..55).contains(&i) {
+                packets.push((i * 20 + 11, event(sequence, 8_000, (i - 49) as u16 * 160, i == 54)));
+                sequence += 1;
+            }
+        }
+        let (sound, keys) = run(&mut Receiver::new(&Config::default()), packets, 100);
+        assert_eq!(keys, "5");
+        let frames: Vec<i32> = sound.chunks(FRAME).map(level).collect();
+        assert!(frames[1..50].iter().all(|level| *level > 4_000), "{frames:?}");
+        assert!(frames[50..56].iter().all(|level| *level == 0), "{frames:?}");
+        assert!(frames[60..].iter().all(|level| *level > 4_000), "{frames:?}");
+    }
+
+    #[test]
+    fn a_burst_of_events_makes_nobody_deaf_or_mute() {
+        let mut packets: Vec<(u64, Vec<u8>)> = Vec::new();
+        for i in 0..100u64 {
+            let before = if i < 50 { 0 } else { 10_000 };
+            packets.push((i * 20 + 10, tone((i + before) as u16, i as u32 * 160, 160)));
+        }
+        // Wild timestamps, and durations of eight seconds.
+        for i in 0..10_000u32 {
+            packets.push((1_000, event(50 + i as u16, i.wrapping_mul(777_777), 0xffff, false)));
+        }
+        packets.push((1_500, event(20_000, 4_000_000_000, 160, false)));
+        let (sound, keys) = run(&mut Receiver::new(&Config::default()), packets, 100);
+        assert!(keys.len() <= 18, "{}", keys.len());
+        let back = sound.chunks(FRAME).skip(50).position(|frame| level(frame) > 4_000).unwrap();
+        assert!(back <= 5, "sound is back after {back} ticks");
+        assert!(level(&sound[95 * FRAME..]) > 4_000);
+    }
+
+    #[test]
+    fn another_source_at_the_same_address_is_followed() {
+        let mut receiver = Receiver::new(&Config::default());
+        let (sound, _) =
+            run(&mut receiver, (0..50).map(|i| (i * 20, tone(i as u16, i as u32 * 160, 160))).collect(), 50);
+        assert!(level(&sound[49 * FRAME..]) > 4_000);
+        let mut other: Vec<(u64, Vec<u8>)> = Vec::new();
+        for i in 0..50u64 {
+            let mut datagram = tone(40_000 + i as u16, 3_000_000_000 + i as u32 * 160, 160);
+            datagram[11] = 8;
+            other.push((i * 20, datagram));
+        }
+        let (sound, _) = run(&mut receiver, other, 50);
+        assert!(level(&sound[FRAME..2 * FRAME]) > 4_000);
+        assert_eq!(receiver.lost(), 0);
+    }
+
+    #[test]
+    fn comfort_noise_and_strange_types_are_never_sound() {
+        let mut receiver = Receiver::new(&Config::default());
+        let mut packets = Vec::new();
+        for i in 0..50u16 {
+            let payload_type = [COMFORT_NOISE, 8, 96, 72, 127][usize::from(i) % 5];
+            packets.push((u64::from(i) * 20, packet(payload_type, i, u32::from(i) * 160, &[0x55; 160])));
+        }
+        packets.push((10, vec![0x55; 1_400]));
+        let (sound, _) = run(&mut receiver, packets, 50);
+        assert!(sound.iter().all(|sample| *sample == 0));
+        assert_eq!((receiver.counts().packets, receiver.counts().bad), (10, 41));
+    }
+}
