@@ -270,4 +270,6 @@ pub struct Config {
 }
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod pair;
