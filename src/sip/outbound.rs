@@ -230,7 +230,9 @@ impl Endpoint {
 
     fn cancel(&mut self, call: Call) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
-        let Stage::Calling(Calling { transaction, giving_up: Some(giving_up), .. }) = &mut session.stage else { return };
+        let Stage::Calling(Calling { transaction, giving_up: Some(giving_up), .. }) = &mut session.stage else {
+            return;
+        };
         if std::mem::replace(&mut giving_up.cancelled, true) {
             return;
         }

@@ -297,12 +297,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        Bench {
-            now: Mono::from_millis(1_000),
-            endpoint: endpoint(9, address(1)),
-            sent: Vec::new(),
-            events: Vec::new(),
-        }
+        Bench { now: Mono::from_millis(1_000), endpoint: endpoint(9, address(1)), sent: Vec::new(), events: Vec::new() }
     }
 
     fn drain(&mut self) {
@@ -574,7 +569,8 @@ fn offers_within_a_call_take_turns() {
     // A second one, by INVITE and by UPDATE, while ours is the turn to answer.
     bench.receive(&from_peer("INVITE", "r2", &tag, 3, OFFER));
     bench.receive(&from_peer("UPDATE", "u1", &tag, 4, OFFER));
-    let waits = bench.sent.iter().filter_map(|(_, bytes)| parse_response(bytes)?.header("Retry-After").map(str::to_owned));
+    let waits =
+        bench.sent.iter().filter_map(|(_, bytes)| parse_response(bytes)?.header("Retry-After").map(str::to_owned));
     assert_eq!(waits.count(), 2);
     assert_eq!(bench.words(), ["500 INVITE", "500 UPDATE"]);
     bench.command(Command::Agree { call, answer: Bytes::from_static(b"answer") });
