@@ -2,7 +2,7 @@
 //!
 //! [`Endpoint`] is a machine: feed it with [`Endpoint::receive`], [`Endpoint::command`], [`Endpoint::lost`] or
 //! [`Endpoint::wake`], then drain it with [`Endpoint::poll`] until `None`, then sleep until [`Endpoint::deadline`].
-//! Session descriptions pass through as opaque bodies.
+//! Session descriptions pass through as opaque bodies. [`Sip`] runs it on sockets.
 
 mod desk;
 mod dialog;
@@ -252,7 +252,7 @@ pub struct Source {
     pub network: std::net::IpAddr,
     pub prefix_len: u8,
     pub port: Option<u16>,
-    /// Address put into Contact for calls from here; the listen address where `None`.
+    /// Address put into Contact for calls from here; the listen address where `None`, which must then not be a wildcard.
     pub advertise: Option<SocketAddr>,
     /// RFC 2543 syntax accepted.
     pub old_syntax: bool,
@@ -273,5 +273,7 @@ pub struct Config {
 
 #[cfg(test)]
 mod answers;
+#[cfg(test)]
+mod bench;
 #[cfg(test)]
 mod pair;
