@@ -26,6 +26,7 @@
 pub mod api;
 pub mod clock;
 pub mod cluster;
+pub mod config;
 pub mod form;
 pub mod leg;
 pub mod media;

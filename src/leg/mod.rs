@@ -1,1 +1,394 @@
 //! One call's life, from the first ring to the last second.
+//!
+//! [`Leg`] is a machine: [`Leg::handle`] what happened, drain [`Leg::poll`], sleep until [`Leg::deadline`], then
+//! [`Leg::wake`]. Whatever comes in whatever order, a leg ends once, for one cause, and is settled once.
+
+mod stamps;
+mod warning;
+
+pub use stamps::Stamps;
+pub use warning::{Warning, Warnings};
+
+use crate::clock::{Mono, Now};
+use crate::types::Cause;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Which way a call goes, seen from us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    In,
+    Out,
+}
+
+/// Who ended a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Far,
+    Bridge,
+}
+
+/// Settings of a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Longest call, milliseconds from the answer.
+    pub longest_ms: u64,
+    /// How long a caller may go without naming a payer.
+    pub payer_ms: u64,
+    /// The next hold is asked for so long before the last one ends …
+    pub ahead_ms: u64,
+    /// … and up to so much earlier, drawn for each leg, so that legs that began together do not ask together.
+    pub jitter_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { longest_ms: 86_400_000, payer_ms: 60_000, ahead_ms: 10_000, jitter_ms: 3_000 }
+    }
+}
+
+/// Between a failed request for money and the next: the store may be back, and must not be stormed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What was granted: talk until `until_ms` after the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paid {
+    pub until_ms: u64,
+    /// No further hold will be granted.
+    pub is_final: bool,
+    /// How long the money lasts at the present burn of all, from now; `None` where money plays no part.
+    pub funded_ms: Option<u64>,
+}
+
+/// Past facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The books agree: first hold, hold of a payer known late, or the next slice.
+    Granted(Paid),
+    /// The books know the leg, but nobody to pay it yet: it may be answered, and must name a payer in time.
+    NoPayerYet,
+    /// The books say no.
+    Refused(Cause),
+    /// The books could not be asked.
+    StoreDown,
+    /// The called phone rings.
+    Ringing,
+    /// 200 was sent (in) or received and acknowledged (out): charged time begins.
+    Answered,
+    /// The caller's ACK came.
+    Acknowledged,
+    /// It never came.
+    Unacknowledged,
+    /// The far side hung up, or gave up before an answer.
+    HungUp,
+    /// The far side or its carrier did not take our call.
+    Failed(Cause),
+    /// Somebody here ends it.
+    Stop(Cause),
+    /// No sound since `last`: whoever ends a call without a word is charged to its last packet.
+    Silent { last: Mono },
+    /// The money of all was looked at anew.
+    Funded { funded_ms: u64 },
+}
+
+/// Imperatives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send 200.
+    Accept,
+    /// Send INVITE.
+    Dial,
+    /// Refuse the caller before an answer.
+    Refuse(Cause),
+    /// Stop ringing the phone.
+    Cancel(Cause),
+    /// Send BYE.
+    HangUp(Cause),
+    /// Ask the books for the next slice.
+    Extend {
+        sequence: u32,
+        elapsed_ms: u64,
+    },
+    Warn(Warning),
+    /// Close the account of this leg: the last output there is.
+    Settle(End),
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Charged time, milliseconds; 0 for what was never answered, or whose answer was never acknowledged.
+    pub elapsed_ms: u64,
+    pub cause: Cause,
+    pub by: Side,
+    pub answered: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The books were asked.
+    Asking,
+    /// In: 200 is being put together. Out: INVITE is out, or about to be.
+    Calling,
+    Talking {
+        answered: Mono,
+    },
+    Over,
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    direction: Direction,
+    config: Config,
+    state: State,
+    stamps: Stamps,
+    acknowledged: bool,
+    paid: Option<Paid>,
+    /// When to ask for more; `None` while an answer is out, or where none will be asked for.
+    ask_at: Option<Mono>,
+    /// The books were down when last asked.
+    unasked: bool,
+    sequence: u32,
+    jitter: Duration,
+    warnings: Warnings,
+    outputs: VecDeque<Output>,
+}
+
+impl Leg {
+    /// A call that rang in, or that is to be made. The books are being asked.
+    pub fn new(direction: Direction, config: Config, now: Now, seed: u64) -> Leg {
+        let jitter = Duration::from_millis(seed % (config.jitter_ms + 1));
+        Leg {
+            direction,
+            config,
+            state: State::Asking,
+            stamps: Stamps::new(now),
+            acknowledged: false,
+            paid: None,
+            ask_at: None,
+            unasked: false,
+            sequence: 0,
+            jitter,
+            warnings: Warnings::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    pub fn stamps(&self) -> &Stamps {
+        &self.stamps
+    }
+
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    pub fn is_answered(&self) -> bool {
+        matches!(self.state, State::Talking { .. })
+    }
+
+    pub fn is_acknowledged(&self) -> bool {
+        self.acknowledged
+    }
+
+    pub fn has_payer(&self) -> bool {
+        self.paid.is_some()
+    }
+
+    /// Milliseconds since the answer; 0 before it.
+    pub fn elapsed_ms(&self, now: Mono) -> u64 {
+        match self.state {
+            State::Talking { answered } => now.millis_since(answered),
+            _ => 0,
+        }
+    }
+
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match (self.state, input) {
+            (State::Over, _) => {}
+            (_, Input::Granted(paid)) => self.granted(now.mono, paid),
+            (State::Asking, Input::NoPayerYet) => self.proceed(),
+            (State::Asking, Input::Refused(cause)) => self.refuse(now, cause),
+            (State::Asking, Input::StoreDown) => self.refuse(now, Cause::StoreDown),
+            (State::Talking { .. }, Input::Refused(_)) => self.refused_more(now.mono),
+            (State::Talking { .. }, Input::StoreDown) => self.ask_again(now.mono),
+            (State::Calling, Input::Ringing) => self.stamps.ring(now),
+            (State::Calling, Input::Answered) => self.answered(now),
+            (State::Talking { .. }, Input::Acknowledged) => self.acknowledged = true,
+            (State::Talking { .. }, Input::Unacknowledged) => self.never_acknowledged(now),
+            (State::Talking { .. }, Input::HungUp) => self.end(now, Cause::HungUp, Side::Far),
+            (State::Asking | State::Calling, Input::HungUp) => self.end(now, Cause::Cancelled, Side::Far),
+            (State::Asking | State::Calling, Input::Failed(cause)) => self.end(now, cause, Side::Far),
+            (_, Input::Stop(cause)) => self.stop(now, cause),
+            (State::Talking { .. }, Input::Silent { last }) => self.fell_silent(now, last),
+            (State::Talking { .. }, Input::Funded { funded_ms }) => self.warnings.set(now.mono, funded_ms),
+            // A repeat, or a late arrival.
+            (_, _) => {}
+        }
+        self.warn(now.mono);
+    }
+
+    /// When to be woken.
+    pub fn deadline(&self) -> Option<Mono> {
+        let State::Talking { answered } = self.state else { return None };
+        let at = |ms: u64| answered + Duration::from_millis(ms);
+        let limit = match self.paid {
+            Some(paid) => paid.until_ms.min(self.config.longest_ms),
+            None => self.config.payer_ms.min(self.config.longest_ms),
+        };
+        let next = [Some(at(limit)), self.ask_at, self.warnings.deadline()];
+        next.into_iter().flatten().min()
+    }
+
+    /// The moment of [`Leg::deadline`] came, or went by.
+    pub fn wake(&mut self, now: Now) {
+        let State::Talking { answered } = self.state else { return };
+        let elapsed_ms = now.mono.millis_since(answered);
+        self.warn(now.mono);
+        if elapsed_ms >= self.config.longest_ms {
+            return self.stop_at(now, self.config.longest_ms, Cause::TooLong);
+        }
+        let Some(paid) = self.paid else {
+            if elapsed_ms >= self.config.payer_ms {
+                self.stop(now, Cause::NoPayer);
+            }
+            return;
+        };
+        if elapsed_ms >= paid.until_ms {
+            let cause = if self.unasked { Cause::StoreDown } else { Cause::CreditGone };
+            return self.stop_at(now, paid.until_ms, cause);
+        }
+        if self.ask_at.is_some_and(|at| now.mono >= at) {
+            self.ask_at = None;
+            self.sequence += 1;
+            self.outputs.push_back(Output::Extend { sequence: self.sequence, elapsed_ms });
+        }
+    }
+
+    fn proceed(&mut self) {
+        self.state = State::Calling;
+        self.outputs.push_back(match self.direction {
+            Direction::In => Output::Accept,
+            Direction::Out => Output::Dial,
+        });
+    }
+
+    fn granted(&mut self, now: Mono, paid: Paid) {
+        let before = self.paid.map_or(0, |paid| paid.until_ms);
+        self.paid = Some(paid);
+        self.unasked = false;
+        match self.state {
+            State::Asking => self.proceed(),
+            State::Talking { answered } => self.plan_to_ask(answered, before),
+            State::Calling | State::Over => {}
+        }
+        if let (State::Talking { .. }, Some(funded_ms)) = (self.state, paid.funded_ms) {
+            self.warnings.set(now, funded_ms);
+        }
+    }
+
+    /// Sets when the next slice is asked for: ahead of the end of this one, but not before its middle.
+    fn plan_to_ask(&mut self, answered: Mono, before_ms: u64) {
+        let Some(paid) = self.paid else { return };
+        let ahead = self.config.ahead_ms + self.jitter.as_millis() as u64;
+        let slice_ms = paid.until_ms.saturating_sub(before_ms);
+        let at_ms = paid.until_ms.saturating_sub(ahead.min(slice_ms / 2));
+        self.ask_at = (!paid.is_final).then(|| answered + Duration::from_millis(at_ms));
+    }
+
+    fn answered(&mut self, now: Now) {
+        self.state = State::Talking { answered: now.mono };
+        self.stamps.answer(now);
+        // An answer to our call was acknowledged with its arrival.
+        self.acknowledged = self.direction == Direction::Out;
+        self.plan_to_ask(now.mono, 0);
+        if let Some(funded_ms) = self.paid.and_then(|paid| paid.funded_ms) {
+            self.warnings.set(now.mono, funded_ms);
+        }
+    }
+
+    /// The last slice was the last.
+    fn refused_more(&mut self, now: Mono) {
+        let State::Talking { answered } = self.state else { return };
+        self.ask_at = None;
+        if let Some(paid) = &mut self.paid {
+            paid.is_final = true;
+            self.warnings.set(now, paid.until_ms.saturating_sub(now.millis_since(answered)));
+        }
+    }
+
+    fn ask_again(&mut self, now: Mono) {
+        self.unasked = true;
+        self.ask_at = self.paid.filter(|paid| !paid.is_final).map(|_| now + RETRY);
+    }
+
+    fn warn(&mut self, now: Mono) {
+        if let (State::Talking { .. }, Some(warning)) = (self.state, self.warnings.due(now)) {
+            self.outputs.push_back(Output::Warn(warning));
+        }
+    }
+
+    fn refuse(&mut self, now: Now, cause: Cause) {
+        if self.direction == Direction::In {
+            self.outputs.push_back(Output::Refuse(cause));
+        }
+        self.end(now, cause, Side::Bridge);
+    }
+
+    fn never_acknowledged(&mut self, now: Now) {
+        if !self.acknowledged {
+            self.end(now, Cause::NeverAcknowledged, Side::Far);
+        }
+    }
+
+    /// RTP and RTCP are gone: the call is over for whoever was in it, and so is the charge (from the last packet on).
+    fn fell_silent(&mut self, now: Now, last: Mono) {
+        let State::Talking { answered } = self.state else { return };
+        self.outputs.push_back(Output::HangUp(Cause::MediaLost));
+        let talked_ms = last.min(now.mono).millis_since(answered);
+        self.end_at(now, talked_ms, Cause::MediaLost, Side::Bridge);
+    }
+
+    fn stop(&mut self, now: Now, cause: Cause) {
+        self.stop_at(now, self.elapsed_ms(now.mono), cause);
+    }
+
+    fn stop_at(&mut self, now: Now, elapsed_ms: u64, cause: Cause) {
+        let output = match (self.state, self.direction) {
+            (State::Talking { .. }, _) => Some(Output::HangUp(cause)),
+            (_, Direction::In) => Some(Output::Refuse(cause)),
+            (State::Calling, Direction::Out) => Some(Output::Cancel(cause)),
+            // Nothing has left yet.
+            (_, Direction::Out) => None,
+        };
+        self.outputs.extend(output);
+        self.end_at(now, elapsed_ms, cause, Side::Bridge);
+    }
+
+    fn end(&mut self, now: Now, cause: Cause, by: Side) {
+        self.end_at(now, self.elapsed_ms(now.mono), cause, by);
+    }
+
+    fn end_at(&mut self, now: Now, elapsed_ms: u64, cause: Cause, by: Side) {
+        let answered = self.is_answered();
+        // Until its ACK an answer may be talk that nobody heard: it is not charged (RFC 3261 section 13.3.1.4 lets it be
+        // repeated for half a minute).
+        let charged = answered && self.acknowledged;
+        let paid_ms = self.paid.map_or(u64::MAX, |paid| paid.until_ms);
+        let elapsed_ms = if charged { elapsed_ms.min(paid_ms) } else { 0 };
+        self.state = State::Over;
+        self.stamps.end(now);
+        self.outputs.push_back(Output::Settle(End { elapsed_ms, cause, by, answered }));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,29 @@
 //! [`Endpoint::wake`], then drain it with [`Endpoint::poll`] until `None`, then sleep until [`Endpoint::deadline`].
 //! Session descriptions pass through as opaque bodies.
 
+mod desk;
+mod dialog;
+mod endpoint;
+mod gate;
+pub mod header;
+mod inbound;
+mod lexer;
+pub mod message;
+pub mod method;
+mod outbound;
+mod session;
+mod timer;
+mod transaction;
+pub mod transport;
+pub mod uri;
+
+pub use desk::Counters;
+pub use endpoint::{Endpoint, journal_of};
+pub use header::{CSeq, NameAddr, Via};
+pub use message::{Framing, Malformed, Message, Refused, Request, Response};
+pub use method::Method;
+pub use uri::{Scheme, Uri};
+
 use bytes::Bytes;
 use std::net::SocketAddr;
 
@@ -60,7 +83,8 @@ pub enum Output {
     Event(Event),
 }
 
-/// Past facts, for the owner.
+/// Past facts, for the owner. `Cancelled`, `Failed`, `HungUp` and `Released` are last words: each call has exactly one
+/// of them, and its handle is gone with it.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A call comes in from a known source. `100 Trying` has been sent. Answer with `Ring`, `Accept`, `Refuse`.
@@ -69,19 +93,26 @@ pub enum Event {
     Cancelled { call: Call },
     /// The ACK of our 200 came: the call is up on both sides. `answer` is its body where our 200 carried an offer.
     Acknowledged { call: Call, answer: Option<Bytes> },
-    /// No ACK came within 64·T1; BYE has been sent (RFC 3261 section 13.3.1.4).
+    /// No ACK came within 64·T1; BYE has been sent (RFC 3261 section 13.3.1.4). `Released` follows.
     Unacknowledged { call: Call },
+    /// The two sides agree on a change: the 2xx to our `Offer`, or the ACK of an `Agree` that was our offer.
+    /// `answer` is theirs.
+    Agreed { call: Call, answer: Option<Bytes> },
+    /// Our `Offer` was refused, the sound stays as it was. 491: both offered at once, try again in a random 2 to 4 s
+    /// (RFC 3261 section 14.1). 408 or 481: the far side has lost the call, hang up.
+    Disagreed { call: Call, status: u16 },
     /// A re-INVITE (or UPDATE) within the call. Answer with `Agree` or `Disagree`. `None`: they want our offer.
     Offered { call: Call, offer: Option<Bytes> },
     /// A provisional response above 100 to our INVITE.
     Ringing { call: Call, status: u16, answer: Option<Bytes> },
     /// Our INVITE was answered; ACK has been sent. A second forked answer is ended here and tells nobody.
     Answered { call: Call, journal: String, answer: Option<Bytes> },
-    /// Our INVITE failed: a final response of 300 or more, 408 for silence, 503 for a dead transport.
+    /// Our INVITE failed: a final response of 300 or more (a redirection is never followed), 408 for silence, 480 for
+    /// ringing beyond `ring_ms`, 487 for our own `Cancel`, 503 for a dead transport or no room, 400 for a bad address.
     Failed { call: Call, status: u16, reason: Option<Reason>, retry_after_s: Option<u32> },
     /// The far side ended the call (BYE, answered 200).
     HungUp { call: Call, reason: Option<Reason> },
-    /// Our own BYE, refusal or cancel has run its course and the call's handle is gone.
+    /// Our own BYE or refusal has run its course.
     Released { call: Call },
 }
 
@@ -152,7 +183,8 @@ pub struct Dial {
     /// Further headers, name and value, each one line (P-Asserted-Identity, Diversion …).
     pub headers: Vec<(String, String)>,
     pub offer: Bytes,
-    /// How long it may ring before CANCEL; the failure is then 408… told as `Failed { status: 408 }`.
+    /// How long it may take to be answered before CANCEL; told as `Failed { status: 480 }`, or 408 where
+    /// there was no sign of life at all.
     pub ring_ms: u64,
 }
 
@@ -183,13 +215,18 @@ pub enum Command {
         call: Call,
         status: u16,
     },
+    /// Our own change of the sound within an answered call, by re-INVITE. Told as `Agreed` or `Disagreed`.
+    Offer {
+        call: Call,
+        offer: Bytes,
+    },
     Dial(Box<Dial>),
-    /// CANCEL of a call that rings (or BYE, if it was answered meanwhile).
+    /// CANCEL of a call that rings (or BYE, if it was answered meanwhile). The same as `HangUp`.
     Cancel {
         call: Call,
         reason: Option<Reason>,
     },
-    /// BYE.
+    /// BYE; before an answer CANCEL, or 480 to a call that comes in.
     HangUp {
         call: Call,
         reason: Option<Reason>,
@@ -231,3 +268,6 @@ pub struct Config {
     /// Seconds in Retry-After of a 503 that says "full".
     pub retry_after_s: u32,
 }
+
+#[cfg(test)]
+mod pair;

@@ -1,0 +1,300 @@
+//! Settings: a TOML file, then the environment over it (`TOLLBRIDGE__SECTION__KEY`), then what is not said at its
+//! default. All mistakes are told at once, each with its line.
+
+use crate::form::{Document, Form, Mistake};
+use crate::sip::Transport;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The commented settings, as they stand in `config/tollbridge.toml`; a test holds them to the defaults below.
+pub const COMMENTED: &str = include_str!("../config/tollbridge.toml");
+
+/// Where to listen: `udp:127.0.0.1:5060`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub transport: Transport,
+    pub address: SocketAddr,
+}
+
+impl FromStr for Listen {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Listen, &'static str> {
+        const EXPECTED: &str = "expected udp:ADDRESS:PORT or tcp:ADDRESS:PORT, like udp:127.0.0.1:5060";
+        let (transport, address) = text.split_once(':').ok_or(EXPECTED)?;
+        let transport = match transport {
+            "udp" => Transport::Udp,
+            "tcp" => Transport::Tcp,
+            _ => return Err(EXPECTED),
+        };
+        let address = address.parse().map_err(|_| EXPECTED)?;
+        Ok(Listen { transport, address })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = match self.transport {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        };
+        write!(f, "{transport}:{}", self.address)
+    }
+}
+
+/// A range of UDP ports, `10000-19999`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports(pub RangeInclusive<u16>);
+
+impl FromStr for Ports {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Ports, &'static str> {
+        const EXPECTED: &str = "expected LOW-HIGH with 1024 <= LOW < HIGH <= 65535, like 10000-19999";
+        let (low, high) = text.split_once('-').ok_or(EXPECTED)?;
+        let (low, high): (u16, u16) = (low.parse().map_err(|_| EXPECTED)?, high.parse().map_err(|_| EXPECTED)?);
+        if low < 1024 || low >= high { Err(EXPECTED) } else { Ok(Ports(low..=high)) }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sip {
+    pub listen: Vec<Listen>,
+    /// What we call ourselves in Contact and Via; the listen address where not set.
+    pub advertise: Option<IpAddr>,
+    /// Differentiated services code point of signalling (CS3, RFC 4594 section 2.1).
+    pub dscp: u8,
+    pub max_calls: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Media {
+    pub bind: IpAddr,
+    pub advertise: Option<IpAddr>,
+    pub ports: Ports,
+    /// Code point of sound (EF).
+    pub dscp: u8,
+    /// Mixer threads; 0 is one a core.
+    pub threads: usize,
+    /// A leg whose RTP and RTCP are gone this long is ended (never while on hold).
+    pub silence_s: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    pub listen: SocketAddr,
+    /// File with the bearer token; `token` beside the store where not set.
+    pub token_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meeting {
+    /// Digits of every conference ID of this bridge.
+    pub conference_id_digits: usize,
+    /// Seconds a caller has to name a payer.
+    pub payer_s: u64,
+    /// Longest call, in seconds.
+    pub longest_call_s: u64,
+    /// How long a dialled phone may ring, in seconds.
+    pub ring_s: u64,
+}
+
+/// All settings of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub sip: Sip,
+    pub media: Media,
+    pub api: Api,
+    pub meeting: Meeting,
+    /// `sqlite:PATH`.
+    pub store_url: String,
+    /// A folder of prompts that replaces the embedded ones.
+    pub prompts_dir: Option<PathBuf>,
+    pub log_level: String,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Settings {
+            sip: Sip {
+                listen: vec![
+                    Listen { transport: Transport::Udp, address: local(5060) },
+                    Listen { transport: Transport::Tcp, address: local(5060) },
+                ],
+                advertise: None,
+                dscp: 24,
+                max_calls: 4000,
+            },
+            media: Media {
+                bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                advertise: None,
+                ports: Ports(10_000..=19_999),
+                dscp: 46,
+                threads: 0,
+                silence_s: 30,
+            },
+            api: Api { listen: local(8080), token_file: None },
+            meeting: Meeting { conference_id_digits: 7, payer_s: 60, longest_call_s: 86_400, ring_s: 60 },
+            store_url: "sqlite:data/tollbridge.db".into(),
+            prompts_dir: None,
+            log_level: "info".into(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file at `path` (none: defaults alone), then the environment given.
+    pub fn load(path: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Settings, Vec<Mistake>> {
+        let mut settings = Settings::default();
+        let mut mistakes = Vec::new();
+        if let Some(path) = path {
+            let file = path.display().to_string();
+            match std::fs::read_to_string(path) {
+                Ok(text) => mistakes.extend(settings.overlay(&file, &text)),
+                Err(error) => mistakes.push(Mistake { file, line: 0, text: format!("cannot be read: {error}") }),
+            }
+        }
+        mistakes.extend(settings.overlay("environment", &environment(env)));
+        mistakes.extend(settings.contradictions());
+        if mistakes.is_empty() { Ok(settings) } else { Err(mistakes) }
+    }
+
+    /// Takes what `text` says over what stands; gives the mistakes in it.
+    pub fn overlay(&mut self, file: &str, text: &str) -> Vec<Mistake> {
+        let document = Document::parse(file, text);
+        let form = document.form();
+        self.read(&form);
+        form.finish();
+        document.mistakes()
+    }
+
+    fn read(&mut self, form: &Form<'_>) {
+        let sip = form.table("sip");
+        set(&mut self.sip.listen, sip.texts("listen"));
+        set_some(&mut self.sip.advertise, sip.text("advertise"));
+        set(&mut self.sip.dscp, sip.number("dscp", 0..=63).map(|n| n as u8));
+        set(&mut self.sip.max_calls, sip.number("max_calls", 1..=1_000_000).map(|n| n as usize));
+        sip.finish();
+
+        let media = form.table("media");
+        set(&mut self.media.bind, media.text("bind"));
+        set_some(&mut self.media.advertise, media.text("advertise"));
+        set(&mut self.media.ports, media.text("ports"));
+        set(&mut self.media.dscp, media.number("dscp", 0..=63).map(|n| n as u8));
+        set(&mut self.media.threads, media.number("threads", 0..=256).map(|n| n as usize));
+        set(&mut self.media.silence_s, media.number("silence_s", 1..=86_400));
+        media.finish();
+
+        let api = form.table("api");
+        set(&mut self.api.listen, api.text("listen"));
+        set_some(&mut self.api.token_file, api.text("token_file"));
+        api.finish();
+
+        let meeting = form.table("meeting");
+        set(&mut self.meeting.conference_id_digits, meeting.number("conference_id_digits", 7..=12).map(|n| n as usize));
+        set(&mut self.meeting.payer_s, meeting.number("payer_s", 5..=3_600));
+        set(&mut self.meeting.longest_call_s, meeting.number("longest_call_s", 10..=604_800));
+        set(&mut self.meeting.ring_s, meeting.number("ring_s", 1..=180));
+        meeting.finish();
+
+        let store = form.table("store");
+        set(&mut self.store_url, store.text("url"));
+        store.finish();
+        let prompts = form.table("prompts");
+        set_some(&mut self.prompts_dir, prompts.text("dir"));
+        prompts.finish();
+        let log = form.table("log");
+        set(&mut self.log_level, log.text("level"));
+        log.finish();
+    }
+
+    fn contradictions(&self) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        let mut tell = |text: String| mistakes.push(Mistake { file: "settings".into(), line: 0, text });
+        if self.sip.listen.is_empty() {
+            tell("sip.listen: at least one address, else nobody can call".into());
+        }
+        if !self.store_url.starts_with("sqlite:") {
+            tell(format!("store.url: expected sqlite:PATH, found \"{}\"", self.store_url));
+        }
+        if let Some(dir) = self.prompts_dir.as_ref().filter(|dir| !dir.is_dir()) {
+            tell(format!("prompts.dir: no such folder: {}", dir.display()));
+        }
+        mistakes
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn set_some<T>(place: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *place = value;
+    }
+}
+
+/// The environment's variables as the TOML that they stand for. A value that TOML knows (a list, a number, true) is
+/// taken as such; anything else is a text.
+fn environment(env: impl Iterator<Item = (String, String)>) -> String {
+    let mut lines: Vec<String> = env
+        .filter_map(|(name, value)| {
+            let key = name.strip_prefix("TOLLBRIDGE__")?.to_lowercase();
+            let (section, key) = key.split_once("__")?;
+            let bare = format!("v = {value}").parse::<toml::Table>().is_ok();
+            let value = if bare { value } else { toml::Value::String(value).to_string() };
+            Some(format!("{section}.{key} = {value}"))
+        })
+        .collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+        pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Vec<_>>().into_iter()
+    }
+
+    #[test]
+    fn the_commented_file_says_the_defaults() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.overlay("config/tollbridge.toml", COMMENTED), []);
+        assert_eq!(settings, Settings::default());
+        // With every comment mark taken from the settings, it is still well formed: no misspelt key hides in it.
+        let uncommented: String =
+            COMMENTED.lines().map(|l| l.strip_prefix("#= ").unwrap_or(l).to_owned() + "\n").collect();
+        assert_eq!(settings.overlay("uncommented", &uncommented), []);
+    }
+
+    #[test]
+    fn the_environment_has_the_last_word() {
+        let vars = [
+            ("TOLLBRIDGE__SIP__LISTEN", "[\"udp:127.0.0.1:0\"]"),
+            ("TOLLBRIDGE__MEDIA__PORTS", "20000-20100"),
+            ("TOLLBRIDGE__API__LISTEN", "127.0.0.1:0"),
+            ("TOLLBRIDGE__SIP__MAX_CALLS", "12"),
+            ("HOME", "/nowhere"),
+        ];
+        let settings = Settings::load(None, env(&vars)).unwrap();
+        assert_eq!(settings.sip.listen.len(), 1);
+        assert_eq!(settings.media.ports, Ports(20_000..=20_100));
+        assert_eq!(settings.api.listen.port(), 0);
+        assert_eq!(settings.sip.max_calls, 12);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let vars = [("TOLLBRIDGE__SIP__LISTEN", "[\"sctp:x\"]"), ("TOLLBRIDGE__MEDIA__PORT", "1")];
+        let mistakes = Settings::load(None, env(&vars)).unwrap_err();
+        let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told.iter().any(|t| t.contains("did you mean \"ports\"")), "{told:?}");
+    }
+}

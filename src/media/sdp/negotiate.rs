@@ -1,0 +1,467 @@
+//! Two descriptions made one: RFC 3264.
+
+use super::parse::{Connection, Description, Map, Medium, parse};
+use super::write::{Audio, session, write_audio, write_declined};
+use super::{CLOCK_HZ, CODECS, EVENT_NAME, Ours, PTIME_MS, Prefer, Refusal, TELEPHONE_EVENT};
+use super::{direction, receives, sends};
+use crate::media::{Codec, Direction, Plan};
+use bytes::Bytes;
+use std::net::{IpAddr, SocketAddr};
+
+/// Sound a packet, in milliseconds, that we are willing to send when asked: beyond 60 a lost packet is a lost word.
+const PTIMES_MS: std::ops::RangeInclusive<u16> = 10..=60;
+
+/// Answers their offer: our description, and what the engine needs. The first audio medium that we can take is taken,
+/// every other one declined in its place.
+pub fn answer(offer: &[u8], ours: &Ours<'_>) -> Result<(Bytes, Plan), Refusal> {
+    let theirs = parse(offer)?;
+    let (chosen, plan) = choose(&theirs, ours)?;
+
+    let mut text = session(ours);
+    for (index, medium) in theirs.media.iter().enumerate() {
+        if index == chosen {
+            let codecs = [(plan.payload_type, plan.codec)];
+            let audio = Audio { codecs: &codecs, telephone_event: plan.telephone_event, direction: plan.direction };
+            write_audio(&mut text, ours.address, medium.profile, &audio);
+        } else {
+            write_declined(&mut text, medium);
+        }
+    }
+    Ok((text.into(), plan))
+}
+
+/// Reads their answer to [`offer`](super::offer) made of the same `ours`.
+pub fn accept(answer: &[u8], ours: &Ours<'_>) -> Result<Plan, Refusal> {
+    let theirs = parse(answer)?;
+    // The answer to our one medium stands in the first place (RFC 3264 section 6).
+    let medium = theirs.media.first().filter(|medium| is_audio(medium)).ok_or(Refusal::NoAudio)?;
+    let plan = agree(&theirs, medium, &Ours { prefer: Prefer::Theirs, ..*ours })?;
+    // They answered with a number that they want to receive; they send with the one we offered (RFC 3264 section 5.1),
+    // and only receiving concerns us.
+    Ok(Plan { telephone_event: plan.telephone_event.map(|_| TELEPHONE_EVENT), ..plan })
+}
+
+fn is_audio(medium: &Medium<'_>) -> bool {
+    medium.kind.eq_ignore_ascii_case("audio")
+}
+
+/// The first audio medium on which we agree; else why the first one will not do.
+fn choose(theirs: &Description<'_>, ours: &Ours<'_>) -> Result<(usize, Plan), Refusal> {
+    let mut refusal = None;
+    for (index, medium) in theirs.media.iter().enumerate().filter(|(_, medium)| is_audio(medium)) {
+        match agree(theirs, medium, ours) {
+            Ok(plan) => return Ok((index, plan)),
+            Err(why) => refusal = refusal.or(Some(why)),
+        }
+    }
+    Err(refusal.unwrap_or(Refusal::NoAudio))
+}
+
+fn agree(theirs: &Description<'_>, medium: &Medium<'_>, ours: &Ours<'_>) -> Result<Plan, Refusal> {
+    if medium.port == 0 {
+        return Err(Refusal::Declined);
+    }
+    // RTP/AVPF would promise feedback packets (RFC 4585 section 4), RTP/SAVP encryption: neither is ours to promise.
+    if !medium.profile.eq_ignore_ascii_case("RTP/AVP") {
+        return Err(Refusal::Profile);
+    }
+    let ip = remote_ip(theirs, medium, ours.address.ip())?;
+    let (payload_type, codec) = pick(medium, ours).ok_or(Refusal::NoCodec)?;
+
+    Ok(Plan {
+        remote: SocketAddr::new(ip, medium.port),
+        codec,
+        payload_type,
+        telephone_event: telephone_event(medium),
+        direction: our_direction(theirs, medium, ip, ours.direction),
+        ptime_ms: ptime(theirs, medium),
+    })
+}
+
+/// Where they receive. What is refused here would have us send sound to many, to nobody or to a stranger.
+fn remote_ip(theirs: &Description<'_>, medium: &Medium<'_>, local: IpAddr) -> Result<IpAddr, Refusal> {
+    let ip = match medium.section.connection.or(theirs.session.connection) {
+        Some(Connection::Address(ip)) => ip,
+        Some(Connection::Unusable) => return Err(Refusal::Address("not an IP address")),
+        None => return Err(Refusal::Address("missing")),
+    };
+    if ip.is_multicast() || matches!(ip, IpAddr::V4(v4) if v4.is_broadcast()) {
+        return Err(Refusal::Address("not of one host"));
+    }
+    if matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 0 && !v4.is_unspecified()) {
+        return Err(Refusal::Address("of no network"));
+    }
+    if ip.is_ipv4() != local.is_ipv4() {
+        return Err(Refusal::Address("of the other IP version"));
+    }
+    Ok(ip)
+}
+
+fn pick(medium: &Medium<'_>, ours: &Ours<'_>) -> Option<(u8, Codec)> {
+    let known = || medium.formats.iter().filter_map(|format| codec_of(medium, format));
+    match ours.prefer {
+        Prefer::Theirs => known().find(|(_, codec)| ours.codecs.contains(codec)),
+        Prefer::Ours => ours.codecs.iter().find_map(|want| known().find(|(_, codec)| codec == want)),
+    }
+}
+
+/// What a payload type means: by its `rtpmap`, else by the static table (RFC 3551 section 6).
+fn codec_of(medium: &Medium<'_>, format: &str) -> Option<(u8, Codec)> {
+    let payload_type: u8 = format.parse().ok().filter(|t| *t < 128)?;
+    let row = match map_of(medium, payload_type) {
+        Some(map) => CODECS.iter().find(|(.., name)| is_ours(map, name)),
+        None => CODECS.iter().find(|(_, number, _)| *number == payload_type),
+    };
+    row.map(|(codec, ..)| (payload_type, *codec))
+}
+
+fn map_of<'a>(medium: &'a Medium<'_>, payload_type: u8) -> Option<&'a Map<'a>> {
+    medium.section.maps.iter().find(|map| map.payload_type == payload_type)
+}
+
+fn is_ours(map: &Map<'_>, name: &str) -> bool {
+    map.name.eq_ignore_ascii_case(name) && map.clock_hz == CLOCK_HZ && map.channels == 1
+}
+
+/// Their number for telephone-event, at the clock of our codecs (RFC 4733 section 2.1: one at another clock would put
+/// the keys on another timeline).
+fn telephone_event(medium: &Medium<'_>) -> Option<u8> {
+    let mut numbers = medium.formats.iter().filter_map(|format| format.parse().ok());
+    numbers.find(|number| map_of(medium, *number).is_some_and(|map| is_ours(map, EVENT_NAME)))
+}
+
+/// What both want, seen from us (RFC 3264 section 6.1).
+fn our_direction(theirs: &Description<'_>, medium: &Medium<'_>, ip: IpAddr, wanted: Direction) -> Direction {
+    let said = medium.section.direction.or(theirs.session.direction).unwrap_or_default();
+    // The unspecified address is the old way to say hold: they hear nothing (RFC 3264 section 8.4).
+    let they_hear = receives(said) && !ip.is_unspecified();
+    direction(sends(wanted) && they_hear, receives(wanted) && sends(said))
+}
+
+/// Sound a packet that we send: what they ask for where it is sane, in whole 10 ms, within what they can take.
+fn ptime(theirs: &Description<'_>, medium: &Medium<'_>) -> u16 {
+    let asked = medium.section.ptime_ms.or(theirs.session.ptime_ms).filter(|ms| PTIMES_MS.contains(ms));
+    let most = medium.section.max_ptime_ms.or(theirs.session.max_ptime_ms).filter(|ms| *ms >= *PTIMES_MS.start());
+    let within = asked.unwrap_or(PTIME_MS).min(most.unwrap_or(u16::MAX));
+    within - within % 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::sdp::offer;
+    use proptest::prelude::*;
+
+    const OURS: Ours<'static> = Ours {
+        address: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 9)), 10_000),
+        session: 77,
+        version: 1,
+        codecs: &[Codec::Pcmu, Codec::Pcma],
+        direction: Direction::SendRecv,
+        prefer: Prefer::Theirs,
+    };
+
+    const HEAD: &str = "v=0\r\no=x 1 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n";
+    const AUDIO: &str = "m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+
+    fn agreed() -> Plan {
+        Plan {
+            remote: "198.51.100.7:4000".parse().unwrap(),
+            codec: Codec::Pcma,
+            payload_type: 8,
+            telephone_event: Some(101),
+            direction: Direction::SendRecv,
+            ptime_ms: 20,
+        }
+    }
+
+    fn plan_of(text: &str) -> Result<Plan, Refusal> {
+        answer(text.as_bytes(), &OURS).map(|(_, plan)| plan)
+    }
+
+    /// The answer's text after its session part.
+    fn media_of(text: &str) -> String {
+        let (bytes, _) = answer(text.as_bytes(), &OURS).unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        text[text.find("m=").unwrap()..].replace("\r\n", "|")
+    }
+
+    #[test]
+    fn an_answer_repeats_their_numbers() {
+        assert_eq!(
+            media_of(&format!(
+                "{HEAD}m=audio 4000 RTP/AVP 18 97 0 99\r\na=rtpmap:97 pcma/8000\r\na=rtpmap:99 Telephone-Event/8000\r\n"
+            )),
+            "m=audio 10000 RTP/AVP 97 99|a=rtpmap:97 PCMA/8000|a=rtpmap:99 telephone-event/8000|a=fmtp:99 0-15|a=ptime:20|a=sendrecv|"
+        );
+    }
+
+    /// Shapes that peers send. All mean the same and are read so, but for what the second column makes of the plan.
+    #[test]
+    fn shapes_that_are_taken() {
+        let same = |plan: Plan| plan;
+        type Change = fn(Plan) -> Plan;
+        let table: [(&str, String, Change); 29] = [
+            ("plain", format!("{HEAD}{AUDIO}"), same),
+            ("LF only", format!("{HEAD}{AUDIO}").replace('\r', ""), same),
+            ("no final line end", format!("{HEAD}{AUDIO}").trim_end().to_owned(), same),
+            ("no s=", format!("{HEAD}{AUDIO}").replace("s=-\r\n", ""), same),
+            ("empty s=", format!("{HEAD}{AUDIO}").replace("s=-", "s="), same),
+            ("no t=", format!("{HEAD}{AUDIO}").replace("t=0 0\r\n", ""), same),
+            ("no o=", format!("{HEAD}{AUDIO}").replace("o=x 1 1 IN IP4 198.51.100.7\r\n", ""), same),
+            ("c= before s=", format!("v=0\r\nc=IN IP4 198.51.100.7\r\ns=-\r\n{AUDIO}"), same),
+            ("a= before t=", format!("v=0\r\na=tool:x\r\nt=0 0\r\nc=IN IP4 198.51.100.7\r\n{AUDIO}"), same),
+            ("huge o= id", format!("{HEAD}{AUDIO}").replace("x 1 1", "x 99999999999999999999999999 1"), same),
+            ("negative o= version", format!("{HEAD}{AUDIO}").replace("x 1 1", "x 1 -1"), same),
+            ("empty o= user", format!("{HEAD}{AUDIO}").replace("o=x", "o="), same),
+            ("o= user with a blank", format!("{HEAD}{AUDIO}").replace("o=x", "o=Some SBC"), same),
+            ("unknown line", format!("{HEAD}x=whatever\r\nnonsense\r\n\r\n=\r\n{AUDIO}"), same),
+            ("two session c=", format!("{HEAD}c=IN IP4 203.0.113.1\r\n{AUDIO}"), same),
+            ("c= in the medium", format!("v=0\r\n{AUDIO}c=IN IP4 198.51.100.7\r\n"), same),
+            ("trailing blanks", format!("{HEAD}{AUDIO}").replace("\r\n", " \t\r\n"), same),
+            ("double blanks", format!("{HEAD}{AUDIO}").replace(' ', "  "), same),
+            ("capital letters of lines", format!("{HEAD}{AUDIO}").replace("c=", "C="), same),
+            ("b= lines", format!("{HEAD}b=AS:64\r\n{AUDIO}b=TIAS:64000\r\n"), same),
+            ("rtpmap of a static type", format!("{HEAD}{AUDIO}a=rtpmap:8 PCMA/8000/1\r\n"), same),
+            ("fmtp and rtcp", format!("{HEAD}{AUDIO}a=fmtp:101 0-16\r\na=rtcp:4001 IN IP4 198.51.100.7\r\n"), same),
+            ("port with a count", format!("{HEAD}{AUDIO}").replace("4000", "4000/1"), same),
+            ("profile in small letters", format!("{HEAD}{AUDIO}").replace("RTP/AVP", "rtp/avp"), same),
+            ("payload type above 127", format!("{HEAD}{AUDIO}").replace(" 8 0", " 136 8 0"), same),
+            ("no codec of ours first", format!("{HEAD}{AUDIO}").replace(" 8 0", " 18 9 8 0"), same),
+            ("SAVP first, then AVP", format!("{HEAD}m=audio 5000 RTP/SAVP 0\r\n{AUDIO}"), same),
+            ("no telephone-event", format!("{HEAD}m=audio 4000 RTP/AVP 8\r\n"), |plan| Plan {
+                telephone_event: None,
+                ..plan
+            }),
+            (
+                "telephone-event of another clock first",
+                format!("{HEAD}{AUDIO}a=rtpmap:100 telephone-event/16000\r\n").replace("8 0 101", "8 0 100 101"),
+                same,
+            ),
+        ];
+        for (name, text, change) in table {
+            assert_eq!(plan_of(&text), Ok(change(agreed())), "{name}");
+        }
+        let mut latin = format!("{HEAD}{AUDIO}").replace("s=-", "s=?").into_bytes();
+        *latin.iter_mut().find(|b| **b == b'?').unwrap() = 0xe9;
+        assert_eq!(answer(&latin, &OURS).unwrap().1, agreed(), "a name in Latin-1");
+    }
+
+    #[test]
+    fn shapes_that_are_refused() {
+        let with = |from: &str, to: &str| format!("{HEAD}{AUDIO}").replace(from, to);
+        let c = |address: &str| with("c=IN IP4 198.51.100.7", &format!("c=IN {address}"));
+        for (name, text, why) in [
+            ("nothing", String::new(), Refusal::Malformed("no version line")),
+            ("version 1", with("v=0", "v=1"), Refusal::Malformed("not version 0")),
+            ("no medium", HEAD.to_owned(), Refusal::NoAudio),
+            ("video alone", format!("{HEAD}m=video 4000 RTP/AVP 31\r\n"), Refusal::NoAudio),
+            ("fax alone", format!("{HEAD}m=image 4000 udptl t38\r\n"), Refusal::NoAudio),
+            ("port 0", with("4000", "0"), Refusal::Declined),
+            ("SRTP", with("RTP/AVP", "RTP/SAVP"), Refusal::Profile),
+            ("feedback", with("RTP/AVP", "RTP/AVPF"), Refusal::Profile),
+            ("no codec of ours", with("8 0 101", "18 9 101"), Refusal::NoCodec),
+            ("no format", with(" 8 0 101", ""), Refusal::NoCodec),
+            ("another clock", with("8 0 101", "96") + "a=rtpmap:96 PCMU/16000\r\n", Refusal::NoCodec),
+            ("stereo", with("8 0 101", "96") + "a=rtpmap:96 PCMU/8000/2\r\n", Refusal::NoCodec),
+            ("a static number renamed", with("8 0 101", "0") + "a=rtpmap:0 G729/8000\r\n", Refusal::NoCodec),
+            ("no c=", with("c=IN IP4 198.51.100.7\r\n", ""), Refusal::Address("missing")),
+            ("a host name", c("IP4 sbc.example.net"), Refusal::Address("not an IP address")),
+            ("multicast", c("IP4 224.2.1.1/127"), Refusal::Address("not of one host")),
+            ("multicast of IPv6", c("IP6 ff02::1"), Refusal::Address("not of one host")),
+            ("broadcast", c("IP4 255.255.255.255"), Refusal::Address("not of one host")),
+            ("this network", c("IP4 0.1.2.3"), Refusal::Address("of no network")),
+            ("the other IP version", c("IP6 2001:db8::1"), Refusal::Address("of the other IP version")),
+        ] {
+            assert_eq!(plan_of(&text), Err(why), "{name}");
+        }
+    }
+
+    /// RFC 3264 section 6.1, and 8.4 for the old hold: what they say, what we want, what we do.
+    #[test]
+    fn directions() {
+        use Direction::{Inactive, RecvOnly, SendOnly, SendRecv};
+        let rows = [
+            ("a=sendrecv", false, [SendRecv, SendOnly, RecvOnly, Inactive]),
+            ("", false, [SendRecv, SendOnly, RecvOnly, Inactive]),
+            ("a=sendonly", false, [RecvOnly, Inactive, RecvOnly, Inactive]),
+            ("a=recvonly", false, [SendOnly, SendOnly, Inactive, Inactive]),
+            ("a=inactive", false, [Inactive; 4]),
+            ("a=sendrecv", true, [RecvOnly, Inactive, RecvOnly, Inactive]),
+            ("", true, [RecvOnly, Inactive, RecvOnly, Inactive]),
+            ("a=recvonly", true, [Inactive; 4]),
+            ("a=inactive", true, [Inactive; 4]),
+        ];
+        for (line, old_hold, expected) in rows {
+            for (wanted, expected) in [SendRecv, SendOnly, RecvOnly, Inactive].into_iter().zip(expected) {
+                let head =
+                    if old_hold { HEAD.replace("c=IN IP4 198.51.100.7", "c=IN IP4 0.0.0.0") } else { HEAD.into() };
+                let in_medium = format!("{head}{AUDIO}{line}\r\n");
+                let in_session = format!("{head}{line}\r\n{AUDIO}");
+                for text in [in_medium, in_session] {
+                    let (bytes, plan) = answer(text.as_bytes(), &Ours { direction: wanted, ..OURS }).unwrap();
+                    assert_eq!(plan.direction, expected, "{line} hold={old_hold} wanted={wanted:?}");
+                    let said = parse(&bytes).unwrap().media[0].section.direction;
+                    assert_eq!(said, Some(expected), "the answer says what we do");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn packets_are_as_long_as_they_ask() {
+        for (lines, expected) in [
+            ("", 20),
+            ("a=ptime:10", 10),
+            ("a=ptime:20", 20),
+            ("a=ptime:30", 30),
+            ("a=ptime:60", 60),
+            ("a=ptime:20.0", 20),
+            ("a=ptime:25", 20),
+            ("a=ptime:5", 20),
+            ("a=ptime:61", 20),
+            ("a=ptime:240", 20),
+            ("a=ptime:0", 20),
+            ("a=ptime:-20", 20),
+            ("a=ptime:99999999", 20),
+            ("a=ptime:x", 20),
+            ("a=ptime:60\r\na=maxptime:40", 40),
+            ("a=maxptime:150", 20),
+            ("a=maxptime:10", 10),
+            ("a=maxptime:1", 20),
+        ] {
+            let plan = plan_of(&format!("{HEAD}{AUDIO}{lines}\r\n")).unwrap();
+            assert_eq!(plan.ptime_ms, expected, "{lines}");
+            let in_session = plan_of(&format!("{HEAD}{lines}\r\n{AUDIO}")).unwrap();
+            assert_eq!(in_session.ptime_ms, expected, "{lines} in the session");
+        }
+    }
+
+    #[test]
+    fn other_media_keep_their_places() {
+        let text = format!(
+            "{HEAD}m=video 5000 RTP/AVP 31 34\r\n{AUDIO}m=audio 6000 RTP/AVP 0\r\nm=image 7000 udptl t38\r\n\
+             m=application 0 UDP/BFCP *\r\nm=x 1 y\r\n"
+        );
+        let media = media_of(&text);
+        let lines: Vec<&str> = media.split('|').filter(|line| line.starts_with("m=")).collect();
+        assert_eq!(
+            lines,
+            [
+                "m=video 0 RTP/AVP 31",
+                "m=audio 10000 RTP/AVP 8 101",
+                "m=audio 0 RTP/AVP 0",
+                "m=image 0 udptl t38",
+                "m=application 0 UDP/BFCP *",
+                "m=x 0 y 0",
+            ]
+        );
+    }
+
+    #[test]
+    fn our_order_of_codecs_may_decide() {
+        let text = format!("{HEAD}{AUDIO}");
+        let prefer_ours = Ours { prefer: Prefer::Ours, ..OURS };
+        assert_eq!(answer(text.as_bytes(), &prefer_ours).unwrap().1.codec, Codec::Pcmu);
+        assert_eq!(answer(text.as_bytes(), &OURS).unwrap().1.codec, Codec::Pcma);
+        let pcmu_alone = Ours { codecs: &[Codec::Pcmu], ..OURS };
+        assert_eq!(answer(text.as_bytes(), &pcmu_alone).unwrap().1.codec, Codec::Pcmu);
+    }
+
+    #[test]
+    fn answers_to_our_offer() {
+        let ours = Ours { codecs: &[Codec::Pcma], ..OURS };
+        let accepted = |media: &str| accept(format!("{HEAD}{media}").as_bytes(), &ours);
+        assert_eq!(accepted(AUDIO), Ok(agreed()));
+        assert_eq!(accepted("m=audio 4000 RTP/AVP 0 8\r\n"), Ok(Plan { telephone_event: None, ..agreed() }));
+        // They want 97; they send what we offered.
+        let renumbered = "m=audio 4000 RTP/AVP 8 97\r\na=rtpmap:97 telephone-event/8000\r\n";
+        assert_eq!(accepted(renumbered), Ok(agreed()));
+        let held = Plan { direction: Direction::RecvOnly, ..agreed() };
+        assert_eq!(accepted(&format!("{AUDIO}a=sendonly\r\n")), Ok(held));
+        for (media, why) in [
+            ("m=audio 0 RTP/AVP 8\r\n", Refusal::Declined),
+            ("m=audio 4000 RTP/AVP 0\r\n", Refusal::NoCodec),
+            ("m=video 4000 RTP/AVP 31\r\nm=audio 4000 RTP/AVP 8\r\n", Refusal::NoAudio),
+            ("", Refusal::NoAudio),
+        ] {
+            assert_eq!(accepted(media), Err(why), "{media}");
+        }
+    }
+
+    fn any_ours() -> impl Strategy<Value = (SocketAddr, &'static [Codec], Direction, Prefer)> {
+        use Direction::{Inactive, RecvOnly, SendOnly, SendRecv};
+        let codecs: [&'static [Codec]; 4] =
+            [&[Codec::Pcmu], &[Codec::Pcma], &[Codec::Pcmu, Codec::Pcma], &[Codec::Pcma, Codec::Pcmu]];
+        (
+            (1u8..=223, any::<[u8; 3]>(), 1u16..),
+            prop::sample::select(codecs.to_vec()),
+            prop::sample::select(&[SendRecv, SendOnly, RecvOnly, Inactive]),
+            prop::sample::select(&[Prefer::Theirs, Prefer::Ours]),
+        )
+            .prop_map(|((a, [b, c, d], port), codecs, direction, prefer)| {
+                (SocketAddr::from(([a, b, c, d], port)), codecs, direction, prefer)
+            })
+    }
+
+    fn side((address, codecs, direction, prefer): (SocketAddr, &'static [Codec], Direction, Prefer)) -> Ours<'static> {
+        Ours { address, codecs, direction, prefer, session: 1, version: 1 }
+    }
+
+    proptest! {
+        /// Two of us always end with the same idea of the call, or with no codec in common.
+        #[test]
+        fn both_sides_agree(one in any_ours(), other in any_ours()) {
+            let (one, other) = (side(one), side(other));
+            match answer(&offer(&one), &other) {
+                Ok((bytes, theirs)) => {
+                    let mine = accept(&bytes, &one).unwrap();
+                    prop_assert_eq!(mine.codec, theirs.codec);
+                    prop_assert_eq!(mine.payload_type, theirs.payload_type);
+                    prop_assert_eq!(mine.telephone_event, theirs.telephone_event);
+                    prop_assert_eq!((mine.remote, theirs.remote), (other.address, one.address));
+                    prop_assert_eq!(sends(mine.direction), receives(theirs.direction));
+                    prop_assert_eq!(receives(mine.direction), sends(theirs.direction));
+                }
+                Err(why) => {
+                    prop_assert_eq!(why, Refusal::NoCodec);
+                    prop_assert!(one.codecs.iter().all(|codec| !other.codecs.contains(codec)));
+                }
+            }
+        }
+
+        /// Whatever is changed in a description, it is answered in full or refused; and never sent to many.
+        #[test]
+        fn no_mutation_breaks_us(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..4), 1..40)) {
+            let text = format!(
+                "{HEAD}a=sendonly\r\na=ptime:20\r\nm=video 5000 RTP/AVP 31\r\n{AUDIO}c=IN IP6 2001:db8::1\r\na=maxptime:40\r\n"
+            );
+            let mut bytes = text.into_bytes();
+            for (place, value, kind) in changes {
+                let at = place.index(bytes.len().max(1));
+                match kind {
+                    _ if bytes.is_empty() => bytes.push(value),
+                    0 => bytes[at] = value,
+                    1 => bytes.insert(at, value),
+                    2 => drop(bytes.remove(at)),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            for address in ["192.0.2.9:10000", "[2001:db8::9]:10000"] {
+                let ours = Ours { address: address.parse().unwrap(), ..OURS };
+                if let Ok((text, plan)) = answer(&bytes, &ours) {
+                    prop_assert!(!plan.remote.ip().is_multicast() && plan.remote.port() != 0);
+                    prop_assert!(plan.payload_type < 128 && plan.ptime_ms >= 10 && plan.ptime_ms <= 60);
+                    let reread = parse(&text).unwrap();
+                    prop_assert_eq!(reread.media.len(), parse(&bytes).unwrap().media.len());
+                }
+                let _ = accept(&bytes, &ours);
+            }
+        }
+
+        #[test]
+        fn no_bytes_break_us(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = answer(&bytes, &OURS);
+        }
+    }
+}

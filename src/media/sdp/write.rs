@@ -1,0 +1,107 @@
+//! Our own descriptions, as text.
+
+use super::parse::Medium;
+use super::{CLOCK_HZ, EVENT_NAME, Ours, PTIME_MS, TELEPHONE_EVENT, static_type};
+use crate::media::{Codec, Direction};
+use bytes::Bytes;
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// One audio medium: what is spoken, under which numbers.
+pub(super) struct Audio<'a> {
+    pub codecs: &'a [(u8, Codec)],
+    pub telephone_event: Option<u8>,
+    pub direction: Direction,
+}
+
+/// An offer of all that we speak: for a call that we make, and for the 200 of an INVITE without one.
+pub fn offer(ours: &Ours<'_>) -> Bytes {
+    let codecs: Vec<(u8, Codec)> = ours.codecs.iter().map(|codec| (static_type(*codec).0, *codec)).collect();
+    let mut text = session(ours);
+    let audio = Audio { codecs: &codecs, telephone_event: Some(TELEPHONE_EVENT), direction: ours.direction };
+    write_audio(&mut text, ours.address, "RTP/AVP", &audio);
+    text.into()
+}
+
+/// The lines before the media (RFC 8866 section 5).
+pub(super) fn session(ours: &Ours<'_>) -> String {
+    let ip = ours.address.ip();
+    let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
+    let mut text = String::with_capacity(320);
+    push(
+        &mut text,
+        format_args!(
+            "v=0\r\no=- {} {} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n",
+            ours.session, ours.version
+        ),
+    );
+    text
+}
+
+pub(super) fn write_audio(text: &mut String, address: SocketAddr, profile: &str, audio: &Audio<'_>) {
+    push(text, format_args!("m=audio {} {profile}", address.port()));
+    for payload_type in audio.codecs.iter().map(|(t, _)| *t).chain(audio.telephone_event) {
+        push(text, format_args!(" {payload_type}"));
+    }
+    text.push_str("\r\n");
+    for (payload_type, codec) in audio.codecs {
+        push(text, format_args!("a=rtpmap:{payload_type} {}/{CLOCK_HZ}\r\n", static_type(*codec).1));
+    }
+    if let Some(event) = audio.telephone_event {
+        // 0-15 are the keys (RFC 4733 section 3.2), all that we listen for.
+        push(text, format_args!("a=rtpmap:{event} {EVENT_NAME}/{CLOCK_HZ}\r\na=fmtp:{event} 0-15\r\n"));
+    }
+    push(text, format_args!("a=ptime:{PTIME_MS}\r\na={}\r\n", word(audio.direction)));
+}
+
+/// A medium that we do not take: port 0 in its place, with one of its formats (RFC 3264 section 6).
+pub(super) fn write_declined(text: &mut String, medium: &Medium<'_>) {
+    let format = medium.formats.first().unwrap_or(&"0");
+    push(text, format_args!("m={} 0 {} {format}\r\n", medium.kind, medium.profile));
+}
+
+const fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::SendRecv => "sendrecv",
+        Direction::SendOnly => "sendonly",
+        Direction::RecvOnly => "recvonly",
+        Direction::Inactive => "inactive",
+    }
+}
+
+fn push(text: &mut String, part: std::fmt::Arguments<'_>) {
+    // A String takes what it is given: writing to it has no way to fail.
+    let _ = text.write_fmt(part);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::sdp::Prefer;
+
+    fn ours(address: &str) -> Ours<'static> {
+        Ours {
+            address: address.parse().unwrap(),
+            session: 77,
+            version: 3,
+            codecs: &[Codec::Pcma, Codec::Pcmu],
+            direction: Direction::SendRecv,
+            prefer: Prefer::Theirs,
+        }
+    }
+
+    #[test]
+    fn an_offer_reads_as_the_rfc_wants() {
+        let lines = "v=0|o=- 77 3 IN IP4 192.0.2.9|s=-|c=IN IP4 192.0.2.9|t=0 0|m=audio 10000 RTP/AVP 8 0 101|\
+            a=rtpmap:8 PCMA/8000|a=rtpmap:0 PCMU/8000|a=rtpmap:101 telephone-event/8000|a=fmtp:101 0-15|a=ptime:20|\
+            a=sendrecv|";
+        assert_eq!(offer(&ours("192.0.2.9:10000")), lines.replace('|', "\r\n"));
+    }
+
+    #[test]
+    fn an_offer_over_ipv6_says_so() {
+        let text = String::from_utf8(offer(&ours("[2001:db8::9]:10000")).to_vec()).unwrap();
+        assert!(text.contains("o=- 77 3 IN IP6 2001:db8::9\r\n"));
+        assert!(text.contains("c=IN IP6 2001:db8::9\r\n"));
+    }
+}

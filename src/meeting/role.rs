@@ -1,0 +1,66 @@
+//! Who may do what, as one table.
+
+use super::command::Verb;
+
+/// A participant's standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    Attendee,
+    Presenter,
+    CoOrganiser,
+    Organiser,
+}
+
+impl Role {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Role::Attendee => "attendee",
+            Role::Presenter => "presenter",
+            Role::CoOrganiser => "co-organiser",
+            Role::Organiser => "organiser",
+        }
+    }
+
+    /// Verified: named themselves by PIN, so that the meeting is somebody's.
+    pub const fn is_verified(self) -> bool {
+        matches!(self, Role::Organiser | Role::CoOrganiser)
+    }
+
+    /// Whether this role may do that.
+    pub fn may(self, verb: Verb) -> bool {
+        MAY.iter().any(|(known, least)| *known == verb && self >= *least)
+    }
+}
+
+/// The least role for each verb.
+const MAY: &[(Verb, Role)] = &[
+    (Verb::Help, Role::Attendee),
+    (Verb::RollCall, Role::Attendee),
+    (Verb::RaiseHand, Role::Attendee),
+    (Verb::MuteSelf, Role::Attendee),
+    (Verb::Operator, Role::Attendee),
+    (Verb::Admit, Role::Presenter),
+    (Verb::Mute, Role::Presenter),
+    (Verb::MuteAll, Role::Presenter),
+    (Verb::Announcements, Role::CoOrganiser),
+    (Verb::Lock, Role::CoOrganiser),
+    (Verb::Record, Role::CoOrganiser),
+    (Verb::Remove, Role::CoOrganiser),
+    (Verb::DialOut, Role::Organiser),
+    (Verb::EndAll, Role::Organiser),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_stands_in_the_table_once() {
+        for verb in Verb::ALL {
+            assert_eq!(MAY.iter().filter(|(known, _)| known == verb).count(), 1, "{verb:?}");
+            assert!(Role::Organiser.may(*verb), "{verb:?}");
+        }
+        assert!(!Role::Attendee.may(Verb::EndAll));
+        assert!(!Role::Presenter.may(Verb::Lock));
+    }
+}

@@ -1,0 +1,208 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::{HashMap, HashSet};
+
+const A: LegId = LegId::from_u128(1);
+const B: LegId = LegId::from_u128(2);
+const C: LegId = LegId::from_u128(3);
+
+fn at(seconds: u64) -> Mono {
+    Mono::from_millis(seconds * 1_000)
+}
+
+fn settings(lobby: bool, callers_may_start: bool) -> Settings {
+    Settings {
+        id: "weekly".parse().unwrap(),
+        conference_id: "1234567".into(),
+        organiser: "anna".parse().unwrap(),
+        organisation: "acme".parse().unwrap(),
+        lobby,
+        callers_may_start,
+        max_participants: 3,
+        tones: true,
+        confirm_join: false,
+    }
+}
+
+fn drain(meeting: &mut Meeting) -> Vec<Output> {
+    std::iter::from_fn(|| meeting.poll()).collect()
+}
+
+fn enter(meeting: &mut Meeting, leg: LegId, role: Role) -> Vec<Output> {
+    meeting.handle(at(0), Input::Enter { leg, role });
+    drain(meeting)
+}
+
+fn by_key(meeting: &mut Meeting, leg: LegId, verb: Verb) -> Vec<Output> {
+    meeting.handle(at(1), Input::Asked { by: By::Leg(leg), command: Command::Verb(verb) });
+    drain(meeting)
+}
+
+fn joined(leg: LegId) -> [Output; 2] {
+    [Output::Join { leg }, Output::SayAll { prompts: vec![Prompt::EntryTone] }]
+}
+
+fn wait(leg: LegId, prompt: Prompt) -> Output {
+    Output::Wait { leg, prompts: vec![prompt] }
+}
+
+#[test]
+fn callers_wait_for_the_organiser_then_all_meet() {
+    let mut meeting = Meeting::new(settings(false, false), at(0));
+    assert_eq!(enter(&mut meeting, A, Role::Attendee), [wait(A, Prompt::WaitingForOrganiser)]);
+    assert_eq!(enter(&mut meeting, B, Role::Organiser), [joined(A), joined(B)].concat());
+    assert_eq!(enter(&mut meeting, C, Role::Attendee), joined(C));
+    assert_eq!(meeting.roster().inside(), 3);
+}
+
+#[test]
+fn where_callers_may_start_the_first_one_does() {
+    let mut meeting = Meeting::new(settings(false, true), at(0));
+    assert_eq!(enter(&mut meeting, A, Role::Attendee), joined(A));
+}
+
+#[test]
+fn a_lobby_lets_nobody_in_unasked() {
+    let mut meeting = Meeting::new(settings(true, false), at(0));
+    enter(&mut meeting, A, Role::Attendee);
+    let said = enter(&mut meeting, B, Role::Organiser);
+    assert_eq!(said, [&[wait(A, Prompt::WaitingToBeAdmitted)][..], &joined(B)].concat());
+    assert_eq!(by_key(&mut meeting, A, Verb::Admit), [Output::Say { leg: A, prompts: vec![Prompt::NotAllowed] }]);
+    let admitted = by_key(&mut meeting, B, Verb::Admit);
+    assert_eq!(admitted[..2], joined(A));
+}
+
+#[test]
+fn who_waits_and_then_gives_the_pin_becomes_the_organiser() {
+    let mut meeting = Meeting::new(settings(false, false), at(0));
+    enter(&mut meeting, A, Role::Attendee);
+    assert_eq!(enter(&mut meeting, A, Role::Organiser), joined(A));
+    assert_eq!(meeting.roster().len(), 1);
+}
+
+#[test]
+fn a_locked_meeting_and_a_full_one_say_so() {
+    let mut meeting = Meeting::new(settings(false, true), at(0));
+    enter(&mut meeting, A, Role::Attendee);
+    meeting.handle(at(1), Input::Asked { by: By::Desk, command: Command::Lock { on: true } });
+    drain(&mut meeting);
+    let refused = enter(&mut meeting, B, Role::Attendee);
+    assert!(matches!(refused[..], [Output::Release { leg: B, cause: Cause::MeetingLocked, .. }]), "{refused:?}");
+    assert_eq!(enter(&mut meeting, B, Role::Organiser), joined(B), "the organiser always comes in");
+    meeting.handle(at(1), Input::Asked { by: By::Desk, command: Command::Lock { on: false } });
+    enter(&mut meeting, C, Role::Attendee);
+    let refused = enter(&mut meeting, LegId::from_u128(4), Role::Attendee);
+    assert!(matches!(refused[..], [Output::Release { cause: Cause::MeetingFull, .. }]), "{refused:?}");
+}
+
+#[test]
+fn muting_oneself_and_all() {
+    let mut meeting = Meeting::new(settings(false, true), at(0));
+    for (leg, role) in [(A, Role::Attendee), (B, Role::Organiser)] {
+        enter(&mut meeting, leg, role);
+    }
+    let muted = |leg, on| Output::Mute { leg, on };
+    assert_eq!(by_key(&mut meeting, A, Verb::MuteSelf)[0], muted(A, true));
+    meeting.handle(at(2), Input::Talking { leg: A });
+    meeting.handle(at(3), Input::Talking { leg: A });
+    assert_eq!(drain(&mut meeting), [Output::Say { leg: A, prompts: vec![Prompt::MutedReminder] }]);
+    assert_eq!(by_key(&mut meeting, A, Verb::MuteSelf)[0], muted(A, false));
+    assert_eq!(by_key(&mut meeting, B, Verb::MuteAll)[0], muted(A, true));
+    assert!(enter(&mut meeting, C, Role::Attendee).contains(&muted(C, true)), "newcomers too");
+    let unmuted = by_key(&mut meeting, B, Verb::MuteAll);
+    assert!(unmuted.contains(&muted(A, false)) && unmuted.contains(&muted(C, false)));
+    assert!(!unmuted.contains(&muted(B, false)));
+}
+
+#[test]
+fn the_organiser_ends_it_for_all_and_nobody_else_can() {
+    let mut meeting = Meeting::new(settings(false, true), at(0));
+    enter(&mut meeting, A, Role::Attendee);
+    enter(&mut meeting, B, Role::Organiser);
+    assert!(matches!(by_key(&mut meeting, A, Verb::EndAll)[..], [Output::Say { leg: A, .. }]));
+    let ended = by_key(&mut meeting, B, Verb::EndAll);
+    assert_eq!(ended.len(), 2);
+    assert!(ended.iter().all(|o| matches!(o, Output::Release { cause: Cause::MeetingEnded, .. })));
+    meeting.handle(at(2), Input::Left { leg: A });
+    drain(&mut meeting);
+    meeting.handle(at(2), Input::Left { leg: B });
+    assert_eq!(drain(&mut meeting), [Output::Closed]);
+}
+
+#[test]
+fn meetings_do_not_last_for_ever() {
+    let ends = |meeting: &mut Meeting, when: Mono| {
+        assert_eq!(meeting.deadline(), Some(when));
+        meeting.wake(when - Duration::from_millis(1));
+        assert_eq!(drain(meeting), []);
+        meeting.wake(when);
+        assert!(!drain(meeting).is_empty());
+    };
+    let mut anonymous = Meeting::new(settings(false, true), at(0));
+    enter(&mut anonymous, A, Role::Attendee);
+    ends(&mut anonymous, at(4 * 3_600));
+
+    let mut verified = Meeting::new(settings(false, false), at(0));
+    enter(&mut verified, A, Role::Organiser);
+    ends(&mut verified, at(24 * 3_600));
+
+    let mut abandoned = Meeting::new(settings(false, false), at(0));
+    enter(&mut abandoned, A, Role::Organiser);
+    enter(&mut abandoned, B, Role::Attendee);
+    abandoned.handle(at(60), Input::Left { leg: A });
+    drain(&mut abandoned);
+    ends(&mut abandoned, at(60 + 90 * 60));
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let leg = (1..6u128).prop_map(LegId::from_u128).boxed();
+    let role = proptest::sample::select(vec![Role::Attendee, Role::Presenter, Role::CoOrganiser, Role::Organiser]);
+    let verb = proptest::sample::select(Verb::ALL.to_vec());
+    prop_oneof![
+        4 => (leg.clone(), role).prop_map(|(leg, role)| Input::Enter { leg, role }),
+        3 => leg.clone().prop_map(|leg| Input::Left { leg }),
+        3 => (leg.clone(), verb.clone())
+            .prop_map(|(leg, verb)| Input::Asked { by: By::Leg(leg), command: Command::Verb(verb) }),
+        1 => verb.prop_map(|verb| Input::Asked { by: By::Desk, command: Command::Verb(verb) }),
+        1 => (leg.clone(), any::<bool>())
+            .prop_map(|(leg, on)| Input::Asked { by: By::Desk, command: Command::Mute { leg, on } }),
+        1 => leg.prop_map(|leg| Input::Talking { leg }),
+    ]
+}
+
+proptest! {
+    /// Somebody else counts along: whoever is told to join, and only they, are inside; a mute has a leg in the room.
+    #[test]
+    fn presence_is_what_was_told(lobby in any::<bool>(), may_start in any::<bool>(),
+                                 steps in proptest::collection::vec((0..5_000u64, any_input()), 0..80)) {
+        let mut meeting = Meeting::new(settings(lobby, may_start), at(0));
+        let (mut clock, mut inside, mut muted) = (0, HashSet::new(), HashMap::new());
+        for (wait, input) in steps {
+            clock += wait;
+            meeting.wake(at(clock));
+            let released: Vec<Output> = drain(&mut meeting);
+            let only_releases = released.iter().all(|output| matches!(output, Output::Release { .. }));
+            prop_assert!(only_releases);
+            meeting.handle(at(clock), input);
+            if let Input::Left { leg } = input {
+                inside.remove(&leg);
+                muted.remove(&leg);
+            }
+            for output in drain(&mut meeting) {
+                match output {
+                    Output::Join { leg } => prop_assert!(inside.insert(leg), "joined twice"),
+                    Output::Mute { leg, on } => { muted.insert(leg, on); }
+                    Output::Wait { leg, .. } => prop_assert!(!inside.contains(&leg)),
+                    Output::Closed => prop_assert!(meeting.roster().is_empty()),
+                    _ => {}
+                }
+            }
+            let told: HashSet<LegId> = meeting.roster().at(Place::Inside).into_iter().collect();
+            prop_assert_eq!(&told, &inside);
+            for (leg, participant) in meeting.roster().iter() {
+                prop_assert_eq!(participant.muted, muted.get(&leg).copied().unwrap_or(false));
+            }
+            prop_assert!(meeting.roster().iter().all(|(_, p)| p.place != Place::Inside || meeting.is_started()));
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Dialogs (RFC 3261 section 12): what names a call on both sides, the requests made from it, and its journal line.
+
+use super::header::{NameAddr, Via};
+use super::message::{Request, Response};
+use super::method::Method;
+use super::uri::Uri;
+use super::{Dial, Flow, Transport, transport};
+use bytes::Bytes;
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+/// Hops that a request of ours may take (RFC 3261 section 8.1.1.6).
+const MAX_FORWARDS: u8 = 70;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sip) struct Dialog {
+    pub call_id: String,
+    /// Our From or To, with our tag.
+    pub local: NameAddr,
+    pub local_tag: String,
+    /// Theirs, with their tag where they have given one.
+    pub remote: NameAddr,
+    /// Where requests are addressed: their Contact.
+    pub target: Uri,
+    /// Route headers of our requests, in order.
+    pub routes: Vec<NameAddr>,
+    /// The latest that we used.
+    pub local_cseq: u32,
+    /// The latest that they used.
+    pub remote_cseq: Option<u32>,
+    pub flow: Flow,
+    /// What we call ourselves.
+    pub contact: SocketAddr,
+}
+
+impl Dialog {
+    /// That an INVITE to us will make (RFC 3261 section 12.1.1).
+    pub fn of_invite(invite: &Request, flow: Flow, local_tag: String, contact: SocketAddr) -> Dialog {
+        // A caller of RFC 2543 may have no Contact; From is where it said it can be called.
+        let target = invite.contact().unwrap_or(invite.from()).uri().clone();
+        Dialog {
+            call_id: invite.call_id().to_owned(),
+            local: invite.to().clone().with_tag(&local_tag),
+            local_tag,
+            remote: invite.from().clone(),
+            target,
+            routes: invite.record_routes(),
+            local_cseq: 0,
+            remote_cseq: Some(invite.cseq()),
+            flow,
+            contact,
+        }
+    }
+
+    /// Before any answer to a call of ours; `None` where an address of it is none.
+    pub fn of_dial(dial: &Dial) -> Option<Dialog> {
+        Some(Dialog {
+            call_id: dial.identity.call_id.clone(),
+            local: NameAddr::parse(&dial.from).ok()?.with_tag(&dial.identity.tag),
+            local_tag: dial.identity.tag.clone(),
+            remote: NameAddr::parse(&dial.to).ok()?,
+            target: Uri::parse(&dial.request_uri).ok()?,
+            routes: Vec::new(),
+            local_cseq: 1,
+            remote_cseq: None,
+            flow: dial.flow,
+            contact: dial.contact,
+        })
+    }
+
+    /// That a 2xx to our INVITE makes (RFC 3261 section 12.1.2).
+    pub fn answered(&self, response: &Response) -> Dialog {
+        let mut routes = response.record_routes();
+        routes.reverse();
+        let target = response.contact().map_or(&self.target, |contact| contact.uri()).clone();
+        Dialog { remote: response.to().clone(), target, routes, ..self.clone() }
+    }
+
+    /// `None` before an answer, and for callers that have none (RFC 2543).
+    pub fn remote_tag(&self) -> Option<&str> {
+        self.remote.tag()
+    }
+
+    /// A request within the dialog, with the next CSeq (RFC 3261 section 12.2.1.1).
+    pub fn request(&mut self, method: Method, branch: &str) -> Request {
+        self.local_cseq = self.local_cseq.saturating_add(1);
+        self.compose(method, branch)
+    }
+
+    /// The ACK of a 2xx: a transaction of its own, with the CSeq of its INVITE (RFC 3261 section 13.2.2.4).
+    pub fn ack(&self, branch: &str) -> Request {
+        self.compose(Method::Ack, branch)
+    }
+
+    /// The INVITE that begins it.
+    pub fn invite(&self, branch: &str) -> Request {
+        self.compose(Method::Invite, branch)
+    }
+
+    fn compose(&self, method: Method, branch: &str) -> Request {
+        let (uri, routes) = self.path();
+        let via = Via::new(self.flow.transport, self.contact, branch);
+        let (call_id, cseq) = (&self.call_id, self.local_cseq);
+        let mut request = Request::new(method, uri, &via, &self.local, &self.remote, call_id, cseq, MAX_FORWARDS);
+        for route in &routes {
+            request.push("Route", &route.to_string());
+        }
+        request
+    }
+
+    /// Request-URI and Route headers: a first route without `lr` is a strict router, which wants to be addressed itself
+    /// and the target last (RFC 3261 section 12.2.1.1).
+    fn path(&self) -> (Uri, Vec<NameAddr>) {
+        match self.routes.split_first() {
+            Some((first, rest)) if first.uri().param("lr").is_none() => {
+                let last = NameAddr::new(self.target.clone());
+                (first.uri().clone(), rest.iter().cloned().chain([last]).collect())
+            }
+            _ => (self.target.clone(), self.routes.clone()),
+        }
+    }
+
+    /// Where a request goes: the first route or the target where that is an address of a known peer, else where the
+    /// call came from. Names are not looked up, and no Contact can point us at a stranger.
+    pub fn hop(&self, lost: bool, known: impl Fn(IpAddr) -> bool) -> Flow {
+        if self.flow.transport == Transport::Tcp && !lost {
+            return self.flow;
+        }
+        let next = self.routes.first().map_or(&self.target, |route| route.uri());
+        match next.address() {
+            Some(ip) if ip == self.flow.peer.ip() || known(ip) => {
+                let peer = SocketAddr::new(ip, next.port().filter(|port| *port != 0).unwrap_or(transport::PORT));
+                Flow { peer, ..self.flow }
+            }
+            _ => self.flow,
+        }
+    }
+
+    /// Our Contact header.
+    pub fn contact(&self) -> String {
+        match self.flow.transport {
+            Transport::Udp => format!("<sip:{}>", self.contact),
+            Transport::Tcp => format!("<sip:{};transport=tcp>", self.contact),
+        }
+    }
+}
+
+/// The ACK of a final response of 300 or more, with the INVITE's branch and route (RFC 3261 section 17.1.1.3).
+pub(in crate::sip) fn ack_of_refusal(invite: &Request, response: &Response) -> Bytes {
+    follow(invite, Method::Ack, response.to()).to_bytes()
+}
+
+/// The CANCEL of an INVITE (RFC 3261 section 9.1).
+pub(in crate::sip) fn cancel(invite: &Request) -> Request {
+    follow(invite, Method::Cancel, invite.to())
+}
+
+/// What ACK and CANCEL share with their INVITE.
+fn follow(invite: &Request, method: Method, to: &NameAddr) -> Request {
+    let (uri, cseq) = (invite.uri().clone(), invite.cseq());
+    let from = invite.from();
+    let mut request = Request::new(method, uri, invite.via(), from, to, invite.call_id(), cseq, MAX_FORWARDS);
+    for route in invite.routes() {
+        request.push("Route", &route.to_string());
+    }
+    request
+}
+
+/// A dialog as a line, for the next life of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sip) struct Entry {
+    pub dialog: Dialog,
+    /// Branch of an INVITE of ours that had no answer yet.
+    pub branch: Option<String>,
+}
+
+/// First field: which shape of line this is.
+const SHAPE: &str = "d1";
+/// No journal line is longer; a longer one is not ours.
+const LONGEST_JOURNAL: usize = 128 * 1024;
+
+impl Entry {
+    pub fn write(&self) -> String {
+        let dialog = &self.dialog;
+        let mut line = SHAPE.to_owned();
+        let cseq = dialog.remote_cseq.map(|cseq| cseq.to_string());
+        let transport = match dialog.flow.transport {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        };
+        for field in [self.branch.as_deref(), cseq.as_deref()] {
+            put(&mut line, field);
+        }
+        let parties = [dialog.local.to_string(), dialog.remote.to_string(), dialog.target.to_string()];
+        for field in [&dialog.call_id].into_iter().chain(&parties) {
+            put(&mut line, Some(field));
+        }
+        put(&mut line, Some(transport));
+        for address in [dialog.flow.local, dialog.flow.peer, dialog.contact] {
+            put(&mut line, Some(&address.to_string()));
+        }
+        put(&mut line, Some(&dialog.local_cseq.to_string()));
+        for route in &dialog.routes {
+            put(&mut line, Some(&route.to_string()));
+        }
+        line
+    }
+
+    /// `None` for anything that [`Entry::write`] did not write.
+    pub fn read(line: &str) -> Option<Entry> {
+        if line.len() > LONGEST_JOURNAL {
+            return None;
+        }
+        let mut fields = line.trim_end().split(' ');
+        if fields.next()? != SHAPE {
+            return None;
+        }
+        let mut field = || fields.next().and_then(take);
+        let (branch, remote_cseq) = (field()?, field()?);
+        let mut text = || field().flatten();
+        let call_id = text()?;
+        let local = NameAddr::parse(&text()?).ok()?;
+        let remote = NameAddr::parse(&text()?).ok()?;
+        let target = Uri::parse(&text()?).ok()?;
+        let transport = match text()?.as_str() {
+            "udp" => Transport::Udp,
+            "tcp" => Transport::Tcp,
+            _ => return None,
+        };
+        let flow = Flow { transport, local: text()?.parse().ok()?, peer: text()?.parse().ok()? };
+        let contact = text()?.parse().ok()?;
+        let local_cseq = text()?.parse().ok()?;
+        let route = |field| take(field).flatten().and_then(|text| NameAddr::parse(&text).ok());
+        let routes = fields.map(route).collect::<Option<Vec<NameAddr>>>()?;
+        let remote_cseq = remote_cseq.map(|cseq| cseq.parse()).transpose().ok()?;
+        let local_tag = local.tag()?.to_owned();
+        let dialog =
+            Dialog { call_id, local, local_tag, remote, target, routes, local_cseq, remote_cseq, flow, contact };
+        Some(Entry { dialog, branch })
+    }
+}
+
+/// A field that is absent.
+const NONE: &str = "-";
+
+/// One more field; what is not plain text is written `%XX`.
+fn put(line: &mut String, field: Option<&str>) {
+    line.push(' ');
+    let Some(field) = field else { return line.push_str(NONE) };
+    line.push('=');
+    for byte in field.bytes() {
+        match byte {
+            b'!'..=b'~' if byte != b'%' => line.push(byte as char),
+            _ => drop(write!(line, "%{byte:02x}")),
+        }
+    }
+}
+
+/// `None`: not a field. `Some(None)`: absent.
+fn take(field: &str) -> Option<Option<String>> {
+    if field == NONE {
+        return Some(None);
+    }
+    let mut rest = field.strip_prefix('=')?.bytes();
+    let mut bytes = Vec::new();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => hex(rest.next()?)? << 4 | hex(rest.next()?)?,
+            byte => byte,
+        });
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    // A line feed could only have been put there to write headers of its own.
+    (!text.contains(['\r', '\n', '\0'])).then_some(Some(text))
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    (digit as char).to_digit(16).map(|value| value as u8)
+}

@@ -1,0 +1,406 @@
+//! The endpoint: messages, commands and alarms go in; messages and events come out.
+
+use super::desk::{Alarm, Bell, Counters, Desk};
+use super::dialog::{Dialog, Entry};
+use super::gate::Gate;
+use super::header::{COOKIE, Via};
+use super::message::{Framing, Malformed, Message, Request, Response};
+use super::method::Method;
+use super::session::{Session, Stage};
+use super::transaction::{Id, Note, Owner, Table};
+use super::{Call, Command, Config, Dial, Event, Flow, Identity, Output, Reason, Refusal, Transport, message, transport};
+use crate::clock::Mono;
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+use std::collections::HashMap;
+
+/// What we can do, and nothing else (RFC 3261 section 20.5).
+pub(in crate::sip) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE";
+/// The only body that we read.
+pub(in crate::sip) const SDP: &str = "application/sdp";
+
+/// CSeq numbers left out before the BYE of an earlier life: more than a call has offers.
+const BURIAL_SKIP: u32 = 1000;
+
+/// One SIP endpoint: all its transactions, dialogs and calls.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub(in crate::sip) config: Config,
+    pub(in crate::sip) rng: StdRng,
+    pub(in crate::sip) desk: Desk,
+    pub(in crate::sip) table: Table,
+    pub(in crate::sip) gate: Gate,
+    pub(in crate::sip) sessions: HashMap<Call, Session>,
+    /// Calls by Call-ID and our tag.
+    pub(in crate::sip) dialogs: HashMap<(String, String), Call>,
+    /// Calls numbered here so far.
+    pub(in crate::sip) numbered: u64,
+    /// Seconds for Retry-After while new calls are refused.
+    pub(in crate::sip) draining: Option<u32>,
+    /// Our owner does not keep up.
+    pub(in crate::sip) crowded: bool,
+}
+
+impl Endpoint {
+    /// `seed` must not be guessable: tags and branches are drawn from it, and they keep third parties out of calls.
+    pub fn new(config: Config, seed: [u8; 32]) -> Endpoint {
+        let mut rng = StdRng::from_seed(seed);
+        Endpoint {
+            table: Table::new(config.max_transactions),
+            gate: Gate::new(rng.next_u64()),
+            config,
+            rng,
+            desk: Desk::new(),
+            sessions: HashMap::new(),
+            dialogs: HashMap::new(),
+            numbered: 0,
+            draining: None,
+            crowded: false,
+        }
+    }
+
+    /// One whole message from `flow`: a datagram, or what [`transport::StreamFramer`] cut from a stream.
+    pub fn receive(&mut self, now: Mono, flow: Flow, bytes: &Bytes) {
+        self.desk.now = now;
+        self.desk.counters.messages_in += 1;
+        let framing = match flow.transport {
+            Transport::Udp => Framing::Datagram,
+            Transport::Tcp => Framing::Stream,
+        };
+        match Message::parse(bytes, framing) {
+            Ok(Message::Request(request)) => self.request(flow, request, bytes.len()),
+            Ok(Message::Response(response)) => self.response(flow, response),
+            Err(malformed) => self.malformed(flow, malformed, bytes.len()),
+        }
+    }
+
+    pub fn command(&mut self, now: Mono, command: Command) {
+        self.desk.now = now;
+        match command {
+            Command::Ring { call, status, answer } => self.ring(call, status, answer),
+            Command::Accept { call, answer } => self.accept(call, answer),
+            Command::Refuse { call, refusal } => self.refuse(call, &refusal),
+            Command::Agree { call, answer } => self.agree(call, answer),
+            Command::Disagree { call, status } => self.disagree(call, status),
+            Command::Offer { call, offer } => self.offer(call, offer),
+            Command::Dial(dial) => self.dial(&dial),
+            Command::Cancel { call, reason } | Command::HangUp { call, reason } => self.hang_up(call, reason),
+            Command::Bury { journal, reason } => self.bury(&journal, reason),
+            Command::Sources(sources) => self.gate.list(sources),
+            Command::Drain { retry_after_s } => self.draining = Some(retry_after_s),
+        }
+    }
+
+    /// A flow is dead: its connection was closed, or a message could not be sent.
+    pub fn lost(&mut self, now: Mono, flow: Flow) {
+        self.desk.now = now;
+        for session in self.sessions.values_mut().filter(|session| session.dialog.flow == flow) {
+            session.lost = true;
+        }
+        for (owner, note) in self.table.lost(&mut self.desk, flow) {
+            self.undelivered(owner, note);
+        }
+    }
+
+    /// Rings every alarm that is due.
+    pub fn wake(&mut self, now: Mono) {
+        self.desk.now = now;
+        while let Some(alarm) = self.desk.timers.due(now) {
+            match alarm {
+                Alarm::Transaction(id, letter) => {
+                    if let Some((owner, note)) = self.table.fire(&mut self.desk, id, letter) {
+                        self.undelivered(owner, note);
+                    }
+                }
+                Alarm::Call(call, bell) => self.ring_bell(call, bell),
+            }
+        }
+    }
+
+    pub fn poll(&mut self) -> Option<Output> {
+        self.desk.out.pop_front()
+    }
+
+    pub fn deadline(&self) -> Option<Mono> {
+        self.desk.timers.deadline()
+    }
+
+    /// While `true`, new calls are answered 503: for an owner whose queue of events is full.
+    pub fn crowd(&mut self, crowded: bool) {
+        self.crowded = crowded;
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.desk.counters
+    }
+
+    /// Calls in all states.
+    pub fn calls(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub fn transactions(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Alarms that are set; none is left when the last call and transaction are gone.
+    pub fn alarms(&self) -> usize {
+        self.desk.timers.len()
+    }
+
+    fn malformed(&mut self, flow: Flow, malformed: Malformed, length: usize) {
+        self.desk.counters.malformed += 1;
+        let known = self.gate.source(flow.peer).is_some();
+        self.desk.counters.strangers += u64::from(!known);
+        if let Some(mut reply) = malformed.reply {
+            reply.stamp(flow.peer);
+            self.stateless(reply_flow(flow, reply.via()), reply.to_bytes(), (!known).then_some(length));
+        }
+        if malformed.close && flow.transport == Transport::Tcp {
+            self.desk.out.push_back(Output::Close { flow });
+        }
+    }
+
+    /// Sends a response that no transaction remembers; to a stranger only within the budget, and never more bytes than
+    /// it sent, so that nobody can be flooded through us.
+    pub(in crate::sip) fn stateless(&mut self, flow: Flow, bytes: Bytes, stranger_sent: Option<usize>) {
+        if let Some(length) = stranger_sent {
+            if bytes.len() > length || !self.gate.may_answer_stranger(self.desk.now) {
+                return;
+            }
+            self.desk.counters.strangers_answered += 1;
+        }
+        self.desk.send(flow, bytes);
+    }
+
+    /// A client transaction failed for want of an answer or of a way.
+    fn undelivered(&mut self, owner: Owner, note: Note) {
+        let status = match note {
+            Note::TimedOut => 408, // RFC 3261 section 8.1.3.1
+            Note::Broken => 503,
+            Note::Pass => return,
+        };
+        match owner {
+            Owner::Invite(call) => self.fail(call, status, None, None),
+            Owner::Bye(call) => self.release(call),
+            Owner::Offer(call) => self.offer_failed(call, status),
+            Owner::Nobody => {}
+        }
+    }
+
+    fn ring_bell(&mut self, call: Call, bell: Bell) {
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        match (bell, &session.stage) {
+            (Bell::Repeat, _) => session.repeat(&mut self.desk),
+            (Bell::Silent, _) => self.unacknowledged(call),
+            (Bell::Remind, _) => self.remind(call),
+            (Bell::Patience, Stage::Invited { .. }) => self.refuse(call, &Refusal::plain(480)),
+            (Bell::Patience, Stage::Calling(_)) => self.rang_out(call),
+            (Bell::Patience, Stage::Up { .. }) if session.offering.is_some() => self.offer_failed(call, 408),
+            (Bell::Patience, _) => self.disagree(call, 500),
+            (Bell::Abandon, _) => self.abandon(call),
+        }
+    }
+
+    /// No ACK came: the session is ended with BYE (RFC 3261 section 13.3.1.4).
+    fn unacknowledged(&mut self, call: Call) {
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        session.unacked = None;
+        session.stop(&mut self.desk, Bell::Repeat);
+        self.desk.counters.unacknowledged += 1;
+        let reason = match &mut session.stage {
+            Stage::Up { parting } => parting.take(),
+            _ => return,
+        };
+        if reason.is_none() {
+            session.tell(&mut self.desk, Event::Unacknowledged { call });
+        }
+        self.part(call, reason.flatten());
+    }
+
+    pub(in crate::sip) fn hang_up(&mut self, call: Call, reason: Option<Reason>) {
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        let first_unacked = session.unacked.as_ref().is_some_and(|unacked| unacked.first);
+        match &mut session.stage {
+            Stage::Invited { .. } => self.refuse(call, &Refusal { reason, ..Refusal::plain(480) }),
+            Stage::Calling(_) => self.give_up(call, reason, 487),
+            // A callee must not send BYE before the ACK (RFC 3261 section 15).
+            Stage::Up { parting } if first_unacked => *parting = Some(reason),
+            Stage::Up { .. } => self.part(call, reason),
+            Stage::Ending => {}
+        }
+    }
+
+    /// Sends BYE.
+    pub(in crate::sip) fn part(&mut self, call: Call, reason: Option<Reason>) {
+        self.drop_change(call, 487);
+        let branch = self.branch();
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        session.stop_all(&mut self.desk);
+        session.unacked = None;
+        session.stage = Stage::Ending;
+        if let Some(offering) = session.offering.take() {
+            self.table.forget(&mut self.desk, offering);
+        }
+        let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
+        let bye = farewell(&mut session.dialog, &branch, reason.as_ref(), &self.config.product);
+        if !self.dispatch(bye, flow, Owner::Bye(call)) {
+            self.release(call);
+        }
+    }
+
+    /// Sends BYE in a dialog that nobody watches: a second fork, or one of an earlier life.
+    pub(in crate::sip) fn part_unwatched(&mut self, mut dialog: Dialog, reason: Option<&Reason>) {
+        let branch = self.branch();
+        let flow = dialog.hop(false, |peer| self.gate.is_known(peer));
+        let bye = farewell(&mut dialog, &branch, reason, &self.config.product);
+        self.dispatch(bye, flow, Owner::Nobody);
+    }
+
+    /// Sends a BYE or CANCEL; without a transaction where there are too many, since an end that may get lost is better
+    /// than a call that goes on. Whether there is one.
+    pub(in crate::sip) fn dispatch(&mut self, request: Request, flow: Flow, owner: Owner) -> bool {
+        let bytes = request.to_bytes();
+        let sent = self.table.send(&mut self.desk, request, flow, owner).is_some();
+        if !sent {
+            self.desk.send(flow, bytes);
+        }
+        sent
+    }
+
+    /// The call's handle is gone; its last event is told by the caller.
+    pub(in crate::sip) fn close(&mut self, call: Call) -> Option<Session> {
+        let session = self.sessions.remove(&call)?;
+        session.stop_all(&mut self.desk);
+        if let Some(offering) = session.offering {
+            self.table.forget(&mut self.desk, offering);
+        }
+        let name = (session.dialog.call_id.clone(), session.dialog.local_tag.clone());
+        if self.dialogs.get(&name) == Some(&call) {
+            self.dialogs.remove(&name);
+        }
+        Some(session)
+    }
+
+    pub(in crate::sip) fn release(&mut self, call: Call) {
+        if let Some(session) = self.close(call) {
+            session.tell(&mut self.desk, Event::Released { call });
+        }
+    }
+
+    pub(in crate::sip) fn begin(&mut self, session: Session) {
+        let name = (session.dialog.call_id.clone(), session.dialog.local_tag.clone());
+        self.dialogs.insert(name, session.call);
+        self.sessions.insert(session.call, session);
+    }
+
+    /// Ends a dialog of an earlier life. An INVITE without an answer is taken up again and cancelled, so that an answer
+    /// that crosses the CANCEL is acknowledged and ended like any other.
+    fn bury(&mut self, journal: &str, reason: Option<Reason>) {
+        let Some(Entry { mut dialog, branch }) = Entry::read(journal) else { return };
+        self.desk.counters.buried += 1;
+        match branch {
+            None => {
+                // The line is of the answer; later offers have used further numbers.
+                dialog.local_cseq = dialog.local_cseq.saturating_add(BURIAL_SKIP);
+                self.part_unwatched(dialog, reason.as_ref());
+            }
+            Some(branch) => self.resume(dialog, &branch, reason),
+        }
+    }
+
+    pub(in crate::sip) fn number(&mut self) -> Call {
+        self.numbered += 1;
+        Call::inbound(self.numbered)
+    }
+
+    pub(in crate::sip) fn tag(&mut self) -> String {
+        format!("{:016x}", self.rng.random::<u64>())
+    }
+
+    pub(in crate::sip) fn branch(&mut self) -> String {
+        draw_branch(&mut self.rng)
+    }
+
+    /// Seconds for a Retry-After that two sides should not agree on (RFC 3261 section 14.2).
+    pub(in crate::sip) fn soon(&mut self) -> u32 {
+        self.rng.random_range(0..=10)
+    }
+
+    /// A response of ours, with our name in it.
+    pub(in crate::sip) fn answer(&self, request: &Request, status: u16, tag: Option<&str>) -> Response {
+        self.answer_saying(request, status, "", tag)
+    }
+
+    pub(in crate::sip) fn answer_saying(
+        &self,
+        request: &Request,
+        status: u16,
+        phrase: &str,
+        tag: Option<&str>,
+    ) -> Response {
+        let mut response = Response::to(request, status, phrase);
+        if let Some(tag) = tag {
+            response.set_to_tag(tag);
+        }
+        response.push("Server", &self.config.product);
+        response
+    }
+
+    /// Opens a transaction for a request; `None` when there are too many.
+    pub(in crate::sip) fn open(&mut self, flow: Flow, request: &Request) -> Option<Id> {
+        self.table.open(&mut self.desk, request, flow, reply_flow(flow, request.via()))
+    }
+
+    pub(in crate::sip) fn respond(&mut self, id: Id, response: &Response) {
+        self.table.respond(&mut self.desk, id, response.status(), response.to_bytes());
+    }
+}
+
+/// BYE with its reason.
+fn farewell(dialog: &mut Dialog, branch: &str, reason: Option<&Reason>, product: &str) -> Request {
+    let mut bye = dialog.request(Method::Bye, branch);
+    bye.push("User-Agent", product);
+    if let Some(reason) = reason {
+        bye.push("Reason", &reason.to_string());
+    }
+    bye
+}
+
+/// Where a response goes: over TCP back on the connection, over UDP as Via says (RFC 3261 section 18.2.2).
+pub(in crate::sip) fn reply_flow(flow: Flow, via: &Via) -> Flow {
+    match flow.transport {
+        Transport::Tcp => flow,
+        Transport::Udp => Flow { peer: transport::response_target(via, flow.peer), ..flow },
+    }
+}
+
+fn draw_branch(rng: &mut impl Rng) -> String {
+    format!("{COOKIE}{:032x}", rng.random::<u128>())
+}
+
+impl Identity {
+    /// Draws the names of a call to make, from a source of randomness that cannot be guessed.
+    pub fn draw(rng: &mut impl Rng) -> Identity {
+        Identity {
+            call_id: format!("{:032x}", rng.random::<u128>()),
+            tag: format!("{:016x}", rng.random::<u64>()),
+            branch: draw_branch(rng),
+        }
+    }
+}
+
+/// The journal line of a call to make: to be stored before it is dialled. Empty where an address of it is none: then
+/// `Dial` fails with 400 and nothing is sent.
+pub fn journal_of(dial: &Dial) -> String {
+    let branch = Some(dial.identity.branch.clone());
+    Dialog::of_dial(dial).map(|dialog| Entry { dialog, branch }.write()).unwrap_or_default()
+}
+
+impl Refusal {
+    /// A refusal that says no more than its status.
+    pub fn plain(status: u16) -> Refusal {
+        Refusal { status, phrase: message::phrase(status).to_owned(), reason: None, retry_after_s: None }
+    }
+}

@@ -1,0 +1,450 @@
+//! Values of headers: Via, addresses with names, CSeq, Reason; each with its one reading.
+
+use super::Reason;
+use super::lexer::{
+    PARAMS_MAX, Scan, Why, is_token, is_token_byte, number, quote, split_commas, split_outside, trim, unquote,
+};
+use super::method::Method;
+use super::uri::{Uri, check_host, host_address, host_text, port_number};
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+/// Bytes of a display name. It is shown to people and written into records.
+pub const DISPLAY_MAX: usize = 256;
+
+/// What a branch of RFC 3261 begins with (section 8.1.1.7).
+pub const COOKIE: &str = "z9hG4bK";
+
+/// The `;name=value` tail of a value, blanks taken out; each name once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Params(String);
+
+impl Params {
+    /// Reads all of `text`, which is empty or begins with `;`.
+    pub fn parse(text: &str) -> Result<Params, Why> {
+        let mut params = Params::default();
+        let mut scan = Scan::new(text);
+        for _ in 0..=PARAMS_MAX {
+            if scan.blanks().is_done() {
+                return Ok(params);
+            }
+            let (name, value) = param(&mut scan)?;
+            if params.get(name).is_some() {
+                return Err("parameter twice in a header");
+            }
+            params.append(name, value);
+        }
+        Err("too many parameters in a header")
+    }
+
+    /// Whatever can be read of a broken tail, for the answer that refuses it.
+    fn salvage(text: &str) -> Params {
+        let mut params = Params::default();
+        for piece in split_outside(text, b';').filter(|piece| !trim(piece).is_empty()).take(PARAMS_MAX) {
+            let whole = format!(";{piece}");
+            if let Ok((name, value)) = param(&mut Scan::new(&whole))
+                && params.get(name).is_none()
+            {
+                params.append(name, value);
+            }
+        }
+        params
+    }
+
+    fn append(&mut self, name: &str, value: Option<&str>) {
+        self.0.push(';');
+        self.0.push_str(name);
+        if let Some(value) = value {
+            self.0.push('=');
+            self.0.push_str(value);
+        }
+    }
+
+    /// Value of that parameter, without regard to the name's case, quotes kept; empty for a flag.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.unwrap_or_default())
+    }
+
+    /// Names and values, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        split_outside(&self.0, b';').skip(1).map(|param| match param.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (param, None),
+        })
+    }
+
+    /// Puts the parameter in, or in place of the one of that name. Both texts are ours and need no check.
+    fn set(&mut self, name: &str, value: &str) {
+        let mut changed = Params::default();
+        for (key, old) in self.iter().filter(|(key, _)| !key.eq_ignore_ascii_case(name)) {
+            changed.append(key, old);
+        }
+        changed.append(name, Some(value));
+        *self = changed;
+    }
+}
+
+impl fmt::Display for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `; name [= value]`. A value is a quoted string or visible characters that end neither it nor the header.
+fn param<'a>(scan: &mut Scan<'a>) -> Result<(&'a str, Option<&'a str>), Why> {
+    let why = "bad parameter in a header";
+    if !scan.eat(';') {
+        return Err(why);
+    }
+    let name = scan.blanks().token().ok_or("empty parameter in a header")?;
+    if !scan.blanks().eat('=') {
+        return Ok((name, None));
+    }
+    scan.blanks();
+    let is_value = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b',' | b';' | b'<' | b'>' | b'\\');
+    let value = if scan.rest.starts_with('"') { scan.quoted().ok_or("unclosed quote")? } else { scan.take(is_value) };
+    if value.is_empty() { Err(why) } else { Ok((name, Some(value))) }
+}
+
+/// An address with perhaps a name and parameters: From, To, Contact, Route, P-Asserted-Identity, Diversion …
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NameAddr {
+    display: Option<String>,
+    uri: Uri,
+    params: Params,
+}
+
+impl NameAddr {
+    /// `<uri>`, with nothing beside it.
+    pub fn new(uri: Uri) -> NameAddr {
+        NameAddr { display: None, uri, params: Params::default() }
+    }
+
+    /// Reads one value. Without `<>` all parameters belong to the header, and a `?` is refused (RFC 3261 section 20.10).
+    pub fn parse(text: &str) -> Result<NameAddr, Why> {
+        let mut scan = Scan::new(trim(text));
+        let quoted = scan.rest.starts_with('"');
+        let name = if quoted { unquote(scan.quoted().ok_or("unclosed quote")?) } else { display_tokens(&mut scan) };
+        if name.len() > DISPLAY_MAX {
+            return Err("display name too long");
+        }
+        if !scan.blanks().eat('<') {
+            return if quoted { Err("display name without an address") } else { NameAddr::bare(trim(text)) };
+        }
+        let uri = Uri::parse(scan.take(|b| b != b'>'))?;
+        if !scan.eat('>') {
+            return Err("address without its '>'");
+        }
+        let display = (quoted || !name.is_empty()).then(|| name.into_owned());
+        Ok(NameAddr { display, uri, params: Params::parse(scan.rest)? })
+    }
+
+    fn bare(text: &str) -> Result<NameAddr, Why> {
+        let end = text.find([';', ' ', '\t']).unwrap_or(text.len());
+        let (uri, params) = text.split_at(end);
+        if uri.contains(['?', ',']) {
+            return Err("address that needs < >");
+        }
+        Ok(NameAddr { display: None, uri: Uri::parse(uri)?, params: Params::parse(params)? })
+    }
+
+    pub fn with_display(mut self, display: &str) -> NameAddr {
+        let mut end = display.len().min(DISPLAY_MAX);
+        while !display.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.display = Some(display[..end].to_owned()).filter(|display| !display.is_empty());
+        self
+    }
+
+    /// With that tag. A text that is no token is not taken.
+    pub fn with_tag(mut self, tag: &str) -> NameAddr {
+        if is_token(tag) {
+            self.params.set("tag", tag);
+        }
+        self
+    }
+
+    /// The name, quotes and escapes taken off.
+    pub fn display(&self) -> Option<&str> {
+        self.display.as_deref()
+    }
+
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// The dialog's half that this side names (RFC 3261 section 19.3).
+    pub fn tag(&self) -> Option<&str> {
+        self.param("tag")
+    }
+
+    /// Parameter of the header (not of the URI): value as written, empty for a flag.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params.get(name)
+    }
+
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+}
+
+/// `*(token LWS)`, and letters beyond ASCII, which many peers do not quote. Takes nothing where an address begins.
+fn display_tokens<'a>(scan: &mut Scan<'a>) -> Cow<'a, str> {
+    let mut ahead = *scan;
+    let words = ahead.take(|b| is_token_byte(b) || matches!(b, b' ' | b'\t') || !b.is_ascii());
+    if ahead.rest.starts_with('<') {
+        *scan = ahead;
+        return Cow::Borrowed(trim(words));
+    }
+    Cow::Borrowed("")
+}
+
+impl FromStr for NameAddr {
+    type Err = Why;
+    fn from_str(text: &str) -> Result<NameAddr, Why> {
+        NameAddr::parse(text)
+    }
+}
+
+impl fmt::Display for NameAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(display) = &self.display {
+            write!(f, "{} ", quote(display))?;
+        }
+        write!(f, "<{}>{}", self.uri, self.params)
+    }
+}
+
+/// One hop of the way that a response goes back (RFC 3261 section 20.42).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Via {
+    transport: String,
+    host: String,
+    port: Option<u16>,
+    params: Params,
+}
+
+impl Via {
+    /// Ours: with a branch that begins with [`COOKIE`], and asking for symmetric responses (RFC 3581).
+    pub fn new(transport: super::Transport, sent_by: SocketAddr, branch: &str) -> Via {
+        let transport = match transport {
+            super::Transport::Udp => "UDP",
+            super::Transport::Tcp => "TCP",
+        };
+        let mut params = Params::default();
+        params.append("rport", None);
+        if is_token(branch) {
+            params.append("branch", Some(branch));
+        }
+        Via { transport: transport.to_owned(), host: host_text(sent_by.ip()), port: Some(sent_by.port()), params }
+    }
+
+    /// Reads one value: `SIP/2.0/UDP host[:port];params`, blanks allowed about each mark.
+    pub fn parse(text: &str) -> Result<Via, Why> {
+        let (via, version, tail) = Via::hop(text)?;
+        if version != "2.0" {
+            return Err("Via of another version");
+        }
+        let via = Via { params: Params::parse(tail)?, ..via };
+        if via.param("rport").is_some_and(|port| !port.is_empty() && port_number(port).is_none()) {
+            return Err("bad rport in Via");
+        }
+        Ok(via)
+    }
+
+    /// What can be read of a Via that [`Via::parse`] refuses, so that the refusal finds its way.
+    pub(in crate::sip) fn salvage(text: &str) -> Option<Via> {
+        let first = split_commas(text).next()?;
+        let (via, _, tail) = Via::hop(first).ok()?;
+        Some(Via { params: Params::salvage(tail), ..via })
+    }
+
+    fn hop(text: &str) -> Result<(Via, &str, &str), Why> {
+        let why = "bad Via";
+        let mut scan = Scan::new(trim(text));
+        let name = scan.token().ok_or(why)?;
+        if !name.eq_ignore_ascii_case("SIP") || !scan.blanks().eat('/') {
+            return Err(why);
+        }
+        let version = scan.blanks().token().ok_or(why)?;
+        if !scan.blanks().eat('/') {
+            return Err(why);
+        }
+        let transport = scan.blanks().token().ok_or(why)?.to_owned();
+        if !scan.rest.starts_with([' ', '\t']) {
+            return Err(why);
+        }
+        let (host, port) = sent_by(scan.blanks())?;
+        let via = Via { transport, host: host.to_owned(), port, params: Params::default() };
+        Ok((via, version, scan.rest))
+    }
+
+    /// As written: `UDP`, `TCP`, `TLS`, or a word that we do not know.
+    pub fn transport(&self) -> &str {
+        &self.transport
+    }
+
+    /// What the sender calls itself; an IPv6 address in its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    pub fn branch(&self) -> Option<&str> {
+        self.param("branch").filter(|branch| !branch.is_empty())
+    }
+
+    /// Whether the branch names the transaction for all the world (RFC 3261 section 17.2.3).
+    pub fn has_cookie(&self) -> bool {
+        self.branch().is_some_and(|branch| branch.len() > COOKIE.len() && branch.starts_with(COOKIE))
+    }
+
+    /// The branch of a client that says it obeys RFC 3261 and then names nothing.
+    pub(in crate::sip) fn is_bare_cookie(&self) -> bool {
+        self.branch() == Some(COOKIE)
+    }
+
+    /// The address that a server before us, or [`Via::stamp`], saw the packet come from.
+    pub fn received(&self) -> Option<IpAddr> {
+        self.param("received").and_then(host_address)
+    }
+
+    /// `Some(None)`: asked for; `Some(Some(port))`: filled in.
+    pub fn rport(&self) -> Option<Option<u16>> {
+        self.param("rport").map(port_number)
+    }
+
+    /// Parameter of that name: value as written, empty for a flag.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params.get(name)
+    }
+
+    /// Writes down where the packet came from. What the sender itself wrote there is not believed.
+    pub fn stamp(&mut self, source: SocketAddr) {
+        let address = source.ip();
+        let asked = self.param("rport").is_some();
+        // RFC 3261 section 18.2.1: where the sender's own name is another. RFC 3581 section 4: always beside rport.
+        if asked || self.param("received").is_some() || host_address(&self.host) != Some(address) {
+            self.params.set("received", &address.to_string());
+        }
+        if asked {
+            self.params.set("rport", &source.port().to_string());
+        }
+    }
+}
+
+fn sent_by<'a>(scan: &mut Scan<'a>) -> Result<(&'a str, Option<u16>), Why> {
+    let start = scan.rest;
+    if scan.eat('[') {
+        scan.take(|b| b != b']');
+        scan.eat(']');
+    } else {
+        scan.take(|b| !matches!(b, b':' | b';' | b',' | b' ' | b'\t'));
+    }
+    let host = &start[..start.len() - scan.rest.len()];
+    check_host(host)?;
+    if !scan.blanks().eat(':') {
+        return Ok((host, None));
+    }
+    let port = port_number(scan.blanks().take(|b| b.is_ascii_digit())).ok_or("bad port in Via")?;
+    Ok((host, Some(port)))
+}
+
+impl FromStr for Via {
+    type Err = Why;
+    fn from_str(text: &str) -> Result<Via, Why> {
+        Via::parse(text)
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SIP/2.0/{} {}", self.transport, self.host)?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "{}", self.params)
+    }
+}
+
+/// Number and method of a request within its dialog (RFC 3261 section 20.16).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CSeq {
+    pub number: u32,
+    pub method: Method,
+}
+
+impl CSeq {
+    pub fn parse(text: &str) -> Result<CSeq, Why> {
+        let (digits, method) = text.split_once([' ', '\t']).ok_or("bad CSeq")?;
+        let method = trim(method);
+        let number = number(digits).and_then(|n| u32::try_from(n).ok()).ok_or("CSeq is no 32-bit number")?;
+        if is_token(method) {
+            Ok(CSeq { number, method: Method::from_token(method) })
+        } else {
+            Err("bad method in CSeq")
+        }
+    }
+}
+
+impl fmt::Display for CSeq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.number, self.method)
+    }
+}
+
+/// `type/subtype` of a Content-Type or of one range of an Accept, without its parameters.
+pub fn media_type(value: &str) -> &str {
+    trim(value.split(';').next().unwrap_or_default())
+}
+
+pub(in crate::sip) fn check_media_type(value: &str) -> Result<(), Why> {
+    let good = media_type(value).split_once('/').is_some_and(|(kind, sub)| is_token(trim(kind)) && is_token(trim(sub)));
+    if good { Ok(()) } else { Err("bad Content-Type") }
+}
+
+impl Reason {
+    /// Reads all Reason headers of a message (RFC 3326); what cannot be read is passed over. `None` if nothing can.
+    pub fn read<'a>(values: impl Iterator<Item = &'a str>) -> Option<Reason> {
+        let mut reason = Reason { q850: None, sip: None, text: String::new() };
+        for value in values.flat_map(split_commas) {
+            reason.add(value);
+        }
+        (reason.q850.is_some() || reason.sip.is_some() || !reason.text.is_empty()).then_some(reason)
+    }
+
+    fn add(&mut self, value: &str) {
+        let mut scan = Scan::new(value);
+        let Some(protocol) = scan.token() else { return };
+        let Ok(params) = Params::parse(scan.rest) else { return };
+        let cause = params.get("cause").and_then(number);
+        if protocol.eq_ignore_ascii_case("Q.850") {
+            self.q850 = self.q850.or(cause.and_then(|cause| u8::try_from(cause).ok()).filter(|cause| *cause < 128));
+        } else if protocol.eq_ignore_ascii_case("SIP") {
+            self.sip =
+                self.sip.or(cause.and_then(|cause| u16::try_from(cause).ok()).filter(|c| (100..700).contains(c)));
+        }
+        if self.text.is_empty() {
+            self.text = params.get("text").map(|text| unquote(text).into_owned()).unwrap_or_default();
+        }
+    }
+}
+
+/// The value of one Reason header: `Q.850;cause=16;text="…"`.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = if self.text.is_empty() { String::new() } else { format!(";text={}", quote(&self.text)) };
+        match (self.q850, self.sip) {
+            (Some(q850), Some(sip)) => write!(f, "Q.850;cause={q850}{text}, SIP;cause={sip}"),
+            (Some(q850), None) => write!(f, "Q.850;cause={q850}{text}"),
+            (None, Some(sip)) => write!(f, "SIP;cause={sip}{text}"),
+            (None, None) => write!(f, "SIP{text}"),
+        }
+    }
+}

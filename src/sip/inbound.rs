@@ -1,0 +1,397 @@
+//! Requests from the network, and the answers that our owner gives to calls that come in.
+
+use super::desk::Bell;
+use super::dialog::{Dialog, Entry};
+use super::endpoint::{ALLOW, Endpoint, SDP, reply_flow};
+use super::gate::{Objection, Treatment, body_objection, objection, treatment};
+use super::message::{Request, Response};
+use super::method::Method;
+use super::session::{Change, OFFER_LIMIT, REMIND, RING_LIMIT, Session, Stage, Unacked};
+use super::transaction::{Arrival, Id, Key};
+use super::{Call, Event, Flow, Invitation, Reason, Refusal};
+use bytes::Bytes;
+
+impl Endpoint {
+    pub(in crate::sip) fn request(&mut self, flow: Flow, mut request: Request, length: usize) {
+        request.stamp(flow.peer);
+        let call = self.dialog_of(&request);
+        if self.gate.source(flow.peer).is_none() && !self.is_partner(call, flow) {
+            return self.stranger(flow, &request, length);
+        }
+        if request.has_old_syntax() && !self.gate.source(flow.peer).is_some_and(|source| source.old_syntax) {
+            return self.object_stateless(flow, &request, &Objection::new(400));
+        }
+        match self.table.arrive(&mut self.desk, &request, flow.peer.ip()) {
+            Arrival::Absorbed => {}
+            Arrival::Merged => {
+                self.desk.counters.merged += 1;
+                self.object_stateless(flow, &request, &Objection::new(482));
+            }
+            Arrival::New => self.fresh(flow, request, call),
+        }
+    }
+
+    /// Whether a message within a call comes from where the call came from: it then goes on when its source is unlisted.
+    fn is_partner(&self, call: Option<Call>, flow: Flow) -> bool {
+        let session = call.and_then(|call| self.sessions.get(&call));
+        session.is_some_and(|session| session.dialog.flow.peer.ip() == flow.peer.ip())
+    }
+
+    /// The call whose dialog a request belongs to: Call-ID and both tags (RFC 3261 section 12.2.2).
+    fn dialog_of(&self, request: &Request) -> Option<Call> {
+        let name = (request.call_id().to_owned(), request.to().tag()?.to_owned());
+        let call = *self.dialogs.get(&name)?;
+        self.sessions.get(&call).filter(|session| session.is_with(request.from().tag())).map(|session| session.call)
+    }
+
+    /// Somebody whom nobody listed: no state, and an answer only within the budget.
+    fn stranger(&mut self, flow: Flow, request: &Request, length: usize) {
+        self.desk.counters.strangers += 1;
+        if *request.method() != Method::Ack {
+            let mut response = Response::to(request, 403, "");
+            response.set_to_tag(&self.gate.stateless_tag(request));
+            self.stateless(reply_flow(flow, request.via()), response.to_bytes(), Some(length));
+        }
+    }
+
+    fn object_stateless(&mut self, flow: Flow, request: &Request, objection: &Objection) {
+        if *request.method() == Method::Ack {
+            return;
+        }
+        let tag = self.gate.stateless_tag(request);
+        let mut response = self.answer(request, objection.status, Some(&tag));
+        objection.onto(&mut response);
+        self.desk.send(reply_flow(flow, request.via()), response.to_bytes());
+    }
+
+    /// A request that is no repeat.
+    fn fresh(&mut self, flow: Flow, request: Request, call: Option<Call>) {
+        match treatment(request.method()) {
+            Treatment::Ack => return self.acknowledged(&request, call),
+            Treatment::Cancel => return self.cancelled(flow, &request),
+            _ => {}
+        }
+        let Some(id) = self.open(flow, &request) else { return };
+        let outside = request.to().tag().is_some() && call.is_none();
+        let verdict = match objection(&request) {
+            Some(objection) => Err(objection),
+            None if outside => Err(Objection::new(481)),
+            None => self.treat(flow, id, request.clone(), call),
+        };
+        if let Err(objection) = verdict {
+            self.object(id, &request, &objection);
+        }
+    }
+
+    fn object(&mut self, id: Id, request: &Request, objection: &Objection) {
+        let tag = self.tag();
+        let mut response = self.answer(request, objection.status, Some(&tag));
+        objection.onto(&mut response);
+        self.respond(id, &response);
+    }
+
+    fn treat(&mut self, flow: Flow, id: Id, request: Request, call: Option<Call>) -> Result<(), Objection> {
+        match (treatment(request.method()), call) {
+            (Treatment::Options, _) => self.options(id, &request, call),
+            (Treatment::Invite, None) => self.invited(flow, id, request),
+            (_, None) => Err(Objection::new(481)),
+            (wanted, Some(call)) => {
+                if !self.sessions.get_mut(&call).is_some_and(|session| session.follows(request.cseq())) {
+                    return Err(Objection::new(500)); // RFC 3261 section 12.2.2: older than the latest
+                }
+                match wanted {
+                    Treatment::Bye => self.bye(call, id, &request),
+                    _ => self.offered(call, id, request),
+                }
+            }
+        }
+    }
+
+    /// RFC 3261 section 11.2: as an INVITE would be answered.
+    fn options(&mut self, id: Id, request: &Request, call: Option<Call>) -> Result<(), Objection> {
+        if call.is_none()
+            && let Some(seconds) = self.no_room()
+        {
+            return Err(Objection::new(503).with("Retry-After", seconds.to_string()));
+        }
+        let tag = self.tag();
+        let mut response = self.answer(request, 200, Some(&tag));
+        for (name, value) in [("Allow", ALLOW), ("Accept", SDP), ("Accept-Encoding", "identity"), ("Supported", "")] {
+            response.push(name, value);
+        }
+        self.respond(id, &response);
+        Ok(())
+    }
+
+    /// Seconds for Retry-After while there is no room for a further call.
+    pub(in crate::sip) fn no_room(&self) -> Option<u32> {
+        let full = self.crowded || self.sessions.len() >= self.config.max_calls;
+        self.draining.or(full.then_some(self.config.retry_after_s))
+    }
+
+    fn invited(&mut self, flow: Flow, id: Id, request: Request) -> Result<(), Objection> {
+        if let Some(objection) = body_objection(&request) {
+            return Err(objection);
+        }
+        if let Some(seconds) = self.no_room() {
+            self.desk.counters.refused_full += 1;
+            return Err(Objection::new(503).with("Retry-After", seconds.to_string()));
+        }
+        self.desk.counters.calls_in += 1;
+        let (call, tag) = (self.number(), self.tag());
+        let advertise = self.gate.source(flow.peer).and_then(|source| source.advertise);
+        let dialog = Dialog::of_invite(&request, flow, tag, advertise.unwrap_or(flow.local));
+        let journal = Entry { dialog: dialog.clone(), branch: None }.write();
+        let trying = self.answer(&request, 100, None);
+        self.respond(id, &trying);
+        let invitation = invitation(call, flow, journal, &request);
+        let session = Session::new(call, dialog, Stage::Invited { transaction: id, invite: Box::new(request) });
+        session.set(&mut self.desk, Bell::Remind, REMIND);
+        session.set(&mut self.desk, Bell::Patience, RING_LIMIT);
+        self.begin(session);
+        self.table.assign(id, call);
+        self.desk.tell(Event::Invited(Box::new(invitation)));
+        Ok(())
+    }
+
+    /// An answer to the INVITE that began a call, with what every answer in its dialog carries.
+    fn dialog_answer(&self, session: &Session, request: &Request, status: u16) -> Response {
+        let mut response = self.answer(request, status, Some(&session.dialog.local_tag));
+        if status < 300 {
+            for hop in request.record_routes() {
+                response.push("Record-Route", &hop.to_string());
+            }
+            response.push("Contact", &session.dialog.contact());
+            response.push("Allow", ALLOW);
+            response.push("Supported", "");
+        }
+        response
+    }
+
+    pub(in crate::sip) fn ring(&mut self, call: Call, status: u16, answer: Option<Bytes>) {
+        let Some(session) = self.sessions.get(&call) else { return };
+        let Stage::Invited { transaction, invite } = &session.stage else { return };
+        let id = *transaction;
+        let mut response = self.dialog_answer(session, invite, status.clamp(101, 199));
+        if let Some(body) = answer {
+            response.set_body(SDP, body);
+        }
+        session.set(&mut self.desk, Bell::Remind, REMIND);
+        self.respond(id, &response);
+    }
+
+    pub(in crate::sip) fn remind(&mut self, call: Call) {
+        let Some(session) = self.sessions.get(&call) else { return };
+        if let Stage::Invited { transaction, .. } = session.stage {
+            session.set(&mut self.desk, Bell::Remind, REMIND);
+            self.table.remind(&mut self.desk, transaction);
+        }
+    }
+
+    pub(in crate::sip) fn accept(&mut self, call: Call, answer: Bytes) {
+        let Some(mut session) = self.sessions.remove(&call) else { return };
+        if let Stage::Invited { transaction, invite } = &session.stage {
+            let (id, offers, cseq) = (*transaction, invite.body().is_empty(), invite.cseq());
+            let mut response = self.dialog_answer(&session, invite, 200);
+            response.set_body(SDP, answer);
+            self.respond(id, &response);
+            session.stop_all(&mut self.desk);
+            session.stage = Stage::Up { parting: None };
+            if let Some(flow) = self.table.flow(id) {
+                let unacked = Unacked { first: true, offers, ..Unacked::new(cseq, flow, response.to_bytes()) };
+                session.await_ack(&mut self.desk, unacked);
+            }
+        }
+        self.sessions.insert(call, session);
+    }
+
+    pub(in crate::sip) fn refuse(&mut self, call: Call, refusal: &Refusal) {
+        if self.sessions.get(&call).is_some_and(|session| matches!(session.stage, Stage::Invited { .. })) {
+            self.turn_away(call, refusal);
+            self.desk.tell(Event::Released { call });
+        }
+    }
+
+    /// The final refusal of a call that rings here. The transaction sees to its ACK; the call is gone.
+    fn turn_away(&mut self, call: Call, refusal: &Refusal) {
+        let Some(session) = self.close(call) else { return };
+        let Stage::Invited { transaction, invite } = &session.stage else { return };
+        let status = refusal.status.clamp(300, 699);
+        let mut response = self.answer_saying(invite, status, &refusal.phrase, Some(&session.dialog.local_tag));
+        if let Some(reason) = &refusal.reason {
+            response.push("Reason", &reason.to_string());
+        }
+        if let Some(seconds) = refusal.retry_after_s {
+            response.push("Retry-After", &seconds.to_string());
+        }
+        self.respond(*transaction, &response);
+    }
+
+    /// CANCEL (RFC 3261 section 9.2): answered by itself; it ends an INVITE that has no final answer yet.
+    fn cancelled(&mut self, flow: Flow, request: &Request) {
+        let target = self.table.find(&Key::server(request, &Method::Invite, flow.peer.ip()));
+        let Some(id) = self.open(flow, request) else { return };
+        let Some(target) = target else { return self.object(id, request, &Objection::new(481)) };
+        let session = self.table.owner(target).and_then(|call| self.sessions.get(&call));
+        let tag = session.map(|session| session.dialog.local_tag.clone());
+        let (call, rings, changes) = match session {
+            Some(Session { call, stage: Stage::Invited { .. }, .. }) => (*call, true, false),
+            Some(Session { call, change: Some(change), .. }) => (*call, false, change.transaction == target),
+            Some(Session { call, .. }) => (*call, false, false),
+            None => return self.object(id, request, &Objection::new(200)), // too late: it is refused and gone
+        };
+        let response = self.answer(request, 200, tag.as_deref());
+        self.respond(id, &response);
+        if rings {
+            self.turn_away(call, &Refusal::plain(487));
+            self.desk.tell(Event::Cancelled { call });
+        } else if changes {
+            self.drop_change(call, 487);
+        }
+    }
+
+    fn acknowledged(&mut self, request: &Request, call: Option<Call>) {
+        let session = call.and_then(|call| self.sessions.get_mut(&call));
+        let Some(session) = session else {
+            self.desk.counters.strays += 1;
+            return;
+        };
+        let Some(unacked) = session.acknowledge(&mut self.desk, request.cseq()) else { return };
+        let call = session.call;
+        let body = Some(request.body().clone()).filter(|body| unacked.offers && !body.is_empty());
+        match &mut session.stage {
+            Stage::Up { parting } => match parting.take() {
+                Some(reason) => self.part(call, reason),
+                None if unacked.first => session.tell(&mut self.desk, Event::Acknowledged { call, answer: body }),
+                None if unacked.offers => session.tell(&mut self.desk, Event::Agreed { call, answer: body }),
+                None => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn bye(&mut self, call: Call, id: Id, request: &Request) -> Result<(), Objection> {
+        let Some(session) = self.sessions.get(&call) else { return Err(Objection::new(481)) };
+        let response = self.answer(request, 200, None);
+        let reason = Reason::read(request.header_all("Reason"));
+        match &session.stage {
+            Stage::Invited { .. } => {
+                self.respond(id, &response);
+                self.turn_away(call, &Refusal::plain(487)); // RFC 3261 section 15.1.2
+                self.desk.tell(Event::Cancelled { call });
+            }
+            Stage::Calling(_) => {
+                self.respond(id, &response);
+                self.give_up(call, None, 487);
+            }
+            Stage::Up { parting } => {
+                let awaited = parting.is_some();
+                self.respond(id, &response);
+                self.drop_change(call, 487); // RFC 3261 section 15.1.2
+                self.close(call);
+                self.desk.tell(if awaited { Event::Released { call } } else { Event::HungUp { call, reason } });
+            }
+            // Both hung up at once: ours is answered by them, theirs by us.
+            Stage::Ending => self.respond(id, &response),
+        }
+        Ok(())
+    }
+
+    /// A re-INVITE (RFC 3261 section 14.2) or an UPDATE (RFC 3311 section 5.2).
+    fn offered(&mut self, call: Call, id: Id, request: Request) -> Result<(), Objection> {
+        if let Some(objection) = body_objection(&request) {
+            return Err(objection);
+        }
+        let is_invite = *request.method() == Method::Invite;
+        let soon = self.soon();
+        let Some(session) = self.sessions.get_mut(&call) else { return Err(Objection::new(481)) };
+        if is_invite || !request.body().is_empty() {
+            session.may_change(is_invite, soon)?;
+        } else if matches!(session.stage, Stage::Ending) {
+            return Err(Objection::new(481));
+        }
+        session.retarget(&request);
+        if !is_invite && request.body().is_empty() {
+            let response = self.dialog_reply(call, &request);
+            self.respond(id, &response);
+            return Ok(()); // a sign of life, or a new target
+        }
+        if is_invite {
+            let trying = self.answer(&request, 100, None);
+            self.respond(id, &trying);
+        }
+        self.table.assign(id, call);
+        let Some(session) = self.sessions.get_mut(&call) else { return Ok(()) };
+        let offer = Some(request.body().clone()).filter(|body| !body.is_empty());
+        session.change = Some(Change { transaction: id, request: Box::new(request) });
+        session.set(&mut self.desk, Bell::Patience, OFFER_LIMIT);
+        session.tell(&mut self.desk, Event::Offered { call, offer });
+        Ok(())
+    }
+
+    /// 200 to a request within a call.
+    fn dialog_reply(&self, call: Call, request: &Request) -> Response {
+        match self.sessions.get(&call) {
+            Some(session) => self.dialog_answer(session, request, 200),
+            None => self.answer(request, 481, None),
+        }
+    }
+
+    pub(in crate::sip) fn agree(&mut self, call: Call, answer: Bytes) {
+        let Some(change) = self.take_change(call) else { return };
+        let mut response = self.dialog_reply(call, &change.request);
+        response.set_body(SDP, answer);
+        self.respond(change.transaction, &response);
+        let flow = self.table.flow(change.transaction);
+        let Some((session, flow)) = self.sessions.get_mut(&call).zip(flow) else { return };
+        if *change.request.method() == Method::Invite {
+            let offers = change.request.body().is_empty();
+            let unacked = Unacked::new(change.request.cseq(), flow, response.to_bytes());
+            session.await_ack(&mut self.desk, Unacked { offers, ..unacked });
+        }
+    }
+
+    pub(in crate::sip) fn disagree(&mut self, call: Call, status: u16) {
+        self.drop_change(call, status);
+    }
+
+    fn take_change(&mut self, call: Call) -> Option<Change> {
+        let session = self.sessions.get_mut(&call)?;
+        let change = session.change.take()?;
+        session.stop(&mut self.desk, Bell::Patience);
+        Some(change)
+    }
+
+    /// Refuses an offer within a call; the sound stays as it was (RFC 3261 section 14.1).
+    pub(in crate::sip) fn drop_change(&mut self, call: Call, status: u16) {
+        let Some(change) = self.take_change(call) else { return };
+        let response = self.answer(&change.request, status.clamp(300, 699), None);
+        self.respond(change.transaction, &response);
+    }
+}
+
+/// What our owner wants to know of a call that comes in.
+fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Invitation {
+    let user = |name: &str| request.addresses(name).first().and_then(|address| address.uri().user_unescaped());
+    let from = request.from();
+    let privacy = request.header("Privacy").unwrap_or_default();
+    let hidden = privacy.split(';').any(|word| ["id", "user", "header"].contains(&word.trim()));
+    Invitation {
+        call,
+        flow,
+        journal,
+        call_id: request.call_id().to_owned(),
+        request_user: request.uri().user_unescaped().unwrap_or_default(),
+        to_user: request.to().uri().user_unescaped().unwrap_or_default(),
+        diversion_user: user("Diversion"),
+        called_party_user: user("P-Called-Party-ID"),
+        asserted_user: user("P-Asserted-Identity"),
+        from_user: from.uri().user_unescaped().unwrap_or_default(),
+        from_display: from.display().unwrap_or_default().to_owned(),
+        // RFC 3323 section 4.1.1.3: what a caller writes who does not want to be named.
+        anonymous: hidden || from.uri().host().eq_ignore_ascii_case("anonymous.invalid"),
+        user_agent: request.header("User-Agent").unwrap_or_default().to_owned(),
+        offer: Some(request.body().clone()).filter(|body| !body.is_empty()),
+        old_syntax: request.has_old_syntax(),
+    }
+}

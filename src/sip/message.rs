@@ -1,0 +1,491 @@
+//! Messages: requests and responses, read from bytes and written to bytes.
+//!
+//! The only file that sees `rsip`: its header model and status codes hold what our lexer has read; its own parser never
+//! sees a byte from a network (it loses the `+` of `tel:`, folded lines, IPv6 and compact names). Its `Request` and
+//! `Response` stay outside: they cannot hold an extension method, a `tel:` address, or a body that is shared.
+
+mod read;
+mod refuse;
+mod status;
+
+pub use read::{Framing, VIAS_MAX};
+pub use refuse::{Malformed, Refused};
+pub use status::phrase;
+
+use super::header::{CSeq, NameAddr, Via, check_media_type};
+use super::lexer::{Why, is_token, one_line, split_commas};
+use super::method::Method;
+use super::uri::Uri;
+use bytes::{BufMut, Bytes, BytesMut};
+use rsip::headers::UntypedHeader;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+
+/// One message from the network: valid in all that the accessors tell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    Request(Request),
+    Response(Response),
+}
+
+/// What all messages have. [`Request`] and [`Response`] lend it out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    /// All headers but Content-Length, which the body gives; one entry a Via, Route, Record-Route and Contact.
+    headers: Headers,
+    vias: Vec<Via>,
+    from: NameAddr,
+    to: NameAddr,
+    call_id: String,
+    cseq: CSeq,
+    max_forwards: Option<u8>,
+    contact: Option<NameAddr>,
+    body: Bytes,
+}
+
+/// A request, received or to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    method: Method,
+    uri: Uri,
+    head: Head,
+}
+
+/// A response, received or to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    status: Status,
+    head: Head,
+}
+
+/// How often a header may stand in one message.
+#[derive(Clone, Copy, PartialEq)]
+enum Count {
+    /// Twice is refused: two parsers could each believe another one. What nothing hangs on may stand as often as it likes.
+    Once,
+    Many,
+}
+use Count::{Many, Once};
+
+macro_rules! headers {
+    ($($variant:ident $name:literal $compact:literal $count:ident;)* @ $($other:literal $other_compact:literal $other_count:ident;)*) => {
+        /// Name, compact name (RFC 3261 section 7.3.3 and the RFC of each), count.
+        const NAMES: &[(&str, &str, Count)] = &[$(($name, $compact, $count),)* $(($other, $other_compact, $other_count),)*];
+
+        /// By the canonical name.
+        fn model(name: &str, value: String) -> rsip::Header {
+            match name {
+                $($name => rsip::Header::$variant(value.into()),)*
+                other => rsip::Header::Other(other.to_owned(), value),
+            }
+        }
+
+        fn name_and_value(header: &rsip::Header) -> (&str, &str) {
+            match header {
+                $(rsip::Header::$variant(value) => ($name, value.value()),)*
+                rsip::Header::Other(name, value) => (name, value),
+            }
+        }
+    };
+}
+
+headers! {
+    Accept "Accept" "" Many;
+    AcceptEncoding "Accept-Encoding" "" Many;
+    AcceptLanguage "Accept-Language" "" Many;
+    AlertInfo "Alert-Info" "" Many;
+    Allow "Allow" "" Many;
+    AuthenticationInfo "Authentication-Info" "" Many;
+    Authorization "Authorization" "" Many;
+    CSeq "CSeq" "" Once;
+    CallId "Call-ID" "i" Once;
+    CallInfo "Call-Info" "" Many;
+    Contact "Contact" "m" Many;
+    ContentDisposition "Content-Disposition" "" Once;
+    ContentEncoding "Content-Encoding" "e" Many;
+    ContentLanguage "Content-Language" "" Many;
+    ContentLength "Content-Length" "l" Once;
+    ContentType "Content-Type" "c" Once;
+    Date "Date" "" Many;
+    ErrorInfo "Error-Info" "" Many;
+    Event "Event" "o" Once;
+    Expires "Expires" "" Once;
+    From "From" "f" Once;
+    InReplyTo "In-Reply-To" "" Many;
+    MaxForwards "Max-Forwards" "" Once;
+    MimeVersion "MIME-Version" "" Many;
+    MinExpires "Min-Expires" "" Once;
+    Organization "Organization" "" Many;
+    Priority "Priority" "" Many;
+    ProxyAuthenticate "Proxy-Authenticate" "" Many;
+    ProxyAuthorization "Proxy-Authorization" "" Many;
+    ProxyRequire "Proxy-Require" "" Many;
+    RecordRoute "Record-Route" "" Many;
+    ReplyTo "Reply-To" "" Once;
+    Require "Require" "" Many;
+    RetryAfter "Retry-After" "" Once;
+    Route "Route" "" Many;
+    Server "Server" "" Many;
+    Subject "Subject" "s" Many;
+    SubscriptionState "Subscription-State" "" Once;
+    Supported "Supported" "k" Many;
+    Timestamp "Timestamp" "" Many;
+    To "To" "t" Once;
+    Unsupported "Unsupported" "" Many;
+    UserAgent "User-Agent" "" Many;
+    Via "Via" "v" Many;
+    Warning "Warning" "" Many;
+    WwwAuthenticate "WWW-Authenticate" "" Many;
+    @
+    // Headers that rsip has no word for.
+    "Accept-Contact" "a" Many;
+    "Allow-Events" "u" Many;
+    "Diversion" "" Many;
+    "Identity" "y" Many;
+    "Min-SE" "" Once;
+    "P-Asserted-Identity" "" Many;
+    "P-Called-Party-ID" "" Once;
+    "Privacy" "" Once;
+    "RAck" "" Once;
+    "Reason" "" Many;
+    "Refer-To" "r" Once;
+    "Referred-By" "b" Once;
+    "Reject-Contact" "j" Many;
+    "Replaces" "" Once;
+    "Request-Disposition" "d" Many;
+    "RSeq" "" Once;
+    "Session-Expires" "x" Once;
+}
+
+/// The name as we write it, and how often it may stand.
+fn canonical(name: &str) -> (&str, Count) {
+    let same = |known: &&(&'static str, &str, Count)| {
+        known.0.eq_ignore_ascii_case(name) || (name.len() == 1 && known.1.eq_ignore_ascii_case(name))
+    };
+    NAMES.iter().find(same).map_or((name, Many), |known| (known.0, known.2))
+}
+
+/// One entry an address, all or none; the first Contact is kept aside. `*` is a Contact of REGISTER (RFC 3261 section
+/// 10.2.2).
+fn add_addresses(headers: &mut Headers, contact: &mut Option<NameAddr>, name: &str, value: &str) -> Result<(), Why> {
+    let is_contact = name == "Contact";
+    for value in split_commas(value).filter(|value| !(is_contact && *value == "*")) {
+        let address = NameAddr::parse(value)?;
+        if is_contact {
+            contact.get_or_insert(address);
+        }
+    }
+    split_commas(value).for_each(|value| headers.push(name, value.to_owned()));
+    Ok(())
+}
+
+/// What belongs to the message itself and is not set from outside.
+const OWN: &[&str] = &["Via", "From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Length", "Content-Type"];
+
+impl Head {
+    /// All hops, the last sender's first; never empty.
+    pub fn vias(&self) -> &[Via] {
+        &self.vias
+    }
+
+    /// The last sender's.
+    pub fn via(&self) -> &Via {
+        &self.vias[0]
+    }
+
+    pub fn from(&self) -> &NameAddr {
+        &self.from
+    }
+
+    pub fn to(&self) -> &NameAddr {
+        &self.to
+    }
+
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    pub fn max_forwards(&self) -> Option<u8> {
+        self.max_forwards
+    }
+
+    /// The first Contact.
+    pub fn contact(&self) -> Option<&NameAddr> {
+        self.contact.as_ref()
+    }
+
+    /// Route, in the order of the message.
+    pub fn routes(&self) -> Vec<NameAddr> {
+        self.addresses("Route")
+    }
+
+    /// Record-Route, in the order of the message.
+    pub fn record_routes(&self) -> Vec<NameAddr> {
+        self.addresses("Record-Route")
+    }
+
+    /// All addresses of the headers of that name (P-Asserted-Identity, Diversion …); what is none is left out.
+    pub fn addresses(&self, name: &str) -> Vec<NameAddr> {
+        self.header_all(name).flat_map(split_commas).filter_map(|value| NameAddr::parse(value).ok()).collect()
+    }
+
+    /// Value of the first header of that name, long or compact, without regard to case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.header_all(name).next()
+    }
+
+    /// Values of all headers of that name, in their order. Not of Content-Length, which is the body's length.
+    pub fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let (name, _) = canonical(name);
+        self.headers().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// All headers but Content-Length, canonical name and value.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter()
+    }
+
+    /// Whole value of Content-Type; [`crate::sip::header::media_type`] cuts its parameters off.
+    pub fn content_type(&self) -> Option<&str> {
+        self.header("Content-Type")
+    }
+
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Adds a header. Control characters in the value become spaces. False, and nothing added, where the name is no token
+    /// or the message's own (Via, To …), where it stands already and may stand once, or where an address is none.
+    pub fn push(&mut self, name: &str, value: &str) -> bool {
+        let (name, count) = canonical(name);
+        let value = one_line(value);
+        if !is_token(name) || OWN.contains(&name) || (count == Once && self.headers.has(name)) {
+            return false;
+        }
+        if matches!(name, "Contact" | "Route" | "Record-Route") {
+            return add_addresses(&mut self.headers, &mut self.contact, name, &value).is_ok();
+        }
+        self.headers.push(name, value.into_owned());
+        true
+    }
+
+    /// Sets the body and what it is. A type that is none leaves the message without a body.
+    pub fn set_body(&mut self, content_type: &str, body: Bytes) {
+        self.headers.remove("Content-Type");
+        self.body = Bytes::new();
+        let content_type = one_line(content_type);
+        if check_media_type(&content_type).is_ok() {
+            self.headers.push("Content-Type", content_type.into_owned());
+            self.body = body;
+        }
+    }
+}
+
+impl Request {
+    /// A request to send. `via` is the only hop so far.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        method: Method,
+        uri: Uri,
+        via: &Via,
+        from: &NameAddr,
+        to: &NameAddr,
+        call_id: &str,
+        cseq: u32,
+        max_forwards: u8,
+    ) -> Request {
+        let call_id: String = call_id.chars().filter(char::is_ascii_graphic).collect();
+        let cseq = CSeq { number: cseq, method: method.clone() };
+        let lines = [
+            ("Via", via.to_string()),
+            ("Max-Forwards", max_forwards.to_string()),
+            ("From", from.to_string()),
+            ("To", to.to_string()),
+            ("Call-ID", call_id.clone()),
+            ("CSeq", cseq.to_string()),
+        ];
+        let mut headers = Headers::default();
+        lines.into_iter().for_each(|(name, value)| headers.push(name, value));
+        let head = Head {
+            headers,
+            vias: vec![via.clone()],
+            from: from.clone(),
+            to: to.clone(),
+            call_id,
+            cseq,
+            max_forwards: Some(max_forwards),
+            contact: None,
+            body: Bytes::new(),
+        };
+        Request { method, uri, head }
+    }
+
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    pub fn cseq(&self) -> u32 {
+        self.head.cseq.number
+    }
+
+    /// Whether it speaks RFC 2543: From has no tag, so the dialog has no name of its own. A branch without the cookie
+    /// alone is no sign of it: see [`Via::has_cookie`] for how its transaction is matched.
+    pub fn has_old_syntax(&self) -> bool {
+        self.head.from.tag().is_none()
+    }
+
+    /// Writes down in the top Via where the request came from (RFC 3261 section 18.2.1, RFC 3581 section 4).
+    pub fn stamp(&mut self, source: SocketAddr) {
+        self.head.vias[0].stamp(source);
+        let via = self.via().to_string();
+        self.head.headers.replace("Via", via);
+    }
+
+    /// The bytes for the wire, with their Content-Length.
+    pub fn to_bytes(&self) -> Bytes {
+        let start = format!("{} {} {}", self.method, self.uri, rsip::Version::V2);
+        write(&start, &self.head.headers, &self.head.body)
+    }
+}
+
+impl Response {
+    /// The response to a request: all its Vias, From, To, Call-ID and CSeq as they came (RFC 3261 section 8.2.6.2).
+    /// An empty phrase becomes the usual one.
+    pub fn to(request: &Request, status: u16, phrase_text: &str) -> Response {
+        let asked = &request.head;
+        let mut headers = Headers::default();
+        for (name, value) in asked.headers.iter() {
+            if matches!(name, "Via" | "From" | "To" | "Call-ID" | "CSeq") {
+                headers.push(name, value.to_owned());
+            }
+        }
+        let head = Head { headers, max_forwards: None, contact: None, body: Bytes::new(), ..asked.clone() };
+        Response { status: Status::new(status, phrase_text), head }
+    }
+
+    pub fn status(&self) -> u16 {
+        self.status.0.code()
+    }
+
+    pub fn phrase(&self) -> &str {
+        self.status.phrase()
+    }
+
+    /// Number and method of the request that it answers.
+    pub fn cseq(&self) -> (u32, &Method) {
+        (self.head.cseq.number, &self.head.cseq.method)
+    }
+
+    /// Gives To our tag, where it has none.
+    pub fn set_to_tag(&mut self, tag: &str) {
+        if self.head.to.tag().is_none() && is_token(tag) {
+            let text = format!("{};tag={tag}", self.head.header("To").unwrap_or_default());
+            self.head.to = self.head.to.clone().with_tag(tag);
+            self.head.headers.replace("To", text);
+        }
+    }
+
+    /// The bytes for the wire, with their Content-Length.
+    pub fn to_bytes(&self) -> Bytes {
+        write(&self.status.to_string(), &self.head.headers, &self.head.body)
+    }
+}
+
+macro_rules! has_head {
+    ($($message:ident)*) => {$(
+        impl Deref for $message {
+            type Target = Head;
+            fn deref(&self) -> &Head {
+                &self.head
+            }
+        }
+
+        impl DerefMut for $message {
+            fn deref_mut(&mut self) -> &mut Head {
+                &mut self.head
+            }
+        }
+    )*};
+}
+
+has_head! { Request Response }
+
+/// rsip's header model: what our lexer has read, in the order of the message, under canonical names.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Headers(rsip::Headers);
+
+impl Headers {
+    fn push(&mut self, name: &str, value: String) {
+        self.0.push(model(name, value));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(name_and_value)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.iter().any(|(other, _)| other == name)
+    }
+
+    /// Gives the first header of that name another value.
+    fn replace(&mut self, name: &str, value: String) {
+        if let Some(header) = self.0.iter_mut().find(|header| name_and_value(header).0 == name) {
+            *header = model(name, value);
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.0.retain(|header| name_and_value(header).0 != name);
+    }
+}
+
+/// Code and phrase. rsip's own phrases are names of Rust (`BadRequest`), so each code carries its phrase.
+#[derive(Clone, Debug, PartialEq)]
+struct Status(rsip::StatusCode);
+
+impl Status {
+    /// For a response to send: an empty phrase becomes the usual one, and none can end the line.
+    fn new(code: u16, text: &str) -> Status {
+        let text = one_line(text);
+        Status::read(code, if text.is_empty() { phrase(code) } else { &text })
+    }
+
+    /// As received, the phrase perhaps empty.
+    fn read(code: u16, text: &str) -> Status {
+        Status(rsip::StatusCode::Other(code, text.to_owned()))
+    }
+
+    fn phrase(&self) -> &str {
+        match &self.0 {
+            rsip::StatusCode::Other(_, phrase) => phrase,
+            named => phrase(named.code()),
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", rsip::Version::V2, self.0.code(), self.phrase())
+    }
+}
+
+/// A whole message for the wire. The body is appended as bytes: rsip would make it UTF-8.
+fn write(start: &str, headers: &Headers, body: &Bytes) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(1024 + body.len());
+    let mut line = |parts: [&str; 3]| {
+        parts.into_iter().for_each(|part| bytes.put_slice(part.as_bytes()));
+        bytes.put_slice(b"\r\n");
+    };
+    line([start, "", ""]);
+    for (name, value) in headers.iter() {
+        line([name, ": ", value]);
+    }
+    line(["Content-Length: ", &body.len().to_string(), "\r\n"]);
+    bytes.put_slice(body);
+    bytes.freeze()
+}

@@ -1,0 +1,210 @@
+//! One call as the endpoint sees it: the INVITE usage of a dialog, from the first INVITE to the last BYE.
+
+use super::desk::{Alarm, Bell, Desk};
+use super::dialog::Dialog;
+use super::gate::Objection;
+use super::message::{Head, Request};
+use super::timer::{LIFE, T1, T2};
+use super::transaction::{Id, MAX_FORKS};
+use super::{Call, Event, Flow, Reason};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// How long a call may ring here before it is refused: longer than any network lets it ring (RFC 3261 timer C, 3 minutes).
+pub(in crate::sip) const RING_LIMIT: Duration = Duration::from_secs(180);
+/// A provisional response is repeated each minute, so that no proxy gives the call up (RFC 3261 section 13.3.1.1).
+pub(in crate::sip) const REMIND: Duration = Duration::from_secs(60);
+/// How long our owner may think about an offer within a call, before it is refused: less than the 32 s of timer F.
+pub(in crate::sip) const OFFER_LIMIT: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+pub(in crate::sip) struct Session {
+    pub call: Call,
+    pub dialog: Dialog,
+    pub stage: Stage,
+    /// The connection of `dialog.flow` is gone.
+    pub lost: bool,
+    /// An offer within the call that our owner has not answered.
+    pub change: Option<Change>,
+    /// A re-INVITE of ours that has no final response.
+    pub offering: Option<Id>,
+    /// A 2xx of ours that has not been acknowledged.
+    pub unacked: Option<Unacked>,
+    /// The dialog of an earlier life: nobody wants to hear of it.
+    pub quiet: bool,
+}
+
+#[derive(Debug)]
+pub(in crate::sip) enum Stage {
+    /// It rings here.
+    Invited { transaction: Id, invite: Box<Request> },
+    /// It rings there.
+    Calling(Calling),
+    /// Answered. `parting`: BYE is to be sent as soon as our 2xx is acknowledged (RFC 3261 section 15).
+    Up { parting: Option<Option<Reason>> },
+    /// Our BYE is on its way.
+    Ending,
+}
+
+#[derive(Debug)]
+pub(in crate::sip) struct Calling {
+    pub transaction: Id,
+    /// A provisional response came: from now on a CANCEL is allowed (RFC 3261 section 9.1).
+    pub heard: bool,
+    pub giving_up: Option<GivingUp>,
+    /// To tags of early dialogs.
+    pub early: Vec<String>,
+}
+
+/// A call of ours that is to end before an answer.
+#[derive(Clone, Debug)]
+pub(in crate::sip) struct GivingUp {
+    pub reason: Option<Reason>,
+    /// The failure that our owner is told.
+    pub status: u16,
+    pub cancelled: bool,
+}
+
+/// A re-INVITE or UPDATE that waits for our owner.
+#[derive(Debug)]
+pub(in crate::sip) struct Change {
+    pub transaction: Id,
+    pub request: Box<Request>,
+}
+
+/// A 2xx that is repeated until its ACK comes.
+#[derive(Debug)]
+pub(in crate::sip) struct Unacked {
+    pub cseq: u32,
+    pub flow: Flow,
+    pub bytes: Bytes,
+    pub wait: Duration,
+    /// The INVITE that began the call, and not one within it.
+    pub first: bool,
+    /// The 2xx carries our offer, so the ACK carries their answer.
+    pub offers: bool,
+}
+
+impl Session {
+    pub fn new(call: Call, dialog: Dialog, stage: Stage) -> Session {
+        Session { call, dialog, stage, lost: false, change: None, offering: None, unacked: None, quiet: false }
+    }
+
+    pub fn tell(&self, desk: &mut Desk, event: Event) {
+        if !self.quiet {
+            desk.tell(event);
+        }
+    }
+
+    pub fn set(&self, desk: &mut Desk, bell: Bell, wait: Duration) {
+        desk.set(Alarm::Call(self.call, bell), wait);
+    }
+
+    pub fn stop(&self, desk: &mut Desk, bell: Bell) {
+        desk.timers.stop(Alarm::Call(self.call, bell));
+    }
+
+    pub fn stop_all(&self, desk: &mut Desk) {
+        for bell in [Bell::Repeat, Bell::Silent, Bell::Remind, Bell::Patience, Bell::Abandon] {
+            self.stop(desk, bell);
+        }
+    }
+
+    /// Whether a request with this From tag is of this dialog, or of an early one.
+    pub fn is_with(&self, remote_tag: Option<&str>) -> bool {
+        match &self.stage {
+            Stage::Calling(calling) => remote_tag.is_some_and(|tag| calling.early.iter().any(|early| early == tag)),
+            _ => self.dialog.remote_tag().unwrap_or_default() == remote_tag.unwrap_or_default(),
+        }
+    }
+
+    /// Whether a CSeq is in order; it is then the latest (RFC 3261 section 12.2.2).
+    pub fn follows(&mut self, cseq: u32) -> bool {
+        let in_order = self.dialog.remote_cseq.is_none_or(|latest| cseq >= latest);
+        if in_order {
+            self.dialog.remote_cseq = Some(cseq);
+        }
+        in_order
+    }
+
+    /// Whether an offer may be taken now. `soon`: seconds for Retry-After.
+    pub fn may_change(&self, is_invite: bool, soon: u32) -> Result<(), Objection> {
+        // RFC 3261 section 14.2, RFC 3311 section 5.2: theirs before is unanswered.
+        let wait = || Err(Objection::new(500).with("Retry-After", soon.to_string()));
+        match &self.stage {
+            Stage::Invited { .. } => wait(),
+            // Ours is unanswered.
+            Stage::Calling(_) => Err(Objection::new(491)),
+            Stage::Ending => Err(Objection::new(481)),
+            Stage::Up { .. } if self.change.is_some() => wait(),
+            Stage::Up { .. } if self.offering.is_some() => Err(Objection::new(491)),
+            Stage::Up { .. } => match &self.unacked {
+                Some(_) if is_invite => wait(),
+                Some(unacked) if unacked.offers => Err(Objection::new(491)),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Re-INVITE, UPDATE and their answers may move the target (RFC 3261 sections 12.2.1.2 and 12.2.2).
+    pub fn retarget(&mut self, message: &Head) {
+        if let Some(contact) = message.contact() {
+            self.dialog.target = contact.uri().clone();
+        }
+    }
+
+    /// A 2xx of ours has gone out and waits for its ACK.
+    pub fn await_ack(&mut self, desk: &mut Desk, unacked: Unacked) {
+        self.set(desk, Bell::Repeat, unacked.wait);
+        self.set(desk, Bell::Silent, LIFE);
+        self.unacked = Some(unacked);
+    }
+
+    /// The 2xx goes out again, at T1 doubling up to T2 on any transport (RFC 3261 section 13.3.1.4).
+    pub fn repeat(&mut self, desk: &mut Desk) {
+        let Some(unacked) = &mut self.unacked else { return };
+        unacked.wait = (unacked.wait * 2).min(T2);
+        desk.counters.retransmissions += 1;
+        desk.send(unacked.flow, unacked.bytes.clone());
+        desk.set(Alarm::Call(self.call, Bell::Repeat), unacked.wait);
+    }
+
+    /// The ACK that was waited for; `None` for a repeated one.
+    pub fn acknowledge(&mut self, desk: &mut Desk, cseq: u32) -> Option<Unacked> {
+        let unacked = self.unacked.take_if(|unacked| unacked.cseq == cseq)?;
+        self.stop(desk, Bell::Repeat);
+        self.stop(desk, Bell::Silent);
+        Some(unacked)
+    }
+}
+
+impl Unacked {
+    pub fn new(cseq: u32, flow: Flow, bytes: Bytes) -> Unacked {
+        Unacked { cseq, flow, bytes, wait: T1, first: false, offers: false }
+    }
+}
+
+impl Calling {
+    pub fn new(transaction: Id) -> Calling {
+        Calling { transaction, heard: false, giving_up: None, early: Vec::new() }
+    }
+
+    /// Remembers the early dialog of a provisional response.
+    pub fn hear(&mut self, tag: Option<&str>) {
+        self.heard = true;
+        if let Some(tag) = tag
+            && self.early.len() < MAX_FORKS
+            && !self.early.iter().any(|early| early == tag)
+        {
+            self.early.push(tag.to_owned());
+        }
+    }
+
+    /// The status that our owner is told for a final response: what came, but for the 487 that we asked for ourselves.
+    pub fn verdict(&self, status: u16) -> u16 {
+        match &self.giving_up {
+            Some(giving_up) if matches!(status, 200..=299 | 408 | 487) => giving_up.status,
+            _ => status,
+        }
+    }
+}

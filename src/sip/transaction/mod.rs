@@ -1,0 +1,476 @@
+//! Transactions (RFC 3261 section 17): four machines, and the table that finds the one a message belongs to.
+//!
+//! The machines know states and timers alone. The table keeps what is sent again, and does what they say.
+
+pub(in crate::sip) mod client;
+pub(in crate::sip) mod client_invite;
+pub(in crate::sip) mod server;
+pub(in crate::sip) mod server_invite;
+
+use super::desk::{Alarm, Desk};
+use super::dialog::Dialog;
+use super::message::{Request, Response};
+use super::method::Method;
+use super::timer::Letter;
+use super::transport::PORT;
+use super::{Call, Flow, Transport};
+use bytes::Bytes;
+use client::Client;
+use client_invite::ClientInvite;
+use server::Server;
+use server_invite::ServerInvite;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Second answers that one INVITE may have: as many as a hunt group plausibly forks to.
+pub(in crate::sip) const MAX_FORKS: usize = 16;
+
+/// What happens to a client transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sip) enum ClientInput {
+    Start,
+    Response(u16),
+    Fired(Letter),
+    /// The transport cannot deliver.
+    Broken,
+}
+
+/// What happens to a server transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sip) enum ServerInput {
+    Repeat,
+    Ack,
+    Respond(u16),
+    Fired(Letter),
+}
+
+/// What a machine wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sip) enum Act {
+    /// The request, or the latest response, goes on the wire.
+    Send,
+    /// The ACK of a final response of 300 or more.
+    Ack,
+    /// The core shall see the response.
+    Pass,
+    Set(Letter, Duration),
+    Stop(Letter),
+    TimedOut,
+    Broken,
+    /// The transaction is over.
+    End,
+}
+
+/// One transaction, for as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::sip) struct Id(u64);
+
+/// For whom a client transaction works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sip) enum Owner {
+    Invite(Call),
+    /// A re-INVITE.
+    Offer(Call),
+    Bye(Call),
+    Nobody,
+}
+
+/// What the core must know of a client transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sip) enum Note {
+    Pass,
+    TimedOut,
+    Broken,
+}
+
+/// What makes two messages one transaction, as one text (its parts cannot hold a line feed).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::sip) struct Key(String);
+
+impl Key {
+    /// Of a request as its server sees it (RFC 3261 section 17.2.3). `method` is INVITE for an ACK, and for a CANCEL
+    /// that looks for its INVITE. The peer is part of it: one caller never meets another's transaction.
+    pub fn server(request: &Request, method: &Method, peer: IpAddr) -> Key {
+        let via = request.via();
+        match via.branch().filter(|_| via.has_cookie()) {
+            Some(branch) => {
+                let (host, port) = (via.host().to_ascii_lowercase(), via.port().unwrap_or(PORT));
+                Key(format!("S\n{peer}\n{branch}\n{host}\n{port}\n{method}"))
+            }
+            None => Key::old(request, method, peer),
+        }
+    }
+
+    /// Of RFC 2543, which has no branches worth the name.
+    fn old(request: &Request, method: &Method, peer: IpAddr) -> Key {
+        Key(format!(
+            "O\n{peer}\n{}\n{}\n{}\n{}\n{}\n{method}",
+            request.call_id(),
+            request.from().tag().unwrap_or_default(),
+            request.cseq(),
+            request.uri(),
+            request.via(),
+        ))
+    }
+
+    /// Of a request of ours (RFC 3261 section 17.1.3).
+    pub fn client(branch: &str, method: &Method) -> Key {
+        Key(format!("C\n{branch}\n{method}"))
+    }
+
+    /// What a request and its copy by another way have in common (RFC 3261 section 8.2.2.2).
+    pub fn merge(request: &Request) -> Key {
+        let tag = request.from().tag().unwrap_or_default();
+        Key(format!("M\n{tag}\n{}\n{}\n{}", request.call_id(), request.cseq(), request.method()))
+    }
+}
+
+#[derive(Debug)]
+enum Machine {
+    ClientInvite(ClientInvite),
+    Client(Client),
+    ServerInvite(ServerInvite),
+    Server(Server),
+}
+
+#[derive(Debug)]
+struct Transaction {
+    key: Key,
+    merge: Option<Key>,
+    machine: Machine,
+    flow: Flow,
+    /// What goes out again: the request, or the latest response.
+    bytes: Bytes,
+    owner: Owner,
+    invite: Option<Box<Sent>>,
+}
+
+/// An INVITE of ours, and the answers that it got.
+#[derive(Debug)]
+pub(in crate::sip) struct Sent {
+    pub request: Request,
+    /// What it will be once answered, but for what the answer gives.
+    pub dialog: Dialog,
+    /// Each answered fork by its To tag, with the ACK that a repeated 2xx gets again.
+    pub forks: Vec<(String, Flow, Bytes)>,
+}
+
+#[derive(Debug)]
+pub(in crate::sip) struct Table {
+    limit: usize,
+    next: u64,
+    live: HashMap<Id, Transaction>,
+    by_key: HashMap<Key, Id>,
+}
+
+/// Where a request belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sip) enum Arrival {
+    /// Answered from memory, or an ACK that a transaction was waiting for.
+    Absorbed,
+    /// The same request came by another way.
+    Merged,
+    New,
+}
+
+impl Table {
+    pub fn new(limit: usize) -> Table {
+        Table { limit, next: 0, live: HashMap::new(), by_key: HashMap::new() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    pub fn find(&self, key: &Key) -> Option<Id> {
+        self.by_key.get(key).copied()
+    }
+
+    pub fn flow(&self, id: Id) -> Option<Flow> {
+        self.live.get(&id).map(|transaction| transaction.flow)
+    }
+
+    /// A request arrives: is it known?
+    pub fn arrive(&mut self, desk: &mut Desk, request: &Request, peer: IpAddr) -> Arrival {
+        let ack = *request.method() == Method::Ack;
+        let method = if ack { &Method::Invite } else { request.method() };
+        if let Some(id) = self.find(&Key::server(request, method, peer)) {
+            return self.repeat(desk, id, ack);
+        }
+        // Only outside a dialog (RFC 3261 section 8.2.2.2).
+        let fresh = !ack && *request.method() != Method::Cancel && request.to().tag().is_none();
+        if fresh && self.by_key.contains_key(&Key::merge(request)) { Arrival::Merged } else { Arrival::New }
+    }
+
+    fn repeat(&mut self, desk: &mut Desk, id: Id, ack: bool) -> Arrival {
+        let Some(transaction) = self.live.get_mut(&id) else { return Arrival::New };
+        let accepted = matches!(&transaction.machine,
+            Machine::ServerInvite(machine) if machine.state == server_invite::State::Accepted);
+        // The ACK of a 2xx is the core's, though an old caller gives it the INVITE's branch.
+        if ack && accepted {
+            return Arrival::New;
+        }
+        desk.counters.repeats += u64::from(!ack);
+        self.serve(desk, id, if ack { ServerInput::Ack } else { ServerInput::Repeat });
+        Arrival::Absorbed
+    }
+
+    /// Begins a server transaction; `None` when there are too many.
+    pub fn open(&mut self, desk: &mut Desk, request: &Request, flow: Flow, reply_to: Flow) -> Option<Id> {
+        let reliable = flow.transport == Transport::Tcp;
+        let machine = match request.method() {
+            Method::Invite => Machine::ServerInvite(ServerInvite::new(reliable)),
+            _ => Machine::Server(Server::new(reliable)),
+        };
+        let key = Key::server(request, request.method(), flow.peer.ip());
+        let merge = request.to().tag().is_none().then(|| Key::merge(request));
+        self.add(desk, Transaction {
+            key,
+            merge,
+            machine,
+            flow: reply_to,
+            bytes: Bytes::new(),
+            owner: Owner::Nobody,
+            invite: None,
+        })
+    }
+
+    fn add(&mut self, desk: &mut Desk, transaction: Transaction) -> Option<Id> {
+        if self.live.len() >= self.limit {
+            desk.counters.dropped_full += 1;
+            return None;
+        }
+        self.next += 1;
+        let id = Id(self.next);
+        self.by_key.insert(transaction.key.clone(), id);
+        if let Some(merge) = &transaction.merge {
+            self.by_key.insert(merge.clone(), id);
+        }
+        self.live.insert(id, transaction);
+        Some(id)
+    }
+
+    /// Sends a response of the core.
+    pub fn respond(&mut self, desk: &mut Desk, id: Id, status: u16, bytes: Bytes) {
+        if let Some(transaction) = self.live.get_mut(&id) {
+            transaction.bytes = bytes;
+            self.serve(desk, id, ServerInput::Respond(status));
+        }
+    }
+
+    /// Sends a request of ours other than INVITE; `None` when there are too many transactions.
+    pub fn send(&mut self, desk: &mut Desk, request: Request, flow: Flow, owner: Owner) -> Option<Id> {
+        let machine = Machine::Client(Client::new(flow.transport == Transport::Tcp));
+        let id = self.add_client(desk, machine, &request, flow, owner, None)?;
+        self.ask(desk, id, ClientInput::Start, None);
+        Some(id)
+    }
+
+    /// Sends the INVITE of a call.
+    pub fn call(&mut self, desk: &mut Desk, flow: Flow, request: Request, dialog: Dialog, owner: Owner) -> Option<Id> {
+        let machine = ClientInvite::new(flow.transport == Transport::Tcp);
+        let id = self.add_invite(desk, flow, machine, request, dialog, owner)?;
+        self.ask(desk, id, ClientInput::Start, None);
+        Some(id)
+    }
+
+    /// Takes up an INVITE of an earlier life: nothing is sent, its responses are awaited.
+    pub fn resume(&mut self, desk: &mut Desk, flow: Flow, request: Request, dialog: Dialog, owner: Owner) -> Option<Id> {
+        let machine = ClientInvite::resumed(flow.transport == Transport::Tcp);
+        self.add_invite(desk, flow, machine, request, dialog, owner)
+    }
+
+    fn add_invite(
+        &mut self,
+        desk: &mut Desk,
+        flow: Flow,
+        machine: ClientInvite,
+        request: Request,
+        dialog: Dialog,
+        owner: Owner,
+    ) -> Option<Id> {
+        let sent = Box::new(Sent { request: request.clone(), dialog, forks: Vec::new() });
+        self.add_client(desk, Machine::ClientInvite(machine), &request, flow, owner, Some(sent))
+    }
+
+    fn add_client(
+        &mut self,
+        desk: &mut Desk,
+        machine: Machine,
+        request: &Request,
+        flow: Flow,
+        owner: Owner,
+        invite: Option<Box<Sent>>,
+    ) -> Option<Id> {
+        let key = Key::client(request.via().branch().unwrap_or_default(), request.method());
+        let bytes = request.to_bytes();
+        self.add(desk, Transaction { key, merge: None, machine, flow, bytes, owner, invite })
+    }
+
+    /// Notes whose INVITE a server transaction carries.
+    pub fn assign(&mut self, id: Id, call: Call) {
+        if let Some(transaction) = self.live.get_mut(&id) {
+            transaction.owner = Owner::Invite(call);
+        }
+    }
+
+    pub fn owner(&self, id: Id) -> Option<Call> {
+        match self.live.get(&id)?.owner {
+            Owner::Invite(call) | Owner::Offer(call) | Owner::Bye(call) => Some(call),
+            Owner::Nobody => None,
+        }
+    }
+
+    /// Sends the latest provisional response once more.
+    pub fn remind(&mut self, desk: &mut Desk, id: Id) {
+        self.serve(desk, id, ServerInput::Repeat);
+    }
+
+    /// A response arrives, from whom we asked or from a listed source. `None`: it belongs to nothing.
+    pub fn hear(
+        &mut self,
+        desk: &mut Desk,
+        response: &Response,
+        peer: IpAddr,
+        listed: bool,
+    ) -> Option<(Id, Owner, Option<Note>)> {
+        let id = self.find(&Key::client(response.via().branch()?, response.cseq().1))?;
+        let transaction = self.live.get(&id)?;
+        if !listed && transaction.flow.peer.ip() != peer {
+            return None;
+        }
+        let owner = transaction.owner;
+        let note = self.ask(desk, id, ClientInput::Response(response.status()), Some(response));
+        desk.counters.repeats += u64::from(note.is_none());
+        Some((id, owner, note))
+    }
+
+    /// An alarm of a transaction.
+    pub fn fire(&mut self, desk: &mut Desk, id: Id, letter: Letter) -> Option<(Owner, Note)> {
+        let transaction = self.live.get(&id)?;
+        let owner = transaction.owner;
+        match transaction.machine {
+            Machine::ClientInvite(_) | Machine::Client(_) => {
+                self.ask(desk, id, ClientInput::Fired(letter), None).map(|note| (owner, note))
+            }
+            Machine::ServerInvite(_) | Machine::Server(_) => {
+                self.serve(desk, id, ServerInput::Fired(letter));
+                None
+            }
+        }
+    }
+
+    /// A flow is dead: every request on it that waits has failed.
+    pub fn lost(&mut self, desk: &mut Desk, flow: Flow) -> Vec<(Owner, Note)> {
+        let mut hit: Vec<Id> = self.live.iter().filter(|(_, t)| t.flow == flow).map(|(id, _)| *id).collect();
+        hit.sort(); // the same order in every run of a seed
+        let mut notes = Vec::new();
+        for id in hit {
+            let Some(transaction) = self.live.get(&id) else { continue };
+            let owner = transaction.owner;
+            if matches!(transaction.machine, Machine::ClientInvite(_) | Machine::Client(_)) {
+                notes.extend(self.ask(desk, id, ClientInput::Broken, None).map(|note| (owner, note)));
+            }
+        }
+        notes
+    }
+
+    /// The INVITE of a client transaction that lives.
+    pub fn sent(&mut self, id: Id) -> Option<&mut Sent> {
+        self.live.get_mut(&id)?.invite.as_deref_mut()
+    }
+
+    /// Forgets a transaction that nobody will finish.
+    pub fn forget(&mut self, desk: &mut Desk, id: Id) {
+        let Some(transaction) = self.live.remove(&id) else { return };
+        for key in [Some(&transaction.key), transaction.merge.as_ref()].into_iter().flatten() {
+            if self.by_key.get(key) == Some(&id) {
+                self.by_key.remove(key);
+            }
+        }
+        for letter in transaction.machine.letters() {
+            desk.timers.stop(Alarm::Transaction(id, *letter));
+        }
+    }
+
+    fn serve(&mut self, desk: &mut Desk, id: Id, input: ServerInput) {
+        let Some(transaction) = self.live.get_mut(&id) else { return };
+        let again = matches!(input, ServerInput::Repeat | ServerInput::Fired(_));
+        let acts = match &mut transaction.machine {
+            Machine::ServerInvite(machine) => machine.handle(input),
+            Machine::Server(machine) => machine.handle(input),
+            Machine::ClientInvite(_) | Machine::Client(_) => return,
+        };
+        self.perform(desk, id, &acts, again, None);
+    }
+
+    fn ask(&mut self, desk: &mut Desk, id: Id, input: ClientInput, response: Option<&Response>) -> Option<Note> {
+        let transaction = self.live.get_mut(&id)?;
+        let again = matches!(input, ClientInput::Fired(_));
+        let acts = match &mut transaction.machine {
+            Machine::ClientInvite(machine) => machine.handle(input),
+            Machine::Client(machine) => machine.handle(input),
+            Machine::ServerInvite(_) | Machine::Server(_) => return None,
+        };
+        self.perform(desk, id, &acts, again, response)
+    }
+
+    fn perform(
+        &mut self,
+        desk: &mut Desk,
+        id: Id,
+        acts: &[Act],
+        again: bool,
+        response: Option<&Response>,
+    ) -> Option<Note> {
+        let mut note = None;
+        for act in acts {
+            match *act {
+                Act::Send => self.transmit(desk, id, again),
+                Act::Ack => self.acknowledge(desk, id, response),
+                Act::Pass => note = Some(Note::Pass),
+                Act::Set(letter, wait) => desk.set(Alarm::Transaction(id, letter), wait),
+                Act::Stop(letter) => desk.timers.stop(Alarm::Transaction(id, letter)),
+                Act::TimedOut => {
+                    desk.counters.silences += 1;
+                    note = Some(Note::TimedOut);
+                }
+                Act::Broken => {
+                    desk.counters.broken += 1;
+                    note = Some(Note::Broken);
+                }
+                Act::End => self.forget(desk, id),
+            }
+        }
+        note
+    }
+
+    fn transmit(&mut self, desk: &mut Desk, id: Id, again: bool) {
+        let Some(transaction) = self.live.get(&id) else { return };
+        // A repeat can come before the core has said anything.
+        if !transaction.bytes.is_empty() {
+            desk.counters.retransmissions += u64::from(again);
+            desk.send(transaction.flow, transaction.bytes.clone());
+        }
+    }
+
+    fn acknowledge(&mut self, desk: &mut Desk, id: Id, response: Option<&Response>) {
+        let Some((transaction, response)) = self.live.get(&id).zip(response) else { return };
+        if let Some(sent) = &transaction.invite {
+            desk.send(transaction.flow, super::dialog::ack_of_refusal(&sent.request, response));
+        }
+    }
+}
+
+impl Machine {
+    /// The alarms that it may have set.
+    fn letters(&self) -> &'static [Letter] {
+        match self {
+            Machine::ClientInvite(_) => &[Letter::A, Letter::B, Letter::D, Letter::M],
+            Machine::Client(_) => &[Letter::E, Letter::F, Letter::K],
+            Machine::ServerInvite(_) => &[Letter::G, Letter::H, Letter::I, Letter::L],
+            Machine::Server(_) => &[Letter::J],
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Pure parts of the transport layer: cutting a stream into messages, and where a response goes.
+
+use super::header::Via;
+use super::lexer::{Fault, Head, MESSAGE_MAX, find_head_end, leading_line_ends};
+use super::message::{Framing, Malformed};
+use bytes::{Buf, Bytes, BytesMut};
+use std::net::SocketAddr;
+
+/// Port of SIP where a Via names none (RFC 3261 section 18.2.2).
+pub const PORT: u16 = 5060;
+/// What answers a [`Frame::Ping`] (RFC 5626 section 4.4.1).
+pub const PONG: &[u8] = b"\r\n";
+
+/// Where the response to a request goes that came from `source` and carries `via` on top.
+///
+/// Always to the address that the packet came from: a name would need DNS, an address in a Via or its `maddr` could be
+/// a third party's, a broadcast or a multicast one. By RFC 3261 section 18.2.2 to the Via's port, by RFC 3581 section 4
+/// to the source port where `rport` was asked for.
+pub fn response_target(via: &Via, source: SocketAddr) -> SocketAddr {
+    let port = match via.rport() {
+        Some(_) => source.port(),
+        None => via.port().filter(|port| *port != 0).unwrap_or(PORT),
+    };
+    SocketAddr::new(source.ip(), port)
+}
+
+/// Whether a datagram is nothing but line ends: a keep-alive, not a message.
+pub fn is_keep_alive(datagram: &[u8]) -> bool {
+    datagram.iter().all(|b| matches!(b, b'\r' | b'\n' | 0))
+}
+
+/// What a stream brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// One message, whole: for [`super::Message::parse`] with [`Framing::Stream`].
+    Message(Bytes),
+    /// An empty double line: to be answered with [`PONG`].
+    Ping,
+}
+
+/// Cuts what a connection brings into messages. Push, then drain [`StreamFramer::next`] until `Ok(None)`.
+///
+/// It holds at most [`MESSAGE_MAX`] bytes and one push. How long a peer may take to end a message is for the caller,
+/// who has a clock: [`StreamFramer::is_midway`] tells that one has begun.
+#[derive(Debug, Default)]
+pub struct StreamFramer {
+    buffer: BytesMut,
+    /// How far the head was searched for its end.
+    searched: usize,
+    /// Length of the message that stands first in the buffer, once its head is read.
+    length: Option<usize>,
+    /// Framing is lost: nothing more comes out.
+    lost: bool,
+}
+
+impl StreamFramer {
+    pub fn new() -> StreamFramer {
+        StreamFramer::default()
+    }
+
+    /// Takes what was read. Once framing is lost nothing is kept.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if !self.lost {
+            self.buffer.extend_from_slice(bytes);
+        }
+    }
+
+    /// Whether a message has begun and not ended.
+    pub fn is_midway(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// The next frame. An error ends the stream: send its reply, if any, and close.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Frame>, Malformed> {
+        if self.lost {
+            return Ok(None);
+        }
+        if self.length.is_none() {
+            if let Some(ping) = self.skip_line_ends() {
+                return Ok(Some(ping));
+            }
+            self.length = self.measure()?;
+        }
+        match self.length {
+            Some(length) if length <= self.buffer.len() => {
+                self.length = None;
+                self.searched = 0;
+                // Copied: a message that is kept must not keep the whole read buffer.
+                let message = Bytes::copy_from_slice(&self.buffer[..length]);
+                self.buffer.advance(length);
+                Ok(Some(Frame::Message(message)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Line ends before a message: two in a row are a ping (RFC 5626 section 4.4.1), one is nothing (RFC 3261 section 7.5).
+    fn skip_line_ends(&mut self) -> Option<Frame> {
+        if self.buffer.starts_with(b"\r\n\r\n") {
+            self.buffer.advance(4);
+            return Some(Frame::Ping);
+        }
+        // A lone CRLF may be the first half of a ping: it waits for what follows.
+        if leading_line_ends(&self.buffer) == 2 && self.buffer.len() > 3 {
+            self.buffer.advance(2);
+        }
+        None
+    }
+
+    /// Length of the first message, as soon as its head is whole.
+    fn measure(&mut self) -> Result<Option<usize>, Malformed> {
+        let window = &self.buffer[..self.buffer.len().min(MESSAGE_MAX)];
+        let Some(end) = find_head_end(window, self.searched) else {
+            self.searched = window.len().saturating_sub(3);
+            let full = window.len() == MESSAGE_MAX;
+            return if full { Err(self.lose(Fault::unframed(513, "Message Too Large"))) } else { Ok(None) };
+        };
+        match body_length(&window[..end]) {
+            Ok(body) if end + 4 + body <= MESSAGE_MAX => Ok(Some(end + 4 + body)),
+            Ok(_) => Err(self.lose(Fault::unframed(513, "Message Too Large"))),
+            Err(fault) => Err(self.lose(fault)),
+        }
+    }
+
+    fn lose(&mut self, fault: Fault) -> Malformed {
+        self.lost = true;
+        self.length = None;
+        let buffer = std::mem::take(&mut self.buffer).freeze();
+        Malformed::of(&buffer, fault, Framing::Stream)
+    }
+}
+
+/// RFC 3261 section 18.3: a stream has messages only where each says how long it is. Where one line cannot be read, it
+/// may be the one that another parser takes for the length.
+fn body_length(head: &[u8]) -> Result<usize, Fault> {
+    let text = String::from_utf8_lossy(head);
+    let head = Head::lex(&text);
+    match head.fault {
+        Some(fault) => Err(Fault { unframed: true, ..fault }),
+        None => head.content_length()?.ok_or(Fault::unframed(400, "Missing Content-Length")),
+    }
+}
