@@ -294,7 +294,7 @@ fn carrier(form: &Form<'_>) -> Option<Carrier> {
     }
     let sources = form.texts("sources").unwrap_or_default();
     let route = form.text("route");
-    if sources.is_empty() && route.is_none() {
+    if sources.is_empty() && !form.has("route") {
         form.mistake("sources", "a carrier has sources, a route, or both");
     }
     let out = form.text::<WrittenAs>("number_format");

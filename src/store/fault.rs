@@ -52,11 +52,14 @@ impl StoreError {
     }
 }
 
+/// The primary result code of a constraint that failed, a trigger's included (sqlite.org/rescode.html).
+const SQLITE_CONSTRAINT: u32 = 19;
+
 /// A constraint that fails is our own fault in one request; anything else is the world failing.
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> StoreError {
-        use sqlx::error::ErrorKind;
-        let constraint = error.as_database_error().is_some_and(|e| !matches!(e.kind(), ErrorKind::Other));
+        let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
+        let constraint = code.is_some_and(|code| code & 0xff == SQLITE_CONSTRAINT);
         let decoding = matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::RowNotFound);
         if constraint || decoding { StoreError::broken(error) } else { StoreError::Down(error.to_string()) }
     }

@@ -9,7 +9,7 @@ use super::rows::Line;
 use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Kind;
-use crate::rating::{CallType, Funding, Hold, Request, SLICE_MS, Tab, Terms, warning};
+use crate::rating::{CallType, Hold, Request, SLICE_MS, Tab, Terms, warning};
 use crate::trunk::NumberKind;
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
 use sqlx::{Row, SqliteConnection};

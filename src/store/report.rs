@@ -9,7 +9,7 @@ use super::rows::Line;
 use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::pool::month_of;
-use crate::rating::{Request, Tab, UsageRecord};
+use crate::rating::{self, Request, UsageRecord};
 use crate::trunk::NumberKind;
 use crate::types::{Cause, Micros, OrganisationId};
 use sqlx::{Row, SqliteConnection};
@@ -110,23 +110,24 @@ pub(super) async fn quote(
         available: sums.available(),
     };
     let request = Request { call_type: asked.call_type, number: asked.number, caller: asked.caller, at: asked.now };
-    let asked_ms = u64::from(asked.minutes).saturating_mul(60_000);
-    Ok(decide(&book, &request).and_then(|terms| priced(Tab::new(terms), sums.available(), pool_left_ms, asked_ms)))
-}
-
-fn priced(mut tab: Tab, available: Micros, pool_left_ms: u64, asked_ms: u64) -> Result<Quote, Cause> {
-    let hold = tab.cover(0, available, pool_left_ms, asked_ms)?;
-    let until_ms = asked_ms.min(hold.until_ms);
-    let settlement = tab.settle(until_ms);
-    Ok(Quote {
-        funding: tab.terms.funding,
-        currency: tab.terms.currency,
+    let asked_ms = u64::from(asked.minutes.max(1)).saturating_mul(60_000);
+    let terms = match decide(&book, &request) {
+        Ok(terms) => terms,
+        Err(cause) => return Ok(Err(cause)),
+    };
+    let settlement = rating::quote(&terms, asked_ms, sums.available(), pool_left_ms);
+    if settlement.charged_ms == 0 {
+        return Ok(Err(Cause::NoCredit));
+    }
+    Ok(Ok(Quote {
+        funding: terms.funding,
+        currency: terms.currency,
         charge: settlement.charge,
         connect_fee: settlement.connect_fee,
-        until_ms,
+        until_ms: settlement.charged_ms,
         pool_used_ms: settlement.pool_used_ms,
         lines: settlement.lines,
-    })
+    }))
 }
 
 /// Legs that are open in the journal.
