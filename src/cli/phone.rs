@@ -109,7 +109,8 @@ impl Exchange {
         let call = Call::outbound(number);
         let signals = self.inner.open(call);
         let (peer, local) = (self.inner.trunk.peer, self.inner.local);
-        let phone = Phone { inner: self.inner.clone(), call, signals, sound, call_id: String::new(), plan: None };
+        let phone =
+            Phone { inner: self.inner.clone(), call, signals, sound, call_id: String::new(), plan: None, version: 1 };
         let identity = Identity::draw(&mut rand::rng());
         let dial = Dial {
             call,
@@ -222,7 +223,7 @@ impl Incoming {
         let sound = self.exchange.sound(inner.next.fetch_add(1, Ordering::Relaxed)).await?;
         let signals = inner.open(call);
         let call_id = self.invitation.call_id.clone();
-        let mut phone = Phone { inner, call, signals, sound, call_id, plan: None };
+        let mut phone = Phone { inner, call, signals, sound, call_id, plan: None, version: 1 };
         let offer = self.invitation.offer.clone().unwrap_or_default();
         let agreed = sdp::answer(&offer, &phone.ours());
         let (answer, plan) = agreed.map_err(|error| {
@@ -263,6 +264,7 @@ pub struct Phone {
     pub sound: Sound,
     pub call_id: String,
     plan: Option<crate::media::Plan>,
+    version: u64,
 }
 
 impl Phone {
@@ -270,7 +272,7 @@ impl Phone {
         Ours {
             address: self.sound.local(),
             session: 1,
-            version: 1,
+            version: self.version,
             codecs: &self.inner.codecs,
             direction: Direction::SendRecv,
             prefer: Prefer::Theirs,
@@ -301,6 +303,11 @@ impl Phone {
         }
     }
 
+    /// Where the bridge receives this telephone's sound.
+    pub fn far_sound(&self) -> Option<SocketAddr> {
+        self.plan.map(|plan| plan.remote)
+    }
+
     pub fn say(&self, voice: Voice) {
         self.sound.say(voice);
     }
@@ -310,6 +317,27 @@ impl Phone {
         self.sound.press(keys);
         while self.sound.is_pressing() {
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Puts the bridge on hold (`sendonly`), or takes it back; waits until both agree.
+    pub async fn hold(&mut self, on: bool) -> Result<(), Ended> {
+        self.version += 1;
+        let direction = if on { Direction::SendOnly } else { Direction::SendRecv };
+        let offer = sdp::offer(&Ours { direction, ..self.ours() });
+        self.inner.order(Command::Offer { call: self.call, offer });
+        loop {
+            let event = tokio::time::timeout(PATIENCE, self.signals.recv()).await.ok().flatten();
+            match event {
+                Some(Event::Agreed { answer, .. }) => {
+                    let body = answer.unwrap_or_default();
+                    let plan = sdp::accept(&body, &Ours { direction, ..self.ours() });
+                    return plan.map(|plan| self.agreed(plan)).map_err(|_| Ended { status: 488, reason: None });
+                }
+                Some(Event::Disagreed { status, .. }) => return Err(Ended { status, reason: None }),
+                Some(_) => {}
+                None => return Err(Ended { status: 408, reason: None }),
+            }
         }
     }
 

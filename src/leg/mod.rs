@@ -49,6 +49,9 @@ impl Default for Config {
 
 /// Between a failed request for money and the next: the store may be back, and must not be stormed.
 const RETRY: Duration = Duration::from_secs(1);
+/// After the last hold it is asked now and then whether money came, and once more shortly before the end.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+const LAST_TRY_MS: u64 = 2_000;
 
 /// What was granted: talk until `until_ms` after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,10 +306,15 @@ impl Leg {
     /// Sets when the next slice is asked for: ahead of the end of this one, but not before its middle.
     fn plan_to_ask(&mut self, answered: Mono, before_ms: u64) {
         let Some(paid) = self.paid else { return };
+        if paid.is_final {
+            let from = answered + Duration::from_millis(before_ms);
+            self.ask_at = last_try(answered, paid, from);
+            return;
+        }
         let ahead = self.config.ahead_ms + self.jitter.as_millis() as u64;
         let slice_ms = paid.until_ms.saturating_sub(before_ms);
         let at_ms = paid.until_ms.saturating_sub(ahead.min(slice_ms / 2));
-        self.ask_at = (!paid.is_final).then(|| answered + Duration::from_millis(at_ms));
+        self.ask_at = Some(answered + Duration::from_millis(at_ms));
     }
 
     fn answered(&mut self, now: Now) {
@@ -323,16 +331,16 @@ impl Leg {
     /// The last slice was the last.
     fn refused_more(&mut self, now: Mono) {
         let State::Talking { answered } = self.state else { return };
-        self.ask_at = None;
         if let Some(paid) = &mut self.paid {
             paid.is_final = true;
             self.warnings.set(now, paid.until_ms.saturating_sub(now.millis_since(answered)));
+            self.ask_at = last_try(answered, *paid, now);
         }
     }
 
     fn ask_again(&mut self, now: Mono) {
         self.unasked = true;
-        self.ask_at = self.paid.filter(|paid| !paid.is_final).map(|_| now + RETRY);
+        self.ask_at = self.paid.map(|_| now + RETRY);
     }
 
     fn warn(&mut self, now: Mono) {
@@ -393,6 +401,12 @@ impl Leg {
         self.stamps.end(now);
         self.outputs.push_back(Output::Settle(End { elapsed_ms, cause, by, answered }));
     }
+}
+
+/// When to ask once more after a hold that was the last: somebody may have topped up meanwhile.
+fn last_try(answered: Mono, paid: Paid, now: Mono) -> Option<Mono> {
+    let last = answered + Duration::from_millis(paid.until_ms.saturating_sub(LAST_TRY_MS));
+    (last > now).then(|| last.min(now + ASK_AGAIN))
 }
 
 #[cfg(test)]

@@ -65,9 +65,26 @@ fn when_the_money_ends_so_does_the_call_at_that_very_millisecond() {
         drain(&mut leg),
         [Output::Extend { sequence: 1, elapsed_ms: 50_000 }, Output::Warn(Warning::TenSeconds)]
     );
+    // Asked once more: somebody may have topped up.
+    assert_eq!(leg.deadline(), Some(now(59_000).mono));
+    leg.wake(now(59_000));
+    assert_eq!(drain(&mut leg), [Output::Extend { sequence: 2, elapsed_ms: 58_000 }]);
+    leg.handle(now(59_010), Input::Refused(Cause::NoCredit));
     assert_eq!(leg.deadline(), Some(now(61_000).mono));
     leg.wake(now(61_004));
     assert_eq!(drain(&mut leg), [Output::HangUp(Cause::CreditGone), end(60_000, Cause::CreditGone, Side::Bridge)]);
+}
+
+#[test]
+fn money_that_comes_after_the_last_hold_lets_the_call_go_on() {
+    let mut leg = talking();
+    leg.handle(now(51_000), Input::Granted(Paid { until_ms: 120_000, is_final: true, funded_ms: Some(70_000) }));
+    drain(&mut leg);
+    leg.wake(now(119_000));
+    assert!(drain(&mut leg).contains(&Output::Extend { sequence: 1, elapsed_ms: 118_000 }));
+    leg.handle(now(119_010), paid(180_000));
+    leg.wake(now(121_000));
+    assert!(!leg.is_over());
 }
 
 #[test]

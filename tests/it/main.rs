@@ -1,0 +1,8 @@
+//! A whole node: real sockets, real sound, real books. Each test ends with the audit.
+
+mod crash;
+mod dial_out;
+mod joining;
+mod money;
+mod stranger;
+mod world;

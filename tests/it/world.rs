@@ -1,0 +1,317 @@
+//! A whole node on ports of its own, a carrier beside it, and the books to look into.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tempfile::TempDir;
+use tollbridge::cli::phone::{Ended, Exchange, Phone};
+use tollbridge::cli::sound::Voice;
+use tollbridge::clock;
+use tollbridge::config::{Listen, Settings};
+use tollbridge::node::Node;
+use tollbridge::rating::UsageRecord;
+use tollbridge::sip::Transport;
+use tollbridge::store::{Balance, Document, Options, Store, UsageFilter};
+use tollbridge::switchboard::ask::{Ask, LegView, MeetingView, Told};
+use tollbridge::types::{LegId, MeetingId};
+
+/// The carrier's exchange: a known source, and the route of calls out.
+pub const CARRIER: [u8; 4] = [127, 0, 0, 10];
+/// Nobody knows this one.
+pub const STRANGER: [u8; 4] = [127, 0, 0, 66];
+
+pub const TOLL: &str = "+390612345678";
+pub const TOLL_FREE: &str = "+39800123456";
+/// Straight into the meeting `open`.
+pub const DIRECT: &str = "+390687654321";
+/// Straight into a meeting whose organiser has no licence.
+pub const DIRECT_UNLICENSED: &str = "+390687654322";
+
+/// Two organisations: `acme` pays by the minute, at a price a second; `omega` has licences by the user.
+pub const PEOPLE: &str = r#"
+rates = "rates.csv"
+
+[[organisation]]
+id = "acme"
+name = "Acme"
+country = "IT"
+currency = "USD"
+volume_licensing = true
+credits = "10.00"
+[[organisation.user]]
+id = "anna"
+name = "Anna"
+licences = ["pay-per-minute"]
+pin = "4711"
+[[organisation.user]]
+id = "bruno"
+name = "Bruno"
+licences = []
+pin = "4712"
+[[organisation.meeting]]
+id = "open"
+organiser = "anna"
+conference_id = "1000001"
+callers_may_start = true
+lobby = false
+[[organisation.meeting]]
+id = "led"
+organiser = "anna"
+conference_id = "1000002"
+lobby = false
+[[organisation.meeting]]
+id = "guarded"
+organiser = "anna"
+conference_id = "1000003"
+lobby = true
+[[organisation.meeting]]
+id = "unlicensed"
+organiser = "bruno"
+conference_id = "1000004"
+callers_may_start = true
+lobby = false
+[[organisation.meeting]]
+id = "small"
+organiser = "anna"
+conference_id = "1000005"
+callers_may_start = true
+lobby = false
+max_participants = 2
+
+[[organisation]]
+id = "poor"
+name = "Poor"
+country = "IT"
+currency = "USD"
+volume_licensing = true
+credits = "0.07"
+[[organisation.user]]
+id = "paula"
+name = "Paula"
+licences = ["pay-per-minute"]
+pin = "4713"
+[[organisation.meeting]]
+id = "short"
+organiser = "paula"
+conference_id = "1000006"
+callers_may_start = true
+lobby = false
+
+[[organisation]]
+id = "omega"
+name = "Omega"
+country = "IT"
+currency = "USD"
+[[organisation.user]]
+id = "olga"
+name = "Olga"
+licences = ["audio-conferencing"]
+pin = "4714"
+[[organisation.meeting]]
+id = "included"
+organiser = "olga"
+conference_id = "1000007"
+callers_may_start = true
+lobby = false
+
+[[number]]
+e164 = "+390612345678"
+kind = "toll"
+country = "IT"
+languages = ["it", "en"]
+[[number]]
+e164 = "+39800123456"
+kind = "toll-free"
+country = "IT"
+languages = ["en"]
+[[number]]
+e164 = "+390687654321"
+kind = "toll"
+country = "IT"
+languages = ["en"]
+organisation = "acme"
+meeting = "open"
+[[number]]
+e164 = "+390687654322"
+kind = "toll"
+country = "IT"
+languages = ["en"]
+organisation = "acme"
+meeting = "unlicensed"
+[[number]]
+e164 = "+390687654323"
+kind = "toll"
+country = "IT"
+languages = ["en"]
+organisation = "poor"
+meeting = "short"
+"#;
+
+/// A cent a second in, two toll-free, three out; 60/60 where it says so.
+const RATES: &str = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from\n\
+    dial-in-toll,39,Italy,0.60,0,1,1,2020-01-01\n\
+    dial-in-toll-free,39,Italy,1.20,0,1,1,2020-01-01\n\
+    dial-out,39,Italy,1.80,0.05,1,1,2020-01-01\n";
+
+pub struct World {
+    pub node: Node,
+    pub carrier: Exchange,
+    pub folder: TempDir,
+}
+
+/// Settings on ports of their own.
+pub fn settings(folder: &TempDir) -> Settings {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut settings = Settings::default();
+    settings.sip.listen = [Transport::Udp, Transport::Tcp].map(|transport| Listen { transport, address: any }).to_vec();
+    settings.api.listen = any;
+    settings.store_url = format!("sqlite:{}", folder.path().join("books.db").display());
+    settings.media.threads = 1;
+    // Ports in loan are bound: tests that run at once take what is free of the same range.
+    settings.media.ports = "20000-29999".parse().unwrap();
+    settings
+}
+
+impl World {
+    pub async fn start() -> World {
+        World::with(PEOPLE, |_| {}).await
+    }
+
+    pub async fn with(people: &str, change: impl FnOnce(&mut Settings)) -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = settings(&folder);
+        change(&mut settings);
+        let store = Store::open(&settings.store_url, Options::default()).await.unwrap();
+        apply(&store, people).await;
+        let node = Node::start_on(store, &settings, None).await.unwrap();
+        let trunk = node.sip(Transport::Udp).unwrap();
+        let carrier = Exchange::start((CARRIER, 0).into(), trunk, 7).await.unwrap();
+        let route = carrier.local();
+        let source = IpAddr::from(CARRIER);
+        let line = format!("[[carrier]]\nid = \"line\"\nsources = [\"{source}\"]\nroute = \"udp:{route}\"\n");
+        apply(node.store(), &line).await;
+        let world = World { node, carrier, folder };
+        world
+            .until(|| async {
+                world.carrier.call("+390600000000", "+390600000000").await.err().map(|e| e.status) == Some(404)
+            })
+            .await;
+        world
+    }
+
+    /// Waits until `what` holds; 10 seconds at most.
+    pub async fn until<F: Future<Output = bool>>(&self, what: impl Fn() -> F) {
+        for _ in 0..500 {
+            if what().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it did not come to pass; legs: {:#?}", self.legs().await);
+    }
+
+    pub async fn call(&self, from: &str, to: &str) -> Phone {
+        self.carrier.call(from, to).await.unwrap_or_else(|ended| panic!("{from} to {to}: {ended}"))
+    }
+
+    /// Calls a shared number, types the conference ID, and says a tone.
+    pub async fn call_in(&self, from: &str, to: &str, conference_id: &str, hz: u32) -> Phone {
+        let phone = self.call(from, to).await;
+        phone.press(conference_id).await;
+        phone.say(tone(hz));
+        phone
+    }
+
+    pub async fn refused(&self, from: &str, to: &str) -> Ended {
+        match self.carrier.call(from, to).await {
+            Ok(_) => panic!("{from} to {to} was answered"),
+            Err(ended) => ended,
+        }
+    }
+
+    pub async fn ask(&self, ask: Ask) -> Told {
+        self.node.switchboard().ask(ask).await.expect("the switchboard answers")
+    }
+
+    pub async fn legs(&self) -> Vec<LegView> {
+        match self.ask(Ask::Legs).await {
+            Told::Legs(legs) => legs,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn leg(&self, leg: LegId) -> LegView {
+        match self.ask(Ask::Leg(leg)).await {
+            Told::Leg(leg) => *leg,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn meetings(&self) -> Vec<MeetingView> {
+        match self.ask(Ask::Meetings).await {
+            Told::Meetings(meetings) => meetings,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until so many legs hear each other in a meeting.
+    pub async fn inside(&self, meeting: &str, count: usize) {
+        self.until(|| async {
+            self.meetings().await.iter().find(|m| m.id == meeting).map_or(0, |m| m.inside) == count
+        })
+        .await;
+    }
+
+    pub async fn dial(&self, meeting: &str, to: &str) -> Told {
+        let meeting: MeetingId = meeting.parse().unwrap();
+        self.ask(Ask::Dial { meeting, to: to.parse().unwrap() }).await
+    }
+
+    /// Waits until no leg is left, and gives the records of all that were.
+    pub async fn records(&self) -> Vec<UsageRecord> {
+        self.until(|| async {
+            self.legs().await.is_empty() && self.node.store().live_legs().await.unwrap().is_empty()
+        })
+        .await;
+        self.node.store().usage(&UsageFilter::default()).await.unwrap()
+    }
+
+    pub async fn balance(&self, organisation: &str) -> Balance {
+        self.node.store().balance(&organisation.parse().unwrap()).await.unwrap()
+    }
+
+    /// The books balance, now.
+    pub async fn audit(&self) {
+        assert_eq!(self.node.store().audit().await.unwrap(), []);
+    }
+
+    /// The end of every test: no leg left, the books balance, and the node stops.
+    pub async fn end(self) -> TempDir {
+        self.records().await;
+        self.audit().await;
+        self.node.stop().await;
+        self.folder
+    }
+}
+
+pub fn tone(hz: u32) -> Voice {
+    Voice::Tone { hz, peak: 6_000 }
+}
+
+pub async fn apply(store: &Store, text: &str) {
+    let document = Document::parse("test.toml", text, |_| Ok(RATES.to_owned()));
+    let document = document.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
+    let applied = store.apply(document, clock::wall()).await.unwrap();
+    applied.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
+}
+
+/// A second of sound, after a moment for what is on its way.
+pub async fn listen(phone: &Phone) -> tollbridge::cli::sound::Heard {
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    phone.sound.listen(Duration::from_millis(600)).await
+}
+
+/// Which of these tones a phone hears.
+pub async fn hears(phone: &Phone, tones: &[u32]) -> Vec<u32> {
+    let heard = listen(phone).await;
+    tones.iter().copied().filter(|hz| heard.tone(*hz) > 1_500.0).collect()
+}
