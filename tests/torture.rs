@@ -133,7 +133,7 @@ fn each_message_has_its_outcome() {
 fn what_is_odd_is_read_right() {
     let wsinv = request("wsinv");
     assert_eq!(wsinv.vias().iter().map(|via| via.transport()).collect::<Vec<_>>(), ["UDP", "TCP", "UDP"]);
-    assert_eq!(wsinv.vias().iter().map(|via| via.host()).last(), Some("192.168.255.111"));
+    assert_eq!(wsinv.vias().last().map(|via| via.host()), Some("192.168.255.111"));
     assert_eq!(wsinv.via().branch(), Some("390skdjuw"));
     assert_eq!((wsinv.max_forwards(), wsinv.cseq(), wsinv.body().len()), (Some(68), 9, 150));
     assert_eq!(wsinv.from().display(), Some("J Rosenberg \\\""));
@@ -286,7 +286,7 @@ fn the_answer_to_each_request_is_a_message() {
         response.set_to_tag("mine");
         assert_eq!(response.vias(), request.vias(), "{name}: {expected:?}");
         assert_eq!(response.via().received(), Some(source.ip()), "{name}");
-        assert_eq!(response.to().tag().is_some(), true, "{name}");
+        assert!(response.to().tag().is_some(), "{name}");
         let text = response.to_bytes();
         let single = request.vias().len() == 1;
         assert_eq!(Message::parse(&text, Framing::Stream).is_ok(), single, "{name}");
