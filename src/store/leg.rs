@@ -9,7 +9,7 @@ use super::rows::Line;
 use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Kind;
-use crate::rating::{CallType, Hold, Request, SLICE_MS, Tab, Terms, warning};
+use crate::rating::{CallType, Funding, Hold, Request, SLICE_MS, Tab, Terms, warning};
 use crate::trunk::NumberKind;
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
 use sqlx::{Row, SqliteConnection};
@@ -220,6 +220,9 @@ async fn admit(
     };
     if let Some(answered) = leg.answered {
         terms.answered(answered);
+    }
+    if terms.funding == Funding::Free {
+        tracing::error!(leg = %leg.id, "a row of the deck is broken: this call is let in free");
     }
     fund(books, leg, Tab::new(terms), organisation, at, step).await
 }
