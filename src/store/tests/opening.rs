@@ -45,8 +45,10 @@ async fn a_newer_schema_is_refused() {
 async fn secrets_and_books_are_for_their_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let bench = Bench::new().await;
-    let key = bench.folder.path().join("data/store.db.pin-key");
-    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    for file in ["store.db", "store.db-wal", "store.db.pin-key", "store.db.life-bridge-0"] {
+        let file = bench.folder.path().join("data").join(file);
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
+    }
     let books = std::fs::read(bench.store.path()).unwrap();
     assert!(!books.windows(4).any(|window| window == b"4711"));
 }
