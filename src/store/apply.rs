@@ -214,7 +214,7 @@ async fn write_user(conn: &mut SqliteConnection, entry: &UserEntry, pin: Option<
 async fn clear_conference_ids(conn: &mut SqliteConnection, document: &Document) -> Result<(), StoreError> {
     for meeting in &document.meetings {
         sqlx::query("UPDATE meeting SET conference_id = 'of ' || id WHERE id = $1")
-            .bind(meeting.value.id.as_str())
+            .bind(meeting.value.settings.id.as_str())
             .execute(&mut *conn)
             .await?;
     }
@@ -222,15 +222,23 @@ async fn clear_conference_ids(conn: &mut SqliteConnection, document: &Document) 
 }
 
 async fn write_meeting(conn: &mut SqliteConnection, meeting: &Meeting) -> Result<(), StoreError> {
+    let settings = &meeting.settings;
     sqlx::query(
-        "INSERT INTO meeting (id, organiser, conference_id, settings) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (id) DO UPDATE SET organiser = excluded.organiser, conference_id = excluded.conference_id, \
-         settings = excluded.settings",
+        "INSERT INTO meeting (id, organiser, conference_id, lobby, callers_may_start, max_participants, tones, \
+         confirm_join, language) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE SET \
+         organiser = excluded.organiser, conference_id = excluded.conference_id, lobby = excluded.lobby, \
+         callers_may_start = excluded.callers_may_start, max_participants = excluded.max_participants, \
+         tones = excluded.tones, confirm_join = excluded.confirm_join, language = excluded.language",
     )
-    .bind(meeting.id.as_str())
-    .bind(meeting.organiser.as_str())
-    .bind(&meeting.conference_id)
-    .bind(serde_json::to_string(&meeting.settings).map_err(StoreError::broken)?)
+    .bind(settings.id.as_str())
+    .bind(settings.organiser.as_str())
+    .bind(&settings.conference_id)
+    .bind(settings.lobby)
+    .bind(settings.callers_may_start)
+    .bind(i64::try_from(settings.max_participants).unwrap_or(i64::MAX))
+    .bind(settings.tones)
+    .bind(settings.confirm_join)
+    .bind(meeting.language.map(|language| language.to_string()))
     .execute(conn)
     .await?;
     Ok(())

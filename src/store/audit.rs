@@ -144,11 +144,9 @@ impl Audit<'_> {
     /// The account of each organisation against its ledger, and against its legs.
     async fn accounts(&mut self, chains: &BTreeMap<OrganisationId, Chain>) -> Result<(), StoreError> {
         let rows = sqlx::query(
-            "SELECT account.*, \
-             (SELECT COALESCE(SUM(credit_held), 0) FROM leg \
-              WHERE state = 'open' AND leg.organisation = account.organisation) AS legs_hold, \
-             (SELECT COALESCE(SUM(burn_nanos), 0) FROM leg \
-              WHERE state = 'open' AND leg.organisation = account.organisation) AS legs_burn FROM account",
+            "SELECT account.*, COALESCE(legs.hold, 0) AS legs_hold, COALESCE(legs.burn, 0) AS legs_burn FROM account \
+             LEFT JOIN (SELECT organisation, SUM(credit_held) AS hold, SUM(burn_nanos) AS burn FROM leg \
+             WHERE state = 'open' GROUP BY organisation) AS legs ON legs.organisation = account.organisation",
         )
         .fetch_all(&mut *self.conn)
         .await?;
@@ -301,12 +299,13 @@ impl Audit<'_> {
     /// Pools: used and held are what legs used and hold.
     async fn pools(&mut self) -> Result<(), StoreError> {
         let rows = sqlx::query(
-            "SELECT pool.*, \
-             (SELECT COALESCE(SUM(usage_record.pool_used_ms), 0) FROM leg \
-              JOIN usage_record ON usage_record.leg = leg.id \
-              WHERE leg.organisation = pool.organisation AND leg.pool_month = pool.month) AS legs_used, \
-             (SELECT COALESCE(SUM(leg.pool_held_ms), 0) FROM leg WHERE leg.state = 'open' \
-              AND leg.organisation = pool.organisation AND leg.pool_month = pool.month) AS legs_hold FROM pool",
+            "SELECT pool.*, COALESCE(legs.used, 0) AS legs_used, COALESCE(legs.hold, 0) AS legs_hold FROM pool \
+             LEFT JOIN (SELECT leg.organisation, leg.pool_month, \
+             SUM(COALESCE(usage_record.pool_used_ms, 0)) AS used, \
+             SUM(CASE WHEN leg.state = 'open' THEN leg.pool_held_ms ELSE 0 END) AS hold \
+             FROM leg LEFT JOIN usage_record ON usage_record.leg = leg.id \
+             WHERE leg.pool_held_ms > 0 GROUP BY leg.organisation, leg.pool_month) AS legs \
+             ON legs.organisation = pool.organisation AND legs.pool_month = pool.month",
         )
         .fetch_all(&mut *self.conn)
         .await?;

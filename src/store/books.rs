@@ -10,6 +10,7 @@ use crate::rating::pool::{month_of, pool_minutes};
 use crate::types::{Currency, Micros, OrganisationId};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::sync::Arc;
 
@@ -67,19 +68,21 @@ impl Books {
         sums(&mut self.conn, organisation).await
     }
 
-    /// Sets credit aside, if it is there: whether it was. **One statement**: nobody reads first and decides after.
-    pub async fn reserve(&mut self, organisation: &OrganisationId, taking: Taking) -> Result<bool, StoreError> {
-        let changed = sqlx::query(
+    /// Sets credit aside, if it is there: the sums after it, or `None`. **One statement**: nobody reads first and
+    /// decides after.
+    pub async fn reserve(&mut self, organisation: &OrganisationId, taking: Taking) -> Result<Option<Sums>, StoreError> {
+        let row = sqlx::query(
             "UPDATE account SET held = held + $1, burn_nanos = burn_nanos + $2 \
-             WHERE organisation = $3 AND posted - held - $1 >= $4",
+             WHERE organisation = $3 AND posted - held - $1 >= $4 \
+             RETURNING posted, held, overdraft, burn_nanos, entries",
         )
         .bind(taking.credit.0)
         .bind(taking.burn_nanos)
         .bind(organisation.as_str())
         .bind(taking.floor.0)
-        .execute(&mut self.conn)
+        .fetch_optional(&mut self.conn)
         .await?;
-        Ok(changed.rows_affected() == 1)
+        row.as_ref().map(read_sums).transpose()
     }
 
     /// What was held is used in part, and the rest is free again.
@@ -339,6 +342,10 @@ pub(super) async fn sums(conn: &mut SqliteConnection, organisation: &Organisatio
         .fetch_optional(conn)
         .await?;
     let row = row.ok_or_else(|| StoreError::Unknown(format!("account of {organisation}")))?;
+    read_sums(&row)
+}
+
+fn read_sums(row: &SqliteRow) -> Result<Sums, StoreError> {
     let money = |column: usize| row.try_get(column).map(Micros);
     let has_entries = row.try_get::<i64, _>(4)? > 0;
     Ok(Sums { posted: money(0)?, held: money(1)?, overdraft: money(2)?, burn_nanos: row.try_get(3)?, has_entries })

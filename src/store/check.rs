@@ -65,7 +65,7 @@ impl<'a> Check<'a> {
         let document = self.document;
         self.twice("organisation", document.organisations.iter().map(|p| (p.line, &p.value.id)));
         self.twice("user", document.users.iter().map(|p| (p.line, &p.value.user.id)));
-        self.twice("meeting", document.meetings.iter().map(|p| (p.line, &p.value.id)));
+        self.twice("meeting", document.meetings.iter().map(|p| (p.line, &p.value.settings.id)));
         self.twice("number", document.numbers.iter().map(|p| (p.line, p.value.e164)));
         self.twice("carrier", document.carriers.iter().map(|p| (p.line, &p.value.id)));
         self.twice("country", document.countries.iter().map(|p| (p.line, p.value.0)));
@@ -148,7 +148,7 @@ impl<'a> Check<'a> {
         let users: HashMap<&UserId, &OrganisationId> =
             self.document.users.iter().map(|placed| (&placed.value.user.id, &placed.value.user.organisation)).collect();
         for placed in &self.document.meetings {
-            let (meeting, line) = (&placed.value, placed.line);
+            let (meeting, line) = (&placed.value.settings, placed.line);
             let organiser = &meeting.organiser;
             let of = users.get(organiser).copied();
             match of.or_else(|| self.facts.users.get(organiser).map(|user| &user.organisation)) {
@@ -160,8 +160,8 @@ impl<'a> Check<'a> {
                 Some(_) => {}
             }
             let old = self.facts.meetings.get(&meeting.id);
-            if let Some(old) = old.filter(|old| old.organisation != meeting.organisation) {
-                let why = format!("meeting {} belongs to organisation {}", meeting.id, old.organisation);
+            if let Some(old) = old.filter(|old| old.settings.organisation != meeting.organisation) {
+                let why = format!("meeting {} belongs to organisation {}", meeting.id, old.settings.organisation);
                 self.mistake(line, why);
             }
         }
@@ -170,13 +170,15 @@ impl<'a> Check<'a> {
     /// Conference IDs as the file leaves them: one meeting each, all of one length (the last digit ends the input).
     fn conference_ids(&mut self) {
         let mut ids: BTreeMap<&str, &MeetingId> = BTreeMap::new();
-        let named: HashSet<&MeetingId> = self.document.meetings.iter().map(|placed| &placed.value.id).collect();
-        for old in self.facts.meetings.values().filter(|old| !named.contains(&old.id)) {
+        let named: HashSet<&MeetingId> =
+            self.document.meetings.iter().map(|placed| &placed.value.settings.id).collect();
+        let others = self.facts.meetings.values().map(|old| &old.settings);
+        for old in others.filter(|old| !named.contains(&old.id)) {
             ids.insert(&old.conference_id, &old.id);
         }
         let mut length = ids.keys().next().map(|id| id.len());
         for placed in &self.document.meetings {
-            let meeting = &placed.value;
+            let meeting = &placed.value.settings;
             let digits = meeting.conference_id.len();
             if *length.get_or_insert(digits) != digits {
                 let why =
@@ -192,8 +194,12 @@ impl<'a> Check<'a> {
     }
 
     fn numbers(&mut self) {
-        let meetings: HashMap<&MeetingId, &OrganisationId> =
-            self.document.meetings.iter().map(|placed| (&placed.value.id, &placed.value.organisation)).collect();
+        let meetings: HashMap<&MeetingId, &OrganisationId> = self
+            .document
+            .meetings
+            .iter()
+            .map(|placed| (&placed.value.settings.id, &placed.value.settings.organisation))
+            .collect();
         for placed in &self.document.numbers {
             let (number, line) = (&placed.value, placed.line);
             if self.countries.record(number.country).is_none() {
@@ -204,7 +210,7 @@ impl<'a> Check<'a> {
             }
             let Some(meeting) = &number.meeting else { continue };
             let of = meetings.get(meeting).copied();
-            match of.or_else(|| self.facts.meetings.get(meeting).map(|meeting| &meeting.organisation)) {
+            match of.or_else(|| self.facts.meetings.get(meeting).map(|meeting| &meeting.settings.organisation)) {
                 None => self.mistake(line, format_args!("number {}: there is no meeting {meeting}", number.e164)),
                 Some(of) if number.organisation.as_ref().is_some_and(|owner| owner != of) => {
                     let why = format!("meeting {meeting} belongs to organisation {of}");

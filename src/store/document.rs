@@ -1,13 +1,14 @@
 //! A file for `apply`, read: every value by its own type, all mistakes at once. What only the whole bridge can tell
 //! (is there such an organiser, is the conference ID free) is asked in `check`.
 
-use super::facts::{Announce, Limits, Meeting, MeetingSettings, OnEmpty, Organisation, User};
+use super::facts::{Limits, Meeting, OnEmpty, Organisation, User};
 use super::pin::is_pin;
 use super::rows::give;
 use crate::form::{Document as Sheet, Form, Mistake};
+use crate::meeting::{MOST_PARTICIPANTS, Settings};
 use crate::rating::{Countries, CountryRecord, Deck, Licences};
 use crate::trunk::{Carrier, DialPlan, Failure, Number, WrittenAs};
-use crate::types::{Cause, Country, Currency, Language, Micros, UserId};
+use crate::types::{Cause, Country, Currency, Micros, UserId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -256,19 +257,25 @@ fn meeting(form: &Form<'_>, of: Option<&Organisation>) -> Option<Meeting> {
     if conference_id.as_ref().is_some_and(|id| !sound(id)) {
         form.mistake("conference_id", "expected 7 to 12 digits, in quotes");
     }
-    let settings = MeetingSettings {
-        lobby: form.flag("lobby").unwrap_or(false),
-        callers_may_start: form.flag("callers_may_start").unwrap_or(false),
-        locked: form.flag("locked").unwrap_or(false),
-        confirm_join: form.flag("confirm_join").unwrap_or(false),
-        max_participants: limit(form, "max_participants"),
-        announce: form.word("announce", Announce::WORDS).unwrap_or_default(),
-        keypad_dial_out: form.flag("keypad_dial_out").unwrap_or(false),
-        language: form.text::<Language>("language").map(|language| language.to_string()),
-    };
+    let most = form.number("max_participants", 1..=MOST_PARTICIPANTS as u64);
+    let lobby = form.flag("lobby").unwrap_or(false);
+    let callers_may_start = form.flag("callers_may_start").unwrap_or(false);
+    let tones = form.flag("tones").unwrap_or(true);
+    let confirm_join = form.flag("confirm_join").unwrap_or(false);
+    let language = form.text("language");
     form.finish();
-    let organisation = of?.id.clone();
-    Some(Meeting { id: id?, organiser: organiser?, organisation, conference_id: conference_id?, settings })
+    let settings = Settings {
+        organisation: of?.id.clone(),
+        id: id?,
+        conference_id: conference_id?,
+        organiser: organiser?,
+        lobby,
+        callers_may_start,
+        max_participants: most.map_or(MOST_PARTICIPANTS, |most| most as usize),
+        tones,
+        confirm_join,
+    };
+    Some(Meeting { settings, language })
 }
 
 fn number(form: &Form<'_>) -> Option<Number> {

@@ -3,10 +3,10 @@
 
 use super::pin::PinKey;
 use super::rows;
+use crate::meeting::Settings;
 use crate::rating::{Countries, Deck, DialOutPolicy, Licences, Organiser, Payer};
 use crate::trunk::{Directory, Limit};
 use crate::types::{Country, Currency, Language, MeetingId, Micros, OrganisationId, UserId};
-use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -90,74 +90,14 @@ impl User {
     }
 }
 
-/// How a meeting tells that somebody came or went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Announce {
-    /// A short tone.
-    #[default]
-    Tone,
-    Number,
-    Name,
-    Off,
-}
-
-impl Announce {
-    pub const WORDS: &'static [(&'static str, Announce)] =
-        &[("tone", Announce::Tone), ("number", Announce::Number), ("name", Announce::Name), ("off", Announce::Off)];
-}
-
-/// What a meeting's owner has set. One line of JSON in the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct MeetingSettings {
-    /// Callers wait to be admitted.
-    pub lobby: bool,
-    /// Callers start the meeting; else they wait for the organiser.
-    pub callers_may_start: bool,
-    /// Nobody new is let in.
-    pub locked: bool,
-    /// Called people press 1 to join.
-    pub confirm_join: bool,
-    pub max_participants: Option<u32>,
-    pub announce: Announce,
-    /// Callers may dial out by keypad: the organiser alone.
-    pub keypad_dial_out: bool,
-    /// ISO 639-1; the number's where `None`.
-    pub language: Option<String>,
-}
-
-impl Default for MeetingSettings {
-    fn default() -> MeetingSettings {
-        MeetingSettings {
-            lobby: true,
-            callers_may_start: false,
-            locked: false,
-            confirm_join: false,
-            max_participants: None,
-            announce: Announce::Tone,
-            keypad_dial_out: false,
-            language: None,
-        }
-    }
-}
-
 /// A meeting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meeting {
-    pub id: MeetingId,
-    pub organiser: UserId,
-    /// The organiser's.
-    pub organisation: OrganisationId,
-    /// What callers type: digits.
-    pub conference_id: String,
-    pub settings: MeetingSettings,
-}
-
-impl Meeting {
-    pub fn language(&self) -> Option<Language> {
-        self.settings.language.as_deref().and_then(|code| code.parse().ok())
-    }
+    /// As the meeting's own room wants it; it names the organiser and the organisation, who are asked for licences,
+    /// policies and money.
+    pub settings: Settings,
+    /// Of prompts to people who are called; the bridge's own where `None`.
+    pub language: Option<Language>,
 }
 
 /// The snapshot.
@@ -192,18 +132,16 @@ impl Facts {
 
     /// The organiser of a meeting and their organisation: who is asked for licences, policies and money.
     pub fn payer_of(&self, meeting: &MeetingId) -> Option<(&User, &Organisation)> {
-        let user = self.users.get(&self.meetings.get(meeting)?.organiser)?;
+        let user = self.users.get(&self.meetings.get(meeting)?.settings.organiser)?;
         Some((user, self.organisations.get(&user.organisation)?))
     }
 
     /// Whether `pin` is the one of the meeting's organiser. As slow for a meeting without a PIN as for a wrong one.
     pub fn check_pin(&self, meeting: &MeetingId, pin: &str) -> bool {
-        let nobody: Option<UserId> = "nobody".parse().ok();
-        let known = self.payer_of(meeting).and_then(|(user, _)| user.pin.as_deref().map(|hash| (&user.id, hash)));
-        match (known, nobody) {
-            (Some((user, hash)), _) => self.pins.fits(user, pin, hash),
-            (None, Some(nobody)) => self.pins.fits(&nobody, pin, &"00".repeat(32)) && false,
-            (None, None) => false,
+        let known = self.payer_of(meeting).and_then(|(user, _)| Some((&user.id, user.pin.as_deref()?)));
+        match known {
+            Some((user, hash)) => self.pins.fits(user, pin, hash),
+            None => self.pins.fits_nobody(pin),
         }
     }
 
@@ -256,7 +194,11 @@ pub(super) async fn load(conn: &mut SqliteConnection, pins: PinKey, version: u64
     for (country, record) in rows::countries(conn).await? {
         countries.set_record(country, record);
     }
-    let by_conference_id = meetings.values().map(|m: &Meeting| (m.conference_id.clone(), m.id.clone())).collect();
+    let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&meeting.settings)).collect();
     let deck = Arc::new(rows::deck(conn).await?);
     Ok(Facts { version, organisations, users, meetings, directory, countries, deck, by_conference_id, pins })
+}
+
+fn named(settings: &Settings) -> (String, MeetingId) {
+    (settings.conference_id.clone(), settings.id.clone())
 }

@@ -45,6 +45,8 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         fs::create_dir_all(folder).map_err(|error| file_error(folder, error))?;
     }
     let lock = hold(&path)?;
+    // Made here, so that the database and the log beside it, which takes its mode, are nobody else's to read.
+    private(&path)?;
     let key = pin_key(&beside(&path, "pin-key"))?;
     let life = LifeFile::open(&path, &options.node)?;
     let failed = |error: sqlx::Error| OpenError::Database { store: path.clone(), reason: error.to_string() };
@@ -111,7 +113,7 @@ fn hold(store: &Path) -> Result<File, OpenError> {
     written.map(|()| file).map_err(|error| file_error(&path, error))
 }
 
-/// The key of PINs: made at the first start, whole or not at all.
+/// The key of PINs: made at the first start. A file of another length is no key: PINs hashed by it would fit nobody.
 fn pin_key(path: &Path) -> Result<PinKey, OpenError> {
     let mut key = [0; KEY_LEN];
     let mut file = private(path)?;

@@ -21,7 +21,9 @@ macro_rules! jobs {
             $($(#[$attribute])* $name(Box<$input>, Reply<$answer>),)*
         }
 
-        /// What was done and is told only once it is durable.
+        /// What was done and is told only once it is durable. A batch holds some hundred of them at once: their size
+        /// does not matter.
+        #[allow(clippy::large_enum_variant)]
         pub(super) enum Done {
             $($(#[$attribute])* $name(Result<$answer, StoreError>, Reply<$answer>),)*
         }
@@ -69,7 +71,7 @@ jobs! {
     Settle(Settle) -> UsageRecord = settle::settle;
     Credits(Funds) -> CreditsAdded = credits::add;
     Recover((HashMap<LegId, u64>, Wall)) -> Vec<Orphan> = recover::recover;
-    /// Does what no request ever may: for tests of what then happens.
+    // Does what no request ever may: for tests of what then happens.
     #[cfg(test)]
     Tamper(&'static str) -> () = super::books::tamper;
 }

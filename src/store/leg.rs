@@ -1,15 +1,15 @@
 //! A leg in the books: born, funded, answered, funded again. Each step has a key, and a repeat is given the first
 //! answer.
 
-use super::books::{Books, Taking, millis};
-use super::door::{Answered, Extend, Grant, NamePayer, OpenLeg, Opened};
+use super::books::{Books, Sums, Taking, millis};
+use super::door::{Answered, Extend, Grant, NamePayer, OpenLeg, Opened, PoolState};
 use super::facts::{OnEmpty, Organisation, User};
 use super::fault::StoreError;
 use super::rows::Line;
 use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Kind;
-use crate::rating::{CallType, Hold, Request, SLICE_MS, Tab, Terms, warning};
+use crate::rating::{CallType, Funding, Hold, Request, SLICE_MS, Tab, Terms, warning};
 use crate::trunk::NumberKind;
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
 use sqlx::{Row, SqliteConnection};
@@ -221,6 +221,9 @@ async fn admit(
     if let Some(answered) = leg.answered {
         terms.answered(answered);
     }
+    if terms.funding == Funding::Free {
+        tracing::error!(leg = %leg.id, "a row of the deck is broken: this call is let in free");
+    }
     fund(books, leg, Tab::new(terms), organisation, at, step).await
 }
 
@@ -258,8 +261,15 @@ struct Purse {
     /// A limit on spending, not the balance, is what is short.
     is_limited: bool,
     floor: Micros,
-    pool_left_ms: u64,
-    pool_month: Wall,
+    sums: Sums,
+    /// Of a leg that the pool pays.
+    pool: Option<PoolState>,
+}
+
+impl Purse {
+    fn pool_left_ms(&self) -> u64 {
+        self.pool.map_or(0, |pool| pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms))
+    }
 }
 
 async fn purse(
@@ -281,15 +291,11 @@ async fn purse(
     let a_leg = organisation.limits.max_spend_per_leg.map_or(i64::MAX, |most| most.0 - tab.credit_held.0);
     let limit = a_day.min(a_leg);
     // The pool of the month in which the leg began stays its pool.
-    let pool_at = leg.pool_month.unwrap_or(now);
-    let pool = books.pool(organisation, pool_at).await?;
-    Ok(Purse {
-        available: Micros(available.0.min(limit).max(0)),
-        is_limited: limit < available.0,
-        floor,
-        pool_left_ms: pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms),
-        pool_month: pool.month,
-    })
+    let pool = match tab.terms.funding {
+        Funding::Pool { .. } => Some(books.pool(organisation, leg.pool_month.unwrap_or(now)).await?),
+        Funding::Included | Funding::Credits | Funding::Free => None,
+    };
+    Ok(Purse { available: Micros(available.0.min(limit).max(0)), is_limited: limit < available.0, floor, sums, pool })
 }
 
 /// One more hold for a tab: the accountant says how much, the books either have it or not.
@@ -303,12 +309,12 @@ async fn fund(
 ) -> Result<Opened, StoreError> {
     let purse = purse(books, &leg, &tab, organisation, now).await?;
     let before = tab.clone();
-    let wanted = tab.cover(leg.elapsed_ms, purse.available, purse.pool_left_ms, SLICE_MS);
+    let wanted = tab.cover(leg.elapsed_ms, purse.available, purse.pool_left_ms(), SLICE_MS);
     let taken = match wanted {
-        Ok(hold) => take(books, &mut leg, &tab, organisation, &purse, hold).await?.then_some(hold),
+        Ok(hold) => take(books, &mut leg, &tab, organisation, &purse, hold).await?.map(|sums| (hold, sums)),
         Err(_) => None,
     };
-    let Some(hold) = taken else {
+    let Some((hold, sums)) = taken else {
         let cause = if purse.is_limited { Cause::SpendLimit } else { Cause::NoCredit };
         let kept = Tab { is_final: true, ..before };
         let begun = kept.held_until_ms > 0;
@@ -320,8 +326,8 @@ async fn fund(
     };
     let key = format!("leg:{}:{}", leg.id, step.step);
     books.book(organisation, (Kind::Available, Kind::Held), hold.credit, key, "hold", now).await?;
-    leg.pool_month = Some(purse.pool_month);
-    let funded_ms = funded_ms(books, &leg, &organisation.id, hold.until_ms).await?;
+    leg.pool_month = purse.pool.map(|pool| pool.month);
+    let funded_ms = funded_ms(&leg, &sums, hold.until_ms);
     let funding = tab.terms.funding;
     leg.tab = Some(tab);
     write_tab(books, &leg).await?;
@@ -329,7 +335,7 @@ async fn fund(
     step.keep(books, Opened::Granted(grant), Some(hold), leg.tab.as_ref()).await
 }
 
-/// Takes a hold out of account and pool: both, or neither.
+/// Takes a hold out of account and pool, both or neither; gives the account's sums after it.
 async fn take(
     books: &mut Books,
     leg: &mut LegRow,
@@ -337,34 +343,28 @@ async fn take(
     organisation: &Organisation,
     purse: &Purse,
     hold: Hold,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Sums>, StoreError> {
     let burn = i64::try_from(warning::burn_nanos(tab, leg.elapsed_ms)).map_err(StoreError::broken)?;
     let burn_nanos = burn - leg.burn_nanos;
     let taking = Taking { credit: hold.credit, burn_nanos, floor: purse.floor };
     let needs_credit = hold.credit > Micros::ZERO || burn_nanos != 0;
-    if needs_credit && !books.reserve(&organisation.id, taking).await? {
-        return Ok(false);
-    }
-    if hold.pool_ms > 0 && !books.reserve_pool(&organisation.id, purse.pool_month, hold.pool_ms).await? {
+    let sums = if needs_credit { books.reserve(&organisation.id, taking).await? } else { Some(purse.sums) };
+    let Some(sums) = sums else { return Ok(None) };
+    let pool = purse.pool.filter(|_| hold.pool_ms > 0);
+    if let Some(pool) = pool
+        && !books.reserve_pool(&organisation.id, pool.month, hold.pool_ms).await?
+    {
         // The one writer has just seen it there: the books contradict themselves, and the savepoint takes all back.
         return Err(StoreError::broken("pool time that was there is gone"));
     }
     leg.burn_nanos = burn;
-    Ok(true)
+    Ok(Some(sums))
 }
 
-async fn funded_ms(
-    books: &mut Books,
-    leg: &LegRow,
-    organisation: &OrganisationId,
-    until_ms: u64,
-) -> Result<Option<u64>, StoreError> {
-    if leg.burn_nanos == 0 {
-        return Ok(None);
-    }
-    let sums = books.sums(organisation).await?;
+/// How long the money lasts; `None` where credits do not pay.
+fn funded_ms(leg: &LegRow, sums: &Sums, until_ms: u64) -> Option<u64> {
     let rest = until_ms.saturating_sub(leg.elapsed_ms);
-    Ok(Some(warning::funded_ms(rest, sums.available(), i128::from(sums.burn_nanos))))
+    (leg.burn_nanos > 0).then(|| warning::funded_ms(rest, sums.available(), i128::from(sums.burn_nanos)))
 }
 
 async fn write_tab(books: &mut Books, leg: &LegRow) -> Result<(), StoreError> {

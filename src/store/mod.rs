@@ -34,7 +34,7 @@ pub use door::{
     Answered, Balance, CreditsAdded, Difference, End, Extend, FundingRow, Funds, FundsKind, Grant, LiveLeg, NamePayer,
     OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Settle, UsageFilter,
 };
-pub use facts::{Announce, Facts, Limits, Meeting, MeetingSettings, OnEmpty, Organisation, User};
+pub use facts::{Facts, Limits, Meeting, OnEmpty, Organisation, User};
 pub use fault::{OpenError, StoreError};
 
 use crate::clock::Wall;

@@ -27,10 +27,10 @@ impl PinKey {
         PinKey(bytes)
     }
 
-    fn mac(&self, user: &UserId, pin: &str) -> Option<Hmac<Sha256>> {
+    fn mac(&self, user: &str, pin: &str) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
         // The user's name keeps equal PINs of two users apart.
-        mac.update(user.as_str().as_bytes());
+        mac.update(user.as_bytes());
         mac.update(b"\0");
         mac.update(pin.as_bytes());
         Some(mac)
@@ -38,14 +38,20 @@ impl PinKey {
 
     /// What the store keeps of a PIN.
     pub(super) fn hash(&self, user: &UserId, pin: &str) -> String {
-        let bytes = self.mac(user, pin).map(|mac| mac.finalize().into_bytes());
+        let bytes = self.mac(user.as_str(), pin).map(|mac| mac.finalize().into_bytes());
         bytes.map(|bytes| hex(bytes.as_slice())).unwrap_or_default()
     }
 
     /// Whether `pin` is the one behind `hash`; takes the same time for every wrong one.
     pub(super) fn fits(&self, user: &UserId, pin: &str, hash: &str) -> bool {
-        let (Some(mac), Some(kept)) = (self.mac(user, pin), unhex(hash)) else { return false };
+        let (Some(mac), Some(kept)) = (self.mac(user.as_str(), pin), unhex(hash)) else { return false };
         mac.verify_slice(&kept).is_ok()
+    }
+
+    /// No PIN fits where there is none, and that takes as long as a wrong one: `false`.
+    pub(super) fn fits_nobody(&self, pin: &str) -> bool {
+        // An empty tag has another length than any hash, so that it fits none.
+        self.mac("", pin).is_some_and(|mac| mac.verify_slice(&[]).is_ok())
     }
 }
 

@@ -2,6 +2,7 @@
 //! table: the store starts with all of it or not at all.
 
 use super::facts::{Limits, Meeting, OnEmpty, Organisation, User};
+use crate::meeting::Settings;
 use crate::rating::{CountryRecord, Deck, Licences};
 use crate::trunk::{Carrier, Failure, Number};
 use crate::types::{Cause, Country, Currency, MeetingId, Micros, OrganisationId, UserId};
@@ -168,23 +169,27 @@ pub(super) fn held(mut licences: Licences) -> impl Iterator<Item = &'static str>
     LICENCES.into_iter().filter(move |(_, flag)| *flag(&mut licences)).map(|(word, _)| word)
 }
 
-const MEETINGS: &str = "SELECT meeting.id, meeting.organiser, organiser.organisation, conference_id, settings \
-     FROM meeting JOIN organiser ON organiser.id = meeting.organiser";
+const MEETINGS: &str =
+    "SELECT meeting.*, organiser.organisation FROM meeting JOIN organiser ON organiser.id = meeting.organiser";
 
 pub(super) async fn meetings(conn: &mut SqliteConnection) -> Result<BTreeMap<MeetingId, Meeting>, String> {
     let rows = lines(conn, "meeting", MEETINGS, meeting).await?;
-    Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
+    Ok(rows.into_iter().map(|row| (row.settings.id.clone(), row)).collect())
 }
 
 fn meeting(line: &Line<'_>) -> Result<Meeting, String> {
-    let settings = line.text("settings")?;
-    Ok(Meeting {
+    let settings = Settings {
         id: line.parse("id")?,
         organiser: line.parse("organiser")?,
         organisation: line.parse("organisation")?,
         conference_id: line.text("conference_id")?,
-        settings: serde_json::from_str(&settings).map_err(|error| line.unreadable("settings", error))?,
-    })
+        lobby: line.flag("lobby")?,
+        callers_may_start: line.flag("callers_may_start")?,
+        max_participants: usize::try_from(line.count("max_participants")?).unwrap_or(usize::MAX),
+        tones: line.flag("tones")?,
+        confirm_join: line.flag("confirm_join")?,
+    };
+    Ok(Meeting { settings, language: line.maybe("language")? })
 }
 
 pub(super) async fn numbers(conn: &mut SqliteConnection) -> Result<Vec<Number>, String> {

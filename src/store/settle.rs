@@ -117,7 +117,7 @@ fn written(
     UsageRecord {
         usage_id: leg.id,
         call_id: leg.call_id.clone(),
-        conference_id: meeting.map(|meeting| meeting.conference_id.clone()),
+        conference_id: meeting.map(|meeting| meeting.settings.conference_id.clone()),
         user_location: location,
         user: leg.organiser.clone(),
         user_principal_name: leg.organiser.as_ref().map(ToString::to_string).unwrap_or_default(),

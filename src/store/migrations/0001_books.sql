@@ -40,10 +40,15 @@ CREATE TABLE licence (
 ) STRICT;
 
 CREATE TABLE meeting (
-    id            TEXT NOT NULL PRIMARY KEY,
-    organiser     TEXT NOT NULL REFERENCES organiser (id),
-    conference_id TEXT NOT NULL UNIQUE,
-    settings      TEXT NOT NULL
+    id                TEXT    NOT NULL PRIMARY KEY,
+    organiser         TEXT    NOT NULL REFERENCES organiser (id),
+    conference_id     TEXT    NOT NULL UNIQUE,
+    lobby             INTEGER NOT NULL CHECK (lobby IN (0, 1)),
+    callers_may_start INTEGER NOT NULL CHECK (callers_may_start IN (0, 1)),
+    max_participants  INTEGER NOT NULL CHECK (max_participants > 0),
+    tones             INTEGER NOT NULL CHECK (tones IN (0, 1)),
+    confirm_join      INTEGER NOT NULL CHECK (confirm_join IN (0, 1)),
+    language          TEXT
 ) STRICT;
 
 CREATE TABLE number (

@@ -168,6 +168,6 @@ async fn names_may_be_exchanged() {
     // The file's text has an x elsewhere only if somebody edits it: then this fails first.
     assert!(swapped.contains("\"1000002\"\ncallers_may_start"));
     bench.apply(&swapped.replace("1000002000002", "1000002")).await.unwrap();
-    assert_eq!(bench.store.facts().meeting_named("1000002").unwrap().id.as_str(), "studio");
-    assert_eq!(bench.store.facts().meeting_named("1000001").unwrap().id.as_str(), "unlicensed");
+    assert_eq!(bench.store.facts().meeting_named("1000002").unwrap().settings.id.as_str(), "studio");
+    assert_eq!(bench.store.facts().meeting_named("1000001").unwrap().settings.id.as_str(), "unlicensed");
 }

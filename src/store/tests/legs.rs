@@ -285,7 +285,7 @@ async fn pins_are_checked_against_the_organiser() {
     for (id, pin) in [("studio", "4712"), ("studio", ""), ("watch", "4711"), ("nowhere", "4711")] {
         assert!(!facts.check_pin(&meeting(id), pin), "{id} {pin}");
     }
-    assert_eq!(facts.meeting_named("1000001").unwrap().id, meeting("studio"));
+    assert_eq!(facts.meeting_named("1000001").unwrap().settings.id, meeting("studio"));
     assert_eq!(facts.conference_id_len(), Some(7));
     assert_eq!(
         facts.organisations.values().map(|o| o.country).collect::<Vec<_>>(),

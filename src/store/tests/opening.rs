@@ -45,8 +45,10 @@ async fn a_newer_schema_is_refused() {
 async fn secrets_and_books_are_for_their_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let bench = Bench::new().await;
-    let key = bench.folder.path().join("data/store.db.pin-key");
-    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    for file in ["store.db", "store.db-wal", "store.db.pin-key", "store.db.life-bridge-0"] {
+        let file = bench.folder.path().join("data").join(file);
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
+    }
     let books = std::fs::read(bench.store.path()).unwrap();
     assert!(!books.windows(4).any(|window| window == b"4711"));
 }
@@ -85,6 +87,48 @@ async fn legs_of_a_dead_life_are_settled_once_at_their_last_proof() {
     assert_eq!(bench.store.recover(NOON).await.unwrap(), []);
     assert_eq!(bench.balance("aurora").await.held, Micros::ZERO);
     bench.audited().await;
+}
+
+/// What stands in the files the moment an answer is given is what a killed process leaves behind.
+#[tokio::test]
+async fn whatever_was_answered_is_in_the_files_of_a_killed_process() {
+    let bench = Bench::new().await;
+    let (settled, live) = (bench.leg(), bench.leg());
+    for leg in [settled, live] {
+        grant(bench.store.open_leg(toll(leg)).await.unwrap());
+        bench.store.answered(answer(leg)).await.unwrap();
+    }
+    bench.store.settle(settled, over(61_000)).await.unwrap();
+    bench.store.prove_life(vec![(live, 59_000)]).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    for file in std::fs::read_dir(bench.folder.path().join("data")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), folder.path().join("data").join(file.file_name())).unwrap();
+    }
+    let after = Store::open(&url(&folder), Options::default()).await.unwrap();
+    assert_eq!(after.record(settled).await.unwrap(), bench.store.record(settled).await.unwrap());
+    let orphans = after.recover(NOON).await.unwrap();
+    assert_eq!((orphans.len(), orphans[0].leg, orphans[0].charge), (1, live, micros("0.01")));
+    assert_eq!(after.audit().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn more_requests_than_the_queue_holds_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { queue: 4, batch: 2, ..Options::default() };
+    let store = Store::open(&url(&folder), options).await.unwrap();
+    store.apply(document(FILE).unwrap(), NOON).await.unwrap().unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..50 {
+        let store = store.clone();
+        tasks.spawn(async move { store.open_leg(toll(LegId::new(n, u128::from(n)))).await });
+    }
+    let told = tasks.join_all().await;
+    // One thread: all fifty are asked before the writer is given its turn.
+    assert_eq!(told.iter().filter(|answer| **answer == Err(StoreError::Full)).count(), 46);
+    assert_eq!(told.iter().filter(|answer| answer.is_ok()).count(), 4);
+    assert_eq!(store.audit().await.unwrap(), []);
 }
 
 #[tokio::test]
