@@ -131,7 +131,7 @@ pub enum Event {
         mark: u64,
         whole: bool,
     },
-    /// Nothing came from the stream for `Config::silence_ms`, though it should send. Told once.
+    /// Neither RTP nor RTCP came from the stream for `Config::silence_ms`, though it should send. Told once.
     Silent {
         stream: StreamId,
         since: Mono,
@@ -172,7 +172,7 @@ pub struct Stats {
     pub jitter_us: u32,
     /// Sound made up in place of what was missing, milliseconds.
     pub concealed_ms: u64,
-    /// When the last of `packets_in` came.
+    /// When the last of `packets_in`, or of RTCP, came.
     pub last_packet: Option<Mono>,
     pub codec: Codec,
 }

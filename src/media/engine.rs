@@ -106,6 +106,13 @@ impl Engine {
         }
     }
 
+    /// A datagram came to the RTCP socket of `slot`: it can only tell that somebody is there.
+    pub fn receive_rtcp(&mut self, now: Mono, slot: Slot, from: SocketAddr, datagram: &[u8]) {
+        if let Some(Some(stream)) = self.streams.get_mut(slot.index()) {
+            stream.receive_rtcp(now, from, datagram, &mut self.told);
+        }
+    }
+
     /// One beat of 20 ms: every stream's voice, every room's sum, every stream's packet.
     pub fn tick(&mut self, now: Mono) {
         self.outbox.clear();
@@ -549,6 +556,31 @@ mod tests {
         bench.events.retain(|event| !matches!(event, Event::Talking { .. }));
         let since = Mono::from_millis(99 * TICK_MS);
         assert_eq!(bench.events, [Event::Silent { stream, since }, Event::Heard { stream }]);
+    }
+
+    #[test]
+    fn reports_from_the_port_above_are_a_sign_of_life() {
+        const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 9];
+        let mut above = address(0);
+        above.set_port(address(0).port() + 1);
+        let bye = [0x80, 203, 0, 1, 0, 0, 0, 9];
+        for (from, datagram, is_alive) in [
+            (above, &REPORT[..], true),
+            (address(0), &REPORT[..], false),
+            (address(1), &REPORT[..], false),
+            (above, &REPORT[..7], false),
+            (above, &[0; 8][..], false),
+            (above, &bye[..], false),
+        ] {
+            let mut bench = Bench::new(&[0]);
+            for _ in 0..40 {
+                bench.ticks(50);
+                let slot = bench.engine.slot(bench.id(0)).unwrap();
+                bench.engine.receive_rtcp(bench.now(), slot, from, datagram);
+            }
+            let is_silent = bench.events.iter().any(|event| matches!(event, Event::Silent { .. }));
+            assert_eq!(is_silent, !is_alive, "{from} {datagram:?}");
+        }
     }
 
     #[test]

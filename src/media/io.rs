@@ -391,7 +391,7 @@ impl Mixer {
         self.sweep(now);
         self.engine.tick(now);
         self.send();
-        self.sweep_rtcp();
+        self.sweep_rtcp(now);
         self.tick += 1;
     }
 
@@ -429,12 +429,16 @@ impl Mixer {
     }
 
     /// Each tick a fiftieth of the sockets.
-    fn sweep_rtcp(&mut self) {
+    fn sweep_rtcp(&mut self, now: Mono) {
         let mut packets = 0;
         let turn = (self.tick % RTCP_TICKS) as usize;
-        for port in self.ports.iter().skip(turn).step_by(RTCP_TICKS as usize).flatten() {
+        for (index, port) in self.ports.iter().enumerate().skip(turn).step_by(RTCP_TICKS as usize) {
+            let Some(port) = port else { continue };
             let mut share = MOST_A_SWEEP;
-            while share > 0 && port.rtcp.recv_from(&mut self.datagram).is_ok() {
+            while share > 0
+                && let Ok((length, from)) = port.rtcp.recv_from(&mut self.datagram)
+            {
+                self.engine.receive_rtcp(now, Slot(index as u32), from, &self.datagram[..length]);
                 share -= 1;
             }
             packets += (MOST_A_SWEEP - share) as u64;

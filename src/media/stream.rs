@@ -116,15 +116,29 @@ impl Stream {
         if got == Got::Nothing {
             return;
         }
-        self.last_packet = Some(now);
-        self.silent_since = now;
-        if self.silent {
-            self.silent = !told.tell(Event::Heard { stream: self.id });
-        }
+        self.live(now, told);
         if let Got::Key(key) = got {
             told.tell(Event::Digit { stream: self.id, key, at: now });
             let target = Target::Stream(self.id);
             self.player.barge(|play| told.ended(target, play, false));
+        }
+    }
+
+    /// RTCP from the port above theirs (RFC 3550 section 11): a sign of life, whatever it reports.
+    pub fn receive_rtcp(&mut self, now: Mono, from: SocketAddr, datagram: &[u8], told: &mut Told) {
+        let agreed = from.ip() == self.plan.remote.ip() && Some(from.port()) == self.plan.remote.port().checked_add(1);
+        // Version 2, a sender's or a receiver's report at the head (RFC 3550 section 6.1).
+        let is_report = datagram.len() >= 8 && datagram[0] >> 6 == 2 && matches!(datagram[1], 200 | 201);
+        if agreed && is_report {
+            self.live(now, told);
+        }
+    }
+
+    fn live(&mut self, now: Mono, told: &mut Told) {
+        self.last_packet = Some(now);
+        self.silent_since = now;
+        if self.silent {
+            self.silent = !told.tell(Event::Heard { stream: self.id });
         }
     }
 
