@@ -17,6 +17,8 @@ struct Meeting {
     engine: Engine,
     legs: u32,
     talkers: u32,
+    /// A µ-law code; the lower, the louder.
+    voice: u8,
     beat: u64,
 }
 
@@ -31,7 +33,7 @@ impl Meeting {
             let room = RoomId(u64::from(leg / room_of));
             engine.command(Mono::default(), Command::Join { stream, room }).expect("a stream that is there");
         }
-        Meeting { engine, legs, talkers, beat: 0 }
+        Meeting { engine, legs, talkers, voice: 0xbc, beat: 0 }
     }
 
     /// A packet from every leg, the tick, and a look at every packet that goes out.
@@ -44,7 +46,10 @@ impl Meeting {
             packet[2..4].copy_from_slice(&(self.beat as u16).to_be_bytes());
             packet[4..8].copy_from_slice(&((self.beat as u32).wrapping_mul(FRAME as u32)).to_be_bytes());
             if leg < self.talkers {
-                packet[12..].iter_mut().enumerate().for_each(|(i, code)| *code = 0x9c ^ ((i as u8 + leg as u8) & 0x8f));
+                packet[12..]
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(i, code)| *code = self.voice ^ ((i as u8 + leg as u8) & 0x8f));
             }
             self.engine.receive(now, Slot(leg), address(leg), &packet);
         }
@@ -57,6 +62,8 @@ impl Meeting {
 fn ticks(c: &mut Criterion) {
     let mut all = Meeting::new(400, 10, 400);
     c.bench_function("tick: 400 legs in rooms of 10, all talk", |b| b.iter(|| black_box(all.tick())));
+    let mut loud = Meeting { voice: 0x8c, ..Meeting::new(400, 10, 400) };
+    c.bench_function("tick: 400 legs in rooms of 10, all shout", |b| b.iter(|| black_box(loud.tick())));
     let mut few = Meeting::new(1_000, 1_000, 3);
     c.bench_function("tick: 1,000 legs in one room, 3 talk", |b| b.iter(|| black_box(few.tick())));
 }

@@ -1,11 +1,12 @@
 //! The beat of a mixer thread: which ticks are due, told by the clock that is given. Deadlines are absolute, so that the
 //! sound does not drift by the time that the work takes.
 
+use super::TICK_MS;
 use crate::clock::Mono;
 use std::time::Duration;
 
 /// Sound of one tick.
-pub const TICK: Duration = Duration::from_millis(20);
+pub const TICK: Duration = Duration::from_millis(TICK_MS);
 /// So many missed ticks are made up for after a pause: the peers' jitter buffers swallow 100 ms. What is beyond is left
 /// out, lest a thread that was kept away floods its peers.
 const MOST_MADE_UP: u64 = 5;

@@ -470,7 +470,8 @@ mod tests {
     #[test]
     fn mute_deafen_and_gag_do_what_they_say() {
         // What caller 1 hears of 0, and 0 of 1, under each of 0's conditions.
-        let table: &[(fn(StreamId, bool) -> Command, bool, bool)] = &[
+        type Order = fn(StreamId, bool) -> Command;
+        let table: &[(Order, bool, bool)] = &[
             (|stream, on| Command::Mute { stream, on }, false, true),
             (|stream, on| Command::Deafen { stream, on }, true, false),
             (|stream, on| Command::Gag { stream, on }, false, false),

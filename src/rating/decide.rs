@@ -421,7 +421,8 @@ dial-out,870,Inmarsat,5,0,60,60,2020-01-01,satellite
     fn the_decision_table() {
         let zimbabwe = || case("a").allowing("263");
         let korea = || case("a").with(|case| case.payer.country = "KR".parse().unwrap());
-        let rows: Vec<(&str, Result<String, Cause>, Result<&str, Cause>)> = vec![
+        type Row<'a> = (&'a str, Result<String, Cause>, Result<&'a str, Cause>);
+        let rows: Vec<Row<'_>> = vec![
             ("1", case("").toll(), Err(NotLicensed)),
             ("1, credits alone", case("cx").toll(), Err(NotLicensed)),
             ("2", case("a").toll(), Ok("included MCOMEETADD -")),

@@ -124,6 +124,10 @@ impl Tab {
             more <= available.0.max(0)
         };
         let (mut good, mut bad) = (rate.increments(covered - pool), rate.increments(target - pool) + 1);
+        if !pays(good) {
+            // A dearer row came while it rang: what is held already pays less than it did.
+            return covered;
+        }
         while good + 1 < bad {
             let middle = good + (bad - good) / 2;
             if pays(middle) { good = middle } else { bad = middle }
@@ -341,6 +345,22 @@ mod tests {
         assert_eq!(poor.cover(59_999, Micros(150_000), 0, SLICE_MS).map(|hold| hold.is_final), Ok(true));
         let mut pooled = tab("pool", "0.10", "0", 60_000, 60_000);
         assert_eq!(pooled.cover(45_000, Micros(0), 300_000, SLICE_MS).map(|hold| hold.pool_ms), Ok(105_000));
+    }
+
+    #[test]
+    fn a_dearer_row_that_came_while_it_rang_takes_no_more_than_there_is() {
+        let mut leg = tab("credits", "0.06", "0", 1_000, 1_000);
+        let dearer = tab("credits", "0.60", "0", 90_000, 90_000).terms.tariff.unwrap().row;
+        let from = leg.terms.from.plus_millis(5_000);
+        leg.terms.tariff.as_mut().unwrap().later.push(crate::rating::Step { from, row: dearer });
+        leg.next(Micros(60_000), 0, SLICE_MS).unwrap();
+        leg.terms.answered(from);
+        assert_eq!(leg.settle(50_000).charge, leg.credit_held, "no more than was held");
+        let held = leg.clone();
+        assert_eq!(leg.next(Micros(844_999), 0, SLICE_MS), Err(Cause::NoCredit));
+        assert_eq!(leg, Tab { is_final: true, ..held });
+        let hold = leg.next(Micros(845_000), 0, 30_000).unwrap();
+        assert_eq!((hold.credit, hold.until_ms), (Micros(845_000), 90_000));
     }
 
     #[test]

@@ -186,6 +186,19 @@ mod tests {
     }
 
     #[test]
+    fn a_scheduled_change_comes_when_it_comes_pool_or_not() {
+        let mut terms = Terms::sample(Funding::Pool { then_credits: true }, "0.02", "0", 60_000, 60_000);
+        let row = credits("0.05", "0", 60_000, 60_000).tariff.unwrap().row;
+        let from = terms.from.plus_millis(270_000);
+        terms.tariff.as_mut().unwrap().later.push(Step { from, row });
+        // Pool to 150 s; increments start at 150, 210, 270 s: the third is dearer.
+        assert_eq!(terms.charge(330_000, 150_000).round().to_text(), "0.0900");
+        // A change while the pool pays: dearer from the first increment on.
+        terms.tariff.as_mut().unwrap().later[0].from = terms.from.plus_millis(100_000);
+        assert_eq!(terms.charge(330_000, 150_000).round().to_text(), "0.1500");
+    }
+
+    #[test]
     fn only_credits_cost() {
         for funding in ["included", "free", "pool"] {
             let terms = Terms::sample(funding.parse().unwrap(), "1", "1", 1_000, 1_000);

@@ -277,3 +277,93 @@ fn take(field: &str) -> Option<Option<String>> {
 fn hex(digit: u8) -> Option<u8> {
     (digit as char).to_digit(16).map(|value| value as u8)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::{Call, Identity};
+    use proptest::prelude::*;
+
+    fn dial() -> Dial {
+        Dial {
+            call: Call::outbound(1),
+            identity: Identity { call_id: "id".to_owned(), tag: "t".to_owned(), branch: "z9hG4bKb".to_owned() },
+            flow: Flow {
+                transport: Transport::Tcp,
+                local: "[2001:db8::1]:5060".parse().unwrap(),
+                peer: "[2001:db8::2]:5061".parse().unwrap(),
+            },
+            contact: "192.0.2.1:5060".parse().unwrap(),
+            request_uri: "tel:+49301".to_owned(),
+            from: "\"A % \u{fc}\" <sip:a@192.0.2.1>".to_owned(),
+            to: "<tel:+49301>".to_owned(),
+            headers: Vec::new(),
+            offer: Bytes::new(),
+            ring_ms: 1,
+        }
+    }
+
+    fn entry(routes: &[&str]) -> Entry {
+        let mut dialog = Dialog::of_dial(&dial()).unwrap();
+        dialog.routes = routes.iter().map(|route| NameAddr::parse(route).unwrap()).collect();
+        dialog.remote_cseq = Some(7);
+        Entry { dialog, branch: Some("z9hG4bKb".to_owned()) }
+    }
+
+    #[test]
+    fn a_journal_line_comes_back_as_it_went() {
+        for entry in [entry(&[]), entry(&["<sip:p1;lr>", "<sip:p2>"]), Entry { branch: None, ..entry(&[]) }] {
+            let line = entry.write();
+            assert!(line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{line}");
+            assert_eq!(Entry::read(&line), Some(entry));
+        }
+    }
+
+    #[test]
+    fn a_strict_router_is_addressed_itself() {
+        let mut dialog = entry(&["<sip:p1>", "<sip:p2;lr>"]).dialog;
+        let bye = dialog.request(Method::Bye, "z9hG4bKc");
+        assert_eq!((bye.uri().as_str(), bye.cseq()), ("sip:p1", 2));
+        let routes: Vec<String> = bye.routes().iter().map(ToString::to_string).collect();
+        assert_eq!(routes, ["<sip:p2;lr>", "<tel:+49301>"]);
+        dialog.routes = vec![NameAddr::parse("<sip:p1;lr>").unwrap()];
+        assert_eq!(dialog.request(Method::Bye, "z9hG4bKd").uri().as_str(), "tel:+49301");
+    }
+
+    #[test]
+    fn no_contact_points_us_at_a_stranger() {
+        let mut dialog = entry(&[]).dialog;
+        dialog.flow.transport = Transport::Udp;
+        let known = |ip: IpAddr| ip.to_string() == "192.0.2.9";
+        let rows = [
+            ("sip:x@192.0.2.9", "192.0.2.9:5060"),
+            ("sip:x@192.0.2.9:5070", "192.0.2.9:5070"),
+            ("sip:x@198.51.100.1", "[2001:db8::2]:5061"),
+            ("sip:x@[2001:db8::2]:5099", "[2001:db8::2]:5099"),
+            ("sip:x@carrier.example", "[2001:db8::2]:5061"),
+            ("tel:+491", "[2001:db8::2]:5061"),
+        ];
+        for (target, peer) in rows {
+            dialog.target = Uri::parse(target).unwrap();
+            assert_eq!(dialog.hop(false, known).peer.to_string(), peer, "{target}");
+        }
+        dialog.flow.transport = Transport::Tcp;
+        dialog.target = Uri::parse("sip:x@192.0.2.9").unwrap();
+        assert_eq!(dialog.hop(false, known), dialog.flow, "a connection that lives is used");
+        assert_eq!(dialog.hop(true, known).peer.to_string(), "192.0.2.9:5060");
+    }
+
+    proptest! {
+        #[test]
+        fn reading_a_journal_never_fails_otherwise(line in "(d1 )?[ -~\\PC]{0,200}", at in 0usize..300, with in any::<char>()) {
+            let _ = Entry::read(&line);
+            let mut broken: Vec<char> = entry(&["<sip:p1;lr>"]).write().chars().collect();
+            let at = at % broken.len();
+            broken[at] = with;
+            let broken: String = broken.into_iter().collect();
+            if let Some(entry) = Entry::read(&broken) {
+                prop_assert_eq!(Entry::read(&entry.write()), Some(entry));
+            }
+        }
+    }
+}

@@ -8,12 +8,15 @@ use super::message::{Framing, Malformed, Message, Request, Response};
 use super::method::Method;
 use super::session::{Session, Stage};
 use super::transaction::{Id, Note, Owner, Table};
-use super::{Call, Command, Config, Dial, Event, Flow, Identity, Output, Reason, Refusal, Transport, message, transport};
+use super::{
+    Call, Command, Config, Dial, Event, Flow, Identity, Output, Reason, Refusal, Transport, message, transport,
+};
 use crate::clock::Mono;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 /// What we can do, and nothing else (RFC 3261 section 20.5).
 pub(in crate::sip) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE";
@@ -147,6 +150,22 @@ impl Endpoint {
     /// Alarms that are set; none is left when the last call and transaction are gone.
     pub fn alarms(&self) -> usize {
         self.desk.timers.len()
+    }
+
+    /// What a stream brought before its framing was lost, `length` bytes of it. The caller closes the connection.
+    pub fn unframed(&mut self, now: Mono, flow: Flow, malformed: Malformed, length: usize) {
+        self.desk.now = now;
+        self.desk.counters.messages_in += 1;
+        self.malformed(flow, Malformed { close: false, ..malformed }, length);
+    }
+
+    pub fn is_listed(&self, peer: SocketAddr) -> bool {
+        self.gate.source(peer).is_some()
+    }
+
+    /// The flows that calls go by.
+    pub fn flows(&self) -> impl Iterator<Item = Flow> {
+        self.sessions.values().map(|session| session.dialog.flow)
     }
 
     fn malformed(&mut self, flow: Flow, malformed: Malformed, length: usize) {

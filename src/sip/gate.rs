@@ -1,11 +1,11 @@
 //! Who may speak to us, and what we read: the checks before a request means anything (RFC 3261 section 8.2).
 
+use super::Source;
 use super::endpoint::{ALLOW, SDP};
 use super::header::media_type;
 use super::message::{Request, Response};
 use super::method::Method;
 use super::uri::Scheme;
-use super::Source;
 use crate::clock::Mono;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -66,7 +66,9 @@ impl Gate {
 impl Source {
     fn holds(&self, peer: IpAddr) -> bool {
         match (self.network, peer.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(peer)) => alike(net.to_bits().into(), peer.to_bits().into(), 32, self.prefix_len),
+            (IpAddr::V4(net), IpAddr::V4(peer)) => {
+                alike(net.to_bits().into(), peer.to_bits().into(), 32, self.prefix_len)
+            }
             (IpAddr::V6(net), IpAddr::V6(peer)) => alike(net.to_bits(), peer.to_bits(), 128, self.prefix_len),
             _ => false,
         }
@@ -167,9 +169,9 @@ pub(in crate::sip) fn body_objection(request: &Request) -> Option<Objection> {
         return Some(Objection::new(415).with("Accept", SDP));
     }
     let accepts = request.header("Accept").is_none()
-        || tokens(request, "Accept").iter().any(|range| {
-            [SDP, "application/*", "*/*"].iter().any(|fit| media_type(range).eq_ignore_ascii_case(fit))
-        });
+        || tokens(request, "Accept")
+            .iter()
+            .any(|range| [SDP, "application/*", "*/*"].iter().any(|fit| media_type(range).eq_ignore_ascii_case(fit)));
     (!accepts).then(|| Objection::new(406).with("Warning", "399 tollbridge \"Only application/sdp can be answered\""))
 }
 

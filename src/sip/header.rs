@@ -448,3 +448,198 @@ impl fmt::Display for Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_address_is_the_one_in_brackets() {
+        // Text, display, URI, tag.
+        let rows: &[(&str, Option<&str>, &str, Option<&str>)] = &[
+            ("sip:a@h", None, "sip:a@h", None),
+            ("sip:a@h;tag=1", None, "sip:a@h", Some("1")),
+            ("sip:a@h ; tag = 1 ;x", None, "sip:a@h", Some("1")),
+            ("<sip:a@h;tag=2>", None, "sip:a@h;tag=2", None),
+            ("<sip:a@h;x=y?Q=1>;tag=1", None, "sip:a@h;x=y?Q=1", Some("1")),
+            ("caller<sip:a@h>", Some("caller"), "sip:a@h", None),
+            ("A. B. <sip:a@h>", Some("A. B."), "sip:a@h", None),
+            ("Zoë <sip:a@h>", Some("Zoë"), "sip:a@h", None),
+            (r#""<sip:fake@evil>" <sip:a@h>"#, Some("<sip:fake@evil>"), "sip:a@h", None),
+            (r#""x\" <sip:fake@evil>" <sip:a@h>"#, Some("x\" <sip:fake@evil>"), "sip:a@h", None),
+            (r#""B, A"<tel:+1555>;tag=x"#, Some("B, A"), "tel:+1555", Some("x")),
+            (r#""" <sip:a@h>"#, Some(""), "sip:a@h", None),
+            (r#"<sip:a@[::1]:5070>;x="a;tag=no,<>";TAG=yes"#, None, "sip:a@[::1]:5070", Some("yes")),
+        ];
+        for (text, display, uri, tag) in rows {
+            let address = NameAddr::parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert_eq!((address.display(), address.uri().as_str(), address.tag()), (*display, *uri, *tag), "{text}");
+            assert_eq!(NameAddr::parse(&address.to_string()), Ok(address), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let rows = [
+            "",
+            "a",
+            "<>",
+            "<sip:a@h",
+            "sip:a@h>",
+            "< sip:a@h>",
+            "<sip:a@h >",
+            "\"a <sip:a@h>",
+            "\"a\" sip:a@h",
+            "\"a\"",
+            "a, b <sip:a@h>",
+            "sip:a@h?x=y",
+            "sip:a@h,sip:b@h",
+            "<sip:a@h>,<sip:b@h>",
+            "<sip:a@h>;",
+            "<sip:a@h>;;x",
+            "<sip:a@h>;tag=",
+            "<sip:a@h>;tag=1;Tag=2",
+            "<sip:a@h>;x=\"",
+            "<sip:a@h> x",
+            "<<sip:a@h>>",
+            "<sip:a@h>;x=a b",
+            "\"a\"b<sip:a@h>",
+        ];
+        for text in rows {
+            assert!(NameAddr::parse(text).is_err(), "{text:?}");
+        }
+        let named = |length: usize| NameAddr::parse(&format!("\"{}\" <sip:a@h>", "n".repeat(length)));
+        assert!(named(DISPLAY_MAX).is_ok() && named(DISPLAY_MAX + 1).is_err());
+        let params = |count: usize| {
+            NameAddr::parse(&format!("<sip:a@h>{}", (0..count).map(|i| format!(";p{i}")).collect::<String>()))
+        };
+        assert!(params(PARAMS_MAX).is_ok() && params(PARAMS_MAX + 1).is_err());
+    }
+
+    #[test]
+    fn a_via_is_read_and_stamped() {
+        let via = Via::parse("SIP / 2.0 / UDP  first.example : 4000 ;branch = z9hG4bKa ; ttl=16;rport").unwrap();
+        assert_eq!((via.transport(), via.host(), via.port()), ("UDP", "first.example", Some(4000)));
+        assert_eq!(
+            (via.branch(), via.has_cookie(), via.rport(), via.received()),
+            (Some("z9hG4bKa"), true, Some(None), None)
+        );
+        assert_eq!(via.to_string(), "SIP/2.0/UDP first.example:4000;branch=z9hG4bKa;ttl=16;rport");
+        let six = Via::parse("SIP/2.0/TCP [2001:db8::9]:5061;received=2001:db8::9").unwrap();
+        assert_eq!((six.host(), six.port(), six.received()), ("[2001:db8::9]", Some(5061), "2001:db8::9".parse().ok()));
+        // Before, source, after.
+        let rows = [
+            ("SIP/2.0/UDP 127.0.0.2:5070;branch=x", "127.0.0.2:9", "SIP/2.0/UDP 127.0.0.2:5070;branch=x"),
+            ("SIP/2.0/UDP 127.0.0.2;branch=x", "127.0.0.3:9", "SIP/2.0/UDP 127.0.0.2;branch=x;received=127.0.0.3"),
+            ("SIP/2.0/UDP h;received=192.0.2.1", "127.0.0.3:9", "SIP/2.0/UDP h;received=127.0.0.3"),
+            ("SIP/2.0/UDP 127.0.0.2;rport;b", "127.0.0.2:9", "SIP/2.0/UDP 127.0.0.2;b;received=127.0.0.2;rport=9"),
+            ("SIP/2.0/UDP h;rport=53", "[::1]:9", "SIP/2.0/UDP h;received=::1;rport=9"),
+        ];
+        for (before, source, after) in rows {
+            let mut via = Via::parse(before).unwrap();
+            via.stamp(source.parse().unwrap());
+            assert_eq!(via.to_string(), after);
+            assert_eq!(Via::parse(after), Ok(via));
+        }
+    }
+
+    #[test]
+    fn what_is_no_via_is_refused_and_yet_answered() {
+        let rows: &[(&str, Option<&str>)] = &[
+            ("SIP/2.0/UDP 192.0.2.15;;,;,,", Some("SIP/2.0/UDP 192.0.2.15")),
+            ("SIP/7.0/UDP c;branch=z", Some("SIP/2.0/UDP c;branch=z")),
+            ("SIP/2.0/UDP c;rport=x", Some("SIP/2.0/UDP c;rport=x")),
+            ("SIP/2.0/UDP c;branch=a;branch=b", Some("SIP/2.0/UDP c;branch=a")),
+            ("SIP/2.0/UDP c;branch=\"", Some("SIP/2.0/UDP c")),
+            ("SIP/2.0/UDP c:99999", None),
+            ("SIP/2.0/UDP c:", None),
+            ("SIP/2.0/UDP", None),
+            ("SIP/2.0/UDPc", None),
+            ("SIP/2.0 c", None),
+            ("HTTP/2.0/UDP c", None),
+            ("SIP/2.0/UDP [::1", None),
+            ("", None),
+        ];
+        for (text, salvaged) in rows {
+            assert!(Via::parse(text).is_err(), "{text}");
+            assert_eq!(Via::salvage(text).map(|via| via.to_string()).as_deref(), *salvaged, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cseq_has_32_bits() {
+        assert_eq!(CSeq::parse("0009 INVITE"), Ok(CSeq { number: 9, method: Method::Invite }));
+        assert_eq!(CSeq::parse("4294967295\tfoo").map(|cseq| cseq.to_string()), Ok("4294967295 foo".to_owned()));
+        for text in [
+            "",
+            "1",
+            "1 ",
+            "INVITE",
+            "4294967296 BYE",
+            "-1 BYE",
+            "+1 BYE",
+            "1 BYE x",
+            "1 B@E",
+            "0x1 BYE",
+            "36893488147419103232 BYE",
+        ] {
+            assert!(CSeq::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_read_from_all_headers() {
+        let read = |values: &[&str]| Reason::read(values.iter().copied());
+        let reason = |q850, sip, text: &str| Some(Reason { q850, sip, text: text.to_owned() });
+        assert_eq!(
+            read(&[r#"Q.850;cause=16;text="Normal; call, clearing""#]),
+            reason(Some(16), None, "Normal; call, clearing")
+        );
+        assert_eq!(
+            read(&["SIP ;cause=200 ;text=\"Call completed elsewhere\""]),
+            reason(None, Some(200), "Call completed elsewhere")
+        );
+        assert_eq!(read(&["SIP;cause=480, q.850 ; cause = 19"]), reason(Some(19), Some(480), ""));
+        assert_eq!(read(&["SIP;cause=480", "Q.850;cause=19"]), reason(Some(19), Some(480), ""));
+        for nothing in [
+            &[][..],
+            &[""],
+            &["Q.850"],
+            &["Q.850;cause=128"],
+            &["Q.850;cause=x"],
+            &["SIP;cause=99"],
+            &["Q.850;;cause=1"],
+        ] {
+            assert_eq!(read(nothing), None, "{nothing:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_reason_is_read_as_written(q850 in prop::option::of(0..128_u8), sip in prop::option::of(100..700_u16), text in "[^\\p{Cc}]{0,30}") {
+            let reason = Reason { q850, sip, text };
+            let written = reason.to_string();
+            let expected = (reason.q850.is_some() || reason.sip.is_some() || !reason.text.is_empty()).then_some(reason);
+            prop_assert_eq!(Reason::read(std::iter::once(written.as_str())), expected);
+        }
+
+        #[test]
+        fn a_name_is_read_as_written(display in "[^\\p{Cc}]{1,60}", tag in "[a-z0-9]{1,20}") {
+            let uri = Uri::parse("sip:a@h").unwrap();
+            let address = NameAddr::new(uri).with_display(&display).with_tag(&tag);
+            prop_assert_eq!(NameAddr::parse(&address.to_string()), Ok(address));
+        }
+
+        /// Whatever a name holds, it stays on its line and hides no other address.
+        #[test]
+        fn a_name_smuggles_nothing(display in any::<String>(), tag in any::<String>()) {
+            let address = NameAddr::new(Uri::parse("sip:a@h").unwrap()).with_display(&display).with_tag(&tag);
+            let written = address.to_string();
+            prop_assert!(!written.contains(char::is_control));
+            let read = NameAddr::parse(&written).unwrap();
+            prop_assert_eq!(read.uri(), address.uri());
+            prop_assert_eq!(read.tag(), address.tag());
+        }
+    }
+}

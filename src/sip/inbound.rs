@@ -76,7 +76,7 @@ impl Endpoint {
         let verdict = match objection(&request) {
             Some(objection) => Err(objection),
             None if outside => Err(Objection::new(481)),
-            None => self.treat(flow, id, request.clone(), call),
+            None => self.treat(flow, id, &request, call),
         };
         if let Err(objection) = verdict {
             self.object(id, &request, &objection);
@@ -90,9 +90,9 @@ impl Endpoint {
         self.respond(id, &response);
     }
 
-    fn treat(&mut self, flow: Flow, id: Id, request: Request, call: Option<Call>) -> Result<(), Objection> {
+    fn treat(&mut self, flow: Flow, id: Id, request: &Request, call: Option<Call>) -> Result<(), Objection> {
         match (treatment(request.method()), call) {
-            (Treatment::Options, _) => self.options(id, &request, call),
+            (Treatment::Options, _) => self.options(id, request, call),
             (Treatment::Invite, None) => self.invited(flow, id, request),
             (_, None) => Err(Objection::new(481)),
             (wanted, Some(call)) => {
@@ -100,7 +100,7 @@ impl Endpoint {
                     return Err(Objection::new(500)); // RFC 3261 section 12.2.2: older than the latest
                 }
                 match wanted {
-                    Treatment::Bye => self.bye(call, id, &request),
+                    Treatment::Bye => self.bye(call, id, request),
                     _ => self.offered(call, id, request),
                 }
             }
@@ -129,8 +129,8 @@ impl Endpoint {
         self.draining.or(full.then_some(self.config.retry_after_s))
     }
 
-    fn invited(&mut self, flow: Flow, id: Id, request: Request) -> Result<(), Objection> {
-        if let Some(objection) = body_objection(&request) {
+    fn invited(&mut self, flow: Flow, id: Id, request: &Request) -> Result<(), Objection> {
+        if let Some(objection) = body_objection(request) {
             return Err(objection);
         }
         if let Some(seconds) = self.no_room() {
@@ -140,12 +140,12 @@ impl Endpoint {
         self.desk.counters.calls_in += 1;
         let (call, tag) = (self.number(), self.tag());
         let advertise = self.gate.source(flow.peer).and_then(|source| source.advertise);
-        let dialog = Dialog::of_invite(&request, flow, tag, advertise.unwrap_or(flow.local));
+        let dialog = Dialog::of_invite(request, flow, tag, advertise.unwrap_or(flow.local));
         let journal = Entry { dialog: dialog.clone(), branch: None }.write();
-        let trying = self.answer(&request, 100, None);
+        let trying = self.answer(request, 100, None);
         self.respond(id, &trying);
-        let invitation = invitation(call, flow, journal, &request);
-        let session = Session::new(call, dialog, Stage::Invited { transaction: id, invite: Box::new(request) });
+        let invitation = invitation(call, flow, journal, request);
+        let session = Session::new(call, dialog, Stage::Invited { transaction: id, invite: Box::new(request.clone()) });
         session.set(&mut self.desk, Bell::Remind, REMIND);
         session.set(&mut self.desk, Bell::Patience, RING_LIMIT);
         self.begin(session);
@@ -259,14 +259,12 @@ impl Endpoint {
         let Some(unacked) = session.acknowledge(&mut self.desk, request.cseq()) else { return };
         let call = session.call;
         let body = Some(request.body().clone()).filter(|body| unacked.offers && !body.is_empty());
-        match &mut session.stage {
-            Stage::Up { parting } => match parting.take() {
-                Some(reason) => self.part(call, reason),
-                None if unacked.first => session.tell(&mut self.desk, Event::Acknowledged { call, answer: body }),
-                None if unacked.offers => session.tell(&mut self.desk, Event::Agreed { call, answer: body }),
-                None => {}
-            },
-            _ => {}
+        let Stage::Up { parting } = &mut session.stage else { return };
+        match parting.take() {
+            Some(reason) => self.part(call, reason),
+            None if unacked.first => session.tell(&mut self.desk, Event::Acknowledged { call, answer: body }),
+            None if unacked.offers => session.tell(&mut self.desk, Event::Agreed { call, answer: body }),
+            None => {}
         }
     }
 
@@ -298,8 +296,8 @@ impl Endpoint {
     }
 
     /// A re-INVITE (RFC 3261 section 14.2) or an UPDATE (RFC 3311 section 5.2).
-    fn offered(&mut self, call: Call, id: Id, request: Request) -> Result<(), Objection> {
-        if let Some(objection) = body_objection(&request) {
+    fn offered(&mut self, call: Call, id: Id, request: &Request) -> Result<(), Objection> {
+        if let Some(objection) = body_objection(request) {
             return Err(objection);
         }
         let is_invite = *request.method() == Method::Invite;
@@ -310,20 +308,20 @@ impl Endpoint {
         } else if matches!(session.stage, Stage::Ending) {
             return Err(Objection::new(481));
         }
-        session.retarget(&request);
+        session.retarget(request);
         if !is_invite && request.body().is_empty() {
-            let response = self.dialog_reply(call, &request);
+            let response = self.dialog_reply(call, request);
             self.respond(id, &response);
             return Ok(()); // a sign of life, or a new target
         }
         if is_invite {
-            let trying = self.answer(&request, 100, None);
+            let trying = self.answer(request, 100, None);
             self.respond(id, &trying);
         }
         self.table.assign(id, call);
         let Some(session) = self.sessions.get_mut(&call) else { return Ok(()) };
         let offer = Some(request.body().clone()).filter(|body| !body.is_empty());
-        session.change = Some(Change { transaction: id, request: Box::new(request) });
+        session.change = Some(Change { transaction: id, request: Box::new(request.clone()) });
         session.set(&mut self.desk, Bell::Patience, OFFER_LIMIT);
         session.tell(&mut self.desk, Event::Offered { call, offer });
         Ok(())

@@ -163,7 +163,7 @@ fn unfold(value: &str) -> Cow<'_, str> {
 /// Control bytes are legal as the second half of a quoted pair (RFC 3261 section 25.1), CR and LF never.
 fn check_controls(value: &str) -> Result<(), Why> {
     let is_control = |b: &u8| b.is_ascii_control() && *b != b'\t';
-    if !value.as_bytes().iter().any(|b| is_control(b)) {
+    if !value.as_bytes().iter().any(is_control) {
         return Ok(());
     }
     let mut quoted = false;

@@ -489,3 +489,245 @@ fn write(start: &str, headers: &Headers, body: &Bytes) -> Bytes {
     bytes.put_slice(body);
     bytes.freeze()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::Transport;
+    use crate::sip::lexer::{HEADER_MAX, HEADERS_MAX, MESSAGE_MAX};
+    use proptest::prelude::*;
+
+    const HEAD: &str =
+        "Via: SIP/2.0/UDP 127.0.0.2;branch=z9hG4bKa\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: c\r\n";
+
+    fn parse(text: impl Into<Bytes>) -> Result<Message, Malformed> {
+        Message::parse(&text.into(), Framing::Datagram)
+    }
+
+    fn invite(lines: &str, body: &str) -> Result<Request, Malformed> {
+        match parse(format!("INVITE sip:b@h SIP/2.0\r\n{HEAD}CSeq: 1 INVITE\r\n{lines}\r\n{body}"))? {
+            Message::Request(request) => Ok(request),
+            Message::Response(_) => unreachable!("INVITE is no response"),
+        }
+    }
+
+    fn built(headers: &[(&str, &str)], body: Option<(&str, &[u8])>) -> Request {
+        let address = "127.0.0.1:5060".parse().unwrap();
+        let via = Via::new(Transport::Udp, address, "z9hG4bKours");
+        let [from, to] = ["<sip:us@h>;tag=1", "\"T, o\" <tel:+1555>"].map(|text| NameAddr::parse(text).unwrap());
+        let mut request = Request::new(Method::Invite, Uri::sip("x", address), &via, &from, &to, "id@h", 7, 70);
+        for (name, value) in headers {
+            request.push(name, value);
+        }
+        if let Some((kind, body)) = body {
+            request.set_body(kind, Bytes::copy_from_slice(body));
+        }
+        request
+    }
+
+    /// What rsip's own parser loses or spoils (the reason for ours).
+    #[test]
+    fn nothing_is_silently_changed() {
+        let request = invite(
+            "f2: x\r\nt2: <tel:+1555>\r\nm: <sip:alice@h;gr=urn:uuid:f81d>\r\nr: <sip:a@h;transport=ws?X=1>\r\n",
+            "",
+        )
+        .unwrap();
+        assert_eq!(request.contact().unwrap().uri().param("gr"), Some("urn:uuid:f81d"));
+        assert_eq!(request.addresses("Refer-To")[0].uri().headers(), "X=1");
+        assert_eq!(request.addresses("t2")[0].uri().number().as_deref(), Some("+1555"));
+
+        let Ok(Message::Response(response)) = parse(format!("SIP/2.0 403 My Reason\r\n{HEAD}CSeq: 9 BYE\r\n\r\n"))
+        else {
+            panic!()
+        };
+        assert_eq!((response.status(), response.phrase(), response.cseq()), (403, "My Reason", (9, &Method::Bye)));
+        assert!(response.to_bytes().starts_with(b"SIP/2.0 403 My Reason\r\n"));
+
+        for uri in [
+            "sip:[2001:db8::1]",
+            "sip:a%40b@host",
+            "tel:+1555",
+            "urn:service:sos",
+            "sip:user;par=u%40x.net@example.com",
+        ] {
+            let Ok(Message::Request(request)) = parse(format!("BYE {uri} SIP/2.0\r\n{HEAD}CSeq: 1 BYE\r\n\r\n")) else {
+                panic!("{uri}")
+            };
+            assert_eq!(request.uri().as_str(), uri);
+            assert!(request.to_bytes().starts_with(format!("BYE {uri} SIP/2.0\r\n").as_bytes()));
+        }
+
+        let compact = "v: SIP/2.0/UDP [::1]:5070;branch=z9hG4bKa\r\nf: <sip:a@[::1]>;tag=1\r\nt: \"<sip:fake@evil>\" <sip:a@h>\r\ni: c\r\nc: a/b\r\nl: 3\r\nk: 100rel\r\n";
+        let text = format!("INVITE sip:a@[::1] SIP/2.0\r\n{compact}CSeq: 1 INVITE\r\n\r\n\x01\x02\x03");
+        let Ok(Message::Request(request)) = parse(text) else { panic!() };
+        assert_eq!((request.via().host(), request.from().uri().host()), ("[::1]", "[::1]"));
+        assert_eq!((request.to().uri().as_str(), request.header("Supported")), ("sip:a@h", Some("100rel")));
+
+        let binary: Vec<u8> = (0..=255).collect();
+        let request = built(&[], Some(("application/octet-stream", &binary)));
+        let Ok(Message::Request(again)) = Message::parse(&request.to_bytes(), Framing::Stream) else { panic!() };
+        assert_eq!(again.body(), &binary);
+    }
+
+    #[test]
+    fn a_datagram_ends_the_body() {
+        for (length, expected) in [
+            ("", Some("body")),
+            ("l: 4\r\n", Some("body")),
+            ("l: 2\r\n", Some("bo")),
+            ("l: 5\r\n", None),
+            ("l: -1\r\n", None),
+        ] {
+            let request = invite(length, "body").ok();
+            assert_eq!(
+                request.as_ref().map(|request| request.body().as_ref()),
+                expected.map(str::as_bytes),
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_may_stand_once_stands_once() {
+        let lines = [
+            "From: <sip:a@h>;tag=1",
+            "f: <sip:a@h>;tag=1",
+            "TO : <sip:b@h>",
+            "i: c",
+            "CSeq: 1 INVITE",
+            "Max-Forwards: 1\r\nMAX-FORWARDS: 1",
+            "l: 0\r\nContent-Length: 0",
+            "c: a/b\r\nContent-Type: a/b",
+            "Expires: 1\r\nExpires\t: 1",
+        ];
+        for line in lines {
+            assert_eq!(invite(&format!("{line}\r\n"), "").unwrap_err().status, 400, "{line}");
+        }
+        for line in [
+            "Via: SIP/2.0/UDP h",
+            "Subject: a\r\nSubject: b",
+            "m: <sip:a@h>, <sip:b@h>\r\nContact: sip:c@h",
+            "Own: 1\r\nOwn: 2",
+        ] {
+            assert!(invite(&format!("{line}\r\n"), "").is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_start_line_has_three_words() {
+        let rows = [
+            ("invite sip:b@h SIP/2.0", None),
+            ("OPTIONS sip:b@h sip/2.0", None),
+            ("OPTIONS sip:b@h SIP/3.0", Some(505)),
+            ("OPTIONS sip:b@h SIP/2", Some(400)),
+            ("OPTIONS sip:b@h HTTP/1.1", Some(400)),
+            ("OPTIONS sip:b@h", Some(400)),
+            ("OPTIONS sip:b@h SIP/2.0 ", Some(400)),
+            ("OPTIONS\tsip:b@h SIP/2.0", Some(400)),
+            ("OPTIONS b@h SIP/2.0", Some(400)),
+        ];
+        for (line, status) in rows {
+            let method = line.split(' ').next().unwrap_or_default();
+            let parsed = parse(format!("{line}\r\n{HEAD}CSeq: 1 {method}\r\n\r\n"));
+            assert_eq!(parsed.err().map(|malformed| malformed.status), status, "{line}");
+        }
+        let long = "a".repeat(crate::sip::uri::URI_MAX);
+        assert_eq!(parse(format!("BYE sip:{long} SIP/2.0\r\n{HEAD}CSeq: 1 BYE\r\n\r\n")).unwrap_err().status, 414);
+        for silent in ["ACK b@h SIP/2.0", "SIP/2.0 99 No", "SIP/2.0 700 No", "SIP/2.0 0200 OK", "(x) sip:b@h SIP/2.0"] {
+            assert_eq!(parse(format!("{silent}\r\n{HEAD}CSeq: 1 ACK\r\n\r\n")).unwrap_err().reply, None, "{silent}");
+        }
+    }
+
+    #[test]
+    fn each_limit_is_exact() {
+        let fits = |lines: String, body: usize| invite(&lines, &"b".repeat(body)).map_err(|malformed| malformed.status);
+        let vias = |count: usize| format!("v: {}\r\n", vec!["SIP/2.0/UDP h"; count - 1].join(","));
+        assert_eq!(fits(vias(VIAS_MAX), 0).map(|request| request.vias().len()), Ok(VIAS_MAX));
+        assert_eq!(fits(vias(VIAS_MAX + 1), 0).err(), Some(400));
+        let headers = |count: usize| "Own: y\r\n".repeat(count - 5);
+        assert!(fits(headers(HEADERS_MAX), 0).is_ok());
+        assert_eq!(fits(headers(HEADERS_MAX + 1), 0).err(), Some(400));
+        let header = |length: usize| format!("Own: {}\r\n", "y".repeat(length - 5));
+        assert!(fits(header(HEADER_MAX), 0).is_ok());
+        assert_eq!(fits(header(HEADER_MAX + 1), 0).err(), Some(400));
+        let head = built(&[], Some(("a/b", b""))).to_bytes().len();
+        let message = |length: usize| {
+            Message::parse(&built(&[], Some(("a/b", &vec![0; length - head - 4]))).to_bytes(), Framing::Datagram)
+        };
+        assert_eq!(built(&[], Some(("a/b", &vec![0; MESSAGE_MAX - head - 4]))).to_bytes().len(), MESSAGE_MAX);
+        assert!(message(MESSAGE_MAX).is_ok());
+        assert_eq!(message(MESSAGE_MAX + 1).unwrap_err().status, 513);
+    }
+
+    #[test]
+    fn nothing_is_pushed_that_the_message_owns() {
+        let mut request = built(&[], None);
+        let before = request.to_bytes();
+        for name in [
+            "Via",
+            "v",
+            "FROM",
+            "t",
+            "Call-ID",
+            "cseq",
+            "Max-Forwards",
+            "l",
+            "Content-Type",
+            "a b",
+            "X:",
+            "X\r\nY",
+            "",
+            "Xö",
+        ] {
+            assert!(!request.push(name, "1"), "{name}");
+        }
+        assert!(!request.push("Contact", "<sip:a@h>, nonsense") && !request.push("Route", "\"a"));
+        assert_eq!(request.to_bytes(), before);
+        assert!(request.push("Expires", "60") && !request.push("expires", "61"));
+        assert!(request.push("m", "<sip:us@127.0.0.1>") && request.contact().is_some());
+    }
+
+    #[test]
+    fn a_response_answers_its_request() {
+        let mut request = invite("v: SIP/2.0/UDP second\r\nSubject: s\r\nm: <sip:a@h>\r\nc: a/b\r\n", "body").unwrap();
+        request.stamp("127.0.0.9:7".parse().unwrap());
+        let mut response = Response::to(&request, 180, "");
+        response.set_to_tag("ours");
+        response.set_to_tag("another");
+        response.push("Contact", "<sip:us@127.0.0.1>");
+        let text = String::from_utf8(response.to_bytes().to_vec()).unwrap();
+        let expected = "SIP/2.0 180 Ringing\r\nVia: SIP/2.0/UDP 127.0.0.2;branch=z9hG4bKa;received=127.0.0.9\r\n\
+            From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>;tag=ours\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nVia: SIP/2.0/UDP second\r\n\
+            Contact: <sip:us@127.0.0.1>\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(text, expected);
+        assert_eq!(response.to().tag(), Some("ours"));
+    }
+
+    /// Where rsip can read a message, it reads what we read.
+    #[test]
+    fn rsip_reads_what_we_write() {
+        let request = built(&[("Subject", "hello"), ("X-Own", "1")], Some(("application/sdp", b"v=0\r\n")));
+        let theirs = rsip::Request::try_from(request.to_bytes()).unwrap();
+        assert_eq!((theirs.method, theirs.body.as_slice()), (rsip::Method::Invite, b"v=0\r\n".as_slice()));
+        let mut headers: Vec<(&str, &str)> = theirs.headers.iter().map(name_and_value).collect();
+        headers.retain(|(name, _)| *name != "Content-Length");
+        assert_eq!(headers, request.headers().collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_built_is_read_back(
+            headers in prop::collection::vec(("[A-Za-z][A-Za-z-]{1,12}", any::<String>()), 0..8),
+            kind in "[a-z]{1,9}/[a-z]{1,9}",
+            body in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let request = built(&headers, Some((&kind, &body)));
+            let bytes = request.to_bytes();
+            prop_assert_eq!(Message::parse(&bytes, Framing::Stream), Ok(Message::Request(request.clone())));
+            let response = Response::to(&request, 200, headers.first().map_or("", |(_, value)| value));
+            prop_assert_eq!(Message::parse(&response.to_bytes(), Framing::Stream), Ok(Message::Response(response)));
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! [`Endpoint`] is a machine: feed it with [`Endpoint::receive`], [`Endpoint::command`], [`Endpoint::lost`] or
 //! [`Endpoint::wake`], then drain it with [`Endpoint::poll`] until `None`, then sleep until [`Endpoint::deadline`].
-//! Session descriptions pass through as opaque bodies.
+//! Session descriptions pass through as opaque bodies. [`Sip`] runs it on sockets.
 
 mod desk;
 mod dialog;
@@ -10,6 +10,7 @@ mod endpoint;
 mod gate;
 pub mod header;
 mod inbound;
+pub mod io;
 mod lexer;
 pub mod message;
 pub mod method;
@@ -23,6 +24,7 @@ pub mod uri;
 pub use desk::Counters;
 pub use endpoint::{Endpoint, journal_of};
 pub use header::{CSeq, NameAddr, Via};
+pub use io::{Error, Gauges, Sip};
 pub use message::{Framing, Malformed, Message, Refused, Request, Response};
 pub use method::Method;
 pub use uri::{Scheme, Uri};
@@ -250,7 +252,7 @@ pub struct Source {
     pub network: std::net::IpAddr,
     pub prefix_len: u8,
     pub port: Option<u16>,
-    /// Address put into Contact for calls from here; the listen address where `None`.
+    /// Address put into Contact for calls from here; the listen address where `None`, which must then not be a wildcard.
     pub advertise: Option<SocketAddr>,
     /// RFC 2543 syntax accepted.
     pub old_syntax: bool,
@@ -269,5 +271,9 @@ pub struct Config {
     pub retry_after_s: u32,
 }
 
+#[cfg(test)]
+mod answers;
+#[cfg(test)]
+mod bench;
 #[cfg(test)]
 mod pair;

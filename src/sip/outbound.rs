@@ -3,6 +3,7 @@
 use super::desk::Bell;
 use super::dialog::{self, Dialog, Entry};
 use super::endpoint::{ALLOW, Endpoint, SDP};
+use super::header::media_type;
 use super::message::{Request, Response};
 use super::method::Method;
 use super::session::{Calling, GivingUp, Session, Stage};
@@ -77,7 +78,11 @@ impl Endpoint {
         if calling.giving_up.is_some() {
             return self.cancel(call);
         }
-        let is_sdp = response.content_type().is_some_and(|kind| kind.eq_ignore_ascii_case(SDP));
+        // News that one can do without is not kept for an owner who does not listen.
+        if self.crowded {
+            return;
+        }
+        let is_sdp = response.content_type().is_some_and(|kind| media_type(kind).eq_ignore_ascii_case(SDP));
         let answer = Some(response.body().clone()).filter(|body| is_sdp && !body.is_empty());
         session.tell(&mut self.desk, Event::Ringing { call, status: response.status(), answer });
     }
@@ -230,7 +235,9 @@ impl Endpoint {
 
     fn cancel(&mut self, call: Call) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
-        let Stage::Calling(Calling { transaction, giving_up: Some(giving_up), .. }) = &mut session.stage else { return };
+        let Stage::Calling(Calling { transaction, giving_up: Some(giving_up), .. }) = &mut session.stage else {
+            return;
+        };
         if std::mem::replace(&mut giving_up.cancelled, true) {
             return;
         }

@@ -141,3 +141,78 @@ fn body_length(head: &[u8]) -> Result<usize, Fault> {
         None => head.content_length()?.ok_or(Fault::unframed(400, "Missing Content-Length")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(framer: &mut StreamFramer) -> Vec<Frame> {
+        std::iter::from_fn(|| framer.next().unwrap()).collect()
+    }
+
+    fn options(body: usize) -> Vec<u8> {
+        let head = "OPTIONS sip:a@h SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bKa\r\n";
+        format!("{head}Content-Length: {body}\r\n\r\n{}", "b".repeat(body)).into_bytes()
+    }
+
+    #[test]
+    fn a_response_goes_back_to_the_source() {
+        // Via, port of the target. The source is 127.0.0.9:7777.
+        let rows = [
+            ("SIP/2.0/UDP h", 5060),
+            ("SIP/2.0/UDP h:5080", 5080),
+            ("SIP/2.0/UDP h:0", 5060),
+            ("SIP/2.0/UDP h:5080;rport", 7777),
+            ("SIP/2.0/UDP h:5080;rport=1", 7777),
+            ("SIP/2.0/UDP 255.255.255.255:5080", 5080),
+            ("SIP/2.0/UDP 192.0.2.1:5080;received=192.0.2.2;maddr=224.0.1.75;ttl=1", 5080),
+        ];
+        let source: SocketAddr = "127.0.0.9:7777".parse().unwrap();
+        for (via, port) in rows {
+            let target = response_target(&Via::parse(via).unwrap(), source);
+            assert_eq!(target, SocketAddr::new(source.ip(), port), "{via}");
+        }
+    }
+
+    #[test]
+    fn messages_and_pings_come_out_in_their_order() {
+        let mut framer = StreamFramer::new();
+        let stream =
+            [b"\r\n\r\n\r\n".to_vec(), options(3), b"\r\n".to_vec(), options(0), b"\r\n\r\n".to_vec()].concat();
+        for byte in &stream {
+            framer.push(std::slice::from_ref(byte));
+        }
+        let messages = [options(3), options(0)].map(|message| Frame::Message(message.into()));
+        let [first, second] = messages;
+        assert_eq!(drain(&mut framer), [Frame::Ping, first, second, Frame::Ping]);
+        assert!(!framer.is_midway());
+    }
+
+    #[test]
+    fn a_stream_is_bounded() {
+        let head = options(0).len() + 4;
+        let longest = options(MESSAGE_MAX - head);
+        assert_eq!(longest.len(), MESSAGE_MAX);
+        let mut framer = StreamFramer::new();
+        framer.push(&longest);
+        assert_eq!(drain(&mut framer).len(), 1);
+
+        framer.push(&options(MESSAGE_MAX - head + 1));
+        let malformed = framer.next().unwrap_err();
+        assert!(malformed.close && malformed.status == 513 && malformed.reply.is_some());
+        framer.push(&options(0));
+        assert_eq!((framer.next(), framer.is_midway()), (Ok(None), false));
+
+        let mut framer = StreamFramer::new();
+        framer.push(&vec![b'a'; MESSAGE_MAX - 1]);
+        assert_eq!(framer.next(), Ok(None));
+        framer.push(b"a");
+        assert!(framer.next().unwrap_err().close);
+    }
+
+    #[test]
+    fn a_keep_alive_is_no_message() {
+        assert!(is_keep_alive(b"\r\n\r\n") && is_keep_alive(b"\0\0\0\0") && is_keep_alive(b""));
+        assert!(!is_keep_alive(b"\r\nOPTIONS"));
+    }
+}

@@ -179,7 +179,9 @@ pub enum CreditsAdded {
     /// The key was booked before, with the same amount.
     Repeated,
     /// A correction of more than is available.
-    NotAvailable { available: Micros },
+    NotAvailable {
+        available: Micros,
+    },
 }
 
 /// An organisation's account.

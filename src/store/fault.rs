@@ -10,7 +10,9 @@ pub enum OpenError {
     BadUrl(String),
     #[error("the store {store} is held by another tollbridge (pid {pid}); stop it, or let commands go through its API")]
     Held { store: PathBuf, pid: String },
-    #[error("the store {store} was written by a newer tollbridge (schema {found}, this one knows {known}); update this program")]
+    #[error(
+        "the store {store} was written by a newer tollbridge (schema {found}, this one knows {known}); update this program"
+    )]
     Newer { store: PathBuf, found: i64, known: i64 },
     #[error("{what}: {error}")]
     File { what: String, error: std::io::Error },
@@ -50,11 +52,14 @@ impl StoreError {
     }
 }
 
+/// The primary result code of a constraint that failed, a trigger's included (sqlite.org/rescode.html).
+const SQLITE_CONSTRAINT: u32 = 19;
+
 /// A constraint that fails is our own fault in one request; anything else is the world failing.
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> StoreError {
-        use sqlx::error::ErrorKind;
-        let constraint = error.as_database_error().is_some_and(|e| !matches!(e.kind(), ErrorKind::Other));
+        let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
+        let constraint = code.is_some_and(|code| code & 0xff == SQLITE_CONSTRAINT);
         let decoding = matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::RowNotFound);
         if constraint || decoding { StoreError::broken(error) } else { StoreError::Down(error.to_string()) }
     }

@@ -9,13 +9,14 @@ use super::door::Options;
 use super::facts::{self, Facts};
 use super::fault::{OpenError, StoreError};
 use super::job::{Done, Job, Reply};
+use super::leg;
 use super::life;
 use super::pin::{KEY_LEN, PinKey};
 use super::schema;
 use crate::telemetry::name;
 use crate::types::LegId;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqlitePool};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -55,7 +56,8 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     let reads = reads.connect_with(reader_options(&path)).await.map_err(failed)?;
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (publish, facts_seen) = watch::channel(facts.clone());
-    let books = Books::new(conn, facts, options.node.clone());
+    let life_now = leg::next_life(&mut conn).await.map_err(failed)?;
+    let books = Books::new(conn, facts, options.node.clone(), life_now);
     let writer = Writer { books, publish, connect, batch: options.batch.max(1), _lock: lock };
     tokio::spawn(writer.work(queue));
     Ok(Desk { jobs, reads, facts: facts_seen, life: Arc::new(Mutex::new(life)), path })
@@ -104,7 +106,8 @@ fn hold(store: &Path) -> Result<File, OpenError> {
         Err(TryLockError::Error(error)) => return Err(file_error(&path, error)),
     }
     let pid = format!("{}\n", std::process::id());
-    let written = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(pid.as_bytes()));
+    let written =
+        file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(pid.as_bytes()));
     written.map(|()| file).map_err(|error| file_error(&path, error))
 }
 

@@ -1,1 +1,172 @@
 //! Remembers; the only room with SQL. Runs rating's decisions inside a transaction.
+//!
+//! [`Store`] is the door. What changes the books goes through one writer, which answers only when the change is on the
+//! disk ([`io`]); what only asks reads a snapshot beside it. Facts (organisations, meetings, numbers, carriers, the
+//! deck) are in memory as one immutable [`Facts`], made anew at each `apply`.
+//!
+//! Every step of a leg has a key. A repeat changes nothing and is given the first answer, so whoever lost an answer
+//! asks again.
+
+mod apply;
+mod audit;
+mod books;
+mod check;
+mod credits;
+mod document;
+mod door;
+mod facts;
+mod fault;
+mod io;
+mod job;
+mod leg;
+mod life;
+mod pin;
+mod recover;
+mod report;
+mod rows;
+mod schema;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+pub use document::{Applied, Document, LARGEST_FILE};
+pub use door::{
+    Answered, Balance, CreditsAdded, Difference, End, Extend, FundingRow, Funds, FundsKind, Grant, LiveLeg, NamePayer,
+    OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Settle, UsageFilter,
+};
+pub use facts::{Announce, Facts, Limits, Meeting, MeetingSettings, OnEmpty, Organisation, User};
+pub use fault::{OpenError, StoreError};
+
+use crate::clock::Wall;
+use crate::form::Mistake;
+use crate::rating::UsageRecord;
+use crate::types::{Cause, LegId, OrganisationId};
+use io::Desk;
+use job::Job;
+use sqlx::SqliteConnection;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// An open store. Clones share it; it closes, and its lock is free, when the last is gone and the writer is done.
+#[derive(Clone, Debug)]
+pub struct Store {
+    desk: Arc<Desk>,
+}
+
+impl Store {
+    /// Opens (or makes) the store that `url` names: `sqlite:data/tollbridge.db`. One process at a time.
+    pub async fn open(url: &str, options: Options) -> Result<Store, OpenError> {
+        let desk = io::open(url, &options).await?;
+        Ok(Store { desk: Arc::new(desk) })
+    }
+
+    /// Where its file is: what belongs to a store stands beside it.
+    pub fn path(&self) -> &Path {
+        &self.desk.path
+    }
+
+    // ----------------------------------------------------------------------------------------------------------- facts
+
+    /// What there is, now.
+    pub fn facts(&self) -> Arc<Facts> {
+        self.desk.facts.borrow().clone()
+    }
+
+    /// What there is, and each change of it.
+    pub fn changes(&self) -> watch::Receiver<Arc<Facts>> {
+        self.desk.facts.clone()
+    }
+
+    /// Brings a file into the store, all of it or (with every mistake told) nothing. Repeatable; touches no live leg.
+    pub async fn apply(&self, document: Document, now: Wall) -> Result<Result<Applied, Vec<Mistake>>, StoreError> {
+        self.desk.ask((document, now), Job::Apply).await
+    }
+
+    // ------------------------------------------------------------------------------------------------------------ legs
+
+    /// A leg is born: journaled, and, where the payer is known, decided and funded.
+    pub async fn open_leg(&self, leg: OpenLeg) -> Result<Opened, StoreError> {
+        self.desk.ask(leg, Job::Open).await
+    }
+
+    /// The caller has named a meeting: who pays is known now, and the first hold also covers what has elapsed.
+    pub async fn name_payer(&self, named: NamePayer) -> Result<Opened, StoreError> {
+        self.desk.ask(named, Job::Payer).await
+    }
+
+    /// Charged time begins.
+    pub async fn answered(&self, answered: Answered) -> Result<(), StoreError> {
+        self.desk.ask(answered, Job::Answer).await
+    }
+
+    /// Holds the next slice.
+    pub async fn extend(&self, extend: Extend) -> Result<Opened, StoreError> {
+        self.desk.ask(extend, Job::Extend).await
+    }
+
+    /// The leg is over: charged, the rest given back, its record written. Every leg that was opened is settled, also
+    /// one that was refused or never answered (it is charged nothing).
+    pub async fn settle(&self, leg: LegId, end: End) -> Result<UsageRecord, StoreError> {
+        self.desk.ask(Settle { leg, end }, Job::Settle).await
+    }
+
+    /// Once a second: how long each live leg has talked, in milliseconds since its answer. On the disk on return.
+    pub async fn prove_life(&self, legs: Vec<(LegId, u64)>) -> Result<(), StoreError> {
+        self.desk.prove(legs).await
+    }
+
+    /// Settles what an earlier life left open, each leg at its last proof of life. To be called once, at the start and
+    /// before the first call. Gives the dialogs to end, in the order in which to end them.
+    pub async fn recover(&self, now: Wall) -> Result<Vec<Orphan>, StoreError> {
+        let proofs = self.desk.proofs()?;
+        self.desk.ask((proofs, now), Job::Recover).await
+    }
+
+    // ----------------------------------------------------------------------------------------------------------- money
+
+    /// Books a funding or a correction, once a key.
+    pub async fn add_credits(&self, funds: Funds) -> Result<CreditsAdded, StoreError> {
+        self.desk.ask(funds, Job::Credits).await
+    }
+
+    pub async fn balance(&self, organisation: &OrganisationId) -> Result<Balance, StoreError> {
+        report::balance(&mut *self.reader().await?, &self.facts(), organisation).await
+    }
+
+    /// The pool of the month around `at`.
+    pub async fn pool(&self, organisation: &OrganisationId, at: Wall) -> Result<PoolState, StoreError> {
+        report::pool(&mut *self.reader().await?, &self.facts(), organisation, at).await
+    }
+
+    /// Usage records, the earliest first.
+    pub async fn usage(&self, filter: &UsageFilter) -> Result<Vec<UsageRecord>, StoreError> {
+        report::usage(&mut *self.reader().await?, filter).await
+    }
+
+    /// The record of one settled leg.
+    pub async fn record(&self, leg: LegId) -> Result<UsageRecord, StoreError> {
+        settle::record(&mut *self.reader().await?, leg).await
+    }
+
+    /// May it be, who pays, how much: no money moves.
+    pub async fn quote(&self, asked: &QuoteRequest) -> Result<Result<Quote, Cause>, StoreError> {
+        report::quote(&mut *self.reader().await?, &self.facts(), asked).await
+    }
+
+    /// Legs that are open in the journal.
+    pub async fn live_legs(&self) -> Result<Vec<LiveLeg>, StoreError> {
+        report::live(&mut *self.reader().await?).await
+    }
+
+    /// Every invariant of the books, over the whole store: empty where all is right. Works while the bridge runs.
+    pub async fn audit(&self) -> Result<Vec<Difference>, StoreError> {
+        let mut snapshot = self.desk.reads.begin().await?;
+        let conn: &mut SqliteConnection = &mut snapshot;
+        audit::audit(conn).await
+    }
+
+    async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
+        Ok(self.desk.reads.acquire().await?)
+    }
+}

@@ -209,6 +209,10 @@ mod tests {
         assert!(gap[..400].iter().any(|s| *s > 1_000));
         assert!(gap[FADE_END..].iter().all(|s| *s == 0));
         assert!(click(&gap, 440.0) < 200);
+        // The voice returns at the height of a wave.
+        let mut back = tone(440.0, 4, 160);
+        conceal.hear(&mut back);
+        assert!(back[0] < 400 && click(&back, 440.0) < 400, "{back:?}");
     }
 
     #[test]

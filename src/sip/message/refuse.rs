@@ -15,7 +15,7 @@ pub struct Malformed {
     pub why: Why,
     /// The answer, ready but for [`Refused::stamp`]; `None` where nothing may be sent: to responses, to ACK, and where
     /// no Via says what is answered.
-    pub reply: Option<Refused>,
+    pub reply: Option<Box<Refused>>,
     /// The stream cannot be read on.
     pub close: bool,
 }
@@ -39,7 +39,7 @@ impl Malformed {
 
     pub(super) fn of_lines(lines: &Lines, fault: Fault, framing: Framing) -> Malformed {
         let close = fault.unframed && framing == Framing::Stream;
-        Malformed { status: fault.status, why: fault.why, reply: Refused::read(lines, fault), close }
+        Malformed { status: fault.status, why: fault.why, reply: Refused::read(lines, fault).map(Box::new), close }
     }
 }
 

@@ -51,11 +51,31 @@ pub const fn phrase(status: u16) -> &'static str {
         603 => "Decline",
         604 => "Does Not Exist Anywhere",
         606 => "Not Acceptable",
-        100..200 => "Progress",
-        200..300 => "Success",
-        300..400 => "Redirection",
-        400..500 => "Request Failure",
-        500..600 => "Server Failure",
+        other => class(other),
+    }
+}
+
+const fn class(status: u16) -> &'static str {
+    match status / 100 {
+        1 => "Progress",
+        2 => "Success",
+        3 => "Redirection",
+        4 => "Request Failure",
+        5 => "Server Failure",
         _ => "Global Failure",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Cause;
+
+    #[test]
+    fn each_cause_of_ours_has_its_phrase() {
+        for cause in Cause::ALL {
+            assert_ne!(phrase(cause.sip()), class(cause.sip()), "{cause}");
+        }
+        assert_eq!((phrase(199), phrase(299), phrase(699)), ("Progress", "Success", "Global Failure"));
     }
 }

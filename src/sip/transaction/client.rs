@@ -32,9 +32,7 @@ impl Client {
             (State::Trying, Fired(Letter::E)) => (self.again((self.wait * 2).min(T2)), State::Trying),
             // Once it is being worked on, only as often as keeps it alive (RFC 3261 section 17.1.2.2).
             (State::Proceeding, Fired(Letter::E)) => (self.again(T2), State::Proceeding),
-            (State::Trying | State::Proceeding, Fired(Letter::F)) => {
-                (vec![Act::TimedOut, Act::End], State::Terminated)
-            }
+            (State::Trying | State::Proceeding, Fired(Letter::F)) => (vec![Act::TimedOut, Act::End], State::Terminated),
             (State::Trying | State::Proceeding, Broken) => (vec![Act::Broken, Act::End], State::Terminated),
             (State::Trying | State::Proceeding, Response(100..=199)) => (vec![Act::Pass], State::Proceeding),
             (State::Trying | State::Proceeding, Response(_)) => self.answered(),

@@ -225,15 +225,18 @@ impl Table {
         };
         let key = Key::server(request, request.method(), flow.peer.ip());
         let merge = request.to().tag().is_none().then(|| Key::merge(request));
-        self.add(desk, Transaction {
-            key,
-            merge,
-            machine,
-            flow: reply_to,
-            bytes: Bytes::new(),
-            owner: Owner::Nobody,
-            invite: None,
-        })
+        self.add(
+            desk,
+            Transaction {
+                key,
+                merge,
+                machine,
+                flow: reply_to,
+                bytes: Bytes::new(),
+                owner: Owner::Nobody,
+                invite: None,
+            },
+        )
     }
 
     fn add(&mut self, desk: &mut Desk, transaction: Transaction) -> Option<Id> {
@@ -276,7 +279,14 @@ impl Table {
     }
 
     /// Takes up an INVITE of an earlier life: nothing is sent, its responses are awaited.
-    pub fn resume(&mut self, desk: &mut Desk, flow: Flow, request: Request, dialog: Dialog, owner: Owner) -> Option<Id> {
+    pub fn resume(
+        &mut self,
+        desk: &mut Desk,
+        flow: Flow,
+        request: Request,
+        dialog: Dialog,
+        owner: Owner,
+    ) -> Option<Id> {
         let machine = ClientInvite::resumed(flow.transport == Transport::Tcp);
         self.add_invite(desk, flow, machine, request, dialog, owner)
     }

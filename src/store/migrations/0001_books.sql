@@ -169,6 +169,8 @@ CREATE TABLE leg (
     id             TEXT    NOT NULL PRIMARY KEY,
     state          TEXT    NOT NULL CHECK (state IN ('open', 'settled')),
     node           TEXT    NOT NULL,
+    -- Counted up at each start: open legs of an earlier one are orphans.
+    life           INTEGER NOT NULL,
     call_type      TEXT    NOT NULL,
     number         TEXT    NOT NULL,
     caller         TEXT,
@@ -202,6 +204,7 @@ CREATE TABLE hold (
     request   TEXT    NOT NULL,
     outcome   TEXT    NOT NULL CHECK (outcome IN ('granted', 'refused', 'no-payer')),
     cause     TEXT,
+    funding   TEXT,
     credit    INTEGER NOT NULL CHECK (credit >= 0),
     pool_ms   INTEGER NOT NULL CHECK (pool_ms >= 0),
     until_ms  INTEGER NOT NULL CHECK (until_ms >= 0),

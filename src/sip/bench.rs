@@ -1,0 +1,533 @@
+//! One endpoint, and packets made by hand: what no well-behaved peer sends, and what a bad network makes of one.
+
+use super::message::{Framing, Message, Request, Response};
+use super::pair::{address, dial, endpoint, flow};
+use super::*;
+use crate::clock::Mono;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::time::Duration;
+
+struct Bench {
+    now: Mono,
+    endpoint: Endpoint,
+    sent: Vec<(Flow, Bytes)>,
+    events: Vec<Event>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench { now: Mono::from_millis(1_000), endpoint: endpoint(9, address(1)), sent: Vec::new(), events: Vec::new() }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.endpoint.poll() {
+            match output {
+                Output::Send { flow, bytes } => self.sent.push((flow, bytes)),
+                Output::Event(event) => self.events.push(event),
+                Output::Close { .. } => {}
+            }
+        }
+    }
+
+    fn receive(&mut self, text: &str) {
+        self.receive_from(address(1), text);
+    }
+
+    fn receive_from(&mut self, peer: SocketAddr, text: &str) {
+        let text = text.trim_start().replace('\n', "\r\n");
+        let arrives = Flow { peer, ..flow(0) };
+        self.endpoint.receive(self.now, arrives, &Bytes::from(text));
+        self.drain();
+    }
+
+    fn command(&mut self, command: Command) {
+        self.endpoint.command(self.now, command);
+        self.drain();
+    }
+
+    /// Lets time pass, alarm by alarm.
+    fn pass(&mut self, wait: Duration) {
+        let end = self.now + wait;
+        while let Some(next) = self.endpoint.deadline().filter(|next| *next <= end) {
+            self.now = next;
+            self.endpoint.wake(next);
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    /// What went out since the last look: `200 INVITE` of responses, the method of requests.
+    fn words(&mut self) -> Vec<String> {
+        let sent = std::mem::take(&mut self.sent);
+        sent.iter().map(|(_, bytes)| word(bytes)).collect()
+    }
+
+    /// The last request that went out with this method.
+    fn request(&self, method: &str) -> Request {
+        let found = self.sent.iter().rev().filter_map(|(_, bytes)| parse_request(bytes));
+        found.into_iter().find(|request| request.method().as_str() == method).expect(method)
+    }
+
+    fn told(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.events).iter().map(kind).collect()
+    }
+
+    fn assert_at_rest(&mut self) {
+        self.pass(Duration::from_secs(300));
+        let endpoint = &self.endpoint;
+        assert_eq!((endpoint.calls(), endpoint.transactions(), endpoint.alarms()), (0, 0, 0));
+    }
+}
+
+fn parse_request(bytes: &Bytes) -> Option<Request> {
+    match Message::parse(bytes, Framing::Datagram) {
+        Ok(Message::Request(request)) => Some(request),
+        _ => None,
+    }
+}
+
+fn parse_response(bytes: &Bytes) -> Option<Response> {
+    match Message::parse(bytes, Framing::Datagram) {
+        Ok(Message::Response(response)) => Some(response),
+        _ => None,
+    }
+}
+
+fn word(bytes: &Bytes) -> String {
+    match (parse_request(bytes), parse_response(bytes)) {
+        (Some(request), _) => request.method().to_string(),
+        (_, Some(response)) => format!("{} {}", response.status(), response.cseq().1),
+        // With several Vias it is not for us, but we may well send it.
+        _ => String::from_utf8_lossy(bytes).split(' ').nth(1).unwrap_or_default().to_owned(),
+    }
+}
+
+fn kind(event: &Event) -> String {
+    match event {
+        Event::Failed { status, .. } => format!("Failed {status}"),
+        Event::Ringing { status, .. } => format!("Ringing {status}"),
+        Event::Disagreed { status, .. } => format!("Disagreed {status}"),
+        other => {
+            let text = format!("{other:?}");
+            text.split([' ', '(']).next().unwrap_or_default().to_owned()
+        }
+    }
+}
+
+/// A request as the peer sends it. `to_tag` empty: outside a dialog.
+fn from_peer(method: &str, branch: &str, to_tag: &str, cseq: u32, more: &str) -> String {
+    let to_tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
+    format!(
+        "{method} sip:room@192.0.2.1 SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK{branch}\nMax-Forwards: 70\n\
+         From: <sip:+4930@192.0.2.2>;tag=them\nTo: <sip:room@192.0.2.1>{to_tag}\nCall-ID: c1\nCSeq: {cseq} {method}\n\
+         Contact: <sip:+4930@192.0.2.2>\n{more}"
+    )
+}
+
+const OFFER: &str = "Content-Type: application/sdp\nContent-Length: 5\n\noffer";
+const EMPTY: &str = "Content-Length: 0\n\n";
+
+/// The call that rings, as its owner names it, with our tag.
+fn invited(bench: &mut Bench) -> (Call, String) {
+    bench.receive(&from_peer("INVITE", "i1", "", 1, OFFER));
+    let Some(Event::Invited(invitation)) = bench.events.last() else { panic!("{:?}", bench.events) };
+    let call = invitation.call;
+    let entry = super::dialog::Entry::read(&invitation.journal).unwrap();
+    assert_eq!(bench.words(), ["100 INVITE"]);
+    bench.events.clear();
+    (call, entry.dialog.local_tag)
+}
+
+/// A call that is up: accepted and acknowledged.
+fn up(bench: &mut Bench) -> (Call, String) {
+    let (call, tag) = invited(bench);
+    bench.command(Command::Accept { call, answer: Bytes::from_static(b"answer") });
+    bench.receive(&from_peer("ACK", "a1", &tag, 1, EMPTY));
+    assert_eq!(bench.words(), ["200 INVITE"]);
+    assert_eq!(bench.told(), ["Acknowledged"]);
+    (call, tag)
+}
+
+#[test]
+fn an_answer_without_ack_is_repeated_then_ended() {
+    let mut bench = Bench::new();
+    let (call, _) = invited(&mut bench);
+    bench.command(Command::Accept { call, answer: Bytes::from_static(b"answer") });
+    bench.pass(Duration::from_millis(31_999));
+    // 0, 0.5, 1.5, 3.5, 7.5, 11.5 … 31.5 s: T1 doubling up to T2.
+    assert_eq!(bench.words(), vec!["200 INVITE"; 11]);
+    assert!(bench.told().is_empty());
+    bench.pass(Duration::from_millis(1));
+    assert_eq!(bench.words(), ["BYE"]);
+    assert_eq!(bench.told(), ["Unacknowledged"]);
+    bench.pass(Duration::from_secs(32));
+    assert_eq!(bench.told(), ["Released"]);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn our_bye_waits_for_the_ack() {
+    let mut bench = Bench::new();
+    let (call, tag) = invited(&mut bench);
+    bench.command(Command::Accept { call, answer: Bytes::from_static(b"answer") });
+    bench.command(Command::HangUp { call, reason: Some(Reason { q850: Some(16), sip: None, text: String::new() }) });
+    assert_eq!(bench.words(), ["200 INVITE"]);
+    bench.receive(&from_peer("ACK", "a1", &tag, 1, EMPTY));
+    let bye = bench.request("BYE");
+    assert_eq!(bye.header("Reason"), Some("Q.850;cause=16"));
+    assert_eq!(bye.uri().as_str(), "sip:+4930@192.0.2.2");
+    bench.pass(Duration::from_secs(40));
+    assert_eq!(bench.told(), ["Released"]);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_hundred_repeats_change_nothing() {
+    let mut bench = Bench::new();
+    let (call, tag) = invited(&mut bench);
+    for _ in 0..100 {
+        bench.receive(&from_peer("INVITE", "i1", "", 1, OFFER));
+    }
+    assert_eq!(bench.words(), vec!["100 INVITE"; 100]);
+    bench.command(Command::Accept { call, answer: Bytes::from_static(b"answer") });
+    bench.words();
+    for _ in 0..100 {
+        bench.receive(&from_peer("INVITE", "i1", "", 1, OFFER));
+        bench.receive(&from_peer("ACK", "a1", &tag, 1, EMPTY));
+    }
+    assert_eq!(bench.words(), Vec::<String>::new());
+    assert_eq!(bench.told(), ["Acknowledged"]);
+    for _ in 0..100 {
+        bench.receive(&from_peer("BYE", "b1", &tag, 2, "Reason: Q.850;cause=31\nContent-Length: 0\n\n"));
+    }
+    assert_eq!(bench.words(), vec!["200 BYE"; 100]);
+    let [Event::HungUp { reason: Some(reason), .. }] = bench.events.as_slice() else { panic!("{:?}", bench.events) };
+    assert_eq!(reason.q850, Some(31));
+    bench.assert_at_rest();
+}
+
+#[test]
+fn the_same_invite_by_another_way_is_a_loop() {
+    let mut bench = Bench::new();
+    invited(&mut bench);
+    bench.receive(&from_peer("INVITE", "other", "", 1, OFFER));
+    assert_eq!(bench.words(), ["482 INVITE"]);
+    assert!(bench.told().is_empty());
+}
+
+#[test]
+fn cancel_finds_its_invite_or_nothing() {
+    let mut bench = Bench::new();
+    bench.receive(&from_peer("CANCEL", "none", "", 1, EMPTY));
+    assert_eq!(bench.words(), ["481 CANCEL"]);
+    invited(&mut bench);
+    bench.receive(&from_peer("CANCEL", "i1", "", 1, EMPTY));
+    assert_eq!(bench.words(), ["200 CANCEL", "487 INVITE"]);
+    assert_eq!(bench.told(), ["Cancelled"]);
+    bench.receive(&from_peer("ACK", "i1", "x", 1, EMPTY));
+    bench.assert_at_rest();
+
+    let mut late = Bench::new();
+    let (_, tag) = up(&mut late);
+    late.receive(&from_peer("CANCEL", "i1", "", 1, EMPTY));
+    assert_eq!(late.words(), ["200 CANCEL"]);
+    assert!(late.told().is_empty());
+    late.receive(&from_peer("BYE", "b1", &tag, 2, EMPTY));
+    assert_eq!(late.told(), ["HungUp"]);
+    late.assert_at_rest();
+}
+
+#[test]
+fn bye_ends_a_call_that_rings() {
+    let mut bench = Bench::new();
+    let (_, tag) = invited(&mut bench);
+    bench.receive(&from_peer("BYE", "b1", &tag, 2, EMPTY));
+    assert_eq!(bench.words(), ["200 BYE", "487 INVITE"]);
+    assert_eq!(bench.told(), ["Cancelled"]);
+    bench.assert_at_rest();
+}
+
+/// S17: right Call-ID, but a wrong tag, source or number.
+#[test]
+fn forged_requests_end_and_move_nothing() {
+    let mut bench = Bench::new();
+    let (call, tag) = up(&mut bench);
+    let rows = [
+        (from_peer("BYE", "f1", "wrong", 2, EMPTY), "481 BYE"),
+        (from_peer("BYE", "f2", &tag, 2, EMPTY).replace("tag=them", "tag=they"), "481 BYE"),
+        (from_peer("BYE", "f3", "", 2, EMPTY), "481 BYE"),
+        (from_peer("BYE", "f4", &tag, 0, EMPTY), "500 BYE"),
+        (from_peer("INVITE", "f5", "wrong", 2, OFFER), "481 INVITE"),
+        (from_peer("INVITE", "f6", &tag, 0, OFFER), "500 INVITE"),
+        (from_peer("UPDATE", "f7", "wrong", 2, OFFER), "481 UPDATE"),
+        (from_peer("UPDATE", "f8", "", 2, OFFER), "481 UPDATE"),
+        (from_peer("CANCEL", "f9", &tag, 1, EMPTY), "481 CANCEL"),
+        (from_peer("INFO", "f10", &tag, 2, EMPTY), "405 INFO"),
+    ];
+    for (text, answer) in rows {
+        bench.receive(&text);
+        assert_eq!(bench.words(), [answer], "{text}");
+    }
+    let elsewhere = "198.51.100.7:5060".parse().unwrap();
+    for method in ["BYE", "INVITE", "UPDATE", "CANCEL", "ACK"] {
+        bench.receive_from(elsewhere, &from_peer(method, "f11", &tag, 9, EMPTY));
+    }
+    assert_eq!(bench.words(), ["403 BYE", "403 INVITE", "403 UPDATE", "403 CANCEL"]);
+    assert!(bench.told().is_empty());
+    assert_eq!(bench.endpoint.calls(), 1);
+    bench.command(Command::HangUp { call, reason: None });
+    bench.assert_at_rest();
+}
+
+#[test]
+fn offers_within_a_call_take_turns() {
+    let mut bench = Bench::new();
+    let (call, tag) = up(&mut bench);
+    bench.receive(&from_peer("INVITE", "r1", &tag, 2, OFFER));
+    assert_eq!((bench.words(), bench.told()), (vec!["100 INVITE".to_owned()], vec!["Offered".to_owned()]));
+    // A second one, by INVITE and by UPDATE, while ours is the turn to answer.
+    bench.receive(&from_peer("INVITE", "r2", &tag, 3, OFFER));
+    bench.receive(&from_peer("UPDATE", "u1", &tag, 4, OFFER));
+    let waits =
+        bench.sent.iter().filter_map(|(_, bytes)| parse_response(bytes)?.header("Retry-After").map(str::to_owned));
+    assert_eq!(waits.count(), 2);
+    assert_eq!(bench.words(), ["500 INVITE", "500 UPDATE"]);
+    bench.command(Command::Agree { call, answer: Bytes::from_static(b"answer") });
+    assert_eq!(bench.words(), ["200 INVITE"]);
+    bench.receive(&from_peer("INVITE", "r3", &tag, 5, OFFER));
+    assert_eq!(bench.words(), ["500 INVITE"], "the answer before is not acknowledged");
+    bench.receive(&from_peer("ACK", "a2", &tag, 2, EMPTY));
+    assert!(bench.told().is_empty(), "only the first ACK is news");
+    // Ours crosses theirs.
+    bench.command(Command::Offer { call, offer: Bytes::from_static(b"ours") });
+    bench.receive(&from_peer("INVITE", "r4", &tag, 6, OFFER));
+    assert_eq!(bench.words(), ["INVITE", "491 INVITE"]);
+    bench.pass(Duration::from_secs(32));
+    assert_eq!(bench.told(), ["Disagreed 408"]);
+    bench.words();
+    // An UPDATE with an offer, one without, and an offer that nobody answers.
+    bench.receive(&from_peer("UPDATE", "u2", &tag, 7, OFFER));
+    bench.command(Command::Disagree { call, status: 488 });
+    bench.receive(&from_peer("UPDATE", "u3", &tag, 8, EMPTY));
+    assert_eq!(bench.words(), ["488 UPDATE", "200 UPDATE"]);
+    bench.receive(&from_peer("INVITE", "r5", &tag, 9, EMPTY));
+    assert_eq!(bench.told(), ["Offered", "Offered"]);
+    bench.pass(Duration::from_secs(21));
+    assert_eq!(bench.words()[..2], ["100 INVITE", "500 INVITE"]);
+    bench.receive(&from_peer("BYE", "b1", &tag, 10, EMPTY));
+    assert_eq!(bench.told(), ["HungUp"]);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn a_late_offer_is_answered_in_the_ack() {
+    let mut bench = Bench::new();
+    bench.receive(&from_peer("INVITE", "i1", "", 1, EMPTY));
+    let [Event::Invited(invitation)] = bench.events.as_slice() else { panic!("{:?}", bench.events) };
+    assert_eq!(invitation.offer, None);
+    let (call, journal) = (invitation.call, invitation.journal.clone());
+    let tag = super::dialog::Entry::read(&journal).unwrap().dialog.local_tag;
+    bench.events.clear();
+    bench.command(Command::Accept { call, answer: Bytes::from_static(b"our offer") });
+    bench.receive(&from_peer("ACK", "a1", &tag, 1, OFFER));
+    let [Event::Acknowledged { answer: Some(answer), .. }] = bench.events.as_slice() else { panic!() };
+    assert_eq!(answer.as_ref(), b"offer");
+    bench.command(Command::HangUp { call, reason: None });
+    bench.assert_at_rest();
+}
+
+/// A response of the peer to our request.
+fn reply(request: &Request, status: u16, tag: &str, body: &str) -> String {
+    let mut response = Response::to(request, status, "");
+    response.set_to_tag(tag);
+    response.push("Contact", "<sip:+4930@192.0.2.2>");
+    if !body.is_empty() {
+        response.set_body("application/sdp", Bytes::from(body.to_owned()));
+    }
+    String::from_utf8(response.to_bytes().to_vec()).unwrap().replace("\r\n", "\n")
+}
+
+fn dialling(bench: &mut Bench) -> (Call, Request, String) {
+    let dial = dial(&mut StdRng::seed_from_u64(4), 7, 30_000);
+    let journal = journal_of(&dial);
+    let call = dial.call;
+    bench.command(Command::Dial(Box::new(dial)));
+    let invite = bench.request("INVITE");
+    assert_eq!(bench.words(), ["INVITE"]);
+    (call, invite, journal)
+}
+
+#[test]
+fn a_second_fork_gets_ack_and_bye_and_tells_nobody() {
+    let mut bench = Bench::new();
+    let (call, invite, _) = dialling(&mut bench);
+    bench.receive(&reply(&invite, 183, "one", "early"));
+    bench.receive(&reply(&invite, 180, "two", ""));
+    bench.receive(&reply(&invite, 200, "one", "answer"));
+    bench.receive(&reply(&invite, 200, "two", "answer"));
+    assert_eq!(bench.words(), ["ACK", "ACK", "BYE"]);
+    assert_eq!(bench.told(), ["Ringing 183", "Ringing 180", "Answered"]);
+    for tag in ["one", "two"] {
+        bench.receive(&reply(&invite, 200, tag, "answer"));
+        assert_eq!(bench.request("ACK").to().tag(), Some(tag));
+        assert_eq!(bench.words(), ["ACK"]);
+    }
+    for fork in 0..40 {
+        bench.receive(&reply(&invite, 200, &format!("f{fork}"), "answer"));
+    }
+    assert_eq!(bench.endpoint.counters().forks_ended, 15);
+    assert_eq!(bench.endpoint.counters().forks_dropped, 26);
+    assert!(bench.told().is_empty());
+    bench.words();
+    bench.command(Command::HangUp { call, reason: None });
+    let bye = bench.request("BYE");
+    assert_eq!(bye.to().tag(), Some("one"));
+    bench.receive(&reply(&bye, 200, "one", ""));
+    assert_eq!(bench.told(), ["Released"]);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn an_answer_after_cancel_is_ended() {
+    let mut bench = Bench::new();
+    let (call, invite, _) = dialling(&mut bench);
+    bench.command(Command::Cancel { call, reason: None });
+    assert_eq!(bench.words(), Vec::<String>::new(), "not before a provisional response");
+    assert_eq!(bench.told(), ["Failed 487"], "but nobody has to wait for it");
+    bench.receive(&reply(&invite, 100, "", ""));
+    assert_eq!(bench.request("CANCEL").via().branch(), invite.via().branch());
+    assert_eq!(bench.words(), ["CANCEL"]);
+    bench.receive(&reply(&invite, 200, "late", "answer"));
+    assert_eq!(bench.words(), ["ACK", "BYE"]);
+    assert!(bench.told().is_empty());
+    bench.assert_at_rest();
+
+    let mut bench = Bench::new();
+    let (call, invite, _) = dialling(&mut bench);
+    bench.receive(&reply(&invite, 180, "late", ""));
+    bench.command(Command::Cancel { call, reason: None });
+    bench.receive(&reply(&invite, 200, "late", "answer"));
+    assert_eq!(bench.words(), ["CANCEL", "ACK", "BYE"]);
+    assert_eq!(bench.told(), ["Ringing 180", "Failed 487"]);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn each_failure_has_its_status() {
+    let rows: [(&[u16], u64, &str); 6] = [
+        (&[486], 0, "Failed 486"),
+        (&[302], 0, "Failed 302"),
+        (&[180, 603], 0, "Failed 603"),
+        (&[], 33, "Failed 408"),
+        (&[180], 31, ""),
+        (&[180], 63, "Failed 480"),
+    ];
+    for (statuses, wait_s, expected) in rows {
+        let mut bench = Bench::new();
+        let (_, invite, _) = dialling(&mut bench);
+        for status in statuses {
+            bench.receive(&reply(&invite, *status, "t", ""));
+        }
+        bench.pass(Duration::from_secs(wait_s));
+        let told = bench.told().into_iter().filter(|told| told.starts_with("Failed")).collect::<Vec<_>>();
+        let expected: Vec<&str> = Some(expected).filter(|text| !text.is_empty()).into_iter().collect();
+        assert_eq!(told, expected, "{statuses:?}");
+        bench.assert_at_rest();
+    }
+    let mut bench = Bench::new();
+    dialling(&mut bench);
+    bench.endpoint.lost(bench.now, flow(0));
+    bench.drain();
+    assert_eq!(bench.told(), ["Failed 503"]);
+    bench.assert_at_rest();
+}
+
+#[test]
+fn the_next_life_ends_what_the_last_one_left() {
+    let mut first = Bench::new();
+    let (_, tag) = up(&mut first);
+    first.receive(&from_peer("INVITE", "i9", "", 1, OFFER).replace("c1", "c2"));
+    let Some(Event::Invited(invitation)) = first.events.pop() else { panic!() };
+    let mut second = Bench::new();
+    second.command(Command::Bury { journal: invitation.journal.clone(), reason: None });
+    let bye = second.request("BYE");
+    assert_eq!((bye.call_id(), bye.to().tag()), ("c2", Some("them")));
+    assert!(bye.cseq() >= 1);
+    second.receive(&from_peer("BYE", "b1", &tag, 2, EMPTY));
+    assert_eq!(second.words(), ["BYE", "481 BYE"]);
+    second.assert_at_rest();
+    assert!(second.told().is_empty());
+}
+
+#[test]
+fn the_next_life_cancels_what_was_never_answered() {
+    let (_, invite, journal) = dialling(&mut Bench::new());
+    let mut refused = Bench::new();
+    refused.command(Command::Bury { journal: journal.clone(), reason: None });
+    assert_eq!(refused.request("CANCEL").via().branch(), invite.via().branch());
+    refused.receive(&reply(&invite, 487, "t", ""));
+    assert_eq!(refused.words(), ["CANCEL", "ACK"]);
+    refused.assert_at_rest();
+
+    let mut answered = Bench::new();
+    answered.command(Command::Bury { journal: journal.clone(), reason: None });
+    answered.receive(&reply(&invite, 200, "t", "answer"));
+    answered.receive(&reply(&invite, 200, "t", "answer"));
+    assert_eq!(answered.words(), ["CANCEL", "ACK", "BYE", "ACK"]);
+    answered.assert_at_rest();
+
+    let mut silent = Bench::new();
+    silent.command(Command::Bury { journal, reason: None });
+    silent.assert_at_rest();
+    assert!(refused.told().is_empty() && answered.told().is_empty() && silent.told().is_empty());
+}
+
+#[test]
+fn limits_are_refused_clearly() {
+    let mut bench = Bench::new();
+    bench.endpoint.config.max_calls = 2;
+    for number in 0..3 {
+        bench.receive(&from_peer("INVITE", &format!("i{number}"), "", 1, OFFER).replace("c1", &format!("n{number}")));
+    }
+    assert_eq!(bench.words(), ["100 INVITE", "100 INVITE", "503 INVITE"]);
+    assert_eq!(bench.told(), ["Invited", "Invited"]);
+    bench.receive(&from_peer("OPTIONS", "o1", "", 1, EMPTY));
+    assert_eq!(bench.words(), ["503 OPTIONS"]);
+    bench.command(Command::Dial(Box::new(dial(&mut StdRng::seed_from_u64(1), 1, 1_000))));
+    assert_eq!(bench.told(), ["Failed 503"]);
+    // Nobody answers: 480 after the longest ringing.
+    bench.pass(Duration::from_secs(181));
+    assert_eq!(bench.told(), ["Released", "Released"]);
+    bench.assert_at_rest();
+    bench.words();
+    bench.receive(&from_peer("OPTIONS", "o2", "", 2, EMPTY));
+    let response = parse_response(&bench.sent[0].1).unwrap();
+    assert_eq!((response.status(), response.header("Allow")), (200, Some(super::endpoint::ALLOW)));
+    bench.words();
+    bench.command(Command::Drain { retry_after_s: 9 });
+    bench.receive(&from_peer("OPTIONS", "o3", "", 3, EMPTY));
+    let response = parse_response(&bench.sent[0].1).unwrap();
+    assert_eq!((response.status(), response.header("Retry-After")), (503, Some("9")));
+    bench.assert_at_rest();
+}
+
+#[test]
+fn strangers_leave_nothing_behind_and_get_no_more_than_they_sent() {
+    let mut bench = Bench::new();
+    let stranger: SocketAddr = "198.51.100.7:5060".parse().unwrap();
+    let methods = ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "MESSAGE", "NOPE"];
+    let mut largest = 0;
+    for number in 0..1_000 {
+        let method = methods[number % methods.len()];
+        let text = from_peer(method, &format!("s{number}"), "", 1, EMPTY);
+        largest = largest.max(text.len());
+        bench.receive_from(stranger, &text);
+    }
+    bench.receive_from(stranger, "garbage\n\n");
+    assert!(bench.sent.iter().all(|(to, bytes)| to.peer.ip() == stranger.ip() && bytes.len() <= largest));
+    assert_eq!(bench.sent.len(), 100);
+    assert!(bench.words().iter().all(|word| word.starts_with("403")));
+    assert_eq!((bench.endpoint.calls(), bench.endpoint.transactions(), bench.endpoint.alarms()), (0, 0, 0));
+    assert!(bench.told().is_empty());
+}

@@ -1,0 +1,749 @@
+//! Where SIP meets the world: UDP sockets, TCP connections, and the one task that owns the [`Endpoint`].
+//!
+//! The task never waits for anybody: what its owner does not fetch is kept and new calls are refused meanwhile, what a
+//! connection does not take closes it.
+
+use super::transport::{Frame, PONG, StreamFramer, is_keep_alive};
+use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Transport};
+use crate::clock::{Mono, Now};
+use bytes::{Bytes, BytesMut};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Messages that wait for the endpoint. Beyond it datagrams are dropped (they come again) and connections wait.
+const INBOX: usize = 4_096;
+/// Commands that wait for the endpoint; whoever commands waits beyond it.
+const COMMANDS: usize = 1_024;
+/// Events that wait for our owner; beyond it new calls are refused.
+const EVENTS: usize = 1_024;
+/// Messages taken in one go before timers and commands have their turn.
+const BATCH: usize = 64;
+/// Buffers of a UDP socket: a second of 2,000 messages.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+/// The largest datagram that IP carries.
+const DATAGRAM: usize = 65_535;
+/// What one read of a connection may bring.
+const READ: usize = 16 * 1024;
+/// Connections of one address: a carrier's busiest proxy keeps a handful.
+const MAX_CONNECTIONS_PER_SOURCE: usize = 100;
+/// Connections in all.
+const MAX_CONNECTIONS: usize = 2_000;
+/// Of these, strangers may hold so many: the rest is for listed sources.
+const MAX_STRANGERS: usize = 1_000;
+/// Messages that a connection may leave unread.
+const WRITE_QUEUE: usize = 256;
+/// How long a listed source may be silent on a connection that carries no call, and how long a stranger.
+const IDLE: Duration = Duration::from_secs(120);
+const IDLE_STRANGER: Duration = Duration::from_secs(32);
+/// How often idle connections are looked for.
+const SWEEP: Duration = Duration::from_secs(4);
+/// How long a message may take to come whole, and one of ours to be taken.
+const STALL: Duration = Duration::from_secs(15);
+/// How long a connection may take to be made: well within timer B.
+const CONNECT: Duration = Duration::from_secs(8);
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1_024;
+
+/// Why SIP could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for SIP on {transport:?} {address}: {source}")]
+pub struct Error {
+    pub transport: Transport,
+    pub address: SocketAddr,
+    pub source: io::Error,
+}
+
+/// The state of the room, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    pub calls: usize,
+    pub transactions: usize,
+    pub connections: usize,
+    pub counters: Counters,
+}
+
+/// The running endpoint.
+#[derive(Debug)]
+pub struct Sip {
+    commands: mpsc::Sender<Command>,
+    locals: Vec<(Transport, SocketAddr)>,
+    gauges: watch::Receiver<Gauges>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Sip {
+    /// Opens all sockets and starts the endpoint, within a tokio runtime. `dscp` marks what we send (24 is CS3). `seed`
+    /// must not be guessable. Events come with the moment of what caused them; the last `Sip` dropped ends the task.
+    pub fn start(
+        listen: Vec<(Transport, SocketAddr)>,
+        dscp: u8,
+        config: Config,
+        seed: [u8; 32],
+    ) -> Result<(Sip, mpsc::Receiver<(Now, Event)>), Error> {
+        let (commands, commanded) = mpsc::channel(COMMANDS);
+        let (events, told) = mpsc::channel(EVENTS);
+        let (gauge, gauges) = watch::channel(Gauges::default());
+        let (inbox, arrivals) = mpsc::channel(INBOX);
+        let (stop, stopped) = oneshot::channel();
+        let mut rim = Rim {
+            endpoint: Endpoint::new(config, seed),
+            inbox,
+            sockets: Vec::new(),
+            connections: HashMap::new(),
+            opened: 0,
+            dscp,
+            events,
+            untold: VecDeque::new(),
+            readers: JoinSet::new(),
+        };
+        let mut locals = Vec::new();
+        for (transport, address) in listen {
+            let local = rim.listen(transport, address).map_err(|source| Error { transport, address, source })?;
+            locals.push((transport, local));
+        }
+        let task = tokio::spawn(rim.run(arrivals, commanded, stopped, gauge));
+        Ok((Sip { commands, locals, gauges, stop, task }, told))
+    }
+
+    /// Waits for room where many commands are on their way. False once the endpoint has stopped.
+    pub async fn command(&self, command: Command) -> bool {
+        self.commands.send(command).await.is_ok()
+    }
+
+    /// The first address that this transport listens on, its port resolved.
+    pub fn local(&self, transport: Transport) -> Option<SocketAddr> {
+        self.locals.iter().find(|(other, _)| *other == transport).map(|(_, local)| *local)
+    }
+
+    pub fn gauges(&self) -> Gauges {
+        *self.gauges.borrow()
+    }
+
+    /// Stops at once: calls that are up stay up at the far side, so hang up first.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        // It ends by itself; a panic in it has been told by the runtime.
+        let _ = self.task.await;
+    }
+}
+
+/// What the readers bring.
+enum Arrival {
+    Message {
+        flow: Flow,
+        bytes: Bytes,
+    },
+    /// A stream that cannot be read on.
+    Unframed {
+        flow: Flow,
+        malformed: Malformed,
+        length: usize,
+    },
+    /// Somebody connected.
+    Connected {
+        stream: TcpStream,
+        peer: SocketAddr,
+    },
+    /// A connection ended by itself.
+    Closed {
+        flow: Flow,
+        opened: u64,
+    },
+}
+
+struct Connection {
+    writer: mpsc::Sender<Bytes>,
+    task: AbortHandle,
+    /// Which one it is: a later one may have the same flow.
+    opened: u64,
+    heard: Mono,
+    listed: bool,
+}
+
+impl Connection {
+    /// Ends it once what is queued is written.
+    fn end(&self) {
+        // An empty message is the sign; where the queue is full there is no use in being polite.
+        if self.writer.try_send(Bytes::new()).is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+struct Rim {
+    endpoint: Endpoint,
+    inbox: mpsc::Sender<Arrival>,
+    sockets: Vec<(SocketAddr, Arc<UdpSocket>)>,
+    connections: HashMap<Flow, Connection>,
+    opened: u64,
+    dscp: u8,
+    events: mpsc::Sender<(Now, Event)>,
+    /// What our owner has not fetched: bounded by the calls there are, since meanwhile no new one is taken.
+    untold: VecDeque<(Now, Event)>,
+    /// Ended when the rim goes.
+    readers: JoinSet<()>,
+}
+
+impl Rim {
+    fn listen(&mut self, transport: Transport, address: SocketAddr) -> io::Result<SocketAddr> {
+        match transport {
+            Transport::Udp => {
+                let socket = open(address, Type::DGRAM, Protocol::UDP, self.dscp)?;
+                // The system may grant less; that is no reason not to start.
+                let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+                let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+                socket.bind(&SockAddr::from(address))?;
+                let socket = Arc::new(UdpSocket::from_std(socket.into())?);
+                let local = socket.local_addr()?;
+                self.readers.spawn(read_datagrams(socket.clone(), local, self.inbox.clone()));
+                self.sockets.push((local, socket));
+                Ok(local)
+            }
+            Transport::Tcp => {
+                let socket = open(address, Type::STREAM, Protocol::TCP, self.dscp)?;
+                // Connections of an earlier life that still linger shall not keep us from starting.
+                socket.set_reuse_address(true)?;
+                socket.bind(&SockAddr::from(address))?;
+                socket.listen(BACKLOG)?;
+                let listener = TcpListener::from_std(socket.into())?;
+                let local = listener.local_addr()?;
+                self.readers.spawn(accept(listener, self.inbox.clone()));
+                Ok(local)
+            }
+        }
+    }
+
+    async fn run(
+        mut self,
+        mut arrivals: mpsc::Receiver<Arrival>,
+        mut commands: mpsc::Receiver<Command>,
+        mut stopped: oneshot::Receiver<()>,
+        gauge: watch::Sender<Gauges>,
+    ) {
+        let mut sweep = tokio::time::interval(SWEEP);
+        let events = self.events.clone();
+        loop {
+            let wait = self.endpoint.deadline().map(|deadline| deadline.since(Now::read().mono));
+            tokio::select! {
+                Some(arrival) = arrivals.recv() => {
+                    self.arrive(arrival);
+                    for _ in 1..BATCH {
+                        let Ok(arrival) = arrivals.try_recv() else { break };
+                        self.arrive(arrival);
+                    }
+                }
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => break,
+                },
+                () = tokio::time::sleep(wait.unwrap_or(SWEEP)), if wait.is_some() => {}
+                Ok(room) = events.reserve(), if !self.untold.is_empty() => {
+                    if let Some(event) = self.untold.pop_front() {
+                        room.send(event);
+                    }
+                    self.endpoint.crowd(!self.untold.is_empty());
+                }
+                _ = sweep.tick() => self.sweep(),
+                _ = &mut stopped => break,
+            }
+            let now = Now::read();
+            self.endpoint.wake(now.mono);
+            self.drain(now);
+            gauge.send_replace(self.gauges());
+        }
+        for connection in self.connections.values() {
+            connection.end();
+        }
+    }
+
+    fn gauges(&self) -> Gauges {
+        Gauges {
+            calls: self.endpoint.calls(),
+            transactions: self.endpoint.transactions(),
+            connections: self.connections.len(),
+            counters: self.endpoint.counters(),
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = Now::read();
+        self.endpoint.command(now.mono, command);
+        self.drain(now);
+    }
+
+    fn arrive(&mut self, arrival: Arrival) {
+        let now = Now::read();
+        match arrival {
+            Arrival::Message { flow, bytes } => {
+                if let Some(connection) = self.connections.get_mut(&flow) {
+                    connection.heard = now.mono;
+                }
+                self.endpoint.receive(now.mono, flow, &bytes);
+            }
+            Arrival::Unframed { flow, malformed, length } => {
+                self.endpoint.unframed(now.mono, flow, malformed, length);
+                self.drain(now);
+                self.close(now.mono, flow);
+            }
+            Arrival::Connected { stream, peer } => self.connected(now.mono, stream, peer),
+            Arrival::Closed { flow, opened } => {
+                if self.connections.get(&flow).is_some_and(|connection| connection.opened == opened) {
+                    self.close(now.mono, flow);
+                }
+            }
+        }
+        self.drain(now);
+    }
+
+    /// Puts on the wire, and tells, all that the endpoint wants. A flow that fails is told to it, which may say more.
+    fn drain(&mut self, now: Now) {
+        while let Some(output) = self.endpoint.poll() {
+            match output {
+                Output::Send { flow, bytes } => {
+                    if !self.send(now.mono, flow, bytes) {
+                        self.close(now.mono, flow);
+                    }
+                }
+                Output::Close { flow } => self.close(now.mono, flow),
+                Output::Event(event) => self.tell(now, event),
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Now, event: Event) {
+        let kept = match self.untold.is_empty() {
+            true => self.events.try_send((now, event)).err().map(mpsc::error::TrySendError::into_inner),
+            false => Some((now, event)),
+        };
+        self.untold.extend(kept);
+        self.endpoint.crowd(!self.untold.is_empty());
+    }
+
+    /// Whether the message is on its way.
+    fn send(&mut self, now: Mono, flow: Flow, bytes: Bytes) -> bool {
+        if flow.transport == Transport::Udp {
+            let socket = self.sockets.iter().find(|(local, _)| *local == flow.local);
+            let Some((_, socket)) = socket else { return false };
+            return match socket.try_send_to(&bytes, flow.peer) {
+                Ok(_) => true,
+                // As if lost on the way: whoever needs an answer sends again.
+                Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+            };
+        }
+        if !self.connections.contains_key(&flow) && !self.connect(now, flow) {
+            return false;
+        }
+        // A full queue: the peer does not read.
+        self.connections.get(&flow).is_some_and(|connection| connection.writer.try_send(bytes).is_ok())
+    }
+
+    fn connected(&mut self, now: Mono, stream: TcpStream, peer: SocketAddr) {
+        let Ok(local) = stream.local_addr() else { return };
+        let flow = Flow { transport: Transport::Tcp, local, peer };
+        let listed = self.endpoint.is_listed(peer);
+        if !self.has_room(peer.ip(), listed) {
+            return; // dropped: closed
+        }
+        let (writer, queue) = mpsc::channel(WRITE_QUEUE);
+        self.opened += 1;
+        let opened = self.opened;
+        let task = tokio::spawn(carry(stream, flow, opened, queue, writer.clone(), self.inbox.clone()));
+        self.add(now, flow, writer, task.abort_handle(), listed);
+    }
+
+    fn has_room(&self, peer: IpAddr, listed: bool) -> bool {
+        let of_source = self.connections.keys().filter(|flow| flow.peer.ip() == peer).count();
+        let strangers = self.connections.values().filter(|connection| !connection.listed).count();
+        self.connections.len() < MAX_CONNECTIONS
+            && of_source < MAX_CONNECTIONS_PER_SOURCE
+            && (listed || strangers < MAX_STRANGERS)
+    }
+
+    fn connect(&mut self, now: Mono, flow: Flow) -> bool {
+        if !self.has_room(flow.peer.ip(), true) {
+            return false;
+        }
+        let (writer, queue) = mpsc::channel(WRITE_QUEUE);
+        self.opened += 1;
+        let (opened, dscp, inbox, own) = (self.opened, self.dscp, self.inbox.clone(), writer.clone());
+        let task = tokio::spawn(async move {
+            match timeout(CONNECT, dial(flow, dscp)).await {
+                Ok(Ok(stream)) => carry(stream, flow, opened, queue, own, inbox).await,
+                _ => drop(inbox.send(Arrival::Closed { flow, opened }).await),
+            }
+        });
+        self.add(now, flow, writer, task.abort_handle(), true);
+        true
+    }
+
+    fn add(&mut self, heard: Mono, flow: Flow, writer: mpsc::Sender<Bytes>, task: AbortHandle, listed: bool) {
+        let connection = Connection { writer, task, opened: self.opened, heard, listed };
+        self.connections.insert(flow, connection);
+    }
+
+    /// Ends a connection once what was queued is written, and tells the endpoint that the flow is dead.
+    fn close(&mut self, now: Mono, flow: Flow) {
+        if let Some(connection) = self.connections.remove(&flow) {
+            connection.end();
+        }
+        self.endpoint.lost(now, flow);
+    }
+
+    /// Closes connections that are idle and carry no call.
+    fn sweep(&mut self) {
+        let now = Now::read().mono;
+        let used: HashSet<Flow> = self.endpoint.flows().collect();
+        let is_idle = |connection: &Connection| {
+            now.since(connection.heard) > if connection.listed { IDLE } else { IDLE_STRANGER }
+        };
+        let idle = self.connections.iter().filter(|(flow, connection)| is_idle(connection) && !used.contains(flow));
+        for flow in idle.map(|(flow, _)| *flow).collect::<Vec<_>>() {
+            self.close(now, flow);
+        }
+    }
+}
+
+/// A socket that marks its packets.
+fn open(address: SocketAddr, kind: Type, protocol: Protocol, dscp: u8) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    mark(&socket, address, dscp)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// The DSCP is the upper six bits of the byte (RFC 2474 section 3).
+fn mark(socket: &Socket, address: SocketAddr, dscp: u8) -> io::Result<()> {
+    let byte = u32::from(dscp & 0x3f) << 2;
+    match address {
+        SocketAddr::V4(_) => socket.set_tos_v4(byte),
+        SocketAddr::V6(_) => socket.set_tclass_v6(byte),
+    }
+}
+
+async fn read_datagrams(socket: Arc<UdpSocket>, local: SocketAddr, inbox: mpsc::Sender<Arrival>) {
+    let mut buffer = vec![0; DATAGRAM];
+    loop {
+        // An error here is an ICMP of some earlier packet: nothing to do with the next.
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
+        if is_keep_alive(&buffer[..length]) {
+            continue;
+        }
+        let flow = Flow { transport: Transport::Udp, local, peer };
+        let bytes = Bytes::copy_from_slice(&buffer[..length]);
+        // A full inbox drops it: it comes again, when there is more time.
+        if let Err(mpsc::error::TrySendError::Closed(_)) = inbox.try_send(Arrival::Message { flow, bytes }) {
+            return;
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, inbox: mpsc::Sender<Arrival>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if inbox.send(Arrival::Connected { stream, peer }).await.is_err() {
+                    return;
+                }
+            }
+            // Out of file descriptors, most likely: others must close first.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn dial(flow: Flow, dscp: u8) -> io::Result<TcpStream> {
+    let socket = open(flow.peer, Type::STREAM, Protocol::TCP, dscp)?;
+    // From our address, but from any port: the one we listen on is not free for it.
+    socket.bind(&SockAddr::from(SocketAddr::new(flow.local.ip(), 0)))?;
+    TcpSocket::from_std_stream(socket.into()).connect(flow.peer).await
+}
+
+/// One connection for as long as it lives: reads into the inbox, writes what is queued.
+async fn carry(
+    stream: TcpStream,
+    flow: Flow,
+    opened: u64,
+    mut queue: mpsc::Receiver<Bytes>,
+    pong: mpsc::Sender<Bytes>,
+    inbox: mpsc::Sender<Arrival>,
+) {
+    // Signalling is small and waits for its answer.
+    let _ = stream.set_nodelay(true);
+    let (reader, mut writer) = stream.into_split();
+    let reading = tokio::spawn(read_stream(reader, flow, opened, pong, inbox.clone(), STALL));
+    while let Some(bytes) = queue.recv().await {
+        if bytes.is_empty() || !matches!(timeout(STALL, writer.write_all(&bytes)).await, Ok(Ok(()))) {
+            break;
+        }
+    }
+    let _ = timeout(STALL, writer.shutdown()).await;
+    reading.abort();
+    drop(inbox.send(Arrival::Closed { flow, opened }).await);
+}
+
+async fn read_stream(
+    mut reader: OwnedReadHalf,
+    flow: Flow,
+    opened: u64,
+    pong: mpsc::Sender<Bytes>,
+    inbox: mpsc::Sender<Arrival>,
+    stall: Duration,
+) {
+    let mut framer = StreamFramer::new();
+    let mut buffer = BytesMut::with_capacity(READ);
+    let mut begun = None;
+    loop {
+        let reading = reader.read_buf(&mut buffer);
+        let read = match begun {
+            Some(begun) => timeout_at(begun + stall, reading).await,
+            None => Ok(reading.await),
+        };
+        if !matches!(read, Ok(Ok(1..))) {
+            break; // closed by the peer, broken, or half a message for too long
+        }
+        let length = buffer.len();
+        framer.push(&buffer);
+        buffer.clear();
+        let Some(frames) = pass_on(&mut framer, flow, length, &pong, &inbox).await else { return };
+        begun = match begun {
+            Some(begun) if framer.is_midway() && frames == 0 => Some(begun),
+            _ => framer.is_midway().then(Instant::now),
+        };
+    }
+    drop(inbox.send(Arrival::Closed { flow, opened }).await);
+}
+
+/// Passes on all frames that are whole: how many; `None` where the stream cannot be read on, or nobody listens.
+async fn pass_on(
+    framer: &mut StreamFramer,
+    flow: Flow,
+    length: usize,
+    pong: &mpsc::Sender<Bytes>,
+    inbox: &mpsc::Sender<Arrival>,
+) -> Option<usize> {
+    let mut frames = 0;
+    loop {
+        match framer.next() {
+            Ok(None) => return Some(frames),
+            // A peer that pings without reading finds its queue full and gets none.
+            Ok(Some(Frame::Ping)) => drop(pong.try_send(Bytes::from_static(PONG))),
+            Ok(Some(Frame::Message(bytes))) => inbox.send(Arrival::Message { flow, bytes }).await.ok()?,
+            Err(malformed) => {
+                inbox.send(Arrival::Unframed { flow, malformed, length }).await.ok()?;
+                return None;
+            }
+        }
+        frames += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::{Call, Dial, Identity, Refusal, Source};
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    const CS3: u8 = 24;
+
+    fn config() -> Config {
+        Config { max_calls: 100, max_transactions: 1_000, product: "tollbridge".to_owned(), retry_after_s: 1 }
+    }
+
+    fn loopback() -> SocketAddr {
+        "127.0.0.1:0".parse().unwrap()
+    }
+
+    async fn start(seed: u8, listed: bool) -> (Sip, mpsc::Receiver<(Now, Event)>) {
+        let listen = vec![(Transport::Udp, loopback()), (Transport::Tcp, loopback())];
+        let (sip, events) = Sip::start(listen, CS3, config(), [seed; 32]).unwrap();
+        let (network, prefix_len) = ("127.0.0.1".parse().unwrap(), 32);
+        let source = Source { network, prefix_len, port: None, advertise: None, old_syntax: false };
+        assert!(sip.command(Command::Sources(if listed { vec![source] } else { Vec::new() })).await);
+        (sip, events)
+    }
+
+    fn dial(from: &Sip, to: SocketAddr, transport: Transport) -> Dial {
+        let local = from.local(transport).unwrap();
+        Dial {
+            call: Call::outbound(1),
+            identity: Identity::draw(&mut StdRng::seed_from_u64(1)),
+            flow: Flow { transport, local, peer: to },
+            contact: local,
+            request_uri: format!("sip:room@{to}"),
+            from: "<sip:caller@127.0.0.1>".to_owned(),
+            to: "<sip:room@127.0.0.1>".to_owned(),
+            headers: Vec::new(),
+            offer: Bytes::from_static(b"offer"),
+            ring_ms: 30_000,
+        }
+    }
+
+    async fn next(events: &mut mpsc::Receiver<(Now, Event)>) -> Event {
+        timeout(Duration::from_secs(20), events.recv()).await.expect("in time").expect("running").1
+    }
+
+    /// A whole call over the wire.
+    async fn call(transport: Transport) {
+        let (caller, mut at_caller) = start(1, true).await;
+        let (bridge, mut at_bridge) = start(2, true).await;
+        let to = bridge.local(transport).unwrap();
+        caller.command(Command::Dial(Box::new(dial(&caller, to, transport)))).await;
+        let Event::Invited(invitation) = next(&mut at_bridge).await else { panic!() };
+        assert_eq!(
+            (invitation.request_user.as_str(), invitation.offer.as_deref()),
+            ("room", Some(b"offer".as_slice()))
+        );
+        let inbound = invitation.call;
+        bridge.command(Command::Ring { call: inbound, status: 180, answer: None }).await;
+        assert!(matches!(next(&mut at_caller).await, Event::Ringing { status: 180, .. }));
+        bridge.command(Command::Accept { call: inbound, answer: Bytes::from_static(b"answer") }).await;
+        let Event::Answered { call, answer, .. } = next(&mut at_caller).await else { panic!() };
+        assert_eq!(answer.as_deref(), Some(b"answer".as_slice()));
+        assert!(matches!(next(&mut at_bridge).await, Event::Acknowledged { .. }));
+        caller.command(Command::HangUp { call, reason: None }).await;
+        assert!(matches!(next(&mut at_bridge).await, Event::HungUp { .. }));
+        assert!(matches!(next(&mut at_caller).await, Event::Released { .. }));
+        assert_eq!(bridge.gauges().counters.calls_in, 1);
+        caller.stop().await;
+        bridge.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_call_over_udp() {
+        call(Transport::Udp).await;
+    }
+
+    #[tokio::test]
+    async fn a_call_over_tcp() {
+        call(Transport::Tcp).await;
+    }
+
+    #[tokio::test]
+    async fn a_refusal_and_a_closed_port_fail_the_call() {
+        let (caller, mut at_caller) = start(1, true).await;
+        let (bridge, mut at_bridge) = start(2, true).await;
+        let to = bridge.local(Transport::Tcp).unwrap();
+        caller.command(Command::Dial(Box::new(dial(&caller, to, Transport::Tcp)))).await;
+        let Event::Invited(invitation) = next(&mut at_bridge).await else { panic!() };
+        bridge.command(Command::Refuse { call: invitation.call, refusal: Refusal::plain(486) }).await;
+        assert!(matches!(next(&mut at_caller).await, Event::Failed { status: 486, .. }));
+        bridge.stop().await;
+        caller.command(Command::Dial(Box::new(dial(&caller, to, Transport::Tcp)))).await;
+        assert!(matches!(next(&mut at_caller).await, Event::Failed { status: 503, .. }));
+    }
+
+    #[tokio::test]
+    async fn packets_are_marked() {
+        let (inbox, _arrivals) = mpsc::channel(1);
+        let (events, _told) = mpsc::channel(1);
+        let mut rim = Rim {
+            endpoint: Endpoint::new(config(), [3; 32]),
+            inbox,
+            sockets: Vec::new(),
+            connections: HashMap::new(),
+            opened: 0,
+            dscp: CS3,
+            events,
+            untold: VecDeque::new(),
+            readers: JoinSet::new(),
+        };
+        rim.listen(Transport::Udp, loopback()).unwrap();
+        let socket = socket2::SockRef::from(rim.sockets[0].1.as_ref());
+        assert_eq!(socket.tos_v4().unwrap(), 24 << 2);
+        let to = rim.listen(Transport::Tcp, loopback()).unwrap();
+        let stream = super::dial(Flow { transport: Transport::Tcp, local: loopback(), peer: to }, CS3).await.unwrap();
+        assert_eq!(socket2::SockRef::from(&stream).tos_v4().unwrap(), 24 << 2);
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let (first, _events) = start(1, true).await;
+        let taken = first.local(Transport::Udp).unwrap();
+        let error = Sip::start(vec![(Transport::Udp, taken)], CS3, config(), [2; 32]).unwrap_err();
+        assert!(error.to_string().contains(&taken.to_string()), "{error}");
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    async fn read_all(stream: &mut TcpStream) -> String {
+        let mut bytes = Vec::new();
+        let _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await.expect("closed");
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_cannot_be_read_on_is_answered_and_closed() {
+        let (sip, _events) = start(1, true).await;
+        let mut stream = TcpStream::connect(sip.local(Transport::Tcp).unwrap()).await.unwrap();
+        let head = "OPTIONS sip:a@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bKx\r\n\
+                    From: <sip:b@127.0.0.1>;tag=1\r\nTo: <sip:a@127.0.0.1>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\
+                    Max-Forwards: 70\r\n";
+        let good = format!("\r\n\r\n{head}Content-Length: 0\r\n\r\n");
+        let bad = format!("{head}Content-Length: -1\r\n\r\n").replace("CSeq: 1", "CSeq: 2");
+        stream.write_all(format!("{good}{bad}").as_bytes()).await.unwrap();
+        let answers = read_all(&mut stream).await;
+        assert!(answers.starts_with("\r\nSIP/2.0 200 OK\r\n"), "{answers}");
+        assert!(answers.contains("SIP/2.0 400 "), "{answers}");
+    }
+
+    #[tokio::test]
+    async fn one_source_has_so_many_connections_and_no_more() {
+        let (sip, _events) = start(1, true).await;
+        let to = sip.local(Transport::Tcp).unwrap();
+        let mut streams = Vec::new();
+        for _ in 0..=MAX_CONNECTIONS_PER_SOURCE {
+            streams.push(TcpStream::connect(to).await.unwrap());
+        }
+        assert_eq!(read_all(streams.last_mut().unwrap()).await, "");
+        assert_eq!(sip.gauges().connections, MAX_CONNECTIONS_PER_SOURCE);
+    }
+
+    #[tokio::test]
+    async fn half_a_message_is_not_waited_for() {
+        let (inbox, mut arrivals) = mpsc::channel(8);
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (near, peer) = listener.accept().await.unwrap();
+        let flow = Flow { transport: Transport::Tcp, local: near.local_addr().unwrap(), peer };
+        far.write_all(b"OPTIONS sip:a").await.unwrap();
+        let (pong, _queue) = mpsc::channel(1);
+        let (reader, _writer) = near.into_split();
+        read_stream(reader, flow, 7, pong, inbox, Duration::from_millis(10)).await;
+        assert!(matches!(arrivals.recv().await, Some(Arrival::Closed { opened: 7, .. })));
+    }
+
+    #[tokio::test]
+    async fn an_owner_who_does_not_listen_gets_no_new_calls() {
+        let (inbox, _arrivals) = mpsc::channel(1);
+        let (events, mut told) = mpsc::channel(1);
+        let mut rim = Rim {
+            endpoint: Endpoint::new(config(), [3; 32]),
+            inbox,
+            sockets: Vec::new(),
+            connections: HashMap::new(),
+            opened: 0,
+            dscp: CS3,
+            events,
+            untold: VecDeque::new(),
+            readers: JoinSet::new(),
+        };
+        let released = |number| Event::Released { call: Call::outbound(number) };
+        for number in 0..3 {
+            rim.tell(Now::default(), released(number));
+        }
+        assert_eq!(rim.untold.len(), 2);
+        assert_eq!(rim.endpoint.no_room(), Some(1));
+        assert!(matches!(told.recv().await, Some((_, Event::Released { .. }))));
+    }
+}

@@ -1,0 +1,312 @@
+//! Brings a file into the store: all of it, or nothing. Live legs keep their frozen terms, so nothing here touches them.
+
+use super::books::{Books, hash_text};
+use super::check::check;
+use super::credits;
+use super::document::{Applied, DeckFile, Document, UserEntry};
+use super::door::{CreditsAdded, Funds, FundsKind};
+use super::facts::{self, Meeting, OnEmpty, Organisation};
+use super::fault::StoreError;
+use super::rows::{held, list_text};
+use crate::clock::Wall;
+use crate::form::Mistake;
+use crate::rating::{CountryRecord, ledger};
+use crate::trunk::{Carrier, Number};
+use crate::types::{Country, Micros, OrganisationId};
+use sqlx::SqliteConnection;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Checks and writes a file. Mistakes are an answer: nothing is written then.
+pub(super) async fn apply(
+    books: &mut Books,
+    (document, now): (Document, Wall),
+) -> Result<Result<Applied, Vec<Mistake>>, StoreError> {
+    let opened = opened(books, &document).await?;
+    let mistakes = check(&document, &books.facts, &opened);
+    if !mistakes.is_empty() {
+        return Ok(Err(mistakes));
+    }
+
+    let rates = write(books, &document, now).await?;
+    let version = books.facts.version + 1;
+    let loaded = facts::load(&mut books.conn, books.facts.pins().clone(), version).await;
+    books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+    let funded = open_accounts(books, &document, now).await?;
+    Ok(Ok(Applied {
+        organisations: document.organisations.len(),
+        users: document.users.len(),
+        meetings: document.meetings.len(),
+        numbers: document.numbers.len(),
+        carriers: document.carriers.len(),
+        countries: document.countries.len(),
+        rates,
+        funded,
+    }))
+}
+
+/// The key of an organisation's opening funding.
+fn opening_key(organisation: &OrganisationId) -> String {
+    format!("opening:{organisation}")
+}
+
+async fn opened(books: &mut Books, document: &Document) -> Result<HashMap<OrganisationId, Micros>, StoreError> {
+    let mut opened = HashMap::new();
+    for organisation in &document.organisations {
+        let id = &organisation.value.id;
+        if let Some((_, amount)) = credits::booked(books, &opening_key(id)).await? {
+            opened.insert(id.clone(), Micros(amount));
+        }
+    }
+    Ok(opened)
+}
+
+async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Option<usize>, StoreError> {
+    let facts = books.facts.clone();
+    let conn = &mut books.conn;
+    for country in &document.countries {
+        write_country(conn, country.value.0, country.value.1).await?;
+    }
+    for organisation in &document.organisations {
+        write_organisation(conn, &organisation.value).await?;
+    }
+    for user in &document.users {
+        let entry = &user.value;
+        let pin = entry.pin.as_ref().map(|pin| facts.pins().hash(&entry.user.id, &pin.0));
+        write_user(conn, entry, pin).await?;
+    }
+    clear_conference_ids(conn, document).await?;
+    for meeting in &document.meetings {
+        write_meeting(conn, &meeting.value).await?;
+    }
+    clear_aliases(conn, document).await?;
+    for number in &document.numbers {
+        write_number(conn, &number.value).await?;
+    }
+    for carrier in &document.carriers {
+        write_carrier(conn, &carrier.value).await?;
+    }
+    match document.deck.as_ref().filter(|file| file.deck.version() != facts.deck.version()) {
+        Some(file) => write_deck(conn, file, now).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn open_accounts(books: &mut Books, document: &Document, now: Wall) -> Result<usize, StoreError> {
+    let mut funded = 0;
+    for (organisation, credits) in document.organisations.iter().zip(&document.credits) {
+        let Some(credits) = credits.as_ref().filter(|credits| credits.value > Micros::ZERO) else { continue };
+        let id = organisation.value.id.clone();
+        let funds = Funds {
+            key: opening_key(&id),
+            organisation: id,
+            amount: credits.value,
+            kind: FundsKind::Funding,
+            memo: "opening funding".to_owned(),
+            at: now,
+        };
+        funded += usize::from(credits::add(books, funds).await? == CreditsAdded::Booked);
+    }
+    Ok(funded)
+}
+
+async fn write_country(conn: &mut SqliteConnection, code: Country, record: CountryRecord) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO country \
+         (code, service_sold, automatic_numbers, toll, toll_free, dial_out, credits_sold, zone_a) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (code) DO UPDATE SET \
+         service_sold = excluded.service_sold, automatic_numbers = excluded.automatic_numbers, \
+         toll = excluded.toll, toll_free = excluded.toll_free, dial_out = excluded.dial_out, \
+         credits_sold = excluded.credits_sold, zone_a = excluded.zone_a",
+    )
+    .bind(code.as_str())
+    .bind(record.service_sold)
+    .bind(record.automatic_numbers)
+    .bind(record.toll)
+    .bind(record.toll_free)
+    .bind(record.dial_out)
+    .bind(record.credits_sold)
+    .bind(record.zone_a)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn write_organisation(conn: &mut SqliteConnection, organisation: &Organisation) -> Result<(), StoreError> {
+    let limits = &organisation.limits;
+    sqlx::query(
+        "INSERT INTO organisation (id, name, country, currency, volume_licensing, require_credits_licence, on_empty, \
+         overdraft, time_zone, allow_prefixes, max_calls, max_calls_per_second, max_call_s, max_spend_per_day, \
+         max_spend_per_leg) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO UPDATE SET \
+         name = excluded.name, country = excluded.country, volume_licensing = excluded.volume_licensing, \
+         require_credits_licence = excluded.require_credits_licence, on_empty = excluded.on_empty, \
+         overdraft = excluded.overdraft, time_zone = excluded.time_zone, allow_prefixes = excluded.allow_prefixes, \
+         max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second, \
+         max_call_s = excluded.max_call_s, max_spend_per_day = excluded.max_spend_per_day, \
+         max_spend_per_leg = excluded.max_spend_per_leg",
+    )
+    .bind(organisation.id.as_str())
+    .bind(&organisation.name)
+    .bind(organisation.country.as_str())
+    .bind(organisation.currency.as_str())
+    .bind(organisation.volume_licensing)
+    .bind(organisation.require_credits_licence)
+    .bind(organisation.on_empty.slug())
+    .bind(organisation.overdraft.0)
+    .bind(&organisation.time_zone)
+    .bind(list_text(&organisation.allow_prefixes))
+    .bind(limits.max_calls)
+    .bind(limits.max_calls_per_second)
+    .bind(limits.max_call_s)
+    .bind(limits.max_spend_per_day.map(|amount| amount.0))
+    .bind(limits.max_spend_per_leg.map(|amount| amount.0))
+    .execute(&mut *conn)
+    .await?;
+    write_account(conn, organisation).await
+}
+
+/// The account, and its overdraft: never less than legs have already used of it.
+async fn write_account(conn: &mut SqliteConnection, organisation: &Organisation) -> Result<(), StoreError> {
+    let overdraft = if organisation.on_empty == OnEmpty::Finish { organisation.overdraft.0 } else { 0 };
+    sqlx::query(
+        "INSERT INTO account (organisation, overdraft, head) VALUES ($1, $2, $3) \
+         ON CONFLICT (organisation) DO UPDATE SET overdraft = CASE \
+         WHEN excluded.overdraft > account.held - account.posted THEN excluded.overdraft \
+         ELSE account.held - account.posted END",
+    )
+    .bind(organisation.id.as_str())
+    .bind(overdraft)
+    .bind(hash_text(&ledger::GENESIS))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn write_user(conn: &mut SqliteConnection, entry: &UserEntry, pin: Option<String>) -> Result<(), StoreError> {
+    let user = &entry.user;
+    sqlx::query(
+        "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET name = excluded.name, \
+         country = excluded.country, dial_out = excluded.dial_out, toll_free = excluded.toll_free, pin = excluded.pin",
+    )
+    .bind(user.id.as_str())
+    .bind(user.organisation.as_str())
+    .bind(&user.name)
+    .bind(user.country.as_ref().map(Country::as_str))
+    .bind(user.dial_out.slug())
+    .bind(user.toll_free)
+    .bind(pin)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("DELETE FROM licence WHERE organiser = $1").bind(user.id.as_str()).execute(&mut *conn).await?;
+    for kind in held(user.licences) {
+        sqlx::query("INSERT INTO licence (organiser, kind) VALUES ($1, $2)")
+            .bind(user.id.as_str())
+            .bind(kind)
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Two meetings may exchange their conference IDs: each gives its own up first.
+async fn clear_conference_ids(conn: &mut SqliteConnection, document: &Document) -> Result<(), StoreError> {
+    for meeting in &document.meetings {
+        sqlx::query("UPDATE meeting SET conference_id = 'of ' || id WHERE id = $1")
+            .bind(meeting.value.id.as_str())
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn write_meeting(conn: &mut SqliteConnection, meeting: &Meeting) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO meeting (id, organiser, conference_id, settings) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (id) DO UPDATE SET organiser = excluded.organiser, conference_id = excluded.conference_id, \
+         settings = excluded.settings",
+    )
+    .bind(meeting.id.as_str())
+    .bind(meeting.organiser.as_str())
+    .bind(&meeting.conference_id)
+    .bind(serde_json::to_string(&meeting.settings).map_err(StoreError::broken)?)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Two numbers may exchange their aliases.
+async fn clear_aliases(conn: &mut SqliteConnection, document: &Document) -> Result<(), StoreError> {
+    for number in &document.numbers {
+        sqlx::query("UPDATE number SET alias = NULL WHERE e164 = $1")
+            .bind(number.value.e164.to_string())
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn write_number(conn: &mut SqliteConnection, number: &Number) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO number (e164, kind, country, city, languages, organisation, meeting, alias) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (e164) DO UPDATE SET kind = excluded.kind, \
+         country = excluded.country, city = excluded.city, languages = excluded.languages, \
+         organisation = excluded.organisation, meeting = excluded.meeting, alias = excluded.alias",
+    )
+    .bind(number.e164.to_string())
+    .bind(number.kind.to_string())
+    .bind(number.country.as_str())
+    .bind(&number.city)
+    .bind(list_text(&number.languages))
+    .bind(number.organisation.as_ref().map(|id| id.as_str()))
+    .bind(number.meeting.as_ref().map(|id| id.as_str()))
+    .bind(&number.alias)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn write_carrier(conn: &mut SqliteConnection, carrier: &Carrier) -> Result<(), StoreError> {
+    let failures: BTreeMap<String, String> =
+        carrier.failure_map.iter().map(|(cause, failure)| (cause.to_string(), failure.to_string())).collect();
+    sqlx::query(
+        "INSERT INTO carrier (id, sources, route, codecs, max_calls, max_calls_per_second, number_format_in, \
+         number_format_out, called_from, advertise, old_syntax, failure_map) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO UPDATE SET \
+         sources = excluded.sources, route = excluded.route, codecs = excluded.codecs, \
+         max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second, \
+         number_format_in = excluded.number_format_in, number_format_out = excluded.number_format_out, \
+         called_from = excluded.called_from, advertise = excluded.advertise, old_syntax = excluded.old_syntax, \
+         failure_map = excluded.failure_map",
+    )
+    .bind(carrier.id.as_str())
+    .bind(list_text(&carrier.sources))
+    .bind(carrier.route.map(|route| route.to_string()))
+    .bind(list_text(&carrier.codecs))
+    .bind(carrier.max_calls)
+    .bind(carrier.max_calls_per_second)
+    .bind(carrier.number_format_in.to_string())
+    .bind(carrier.number_format_out.to_string())
+    .bind(list_text(&carrier.called_from))
+    .bind(carrier.advertise.map(|address| address.to_string()))
+    .bind(carrier.old_syntax)
+    .bind(serde_json::to_string(&failures).map_err(StoreError::broken)?)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn write_deck(conn: &mut SqliteConnection, file: &DeckFile, now: Wall) -> Result<usize, StoreError> {
+    sqlx::query(
+        "INSERT INTO deck (edition, version, name, csv, imported) \
+         SELECT COALESCE(MAX(edition), 0) + 1, $1, $2, $3, $4 FROM deck",
+    )
+    .bind(file.deck.version())
+    .bind(&file.name)
+    .bind(&file.csv)
+    .bind(now.micros())
+    .execute(conn)
+    .await?;
+    Ok(file.deck.len())
+}

@@ -1,0 +1,388 @@
+//! Every invariant of the books, checked over the whole store from one snapshot: works while the bridge runs. The
+//! numbers are those of research/reliability-security.md, M0.
+
+use super::books::{hash_text, unhash};
+use super::door::Difference;
+use super::fault::StoreError;
+use super::leg::{self, LegRow};
+use super::rows::Line;
+use crate::clock::Wall;
+use crate::rating::UsageRecord;
+use crate::rating::ledger::{self, Account, Entry, Kind};
+use crate::types::{Micros, OrganisationId};
+use sqlx::{Row, SqliteConnection};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+
+/// Rows read at a time: a store of years does not have to fit into memory.
+const PAGE: i64 = 4_096;
+
+const SUMS: u8 = 1;
+const ZERO: u8 = 2;
+const ONCE: u8 = 3;
+const HOLDS: u8 = 4;
+const FLOOR: u8 = 5;
+const PRICE: u8 = 6;
+const GUARDS: u8 = 9;
+const CHAIN: u8 = 10;
+
+/// Guards that the schema has to have: what stands in the database's own catalogue under these names.
+const GUARDED: [(&str, &str); 6] = [
+    ("ledger_entry_is_not_changed", "BEFORE UPDATE ON ledger_entry\nBEGIN SELECT RAISE(ABORT"),
+    ("ledger_entry_is_not_removed", "BEFORE DELETE ON ledger_entry\nBEGIN SELECT RAISE(ABORT"),
+    ("usage_record_is_not_changed", "BEFORE UPDATE ON usage_record\nBEGIN SELECT RAISE(ABORT"),
+    ("usage_record_is_not_removed", "BEFORE DELETE ON usage_record\nBEGIN SELECT RAISE(ABORT"),
+    ("account", "CHECK (posted - held >= -overdraft)"),
+    ("pool", "CHECK (used_ms + held_ms <= granted_ms)"),
+];
+
+/// All differences: none, in books that are right.
+pub(super) async fn audit(conn: &mut SqliteConnection) -> Result<Vec<Difference>, StoreError> {
+    let mut audit = Audit { conn, differences: Vec::new(), charged: HashMap::new(), held: HashMap::new() };
+    let ledger = audit.ledger().await?;
+    audit.accounts(&ledger).await?;
+    audit.open_legs().await?;
+    audit.settled_legs().await?;
+    audit.orphan_entries();
+    audit.pools().await?;
+    audit.fundings().await?;
+    audit.guards().await?;
+    Ok(audit.differences)
+}
+
+/// What the ledger says of one organisation.
+#[derive(Default)]
+struct Chain {
+    entries: i64,
+    head: Option<[u8; 32]>,
+    balances: BTreeMap<Kind, i128>,
+}
+
+struct Audit<'a> {
+    conn: &'a mut SqliteConnection,
+    differences: Vec<Difference>,
+    /// Charges in the ledger that no record has claimed yet, by leg.
+    charged: HashMap<String, i64>,
+    /// What the ledger says is held for each leg, release and charge taken off.
+    held: HashMap<String, i128>,
+}
+
+impl Audit<'_> {
+    fn tell(&mut self, invariant: u8, place: impl Display, text: impl Display) {
+        self.differences.push(Difference { invariant, place: place.to_string(), text: text.to_string() });
+    }
+
+    fn equal<T: PartialEq + Display>(&mut self, invariant: u8, place: impl Display, what: &str, found: T, due: T) {
+        if found != due {
+            self.tell(invariant, place, format_args!("{what} is {found}, and should be {due}"));
+        }
+    }
+
+    /// Walks all chains, sums all accounts.
+    async fn ledger(&mut self) -> Result<BTreeMap<OrganisationId, Chain>, StoreError> {
+        let mut chains: BTreeMap<OrganisationId, Chain> = BTreeMap::new();
+        let (mut organisation, mut sequence) = (String::new(), -1_i64);
+        loop {
+            let rows = sqlx::query(
+                "SELECT * FROM ledger_entry WHERE (organisation, sequence) > ($1, $2) \
+                 ORDER BY organisation, sequence LIMIT $3",
+            )
+            .bind(&organisation)
+            .bind(sequence)
+            .bind(PAGE)
+            .fetch_all(&mut *self.conn)
+            .await?;
+            let Some(last) = rows.last() else { return Ok(chains) };
+            (organisation, sequence) = (last.try_get("organisation")?, last.try_get("sequence")?);
+            for row in &rows {
+                let place =
+                    format!("{}/{}", row.try_get::<String, _>("organisation")?, row.try_get::<i64, _>("sequence")?);
+                match entry(&Line { row, table: "ledger_entry" }) {
+                    Ok(link) => self.link(&mut chains, &place, link),
+                    Err(why) => self.tell(CHAIN, place, why),
+                }
+            }
+        }
+    }
+
+    fn link(&mut self, chains: &mut BTreeMap<OrganisationId, Chain>, place: &str, link: Link) {
+        let Link { entry, sequence, hash } = link;
+        let chain = chains.entry(entry.debit.organisation.clone()).or_default();
+        let previous = chain.head.unwrap_or(ledger::GENESIS);
+        let due = ledger::chain(&previous, &entry);
+        let in_order = sequence == chain.entries;
+        (chain.entries, chain.head) = (sequence + 1, hash);
+        *chain.balances.entry(entry.debit.kind).or_default() -= i128::from(entry.amount.0);
+        *chain.balances.entry(entry.credit.kind).or_default() += i128::from(entry.amount.0);
+        if let Err(why) = entry.check() {
+            self.tell(ZERO, place, why);
+        }
+        if !in_order {
+            self.tell(CHAIN, place, "an entry before this one is gone");
+        }
+        if hash != Some(due) {
+            self.tell(CHAIN, place, "the hash does not fit: this entry, or one before it, was changed");
+        }
+        self.of_leg(&entry);
+    }
+
+    /// Sums what the ledger says of each leg.
+    fn of_leg(&mut self, entry: &Entry) {
+        let Some((leg, step)) = entry.key.strip_prefix("leg:").and_then(|rest| rest.split_once(':')) else { return };
+        let amount = i128::from(entry.amount.0);
+        let held = self.held.entry(leg.to_owned()).or_default();
+        match (entry.debit.kind, entry.credit.kind) {
+            (Kind::Available, Kind::Held) => *held += amount,
+            (Kind::Held, _) => *held -= amount,
+            _ => {}
+        }
+        if step == "charge" {
+            self.charged.insert(leg.to_owned(), entry.amount.0);
+        }
+    }
+
+    /// The account of each organisation against its ledger, and against its legs.
+    async fn accounts(&mut self, chains: &BTreeMap<OrganisationId, Chain>) -> Result<(), StoreError> {
+        let rows = sqlx::query(
+            "SELECT account.*, \
+             (SELECT COALESCE(SUM(credit_held), 0) FROM leg \
+              WHERE state = 'open' AND leg.organisation = account.organisation) AS legs_hold, \
+             (SELECT COALESCE(SUM(burn_nanos), 0) FROM leg \
+              WHERE state = 'open' AND leg.organisation = account.organisation) AS legs_burn FROM account",
+        )
+        .fetch_all(&mut *self.conn)
+        .await?;
+        let none = Chain::default();
+        for row in rows {
+            let name: String = row.try_get("organisation")?;
+            let number = |column: &str| row.try_get::<i64, _>(column);
+            let (posted, held, overdraft) = (number("posted")?, number("held")?, number("overdraft")?);
+            let chain = name.parse().ok().and_then(|id: OrganisationId| chains.get(&id)).unwrap_or(&none);
+            let balance = |kind| chain.balances.get(&kind).copied().unwrap_or(0);
+            let place = format!("account {name}");
+            self.equal(SUMS, &place, "available", i128::from(posted - held), balance(Kind::Available));
+            self.equal(SUMS, &place, "held", i128::from(held), balance(Kind::Held));
+            self.equal(ZERO, &place, "the sum of all its entries", chain.balances.values().sum::<i128>(), 0);
+            self.equal(HOLDS, &place, "held", held, number("legs_hold")?);
+            self.equal(HOLDS, &place, "burn", number("burn_nanos")?, number("legs_burn")?);
+            self.equal(CHAIN, &place, "the number of entries", chain.entries, number("entries")?);
+            let head = chain.head.unwrap_or(ledger::GENESIS);
+            self.equal(CHAIN, &place, "the last hash", hash_text(&head), row.try_get("head")?);
+            if posted - held < -overdraft || held < 0 {
+                self.tell(FLOOR, place, format_args!("available is {}", Micros(posted - held)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Live legs: what they hold is what their steps took, and what the ledger set aside.
+    async fn open_legs(&mut self) -> Result<(), StoreError> {
+        let rows = sqlx::query(
+            "SELECT leg.*, \
+             (SELECT COALESCE(SUM(credit), 0) FROM hold WHERE hold.leg = leg.id) AS steps_credit, \
+             (SELECT COALESCE(SUM(pool_ms), 0) FROM hold WHERE hold.leg = leg.id) AS steps_pool \
+             FROM leg WHERE state = 'open'",
+        )
+        .fetch_all(&mut *self.conn)
+        .await?;
+        for row in rows {
+            let id: String = row.try_get("id")?;
+            let (credit, pool): (i64, i64) = (row.try_get("credit_held")?, row.try_get("pool_held_ms")?);
+            let place = format!("leg {id}");
+            self.equal(HOLDS, &place, "credit held", credit, row.try_get("steps_credit")?);
+            self.equal(HOLDS, &place, "pool time held", pool, row.try_get("steps_pool")?);
+            let booked = self.held.remove(&id).unwrap_or(0);
+            self.equal(HOLDS, &place, "credit held", i128::from(credit), booked);
+            if self.charged.contains_key(&id) {
+                self.tell(ONCE, place, "was charged and is still open");
+            }
+        }
+        Ok(())
+    }
+
+    /// Settled legs: one record each, whose price, worked out again from the frozen terms, is what was charged.
+    async fn settled_legs(&mut self) -> Result<(), StoreError> {
+        let mut after = String::new();
+        loop {
+            let rows = sqlx::query(
+                "SELECT leg.*, usage_record.elapsed_ms AS record_elapsed_ms, usage_record.charge AS record_charge, \
+                 usage_record.credit_held AS record_credit_held, usage_record.pool_used_ms AS record_pool_used_ms, \
+                 usage_record.pool_held_ms AS record_pool_held_ms, usage_record.record AS record, \
+                 usage_record.organisation AS record_organisation \
+                 FROM leg LEFT JOIN usage_record ON usage_record.leg = leg.id \
+                 WHERE leg.id > $1 ORDER BY leg.id LIMIT $2",
+            )
+            .bind(&after)
+            .bind(PAGE)
+            .fetch_all(&mut *self.conn)
+            .await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = last.try_get("id")?;
+            for row in &rows {
+                let id: String = row.try_get("id")?;
+                if let Err(why) = self.settled_leg(&id, &Line { row, table: "leg" }) {
+                    self.tell(PRICE, format_args!("leg {id}"), why);
+                }
+            }
+        }
+    }
+
+    fn settled_leg(&mut self, id: &str, line: &Line<'_>) -> Result<(), String> {
+        let leg = leg::read(line)?;
+        let place = format!("leg {id}");
+        let Some(text) = line.maybe_text("record")? else {
+            if !leg.is_open {
+                self.tell(ONCE, place, "is settled and has no record");
+            }
+            return Ok(());
+        };
+        if leg.is_open {
+            self.tell(ONCE, place, "has a record and is still open");
+            return Ok(());
+        }
+        let record = UsageRecord::from_line(&text)?;
+        let (credit, charge) = (line.number("record_credit_held")?, line.number("record_charge")?);
+        self.equal(ONCE, &place, "the ledger's charge", self.charged.get(id).copied().unwrap_or(0), charge);
+        self.charged.remove(id);
+        let left = self.held.remove(id).unwrap_or(0);
+        self.equal(HOLDS, &place, "credit still held", left, 0);
+        self.equal(PRICE, &place, "the record's charge", record.charge.0, charge);
+        self.equal(PRICE, &place, "credit held", credit, leg.tab.as_ref().map_or(0, |tab| tab.credit_held.0));
+        self.equal(PRICE, &place, "the leg's time", leg.elapsed_ms, line.count("record_elapsed_ms")?);
+        self.equal(
+            PRICE,
+            &place,
+            "the record's pool time",
+            record.beyond.pool_used_ms,
+            line.count("record_pool_used_ms")?,
+        );
+        self.same_payer(&place, &leg, line, &record)?;
+        self.price(&place, &leg, line, &record)
+    }
+
+    fn same_payer(&mut self, place: &str, leg: &LegRow, line: &Line<'_>, record: &UsageRecord) -> Result<(), String> {
+        let by_column: Option<OrganisationId> = line.maybe("record_organisation")?;
+        if record.beyond.organisation != leg.organisation || by_column != leg.organisation {
+            self.tell(PRICE, place, "the record has another payer than the leg");
+        }
+        if record.usage_id != leg.id {
+            self.tell(ONCE, place, "has the record of another leg");
+        }
+        Ok(())
+    }
+
+    /// The price again, by the rule, from what was frozen.
+    fn price(&mut self, place: &str, leg: &LegRow, line: &Line<'_>, record: &UsageRecord) -> Result<(), String> {
+        let Some(tab) = &leg.tab else {
+            self.equal(PRICE, place, "the charge of a leg that nothing was held for", record.charge.0, 0);
+            return Ok(());
+        };
+        let due = tab.settle(leg.elapsed_ms);
+        self.equal(PRICE, place, "the charge", line.number("record_charge")?, due.charge.0);
+        self.equal(PRICE, place, "the pool time used", line.count("record_pool_used_ms")?, due.pool_used_ms);
+        self.equal(PRICE, place, "the pool time held", line.count("record_pool_held_ms")?, tab.pool_held_ms);
+        self.equal(PRICE, place, "the charged time", record.duration_ms, due.charged_ms);
+        self.equal(PRICE, place, "the connect fee", record.connection_fee.0, due.connect_fee.0);
+        Ok(())
+    }
+
+    /// What the ledger says of legs that do not exist.
+    fn orphan_entries(&mut self) {
+        let charged: Vec<String> = self.charged.drain().map(|(leg, _)| leg).collect();
+        for leg in charged {
+            self.tell(ONCE, format_args!("leg {leg}"), "was charged and is not in the journal");
+        }
+        let held: Vec<String> = self.held.drain().filter(|(_, held)| *held != 0).map(|(leg, _)| leg).collect();
+        for leg in held {
+            self.tell(HOLDS, format_args!("leg {leg}"), "has credit held and is not in the journal");
+        }
+    }
+
+    /// Pools: used and held are what legs used and hold.
+    async fn pools(&mut self) -> Result<(), StoreError> {
+        let rows = sqlx::query(
+            "SELECT pool.*, \
+             (SELECT COALESCE(SUM(usage_record.pool_used_ms), 0) FROM leg \
+              JOIN usage_record ON usage_record.leg = leg.id \
+              WHERE leg.organisation = pool.organisation AND leg.pool_month = pool.month) AS legs_used, \
+             (SELECT COALESCE(SUM(leg.pool_held_ms), 0) FROM leg WHERE leg.state = 'open' \
+              AND leg.organisation = pool.organisation AND leg.pool_month = pool.month) AS legs_hold FROM pool",
+        )
+        .fetch_all(&mut *self.conn)
+        .await?;
+        for row in rows {
+            let number = |column: &str| row.try_get::<i64, _>(column);
+            let place = format!("pool {}/{}", row.try_get::<String, _>("organisation")?, number("month")?);
+            let (used, held, granted) = (number("used_ms")?, number("held_ms")?, number("granted_ms")?);
+            self.equal(SUMS, &place, "used", used, number("legs_used")?);
+            self.equal(HOLDS, &place, "held", held, number("legs_hold")?);
+            if used + held > granted {
+                self.tell(FLOOR, place, "more is used and held than was granted");
+            }
+        }
+        Ok(())
+    }
+
+    /// Dated fundings: what remains of them is the balance, but for an overdraft.
+    async fn fundings(&mut self) -> Result<(), StoreError> {
+        let rows = sqlx::query(
+            "SELECT account.organisation, account.posted, \
+             (SELECT COALESCE(SUM(remaining), 0) FROM funding \
+              WHERE funding.organisation = account.organisation) AS remaining FROM account",
+        )
+        .fetch_all(&mut *self.conn)
+        .await?;
+        for row in rows {
+            let place = format!("account {}", row.try_get::<String, _>(0)?);
+            let (posted, remaining): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+            self.equal(SUMS, place, "the rest of its fundings", remaining, posted.max(0));
+        }
+        let strangers = sqlx::query(
+            "SELECT funding.key FROM funding LEFT JOIN ledger_entry ON ledger_entry.key = funding.key \
+             AND ledger_entry.amount = funding.amount AND ledger_entry.organisation = funding.organisation \
+             WHERE ledger_entry.key IS NULL",
+        )
+        .fetch_all(&mut *self.conn)
+        .await?;
+        for row in strangers {
+            self.tell(SUMS, format_args!("funding {}", row.try_get::<String, _>(0)?), "is not in the ledger");
+        }
+        Ok(())
+    }
+
+    /// Triggers and checks stand where they should.
+    async fn guards(&mut self) -> Result<(), StoreError> {
+        for (name, due) in GUARDED {
+            let row = sqlx::query("SELECT sql FROM sqlite_master WHERE name = $1")
+                .bind(name)
+                .fetch_optional(&mut *self.conn)
+                .await?;
+            let sql = row.map_or(Ok(String::new()), |row| row.try_get::<String, _>(0))?;
+            if !sql.contains(due) {
+                self.tell(GUARDS, name, "this guard of the books is not there");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An entry as its row has it.
+struct Link {
+    entry: Entry,
+    sequence: i64,
+    hash: Option<[u8; 32]>,
+}
+
+fn entry(line: &Line<'_>) -> Result<Link, String> {
+    let organisation: OrganisationId = line.parse("organisation")?;
+    let entry = Entry {
+        key: line.text("key")?,
+        debit: Account::new(&organisation, line.parse("debit")?),
+        credit: Account::new(&organisation, line.parse("credit")?),
+        amount: Micros(line.number("amount")?),
+        currency: line.parse("currency")?,
+        at: Wall::from_micros(line.number("at")?),
+        memo: line.text("memo")?,
+    };
+    Ok(Link { entry, sequence: line.number("sequence")?, hash: unhash(&line.text("hash")?) })
+}

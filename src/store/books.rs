@@ -1,0 +1,383 @@
+//! The books of money and minutes, as the one writer sees them inside its transaction. What changes a balance is here,
+//! and nowhere else: one conditional UPDATE each, an entry beside it.
+
+use super::door::PoolState;
+use super::facts::{Facts, Organisation};
+use super::fault::StoreError;
+use crate::clock::Wall;
+use crate::rating::ledger::{self, Account, Entry, Kind};
+use crate::rating::pool::{month_of, pool_minutes};
+use crate::types::{Currency, Micros, OrganisationId};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use sqlx::{Row, SqliteConnection};
+use std::sync::Arc;
+
+/// The writer's desk.
+pub(super) struct Books {
+    pub conn: SqliteConnection,
+    pub facts: Arc<Facts>,
+    pub node: String,
+    /// Which life of the bridge this is: legs of earlier ones are orphans.
+    pub life: i64,
+}
+
+/// The sums of an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub posted: Micros,
+    pub held: Micros,
+    pub overdraft: Micros,
+    pub burn_nanos: i64,
+    /// Anything was ever booked.
+    pub has_entries: bool,
+}
+
+impl Sums {
+    /// What nothing has used or holds.
+    pub const fn available(&self) -> Micros {
+        Micros(self.posted.0.saturating_sub(self.held.0))
+    }
+}
+
+/// What one reservation takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taking {
+    pub credit: Micros,
+    pub burn_nanos: i64,
+    /// Available may go down to this: zero, or minus the overdraft.
+    pub floor: Micros,
+}
+
+pub(super) fn millis(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+impl Books {
+    pub fn new(conn: SqliteConnection, facts: Arc<Facts>, node: String, life: i64) -> Books {
+        Books { conn, facts, node, life }
+    }
+
+    pub fn organisation(&self, id: &OrganisationId) -> Result<Organisation, StoreError> {
+        let found = self.facts.organisations.get(id).cloned();
+        found.ok_or_else(|| StoreError::Unknown(format!("organisation {id}")))
+    }
+
+    pub async fn sums(&mut self, organisation: &OrganisationId) -> Result<Sums, StoreError> {
+        sums(&mut self.conn, organisation).await
+    }
+
+    /// Sets credit aside, if it is there: whether it was. **One statement**: nobody reads first and decides after.
+    pub async fn reserve(&mut self, organisation: &OrganisationId, taking: Taking) -> Result<bool, StoreError> {
+        let changed = sqlx::query(
+            "UPDATE account SET held = held + $1, burn_nanos = burn_nanos + $2 \
+             WHERE organisation = $3 AND posted - held - $1 >= $4",
+        )
+        .bind(taking.credit.0)
+        .bind(taking.burn_nanos)
+        .bind(organisation.as_str())
+        .bind(taking.floor.0)
+        .execute(&mut self.conn)
+        .await?;
+        Ok(changed.rows_affected() == 1)
+    }
+
+    /// What was held is used in part, and the rest is free again.
+    pub async fn release(
+        &mut self,
+        organisation: &OrganisationId,
+        held: Micros,
+        charge: Micros,
+        burn_nanos: i64,
+    ) -> Result<(), StoreError> {
+        let changed = sqlx::query(
+            "UPDATE account SET held = held - $1, posted = posted - $2, burn_nanos = burn_nanos - $3 \
+             WHERE organisation = $4",
+        )
+        .bind(held.0)
+        .bind(charge.0)
+        .bind(burn_nanos)
+        .bind(organisation.as_str())
+        .execute(&mut self.conn)
+        .await?;
+        one(changed.rows_affected(), "account", organisation)
+    }
+
+    /// Money in (or out, below zero) that no leg has to do with; `false` where it is more than available.
+    pub async fn shift(&mut self, organisation: &OrganisationId, amount: Micros) -> Result<bool, StoreError> {
+        let changed = sqlx::query(
+            "UPDATE account SET posted = posted + $1 \
+             WHERE organisation = $2 AND ($1 > 0 OR posted - held + $1 >= 0)",
+        )
+        .bind(amount.0)
+        .bind(organisation.as_str())
+        .execute(&mut self.conn)
+        .await?;
+        Ok(changed.rows_affected() == 1)
+    }
+
+    /// Writes an entry behind the last of its organisation's.
+    pub async fn post(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        entry.check().map_err(StoreError::broken)?;
+        let organisation = &entry.debit.organisation;
+        let head = sqlx::query("SELECT entries, head FROM account WHERE organisation = $1")
+            .bind(organisation.as_str())
+            .fetch_one(&mut self.conn)
+            .await?;
+        let (sequence, head): (i64, String) = (head.try_get(0)?, head.try_get(1)?);
+        let previous = unhash(&head).ok_or_else(|| StoreError::broken("the head of a hash chain"))?;
+        let hash = hash_text(&ledger::chain(&previous, entry));
+        sqlx::query(
+            "INSERT INTO ledger_entry (organisation, sequence, key, debit, credit, amount, currency, at, memo, hash) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        )
+        .bind(organisation.as_str())
+        .bind(sequence)
+        .bind(&entry.key)
+        .bind(entry.debit.kind.slug())
+        .bind(entry.credit.kind.slug())
+        .bind(entry.amount.0)
+        .bind(entry.currency.as_str())
+        .bind(entry.at.micros())
+        .bind(&entry.memo)
+        .bind(&hash)
+        .execute(&mut self.conn)
+        .await?;
+        sqlx::query("UPDATE account SET entries = entries + 1, head = $1 WHERE organisation = $2")
+            .bind(&hash)
+            .bind(organisation.as_str())
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes an entry of `amount` between two accounts of `organisation`; of nothing, none.
+    pub async fn book(
+        &mut self,
+        organisation: &Organisation,
+        from_to: (Kind, Kind),
+        amount: Micros,
+        key: String,
+        memo: &str,
+        at: Wall,
+    ) -> Result<(), StoreError> {
+        if amount == Micros::ZERO {
+            return Ok(());
+        }
+        let account = |kind| Account::new(&organisation.id, kind);
+        let (debit, credit) = (account(from_to.0), account(from_to.1));
+        let currency: Currency = organisation.currency;
+        self.post(&Entry { key, debit, credit, amount, currency, at, memo: memo.to_owned() }).await
+    }
+
+    /// Uses up fundings, the oldest first. What they do not cover is the overdraft's.
+    pub async fn use_fundings(&mut self, organisation: &OrganisationId, amount: Micros) -> Result<(), StoreError> {
+        let mut rest = amount.0;
+        while rest > 0 {
+            let oldest = sqlx::query(
+                "SELECT key, remaining FROM funding WHERE organisation = $1 AND remaining > 0 \
+                 ORDER BY expires, key LIMIT 1",
+            )
+            .bind(organisation.as_str())
+            .fetch_optional(&mut self.conn)
+            .await?;
+            let Some(oldest) = oldest else { return Ok(()) };
+            let (key, remaining): (String, i64) = (oldest.try_get(0)?, oldest.try_get(1)?);
+            let used = remaining.min(rest);
+            sqlx::query("UPDATE funding SET remaining = remaining - $1 WHERE key = $2")
+                .bind(used)
+                .bind(key)
+                .execute(&mut self.conn)
+                .await?;
+            rest -= used;
+        }
+        Ok(())
+    }
+
+    /// Takes back fundings that have expired, as far as no running leg holds them.
+    pub async fn expire(&mut self, organisation: &Organisation, now: Wall) -> Result<(), StoreError> {
+        let due = sqlx::query(
+            "SELECT key, remaining FROM funding WHERE organisation = $1 AND remaining > 0 AND expires <= $2 \
+             ORDER BY expires, key",
+        )
+        .bind(organisation.id.as_str())
+        .bind(now.micros())
+        .fetch_all(&mut self.conn)
+        .await?;
+        for row in due {
+            let (key, remaining): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+            let available = self.sums(&organisation.id).await?.available();
+            let gone = Micros(remaining.min(available.0.max(0)));
+            if gone == Micros::ZERO || !self.shift(&organisation.id, Micros(-gone.0)).await? {
+                return Ok(());
+            }
+            sqlx::query("UPDATE funding SET remaining = remaining - $1 WHERE key = $2")
+                .bind(gone.0)
+                .bind(&key)
+                .execute(&mut self.conn)
+                .await?;
+            // What is left behind gives each part its own key, should holds delay the rest.
+            let entry = format!("expire:{key}:{remaining}");
+            self.book(organisation, (Kind::Available, Kind::Breakage), gone, entry, "expired after 12 months", now)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The pool of the month around `at`, made or brought up to date where that is due.
+    pub async fn pool(&mut self, organisation: &Organisation, at: Wall) -> Result<PoolState, StoreError> {
+        let (month, _) = month_of(at, &organisation.time_zone).map_err(StoreError::broken)?;
+        let due_ms = pool_due_ms(&self.facts, organisation);
+        let found = pool_row(&mut self.conn, &organisation.id, month).await?;
+        if let Some(pool) = found.filter(|pool| pool.granted_ms == due_ms.max(pool.used_ms + pool.held_ms)) {
+            return Ok(pool);
+        }
+        // Never taken back below what is used or held.
+        sqlx::query(
+            "INSERT INTO pool (organisation, month, granted_ms) VALUES ($1, $2, $3) \
+             ON CONFLICT (organisation, month) DO UPDATE SET granted_ms = \
+             CASE WHEN excluded.granted_ms > pool.used_ms + pool.held_ms THEN excluded.granted_ms \
+                  ELSE pool.used_ms + pool.held_ms END",
+        )
+        .bind(organisation.id.as_str())
+        .bind(month.micros())
+        .bind(millis(due_ms))
+        .execute(&mut self.conn)
+        .await?;
+        let made = pool_row(&mut self.conn, &organisation.id, month).await?;
+        made.ok_or_else(|| StoreError::broken("a pool that was just made is gone"))
+    }
+
+    /// Sets pool time aside, if it is there: whether it was.
+    pub async fn reserve_pool(
+        &mut self,
+        organisation: &OrganisationId,
+        month: Wall,
+        ms: u64,
+    ) -> Result<bool, StoreError> {
+        let changed = sqlx::query(
+            "UPDATE pool SET held_ms = held_ms + $1 \
+             WHERE organisation = $2 AND month = $3 AND used_ms + held_ms + $1 <= granted_ms",
+        )
+        .bind(millis(ms))
+        .bind(organisation.as_str())
+        .bind(month.micros())
+        .execute(&mut self.conn)
+        .await?;
+        Ok(changed.rows_affected() == 1)
+    }
+
+    /// Held pool time is used in part, and the rest is free again.
+    pub async fn release_pool(
+        &mut self,
+        organisation: &OrganisationId,
+        month: Wall,
+        held_ms: u64,
+        used_ms: u64,
+    ) -> Result<(), StoreError> {
+        let changed = sqlx::query(
+            "UPDATE pool SET held_ms = held_ms - $1, used_ms = used_ms + $2 WHERE organisation = $3 AND month = $4",
+        )
+        .bind(millis(held_ms))
+        .bind(millis(used_ms))
+        .bind(organisation.as_str())
+        .bind(month.micros())
+        .execute(&mut self.conn)
+        .await?;
+        one(changed.rows_affected(), "pool", organisation)
+    }
+
+    /// Credits charged on the day around `at`.
+    pub async fn spent_on(&mut self, organisation: &Organisation, at: Wall) -> Result<Micros, StoreError> {
+        let row = sqlx::query("SELECT charged FROM spend WHERE organisation = $1 AND day = $2")
+            .bind(organisation.id.as_str())
+            .bind(day_of(at, &organisation.time_zone)?)
+            .fetch_optional(&mut self.conn)
+            .await?;
+        row.map_or(Ok(Micros::ZERO), |row| Ok(Micros(row.try_get(0)?)))
+    }
+
+    pub async fn note_spent(
+        &mut self,
+        organisation: &Organisation,
+        at: Wall,
+        charge: Micros,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO spend (organisation, day, charged) VALUES ($1, $2, $3) \
+             ON CONFLICT (organisation, day) DO UPDATE SET charged = spend.charged + excluded.charged",
+        )
+        .bind(organisation.id.as_str())
+        .bind(day_of(at, &organisation.time_zone)?)
+        .bind(charge.0)
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+}
+
+fn one(changed: u64, what: &str, of: &OrganisationId) -> Result<(), StoreError> {
+    if changed == 1 { Ok(()) } else { Err(StoreError::Broken(format!("no {what} of {of}"))) }
+}
+
+/// What the licences assigned now make of a month's pool.
+pub(super) fn pool_due_ms(facts: &Facts, organisation: &Organisation) -> u64 {
+    let sold = facts.countries.record(organisation.country).is_none_or(|record| record.credits_sold);
+    pool_minutes(facts.pool_licences(&organisation.id), sold).saturating_mul(60_000)
+}
+
+/// The day of the organisation's calendar around `at`.
+fn day_of(at: Wall, zone: &str) -> Result<String, StoreError> {
+    let zone = TimeZone::get(zone).map_err(StoreError::broken)?;
+    let stamp = Timestamp::from_microsecond(at.micros()).map_err(StoreError::broken)?;
+    Ok(stamp.to_zoned_datetime(zone).date().to_string())
+}
+
+pub(super) async fn sums(conn: &mut SqliteConnection, organisation: &OrganisationId) -> Result<Sums, StoreError> {
+    let row = sqlx::query("SELECT posted, held, overdraft, burn_nanos, entries FROM account WHERE organisation = $1")
+        .bind(organisation.as_str())
+        .fetch_optional(conn)
+        .await?;
+    let row = row.ok_or_else(|| StoreError::Unknown(format!("account of {organisation}")))?;
+    let money = |column: usize| row.try_get(column).map(Micros);
+    let has_entries = row.try_get::<i64, _>(4)? > 0;
+    Ok(Sums { posted: money(0)?, held: money(1)?, overdraft: money(2)?, burn_nanos: row.try_get(3)?, has_entries })
+}
+
+pub(super) async fn pool_row(
+    conn: &mut SqliteConnection,
+    organisation: &OrganisationId,
+    month: Wall,
+) -> Result<Option<PoolState>, StoreError> {
+    let row = sqlx::query("SELECT granted_ms, used_ms, held_ms FROM pool WHERE organisation = $1 AND month = $2")
+        .bind(organisation.as_str())
+        .bind(month.micros())
+        .fetch_optional(conn)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let ms = |column: usize| row.try_get::<i64, _>(column).map(|ms| u64::try_from(ms).unwrap_or(0));
+    Ok(Some(PoolState { month, granted_ms: ms(0)?, used_ms: ms(1)?, held_ms: ms(2)? }))
+}
+
+/// A link of the chain as the store keeps it.
+pub(super) fn hash_text(hash: &[u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn unhash(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).ok()?;
+    }
+    Some(hash)
+}
+
+/// Runs what no request ever may: for tests of what the audit then finds.
+#[cfg(test)]
+pub(super) async fn tamper(books: &mut Books, sql: &'static str) -> Result<(), StoreError> {
+    sqlx::raw_sql(sql).execute(&mut books.conn).await?;
+    Ok(())
+}

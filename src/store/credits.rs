@@ -1,0 +1,99 @@
+//! Money into an account, and corrections by hand.
+
+use super::books::Books;
+use super::door::{CreditsAdded, Funds, FundsKind};
+use super::facts::Organisation;
+use super::fault::StoreError;
+use crate::clock::Wall;
+use crate::rating::ledger::Kind;
+use crate::types::Micros;
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use sqlx::Row;
+
+/// Fundings expire after this many months (research/microsoft-audio-conferencing.md, part 3).
+const MONTHS: i64 = 12;
+
+/// Books a funding or a correction, once a key.
+pub(super) async fn add(books: &mut Books, funds: Funds) -> Result<CreditsAdded, StoreError> {
+    let organisation = books.organisation(&funds.organisation)?;
+    check(&funds)?;
+    if let Some(first) = booked(books, &funds.key).await? {
+        let same = first == (funds.organisation.to_string(), funds.amount.0);
+        let conflict = || StoreError::Conflict(format!("\"{}\" was booked before, with another amount", funds.key));
+        return if same { Ok(CreditsAdded::Repeated) } else { Err(conflict()) };
+    }
+    books.expire(&organisation, funds.at).await?;
+    let before = books.sums(&organisation.id).await?;
+    if before.posted.checked_add(funds.amount).is_none() {
+        return Err(StoreError::Conflict("more than an account can hold".to_owned()));
+    }
+    if !books.shift(&organisation.id, funds.amount).await? {
+        return Ok(CreditsAdded::NotAvailable { available: before.available() });
+    }
+    write(books, &organisation, &funds).await?;
+    if funds.amount > Micros::ZERO {
+        // What pays back an overdraft is used already.
+        let remaining = funds.amount.0.min(before.posted.0.saturating_add(funds.amount.0)).max(0);
+        date(books, &funds, remaining).await?;
+    } else {
+        books.use_fundings(&organisation.id, Micros(-funds.amount.0)).await?;
+    }
+    Ok(CreditsAdded::Booked)
+}
+
+fn check(funds: &Funds) -> Result<(), StoreError> {
+    let refuse = |why: &str| Err(StoreError::Conflict(why.to_owned()));
+    match funds.kind {
+        _ if funds.key.is_empty() || funds.key.len() > 128 => refuse("a key has 1 to 128 characters"),
+        // Keys of legs and of expiries are the store's own.
+        _ if funds.key.starts_with("leg:") || funds.key.starts_with("expire:") => refuse("a key of that form is taken"),
+        FundsKind::Funding if funds.amount <= Micros::ZERO => refuse("a funding is more than zero"),
+        FundsKind::Adjustment if funds.amount == Micros::ZERO => refuse("an adjustment of nothing"),
+        FundsKind::Adjustment if funds.amount.0 == i64::MIN => refuse("more than an account can hold"),
+        FundsKind::Funding | FundsKind::Adjustment => Ok(()),
+    }
+}
+
+/// What was booked under `key`: whose, and how much into (or, below zero, out of) what is available.
+pub(super) async fn booked(books: &mut Books, key: &str) -> Result<Option<(String, i64)>, StoreError> {
+    let row = sqlx::query("SELECT organisation, credit, amount FROM ledger_entry WHERE key = $1")
+        .bind(key)
+        .fetch_optional(&mut books.conn)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let amount: i64 = row.try_get(2)?;
+    let is_in = row.try_get::<String, _>(1)? == Kind::Available.slug();
+    Ok(Some((row.try_get(0)?, if is_in { amount } else { -amount })))
+}
+
+async fn write(books: &mut Books, organisation: &Organisation, funds: &Funds) -> Result<(), StoreError> {
+    let amount = Micros(funds.amount.0.abs());
+    let from_to = match funds.kind {
+        FundsKind::Funding => (Kind::Funding, Kind::Available),
+        FundsKind::Adjustment if funds.amount > Micros::ZERO => (Kind::Adjustment, Kind::Available),
+        FundsKind::Adjustment => (Kind::Available, Kind::Adjustment),
+    };
+    books.book(organisation, from_to, amount, funds.key.clone(), &funds.memo, funds.at).await
+}
+
+async fn date(books: &mut Books, funds: &Funds, remaining: i64) -> Result<(), StoreError> {
+    let expires = a_year_after(funds.at).ok_or_else(|| StoreError::broken("a moment out of the calendar"))?;
+    sqlx::query(
+        "INSERT INTO funding (key, organisation, amount, remaining, at, expires) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(&funds.key)
+    .bind(funds.organisation.as_str())
+    .bind(funds.amount.0)
+    .bind(remaining)
+    .bind(funds.at.micros())
+    .bind(expires.micros())
+    .execute(&mut books.conn)
+    .await?;
+    Ok(())
+}
+
+fn a_year_after(at: Wall) -> Option<Wall> {
+    let stamp = Timestamp::from_microsecond(at.micros()).ok()?;
+    let later = stamp.to_zoned_datetime(TimeZone::UTC).checked_add(MONTHS.months()).ok()?;
+    Some(Wall::from_micros(later.timestamp().as_microsecond()))
+}

@@ -1,0 +1,354 @@
+//! A file for `apply`, read: every value by its own type, all mistakes at once. What only the whole bridge can tell
+//! (is there such an organiser, is the conference ID free) is asked in `check`.
+
+use super::facts::{Announce, Limits, Meeting, MeetingSettings, OnEmpty, Organisation, User};
+use super::pin::is_pin;
+use super::rows::give;
+use crate::form::{Document as Sheet, Form, Mistake};
+use crate::rating::{Countries, CountryRecord, Deck, Licences};
+use crate::trunk::{Carrier, DialPlan, Failure, Number, WrittenAs};
+use crate::types::{Cause, Country, Currency, Language, Micros, UserId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The largest file read: 100 000 users' worth. A larger one is no file for `apply`.
+pub const LARGEST_FILE: usize = 64 << 20;
+
+/// A value and the line that it stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Placed<T> {
+    pub line: usize,
+    pub value: T,
+}
+
+/// What a file says, before it is held against what there is.
+#[derive(Clone, Debug)]
+pub struct Document {
+    pub(super) file: String,
+    pub(super) organisations: Vec<Placed<Organisation>>,
+    /// The opening funding of each organisation, in the order of `organisations`.
+    pub(super) credits: Vec<Option<Placed<Micros>>>,
+    pub(super) users: Vec<Placed<UserEntry>>,
+    pub(super) meetings: Vec<Placed<Meeting>>,
+    pub(super) numbers: Vec<Placed<Number>>,
+    pub(super) carriers: Vec<Placed<Carrier>>,
+    pub(super) countries: Vec<Placed<(Country, CountryRecord)>>,
+    pub(super) deck: Option<DeckFile>,
+}
+
+/// A user, and the PIN as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UserEntry {
+    pub user: User,
+    pub pin: Option<Pin>,
+}
+
+/// A PIN on its way to its hash. It is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Pin(pub String);
+
+impl std::fmt::Debug for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pin")
+    }
+}
+
+/// The deck beside the file.
+#[derive(Clone, Debug)]
+pub(super) struct DeckFile {
+    pub name: String,
+    pub csv: String,
+    pub deck: Arc<Deck>,
+}
+
+/// What `apply` changed: how many of each the file had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub organisations: usize,
+    pub users: usize,
+    pub meetings: usize,
+    pub numbers: usize,
+    pub carriers: usize,
+    pub countries: usize,
+    /// Rows of the deck that is now in use; `None` where the file named no deck, or the one in use.
+    pub rates: Option<usize>,
+    /// Opening fundings booked now (a repeat books none).
+    pub funded: usize,
+}
+
+impl Document {
+    /// Reads `text`. `beside` reads a file that stands beside it (the deck), or says why it cannot be read.
+    pub fn parse(
+        file: &str,
+        text: &str,
+        beside: impl FnOnce(&str) -> Result<String, String>,
+    ) -> Result<Document, Vec<Mistake>> {
+        if text.len() > LARGEST_FILE {
+            let text = format!("larger than {} MiB", LARGEST_FILE >> 20);
+            return Err(vec![Mistake { file: file.to_owned(), line: 1, text }]);
+        }
+        let sheet = Sheet::parse(file, text);
+        let form = sheet.form();
+        let (deck, deck_mistakes) = deck(&form, beside);
+        let mut document = Document {
+            file: file.to_owned(),
+            organisations: Vec::new(),
+            credits: Vec::new(),
+            users: Vec::new(),
+            meetings: Vec::new(),
+            numbers: all(&form, "number", number),
+            carriers: all(&form, "carrier", carrier),
+            countries: countries(&form),
+            deck,
+        };
+        for part in form.tables("organisation") {
+            document.organisation(&part);
+        }
+        form.finish();
+        let mut mistakes = sheet.mistakes();
+        mistakes.extend(deck_mistakes);
+        if mistakes.is_empty() { Ok(document) } else { Err(mistakes) }
+    }
+
+    fn organisation(&mut self, form: &Form<'_>) {
+        let organisation = organisation(form);
+        let credits = form.decimal("credits").and_then(|amount| money(form, "credits", amount));
+        let users = form.tables("user");
+        let meetings = form.tables("meeting");
+        form.finish();
+        let Some(organisation) = organisation else {
+            // Its users and meetings are read all the same, for their own mistakes.
+            users.iter().for_each(|form| drop(user(form, None)));
+            meetings.iter().for_each(|form| drop(meeting(form, None)));
+            return;
+        };
+        let of = Some(&organisation);
+        self.users.extend(users.iter().filter_map(|form| placed(form, user(form, of))));
+        self.meetings.extend(meetings.iter().filter_map(|form| placed(form, meeting(form, of))));
+        let line = form.line_of("credits");
+        self.credits.push(credits.map(|value| Placed { line, value }));
+        self.organisations.push(Placed { line: form.line(), value: organisation });
+    }
+}
+
+fn placed<T>(form: &Form<'_>, value: Option<T>) -> Option<Placed<T>> {
+    value.map(|value| Placed { line: form.line(), value })
+}
+
+/// All tables of `[[key]]`; keys that nobody knows are told.
+fn all<T>(form: &Form<'_>, key: &str, read: fn(&Form<'_>) -> Option<T>) -> Vec<Placed<T>> {
+    let one = |form: &Form<'_>| {
+        let value = read(form);
+        form.finish();
+        placed(form, value)
+    };
+    form.tables(key).iter().filter_map(one).collect()
+}
+
+fn money(form: &Form<'_>, key: &str, amount: rust_decimal::Decimal) -> Option<Micros> {
+    let amount = Micros::from_decimal(amount).map_err(|error| form.mistake(key, error)).ok()?;
+    if amount < Micros::ZERO {
+        form.mistake(key, "expected an amount of zero or more");
+        return None;
+    }
+    Some(amount)
+}
+
+fn limit(form: &Form<'_>, key: &str) -> Option<u32> {
+    form.number(key, 1..=1_000_000).and_then(|number| u32::try_from(number).ok())
+}
+
+/// The deck beside the file, with its own mistakes (they stand in another file).
+fn deck(form: &Form<'_>, beside: impl FnOnce(&str) -> Result<String, String>) -> (Option<DeckFile>, Vec<Mistake>) {
+    let Some(name) = form.text::<String>("rates") else { return (None, Vec::new()) };
+    let csv = match beside(&name) {
+        Ok(csv) => csv,
+        Err(why) => {
+            form.mistake("rates", format_args!("{name} cannot be read: {why}"));
+            return (None, Vec::new());
+        }
+    };
+    match Deck::parse(&name, &csv) {
+        Ok(deck) => (Some(DeckFile { name, csv, deck: Arc::new(deck) }), Vec::new()),
+        Err(mistakes) => (None, mistakes),
+    }
+}
+
+fn organisation(form: &Form<'_>) -> Option<Organisation> {
+    let id = form.required("id");
+    let country = form.required::<Country>("country");
+    let limits = limits(&form.table("limits"));
+    let on_empty = form.word("on_empty", OnEmpty::WORDS).unwrap_or_default();
+    let overdraft = form.decimal("overdraft").and_then(|amount| money(form, "overdraft", amount));
+    if overdraft.is_some_and(|amount| amount > Micros::ZERO) && on_empty != OnEmpty::Finish {
+        form.mistake("overdraft", "only with on_empty = \"finish\"");
+    }
+    let time_zone = form.text::<String>("time_zone").unwrap_or_else(|| "UTC".to_owned());
+    if jiff::tz::TimeZone::get(&time_zone).is_err() {
+        form.mistake("time_zone", format_args!("expected an IANA time zone, like Europe/Rome, found \"{time_zone}\""));
+    }
+    let found = Organisation {
+        name: form.text("name").or_else(|| form.text("id")).unwrap_or_default(),
+        currency: form.text("currency").unwrap_or(Currency::USD),
+        volume_licensing: form.flag("volume_licensing").unwrap_or(false),
+        require_credits_licence: form.flag("require_credits_licence").unwrap_or(false),
+        on_empty,
+        overdraft: overdraft.unwrap_or_default(),
+        time_zone,
+        allow_prefixes: prefixes(form),
+        limits,
+        id: id?,
+        country: country?,
+    };
+    Some(found)
+}
+
+fn prefixes(form: &Form<'_>) -> Vec<String> {
+    let prefixes = form.texts::<String>("allow_prefixes").unwrap_or_default();
+    let digits = |text: &String| text.strip_prefix('+').unwrap_or(text).to_owned();
+    let prefixes: Vec<String> = prefixes.iter().map(digits).collect();
+    for prefix in &prefixes {
+        let sound = (1..=15).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_digit());
+        if !sound || prefix.starts_with('0') {
+            form.mistake("allow_prefixes", format_args!("expected digits with the country code, found \"{prefix}\""));
+        }
+    }
+    prefixes
+}
+
+fn limits(form: &Form<'_>) -> Limits {
+    let amount = |key: &str| form.decimal(key).and_then(|amount| money(form, key, amount));
+    let found = Limits {
+        max_calls: limit(form, "max_calls"),
+        max_calls_per_second: limit(form, "max_calls_per_second"),
+        max_call_s: limit(form, "max_call_minutes").map(|minutes| minutes.saturating_mul(60)),
+        max_spend_per_day: amount("max_spend_per_day"),
+        max_spend_per_leg: amount("max_spend_per_leg"),
+    };
+    form.finish();
+    found
+}
+
+fn user(form: &Form<'_>, of: Option<&Organisation>) -> Option<UserEntry> {
+    let id = form.required::<UserId>("id");
+    let pin = form.text::<String>("pin");
+    if pin.as_deref().is_some_and(|pin| !is_pin(pin)) {
+        // The PIN itself is not repeated: mistakes are logged and shown.
+        form.mistake("pin", "expected 4 to 12 digits");
+    }
+    let mut licences = Licences::default();
+    for word in form.texts::<String>("licences").unwrap_or_default() {
+        give(&mut licences, &word).unwrap_or_else(|why| form.mistake("licences", why));
+    }
+    let name = form.text("name").or_else(|| form.text("id")).unwrap_or_default();
+    let (dial_out, toll_free) = (form.text("dial_out").unwrap_or_default(), form.flag("toll_free").unwrap_or(true));
+    let country = form.text("country");
+    form.finish();
+    let organisation = of?.id.clone();
+    let user = User { id: id?, organisation, name, licences, dial_out, toll_free, country, pin: None };
+    Some(UserEntry { user, pin: pin.map(Pin) })
+}
+
+fn meeting(form: &Form<'_>, of: Option<&Organisation>) -> Option<Meeting> {
+    let (id, organiser) = (form.required("id"), form.required("organiser"));
+    let conference_id = form.required::<String>("conference_id");
+    let sound = |id: &String| (7..=12).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit());
+    if conference_id.as_ref().is_some_and(|id| !sound(id)) {
+        form.mistake("conference_id", "expected 7 to 12 digits, in quotes");
+    }
+    let settings = MeetingSettings {
+        lobby: form.flag("lobby").unwrap_or(false),
+        callers_may_start: form.flag("callers_may_start").unwrap_or(false),
+        locked: form.flag("locked").unwrap_or(false),
+        confirm_join: form.flag("confirm_join").unwrap_or(false),
+        max_participants: limit(form, "max_participants"),
+        announce: form.word("announce", Announce::WORDS).unwrap_or_default(),
+        keypad_dial_out: form.flag("keypad_dial_out").unwrap_or(false),
+        language: form.text::<Language>("language").map(|language| language.to_string()),
+    };
+    form.finish();
+    let organisation = of?.id.clone();
+    Some(Meeting { id: id?, organiser: organiser?, organisation, conference_id: conference_id?, settings })
+}
+
+fn number(form: &Form<'_>) -> Option<Number> {
+    let (e164, kind) = (form.required("e164"), form.required("kind"));
+    let country = form.required("country");
+    let found = Number {
+        city: form.text("city"),
+        languages: form.texts("languages").unwrap_or_default(),
+        organisation: form.text("organisation"),
+        meeting: form.text("meeting"),
+        alias: form.text("alias"),
+        e164: e164?,
+        kind: kind?,
+        country: country?,
+    };
+    Some(found)
+}
+
+fn carrier(form: &Form<'_>) -> Option<Carrier> {
+    let id = form.required("id");
+    if form.has("digest") {
+        form.mistake("digest", "not supported yet: a carrier is known by its sources alone");
+    }
+    let sources = form.texts("sources").unwrap_or_default();
+    let route = form.text("route");
+    if sources.is_empty() && !form.has("route") {
+        form.mistake("sources", "a carrier has sources, a route, or both");
+    }
+    let out = form.text::<WrittenAs>("number_format");
+    // A format that also says how to read holds for both ways; one that only says how to write, for calls out.
+    let both = out.as_ref().and_then(|format| format.to_string().parse::<DialPlan>().ok());
+    let plain = Carrier::new("x".parse().ok()?);
+    let found = Carrier {
+        codecs: form.texts("codecs").unwrap_or_default(),
+        max_calls: limit(form, "max_calls"),
+        max_calls_per_second: limit(form, "max_calls_per_second"),
+        number_format_in: form.text("number_format_in").or(both).unwrap_or_default(),
+        number_format_out: form.text("number_format_out").or(out).unwrap_or_default(),
+        called_from: form.texts("called_from").unwrap_or(plain.called_from),
+        advertise: form.text("advertise"),
+        old_syntax: form.flag("old_syntax").unwrap_or(false),
+        failure_map: failures(&form.table("failure_map")),
+        sources,
+        route,
+        id: id?,
+    };
+    Some(found)
+}
+
+fn failures(form: &Form<'_>) -> BTreeMap<Cause, Failure> {
+    let mut map = BTreeMap::new();
+    for (key, value) in form.entries() {
+        let cause = key.parse::<Cause>().map_err(|why| form.mistake(&key, why)).ok();
+        let failure = value.parse::<Failure>().map_err(|why| form.mistake(&key, why)).ok();
+        map.extend(cause.zip(failure));
+    }
+    map
+}
+
+/// Flags over the embedded table; those that the file does not name stay as they are there.
+fn countries(form: &Form<'_>) -> Vec<Placed<(Country, CountryRecord)>> {
+    let embedded = Countries::embedded();
+    let one = |form: &Form<'_>| {
+        let code = form.required::<Country>("code")?;
+        let Some(record) = embedded.record(code) else {
+            form.mistake("code", format_args!("country {code} is not in the table"));
+            return None;
+        };
+        let flag = |key: &str, usual: bool| form.flag(key).unwrap_or(usual);
+        let record = CountryRecord {
+            service_sold: flag("service_sold", record.service_sold),
+            automatic_numbers: flag("automatic_numbers", record.automatic_numbers),
+            toll: flag("toll", record.toll),
+            toll_free: flag("toll_free", record.toll_free),
+            dial_out: flag("dial_out", record.dial_out),
+            credits_sold: flag("credits_sold", record.credits_sold),
+            zone_a: flag("zone_a", record.zone_a),
+        };
+        form.finish();
+        placed(form, Some((code, record)))
+    };
+    form.tables("country").iter().filter_map(one).collect()
+}

@@ -1,0 +1,261 @@
+//! Rows of the tables of facts, read into the words of the rooms below. A value that no longer parses is told with its
+//! table: the store starts with all of it or not at all.
+
+use super::facts::{Limits, Meeting, OnEmpty, Organisation, User};
+use crate::rating::{CountryRecord, Deck, Licences};
+use crate::trunk::{Carrier, Failure, Number};
+use crate::types::{Cause, Country, Currency, MeetingId, Micros, OrganisationId, UserId};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// A list of texts as one text.
+pub(super) fn list_text<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    serde_json::to_string(&items).unwrap_or_default()
+}
+
+/// One row and the table it is of.
+pub(super) struct Line<'a> {
+    pub row: &'a SqliteRow,
+    pub table: &'static str,
+}
+
+impl Line<'_> {
+    fn unreadable(&self, column: &str, why: impl Display) -> String {
+        format!("{}.{column}: {why}", self.table)
+    }
+
+    pub fn text(&self, column: &str) -> Result<String, String> {
+        self.row.try_get(column).map_err(|error| self.unreadable(column, error))
+    }
+
+    pub fn number(&self, column: &str) -> Result<i64, String> {
+        self.row.try_get(column).map_err(|error| self.unreadable(column, error))
+    }
+
+    pub fn flag(&self, column: &str) -> Result<bool, String> {
+        Ok(self.number(column)? != 0)
+    }
+
+    /// Milliseconds and counts: never below zero.
+    pub fn count(&self, column: &str) -> Result<u64, String> {
+        u64::try_from(self.number(column)?).map_err(|error| self.unreadable(column, error))
+    }
+
+    pub fn maybe_number(&self, column: &str) -> Result<Option<i64>, String> {
+        self.row.try_get(column).map_err(|error| self.unreadable(column, error))
+    }
+
+    fn maybe_limit(&self, column: &str) -> Result<Option<u32>, String> {
+        let number = self.maybe_number(column)?;
+        number.map(|n| u32::try_from(n).map_err(|error| self.unreadable(column, error))).transpose()
+    }
+
+    pub fn maybe_text(&self, column: &str) -> Result<Option<String>, String> {
+        self.row.try_get(column).map_err(|error| self.unreadable(column, error))
+    }
+
+    pub fn parse<T: FromStr<Err: Display>>(&self, column: &str) -> Result<T, String> {
+        self.text(column)?.parse().map_err(|error| self.unreadable(column, error))
+    }
+
+    pub fn maybe<T: FromStr<Err: Display>>(&self, column: &str) -> Result<Option<T>, String> {
+        let text = self.maybe_text(column)?;
+        text.map(|text| text.parse().map_err(|error| self.unreadable(column, error))).transpose()
+    }
+
+    fn list<T: FromStr<Err: Display>>(&self, column: &str) -> Result<Vec<T>, String> {
+        let items: Vec<String> =
+            serde_json::from_str(&self.text(column)?).map_err(|error| self.unreadable(column, error))?;
+        items.iter().map(|item| item.parse().map_err(|error| self.unreadable(column, error))).collect()
+    }
+}
+
+async fn lines<T>(
+    conn: &mut SqliteConnection,
+    table: &'static str,
+    sql: &'static str,
+    read: fn(&Line<'_>) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let rows = sqlx::query(sql).fetch_all(conn).await.map_err(|error| format!("{table}: {error}"))?;
+    rows.iter().map(|row| read(&Line { row, table })).collect()
+}
+
+pub(super) async fn organisations(
+    conn: &mut SqliteConnection,
+) -> Result<BTreeMap<OrganisationId, Organisation>, String> {
+    let rows = lines(conn, "organisation", "SELECT * FROM organisation", organisation).await?;
+    Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
+}
+
+fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
+    let on_empty = line.text("on_empty")?;
+    let on_empty = OnEmpty::WORDS.iter().find(|(word, _)| *word == on_empty).map(|(_, value)| *value);
+    Ok(Organisation {
+        id: line.parse("id")?,
+        name: line.text("name")?,
+        country: line.parse("country")?,
+        currency: line.parse("currency")?,
+        volume_licensing: line.flag("volume_licensing")?,
+        require_credits_licence: line.flag("require_credits_licence")?,
+        on_empty: on_empty.unwrap_or_default(),
+        overdraft: Micros(line.number("overdraft")?),
+        time_zone: line.text("time_zone")?,
+        allow_prefixes: line.list("allow_prefixes")?,
+        limits: Limits {
+            max_calls: line.maybe_limit("max_calls")?,
+            max_calls_per_second: line.maybe_limit("max_calls_per_second")?,
+            max_call_s: line.maybe_limit("max_call_s")?,
+            max_spend_per_day: line.maybe_number("max_spend_per_day")?.map(Micros),
+            max_spend_per_leg: line.maybe_number("max_spend_per_leg")?.map(Micros),
+        },
+    })
+}
+
+pub(super) async fn users(conn: &mut SqliteConnection) -> Result<BTreeMap<UserId, User>, String> {
+    let rows = lines(conn, "organiser", "SELECT * FROM organiser", user).await?;
+    let mut users: BTreeMap<UserId, User> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
+    for (user, kind) in lines(conn, "licence", "SELECT * FROM licence", licence).await? {
+        if let Some(user) = users.get_mut(&user) {
+            give(&mut user.licences, &kind)?;
+        }
+    }
+    Ok(users)
+}
+
+fn user(line: &Line<'_>) -> Result<User, String> {
+    Ok(User {
+        id: line.parse("id")?,
+        organisation: line.parse("organisation")?,
+        name: line.text("name")?,
+        licences: Licences::default(),
+        dial_out: line.parse("dial_out")?,
+        toll_free: line.flag("toll_free")?,
+        country: line.maybe("country")?,
+        pin: line.maybe_text("pin")?,
+    })
+}
+
+fn licence(line: &Line<'_>) -> Result<(UserId, String), String> {
+    Ok((line.parse("organiser")?, line.text("kind")?))
+}
+
+/// A licence and its place among the flags: files, store and flags agree by this table.
+type Flag = fn(&mut Licences) -> &mut bool;
+
+/// Words of licences.
+pub(super) const LICENCES: [(&str, Flag); 4] = [
+    ("audio-conferencing", |licences| &mut licences.audio_conferencing),
+    ("pay-per-minute", |licences| &mut licences.pay_per_minute),
+    ("communications-credits", |licences| &mut licences.communications_credits),
+    ("extended-dial-out", |licences| &mut licences.extended_dial_out),
+];
+
+/// Sets the licence called `word`.
+pub(super) fn give(licences: &mut Licences, word: &str) -> Result<(), String> {
+    let known = LICENCES.iter().find(|(name, _)| *name == word);
+    let names = LICENCES.map(|(name, _)| name).join(", ");
+    let (_, flag) = known.ok_or_else(|| format!("expected one of {names}, found \"{word}\""))?;
+    *flag(licences) = true;
+    Ok(())
+}
+
+/// The words of the licences that are held.
+pub(super) fn held(mut licences: Licences) -> impl Iterator<Item = &'static str> {
+    LICENCES.into_iter().filter(move |(_, flag)| *flag(&mut licences)).map(|(word, _)| word)
+}
+
+const MEETINGS: &str = "SELECT meeting.id, meeting.organiser, organiser.organisation, conference_id, settings \
+     FROM meeting JOIN organiser ON organiser.id = meeting.organiser";
+
+pub(super) async fn meetings(conn: &mut SqliteConnection) -> Result<BTreeMap<MeetingId, Meeting>, String> {
+    let rows = lines(conn, "meeting", MEETINGS, meeting).await?;
+    Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
+}
+
+fn meeting(line: &Line<'_>) -> Result<Meeting, String> {
+    let settings = line.text("settings")?;
+    Ok(Meeting {
+        id: line.parse("id")?,
+        organiser: line.parse("organiser")?,
+        organisation: line.parse("organisation")?,
+        conference_id: line.text("conference_id")?,
+        settings: serde_json::from_str(&settings).map_err(|error| line.unreadable("settings", error))?,
+    })
+}
+
+pub(super) async fn numbers(conn: &mut SqliteConnection) -> Result<Vec<Number>, String> {
+    lines(conn, "number", "SELECT * FROM number ORDER BY e164", number).await
+}
+
+fn number(line: &Line<'_>) -> Result<Number, String> {
+    Ok(Number {
+        e164: line.parse("e164")?,
+        kind: line.parse("kind")?,
+        country: line.parse("country")?,
+        city: line.maybe_text("city")?,
+        languages: line.list("languages")?,
+        organisation: line.maybe("organisation")?,
+        meeting: line.maybe("meeting")?,
+        alias: line.maybe_text("alias")?,
+    })
+}
+
+pub(super) async fn carriers(conn: &mut SqliteConnection) -> Result<Vec<Carrier>, String> {
+    lines(conn, "carrier", "SELECT * FROM carrier ORDER BY id", carrier).await
+}
+
+fn carrier(line: &Line<'_>) -> Result<Carrier, String> {
+    let failures: BTreeMap<String, String> =
+        serde_json::from_str(&line.text("failure_map")?).map_err(|error| line.unreadable("failure_map", error))?;
+    let failure = |(cause, failure): (String, String)| -> Result<(Cause, Failure), String> {
+        let unreadable = |error: &'static str| line.unreadable("failure_map", error);
+        Ok((cause.parse().map_err(unreadable)?, failure.parse().map_err(unreadable)?))
+    };
+    Ok(Carrier {
+        id: line.parse("id")?,
+        sources: line.list("sources")?,
+        route: line.maybe("route")?,
+        codecs: line.list("codecs")?,
+        max_calls: line.maybe_limit("max_calls")?,
+        max_calls_per_second: line.maybe_limit("max_calls_per_second")?,
+        number_format_in: line.parse("number_format_in")?,
+        number_format_out: line.parse("number_format_out")?,
+        called_from: line.list("called_from")?,
+        advertise: line.maybe("advertise")?,
+        old_syntax: line.flag("old_syntax")?,
+        failure_map: failures.into_iter().map(failure).collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) async fn countries(conn: &mut SqliteConnection) -> Result<Vec<(Country, CountryRecord)>, String> {
+    lines(conn, "country", "SELECT * FROM country", country).await
+}
+
+fn country(line: &Line<'_>) -> Result<(Country, CountryRecord), String> {
+    let record = CountryRecord {
+        service_sold: line.flag("service_sold")?,
+        automatic_numbers: line.flag("automatic_numbers")?,
+        toll: line.flag("toll")?,
+        toll_free: line.flag("toll_free")?,
+        dial_out: line.flag("dial_out")?,
+        credits_sold: line.flag("credits_sold")?,
+        zone_a: line.flag("zone_a")?,
+    };
+    Ok((line.parse("code")?, record))
+}
+
+/// The deck in use: the last imported. What cannot be read of it answers "broken", and the bridge starts all the same.
+pub(super) async fn deck(conn: &mut SqliteConnection) -> Result<Deck, String> {
+    let sql = "SELECT * FROM deck ORDER BY edition DESC LIMIT 1";
+    let last = lines(conn, "deck", sql, |line| Ok((line.text("name")?, line.text("csv")?))).await?;
+    let Some((name, csv)) = last.into_iter().next() else { return Ok(Deck::empty(Currency::USD)) };
+    let (deck, mistakes) = Deck::salvage(&name, &csv);
+    for mistake in mistakes {
+        tracing::error!(%mistake, "a row of the deck in use cannot be read: its calls are free");
+    }
+    Ok(deck)
+}

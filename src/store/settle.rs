@@ -1,0 +1,203 @@
+//! The end of a leg in the books: charged once, the rest given back, one record written; all of it or nothing.
+
+use super::books::{Books, millis};
+use super::door::{End, Settle};
+use super::facts::{Facts, Organisation};
+use super::fault::StoreError;
+use super::leg::{self, LegRow};
+use crate::clock::Wall;
+use crate::rating::ledger::Kind;
+use crate::rating::record::{Beyond, NumberType, Stamps, UsageRecord};
+use crate::rating::{CallType, Settlement};
+use crate::types::{Currency, LegId, Micros};
+use sqlx::{Row, SqliteConnection};
+
+/// Settles a leg, or gives the record of one that is settled.
+pub(super) async fn settle(books: &mut Books, asked: Settle) -> Result<UsageRecord, StoreError> {
+    let leg = leg::find(&mut books.conn, asked.leg).await?;
+    if !leg.is_open {
+        return record(&mut books.conn, asked.leg).await;
+    }
+    close(books, &leg, asked.end).await
+}
+
+/// The record of a settled leg.
+pub(super) async fn record(conn: &mut SqliteConnection, leg: LegId) -> Result<UsageRecord, StoreError> {
+    let row =
+        sqlx::query("SELECT record FROM usage_record WHERE leg = $1").bind(leg.to_string()).fetch_one(conn).await?;
+    UsageRecord::from_line(&row.try_get::<String, _>(0)?).map_err(StoreError::Broken)
+}
+
+/// Closes an open leg.
+pub(super) async fn close(books: &mut Books, leg: &LegRow, mut end: End) -> Result<UsageRecord, StoreError> {
+    if leg.answered.is_none() {
+        // Ringing costs nothing, nor does a 200 that nobody acknowledged.
+        end.elapsed_ms = 0;
+    }
+    let changed = sqlx::query("UPDATE leg SET state = 'settled', elapsed_ms = $1 WHERE id = $2 AND state = 'open'")
+        .bind(millis(end.elapsed_ms))
+        .bind(leg.id.to_string())
+        .execute(&mut books.conn)
+        .await?;
+    if changed.rows_affected() != 1 {
+        return Err(StoreError::broken("a leg that was open is not"));
+    }
+    let settlement = leg.tab.as_ref().map(|tab| tab.settle(end.elapsed_ms));
+    let organisation = leg.organisation.as_ref().map(|id| books.organisation(id)).transpose()?;
+    if let (Some(settlement), Some(organisation)) = (&settlement, &organisation) {
+        pay(books, leg, organisation, settlement, end.at).await?;
+    }
+    let holds = holds(&mut books.conn, leg.id).await?;
+    let ledger = ledger_keys(&holds, leg.id, settlement.as_ref());
+    let steps = holds.into_iter().map(|(step, _)| step).collect();
+    let record = written(&books.facts, leg, &end, organisation.as_ref(), settlement.as_ref(), ledger, steps);
+    keep(books, leg, &end, settlement.as_ref(), &record).await?;
+    Ok(record)
+}
+
+/// Moves the money and the minutes.
+async fn pay(
+    books: &mut Books,
+    leg: &LegRow,
+    organisation: &Organisation,
+    settlement: &Settlement,
+    at: Wall,
+) -> Result<(), StoreError> {
+    let Some(tab) = &leg.tab else { return Ok(()) };
+    if tab.credit_held > Micros::ZERO || leg.burn_nanos > 0 {
+        books.release(&organisation.id, tab.credit_held, settlement.charge, leg.burn_nanos).await?;
+    }
+    let key = |what: &str| format!("leg:{}:{what}", leg.id);
+    let charged = (Kind::Held, Kind::Earnings);
+    books.book(organisation, charged, settlement.charge, key("charge"), "charge", at).await?;
+    let given_back = (Kind::Held, Kind::Available);
+    books.book(organisation, given_back, settlement.release_credit, key("release"), "rest of the hold", at).await?;
+    if settlement.charge > Micros::ZERO {
+        books.use_fundings(&organisation.id, settlement.charge).await?;
+        books.note_spent(organisation, at, settlement.charge).await?;
+    }
+    if let Some(month) = leg.pool_month.filter(|_| tab.pool_held_ms > 0) {
+        books.release_pool(&organisation.id, month, tab.pool_held_ms, settlement.pool_used_ms).await?;
+    }
+    Ok(())
+}
+
+/// The leg's steps, in the order in which they were asked, with the credit that each took.
+async fn holds(conn: &mut SqliteConnection, leg: LegId) -> Result<Vec<(String, i64)>, StoreError> {
+    let rows = sqlx::query("SELECT step, credit FROM hold WHERE leg = $1 ORDER BY until_ms, step")
+        .bind(leg.to_string())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+fn ledger_keys(holds: &[(String, i64)], leg: LegId, settlement: Option<&Settlement>) -> Vec<String> {
+    let holds = holds.iter().filter(|(_, credit)| *credit > 0).map(|(step, _)| step.as_str());
+    let charge = settlement.filter(|s| s.charge > Micros::ZERO).map(|_| "charge");
+    let release = settlement.filter(|s| s.release_credit > Micros::ZERO).map(|_| "release");
+    holds.chain(charge).chain(release).map(|what| format!("leg:{leg}:{what}")).collect()
+}
+
+fn written(
+    facts: &Facts,
+    leg: &LegRow,
+    end: &End,
+    organisation: Option<&Organisation>,
+    settlement: Option<&Settlement>,
+    ledger: Vec<String>,
+    holds: Vec<String>,
+) -> UsageRecord {
+    let terms = leg.tab.as_ref().map(|tab| &tab.terms);
+    let user = leg.organiser.as_ref().and_then(|id| facts.users.get(id));
+    let meeting = leg.meeting.as_ref().and_then(|id| facts.meeting(id));
+    let country = terms.map(|terms| terms.country).or_else(|| facts.countries.country_of(&leg.number));
+    let location = user.and_then(|user| user.country).or(organisation.map(|o| o.country));
+    let start = leg.answered.unwrap_or(leg.invited);
+    let ended = leg.answered.map_or(end.at, |answered| answered.plus_millis(end.elapsed_ms));
+    UsageRecord {
+        usage_id: leg.id,
+        call_id: leg.call_id.clone(),
+        conference_id: meeting.map(|meeting| meeting.conference_id.clone()),
+        user_location: location,
+        user: leg.organiser.clone(),
+        user_principal_name: leg.organiser.as_ref().map(ToString::to_string).unwrap_or_default(),
+        user_display_name: user.map(|user| user.name.clone()).unwrap_or_default(),
+        caller: leg.caller,
+        call_type: leg.call_type,
+        number_type: if leg.call_type == CallType::DialInTollFree { NumberType::TollFree } else { NumberType::Service },
+        domestic: terms.map_or(country.is_some() && country == location, |terms| terms.domestic),
+        destination_country: country,
+        destination: leg.number,
+        start,
+        end: ended,
+        duration_ms: settlement.map_or(end.elapsed_ms, |settlement| settlement.charged_ms),
+        connection_fee: settlement.map_or(Micros::ZERO, |settlement| settlement.connect_fee),
+        charge: settlement.map_or(Micros::ZERO, |settlement| settlement.charge),
+        currency: organisation.map_or(Currency::USD, |organisation| organisation.currency),
+        capability: settlement.map(|settlement| settlement.capability),
+        beyond: beyond(leg, end, ended, settlement, ledger, holds),
+    }
+}
+
+fn beyond(
+    leg: &LegRow,
+    end: &End,
+    ended: Wall,
+    settlement: Option<&Settlement>,
+    ledger: Vec<String>,
+    holds: Vec<String>,
+) -> Beyond {
+    let nothing_held = || vec![format!("no charge: nothing was held for this leg ({})", end.cause.words())];
+    Beyond {
+        organisation: leg.organisation.clone(),
+        meeting: leg.meeting.clone(),
+        carrier: leg.carrier.clone(),
+        codec: end.codec.clone(),
+        ended_by: end.by,
+        cause: end.cause,
+        sip: end.sip,
+        q850: end.q850,
+        stamps: Stamps {
+            invited: leg.invited,
+            ringing: end.ringing,
+            answered: leg.answered,
+            acknowledged: end.acknowledged,
+            payer_known: leg.payer_known.or(leg.meeting.as_ref().map(|_| leg.invited)),
+            joined: end.joined,
+            ended,
+        },
+        quality: end.quality,
+        pool_used_ms: settlement.map_or(0, |settlement| settlement.pool_used_ms),
+        billed_ms: settlement.map_or(0, |settlement| settlement.billed_ms),
+        explanation: settlement.map_or_else(nothing_held, |settlement| settlement.lines.clone()),
+        ledger,
+        holds,
+    }
+}
+
+async fn keep(
+    books: &mut Books,
+    leg: &LegRow,
+    end: &End,
+    settlement: Option<&Settlement>,
+    record: &UsageRecord,
+) -> Result<(), StoreError> {
+    let tab = leg.tab.as_ref();
+    sqlx::query(
+        "INSERT INTO usage_record \
+         (leg, organisation, at, elapsed_ms, credit_held, charge, pool_held_ms, pool_used_ms, record) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(leg.id.to_string())
+    .bind(leg.organisation.as_ref().map(|id| id.as_str()))
+    .bind(record.end.micros())
+    .bind(millis(end.elapsed_ms))
+    .bind(tab.map_or(0, |tab| tab.credit_held.0))
+    .bind(settlement.map_or(0, |settlement| settlement.charge.0))
+    .bind(tab.map_or(0, |tab| millis(tab.pool_held_ms)))
+    .bind(settlement.map_or(0, |settlement| millis(settlement.pool_used_ms)))
+    .bind(record.to_line())
+    .execute(&mut books.conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! The store as the rooms above meet it.
+
+use super::*;
+use crate::rating::record::EndedBy;
+use crate::rating::{CallType, Funding};
+use crate::types::{Cause, Country, E164, Micros};
+use tempfile::TempDir;
+
+mod applying;
+mod auditing;
+mod legs;
+mod opening;
+mod running;
+
+const RATES: &str = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,class\n\
+    dial-in-toll,39,Italy,0.0100,0,60,60,2020-01-01,standard\n\
+    dial-in-toll-free,39,Italy,0.0500,0,60,60,2020-01-01,standard\n\
+    dial-out,39,Italy,0.0200,0,60,60,2020-01-01,standard\n\
+    dial-out,44,United Kingdom,0.0300,0.0100,1,1,2020-01-01,standard\n\
+    dial-out,1,United States,0.0100,0,60,60,2020-01-01,standard\n";
+
+const FILE: &str = r#"rates = "rates.csv"
+[[organisation]]
+id = "aurora"
+country = "IT"
+volume_licensing = true
+credits = "1.00"
+[[organisation.user]]
+id = "anna"
+licences = ["pay-per-minute"]
+pin = "4711"
+[[organisation.user]]
+id = "bruno"
+[[organisation.meeting]]
+id = "studio"
+organiser = "anna"
+conference_id = "1000001"
+callers_may_start = true
+[[organisation.meeting]]
+id = "unlicensed"
+organiser = "bruno"
+conference_id = "1000002"
+[[organisation]]
+id = "borealis"
+country = "US"
+time_zone = "America/New_York"
+[[organisation.user]]
+id = "carol"
+licences = ["audio-conferencing"]
+[[organisation.meeting]]
+id = "watch"
+organiser = "carol"
+conference_id = "1000003"
+[[number]]
+e164 = "+390612345678"
+kind = "toll"
+country = "IT"
+[[number]]
+e164 = "+39800123456"
+kind = "toll-free"
+country = "IT"
+[[carrier]]
+id = "local"
+sources = ["127.0.0.1"]
+"#;
+
+/// Noon, UTC, of a day in the middle of a month.
+const NOON: Wall = Wall::from_seconds(1_781_611_200);
+
+struct Bench {
+    folder: TempDir,
+    store: Store,
+    legs: std::cell::Cell<u64>,
+}
+
+fn url(folder: &TempDir) -> String {
+    format!("sqlite:{}", folder.path().join("data").join("store.db").display())
+}
+
+fn document(text: &str) -> Result<Document, Vec<Mistake>> {
+    Document::parse("demo.toml", text, |_| Ok(RATES.to_owned()))
+}
+
+impl Bench {
+    async fn empty() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&url(&folder), Options::default()).await.unwrap();
+        Bench { folder, store, legs: std::cell::Cell::new(0) }
+    }
+
+    /// The customers of [`FILE`].
+    async fn new() -> Bench {
+        let bench = Bench::empty().await;
+        bench.apply(FILE).await.unwrap();
+        bench
+    }
+
+    /// With another opening funding of aurora.
+    async fn with_credits(credits: &str) -> Bench {
+        let bench = Bench::empty().await;
+        bench.apply(&FILE.replace("\"1.00\"", &format!("\"{credits}\""))).await.unwrap();
+        bench
+    }
+
+    async fn apply(&self, text: &str) -> Result<Applied, Vec<Mistake>> {
+        self.store.apply(document(text)?, NOON).await.unwrap()
+    }
+
+    fn leg(&self) -> LegId {
+        self.legs.set(self.legs.get() + 1);
+        LegId::new(1_781_611_200_000 + self.legs.get(), u128::from(self.legs.get()))
+    }
+
+    async fn audited(&self) {
+        assert_eq!(self.store.audit().await.unwrap(), []);
+    }
+
+    async fn balance(&self, organisation: &str) -> Balance {
+        self.store.balance(&organisation.parse().unwrap()).await.unwrap()
+    }
+
+    /// The process dies and starts again: nothing of it is said good-bye to, but for the lock.
+    async fn reopened(self) -> Bench {
+        let Bench { folder, store, legs } = self;
+        drop(store);
+        Bench { store: open_when_free(&folder).await, folder, legs }
+    }
+}
+
+/// The lock is free once the writer has seen that nobody is left to write for.
+async fn open_when_free(folder: &TempDir) -> Store {
+    loop {
+        match Store::open(&url(folder), Options::default()).await {
+            Err(OpenError::Held { .. }) => tokio::task::yield_now().await,
+            other => return other.unwrap(),
+        }
+    }
+}
+
+fn number(text: &str) -> E164 {
+    text.parse().unwrap()
+}
+
+fn micros(text: &str) -> Micros {
+    text.parse().unwrap()
+}
+
+fn asked(leg: LegId, call_type: CallType, to: &str, meeting: Option<&str>) -> OpenLeg {
+    OpenLeg {
+        leg,
+        call_type,
+        number: number(to),
+        caller: Some(number("+393331234567")),
+        carrier: Some("local".parse().unwrap()),
+        meeting: meeting.map(|id| id.parse().unwrap()),
+        call_id: format!("call-{leg}"),
+        journal: format!("journal of {leg}"),
+        invited: NOON,
+    }
+}
+
+fn toll(leg: LegId) -> OpenLeg {
+    asked(leg, CallType::DialInToll, "+390612345678", Some("studio"))
+}
+
+fn dial(leg: LegId, to: &str, meeting: &str) -> OpenLeg {
+    asked(leg, CallType::DialOut, to, Some(meeting))
+}
+
+fn answer(leg: LegId) -> Answered {
+    Answered { leg, at: NOON, journal: None }
+}
+
+fn next(leg: LegId, sequence: u32, elapsed_ms: u64) -> Extend {
+    Extend { leg, sequence, elapsed_ms, now: NOON.plus_millis(elapsed_ms) }
+}
+
+fn over(elapsed_ms: u64) -> End {
+    End::new(Cause::HungUp, EndedBy::FarSide, elapsed_ms, NOON.plus_millis(elapsed_ms))
+}
+
+fn grant(opened: Opened) -> Grant {
+    match opened {
+        Opened::Granted(grant) => grant,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn funds(key: &str, amount: &str) -> Funds {
+    let kind = if amount.starts_with('-') { FundsKind::Adjustment } else { FundsKind::Funding };
+    let organisation = "aurora".parse().unwrap();
+    Funds { organisation, key: key.to_owned(), amount: micros(amount), kind, memo: "test".to_owned(), at: NOON }
+}

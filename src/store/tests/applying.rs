@@ -1,0 +1,173 @@
+//! Files for `apply`.
+
+use super::*;
+
+fn told(mistakes: &[Mistake]) -> Vec<String> {
+    mistakes.iter().map(|mistake| format!("{}: {}", mistake.line, mistake.text)).collect()
+}
+
+#[tokio::test]
+async fn the_demo_of_the_house_is_sound_and_may_be_applied_again_over_live_legs() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let text = std::fs::read_to_string(root.join("demo.toml")).unwrap();
+    let read =
+        || Document::parse("demo.toml", &text, |n| std::fs::read_to_string(root.join(n)).map_err(|e| e.to_string()));
+    let bench = Bench::empty().await;
+    let first = bench.store.apply(read().unwrap(), NOON).await.unwrap().unwrap();
+    assert_eq!((first.organisations, first.numbers, first.funded), (2, 7, 2));
+    assert!(first.rates.unwrap() > 1_000);
+    let leg = bench.leg();
+    let asked = asked(leg, CallType::DialInToll, "+390687654321", Some("studio"));
+    grant(bench.store.open_leg(asked).await.unwrap());
+    let mut changes = bench.store.changes();
+    let before = changes.borrow_and_update().version;
+    let second = bench.store.apply(read().unwrap(), NOON).await.unwrap().unwrap();
+    assert_eq!((second.rates, second.funded), (None, 0));
+    assert!(changes.has_changed().unwrap() && changes.borrow().version > before);
+    assert_eq!(bench.balance("aurora").await.posted, micros("25"));
+    assert_eq!(bench.store.settle(leg, over(0)).await.unwrap().charge, Micros::ZERO);
+    bench.audited().await;
+}
+
+#[tokio::test]
+async fn facts_survive_a_restart() {
+    let bench = Bench::new().await;
+    let before = bench.store.facts();
+    let bench = bench.reopened().await;
+    let after = bench.store.facts();
+    assert_eq!(
+        (&before.organisations, &before.users, &before.meetings),
+        (&after.organisations, &after.users, &after.meetings)
+    );
+    assert_eq!(before.directory.numbers(), after.directory.numbers());
+    assert_eq!(before.directory.carriers(), after.directory.carriers());
+    assert_eq!(before.deck.version(), after.deck.version());
+    assert!(after.check_pin(&"studio".parse().unwrap(), "4711"));
+}
+
+#[tokio::test]
+async fn a_price_list_imported_later_does_not_touch_a_running_leg() {
+    let bench = Bench::new().await;
+    let leg = bench.leg();
+    grant(bench.store.open_leg(toll(leg)).await.unwrap());
+    bench.store.answered(answer(leg)).await.unwrap();
+    let dearer = RATES.replace("0.0100,0,60", "0.0900,0,60");
+    let document = Document::parse("demo.toml", FILE, |_| Ok(dearer)).unwrap();
+    assert_eq!(bench.store.apply(document, NOON).await.unwrap().unwrap().rates, Some(5));
+    grant(bench.store.extend(next(leg, 1, 50_000)).await.unwrap());
+    assert_eq!(bench.store.settle(leg, over(100_000)).await.unwrap().charge, micros("0.02"));
+    let after = bench.leg();
+    grant(bench.store.open_leg(toll(after)).await.unwrap());
+    assert_eq!(bench.balance("aurora").await.held, micros("0.09"));
+    bench.audited().await;
+}
+
+#[tokio::test]
+async fn mistakes_of_reading_are_told_all_at_once_with_their_lines() {
+    let text = r#"rates = "none.csv"
+colour = 1
+[[organisation]]
+country = "Italy"
+credits = 25.0
+time_zone = "Rome"
+overdraft = "1"
+[organisation.limits]
+max_cals = 3
+[[organisation.user]]
+id = "Anna"
+licences = ["phone"]
+dial_out = "all"
+pin = "12"
+[[organisation.meeting]]
+id = "m"
+organiser = "anna"
+conference_id = "12"
+[[number]]
+e164 = "0612345678"
+kind = "free"
+country = "IT"
+[[carrier]]
+id = "c"
+digest = "x"
+route = "tls:1.2.3.4"
+[carrier.failure_map]
+hungry = "486"
+busy = "200"
+"#;
+    let mistakes = Document::parse("demo.toml", text, |_| Err("no such file".to_owned())).unwrap_err();
+    let told = told(&mistakes);
+    let due = [
+        (1, "rates: none.csv cannot be read: no such file"),
+        (2, "colour: unknown key"),
+        (3, "organisation.id: missing"),
+        (4, "organisation.country: expected an ISO 3166 code"),
+        (5, "organisation.credits: expected a decimal in quotes"),
+        (6, "organisation.time_zone: expected an IANA time zone"),
+        (7, "organisation.overdraft: only with on_empty"),
+        (9, "organisation.limits.max_cals: unknown key (did you mean \"max_calls\"?)"),
+        (11, "organisation.user.id: expected 1 to 64"),
+        (12, "organisation.user.licences: expected one of audio-conferencing"),
+        (13, "organisation.user.dial_out: expected any"),
+        (14, "organisation.user.pin: expected 4 to 12 digits"),
+        (18, "organisation.meeting.conference_id: expected 7 to 12 digits"),
+        (20, "number.e164: expected a number in international form"),
+        (21, "number.kind: expected toll or toll-free"),
+        (25, "carrier.digest: not supported yet"),
+        (26, "carrier.route: expected transport"),
+        (28, "carrier.failure_map.hungry: no such cause"),
+        (29, "carrier.failure_map.busy: expected a final response"),
+    ];
+    for (line, words) in due {
+        assert!(told.iter().any(|t| t.starts_with(&format!("{line}: {words}"))), "{line}: {words}\n{told:#?}");
+    }
+    assert_eq!(told.len(), due.len(), "{told:#?}");
+    assert!(!told.iter().any(|t| t.contains("\"12\"") && t.contains("pin")), "a PIN is repeated");
+}
+
+#[tokio::test]
+async fn what_contradicts_the_bridge_is_told_and_nothing_is_applied() {
+    let cases: &[(&str, &str, usize, &str)] = &[
+        ("credits = \"1.00\"", "credits = \"2.00\"", 6, "the opening funding of aurora was booked as 1.0000"),
+        ("credits = \"1.00\"", "credits = \"0\"", 6, "credits add --org aurora"),
+        ("volume_licensing = true", "volume_licensing = false", 7, "pay-per-minute needs"),
+        ("organiser = \"carol\"", "organiser = \"anna\"", 29, "its organiser anna belongs to organisation aurora"),
+        ("organiser = \"carol\"", "organiser = \"zoe\"", 29, "there is no user zoe"),
+        ("\"1000003\"", "\"1000001\"", 29, "conference ID 1000001 is meeting studio's"),
+        ("\"1000003\"", "\"10000003\"", 29, "all conference IDs of a bridge have one length"),
+        ("id = \"carol\"", "id = \"anna\"", 26, "user anna stands in line 7 already"),
+        ("kind = \"toll\"", "kind = \"toll\"\nmeeting = \"nowhere\"", 33, "there is no meeting nowhere"),
+        ("kind = \"toll\"", "kind = \"toll\"\norganisation = \"nobody\"", 33, "there is no organisation nobody"),
+        ("country = \"US\"", "country = \"US\"\ncurrency = \"EUR\"", 22, "its books are in USD"),
+        ("country = \"US\"", "country = \"ZZ\"", 22, "there is no country ZZ"),
+        (
+            "sources = [\"127.0.0.1\"]",
+            "sources = [\"127.0.0.1\"]\n[[carrier]]\nid = \"b\"\nsources = [\"127.0.0.1\"]",
+            44,
+            "127.0.0.1 is carrier local's",
+        ),
+        ("+39800123456", "+390612345678", 37, "number +390612345678 stands in line 33 already"),
+    ];
+    let bench = Bench::new().await;
+    let before = bench.store.facts();
+    for (from, to, line, words) in cases {
+        let mistakes = bench.apply(&FILE.replace(from, to)).await.unwrap_err();
+        let told = told(&mistakes);
+        assert!(
+            told.iter().any(|t| t.starts_with(&format!("{line}: ")) && t.contains(words)),
+            "{line} {words} {told:#?}"
+        );
+    }
+    assert!(Arc::ptr_eq(&before, &bench.store.facts()));
+    bench.audited().await;
+}
+
+#[tokio::test]
+async fn names_may_be_exchanged() {
+    let bench = Bench::new().await;
+    let swapped = FILE.replace("1000001", "x").replace("1000002", "1000001").replace('x', "1000002");
+    // The file's text has an x elsewhere only if somebody edits it: then this fails first.
+    assert!(swapped.contains("\"1000002\"\ncallers_may_start"));
+    bench.apply(&swapped.replace("1000002000002", "1000002")).await.unwrap();
+    assert_eq!(bench.store.facts().meeting_named("1000002").unwrap().id.as_str(), "studio");
+    assert_eq!(bench.store.facts().meeting_named("1000001").unwrap().id.as_str(), "unlicensed");
+}
