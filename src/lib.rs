@@ -24,6 +24,7 @@
 //! threads, tasks, clocks) stands in files called `io.rs`, and nowhere else.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
@@ -31,6 +32,7 @@ pub mod form;
 pub mod leg;
 pub mod media;
 pub mod meeting;
+pub mod node;
 pub mod rating;
 pub mod sip;
 pub mod store;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The front door.
+
+fn main() -> std::process::ExitCode {
+    tollbridge::cli::main()
+}

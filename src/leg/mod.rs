@@ -213,6 +213,11 @@ impl Leg {
         }
     }
 
+    /// A payer known late brings their own longest call.
+    pub fn limit(&mut self, longest_ms: u64) {
+        self.config.longest_ms = self.config.longest_ms.min(longest_ms);
+    }
+
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }

@@ -31,12 +31,12 @@ pub struct Settings {
     pub lobby: bool,
     /// The first caller begins it; else the organiser, by PIN.
     pub callers_may_start: bool,
+    /// It begins locked.
+    pub locked: bool,
     /// Participants at most, those who wait counted.
     pub max_participants: usize,
     /// Tones when somebody comes or goes.
     pub tones: bool,
-    /// A dialled person presses 1 before they are let in.
-    pub confirm_join: bool,
 }
 
 /// Participants where a meeting does not say (Microsoft's figure for phones).
@@ -82,6 +82,10 @@ pub enum Input {
     Enter {
         leg: LegId,
         role: Role,
+    },
+    /// Somebody whom the meeting rang: in at once, since whoever had them rung let them in.
+    Bring {
+        leg: LegId,
     },
     /// The leg is over, or on its way to be.
     Left {
@@ -162,16 +166,16 @@ impl Meeting {
     pub fn new(settings: Settings, now: Mono) -> Meeting {
         Meeting {
             tones: settings.tones,
-            settings,
             roster: Roster::default(),
             started: false,
-            locked: false,
+            locked: settings.locked,
             all_muted: false,
             began: now,
             changed: now,
             ended: false,
             verified: false,
             alone_since: None,
+            settings,
             outputs: VecDeque::new(),
         }
     }
@@ -215,6 +219,7 @@ impl Meeting {
     pub fn handle(&mut self, now: Mono, input: Input) -> Done {
         match input {
             Input::Enter { leg, role } => self.enter(now, leg, role),
+            Input::Bring { leg } => self.bring(now, leg),
             Input::Left { leg } => self.left(now, leg),
             Input::Asked { by, command } => return self.asked(by, command),
             Input::Talking { leg } => self.talking(now, leg),
@@ -242,6 +247,13 @@ impl Meeting {
             self.start(leg);
         }
         self.place(leg);
+    }
+
+    fn bring(&mut self, now: Mono, leg: LegId) {
+        self.changed = now;
+        self.roster.put(leg, Role::Attendee);
+        self.start(leg);
+        self.join(leg);
     }
 
     /// In at once, or waiting for the beginning, or for being admitted. Whoever is inside stays.

@@ -18,9 +18,9 @@ fn settings(lobby: bool, callers_may_start: bool) -> Settings {
         organisation: "acme".parse().unwrap(),
         lobby,
         callers_may_start,
+        locked: false,
         max_participants: 3,
         tones: true,
-        confirm_join: false,
     }
 }
 
@@ -93,6 +93,14 @@ fn a_locked_meeting_and_a_full_one_say_so() {
     enter(&mut meeting, C, Role::Attendee);
     let refused = enter(&mut meeting, LegId::from_u128(4), Role::Attendee);
     assert!(matches!(refused[..], [Output::Release { cause: Cause::MeetingFull, .. }]), "{refused:?}");
+}
+
+#[test]
+fn whom_the_meeting_rang_comes_in_at_once() {
+    let mut meeting = Meeting::new(settings(true, false), at(0));
+    enter(&mut meeting, A, Role::Attendee);
+    meeting.handle(at(1), Input::Bring { leg: B });
+    assert_eq!(drain(&mut meeting), [&[wait(A, Prompt::WaitingToBeAdmitted)][..], &joined(B)].concat());
 }
 
 #[test]
@@ -192,6 +200,7 @@ fn any_input() -> impl Strategy<Value = Input> {
     let verb = proptest::sample::select(Verb::ALL.to_vec());
     prop_oneof![
         4 => (leg.clone(), role).prop_map(|(leg, role)| Input::Enter { leg, role }),
+        1 => leg.clone().prop_map(|leg| Input::Bring { leg }),
         3 => leg.clone().prop_map(|leg| Input::Left { leg }),
         3 => (leg.clone(), verb.clone())
             .prop_map(|(leg, verb)| Input::Asked { by: By::Leg(leg), command: Command::Verb(verb) }),

@@ -1,1 +1,350 @@
 //! Where the rooms meet: looks up, translates, forwards; decides nothing.
+//!
+//! [`Switchboard`] is a machine as its neighbours are: [`Switchboard::handle`] what came from SIP, sound, the books or a
+//! person; drain [`Switchboard::poll`]; sleep until [`Switchboard::deadline`]; [`Switchboard::wake`]. `io` gives it the
+//! world, the simulation gives it another.
+
+pub mod ask;
+mod charge;
+mod floor;
+mod inbound;
+pub mod io;
+mod line;
+mod outbound;
+pub mod sound;
+
+use crate::clock::{Mono, Now};
+use crate::leg;
+use crate::media::{self, Codec, StreamId};
+use crate::meeting::{LobbyConfig, Meeting};
+use crate::sip::{self, Call};
+use crate::store::{self, Facts};
+use crate::trunk::{Guard, GuardConfig};
+use crate::types::{LegId, MeetingId};
+use ask::{Ask, LegView, Told};
+use line::Line;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sound::Sounds;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Settings, gathered from the rooms that this one introduces to each other.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub leg: leg::Config,
+    pub lobby: LobbyConfig,
+    pub guard: GuardConfig,
+    pub codecs: Vec<Codec>,
+    /// How long a dialled phone may ring.
+    pub ring_ms: u64,
+    /// Our address of each transport for calls out, and what we call ourselves there.
+    pub udp: Option<(SocketAddr, SocketAddr)>,
+    pub tcp: Option<(SocketAddr, SocketAddr)>,
+    /// Seconds in Retry-After where a later try may go well.
+    pub retry_after_s: u32,
+}
+
+/// What comes in.
+#[derive(Clone, Debug)]
+pub enum Input {
+    Sip(sip::Event),
+    Media(media::Event),
+    /// A port for a leg's sound: its address as the peer sees it, or none is free.
+    Lent {
+        leg: LegId,
+        port: Option<SocketAddr>,
+    },
+    /// The books' answer to an [`Output::Books`] of kind open, name or extend.
+    Opened {
+        leg: LegId,
+        answer: Result<store::Opened, store::StoreError>,
+    },
+    /// Somebody asks; the token comes back with the answer.
+    Asked {
+        token: u64,
+        ask: Ask,
+    },
+    /// What there is has changed.
+    Facts(Arc<Facts>),
+    /// No new calls; those that run go on.
+    Drain,
+    /// All calls end now.
+    Stop,
+}
+
+/// What goes out.
+#[derive(Clone, Debug)]
+pub enum Output {
+    Sip(sip::Command),
+    Media(media::Command),
+    /// Lend a port; answered by [`Input::Lent`].
+    Lend {
+        leg: LegId,
+        stream: StreamId,
+    },
+    /// Sound begins, over the port that was lent.
+    Attach {
+        stream: StreamId,
+        plan: media::Plan,
+    },
+    /// The port of a stream that was never attached is not needed.
+    GiveBack {
+        stream: StreamId,
+    },
+    Books(Books),
+    Told {
+        token: u64,
+        told: Told,
+    },
+}
+
+/// What is asked of the books. Requests of one leg are to be done in their order.
+#[derive(Clone, Debug)]
+pub enum Books {
+    Open(store::OpenLeg),
+    Name(store::NamePayer),
+    Extend(store::Extend),
+    /// Told nothing; to be repeated until it is done.
+    Answered(store::Answered),
+    /// The same.
+    Settle(store::Settle),
+}
+
+impl Books {
+    pub fn leg(&self) -> LegId {
+        match self {
+            Books::Open(open) => open.leg,
+            Books::Name(name) => name.leg,
+            Books::Extend(extend) => extend.leg,
+            Books::Answered(answered) => answered.leg,
+            Books::Settle(settle) => settle.leg,
+        }
+    }
+}
+
+/// Legs that are over are shown to whoever asks for them by name for a while: the last so many.
+const REMEMBERED: usize = 1_000;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    Leg(LegId),
+    Meeting(MeetingId),
+}
+
+/// One meeting that runs, with its mix.
+struct Room {
+    meeting: Meeting,
+    id: media::RoomId,
+    armed: Option<Mono>,
+}
+
+pub struct Switchboard {
+    config: Config,
+    facts: Arc<Facts>,
+    sounds: Arc<Sounds>,
+    guard: Guard,
+    rng: StdRng,
+    lines: HashMap<LegId, Line>,
+    by_call: HashMap<Call, LegId>,
+    by_stream: HashMap<StreamId, LegId>,
+    rooms: HashMap<MeetingId, Room>,
+    /// Numbers streams, calls out and rooms.
+    last_number: u64,
+    timers: BTreeSet<(Mono, Who)>,
+    /// Legs whose machines may have something to say.
+    touched: VecDeque<LegId>,
+    touched_rooms: VecDeque<MeetingId>,
+    over: VecDeque<LegView>,
+    draining: bool,
+    outputs: VecDeque<Output>,
+}
+
+impl Switchboard {
+    pub fn new(config: Config, facts: Arc<Facts>, sounds: Arc<Sounds>, seed: [u8; 32]) -> Switchboard {
+        let guard = Guard::new(config.guard);
+        let mut switchboard = Switchboard {
+            config,
+            facts,
+            sounds,
+            guard,
+            rng: StdRng::from_seed(seed),
+            lines: HashMap::new(),
+            by_call: HashMap::new(),
+            by_stream: HashMap::new(),
+            rooms: HashMap::new(),
+            last_number: 0,
+            timers: BTreeSet::new(),
+            touched: VecDeque::new(),
+            touched_rooms: VecDeque::new(),
+            over: VecDeque::new(),
+            draining: false,
+            outputs: VecDeque::new(),
+        };
+        switchboard.tell_sources();
+        switchboard
+    }
+
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Sip(event) => self.sip(now, event),
+            Input::Media(event) => self.sound(now, event),
+            Input::Lent { leg, port } => self.lent(now, leg, port),
+            Input::Opened { leg, answer } => self.opened(now, leg, answer),
+            Input::Asked { token, ask } => self.asked(now, token, ask),
+            Input::Facts(facts) => {
+                self.facts = facts;
+                self.tell_sources();
+            }
+            Input::Drain => self.drain(),
+            Input::Stop => self.stop(now),
+        }
+        self.settle_down(now);
+    }
+
+    /// Time has come to what [`Switchboard::deadline`] said, or gone by.
+    pub fn wake(&mut self, now: Now) {
+        while let Some((at, _)) = self.timers.first()
+            && *at <= now.mono
+            && let Some((_, who)) = self.timers.pop_first()
+        {
+            match who {
+                Who::Leg(leg) => self.wake_line(now, leg),
+                Who::Meeting(id) => {
+                    if let Some(room) = self.rooms.get_mut(&id) {
+                        room.armed = None;
+                        room.meeting.wake(now.mono);
+                        self.touched_rooms.push_back(id);
+                    }
+                }
+            }
+        }
+        self.settle_down(now);
+    }
+
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub fn deadline(&self) -> Option<Mono> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Legs that are charged now, with their milliseconds: the proof of life.
+    pub fn lives(&self, now: Mono) -> Vec<(LegId, u64)> {
+        let charged = |line: &&Line| line.leg.is_answered() && line.leg.is_acknowledged();
+        self.lines.values().filter(charged).map(|line| (line.id, line.leg.elapsed_ms(now))).collect()
+    }
+
+    /// Legs that are not over, or whose account is not closed yet.
+    pub fn legs(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub fn meetings(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// What the books still must be told before the process may end: nothing is left when this is 0.
+    pub fn is_quiet(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    fn new_leg(&mut self, now: Now) -> LegId {
+        LegId::new((now.wall.micros() / 1_000).max(0) as u64, self.rng.random())
+    }
+
+    fn say(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    fn touch(&mut self, leg: LegId) {
+        self.touched.push_back(leg);
+    }
+
+    /// Lets every machine that was touched say what it has to say, until all are silent.
+    fn settle_down(&mut self, now: Now) {
+        loop {
+            if let Some(leg) = self.touched.pop_front() {
+                self.drain_line(now, leg);
+            } else if let Some(meeting) = self.touched_rooms.pop_front() {
+                self.drain_room(now, &meeting);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn sip(&mut self, now: Now, event: sip::Event) {
+        use sip::Event::*;
+        let call = match &event {
+            Invited(invitation) => invitation.call,
+            Cancelled { call }
+            | Acknowledged { call, .. }
+            | Unacknowledged { call }
+            | Agreed { call, .. }
+            | Disagreed { call, .. }
+            | Offered { call, .. }
+            | Ringing { call, .. }
+            | Answered { call, .. }
+            | Failed { call, .. }
+            | HungUp { call, .. }
+            | Released { call } => *call,
+        };
+        if let Invited(invitation) = event {
+            return self.invited(now, *invitation);
+        }
+        let Some(leg) = self.by_call.get(&call).copied() else { return };
+        match event {
+            Invited(_) | Disagreed { .. } => {}
+            Cancelled { .. } | HungUp { .. } => self.tell_leg(now, leg, leg::Input::HungUp),
+            Acknowledged { answer, .. } => self.acknowledged(now, leg, answer),
+            Unacknowledged { .. } => self.tell_leg(now, leg, leg::Input::Unacknowledged),
+            Agreed { answer, .. } => self.agreed(now, leg, answer),
+            Offered { offer, .. } => self.offered(now, leg, offer),
+            Ringing { .. } => self.tell_leg(now, leg, leg::Input::Ringing),
+            Answered { journal, answer, .. } => self.answered_out(now, leg, journal, answer),
+            Failed { status, .. } => self.failed_out(now, leg, status),
+            Released { .. } => {}
+        }
+    }
+
+    fn tell_leg(&mut self, now: Now, leg: LegId, input: leg::Input) {
+        if let Some(line) = self.lines.get_mut(&leg) {
+            line.leg.handle(now, input);
+            self.touch(leg);
+        }
+    }
+
+    /// Whom SIP may listen to.
+    fn tell_sources(&mut self) {
+        let source = |(carrier, source): (&crate::trunk::Carrier, &crate::trunk::Source)| sip::Source {
+            network: source.network,
+            prefix_len: source.prefix_len,
+            port: source.port,
+            advertise: carrier.advertise,
+            old_syntax: carrier.old_syntax,
+        };
+        let sources = self.facts.directory.sources().map(source).collect();
+        self.say(Output::Sip(sip::Command::Sources(sources)));
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        self.say(Output::Sip(sip::Command::Drain { retry_after_s: self.config.retry_after_s }));
+    }
+
+    fn stop(&mut self, now: Now) {
+        self.drain();
+        let legs: Vec<LegId> = self.lines.keys().copied().collect();
+        for leg in legs {
+            self.tell_leg(now, leg, leg::Input::Stop(crate::types::Cause::Drained));
+        }
+    }
+}

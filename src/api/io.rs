@@ -1,0 +1,46 @@
+//! The HTTP socket.
+
+use super::{Reception, router};
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// The running reception.
+#[derive(Debug)]
+pub struct Api {
+    local: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Api {
+    /// Takes the address; nothing is answered before [`Api::start`].
+    pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+        TcpListener::bind(address).await
+    }
+
+    pub fn start(listener: TcpListener, reception: Reception) -> std::io::Result<Api> {
+        let local = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serve = axum::serve(listener, router(reception)).with_graceful_shutdown(async {
+            // Told to stop, or forgotten: both end it.
+            let _ = stopped.await;
+        });
+        let task = tokio::spawn(async move {
+            if let Err(error) = serve.await {
+                tracing::error!(%error, "the HTTP server ended");
+            }
+        });
+        Ok(Api { local, stop, task })
+    }
+
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.task.abort();
+    }
+}

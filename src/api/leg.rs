@@ -1,0 +1,84 @@
+//! Legs: who is in a call now, dialling out, muting, removing.
+
+use super::Reception;
+use super::problem::Problem;
+use crate::switchboard::ask::{Ask, LegView, Told};
+use crate::types::{E164, LegId, MeetingId};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+/// A phone to ring.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DialOrder {
+    pub meeting: String,
+    /// E.164, with `+`.
+    pub to: String,
+}
+
+/// The leg that was born.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Dialling {
+    pub leg: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Switch {
+    pub on: bool,
+}
+
+/// Asks the switchboard, and turns what it cannot do into a problem.
+pub(super) async fn ask(reception: &Reception, ask: Ask) -> Result<Told, Problem> {
+    match reception.switchboard.ask(ask).await {
+        None => Err(Problem::down("the bridge is stopping")),
+        Some(Told::Unknown(what)) => Err(Problem::unknown(what)),
+        Some(Told::Refused(cause)) => Err(Problem::refused(cause)),
+        Some(told) => Ok(told),
+    }
+}
+
+pub(super) fn parse<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Problem>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error| Problem::bad(format!("{name}: {error}, found \"{text}\"")))
+}
+
+pub async fn list(State(reception): State<Reception>) -> Result<Json<Vec<LegView>>, Problem> {
+    match ask(&reception, Ask::Legs).await? {
+        Told::Legs(legs) => Ok(Json(legs)),
+        _ => Err(Problem::down("an answer to another question")),
+    }
+}
+
+pub async fn show(State(reception): State<Reception>, Path(leg): Path<String>) -> Result<Json<LegView>, Problem> {
+    match ask(&reception, Ask::Leg(parse("leg", &leg)?)).await? {
+        Told::Leg(leg) => Ok(Json(*leg)),
+        _ => Err(Problem::down("an answer to another question")),
+    }
+}
+
+pub async fn dial(
+    State(reception): State<Reception>,
+    Json(order): Json<DialOrder>,
+) -> Result<(StatusCode, Json<Dialling>), Problem> {
+    let (meeting, to): (MeetingId, E164) = (parse("meeting", &order.meeting)?, parse("to", &order.to)?);
+    match ask(&reception, Ask::Dial { meeting, to }).await? {
+        Told::Dialling(leg) => Ok((StatusCode::ACCEPTED, Json(Dialling { leg: leg.to_string() }))),
+        _ => Err(Problem::down("an answer to another question")),
+    }
+}
+
+pub async fn mute(
+    State(reception): State<Reception>,
+    Path(leg): Path<String>,
+    Json(switch): Json<Switch>,
+) -> Result<StatusCode, Problem> {
+    let leg: LegId = parse("leg", &leg)?;
+    ask(&reception, Ask::Mute { leg, on: switch.on }).await.map(|_| StatusCode::NO_CONTENT)
+}
+
+pub async fn remove(State(reception): State<Reception>, Path(leg): Path<String>) -> Result<StatusCode, Problem> {
+    ask(&reception, Ask::Remove { leg: parse("leg", &leg)? }).await.map(|_| StatusCode::NO_CONTENT)
+}

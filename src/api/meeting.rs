@@ -1,0 +1,33 @@
+//! Meetings: which run now, and the verbs for a whole meeting.
+
+use super::Reception;
+use super::leg::{Switch, ask, parse};
+use super::problem::Problem;
+use crate::switchboard::ask::{Ask, MeetingView, Told};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+
+pub async fn list(State(reception): State<Reception>) -> Result<Json<Vec<MeetingView>>, Problem> {
+    match ask(&reception, Ask::Meetings).await? {
+        Told::Meetings(meetings) => Ok(Json(meetings)),
+        _ => Err(Problem::down("an answer to another question")),
+    }
+}
+
+pub async fn end(State(reception): State<Reception>, Path(meeting): Path<String>) -> Result<StatusCode, Problem> {
+    ask(&reception, Ask::End { meeting: parse("meeting", &meeting)? }).await.map(|_| StatusCode::NO_CONTENT)
+}
+
+pub async fn lock(
+    State(reception): State<Reception>,
+    Path(meeting): Path<String>,
+    Json(switch): Json<Switch>,
+) -> Result<StatusCode, Problem> {
+    let order = Ask::Lock { meeting: parse("meeting", &meeting)?, on: switch.on };
+    ask(&reception, order).await.map(|_| StatusCode::NO_CONTENT)
+}
+
+pub async fn admit(State(reception): State<Reception>, Path(meeting): Path<String>) -> Result<StatusCode, Problem> {
+    ask(&reception, Ask::Admit { meeting: parse("meeting", &meeting)? }).await.map(|_| StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,251 @@
+//! Money: files brought in, quotes, usage, balances, credits, the audit. Each question is a function of the store too,
+//! so that the command line gives the same answer with and without a running bridge.
+
+use super::Reception;
+use super::leg::parse;
+use super::problem::Problem;
+use crate::clock::{self, Wall};
+use crate::rating::{CallType, record};
+use crate::store::{CreditsAdded, Document, Funds, FundsKind, QuoteRequest, Store, StoreError, UsageFilter};
+use crate::types::{Cause, Micros, OrganisationId};
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        match error {
+            StoreError::Unknown(what) => Problem::unknown(&what),
+            other => Problem::down(other.to_string()),
+        }
+    }
+}
+
+/// A file for `apply`, with the deck beside it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct File {
+    pub name: String,
+    pub text: String,
+    /// What stands beside it: name and text.
+    #[serde(default)]
+    pub beside: Vec<(String, String)>,
+}
+
+pub async fn apply_to(store: &Store, file: &File) -> Result<Value, Problem> {
+    let beside = |name: &str| {
+        let found = file.beside.iter().find(|(known, _)| known == name);
+        found.map(|(_, text)| text.clone()).ok_or_else(|| "it was not sent along".to_owned())
+    };
+    let told =
+        |mistakes: Vec<crate::form::Mistake>| Problem::mistakes(mistakes.iter().map(ToString::to_string).collect());
+    let document = Document::parse(&file.name, &file.text, beside).map_err(told)?;
+    let applied = store.apply(document, clock::wall()).await?.map_err(told)?;
+    Ok(json!({
+        "organisations": applied.organisations, "users": applied.users, "meetings": applied.meetings,
+        "numbers": applied.numbers, "carriers": applied.carriers, "countries": applied.countries,
+        "rates": applied.rates, "funded": applied.funded,
+    }))
+}
+
+pub async fn apply(State(reception): State<Reception>, Json(file): Json<File>) -> Result<Json<Value>, Problem> {
+    apply_to(&reception.store, &file).await.map(Json)
+}
+
+/// Which records, and how they are written.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct UsageQuery {
+    pub org: Option<String>,
+    /// RFC 3339, or a date.
+    pub from: Option<String>,
+    pub to: Option<String>,
+    /// `json` (default) or `csv`.
+    pub format: Option<String>,
+}
+
+/// Reads a moment as people write it.
+pub fn moment(name: &str, text: &str) -> Result<Wall, Problem> {
+    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    let at: jiff::Timestamp = whole.parse().map_err(|_| {
+        Problem::bad(format!("{name}: expected a date or moment like 2026-11-23 or 2026-11-23T10:00:00Z"))
+    })?;
+    Ok(Wall::from_micros(at.as_microsecond()))
+}
+
+/// Usage records as JSON text or CSV.
+pub async fn usage_of(store: &Store, query: &UsageQuery) -> Result<String, Problem> {
+    let filter = UsageFilter {
+        organisation: query.org.as_deref().map(|org| parse("org", org)).transpose()?,
+        from: query.from.as_deref().map(|from| moment("from", from)).transpose()?,
+        to: query.to.as_deref().map(|to| moment("to", to)).transpose()?,
+        limit: None,
+    };
+    let records = store.usage(&filter).await?;
+    Ok(match query.format.as_deref() {
+        Some("csv") => {
+            let mut text = record::csv_header();
+            if !text.ends_with('\n') {
+                text.push_str("\r\n");
+            }
+            for record in &records {
+                text.push_str(&record.csv_row());
+                if !text.ends_with('\n') {
+                    text.push_str("\r\n");
+                }
+            }
+            text
+        }
+        None | Some("json") => {
+            let rows: Vec<String> = records.iter().map(record::UsageRecord::to_json).collect();
+            format!("[{}]", rows.join(",\n"))
+        }
+        Some(other) => return Err(Problem::bad(format!("format: expected json or csv, found \"{other}\""))),
+    })
+}
+
+pub async fn usage(State(reception): State<Reception>, Query(query): Query<UsageQuery>) -> Result<Response, Problem> {
+    let text = usage_of(&reception.store, &query).await?;
+    let kind = if query.format.as_deref() == Some("csv") { "text/csv" } else { "application/json" };
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// What would it cost?
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QuoteQuery {
+    pub organiser: String,
+    #[serde(rename = "type")]
+    pub call_type: String,
+    pub to: String,
+    #[serde(default)]
+    pub caller: Option<String>,
+    #[serde(default)]
+    pub minutes: Option<u32>,
+}
+
+pub async fn quote_of(store: &Store, query: &QuoteQuery) -> Result<Value, Problem> {
+    let call_type: CallType = parse("type", &query.call_type)?;
+    let request = QuoteRequest {
+        organiser: parse("organiser", &query.organiser)?,
+        call_type,
+        number: parse("to", &query.to)?,
+        caller: query.caller.as_deref().map(|caller| parse("caller", caller)).transpose()?,
+        minutes: query.minutes.unwrap_or(10),
+        now: clock::wall(),
+    };
+    Ok(match store.quote(&request).await? {
+        Ok(quote) => json!({
+            "allowed": true, "funding": quote.funding.slug(), "currency": quote.currency.to_string(),
+            "charge": quote.charge.to_text(), "connect_fee": quote.connect_fee.to_text(),
+            "until_seconds": quote.until_ms / 1_000, "pool_seconds": quote.pool_used_ms / 1_000, "lines": quote.lines,
+        }),
+        Err(cause) => refused(cause),
+    })
+}
+
+fn refused(cause: Cause) -> Value {
+    json!({ "allowed": false, "cause": cause.slug(), "message": cause.words() })
+}
+
+pub async fn quote(
+    State(reception): State<Reception>,
+    Query(query): Query<QuoteQuery>,
+) -> Result<Json<Value>, Problem> {
+    quote_of(&reception.store, &query).await.map(Json)
+}
+
+pub async fn balance_of(store: &Store, organisation: &str) -> Result<Value, Problem> {
+    let organisation: OrganisationId = parse("organisation", organisation)?;
+    let balance = store.balance(&organisation).await?;
+    let fundings: Vec<Value> = balance
+        .fundings
+        .iter()
+        .map(|row| {
+            json!({
+                "key": row.key, "amount": row.amount.to_text(), "remaining": row.remaining.to_text(),
+                "at": record::utc(row.at), "expires": record::utc(row.expires),
+            })
+        })
+        .collect();
+    let pool = store.pool(&organisation, clock::wall()).await?;
+    Ok(json!({
+        "organisation": organisation.as_str(), "currency": balance.currency.to_string(),
+        "posted": balance.posted.to_text(), "held": balance.held.to_text(), "available": balance.available.to_text(),
+        "fundings": fundings,
+        "pool": {
+            "granted_seconds": pool.granted_ms / 1_000, "used_seconds": pool.used_ms / 1_000,
+            "held_seconds": pool.held_ms / 1_000,
+        },
+    }))
+}
+
+pub async fn balance(
+    State(reception): State<Reception>,
+    Path(organisation): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    balance_of(&reception.store, &organisation).await.map(Json)
+}
+
+/// Money in, or a correction.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CreditsOrder {
+    /// `add` or `adjust`.
+    pub kind: String,
+    /// A decimal, as text.
+    pub amount: String,
+    /// Chosen by whoever asks: a repeat books nothing.
+    pub key: String,
+    #[serde(default)]
+    pub memo: String,
+}
+
+pub async fn credits_of(store: &Store, organisation: &str, order: &CreditsOrder) -> Result<Value, Problem> {
+    let kind = match order.kind.as_str() {
+        "add" => FundsKind::Funding,
+        "adjust" => FundsKind::Adjustment,
+        other => return Err(Problem::bad(format!("kind: expected add or adjust, found \"{other}\""))),
+    };
+    let amount: Micros = parse("amount", &order.amount)?;
+    if order.key.is_empty() || (kind == FundsKind::Funding && amount <= Micros::ZERO) || amount == Micros::ZERO {
+        return Err(Problem::bad("expected a key, and an amount above zero (of an adjustment: not zero)"));
+    }
+    let funds = Funds {
+        organisation: parse("organisation", organisation)?,
+        key: order.key.clone(),
+        amount,
+        kind,
+        memo: order.memo.clone(),
+        at: clock::wall(),
+    };
+    match store.add_credits(funds).await? {
+        CreditsAdded::Booked => Ok(json!({ "booked": true, "amount": amount.to_text() })),
+        CreditsAdded::Repeated => Ok(json!({ "booked": false, "amount": amount.to_text() })),
+        CreditsAdded::NotAvailable { available } => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "not-available",
+            format!("only {available} is available; what is held for running calls cannot be taken"),
+        )),
+    }
+}
+
+pub async fn credits(
+    State(reception): State<Reception>,
+    Path(organisation): Path<String>,
+    Json(order): Json<CreditsOrder>,
+) -> Result<Json<Value>, Problem> {
+    credits_of(&reception.store, &organisation, &order).await.map(Json)
+}
+
+pub async fn audit_of(store: &Store) -> Result<Value, Problem> {
+    let differences = store.audit().await?;
+    let rows: Vec<Value> = differences
+        .iter()
+        .map(|row| json!({ "invariant": row.invariant, "place": row.place, "text": row.text }))
+        .collect();
+    Ok(json!({ "differences": rows }))
+}
+
+pub async fn audit(State(reception): State<Reception>) -> Result<Json<Value>, Problem> {
+    audit_of(&reception.store).await.map(Json)
+}

@@ -1,0 +1,351 @@
+//! An exchange with telephones, for trying a bridge out: a carrier in small, with real SIP and RTP over real sockets.
+//! The test caller, the demo and the tests of a whole node all speak to the bridge through it.
+
+use super::sound::{Sound, Voice};
+use crate::clock::Now;
+use crate::media::sdp::{self, Ours, Prefer};
+use crate::media::{Codec, Direction};
+use crate::sip::io::Sip;
+use crate::sip::{self, Call, Command, Dial, Event, Flow, Identity, Invitation, Reason, Refusal, Transport};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+/// Both laws, the European first.
+pub const CODECS: &[Codec] = &[Codec::Pcma, Codec::Pcmu];
+/// A call that gets no final answer by then has failed: longer than a lobby needs, shorter than a test's patience.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// Calls that wait to be taken from [`Exchange::incoming`]; more are refused as busy.
+const WAITING: usize = 1024;
+
+/// Why a call did not come about, or how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// SIP status of a refusal; 0 for a BYE.
+    pub status: u16,
+    pub reason: Option<Reason>,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let why = self.reason.as_ref().map_or("", |reason| &reason.text);
+        match self.status {
+            0 => write!(f, "BYE {why}"),
+            status => write!(f, "{status} {why}"),
+        }
+    }
+}
+
+type Lines = Mutex<HashMap<Call, UnboundedSender<Event>>>;
+
+struct Inner {
+    orders: UnboundedSender<Command>,
+    local: SocketAddr,
+    trunk: Flow,
+    lines: Lines,
+    next: AtomicU64,
+    codecs: Vec<Codec>,
+}
+
+/// A carrier's exchange.
+#[derive(Clone)]
+pub struct Exchange {
+    inner: Arc<Inner>,
+    waiting: Arc<tokio::sync::Mutex<mpsc::Receiver<Box<Invitation>>>>,
+}
+
+impl Exchange {
+    /// Listens at `local` (port 0: any) and calls the bridge at `trunk`.
+    pub async fn start(local: SocketAddr, trunk: SocketAddr, seed: u64) -> Result<Exchange, sip::io::Error> {
+        Exchange::over(Transport::Udp, local, trunk, CODECS, seed).await
+    }
+
+    /// The same over a transport and with codecs of one's choice.
+    pub async fn over(
+        transport: Transport,
+        local: SocketAddr,
+        trunk: SocketAddr,
+        codecs: &[Codec],
+        seed: u64,
+    ) -> Result<Exchange, sip::io::Error> {
+        let config = sip::Config {
+            max_calls: 20_000,
+            max_transactions: 200_000,
+            product: "tollbridge-phone".into(),
+            retry_after_s: 1,
+        };
+        let (sip, events) = Sip::start(vec![(transport, local)], 0, config, rand::random())?;
+        let local = sip.local(transport).unwrap_or(local);
+        let everybody =
+            |network: IpAddr| sip::Source { network, prefix_len: 0, port: None, advertise: None, old_syntax: false };
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let everybody = vec![everybody(IpAddr::from([0, 0, 0, 0])), everybody(IpAddr::from([0u16; 8]))];
+        sip.command(Command::Sources(everybody)).await;
+        tokio::spawn(pass_on(sip, ordered));
+        let trunk = Flow { transport, local, peer: trunk };
+        let (lines, next, codecs) = (Lines::default(), AtomicU64::new(seed << 20), codecs.to_vec());
+        let inner = Arc::new(Inner { orders, local, trunk, lines, next, codecs });
+        let (queue, waiting) = mpsc::channel(WAITING);
+        tokio::spawn(sort(Arc::downgrade(&inner), events, queue));
+        Ok(Exchange { inner, waiting: Arc::new(tokio::sync::Mutex::new(waiting)) })
+    }
+
+    pub fn local(&self) -> SocketAddr {
+        self.inner.local
+    }
+
+    /// Calls `to` (a number, as the carrier writes it) from `from`; comes back when the bridge has answered or refused.
+    pub async fn call(&self, from: &str, to: &str) -> Result<Phone, Ended> {
+        self.place(from, to).await?.answered().await
+    }
+
+    /// Sends the INVITE and does not wait.
+    pub async fn place(&self, from: &str, to: &str) -> Result<Phone, Ended> {
+        let number = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        let sound = self.sound(number).await?;
+        let call = Call::outbound(number);
+        let signals = self.inner.open(call);
+        let (peer, local) = (self.inner.trunk.peer, self.inner.local);
+        let phone = Phone { inner: self.inner.clone(), call, signals, sound, call_id: String::new(), plan: None };
+        let identity = Identity::draw(&mut rand::rng());
+        let dial = Dial {
+            call,
+            identity: identity.clone(),
+            flow: self.inner.trunk,
+            contact: local,
+            request_uri: format!("sip:{to}@{peer}"),
+            from: format!("<sip:{from}@{}>", local.ip()),
+            to: format!("<sip:{to}@{peer}>"),
+            headers: Vec::new(),
+            offer: sdp::offer(&phone.ours()),
+            ring_ms: 60_000,
+        };
+        self.inner.order(Command::Dial(Box::new(dial)));
+        Ok(Phone { call_id: identity.call_id, ..phone })
+    }
+
+    /// The next call that the bridge makes to this exchange, ringing.
+    pub async fn incoming(&self, patience: Duration) -> Option<Incoming> {
+        let invitation = tokio::time::timeout(patience, self.waiting.lock().await.recv()).await.ok()??;
+        Some(Incoming { exchange: self.clone(), invitation })
+    }
+
+    async fn sound(&self, seed: u64) -> Result<Sound, Ended> {
+        let failed = |error: std::io::Error| Ended {
+            status: 500,
+            reason: Some(Reason { q850: None, sip: None, text: format!("no port for sound: {error}") }),
+        };
+        Sound::start(self.inner.local.ip(), seed as u32).await.map_err(failed)
+    }
+}
+
+impl Inner {
+    /// Carried out in order; nothing where the exchange has stopped.
+    fn order(&self, command: Command) {
+        let _ = self.orders.send(command);
+    }
+
+    fn open(&self, call: Call) -> UnboundedReceiver<Event> {
+        let (tell, signals) = mpsc::unbounded_channel();
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).insert(call, tell);
+        signals
+    }
+}
+
+/// Passes what telephones want to the endpoint, until the exchange is dropped.
+async fn pass_on(sip: Sip, mut ordered: UnboundedReceiver<Command>) {
+    while let Some(command) = ordered.recv().await {
+        if !sip.command(command).await {
+            return;
+        }
+    }
+    sip.stop().await;
+}
+
+/// Hands each event to its telephone.
+async fn sort(
+    inner: std::sync::Weak<Inner>,
+    mut events: mpsc::Receiver<(Now, Event)>,
+    queue: mpsc::Sender<Box<Invitation>>,
+) {
+    while let Some((_, event)) = events.recv().await {
+        let Some(inner) = inner.upgrade() else { return };
+        let call = match event {
+            Event::Invited(invitation) => {
+                let call = invitation.call;
+                inner.order(Command::Ring { call, status: 180, answer: None });
+                if let Err(error) = queue.try_send(invitation) {
+                    let call = error.into_inner().call;
+                    inner.order(Command::Refuse { call, refusal: refusal(486) });
+                }
+                continue;
+            }
+            Event::Cancelled { call }
+            | Event::Acknowledged { call, .. }
+            | Event::Unacknowledged { call }
+            | Event::Offered { call, .. }
+            | Event::Agreed { call, .. }
+            | Event::Disagreed { call, .. }
+            | Event::Ringing { call, .. }
+            | Event::Answered { call, .. }
+            | Event::Failed { call, .. }
+            | Event::HungUp { call, .. }
+            | Event::Released { call } => call,
+        };
+        let mut lines = inner.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = matches!(event, Event::Released { .. });
+        // A telephone that was dropped hears no more; its line is closed with the call.
+        let heard = lines.get(&call).is_some_and(|line| line.send(event).is_ok());
+        if gone || !heard {
+            lines.remove(&call);
+        }
+    }
+}
+
+fn refusal(status: u16) -> Refusal {
+    Refusal { status, phrase: String::new(), reason: None, retry_after_s: None }
+}
+
+/// A call from the bridge that rings here.
+pub struct Incoming {
+    exchange: Exchange,
+    pub invitation: Box<Invitation>,
+}
+
+impl Incoming {
+    pub async fn answer(self) -> Result<Phone, Ended> {
+        let inner = self.exchange.inner.clone();
+        let call = self.invitation.call;
+        let sound = self.exchange.sound(inner.next.fetch_add(1, Ordering::Relaxed)).await?;
+        let signals = inner.open(call);
+        let call_id = self.invitation.call_id.clone();
+        let mut phone = Phone { inner, call, signals, sound, call_id, plan: None };
+        let offer = self.invitation.offer.clone().unwrap_or_default();
+        let agreed = sdp::answer(&offer, &phone.ours());
+        let (answer, plan) = agreed.map_err(|error| {
+            phone.inner.order(Command::Refuse { call, refusal: refusal(488) });
+            let reason = Some(Reason { q850: None, sip: None, text: error.to_string() });
+            Ended { status: 488, reason }
+        })?;
+        phone.agreed(plan);
+        phone.inner.order(Command::Accept { call, answer });
+        Ok(phone)
+    }
+
+    /// Refuses: 486 is busy, 603 declined.
+    pub fn refuse(self, status: u16) {
+        self.exchange.inner.order(Command::Refuse { call: self.invitation.call, refusal: refusal(status) });
+    }
+
+    /// Waits for the bridge to cancel.
+    pub async fn cancelled(self, patience: Duration) -> bool {
+        let mut signals = self.exchange.inner.open(self.invitation.call);
+        let wait = async {
+            while let Some(event) = signals.recv().await {
+                if matches!(event, Event::Cancelled { .. }) {
+                    return true;
+                }
+            }
+            false
+        };
+        tokio::time::timeout(patience, wait).await.unwrap_or(false)
+    }
+}
+
+/// One telephone in a call.
+pub struct Phone {
+    inner: Arc<Inner>,
+    call: Call,
+    signals: UnboundedReceiver<Event>,
+    pub sound: Sound,
+    pub call_id: String,
+    plan: Option<crate::media::Plan>,
+}
+
+impl Phone {
+    fn ours(&self) -> Ours<'_> {
+        Ours {
+            address: self.sound.local(),
+            session: 1,
+            version: 1,
+            codecs: &self.inner.codecs,
+            direction: Direction::SendRecv,
+            prefer: Prefer::Theirs,
+        }
+    }
+
+    fn agreed(&mut self, plan: crate::media::Plan) {
+        self.plan = Some(plan);
+        self.sound.talk_to(plan);
+    }
+
+    /// Waits for the answer to [`Exchange::place`].
+    pub async fn answered(mut self) -> Result<Phone, Ended> {
+        let silence = Ended { status: 408, reason: None };
+        loop {
+            let event = tokio::time::timeout(PATIENCE, self.signals.recv()).await;
+            match event.ok().flatten().ok_or_else(|| silence.clone())? {
+                Event::Answered { answer, .. } => {
+                    let body = answer.unwrap_or_default();
+                    let plan = sdp::accept(&body, &self.ours());
+                    let Ok(plan) = plan else { return Err(Ended { status: 488, reason: None }) };
+                    self.agreed(plan);
+                    return Ok(self);
+                }
+                Event::Failed { status, reason, .. } => return Err(Ended { status, reason }),
+                _ => {}
+            }
+        }
+    }
+
+    pub fn say(&self, voice: Voice) {
+        self.sound.say(voice);
+    }
+
+    /// Presses keys and waits until the last one is released.
+    pub async fn press(&self, keys: &str) {
+        self.sound.press(keys);
+        while self.sound.is_pressing() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Gives up a call that rings.
+    pub fn cancel(&self) {
+        self.inner.order(Command::Cancel { call: self.call, reason: None });
+    }
+
+    pub fn hang_up(&self) {
+        self.inner.order(Command::HangUp { call: self.call, reason: None });
+    }
+
+    /// Waits for the bridge to end the call; `None` if it does not within `patience`.
+    pub async fn ended(&mut self, patience: Duration) -> Option<Ended> {
+        let wait = async {
+            loop {
+                match self.signals.recv().await? {
+                    Event::HungUp { reason, .. } => return Some(Ended { status: 0, reason }),
+                    Event::Failed { status, reason, .. } => return Some(Ended { status, reason }),
+                    _ => {}
+                }
+            }
+        };
+        tokio::time::timeout(patience, wait).await.ok().flatten()
+    }
+
+    /// Waits until our own BYE is through.
+    pub async fn released(&mut self, patience: Duration) -> bool {
+        let wait = async {
+            while let Some(event) = self.signals.recv().await {
+                if matches!(event, Event::Released { .. } | Event::HungUp { .. } | Event::Failed { .. }) {
+                    return true;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(patience, wait).await.unwrap_or(false)
+    }
+}

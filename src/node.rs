@@ -1,0 +1,206 @@
+//! A node: the rooms wired together, started in their order and stopped in the other.
+
+use crate::api::Reception;
+use crate::api::auth::Token;
+use crate::api::io::Api;
+use crate::clock::{self, Now};
+use crate::config::Settings;
+use crate::leg;
+use crate::media::io::Media;
+use crate::media::{self, Codec};
+use crate::meeting::LobbyConfig;
+use crate::sip::{self, Command, Reason, Transport};
+use crate::store::{OpenError, Options, Store, StoreError};
+use crate::switchboard::io::{Desk, Handle, Wires};
+use crate::switchboard::sound::{BadSound, Sounds};
+use crate::switchboard::{self, Switchboard};
+use crate::trunk::GuardConfig;
+use crate::types::Cause;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Transactions for each call: its INVITE, ACK, BYE and a re-INVITE, each kept half a minute after its end.
+const TRANSACTIONS_A_CALL: usize = 8;
+/// Seconds in Retry-After where a later try may go well.
+const RETRY_AFTER_S: u32 = 5;
+
+/// Why a node does not start: one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error("the books of the last run cannot be closed: {0}")]
+    Recovery(#[from] StoreError),
+    #[error("prompts: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Sounds(Vec<BadSound>),
+    #[error("sound: {0}")]
+    Media(#[from] media::io::Error),
+    #[error(transparent)]
+    Sip(#[from] sip::io::Error),
+    #[error("api.listen: cannot listen on {0}: {1}")]
+    Api(SocketAddr, std::io::Error),
+    #[error("{0}: {1}")]
+    Token(PathBuf, std::io::Error),
+}
+
+/// A running node.
+pub struct Node {
+    desk: Desk,
+    api: Api,
+    store: Store,
+    handle: Handle,
+    sip: Vec<(Transport, SocketAddr)>,
+    token_file: PathBuf,
+}
+
+impl Node {
+    /// Opens the store that the settings name, and starts on it.
+    pub async fn start(settings: &Settings, metrics: Option<PrometheusHandle>) -> Result<Node, StartError> {
+        let store = Store::open(&settings.store_url, Options::default()).await?;
+        Node::start_on(store, settings, metrics).await
+    }
+
+    /// Starts on an open store. What an earlier life left open is settled and its dialogs are ended before any call.
+    pub async fn start_on(
+        store: Store,
+        settings: &Settings,
+        metrics: Option<PrometheusHandle>,
+    ) -> Result<Node, StartError> {
+        let sounds = match &settings.prompts_dir {
+            Some(folder) => Sounds::of_folder(folder),
+            None => Sounds::embedded(),
+        };
+        let sounds = Arc::new(sounds.map_err(StartError::Sounds)?);
+        let listener = Api::bind(settings.api.listen).await;
+        let listener = listener.map_err(|error| StartError::Api(settings.api.listen, error))?;
+        let token_file = settings.api.token_file.clone().unwrap_or_else(|| token_beside(store.path()));
+        let token = read_or_make_token(&token_file).map_err(|error| StartError::Token(token_file.clone(), error))?;
+        let (media, media_events) = Media::start(media_config(settings), rand::random())?;
+        let (sip, sip_events) = start_sip(settings)?;
+        let addresses: Vec<(Transport, SocketAddr)> =
+            [Transport::Udp, Transport::Tcp].into_iter().filter_map(|t| Some((t, sip.local(t)?))).collect();
+        bury(&store, &sip).await?;
+
+        let config = switchboard_config(settings, &sip);
+        let switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
+        let wires = Wires { sip, sip_events, media, media_events, store: store.clone() };
+        let (desk, handle) = Desk::start(switchboard, wires);
+        let reception =
+            Reception { switchboard: handle.clone(), store: store.clone(), token: Token::new(&token), metrics };
+        let api = Api::start(listener, reception).map_err(|error| StartError::Api(settings.api.listen, error))?;
+        Ok(Node { desk, api, store, handle, sip: addresses, token_file })
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn switchboard(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Where carriers reach it, ports resolved.
+    pub fn sip(&self, transport: Transport) -> Option<SocketAddr> {
+        self.sip.iter().find(|(known, _)| *known == transport).map(|(_, address)| *address)
+    }
+
+    pub fn api(&self) -> SocketAddr {
+        self.api.local()
+    }
+
+    pub fn token_file(&self) -> &Path {
+        &self.token_file
+    }
+
+    /// No new calls.
+    pub fn drain(&self) {
+        self.desk.drain();
+    }
+
+    /// Ends all calls, closes their accounts, and stops.
+    pub async fn stop(self) {
+        self.desk.stop().await;
+        self.api.stop().await;
+    }
+}
+
+fn media_config(settings: &Settings) -> media::io::Config {
+    let media = &settings.media;
+    media::io::Config {
+        threads: media.threads,
+        bind: media.bind,
+        advertise: media.advertise,
+        ports: media.ports.0.clone(),
+        dscp: media.dscp,
+        sound: media::Config { silence_ms: (media.silence_s * 1_000) as u32, ..media::Config::default() },
+    }
+}
+
+fn start_sip(
+    settings: &Settings,
+) -> Result<(sip::io::Sip, tokio::sync::mpsc::Receiver<(Now, sip::Event)>), sip::io::Error> {
+    let listen = settings.sip.listen.iter().map(|listen| (listen.transport, listen.address)).collect();
+    let config = sip::Config {
+        max_calls: settings.sip.max_calls,
+        max_transactions: settings.sip.max_calls.saturating_mul(TRANSACTIONS_A_CALL).max(1_000),
+        product: concat!("tollbridge/", env!("CARGO_PKG_VERSION")).into(),
+        retry_after_s: RETRY_AFTER_S,
+    };
+    sip::io::Sip::start(listen, settings.sip.dscp, config, rand::random())
+}
+
+fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::Config {
+    let advertised = |bound: SocketAddr| {
+        let ip: IpAddr = settings.sip.advertise.unwrap_or(bound.ip());
+        (bound, SocketAddr::new(ip, bound.port()))
+    };
+    let meeting = &settings.meeting;
+    switchboard::Config {
+        leg: leg::Config {
+            longest_ms: meeting.longest_call_s * 1_000,
+            payer_ms: meeting.payer_s * 1_000,
+            ..leg::Config::default()
+        },
+        lobby: LobbyConfig { conference_id_digits: meeting.conference_id_digits, ..LobbyConfig::default() },
+        guard: GuardConfig::default(),
+        codecs: vec![Codec::Pcma, Codec::Pcmu],
+        ring_ms: meeting.ring_s * 1_000,
+        udp: sip.local(Transport::Udp).map(advertised),
+        tcp: sip.local(Transport::Tcp).map(advertised),
+        retry_after_s: RETRY_AFTER_S,
+    }
+}
+
+/// Closes what an earlier life left open: the money first, then a BYE to every dialog, paid calls out first.
+async fn bury(store: &Store, sip: &sip::io::Sip) -> Result<(), StoreError> {
+    let orphans = store.recover(clock::wall()).await?;
+    let cause = Cause::NodeDied;
+    for orphan in orphans {
+        tracing::warn!(leg = %orphan.leg, charge = %orphan.charge, "a leg of the last run was settled");
+        let reason = Some(Reason { q850: Some(cause.q850()), sip: None, text: cause.words().into() });
+        sip.command(Command::Bury { journal: orphan.journal, reason }).await;
+    }
+    Ok(())
+}
+
+/// The token's file where no other is set.
+pub fn token_beside(store: &Path) -> PathBuf {
+    store.parent().unwrap_or(Path::new("")).join("token")
+}
+
+/// Made at the first start, for its owner alone.
+fn read_or_make_token(path: &Path) -> std::io::Result<String> {
+    if let Some(found) = std::fs::read_to_string(path).ok().filter(|text| !text.trim().is_empty()) {
+        return Ok(found.trim().to_owned());
+    }
+    let token: String = rand::random::<[u8; 24]>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(token.as_bytes())?;
+    file.sync_all()?;
+    Ok(token)
+}

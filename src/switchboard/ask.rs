@@ -1,0 +1,98 @@
+//! What people ask of the running bridge, by API, command line or console, and what they are told.
+
+use crate::clock::Wall;
+use crate::types::{Cause, E164, LegId, MeetingId};
+use serde::{Deserialize, Serialize};
+
+/// A question or an order.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    Legs,
+    Leg(LegId),
+    Meetings,
+    /// Has the meeting ring a phone. Told as [`Told::Dialling`]; how it goes on is seen in the leg.
+    Dial {
+        meeting: MeetingId,
+        to: E164,
+    },
+    Mute {
+        leg: LegId,
+        on: bool,
+    },
+    /// Ends a leg, whether it rings or talks.
+    Remove {
+        leg: LegId,
+    },
+    /// Ends a meeting for all.
+    End {
+        meeting: MeetingId,
+    },
+    Lock {
+        meeting: MeetingId,
+        on: bool,
+    },
+    /// Lets all who wait in the lobby in.
+    Admit {
+        meeting: MeetingId,
+    },
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub enum Told {
+    Legs(Vec<LegView>),
+    Leg(Box<LegView>),
+    Meetings(Vec<MeetingView>),
+    Dialling(LegId),
+    Done,
+    /// No such leg, or no such meeting.
+    Unknown(&'static str),
+    Refused(Cause),
+}
+
+/// A leg as people see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegView {
+    pub id: String,
+    /// `in` or `out`.
+    pub direction: String,
+    /// `invited`, `ringing`, `lobby`, `waiting`, `meeting` or `over`.
+    pub state: String,
+    /// Our number (in) or the destination (out).
+    pub number: String,
+    pub caller: Option<String>,
+    pub carrier: Option<String>,
+    pub organisation: Option<String>,
+    pub meeting: Option<String>,
+    pub role: Option<String>,
+    pub muted: bool,
+    /// Began, as UTC seconds since 1970.
+    pub began: i64,
+    /// Milliseconds since the answer.
+    pub elapsed_ms: u64,
+    /// Why it ended, where it has.
+    pub cause: Option<String>,
+    /// The same in words.
+    pub words: Option<String>,
+}
+
+/// A running meeting as people see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeetingView {
+    pub id: String,
+    pub conference_id: String,
+    pub organiser: String,
+    pub organisation: String,
+    pub locked: bool,
+    pub started: bool,
+    /// Legs that hear each other.
+    pub inside: usize,
+    /// Legs that wait to be let in.
+    pub waiting: usize,
+    pub legs: Vec<String>,
+}
+
+/// Seconds since 1970, for views.
+pub(in crate::switchboard) fn seconds(at: Wall) -> i64 {
+    at.seconds()
+}

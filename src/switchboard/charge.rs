@@ -1,0 +1,210 @@
+//! A leg and the books: asks, hands the answers on, closes the account.
+
+use super::ask::{LegView, Told};
+use super::inbound::reason;
+use super::line::{Ended, Wire};
+use super::{Books, Output, REMEMBERED, Switchboard};
+use crate::clock::Now;
+use crate::leg::{self, Output as LegOutput, Paid, Side};
+use crate::media::{self, Stats};
+use crate::meeting::LobbyInput;
+use crate::rating::record::{EndedBy, Quality};
+use crate::sip;
+use crate::store::{self, Opened, StoreError};
+use crate::telemetry::name;
+use crate::types::{Cause, LegId};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The figures of a stream come within a beat or two. Where they do not, the account is closed without them.
+const FIGURES: Duration = Duration::from_secs(2);
+
+impl Switchboard {
+    /// The books' answer to open, name or extend.
+    pub(super) fn opened(&mut self, now: Now, id: LegId, answer: Result<Opened, StoreError>) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let naming = line.leg.is_answered() && !line.leg.has_payer();
+        let input = match &answer {
+            Ok(Opened::Granted(grant)) => leg::Input::Granted(Paid {
+                until_ms: grant.until_ms,
+                is_final: grant.is_final,
+                funded_ms: grant.funded_ms,
+            }),
+            Ok(Opened::NoPayerYet) => leg::Input::NoPayerYet,
+            Ok(Opened::Refused(cause)) => leg::Input::Refused(*cause),
+            Err(_) => leg::Input::StoreDown,
+        };
+        if let Err(error) = &answer {
+            tracing::error!(leg = %id, %error, "the books did not answer");
+        }
+        // Who is refused after the answer hears why from the lobby, and is not charged.
+        if naming {
+            let told = match input {
+                leg::Input::Granted(_) => LobbyInput::Funded,
+                leg::Input::Refused(cause) => LobbyInput::Refused(cause),
+                _ => LobbyInput::Refused(Cause::StoreDown),
+            };
+            if matches!(told, LobbyInput::Funded) {
+                line.leg.handle(now, input);
+            }
+            if let Some(lobby) = &mut line.lobby {
+                lobby.handle(now.mono, told);
+            }
+            return self.touch(id);
+        }
+        self.tell_asker(id, input);
+        self.tell_leg(now, id, input);
+    }
+
+    /// Whoever asked for a call out is told what the books say.
+    fn tell_asker(&mut self, id: LegId, input: leg::Input) {
+        let Some(token) = self.lines.get_mut(&id).and_then(|line| line.asker.take()) else { return };
+        let told = match input {
+            leg::Input::Refused(cause) => Told::Refused(cause),
+            leg::Input::StoreDown => Told::Refused(Cause::StoreDown),
+            _ => Told::Dialling(id),
+        };
+        self.say(Output::Told { token, told });
+    }
+
+    pub(super) fn lent(&mut self, now: Now, id: LegId, port: Option<SocketAddr>) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let Some(local) = port else {
+            self.tell_asker(id, leg::Input::Refused(Cause::Overloaded));
+            return self.tell_leg(now, id, leg::Input::Stop(Cause::Overloaded));
+        };
+        line.wire = Wire::Lent(local);
+        if line.leg.is_over() {
+            self.unplug(id);
+            self.touch(id);
+        } else if line.is_inbound() {
+            self.answer_in(now, id, local);
+        } else {
+            self.open_out(now, id, local);
+        }
+    }
+
+    /// What the leg's machine wants done.
+    pub(super) fn leg_says(&mut self, now: Now, id: LegId, output: LegOutput) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let (call, stream) = (line.call, line.stream);
+        match output {
+            LegOutput::Accept => self.say(Output::Lend { leg: id, stream }),
+            LegOutput::Dial => {
+                if let Some(dial) = line.dial.take() {
+                    self.say(Output::Sip(sip::Command::Dial(dial)));
+                }
+            }
+            LegOutput::Refuse(cause) => {
+                let carrier = self.carrier_of(id);
+                self.refuse_call(carrier.as_ref(), call, cause);
+            }
+            LegOutput::Cancel(cause) => {
+                let reason = Some(reason(cause, None));
+                self.say(Output::Sip(sip::Command::Cancel { call, reason }));
+            }
+            LegOutput::HangUp(cause) => {
+                let reason = Some(reason(cause, None));
+                self.say(Output::Sip(sip::Command::HangUp { call, reason }));
+            }
+            LegOutput::Extend { sequence, elapsed_ms } => {
+                let extend = store::Extend { leg: id, sequence, elapsed_ms, now: now.wall };
+                self.say(Output::Books(Books::Extend(extend)));
+            }
+            LegOutput::Warn(warning) => self.warn(id, warning),
+            LegOutput::Settle(end) => self.over(now, id, end),
+        }
+    }
+
+    /// The leg is over: out of the meeting, its sound ends, its account is closed as soon as the sound's figures are in.
+    fn over(&mut self, now: Now, id: LegId, end: leg::End) {
+        self.tell_asker(id, leg::Input::Refused(end.cause));
+        self.leave_meeting(now, id);
+        self.guard.leave(now.mono, id);
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        line.lobby = None;
+        line.delayed = None;
+        line.parting = None;
+        line.end = Some(Ended { end, at: now.wall, stats: None, by: now.mono + FIGURES });
+        metrics::counter!(name::LEGS_ENDED, "cause" => end.cause.slug()).increment(1);
+        tracing::info!(leg = %id, cause = end.cause.slug(), elapsed_ms = end.elapsed_ms, "leg over");
+        self.unplug(id);
+    }
+
+    /// Sound ends. Where none was attached there are no figures to wait for.
+    fn unplug(&mut self, id: LegId) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let stream = line.stream;
+        match std::mem::replace(&mut line.wire, Wire::Gone) {
+            Wire::Attached(_) => self.say(Output::Media(media::Command::Detach { stream })),
+            Wire::Lent(_) => {
+                self.say(Output::GiveBack { stream });
+                self.close_account(id);
+            }
+            Wire::None | Wire::Gone => self.close_account(id),
+        }
+    }
+
+    pub(super) fn detached(&mut self, id: LegId, stats: Stats) {
+        if let Some(ended) = self.lines.get_mut(&id).and_then(|line| line.end.as_mut()) {
+            ended.stats = Some(stats);
+            self.close_account(id);
+        }
+    }
+
+    /// The last request of a leg; its line is forgotten.
+    pub(super) fn close_account(&mut self, id: LegId) {
+        let Some(line) = self.lines.remove(&id) else { return };
+        let Some(ended) = &line.end else {
+            self.lines.insert(id, line);
+            return;
+        };
+        self.by_call.remove(&line.call);
+        self.by_stream.remove(&line.stream);
+        self.disarm(&line);
+        let stamps = line.leg.stamps();
+        let carrier = self.facts.directory.carrier(&line.carrier);
+        let usual = (ended.end.cause.sip(), ended.end.cause.q850());
+        let (sip, q850) = carrier.map_or(usual, |carrier| carrier.refusal_for(ended.end.cause));
+        let end = store::End {
+            elapsed_ms: ended.end.elapsed_ms,
+            cause: ended.end.cause,
+            by: match ended.end.by {
+                Side::Far => EndedBy::FarSide,
+                Side::Bridge => EndedBy::Bridge,
+            },
+            sip,
+            q850,
+            at: ended.at,
+            codec: line.plan.map(|plan| codec_name(plan.codec).to_owned()),
+            quality: quality(ended.stats.as_ref()),
+            ringing: stamps.ringing.map(|at| at.wall),
+            acknowledged: line.acknowledged,
+            joined: line.joined,
+        };
+        let view = self.view(&line, ended.end.elapsed_ms);
+        self.remember(view);
+        self.say(Output::Books(Books::Settle(store::Settle { leg: id, end })));
+    }
+
+    fn remember(&mut self, view: LegView) {
+        if self.over.len() == REMEMBERED {
+            self.over.pop_front();
+        }
+        self.over.push_back(view);
+    }
+}
+
+fn codec_name(codec: media::Codec) -> &'static str {
+    match codec {
+        media::Codec::Pcmu => "PCMU",
+        media::Codec::Pcma => "PCMA",
+    }
+}
+
+fn quality(stats: Option<&Stats>) -> Quality {
+    let Some(stats) = stats else { return Quality::default() };
+    let expected = stats.packets_in + stats.lost;
+    let loss_ppm = (stats.lost * 1_000_000).checked_div(expected).unwrap_or(0) as u32;
+    Quality { loss_ppm, jitter_us: stats.jitter_us, mos_hundredths: None }
+}

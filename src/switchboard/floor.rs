@@ -1,0 +1,543 @@
+//! The meeting and its sound: what is pressed and said goes to the lobby or the meeting, what they decide to the mixer.
+
+use super::ask::{Ask, LegView, MeetingView, Told, seconds};
+use super::inbound::payer_scopes;
+use super::line::{Line, Wire};
+use super::{Books, Output, Room, Switchboard, Who};
+use crate::clock::{Mono, Now};
+use crate::leg::{self, Warning};
+use crate::media::{self, StreamId, Target};
+use crate::meeting::{
+    self, By, Command, Done, Entry, Input, Known, Lobby, LobbyInput, LobbyOutput, Meeting, Place, Pressed, Prompt, Role,
+};
+use crate::store::{self, Announce};
+use crate::types::{Cause, LegId, MeetingId};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Marks tell whose prompt was played: nobody waits, the lobby, or a leg that leaves after it.
+const NOBODY: u64 = 0;
+const LOBBY: u64 = 1;
+const PARTING: u64 = 2;
+const KINDS: u64 = 4;
+
+/// A last word is not waited for longer than this: it is charged time.
+const LAST_WORD: Duration = Duration::from_secs(6);
+
+impl Switchboard {
+    // ------------------------------------------------------------------------------------------------------ from sound
+
+    pub(super) fn sound(&mut self, now: Now, event: media::Event) {
+        use media::Event::*;
+        match event {
+            Digit { stream, key, .. } => self.with_stream(stream, |desk, leg| desk.digit(now, leg, key)),
+            Played { target: Target::Stream(stream), mark, .. } => {
+                self.with_stream(stream, |desk, leg| desk.played(now, leg, mark));
+            }
+            Silent { stream, since } => {
+                self.with_stream(stream, |desk, leg| desk.tell_leg(now, leg, leg::Input::Silent { last: since }));
+            }
+            Talking { stream, on: true } => self.with_stream(stream, |desk, leg| {
+                desk.tell_meeting(now, leg, Input::Talking { leg });
+            }),
+            Detached { stream, stats } => self.with_stream(stream, |desk, leg| desk.detached(leg, stats)),
+            Played { .. } | Talking { .. } | Heard { .. } => {}
+        }
+    }
+
+    fn with_stream(&mut self, stream: StreamId, act: impl FnOnce(&mut Switchboard, LegId)) {
+        if let Some(leg) = self.by_stream.get(&stream).copied() {
+            act(self, leg);
+        }
+    }
+
+    fn digit(&mut self, now: Now, id: LegId, key: char) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        if line.parting.is_some() {
+            return;
+        }
+        if line.in_lobby() {
+            return self.tell_lobby(now, id, LobbyInput::Digit(key));
+        }
+        let pressed = line.keypad.press(now.mono, key);
+        self.pressed(now, id, pressed);
+        self.touch(id);
+    }
+
+    fn pressed(&mut self, now: Now, id: LegId, pressed: Vec<Pressed>) {
+        for pressed in pressed {
+            match pressed {
+                Pressed::Verb(verb) => {
+                    let command = Command::Verb(verb);
+                    self.tell_meeting(now, id, Input::Asked { by: By::Leg(id), command });
+                }
+                Pressed::Nothing => self.play(id, &[Prompt::NoSuchKey], NOBODY),
+            }
+        }
+    }
+
+    fn played(&mut self, now: Now, id: LegId, mark: u64) {
+        match mark % KINDS {
+            LOBBY => self.tell_lobby(now, id, LobbyInput::Played { mark: mark / KINDS }),
+            PARTING => self.part(now, id),
+            _ => {}
+        }
+    }
+
+    fn part(&mut self, now: Now, id: LegId) {
+        if let Some((_, cause)) = self.lines.get_mut(&id).and_then(|line| line.parting.take()) {
+            self.tell_leg(now, id, leg::Input::Stop(cause));
+        }
+    }
+
+    pub(super) fn wake_line(&mut self, now: Now, id: LegId) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        line.armed = None;
+        line.leg.wake(now);
+        if let Some(lobby) = &mut line.lobby {
+            lobby.wake(now.mono);
+        }
+        let delayed = line.delayed.take_if(|(at, _)| *at <= now.mono);
+        let pressed = line.keypad.wake(now.mono);
+        let parting = line.parting.is_some_and(|(at, _)| at <= now.mono);
+        let late = line.end.as_ref().is_some_and(|ended| ended.by <= now.mono);
+        if let Some((_, input)) = delayed {
+            self.tell_lobby(now, id, input);
+        }
+        self.pressed(now, id, pressed.into_iter().collect());
+        if parting {
+            self.part(now, id);
+        }
+        if late {
+            self.close_account(id);
+        }
+        self.touch(id);
+    }
+
+    // ------------------------------------------------------------------------------------------------------- the lobby
+
+    pub(super) fn open_lobby(&mut self, now: Now, id: LegId, entry: Entry) {
+        let config = self.config.lobby;
+        let digits = self.facts.conference_id_len().unwrap_or(config.conference_id_digits);
+        let config = meeting::LobbyConfig { conference_id_digits: digits, ..config };
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.lobby = Some(Lobby::new(config, entry, line.languages.clone(), now.mono));
+            self.touch(id);
+        }
+    }
+
+    fn tell_lobby(&mut self, now: Now, id: LegId, input: LobbyInput) {
+        if let Some(lobby) = self.lines.get_mut(&id).and_then(|line| line.lobby.as_mut()) {
+            lobby.handle(now.mono, input);
+            self.touch(id);
+        }
+    }
+
+    /// An answer that guessers wait for, the right ones too.
+    fn tell_lobby_later(&mut self, now: Now, id: LegId, input: LobbyInput) {
+        let delay = self.guard.delay(now.mono);
+        if delay.is_zero() {
+            return self.tell_lobby(now, id, input);
+        }
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.delayed = Some((now.mono + delay, input));
+            self.touch(id);
+        }
+    }
+
+    fn lobby_says(&mut self, now: Now, id: LegId, output: LobbyOutput) {
+        match output {
+            LobbyOutput::Play { prompts, mark } => {
+                self.stop_playing(id);
+                self.play(id, &prompts, mark * KINDS + LOBBY);
+            }
+            LobbyOutput::Stop => self.stop_playing(id),
+            LobbyOutput::Speak(language) => {
+                if let Some(line) = self.lines.get_mut(&id) {
+                    line.language = language;
+                }
+            }
+            LobbyOutput::LookUp { conference_id } => self.look_up(now, id, &conference_id),
+            LobbyOutput::Fund { meeting } => self.fund(now, id, meeting),
+            LobbyOutput::CheckPin { meeting, pin } => self.check_pin(now, id, &meeting, &pin),
+            LobbyOutput::Enter { meeting, role } => self.enter(now, id, meeting, role, false),
+            LobbyOutput::Confirmed => {
+                if let Some(meeting) = self.lines.get(&id).and_then(|line| line.meeting.clone()) {
+                    self.enter(now, id, meeting, Role::Attendee, true);
+                }
+            }
+            LobbyOutput::HangUp(cause) => self.tell_leg(now, id, leg::Input::Stop(cause)),
+        }
+    }
+
+    fn look_up(&mut self, now: Now, id: LegId, conference_id: &str) {
+        let Some(line) = self.lines.get(&id) else { return };
+        let caller = line.caller;
+        if let Err(cause) = self.guard.may_try(now.mono, caller.as_ref(), None) {
+            return self.tell_lobby(now, id, LobbyInput::Refused(cause));
+        }
+        let found = self.facts.meeting_named(conference_id);
+        let ours = found.filter(|m| line.house.as_ref().is_none_or(|house| *house == m.organisation));
+        let answer = match ours.map(|meeting| meeting.id.clone()) {
+            Some(meeting) => LobbyInput::Found(self.known(&meeting)),
+            None => {
+                self.guard.tried_in_vain(now.mono, caller.as_ref(), None);
+                LobbyInput::NotFound
+            }
+        };
+        self.tell_lobby_later(now, id, answer);
+    }
+
+    /// What the lobby needs to know of a meeting.
+    pub(super) fn known(&self, meeting: &MeetingId) -> Known {
+        let started = self.rooms.get(meeting).is_some_and(|room| room.meeting.is_started());
+        let may_start = self.facts.meeting(meeting).is_some_and(|m| m.settings.callers_may_start);
+        let has_pin = self.facts.payer_of(meeting).is_some_and(|(user, _)| user.has_pin());
+        Known { meeting: meeting.clone(), ask_organiser: !started && !may_start && has_pin }
+    }
+
+    fn fund(&mut self, now: Now, id: LegId, meeting: MeetingId) {
+        let scopes = payer_scopes(&self.facts, &meeting);
+        if let Err(cause) = self.guard.enter(now.mono, id, &scopes) {
+            return self.tell_lobby(now, id, LobbyInput::Refused(cause));
+        }
+        let longest_ms = self.leg_config(Some(&meeting)).longest_ms;
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        line.leg.limit(longest_ms);
+        line.meeting = Some(meeting.clone());
+        let elapsed_ms = line.leg.elapsed_ms(now.mono);
+        let name = store::NamePayer { leg: id, meeting, elapsed_ms, now: now.wall };
+        self.say(Output::Books(Books::Name(name)));
+    }
+
+    fn check_pin(&mut self, now: Now, id: LegId, meeting: &MeetingId, pin: &str) {
+        let caller = self.lines.get(&id).and_then(|line| line.caller);
+        if let Err(cause) = self.guard.may_try(now.mono, caller.as_ref(), Some(meeting)) {
+            return self.tell_lobby(now, id, LobbyInput::Refused(cause));
+        }
+        let answer = if self.facts.check_pin(meeting, pin) {
+            LobbyInput::PinRight
+        } else {
+            self.guard.tried_in_vain(now.mono, caller.as_ref(), Some(meeting));
+            LobbyInput::PinWrong
+        };
+        self.tell_lobby_later(now, id, answer);
+    }
+
+    // ----------------------------------------------------------------------------------------------------- the meeting
+
+    fn enter(&mut self, now: Now, id: LegId, meeting: MeetingId, role: Role, invited: bool) {
+        let Some(settings) = self.settings_of(&meeting) else {
+            return self.tell_leg(now, id, leg::Input::Stop(Cause::UnknownMeeting));
+        };
+        if !self.rooms.contains_key(&meeting) {
+            let room = media::RoomId(self.number());
+            let machine = Meeting::new(settings, now.mono);
+            self.rooms.insert(meeting.clone(), Room { meeting: machine, id: room, armed: None });
+        }
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.present = true;
+            line.meeting = Some(meeting.clone());
+        }
+        let input = if invited { Input::Bring { leg: id } } else { Input::Enter { leg: id, role } };
+        self.tell_room(now, &meeting, input);
+    }
+
+    fn settings_of(&self, meeting: &MeetingId) -> Option<meeting::Settings> {
+        let known = self.facts.meeting(meeting)?;
+        Some(meeting::Settings {
+            id: known.id.clone(),
+            conference_id: known.conference_id.clone(),
+            organiser: known.organiser.clone(),
+            organisation: known.organisation.clone(),
+            lobby: known.settings.lobby,
+            callers_may_start: known.settings.callers_may_start,
+            locked: known.settings.locked,
+            max_participants: known.settings.max_participants.map_or(meeting::MOST_PARTICIPANTS, |most| most as usize),
+            tones: known.settings.announce != Announce::Off,
+        })
+    }
+
+    fn tell_meeting(&mut self, now: Now, id: LegId, input: Input) {
+        let here = self.lines.get(&id).filter(|line| line.present).and_then(|line| line.meeting.clone());
+        if let Some(meeting) = here {
+            self.tell_room(now, &meeting, input);
+        }
+    }
+
+    fn tell_room(&mut self, now: Now, meeting: &MeetingId, input: Input) -> Done {
+        let Some(room) = self.rooms.get_mut(meeting) else { return Done::NoSuchLeg };
+        let done = room.meeting.handle(now.mono, input);
+        self.touched_rooms.push_back(meeting.clone());
+        done
+    }
+
+    pub(super) fn leave_meeting(&mut self, now: Now, id: LegId) {
+        self.tell_meeting(now, id, Input::Left { leg: id });
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.present = false;
+        }
+    }
+
+    fn room_says(&mut self, now: Now, meeting: &MeetingId, output: meeting::Output) {
+        use meeting::Output::*;
+        match output {
+            Join { leg } => self.join(now, leg, meeting),
+            Wait { leg, prompts } => {
+                self.stop_playing(leg);
+                self.play(leg, &prompts, NOBODY);
+                self.play_music(leg);
+            }
+            Mute { leg, on } => self.with_line(leg, |line| media::Command::Mute { stream: line.stream, on }),
+            Say { leg, prompts } => self.play(leg, &prompts, NOBODY),
+            SayAll { prompts } => self.play_to_all(meeting, &prompts),
+            Release { leg, cause, prompts } => self.release(now, leg, cause, &prompts),
+            Closed => {
+                if let Some(room) = self.rooms.remove(meeting)
+                    && let Some(at) = room.armed
+                {
+                    self.timers.remove(&(at, Who::Meeting(meeting.clone())));
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, now: Now, id: LegId, meeting: &MeetingId) {
+        let Some(room) = self.rooms.get(meeting).map(|room| room.id) else { return };
+        self.stop_playing(id);
+        self.with_line(id, |line| media::Command::Join { stream: line.stream, room });
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.joined.get_or_insert(now.wall);
+        }
+        self.tell_lobby(now, id, LobbyInput::Entered);
+    }
+
+    /// Out of the room, a last word, then the end.
+    fn release(&mut self, now: Now, id: LegId, cause: Cause, prompts: &[Prompt]) {
+        self.leave_meeting(now, id);
+        self.with_line(id, |line| media::Command::Leave { stream: line.stream });
+        self.stop_playing(id);
+        self.play(id, prompts, PARTING);
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.lobby = None;
+            line.parting = Some((now.mono + LAST_WORD, cause));
+            self.touch(id);
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------------- what is said
+
+    fn with_line(&mut self, id: LegId, command: impl FnOnce(&Line) -> media::Command) {
+        let attached = |line: &&Line| matches!(line.wire, Wire::Attached(_));
+        if let Some(command) = self.lines.get(&id).filter(attached).map(command) {
+            self.say(Output::Media(command));
+        }
+    }
+
+    fn stop_playing(&mut self, id: LegId) {
+        self.with_line(id, |line| media::Command::Stop { target: Target::Stream(line.stream) });
+    }
+
+    fn play(&mut self, id: LegId, prompts: &[Prompt], mark: u64) {
+        let sounds = self.sounds.clone();
+        self.with_line(id, |line| {
+            let clips = sounds.clips(prompts, line.language);
+            media::Command::Play { target: Target::Stream(line.stream), clips, repeat: false, mark, barge: false }
+        });
+    }
+
+    fn play_music(&mut self, id: LegId) {
+        let sounds = self.sounds.clone();
+        self.with_line(id, |line| {
+            let clips = sounds.clips(&[Prompt::Music], line.language);
+            media::Command::Play {
+                target: Target::Stream(line.stream),
+                clips,
+                repeat: true,
+                mark: NOBODY,
+                barge: false,
+            }
+        });
+    }
+
+    /// In the language of the meeting, or of whoever has been inside longest.
+    fn play_to_all(&mut self, meeting: &MeetingId, prompts: &[Prompt]) {
+        let Some(room) = self.rooms.get(meeting) else { return };
+        let first = room.meeting.roster().at(Place::Inside).first().and_then(|leg| self.lines.get(leg));
+        let own = self.facts.meeting(meeting).and_then(store::Meeting::language);
+        let Some(language) = own.or(first.map(|line| line.language)) else { return };
+        let clips = self.sounds.clips(prompts, language);
+        let (target, mark) = (Target::Room(room.id), NOBODY);
+        self.say(Output::Media(media::Command::Play { target, clips, repeat: false, mark, barge: false }));
+    }
+
+    pub(super) fn warn(&mut self, id: LegId, warning: Warning) {
+        let words = match warning {
+            Warning::FiveMinutes => Prompt::CreditFiveMinutes,
+            Warning::OneMinute => Prompt::CreditOneMinute,
+            Warning::TenSeconds => Prompt::CreditTenSeconds,
+        };
+        self.play(id, &[Prompt::WarningTone, words], NOBODY);
+    }
+
+    // ------------------------------------------------------------------------------------------------- letting machines speak
+
+    pub(super) fn drain_line(&mut self, now: Now, id: LegId) {
+        while let Some(output) = self.lines.get_mut(&id).and_then(|line| line.leg.poll()) {
+            self.leg_says(now, id, output);
+        }
+        while let Some(output) =
+            self.lines.get_mut(&id).and_then(|line| line.lobby.as_mut()).and_then(|lobby| lobby.poll())
+        {
+            self.lobby_says(now, id, output);
+        }
+        self.arm(id);
+    }
+
+    fn arm(&mut self, id: LegId) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let due = line.deadline();
+        let before = std::mem::replace(&mut line.armed, due);
+        if before != due {
+            exchange(&mut self.timers, Who::Leg(id), before, due);
+        }
+    }
+
+    pub(super) fn disarm(&mut self, line: &Line) {
+        exchange(&mut self.timers, Who::Leg(line.id), line.armed, None);
+    }
+
+    pub(super) fn drain_room(&mut self, now: Now, meeting: &MeetingId) {
+        while let Some(output) = self.rooms.get_mut(meeting).and_then(|room| room.meeting.poll()) {
+            self.room_says(now, meeting, output);
+        }
+        let Some(room) = self.rooms.get_mut(meeting) else { return };
+        let due = room.meeting.deadline();
+        let before = std::mem::replace(&mut room.armed, due);
+        if before != due {
+            exchange(&mut self.timers, Who::Meeting(meeting.clone()), before, due);
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------------- what people ask
+
+    pub(super) fn asked(&mut self, now: Now, token: u64, ask: Ask) {
+        let told = match ask {
+            Ask::Dial { meeting, to } => return self.dial(now, token, meeting, to),
+            Ask::Legs => Told::Legs(self.views(now)),
+            Ask::Leg(leg) => self.leg_view(now, leg).map_or(Told::Unknown("leg"), |view| Told::Leg(Box::new(view))),
+            Ask::Meetings => Told::Meetings(self.meeting_views()),
+            Ask::Mute { leg, on } => self.order(now, leg, Command::Mute { leg, on }),
+            Ask::Remove { leg } => self.remove(now, leg),
+            Ask::End { meeting } => self.order_meeting(now, &meeting, Command::Verb(meeting::Verb::EndAll)),
+            Ask::Lock { meeting, on } => self.order_meeting(now, &meeting, Command::Lock { on }),
+            Ask::Admit { meeting } => self.order_meeting(now, &meeting, Command::Verb(meeting::Verb::Admit)),
+        };
+        self.say(Output::Told { token, told });
+    }
+
+    fn order(&mut self, now: Now, leg: LegId, command: Command) -> Told {
+        let here = self.lines.get(&leg).filter(|line| line.present).and_then(|line| line.meeting.clone());
+        here.map_or(Told::Unknown("leg in a meeting"), |meeting| self.order_meeting(now, &meeting, command))
+    }
+
+    fn order_meeting(&mut self, now: Now, meeting: &MeetingId, command: Command) -> Told {
+        if !self.rooms.contains_key(meeting) {
+            return Told::Unknown("running meeting");
+        }
+        match self.tell_room(now, meeting, Input::Asked { by: By::Desk, command }) {
+            Done::Yes => Told::Done,
+            Done::NoSuchLeg => Told::Unknown("leg in this meeting"),
+        }
+    }
+
+    /// In the meeting with a word, elsewhere at once.
+    fn remove(&mut self, now: Now, leg: LegId) -> Told {
+        match self.lines.get(&leg) {
+            None => Told::Unknown("leg"),
+            Some(line) if line.present => self.order(now, leg, Command::Remove { leg }),
+            Some(line) => {
+                let cause = if line.leg.is_answered() { Cause::Removed } else { Cause::Cancelled };
+                self.tell_leg(now, leg, leg::Input::Stop(cause));
+                Told::Done
+            }
+        }
+    }
+
+    fn views(&self, now: Now) -> Vec<LegView> {
+        let mut lines: Vec<&Line> = self.lines.values().filter(|line| line.end.is_none()).collect();
+        lines.sort_by_key(|line| line.id);
+        lines.into_iter().map(|line| self.view(line, line.leg.elapsed_ms(now.mono))).collect()
+    }
+
+    fn leg_view(&self, now: Now, leg: LegId) -> Option<LegView> {
+        let live = self.lines.get(&leg).map(|line| self.view(line, line.leg.elapsed_ms(now.mono)));
+        let name = leg.to_string();
+        live.or_else(|| self.over.iter().rev().find(|view| view.id == name).cloned())
+    }
+
+    pub(super) fn view(&self, line: &Line, elapsed_ms: u64) -> LegView {
+        let participant = line.meeting.as_ref().filter(|_| line.present).and_then(|meeting| {
+            let room = self.rooms.get(meeting)?;
+            room.meeting.roster().get(line.id)
+        });
+        let place = participant.map(|participant| participant.place);
+        let state = match (&line.end, line.leg.is_answered(), place) {
+            (Some(_), _, _) => "over",
+            (None, false, _) if line.leg.stamps().ringing.is_some() => "ringing",
+            (None, false, _) => "invited",
+            (None, true, Some(Place::Inside)) => "meeting",
+            (None, true, Some(_)) => "waiting",
+            (None, true, None) => "lobby",
+        };
+        let cause = line.end.as_ref().map(|ended| ended.end.cause);
+        let payer = line.meeting.as_ref().and_then(|meeting| self.facts.payer_of(meeting));
+        LegView {
+            id: line.id.to_string(),
+            direction: if line.is_inbound() { "in" } else { "out" }.into(),
+            state: state.into(),
+            number: line.number.to_string(),
+            caller: line.caller.map(|caller| caller.to_string()),
+            carrier: Some(line.carrier.to_string()),
+            organisation: payer.map(|(_, organisation)| organisation.id.to_string()),
+            meeting: line.meeting.as_ref().map(MeetingId::to_string),
+            role: participant.map(|participant| participant.role.word().into()),
+            muted: participant.is_some_and(|participant| participant.muted),
+            began: seconds(line.leg.stamps().invited.wall),
+            elapsed_ms,
+            cause: cause.map(|cause| cause.slug().into()),
+            words: cause.map(|cause| cause.words().into()),
+        }
+    }
+
+    fn meeting_views(&self) -> Vec<MeetingView> {
+        let view = |room: &Room| {
+            let settings = room.meeting.settings();
+            let roster = room.meeting.roster();
+            MeetingView {
+                id: settings.id.to_string(),
+                conference_id: settings.conference_id.clone(),
+                organiser: settings.organiser.to_string(),
+                organisation: settings.organisation.to_string(),
+                locked: room.meeting.is_locked(),
+                started: room.meeting.is_started(),
+                inside: roster.inside(),
+                waiting: roster.len() - roster.inside(),
+                legs: roster.all().iter().map(LegId::to_string).collect(),
+            }
+        };
+        let mut views: Vec<MeetingView> = self.rooms.values().map(view).collect();
+        views.sort_by(|a, b| a.id.cmp(&b.id));
+        views
+    }
+}
+
+/// One entry of the timers for another.
+fn exchange(timers: &mut BTreeSet<(Mono, Who)>, who: Who, before: Option<Mono>, after: Option<Mono>) {
+    if let Some(at) = before {
+        timers.remove(&(at, who.clone()));
+    }
+    if let Some(at) = after {
+        timers.insert((at, who));
+    }
+}

@@ -1,0 +1,303 @@
+//! A call rings in: whose number is it, who may call, what is spoken.
+
+use super::line::{Line, Wire};
+use super::{Books, Output, Switchboard};
+use crate::clock::Now;
+use crate::leg::{self, Direction, Leg};
+use crate::media::{self, Codec, sdp};
+use crate::meeting::{DEFAULT_KEYS, Entry, Keypad};
+use crate::rating::CallType;
+use crate::sip::{self, Call, Invitation, Reason, Refusal};
+use crate::store::{self, Facts};
+use crate::telemetry::name;
+use crate::trunk::{Called, Carrier, CodecName, Limit, Number, NumberKind, Scope};
+use crate::types::{Cause, LegId, MeetingId};
+use bytes::Bytes;
+use rand::RngExt;
+use std::net::{Ipv4Addr, SocketAddr};
+
+impl Switchboard {
+    pub(super) fn invited(&mut self, now: Now, invitation: Invitation) {
+        let facts = self.facts.clone();
+        let Some(carrier) = facts.directory.identify(invitation.flow.peer) else {
+            return self.refuse_call(None, invitation.call, Cause::UnknownNumber);
+        };
+        match self.admit_call(now, &facts, carrier, &invitation) {
+            Ok((leg, number)) => self.open_in(now, leg, carrier, number, invitation),
+            Err(cause) => self.refuse_call(Some(carrier), invitation.call, cause),
+        }
+    }
+
+    /// All that can refuse a call before a leg is born: then it costs nobody anything.
+    fn admit_call<'a>(
+        &mut self,
+        now: Now,
+        facts: &'a Facts,
+        carrier: &Carrier,
+        invitation: &Invitation,
+    ) -> Result<(LegId, &'a Number), Cause> {
+        if self.draining {
+            return Err(Cause::Draining);
+        }
+        let called = Called {
+            request_user: &invitation.request_user,
+            to_user: &invitation.to_user,
+            diversion_user: invitation.diversion_user.as_deref(),
+            called_party_user: invitation.called_party_user.as_deref(),
+        };
+        let number = facts.directory.number(carrier, &called).ok_or(Cause::UnknownNumber)?;
+        if let Some(offer) = &invitation.offer {
+            // Looked at before a port is lent; the address does not matter yet.
+            let codecs = self.codecs_of(carrier);
+            let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+            sdp::answer(offer, &ours(nowhere, 1, 1, &codecs)).map_err(|_| Cause::NoCodec)?;
+        }
+        let leg = self.new_leg(now);
+        let mut scopes = vec![(Scope::Carrier(carrier.id.clone()), carrier_limit(carrier))];
+        scopes.extend(number.meeting.iter().flat_map(|meeting| payer_scopes(facts, meeting)));
+        self.guard.enter(now.mono, leg, &scopes)?;
+        Ok((leg, number))
+    }
+
+    fn open_in(&mut self, now: Now, id: LegId, carrier: &Carrier, number: &Number, invitation: Invitation) {
+        let asserted = invitation.asserted_user.as_deref().unwrap_or(&invitation.from_user);
+        let caller = carrier.caller(asserted).filter(|_| !invitation.anonymous);
+        let call_type = match number.kind {
+            NumberKind::Toll => CallType::DialInToll,
+            NumberKind::TollFree => CallType::DialInTollFree,
+        };
+        let stream = media::StreamId(self.number());
+        let seed = self.rng.random();
+        let line = Line {
+            id,
+            leg: Leg::new(Direction::In, self.leg_config(number.meeting.as_ref()), now, seed),
+            call: invitation.call,
+            stream,
+            number: number.e164,
+            caller,
+            carrier: carrier.id.clone(),
+            house: number.organisation.clone(),
+            languages: number.languages.clone(),
+            language: number.language(),
+            offer: invitation.offer,
+            wire: Wire::None,
+            plan: None,
+            version: 1,
+            lobby: None,
+            delayed: None,
+            keypad: Keypad::new(DEFAULT_KEYS),
+            meeting: number.meeting.clone(),
+            present: false,
+            dial: None,
+            asker: None,
+            parting: None,
+            end: None,
+            joined: None,
+            acknowledged: None,
+            armed: None,
+        };
+        self.by_call.insert(line.call, id);
+        self.by_stream.insert(stream, id);
+        self.say(Output::Books(Books::Open(store::OpenLeg {
+            leg: id,
+            call_type,
+            number: number.e164,
+            caller,
+            carrier: Some(carrier.id.clone()),
+            meeting: number.meeting.clone(),
+            call_id: invitation.call_id,
+            journal: invitation.journal,
+            invited: now.wall,
+        })));
+        self.say(Output::Sip(sip::Command::Ring { call: line.call, status: 180, answer: None }));
+        self.lines.insert(id, line);
+        self.touch(id);
+    }
+
+    /// The leg wants to be answered and has a port now.
+    pub(super) fn answer_in(&mut self, now: Now, id: LegId, local: SocketAddr) {
+        let Some(carrier) = self.carrier_of(id) else { return };
+        let codecs = self.codecs_of(&carrier);
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let call = line.call;
+        let offer = ours(local, line.stream.0, line.version, &codecs);
+        let Some(theirs) = line.offer.take() else {
+            // They want our offer: what is spoken comes with the ACK.
+            let answer = sdp::offer(&offer);
+            self.say(Output::Sip(sip::Command::Accept { call, answer }));
+            return self.is_answered(now, id);
+        };
+        match sdp::answer(&theirs, &offer) {
+            Ok((answer, plan)) => {
+                self.attach(id, plan);
+                self.say(Output::Sip(sip::Command::Accept { call, answer }));
+                self.is_answered(now, id);
+            }
+            Err(_) => self.tell_leg(now, id, leg::Input::Stop(Cause::NoCodec)),
+        }
+    }
+
+    /// 200 is out: charged time begins, and so does the greeting.
+    fn is_answered(&mut self, now: Now, id: LegId) {
+        self.tell_leg(now, id, leg::Input::Answered);
+        self.say(Output::Books(Books::Answered(store::Answered { leg: id, at: now.wall, journal: None })));
+        if self.lines.get(&id).is_some_and(|line| matches!(line.wire, Wire::Attached(_))) {
+            self.greet(now, id);
+        }
+    }
+
+    fn greet(&mut self, now: Now, id: LegId) {
+        let direct = self.lines.get(&id).and_then(|line| line.meeting.clone());
+        let entry = match direct {
+            Some(meeting) => Entry::Direct(self.known(&meeting)),
+            None => Entry::Shared,
+        };
+        self.open_lobby(now, id, entry);
+    }
+
+    /// The ACK: from now on the caller is heard, and hears.
+    pub(super) fn acknowledged(&mut self, now: Now, id: LegId, answer: Option<Bytes>) {
+        self.tell_leg(now, id, leg::Input::Acknowledged);
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        line.acknowledged.get_or_insert(now.wall);
+        let stream = line.stream;
+        if let Wire::Lent(_) = line.wire {
+            // Late offer: the ACK carries their answer, or there is nothing to talk over.
+            match self.late_plan(id, answer) {
+                Some(plan) => {
+                    self.attach(id, plan);
+                    self.greet(now, id);
+                }
+                None => return self.tell_leg(now, id, leg::Input::Stop(Cause::NoCodec)),
+            }
+        }
+        self.say(Output::Media(media::Command::Gag { stream, on: false }));
+    }
+
+    fn late_plan(&self, id: LegId, answer: Option<Bytes>) -> Option<media::Plan> {
+        let line = self.lines.get(&id)?;
+        let Wire::Lent(local) = line.wire else { return None };
+        let codecs = self.codecs_of(&self.carrier_of(id)?);
+        sdp::accept(&answer?, &ours(local, line.stream.0, line.version, &codecs)).ok()
+    }
+
+    /// Sound begins; gagged until the ACK where the call came in.
+    pub(super) fn attach(&mut self, id: LegId, plan: media::Plan) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let (Wire::Lent(local) | Wire::Attached(local)) = line.wire else { return };
+        line.wire = Wire::Attached(local);
+        line.plan = Some(plan);
+        let (stream, gagged) = (line.stream, line.is_inbound());
+        self.say(Output::Attach { stream, plan });
+        if gagged {
+            self.say(Output::Media(media::Command::Gag { stream, on: true }));
+        }
+    }
+
+    /// A change within the call: hold, resume, another address, another codec.
+    pub(super) fn offered(&mut self, now: Now, id: LegId, offer: Option<Bytes>) {
+        let Some(carrier) = self.carrier_of(id) else { return };
+        let codecs = self.codecs_of(&carrier);
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let (call, stream) = (line.call, line.stream);
+        let Wire::Attached(local) = line.wire else {
+            return self.say(Output::Sip(sip::Command::Disagree { call, status: 491 }));
+        };
+        line.version += 1;
+        let ours = ours(local, stream.0, line.version, &codecs);
+        let Some(offer) = offer else {
+            let answer = sdp::offer(&ours);
+            return self.say(Output::Sip(sip::Command::Agree { call, answer }));
+        };
+        match sdp::answer(&offer, &ours) {
+            Ok((answer, plan)) => {
+                self.change(now, id, plan);
+                self.say(Output::Sip(sip::Command::Agree { call, answer }));
+            }
+            Err(_) => self.say(Output::Sip(sip::Command::Disagree { call, status: 488 })),
+        }
+    }
+
+    /// The ACK of a change that we offered.
+    pub(super) fn agreed(&mut self, now: Now, id: LegId, answer: Option<Bytes>) {
+        let Some(carrier) = self.carrier_of(id) else { return };
+        let codecs = self.codecs_of(&carrier);
+        let Some(line) = self.lines.get(&id) else { return };
+        let Wire::Attached(local) = line.wire else { return };
+        let ours = ours(local, line.stream.0, line.version, &codecs);
+        if let Some(plan) = answer.and_then(|answer| sdp::accept(&answer, &ours).ok()) {
+            self.change(now, id, plan);
+        }
+    }
+
+    fn change(&mut self, _now: Now, id: LegId, plan: media::Plan) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        line.plan = Some(plan);
+        let stream = line.stream;
+        self.say(Output::Media(media::Command::Change { stream, plan }));
+    }
+
+    pub(super) fn refuse_call(&mut self, carrier: Option<&Carrier>, call: Call, cause: Cause) {
+        let (status, q850) = carrier.map_or((cause.sip(), cause.q850()), |carrier| carrier.refusal_for(cause));
+        metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
+        tracing::info!(cause = cause.slug(), status, carrier = carrier.map(|c| c.id.as_str()), "call refused");
+        let refusal = Refusal {
+            status,
+            phrase: String::new(),
+            reason: Some(reason(cause, Some(q850))),
+            retry_after_s: (status == 503).then_some(self.config.retry_after_s),
+        };
+        self.say(Output::Sip(sip::Command::Refuse { call, refusal }));
+    }
+
+    pub(super) fn carrier_of(&self, id: LegId) -> Option<Carrier> {
+        let line = self.lines.get(&id)?;
+        // A carrier that was taken from the directory in mid-call goes on as a plain one.
+        let known = self.facts.directory.carrier(&line.carrier).cloned();
+        Some(known.unwrap_or_else(|| Carrier::new(line.carrier.clone())))
+    }
+
+    /// What is spoken with a carrier: its order, or ours.
+    pub(super) fn codecs_of(&self, carrier: &Carrier) -> Vec<Codec> {
+        let named: Vec<Codec> = carrier.codecs.iter().filter_map(|name| codec(*name)).collect();
+        let usable: Vec<Codec> = named.into_iter().filter(|codec| self.config.codecs.contains(codec)).collect();
+        if usable.is_empty() { self.config.codecs.clone() } else { usable }
+    }
+
+    pub(super) fn leg_config(&self, meeting: Option<&MeetingId>) -> leg::Config {
+        let limit = meeting.and_then(|meeting| self.facts.payer_of(meeting)).and_then(|(_, o)| o.limits.max_call_s);
+        let longest_ms = limit.map_or(u64::MAX, |seconds| u64::from(seconds) * 1_000);
+        leg::Config { longest_ms: self.config.leg.longest_ms.min(longest_ms), ..self.config.leg }
+    }
+}
+
+pub(super) fn ours(address: SocketAddr, session: u64, version: u64, codecs: &[Codec]) -> sdp::Ours<'_> {
+    sdp::Ours { address, session, version, codecs, direction: media::Direction::SendRecv, prefer: sdp::Prefer::Theirs }
+}
+
+pub(super) fn reason(cause: Cause, q850: Option<u8>) -> Reason {
+    Reason { q850: q850.or(Some(cause.q850())), sip: None, text: cause.words().to_owned() }
+}
+
+/// The limits that come with a payer.
+pub(super) fn payer_scopes(facts: &Facts, meeting: &MeetingId) -> Vec<(Scope, Limit)> {
+    let Some((user, organisation)) = facts.payer_of(meeting) else { return Vec::new() };
+    vec![
+        (Scope::Organisation(organisation.id.clone()), organisation.limits.calls()),
+        (Scope::Organiser(user.id.clone()), Limit::default()),
+        (Scope::Meeting(meeting.clone()), Limit::default()),
+    ]
+}
+
+pub(super) fn carrier_limit(carrier: &Carrier) -> Limit {
+    Limit { max_calls: carrier.max_calls, max_calls_per_second: carrier.max_calls_per_second }
+}
+
+/// The two laws are what is spoken today; names of other codecs are kept for when they are.
+fn codec(name: CodecName) -> Option<Codec> {
+    match name {
+        CodecName::Pcmu => Some(Codec::Pcmu),
+        CodecName::Pcma => Some(Codec::Pcma),
+        _ => None,
+    }
+}

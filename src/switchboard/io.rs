@@ -1,0 +1,325 @@
+//! The one task of the switchboard: what comes from SIP, sound, books and people goes in, what it says goes out.
+
+use super::ask::{Ask, Told};
+use super::{Books, Input, Output, Switchboard};
+use crate::clock::{self, Mono, Now};
+use crate::media::io::{Media, Port};
+use crate::media::{self, StreamId};
+use crate::sip;
+use crate::sip::io::Sip;
+use crate::store::{Facts, Opened, Store, StoreError};
+use crate::telemetry::name;
+use crate::types::LegId;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+/// Questions that may wait; whoever asks more waits outside.
+const QUESTIONS: usize = 1_024;
+/// A person does not wait longer for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What the books must hear is said again after so long, until they do.
+const RETRY: Duration = Duration::from_secs(1);
+/// After the last call is hung up, so long for BYEs to be answered and accounts to be closed.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// The rooms that the switchboard connects, running.
+pub struct Wires {
+    pub sip: Sip,
+    pub sip_events: mpsc::Receiver<(Now, sip::Event)>,
+    pub media: Media,
+    pub media_events: mpsc::Receiver<(Mono, media::Event)>,
+    pub store: Store,
+}
+
+/// How everybody else speaks to the running switchboard.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    questions: mpsc::Sender<(Ask, oneshot::Sender<Told>)>,
+}
+
+impl Handle {
+    /// `None` once it has stopped, or does not answer.
+    pub async fn ask(&self, ask: Ask) -> Option<Told> {
+        let (reply, answer) = oneshot::channel();
+        self.questions.send((ask, reply)).await.ok()?;
+        timeout(PATIENCE, answer).await.ok()?.ok()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    Run,
+    Drain,
+    Stop,
+}
+
+/// The running task.
+#[derive(Debug)]
+pub struct Desk {
+    orders: watch::Sender<Order>,
+    task: JoinHandle<()>,
+}
+
+impl Desk {
+    pub fn start(switchboard: Switchboard, wires: Wires) -> (Desk, Handle) {
+        let (orders, ordered) = watch::channel(Order::Run);
+        let (questions, asked) = mpsc::channel(QUESTIONS);
+        let (answered, answers) = mpsc::unbounded_channel();
+        let facts = wires.store.changes();
+        let Wires { sip, sip_events, media, media_events, store } = wires;
+        let clerk = Clerk { store: store.clone(), queues: HashMap::new(), answered };
+        let rim =
+            Rim { switchboard, sip, media, store, clerk, ports: HashMap::new(), replies: HashMap::new(), token: 0 };
+        let inlets = Inlets { sip_events, media_events, answers, asked, facts, ordered };
+        (Desk { orders, task: tokio::spawn(rim.run(inlets)) }, Handle { questions })
+    }
+
+    /// No new calls; returns at once.
+    pub fn drain(&self) {
+        self.orders.send_if_modified(|order| std::mem::replace(order, Order::Drain.max(*order)) < Order::Drain);
+    }
+
+    /// Ends all calls, waits until every account is closed (or [`LAST_WORDS`] have passed), and returns.
+    pub async fn stop(self) {
+        self.orders.send_replace(Order::Stop);
+        // A panic in the task was told by the runtime; there is nothing left to wait for then.
+        let _ = self.task.await;
+    }
+}
+
+type Answer = (LegId, Option<Result<Opened, StoreError>>);
+
+struct Inlets {
+    sip_events: mpsc::Receiver<(Now, sip::Event)>,
+    media_events: mpsc::Receiver<(Mono, media::Event)>,
+    answers: mpsc::UnboundedReceiver<Answer>,
+    asked: mpsc::Receiver<(Ask, oneshot::Sender<Told>)>,
+    facts: watch::Receiver<Arc<Facts>>,
+    ordered: watch::Receiver<Order>,
+}
+
+struct Rim {
+    switchboard: Switchboard,
+    sip: Sip,
+    media: Media,
+    store: Store,
+    clerk: Clerk,
+    ports: HashMap<StreamId, Port>,
+    replies: HashMap<u64, oneshot::Sender<Told>>,
+    token: u64,
+}
+
+impl Rim {
+    async fn run(mut self, mut inlets: Inlets) {
+        let mut second = interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut proof: Option<JoinHandle<()>> = None;
+        let mut last_moment: Option<Instant> = None;
+        self.flush().await;
+        loop {
+            if last_moment.is_some_and(|moment| Instant::now() >= moment) || self.is_done(last_moment) {
+                break;
+            }
+            let deadline = self.next_deadline();
+            tokio::select! {
+                Some((now, event)) = inlets.sip_events.recv() => self.switchboard.handle(now, Input::Sip(event)),
+                Some((mono, event)) = inlets.media_events.recv() => {
+                    self.switchboard.handle(Now { mono, wall: clock::wall() }, Input::Media(event));
+                }
+                Some(answer) = inlets.answers.recv() => self.answered(answer),
+                Some((ask, reply)) = inlets.asked.recv() => self.asked(ask, reply),
+                Ok(()) = inlets.facts.changed() => {
+                    let facts = inlets.facts.borrow_and_update().clone();
+                    self.switchboard.handle(Now::read(), Input::Facts(facts));
+                }
+                Ok(()) = inlets.ordered.changed() => {
+                    let order = *inlets.ordered.borrow_and_update();
+                    match order {
+                        Order::Run => {}
+                        Order::Drain => self.switchboard.handle(Now::read(), Input::Drain),
+                        Order::Stop => {
+                            self.switchboard.handle(Now::read(), Input::Stop);
+                            last_moment = Some(Instant::now() + LAST_WORDS);
+                        }
+                    }
+                }
+                () = sleep_until(deadline) => self.switchboard.wake(Now::read()),
+                _ = second.tick() => {
+                    self.measure();
+                    if proof.as_ref().is_none_or(JoinHandle::is_finished) {
+                        proof = Some(self.prove_life());
+                    }
+                }
+            }
+            self.flush().await;
+        }
+        self.hang_up_the_rest().await;
+    }
+
+    fn next_deadline(&self) -> Instant {
+        // An hour where nothing waits: select needs a moment, and an early one does no harm.
+        let idle = Duration::from_secs(3_600);
+        let wait = self.switchboard.deadline().map_or(idle, |at| at.since(clock::mono()));
+        Instant::now() + wait
+    }
+
+    fn is_done(&self, last_moment: Option<Instant>) -> bool {
+        last_moment.is_some() && self.switchboard.is_quiet() && self.clerk.queues.is_empty()
+    }
+
+    fn asked(&mut self, ask: Ask, reply: oneshot::Sender<Told>) {
+        self.token += 1;
+        self.replies.insert(self.token, reply);
+        self.switchboard.handle(Now::read(), Input::Asked { token: self.token, ask });
+    }
+
+    fn answered(&mut self, (leg, answer): Answer) {
+        self.clerk.finished(leg);
+        if let Some(answer) = answer {
+            self.switchboard.handle(Now::read(), Input::Opened { leg, answer });
+        }
+    }
+
+    /// Carries out all that the switchboard says.
+    async fn flush(&mut self) {
+        while let Some(output) = self.switchboard.poll() {
+            match output {
+                // False: the endpoint has stopped, and so have all calls.
+                Output::Sip(command) => drop(self.sip.command(command).await),
+                Output::Media(command) => self.to_media(command),
+                Output::Lend { leg, stream } => self.lend(leg, stream),
+                Output::Attach { stream, plan } => self.attach(stream, plan),
+                Output::GiveBack { stream } => drop(self.ports.remove(&stream)),
+                Output::Books(books) => self.clerk.take(books),
+                Output::Told { token, told } => {
+                    if let Some(reply) = self.replies.remove(&token) {
+                        // Whoever asked may have gone.
+                        let _ = reply.send(told);
+                    }
+                }
+            }
+        }
+    }
+
+    fn to_media(&mut self, command: media::Command) {
+        if let Err(refusal) = self.media.command(command) {
+            // The stream ended a moment ago, or its thread is stuck: the leg's own deadlines look after both.
+            tracing::debug!(%refusal, "the mixer did not take a command");
+        }
+    }
+
+    fn lend(&mut self, leg: LegId, stream: StreamId) {
+        let port = self.media.lend(clock::mono());
+        if let Err(error) = &port {
+            tracing::warn!(%leg, %error, "no port for a leg");
+        }
+        let port = port.ok();
+        let local = port.as_ref().map(Port::local);
+        self.ports.extend(port.map(|port| (stream, port)));
+        self.switchboard.handle(Now::read(), Input::Lent { leg, port: local });
+    }
+
+    fn attach(&mut self, stream: StreamId, plan: media::Plan) {
+        let Some(port) = self.ports.remove(&stream) else { return };
+        if let Err(refusal) = self.media.attach(stream, port, plan) {
+            tracing::warn!(%refusal, "the mixer did not take a stream");
+        }
+    }
+
+    /// Once a second all live legs go into one synced file, beside the way of the calls.
+    fn prove_life(&self) -> JoinHandle<()> {
+        let (store, lives) = (self.store.clone(), self.switchboard.lives(clock::mono()));
+        tokio::spawn(async move {
+            if let Err(error) = store.prove_life(lives).await {
+                tracing::error!(%error, "the proof of life was not written");
+            }
+        })
+    }
+
+    fn measure(&self) {
+        metrics::gauge!(name::LEGS).set(self.switchboard.legs() as u32);
+        metrics::gauge!(name::MEETINGS).set(self.switchboard.meetings() as u32);
+    }
+
+    /// BYEs are on their way: they are given time to arrive.
+    async fn hang_up_the_rest(self) {
+        let Rim { sip, clerk, .. } = self;
+        let open: usize = clerk.queues.values().map(|queue| 1 + queue.len()).sum();
+        if open > 0 {
+            tracing::error!(open, "the books did not take everything: the next start settles the rest");
+        }
+        let until = Instant::now() + LAST_WORDS;
+        while sip.gauges().calls > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        sip.stop().await;
+    }
+}
+
+/// Brings requests to the books: those of one leg one after the other, those of all side by side.
+struct Clerk {
+    store: Store,
+    /// Legs with a request on its way, and what waits behind it. Each leg asks a handful of things at the most.
+    queues: HashMap<LegId, VecDeque<Books>>,
+    answered: mpsc::UnboundedSender<Answer>,
+}
+
+impl Clerk {
+    fn take(&mut self, books: Books) {
+        match self.queues.get_mut(&books.leg()) {
+            Some(queue) => queue.push_back(books),
+            None => {
+                self.queues.insert(books.leg(), VecDeque::new());
+                self.send(books);
+            }
+        }
+    }
+
+    fn finished(&mut self, leg: LegId) {
+        match self.queues.get_mut(&leg).and_then(VecDeque::pop_front) {
+            Some(next) => self.send(next),
+            None => drop(self.queues.remove(&leg)),
+        }
+    }
+
+    fn send(&self, books: Books) {
+        let (store, answered) = (self.store.clone(), self.answered.clone());
+        tokio::spawn(async move {
+            let leg = books.leg();
+            let answer = ask(&store, books).await;
+            // Nobody listens any more where the switchboard has stopped.
+            let _ = answered.send((leg, answer));
+        });
+    }
+}
+
+async fn ask(store: &Store, books: Books) -> Option<Result<Opened, StoreError>> {
+    match books {
+        Books::Open(open) => Some(store.open_leg(open).await),
+        Books::Name(name) => Some(store.name_payer(name).await),
+        Books::Extend(extend) => Some(store.extend(extend).await),
+        Books::Answered(answered) => {
+            insist(|| store.answered(answered.clone())).await;
+            None
+        }
+        Books::Settle(settle) => {
+            insist(|| store.settle(settle.leg, settle.end.clone())).await;
+            None
+        }
+    }
+}
+
+/// Says it again until the books have it. What they refuse for good is told, and left to the audit.
+async fn insist<T, F: Future<Output = Result<T, StoreError>>>(mut attempt: impl FnMut() -> F) {
+    while let Err(error) = attempt().await {
+        tracing::error!(%error, "the books did not take it");
+        if !matches!(error, StoreError::Down(_) | StoreError::Full) {
+            return;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}

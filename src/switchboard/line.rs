@@ -1,0 +1,89 @@
+//! A leg with its wires: the call in SIP, the stream of sound, the lobby or the meeting it is in.
+
+use crate::clock::{Mono, Wall};
+use crate::leg::{Direction, End, Leg};
+use crate::media::{Plan, Stats, StreamId};
+use crate::meeting::{Keypad, Lobby, LobbyInput};
+use crate::sip::{Call, Dial};
+use crate::types::{CarrierId, Cause, E164, Language, LegId, MeetingId, OrganisationId};
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// How far the sound of a leg has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wire {
+    /// No port yet.
+    None,
+    Lent(SocketAddr),
+    Attached(SocketAddr),
+    Gone,
+}
+
+pub(super) struct Line {
+    pub id: LegId,
+    pub leg: Leg,
+    pub call: Call,
+    pub stream: StreamId,
+    /// In: our number. Out: the destination.
+    pub number: E164,
+    pub caller: Option<E164>,
+    pub carrier: CarrierId,
+    /// Numbers of one organisation take its meetings alone.
+    pub house: Option<OrganisationId>,
+    pub languages: Vec<Language>,
+    pub language: Language,
+    /// What the INVITE brought.
+    pub offer: Option<Bytes>,
+    pub wire: Wire,
+    pub plan: Option<Plan>,
+    /// Of our session descriptions.
+    pub version: u64,
+    pub lobby: Option<Lobby>,
+    /// The lobby's answer that comes later, since many guess.
+    pub delayed: Option<(Mono, LobbyInput)>,
+    pub keypad: Keypad,
+    /// The meeting that pays, once it is known.
+    pub meeting: Option<MeetingId>,
+    /// Counted in that meeting's roster.
+    pub present: bool,
+    /// Out: to be dialled when the books agree; and who asked for it.
+    pub dial: Option<Box<Dial>>,
+    pub asker: Option<u64>,
+    /// Something is being said, then the call ends.
+    pub parting: Option<(Mono, Cause)>,
+    pub end: Option<Ended>,
+    pub joined: Option<Wall>,
+    pub acknowledged: Option<Wall>,
+    pub armed: Option<Mono>,
+}
+
+/// A leg that is over and waits for the figures of its sound, though not for long: money comes first.
+pub(super) struct Ended {
+    pub end: End,
+    pub at: Wall,
+    pub stats: Option<Stats>,
+    pub by: Mono,
+}
+
+impl Line {
+    pub fn is_inbound(&self) -> bool {
+        self.leg.direction() == Direction::In
+    }
+
+    /// Keys are the lobby's, before the meeting and while waiting for it.
+    pub fn in_lobby(&self) -> bool {
+        self.lobby.as_ref().is_some_and(Lobby::is_open)
+    }
+
+    pub fn deadline(&self) -> Option<Mono> {
+        let all = [
+            self.leg.deadline(),
+            self.lobby.as_ref().and_then(Lobby::deadline),
+            self.delayed.as_ref().map(|(at, _)| *at),
+            self.keypad.deadline(),
+            self.parting.map(|(at, _)| at),
+            self.end.as_ref().map(|ended| ended.by),
+        ];
+        all.into_iter().flatten().min()
+    }
+}
