@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn codes_act_when_they_are_whole() {
         use Pressed::{Nothing, Verb as V};
-        let table: &[(&[(u64, char)], &[Pressed])] = &[
+        type Story = (&'static [(u64, char)], &'static [Pressed]);
+        let table: &[Story] = &[
             (&[(0, '*'), (100, '6')], &[V(Verb::MuteSelf)]),
             (&[(0, '#'), (900, '#')], &[V(Verb::EndAll)]),
             // `*2` begins `*21`: the longer at once, the shorter after a pause, or as another code begins.

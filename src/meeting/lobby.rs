@@ -187,7 +187,7 @@ impl Lobby {
         };
         match entry {
             Entry::Shared => lobby.ask_conference_id(&[Prompt::Welcome]),
-            Entry::Direct(known) => lobby.to_the_meeting(known),
+            Entry::Direct(known) => lobby.lead_to_meeting(known),
             Entry::Called { confirm: true } => lobby.ask_to_confirm(CONFIRM_TIMES),
             Entry::Called { confirm: false } => lobby.outputs.push_back(Output::Confirmed),
         }
@@ -219,7 +219,7 @@ impl Lobby {
                 self.state = State::Funding(known);
             }
             (State::LookingUp, Input::NotFound) => self.wrong(None),
-            (State::Funding(known), Input::Funded) => self.to_the_meeting(known),
+            (State::Funding(known), Input::Funded) => self.lead_to_meeting(known),
             (State::CheckingPin(known), Input::PinRight) => {
                 self.outputs.push_back(Output::Enter { meeting: known.meeting, role: Role::Organiser });
                 self.close();
@@ -388,7 +388,7 @@ impl Lobby {
         }
     }
 
-    fn to_the_meeting(&mut self, known: Known) {
+    fn lead_to_meeting(&mut self, known: Known) {
         if known.ask_organiser {
             self.state = State::Question(known);
             self.say(vec![Prompt::OrganiserOrWait]);

@@ -232,9 +232,7 @@ impl Meeting {
             return;
         }
         if let Some(cause) = self.refusal(leg, role) {
-            let prompts = vec![Prompt::of_refusal(cause), Prompt::Goodbye];
-            self.outputs.push_back(Output::Release { leg, cause, prompts });
-            return self.close_if_empty();
+            return self.turn_away(leg, cause);
         }
 
         self.changed = now;
@@ -250,6 +248,13 @@ impl Meeting {
     }
 
     fn bring(&mut self, now: Mono, leg: LegId) {
+        let newcomer = self.roster.get(leg).is_none();
+        let full = newcomer && self.roster.len() >= self.settings.max_participants;
+        let refused = if self.ended { Some(Cause::MeetingEnded) } else { full.then_some(Cause::MeetingFull) };
+        if let Some(cause) = refused {
+            return self.turn_away(leg, cause);
+        }
+
         self.changed = now;
         self.roster.put(leg, Role::Attendee);
         self.start(leg);
@@ -460,6 +465,15 @@ impl Meeting {
         for leg in self.roster.waiting() {
             self.join(leg);
             self.outputs.push_back(Output::Say { leg, prompts: vec![Prompt::LobbyAdmitted] });
+        }
+    }
+
+    /// Tells a newcomer why they may not come in. Whoever is here already stays, or is on the way out.
+    fn turn_away(&mut self, leg: LegId, cause: Cause) {
+        if self.roster.get(leg).is_none() {
+            let prompts = vec![Prompt::of_refusal(cause), Prompt::Goodbye];
+            self.outputs.push_back(Output::Release { leg, cause, prompts });
+            self.close_if_empty();
         }
     }
 

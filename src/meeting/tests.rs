@@ -104,6 +104,17 @@ fn whom_the_meeting_rang_comes_in_at_once() {
 }
 
 #[test]
+fn a_full_meeting_has_no_seat_for_whom_it_rang() {
+    let mut meeting = Meeting::new(settings(false, true), at(0));
+    for leg in [A, B, C] {
+        enter(&mut meeting, leg, Role::Attendee);
+    }
+    meeting.handle(at(1), Input::Bring { leg: LegId::from_u128(4) });
+    assert!(matches!(drain(&mut meeting)[..], [Output::Release { cause: Cause::MeetingFull, .. }]));
+    assert_eq!(meeting.roster().len(), 3);
+}
+
+#[test]
 fn muting_oneself_and_all() {
     let mut meeting = Meeting::new(settings(false, true), at(0));
     for (leg, role) in [(A, Role::Attendee), (B, Role::Organiser)] {
@@ -180,6 +191,9 @@ fn a_meeting_that_is_ending_tells_each_leg_once_and_lets_nobody_in() {
     meeting.wake(end + Duration::from_secs(1));
     meeting.handle(end, Input::Asked { by: By::Desk, command: Command::Verb(Verb::EndAll) });
     assert_eq!(drain(&mut meeting), []);
+    meeting.handle(end, Input::Bring { leg: C });
+    let late = drain(&mut meeting);
+    assert!(matches!(late[..], [Output::Release { leg: C, cause: Cause::MeetingEnded, .. }]), "{late:?}");
     let late = enter(&mut meeting, C, Role::Organiser);
     assert!(matches!(late[..], [Output::Release { leg: C, cause: Cause::MeetingEnded, .. }]), "{late:?}");
 }
