@@ -3,6 +3,7 @@
 pub mod call;
 mod check;
 pub mod phone;
+mod serve;
 pub mod sound;
 
 use crate::config::Settings;
@@ -27,6 +28,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the bridge (the default)
+    Serve,
     /// Check the settings and tell all mistakes at once
     Check,
     /// Be a caller: for trying a trunk, and for sizing
@@ -38,6 +41,8 @@ enum Command {
 /// What every command is given.
 pub(crate) struct Context {
     pub settings: Settings,
+    /// The file that the settings came from.
+    pub config: Option<PathBuf>,
     pub json: bool,
 }
 
@@ -59,7 +64,7 @@ pub fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(mistakes) => return tell_mistakes(&mistakes),
     };
-    let context = Context { settings, json: arguments.json };
+    let context = Context { settings, config: arguments.config, json: arguments.json };
     match run(arguments.command, &context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(why)) => {
@@ -71,7 +76,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Option<Command>, context: &Context) -> Done {
     match command {
-        None => Ok(()),
+        None | Some(Command::Serve) => wait_for(serve::run(context)),
         Some(Command::Check) => check::run(context),
         Some(Command::Call(call)) => wait_for(call.run(context)),
         Some(Command::Completion { shell }) => {

@@ -18,3 +18,18 @@
        (item.set_feat unit "sig" piece)))
    (utt.relation.items utt 'Unit))
   utt)
+
+; Four of her recorded pieces hold a stray pulse, heard as a knock. Another piece stands in for each: the same sound
+; with the other stress, or the beginning of an r.
+(set! spoiled '(("a-r" "a1" "r") ("E1-d" "e1" "d") ("#-u1" "#" "u") ("r-r" "#" "r")))
+(define (replace_spoiled utt)
+  (mapcar
+   (lambda (segment)
+     (let ((piece (assoc_string (string-append (item.name segment) "-" (item.feat segment "n.name")) spoiled)))
+       (if piece
+           (begin
+             (item.set_feat segment "us_diphone_left" (cadr piece))
+             (item.set_feat (item.next segment) "us_diphone_right" (caddr piece))))))
+   (utt.relation.items utt 'Segment))
+  utt)
+(set! UniSyn_module_hooks (list replace_spoiled))
