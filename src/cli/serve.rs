@@ -71,7 +71,8 @@ fn welcome(node: &Node, fresh: bool) {
     }
     println!("meetings:");
     for meeting in facts.meetings.values() {
-        println!("  {:16} conference ID {}, organiser {}", meeting.id, meeting.conference_id, meeting.organiser);
+        let set = &meeting.settings;
+        println!("  {:16} conference ID {}, organiser {}", set.id, set.conference_id, set.organiser);
     }
     if fresh {
         println!("This is the demo's data (PINs stand in its file, config/demo.toml). Try, in another terminal:");
@@ -79,7 +80,7 @@ fn welcome(node: &Node, fresh: bool) {
             facts.directory.numbers().iter().find(|number| number.meeting.is_none()),
             facts.meetings.values().find(|meeting| meeting.settings.callers_may_start),
         ) {
-            println!("  tollbridge call {} --digits ,,{} --tone 440", number.e164, meeting.conference_id);
+            println!("  tollbridge call {} --digits ,,{} --tone 440", number.e164, meeting.settings.conference_id);
         }
     }
 }

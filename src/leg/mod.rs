@@ -53,6 +53,9 @@ const RETRY: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 const LAST_TRY_MS: u64 = 2_000;
 
+/// How long the books may take for the first answer; a caller hears nothing meanwhile.
+const BOOKS_WAIT: Duration = Duration::from_secs(5);
+
 /// What was granted: talk until `until_ms` after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paid {
@@ -152,6 +155,8 @@ pub struct Leg {
     ask_at: Option<Mono>,
     /// The books were down when last asked.
     unasked: bool,
+    /// Why they would not grant more.
+    denied: Option<Cause>,
     sequence: u32,
     jitter: Duration,
     warnings: Warnings,
@@ -171,6 +176,7 @@ impl Leg {
             paid: None,
             ask_at: None,
             unasked: false,
+            denied: None,
             sequence: 0,
             jitter,
             warnings: Warnings::default(),
@@ -226,7 +232,7 @@ impl Leg {
             (State::Asking, Input::NoPayerYet) => self.proceed(),
             (State::Asking, Input::Refused(cause)) => self.refuse(now, cause),
             (State::Asking, Input::StoreDown) => self.refuse(now, Cause::StoreDown),
-            (State::Talking { .. }, Input::Refused(_)) => self.refused_more(now.mono),
+            (State::Talking { .. }, Input::Refused(cause)) => self.refused_more(now.mono, cause),
             (State::Talking { .. }, Input::StoreDown) => self.ask_again(now.mono),
             (State::Calling, Input::Ringing) => self.stamps.ring(now),
             (State::Calling, Input::Answered) => self.answered(now),
@@ -237,7 +243,7 @@ impl Leg {
             (State::Asking | State::Calling, Input::Failed(cause)) => self.end(now, cause, Side::Far),
             (_, Input::Stop(cause)) => self.stop(now, cause),
             (State::Talking { .. }, Input::Silent { last }) => self.fell_silent(now, last),
-            (State::Talking { .. }, Input::Funded { funded_ms }) => self.warnings.set(now.mono, funded_ms),
+            (State::Talking { .. }, Input::Funded { funded_ms }) => self.looked_at_anew(now.mono, funded_ms),
             // A repeat, or a late arrival.
             (_, _) => {}
         }
@@ -246,7 +252,11 @@ impl Leg {
 
     /// When to be woken.
     pub fn deadline(&self) -> Option<Mono> {
-        let State::Talking { answered } = self.state else { return None };
+        let answered = match self.state {
+            State::Asking => return Some(self.stamps.invited.mono + BOOKS_WAIT),
+            State::Talking { answered } => answered,
+            State::Calling | State::Over => return None,
+        };
         let at = |ms: u64| answered + Duration::from_millis(ms);
         let limit = match self.paid {
             Some(paid) => paid.until_ms.min(self.config.longest_ms),
@@ -258,7 +268,7 @@ impl Leg {
 
     /// The moment of [`Leg::deadline`] came, or went by.
     pub fn wake(&mut self, now: Now) {
-        let State::Talking { answered } = self.state else { return };
+        let State::Talking { answered } = self.state else { return self.wait_no_longer(now) };
         let elapsed_ms = now.mono.millis_since(answered);
         self.warn(now.mono);
         if elapsed_ms >= self.config.longest_ms {
@@ -271,13 +281,31 @@ impl Leg {
             return;
         };
         if elapsed_ms >= paid.until_ms {
-            let cause = if self.unasked { Cause::StoreDown } else { Cause::CreditGone };
-            return self.stop_at(now, paid.until_ms, cause);
+            return self.stop_at(now, paid.until_ms, self.why_unpaid(paid));
         }
         if self.ask_at.is_some_and(|at| now.mono >= at) {
             self.ask_at = None;
             self.sequence += 1;
             self.outputs.push_back(Output::Extend { sequence: self.sequence, elapsed_ms });
+        }
+    }
+
+    /// Books that never answer are books that are down.
+    fn wait_no_longer(&mut self, now: Now) {
+        if self.state == State::Asking && now.mono.since(self.stamps.invited.mono) >= BOOKS_WAIT {
+            self.refuse(now, Cause::StoreDown);
+        }
+    }
+
+    /// What to call it when a hold is used up and no other came.
+    fn why_unpaid(&self, paid: Paid) -> Cause {
+        let still_asking = !paid.is_final && self.ask_at.is_none();
+        match self.denied {
+            Some(Cause::NotLicensed | Cause::CreditsLicenceMissing | Cause::LicenceGone) => Cause::LicenceGone,
+            Some(Cause::SpendLimit) => Cause::SpendLimit,
+            Some(_) => Cause::CreditGone,
+            None if !paid.is_final && (self.unasked || still_asking) => Cause::StoreDown,
+            None => Cause::CreditGone,
         }
     }
 
@@ -293,6 +321,7 @@ impl Leg {
         let before = self.paid.map_or(0, |paid| paid.until_ms);
         self.paid = Some(paid);
         self.unasked = false;
+        self.denied = None;
         match self.state {
             State::Asking => self.proceed(),
             State::Talking { answered } => self.plan_to_ask(answered, before),
@@ -329,12 +358,28 @@ impl Leg {
     }
 
     /// The last slice was the last.
-    fn refused_more(&mut self, now: Mono) {
+    fn refused_more(&mut self, now: Mono, cause: Cause) {
         let State::Talking { answered } = self.state else { return };
+        self.denied = Some(cause);
         if let Some(paid) = &mut self.paid {
             paid.is_final = true;
             self.warnings.set(now, paid.until_ms.saturating_sub(now.millis_since(answered)));
             self.ask_at = last_try(answered, *paid, now);
+        }
+    }
+
+    /// Money that outlasts the last slice came after it: it is asked for, a moment later, lest a look that promises more
+    /// than the books grant makes the two ask each other without a pause.
+    fn looked_at_anew(&mut self, now: Mono, funded_ms: u64) {
+        self.warnings.set(now, funded_ms);
+        let elapsed_ms = self.elapsed_ms(now);
+        if let Some(paid) = &mut self.paid
+            && paid.is_final
+            && elapsed_ms.saturating_add(funded_ms) > paid.until_ms
+        {
+            paid.is_final = false;
+            self.denied = None;
+            self.ask_at = Some(now + RETRY);
         }
     }
 
@@ -396,9 +441,10 @@ impl Leg {
         // repeated for half a minute).
         let charged = answered && self.acknowledged;
         let paid_ms = self.paid.map_or(u64::MAX, |paid| paid.until_ms);
-        let elapsed_ms = if charged { elapsed_ms.min(paid_ms) } else { 0 };
+        let elapsed_ms = elapsed_ms.min(paid_ms);
         self.state = State::Over;
-        self.stamps.end(now);
+        self.stamps.end(now, elapsed_ms);
+        let elapsed_ms = if charged { elapsed_ms } else { 0 };
         self.outputs.push_back(Output::Settle(End { elapsed_ms, cause, by, answered }));
     }
 }

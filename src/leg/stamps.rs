@@ -1,6 +1,7 @@
 //! What was read when.
 
 use crate::clock::Now;
+use std::time::Duration;
 
 /// The moments of one leg, each read once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,11 @@ impl Stamps {
         self.answered = Some(now);
     }
 
-    pub(super) fn end(&mut self, now: Now) {
-        self.ended = Some(now);
+    /// An answered call ended when its time was up, however late that was noticed; the wall clock, which may have been
+    /// set meanwhile, is not asked again.
+    pub(super) fn end(&mut self, now: Now, elapsed_ms: u64) {
+        let elapsed = Duration::from_millis(elapsed_ms);
+        let after = |start: Now| Now { mono: start.mono + elapsed, wall: start.wall.plus_millis(elapsed_ms) };
+        self.ended = Some(self.answered.map_or(now, after));
     }
 }

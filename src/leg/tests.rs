@@ -101,6 +101,58 @@ fn a_store_that_is_down_ends_a_call_only_when_its_hold_is_used_up() {
 }
 
 #[test]
+fn books_that_never_answer_keep_nobody_waiting() {
+    for (direction, refused) in [(Direction::In, Some(Output::Refuse(Cause::StoreDown))), (Direction::Out, None)] {
+        let mut leg = leg(direction);
+        assert_eq!(leg.deadline(), Some(now(5_000).mono));
+        leg.wake(now(4_999));
+        assert_eq!(drain(&mut leg), []);
+        leg.wake(now(5_000));
+        let settled = End { elapsed_ms: 0, cause: Cause::StoreDown, by: Side::Bridge, answered: false };
+        let expected: Vec<Output> = refused.into_iter().chain([Output::Settle(settled)]).collect();
+        assert_eq!(drain(&mut leg), expected);
+    }
+    let mut leg = talking();
+    leg.wake(now(51_000));
+    leg.wake(now(61_000));
+    assert_eq!(drain(&mut leg)[1], Output::HangUp(Cause::StoreDown), "asked, and no answer came");
+}
+
+#[test]
+fn why_no_more_was_granted_is_why_it_ends() {
+    let table = [
+        (Cause::NoCredit, Cause::CreditGone),
+        (Cause::NotLicensed, Cause::LicenceGone),
+        (Cause::CreditsLicenceMissing, Cause::LicenceGone),
+        (Cause::SpendLimit, Cause::SpendLimit),
+    ];
+    for (refused, told) in table {
+        let mut leg = talking();
+        leg.handle(now(51_000), Input::Refused(refused));
+        leg.wake(now(61_000));
+        assert!(drain(&mut leg).contains(&Output::HangUp(told)), "{refused}");
+    }
+}
+
+#[test]
+fn a_top_up_in_the_last_slice_saves_the_call() {
+    let mut leg = leg(Direction::In);
+    leg.handle(now(0), Input::Granted(Paid { until_ms: 60_000, is_final: true, funded_ms: Some(60_000) }));
+    leg.handle(now(1_000), Input::Answered);
+    leg.handle(now(1_010), Input::Acknowledged);
+    leg.handle(now(20_000), Input::Funded { funded_ms: 41_000 });
+    drain(&mut leg);
+    assert_eq!(leg.deadline(), Some(now(51_000).mono), "nothing new: the next is the last warning");
+    leg.handle(now(55_000), Input::Funded { funded_ms: 600_000 });
+    drain(&mut leg);
+    leg.wake(now(56_000));
+    assert_eq!(drain(&mut leg), [Output::Extend { sequence: 1, elapsed_ms: 55_000 }]);
+    leg.handle(now(56_010), paid(120_000));
+    leg.wake(now(61_000));
+    assert!(!leg.is_over());
+}
+
+#[test]
 fn who_names_no_payer_in_time_is_let_go() {
     let mut leg = leg(Direction::In);
     leg.handle(now(0), Input::NoPayerYet);
@@ -131,6 +183,7 @@ fn silence_is_charged_to_the_last_packet() {
     let mut leg = talking();
     leg.handle(now(45_000), Input::Silent { last: now(15_000).mono });
     assert_eq!(drain(&mut leg), [Output::HangUp(Cause::MediaLost), end(14_000, Cause::MediaLost, Side::Bridge)]);
+    assert_eq!(leg.stamps().ended, Some(now(15_000)));
 }
 
 #[test]

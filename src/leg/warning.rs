@@ -18,6 +18,10 @@ const TABLE: [(Warning, Duration); 3] = [
     (Warning::TenSeconds, Duration::from_secs(10)),
 ];
 
+/// A warning is armed again only when half as much again is left as it says: the burn is reckoned anew whenever a leg
+/// of the organisation comes, goes or is refreshed, and what hovers about a threshold must not be told each time.
+const REARM: (u32, u32) = (3, 2);
+
 /// Which warnings are still to come. Ready-made for one leg; time is told.
 #[derive(Clone, Debug, Default)]
 pub struct Warnings {
@@ -28,11 +32,11 @@ pub struct Warnings {
 }
 
 impl Warnings {
-    /// The money lasts `funded_ms` from now. Lasts it longer than a warning says, that warning is armed again.
+    /// The money lasts `funded_ms` from now. Lasts it well longer than a warning says, that warning is armed again.
     pub fn set(&mut self, now: Mono, funded_ms: u64) {
         self.end = Some(now + Duration::from_millis(funded_ms));
         let left = Duration::from_millis(funded_ms);
-        let armed = TABLE.iter().take_while(|(_, at)| left <= *at).count();
+        let armed = TABLE.iter().take_while(|(_, at)| left <= *at * REARM.0 / REARM.1).count();
         self.told = self.told.min(armed);
     }
 
@@ -78,6 +82,18 @@ mod tests {
         assert_eq!(warnings.due(at(350)), Some(Warning::TenSeconds), "the tightest alone");
         assert_eq!(warnings.deadline(), None);
         assert_eq!(warnings.due(at(359)), None);
+    }
+
+    #[test]
+    fn hovering_about_a_threshold_is_told_once() {
+        let mut warnings = Warnings::default();
+        let mut told = Vec::new();
+        for (second, left) in [(0, 61), (2, 59), (4, 62), (6, 58), (8, 85), (10, 60), (12, 91), (14, 60)] {
+            warnings.set(at(second), left * 1_000);
+            told.extend(warnings.due(at(second)).map(|warning| (second, warning)));
+        }
+        let expected = [(0, Warning::FiveMinutes), (2, Warning::OneMinute), (14, Warning::OneMinute)];
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -101,7 +101,8 @@ impl Keypad {
             let was_whole = self.exact().is_some();
             self.code.clear();
             pressed.push(before);
-            if was_whole {
+            // Star begins anew after a slip of the finger, too.
+            if was_whole || key == '*' {
                 pressed.extend(self.press(now, key));
             }
             return pressed;
@@ -150,7 +151,8 @@ mod tests {
     #[test]
     fn codes_act_when_they_are_whole() {
         use Pressed::{Nothing, Verb as V};
-        let table: &[(&[(u64, char)], &[Pressed])] = &[
+        type Story = (&'static [(u64, char)], &'static [Pressed]);
+        let table: &[Story] = &[
             (&[(0, '*'), (100, '6')], &[V(Verb::MuteSelf)]),
             (&[(0, '#'), (900, '#')], &[V(Verb::EndAll)]),
             // `*2` begins `*21`: the longer at once, the shorter after a pause, or as another code begins.
@@ -160,6 +162,7 @@ mod tests {
             (&[(0, '*'), (100, '2'), (2_000, '1')], &[V(Verb::Record)]),
             (&[(0, '*'), (100, '2'), (300, '9')], &[V(Verb::Record)]),
             (&[(0, '*'), (100, '#')], &[Nothing]),
+            (&[(0, '*'), (100, '*'), (200, '6')], &[Nothing, V(Verb::MuteSelf)]),
             (&[(0, '5'), (100, '7')], &[]),
             (&[(0, '#'), (5_000, '#')], &[]),
         ];

@@ -8,6 +8,7 @@ use super::role::Role;
 use crate::clock::Mono;
 use crate::types::{Cause, Language, MeetingId};
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 /// Settings of the lobby.
@@ -32,6 +33,9 @@ const SILENCE: Duration = Duration::from_secs(8);
 const BETWEEN_DIGITS: Duration = Duration::from_secs(5);
 /// "Are you the organiser?": so long after the question the caller is taken for somebody who waits.
 const ORGANISER_PAUSE: Duration = Duration::from_secs(3);
+/// A prompt whose end nobody tells (its stream died) is taken for heard after so long: nothing waits for ever, least
+/// of all a caller who pays for it.
+const LONGEST_PROMPT: Duration = Duration::from_secs(30);
 /// A called person is asked so often to press 1.
 const CONFIRM_TIMES: u32 = 3;
 
@@ -73,7 +77,7 @@ pub enum Input {
     Entered,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Output {
     /// Say these, one after the other, and tell `Played` with the mark.
     Play {
@@ -105,6 +109,23 @@ pub enum Output {
     HangUp(Cause),
 }
 
+/// What a caller typed is in no log: PINs and digits show as their count alone.
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Output::Play { prompts, mark } => write!(f, "Play {{ {prompts:?}, mark: {mark} }}"),
+            Output::Stop => f.write_str("Stop"),
+            Output::Speak(language) => write!(f, "Speak({language})"),
+            Output::LookUp { conference_id } => write!(f, "LookUp({} digits)", conference_id.len()),
+            Output::Fund { meeting } => write!(f, "Fund({meeting})"),
+            Output::CheckPin { meeting, pin } => write!(f, "CheckPin({meeting}, {} digits)", pin.len()),
+            Output::Enter { meeting, role } => write!(f, "Enter({meeting}, {role:?})"),
+            Output::Confirmed => f.write_str("Confirmed"),
+            Output::HangUp(cause) => write!(f, "HangUp({cause})"),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     ConferenceId,
@@ -126,7 +147,7 @@ enum State {
 }
 
 /// One caller before the room.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Lobby {
     config: Config,
     state: State,
@@ -137,7 +158,15 @@ pub struct Lobby {
     mark: u64,
     playing: bool,
     deadline: Option<Mono>,
+    now: Mono,
     outputs: VecDeque<Output>,
+}
+
+impl fmt::Debug for Lobby {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let typed = self.digits.len();
+        f.debug_struct("Lobby").field("state", &self.state).field("typed", &typed).finish_non_exhaustive()
+    }
 }
 
 impl Lobby {
@@ -153,15 +182,15 @@ impl Lobby {
             mark: 0,
             playing: false,
             deadline: None,
+            now,
             outputs: VecDeque::new(),
         };
         match entry {
             Entry::Shared => lobby.ask_conference_id(&[Prompt::Welcome]),
-            Entry::Direct(known) => lobby.to_the_meeting(known),
+            Entry::Direct(known) => lobby.lead_to_meeting(known),
             Entry::Called { confirm: true } => lobby.ask_to_confirm(CONFIRM_TIMES),
             Entry::Called { confirm: false } => lobby.outputs.push_back(Output::Confirmed),
         }
-        lobby.wake(now);
         lobby
     }
 
@@ -179,6 +208,7 @@ impl Lobby {
     }
 
     pub fn handle(&mut self, now: Mono, input: Input) {
+        self.now = now;
         match (self.state.clone(), input) {
             (State::Done, _) => {}
             (_, Input::Entered) => self.close(),
@@ -189,7 +219,7 @@ impl Lobby {
                 self.state = State::Funding(known);
             }
             (State::LookingUp, Input::NotFound) => self.wrong(None),
-            (State::Funding(known), Input::Funded) => self.to_the_meeting(known),
+            (State::Funding(known), Input::Funded) => self.lead_to_meeting(known),
             (State::CheckingPin(known), Input::PinRight) => {
                 self.outputs.push_back(Output::Enter { meeting: known.meeting, role: Role::Organiser });
                 self.close();
@@ -206,6 +236,8 @@ impl Lobby {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
+        self.now = now;
+        self.playing = false;
         self.deadline = None;
         match self.state.clone() {
             State::ConferenceId if self.digits.is_empty() => self.ask_conference_id(&[]),
@@ -223,7 +255,7 @@ impl Lobby {
     fn say(&mut self, prompts: Vec<Prompt>) {
         self.mark += 1;
         self.playing = true;
-        self.deadline = None;
+        self.deadline = Some(self.now + LONGEST_PROMPT);
         self.outputs.push_back(Output::Play { prompts, mark: self.mark });
     }
 
@@ -283,19 +315,20 @@ impl Lobby {
     }
 
     fn next_language(&mut self) {
-        if self.languages.len() < 2 {
-            return;
-        }
         self.hush();
+        if self.languages.len() < 2 {
+            // No other language: star still takes back what was typed.
+            return self.ask_conference_id(&[]);
+        }
         self.language = (self.language + 1) % self.languages.len();
         self.outputs.push_back(Output::Speak(self.languages[self.language]));
         self.ask_conference_id(&[]);
     }
 
     fn pin_digit(&mut self, now: Mono, key: char, known: Known) {
-        self.hush();
         match key {
             '0'..='9' => {
+                self.hush();
                 self.digits.push(key);
                 self.deadline = Some(now + BETWEEN_DIGITS);
                 if self.digits.len() == self.config.longest_pin {
@@ -355,7 +388,7 @@ impl Lobby {
         }
     }
 
-    fn to_the_meeting(&mut self, known: Known) {
+    fn lead_to_meeting(&mut self, known: Known) {
         if known.ask_organiser {
             self.state = State::Question(known);
             self.say(vec![Prompt::OrganiserOrWait]);
@@ -367,6 +400,7 @@ impl Lobby {
 
     fn wait(&mut self, known: Known) {
         self.hush();
+        self.deadline = None;
         self.outputs.push_back(Output::Enter { meeting: known.meeting.clone(), role: Role::Attendee });
         self.state = State::Waiting(known);
     }

@@ -139,6 +139,53 @@ fn a_called_person_presses_1_or_does_not_join() {
     assert_eq!(drain(&mut machine), [Output::HangUp(Cause::NotJoined)]);
 }
 
+#[test]
+fn a_key_that_means_nothing_does_not_leave_the_caller_in_silence() {
+    let mut lobby = shared();
+    press(&mut lobby, "1234567");
+    lobby.handle(at(1), Input::Found(known(true)));
+    lobby.handle(at(1), Input::Funded);
+    press(&mut lobby, "*");
+    assert_eq!(press(&mut lobby, "#A"), [], "the question goes on");
+    lobby.handle(at(3_000), Input::Played { mark: 3 });
+    assert_eq!(lobby.deadline(), Some(at(11_000)));
+}
+
+#[test]
+fn a_prompt_whose_end_nobody_tells_holds_nobody() {
+    let mut lobby = shared();
+    assert_eq!(lobby.deadline(), Some(at(30_000)));
+    lobby.wake(at(30_000));
+    assert!(
+        matches!(&drain(&mut lobby)[..], [Output::Play { prompts, .. }] if *prompts == [Prompt::EnterConferenceId])
+    );
+    press(&mut lobby, "1234567");
+    assert_eq!(lobby.deadline(), None, "the books are asked");
+    lobby.handle(at(40_000), Input::Found(known(false)));
+    lobby.handle(at(40_000), Input::Refused(Cause::NoCredit));
+    drain(&mut lobby);
+    lobby.wake(at(70_000));
+    assert_eq!(drain(&mut lobby), [Output::HangUp(Cause::NoCredit)]);
+}
+
+#[test]
+fn star_takes_back_what_was_typed() {
+    let mut lobby = Lobby::new(Config::default(), Entry::Shared, vec![Language::ENGLISH], at(0));
+    drain(&mut lobby);
+    press(&mut lobby, "99*");
+    assert_eq!(press(&mut lobby, "1234567")[1..], [look_up("1234567")]);
+}
+
+#[test]
+fn what_was_typed_is_in_no_debug_line() {
+    let mut lobby = shared();
+    press(&mut lobby, "765");
+    let check = Output::CheckPin { meeting: known(true).meeting, pin: "4321".into() };
+    for line in [format!("{lobby:?}"), format!("{check:?}"), format!("{:?}", look_up("7654321"))] {
+        assert!(!line.contains("765") && !line.contains("4321"), "{line}");
+    }
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
     prop_oneof![
         4 => proptest::sample::select("0123456789*#A".chars().collect::<Vec<_>>()).prop_map(Input::Digit),

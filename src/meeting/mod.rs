@@ -31,8 +31,8 @@ pub struct Settings {
     pub lobby: bool,
     /// The first caller begins it; else the organiser, by PIN.
     pub callers_may_start: bool,
-    /// It begins locked.
-    pub locked: bool,
+    /// Whom it rings presses 1 before they are let in.
+    pub confirm_join: bool,
     /// Participants at most, those who wait counted.
     pub max_participants: usize,
     /// Tones when somebody comes or goes.
@@ -148,6 +148,8 @@ pub struct Meeting {
     settings: Settings,
     roster: Roster,
     started: bool,
+    /// All were told to go; whoever comes now comes too late.
+    ended: bool,
     locked: bool,
     all_muted: bool,
     tones: bool,
@@ -166,10 +168,11 @@ impl Meeting {
             tones: settings.tones,
             roster: Roster::default(),
             started: false,
-            locked: settings.locked,
+            locked: false,
             all_muted: false,
             began: now,
             changed: now,
+            ended: false,
             verified: false,
             alone_since: None,
             settings,
@@ -198,6 +201,9 @@ impl Meeting {
     }
 
     pub fn deadline(&self) -> Option<Mono> {
+        if self.ended {
+            return None;
+        }
         let unverified = (!self.verified).then_some(self.began + UNVERIFIED);
         let abandoned = self.alone_since.filter(|_| !self.settings.callers_may_start).map(|since| since + ABANDONED);
         [Some(self.changed + STALE), unverified, abandoned].into_iter().flatten().min()
@@ -222,16 +228,13 @@ impl Meeting {
     }
 
     fn enter(&mut self, now: Mono, leg: LegId, role: Role) {
-        let known = self.roster.get(leg).is_some();
-        if !known && !role.is_verified() {
-            let full = self.roster.len() >= self.settings.max_participants;
-            let refused = if self.locked { Some(Cause::MeetingLocked) } else { full.then_some(Cause::MeetingFull) };
-            if let Some(cause) = refused {
-                let prompts = vec![Prompt::of_refusal(cause), Prompt::Goodbye];
-                self.outputs.push_back(Output::Release { leg, cause, prompts });
-                return self.close_if_empty();
-            }
+        if self.roster.get(leg).is_some_and(|participant| participant.leaving) {
+            return;
         }
+        if let Some(cause) = self.refusal(leg, role) {
+            return self.turn_away(leg, cause);
+        }
+
         self.changed = now;
         self.roster.put(leg, role);
         if role.is_verified() {
@@ -245,6 +248,13 @@ impl Meeting {
     }
 
     fn bring(&mut self, now: Mono, leg: LegId) {
+        let newcomer = self.roster.get(leg).is_none();
+        let full = newcomer && self.roster.len() >= self.settings.max_participants;
+        let refused = if self.ended { Some(Cause::MeetingEnded) } else { full.then_some(Cause::MeetingFull) };
+        if let Some(cause) = refused {
+            return self.turn_away(leg, cause);
+        }
+
         self.changed = now;
         self.roster.put(leg, Role::Attendee);
         self.start(leg);
@@ -253,8 +263,8 @@ impl Meeting {
 
     /// In at once, or waiting for the beginning, or for being admitted. Whoever is inside stays.
     fn place(&mut self, leg: LegId) {
-        let Some(Participant { role, place, .. }) = self.roster.get(leg).copied() else { return };
-        if place == Place::Inside {
+        let Some(Participant { role, place, leaving, .. }) = self.roster.get(leg).copied() else { return };
+        if place == Place::Inside || leaving {
             return;
         }
         let waits = !self.started || (self.settings.lobby && !role.is_verified());
@@ -280,7 +290,7 @@ impl Meeting {
     }
 
     fn join(&mut self, leg: LegId) {
-        if self.roster.get(leg).is_some_and(|participant| participant.place == Place::Inside) {
+        if self.roster.get(leg).is_none_or(|participant| participant.place == Place::Inside || participant.leaving) {
             return;
         }
         self.roster.set_place(leg, Place::Inside);
@@ -312,6 +322,20 @@ impl Meeting {
         }
     }
 
+    /// Why a newcomer may not come in; the organiser always may, while there is a meeting.
+    fn refusal(&self, leg: LegId, role: Role) -> Option<Cause> {
+        if self.roster.get(leg).is_some() {
+            return None;
+        }
+        let full = self.roster.len() >= self.settings.max_participants;
+        match role.is_verified() {
+            _ if self.ended => Some(Cause::MeetingEnded),
+            true => None,
+            false if self.locked => Some(Cause::MeetingLocked),
+            false => full.then_some(Cause::MeetingFull),
+        }
+    }
+
     fn talking(&mut self, now: Mono, leg: LegId) {
         let Some(participant) = self.roster.get_mut(leg).filter(|participant| participant.muted) else { return };
         let due = participant.reminded.is_none_or(|at| now.since(at) >= REMIND);
@@ -329,8 +353,10 @@ impl Meeting {
             Command::Lock { .. } => Verb::Lock,
         };
         if let By::Leg(leg) = by {
-            let Some(participant) = self.roster.get(leg) else { return Done::NoSuchLeg };
-            if !participant.role.may(verb) {
+            let here = self.roster.get(leg).filter(|participant| !participant.leaving);
+            let Some(Participant { role, place, .. }) = here else { return Done::NoSuchLeg };
+            // Who waits has no say yet, least of all in who is let in.
+            if *place != Place::Inside || !role.may(verb) {
                 self.outputs.push_back(Output::Say { leg, prompts: vec![Prompt::NotAllowed] });
                 return Done::Yes;
             }
@@ -342,10 +368,7 @@ impl Meeting {
                 return Done::NoSuchLeg;
             }
             Command::Mute { leg, on } => self.mute(leg, on),
-            Command::Remove { leg } => {
-                let prompts = vec![Prompt::Removed];
-                self.outputs.push_back(Output::Release { leg, cause: Cause::Removed, prompts });
-            }
+            Command::Remove { leg } => self.release(leg, Cause::Removed, vec![Prompt::Removed]),
         }
         Done::Yes
     }
@@ -435,6 +458,9 @@ impl Meeting {
 
     /// Whoever waits goes in; where nobody has begun the meeting yet, this begins it.
     fn admit(&mut self) {
+        if self.ended {
+            return;
+        }
         self.started = true;
         for leg in self.roster.waiting() {
             self.join(leg);
@@ -442,10 +468,27 @@ impl Meeting {
         }
     }
 
-    fn end(&mut self) {
-        for leg in self.roster.all() {
-            let (cause, prompts) = (Cause::MeetingEnded, vec![Prompt::MeetingEnded, Prompt::Goodbye]);
+    /// Tells a newcomer why they may not come in. Whoever is here already stays, or is on the way out.
+    fn turn_away(&mut self, leg: LegId, cause: Cause) {
+        if self.roster.get(leg).is_none() {
+            let prompts = vec![Prompt::of_refusal(cause), Prompt::Goodbye];
             self.outputs.push_back(Output::Release { leg, cause, prompts });
+            self.close_if_empty();
+        }
+    }
+
+    /// Tells a leg to go, once.
+    fn release(&mut self, leg: LegId, cause: Cause, prompts: Vec<Prompt>) {
+        let Some(participant) = self.roster.get_mut(leg).filter(|participant| !participant.leaving) else { return };
+        participant.leaving = true;
+        self.outputs.push_back(Output::Release { leg, cause, prompts });
+    }
+
+    /// For all, once: whoever is on the way out already is not told again.
+    fn end(&mut self) {
+        self.ended = true;
+        for leg in self.roster.all() {
+            self.release(leg, Cause::MeetingEnded, vec![Prompt::MeetingEnded, Prompt::Goodbye]);
         }
     }
 }

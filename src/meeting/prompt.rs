@@ -93,7 +93,7 @@ impl Prompt {
     /// Why a caller is not let in, in words that help.
     pub fn of_refusal(cause: Cause) -> Prompt {
         match cause {
-            Cause::NotLicensed | Cause::CountryNotServed => Prompt::RefusedLicence,
+            Cause::NotLicensed | Cause::CountryNotServed | Cause::LicenceGone => Prompt::RefusedLicence,
             Cause::TollFreeNotAllowed => Prompt::RefusedTollFree,
             Cause::NoCredit | Cause::CreditsNotSetUp | Cause::CreditsLicenceMissing | Cause::SpendLimit => {
                 Prompt::RefusedCredit
@@ -101,6 +101,8 @@ impl Prompt {
             Cause::CreditGone => Prompt::CreditGone,
             Cause::MeetingLocked => Prompt::MeetingLocked,
             Cause::MeetingFull => Prompt::MeetingFull,
+            Cause::MeetingEnded => Prompt::MeetingEnded,
+            Cause::Removed => Prompt::Removed,
             Cause::TooManyTries => Prompt::TooManyTries,
             Cause::StoreDown | Cause::Overloaded | Cause::Draining => Prompt::ServiceUnavailable,
             _ => Prompt::RefusedOther,

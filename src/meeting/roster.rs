@@ -22,6 +22,8 @@ pub struct Participant {
     pub place: Place,
     pub muted: bool,
     pub hand: bool,
+    /// Told to go: hears why, then is hung up.
+    pub leaving: bool,
     pub(super) reminded: Option<Mono>,
 }
 
@@ -40,7 +42,8 @@ impl Roster {
 
     /// A newcomer, or somebody here with a higher role.
     pub(super) fn put(&mut self, leg: LegId, role: Role) {
-        let fresh = Participant { role, place: Place::AwaitsStart, muted: false, hand: false, reminded: None };
+        let fresh =
+            Participant { role, place: Place::AwaitsStart, muted: false, hand: false, leaving: false, reminded: None };
         let participant = self.0.entry(leg).or_insert(fresh);
         participant.role = participant.role.max(role);
     }
@@ -76,7 +79,8 @@ impl Roster {
     }
 
     pub fn waiting(&self) -> Vec<LegId> {
-        self.iter().filter(|(_, participant)| participant.place != Place::Inside).map(|(leg, _)| leg).collect()
+        let waits = |participant: &Participant| participant.place != Place::Inside && !participant.leaving;
+        self.iter().filter(|(_, participant)| waits(participant)).map(|(leg, _)| leg).collect()
     }
 
     /// How many hear each other.

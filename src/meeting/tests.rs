@@ -18,7 +18,7 @@ fn settings(lobby: bool, callers_may_start: bool) -> Settings {
         organisation: "acme".parse().unwrap(),
         lobby,
         callers_may_start,
-        locked: false,
+        confirm_join: false,
         max_participants: 3,
         tones: true,
     }
@@ -104,6 +104,17 @@ fn whom_the_meeting_rang_comes_in_at_once() {
 }
 
 #[test]
+fn a_full_meeting_has_no_seat_for_whom_it_rang() {
+    let mut meeting = Meeting::new(settings(false, true), at(0));
+    for leg in [A, B, C] {
+        enter(&mut meeting, leg, Role::Attendee);
+    }
+    meeting.handle(at(1), Input::Bring { leg: LegId::from_u128(4) });
+    assert!(matches!(drain(&mut meeting)[..], [Output::Release { cause: Cause::MeetingFull, .. }]));
+    assert_eq!(meeting.roster().len(), 3);
+}
+
+#[test]
 fn muting_oneself_and_all() {
     let mut meeting = Meeting::new(settings(false, true), at(0));
     for (leg, role) in [(A, Role::Attendee), (B, Role::Organiser)] {
@@ -162,6 +173,41 @@ fn meetings_do_not_last_for_ever() {
     ends(&mut abandoned, at(60 + 90 * 60));
 }
 
+#[test]
+fn a_meeting_that_is_ending_tells_each_leg_once_and_lets_nobody_in() {
+    let mut meeting = Meeting::new(settings(false, true), at(0));
+    enter(&mut meeting, A, Role::Attendee);
+    enter(&mut meeting, B, Role::Organiser);
+    meeting.handle(at(1), Input::Asked { by: By::Desk, command: Command::Remove { leg: A } });
+    meeting.handle(at(1), Input::Asked { by: By::Desk, command: Command::Remove { leg: A } });
+    assert!(matches!(drain(&mut meeting)[..], [Output::Release { leg: A, cause: Cause::Removed, .. }]));
+    let four_hours = at(4 * 3_600);
+    let end = meeting.deadline().unwrap();
+    assert!(end >= four_hours);
+    meeting.wake(end);
+    assert!(matches!(drain(&mut meeting)[..], [Output::Release { leg: B, cause: Cause::MeetingEnded, .. }]));
+    // While the last words are heard there is nothing to wake up for, and nothing to say twice.
+    assert_eq!(meeting.deadline(), None);
+    meeting.wake(end + Duration::from_secs(1));
+    meeting.handle(end, Input::Asked { by: By::Desk, command: Command::Verb(Verb::EndAll) });
+    assert_eq!(drain(&mut meeting), []);
+    meeting.handle(end, Input::Bring { leg: C });
+    let late = drain(&mut meeting);
+    assert!(matches!(late[..], [Output::Release { leg: C, cause: Cause::MeetingEnded, .. }]), "{late:?}");
+    let late = enter(&mut meeting, C, Role::Organiser);
+    assert!(matches!(late[..], [Output::Release { leg: C, cause: Cause::MeetingEnded, .. }]), "{late:?}");
+}
+
+#[test]
+fn who_waits_does_not_let_themselves_in() {
+    let mut meeting = Meeting::new(settings(true, false), at(0));
+    enter(&mut meeting, A, Role::Organiser);
+    enter(&mut meeting, B, Role::Presenter);
+    meeting.handle(at(1), Input::Asked { by: By::Leg(B), command: Command::Verb(Verb::Admit) });
+    assert_eq!(drain(&mut meeting), [Output::Say { leg: B, prompts: vec![Prompt::NotAllowed] }]);
+    assert_eq!(meeting.roster().inside(), 1);
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
     let leg = (1..6u128).prop_map(LegId::from_u128).boxed();
     let role = proptest::sample::select(vec![Role::Attendee, Role::Presenter, Role::CoOrganiser, Role::Organiser]);
@@ -186,26 +232,35 @@ proptest! {
                                  steps in proptest::collection::vec((0..5_000u64, any_input()), 0..80)) {
         let mut meeting = Meeting::new(settings(lobby, may_start), at(0));
         let (mut clock, mut inside, mut muted) = (0, HashSet::new(), HashMap::new());
+        let mut released = HashSet::new();
         for (wait, input) in steps {
             clock += wait;
             meeting.wake(at(clock));
-            let released: Vec<Output> = drain(&mut meeting);
-            let only_releases = released.iter().all(|output| matches!(output, Output::Release { .. }));
-            prop_assert!(only_releases);
+            for output in drain(&mut meeting) {
+                let Output::Release { leg, .. } = output else { panic!("more than an end: {output:?}") };
+                prop_assert!(released.insert(leg), "released twice");
+            }
+            prop_assert!(meeting.deadline().is_none_or(|deadline| deadline > at(clock)), "a deadline that never goes away");
+            let was_here = |leg: &LegId| meeting.roster().get(*leg).is_some();
+            let here: HashSet<LegId> = (1..6u128).map(LegId::from_u128).filter(was_here).collect();
             meeting.handle(at(clock), input);
             if let Input::Left { leg } = input {
                 inside.remove(&leg);
                 muted.remove(&leg);
+                released.remove(&leg);
             }
             for output in drain(&mut meeting) {
                 match output {
                     Output::Join { leg } => prop_assert!(inside.insert(leg), "joined twice"),
                     Output::Mute { leg, on } => { muted.insert(leg, on); }
                     Output::Wait { leg, .. } => prop_assert!(!inside.contains(&leg)),
+                    Output::Release { leg, .. } if here.contains(&leg) => prop_assert!(released.insert(leg), "released twice"),
                     Output::Closed => prop_assert!(meeting.roster().is_empty()),
                     _ => {}
                 }
             }
+            let leaving = |leg: &LegId| meeting.roster().get(*leg).is_some_and(|participant| participant.leaving);
+            prop_assert!(released.iter().all(leaving));
             let told: HashSet<LegId> = meeting.roster().at(Place::Inside).into_iter().collect();
             prop_assert_eq!(&told, &inside);
             for (leg, participant) in meeting.roster().iter() {

@@ -10,7 +10,7 @@ use crate::media::{self, StreamId, Target};
 use crate::meeting::{
     self, By, Command, Done, Entry, Input, Known, Lobby, LobbyInput, LobbyOutput, Meeting, Place, Pressed, Prompt, Role,
 };
-use crate::store::{self, Announce};
+use crate::store;
 use crate::types::{Cause, LegId, MeetingId};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -177,8 +177,8 @@ impl Switchboard {
             return self.tell_lobby(now, id, LobbyInput::Refused(cause));
         }
         let found = self.facts.meeting_named(conference_id);
-        let ours = found.filter(|m| line.house.as_ref().is_none_or(|house| *house == m.organisation));
-        let answer = match ours.map(|meeting| meeting.id.clone()) {
+        let ours = found.filter(|m| line.house.as_ref().is_none_or(|house| *house == m.settings.organisation));
+        let answer = match ours.map(|meeting| meeting.settings.id.clone()) {
             Some(meeting) => LobbyInput::Found(self.known(&meeting)),
             None => {
                 self.guard.tried_in_vain(now.mono, caller.as_ref(), None);
@@ -227,7 +227,7 @@ impl Switchboard {
     // ----------------------------------------------------------------------------------------------------- the meeting
 
     fn enter(&mut self, now: Now, id: LegId, meeting: MeetingId, role: Role, invited: bool) {
-        let Some(settings) = self.settings_of(&meeting) else {
+        let Some(settings) = self.facts.meeting(&meeting).map(|known| known.settings.clone()) else {
             return self.tell_leg(now, id, leg::Input::Stop(Cause::UnknownMeeting));
         };
         if !self.rooms.contains_key(&meeting) {
@@ -241,21 +241,6 @@ impl Switchboard {
         }
         let input = if invited { Input::Bring { leg: id } } else { Input::Enter { leg: id, role } };
         self.tell_room(now, &meeting, input);
-    }
-
-    fn settings_of(&self, meeting: &MeetingId) -> Option<meeting::Settings> {
-        let known = self.facts.meeting(meeting)?;
-        Some(meeting::Settings {
-            id: known.id.clone(),
-            conference_id: known.conference_id.clone(),
-            organiser: known.organiser.clone(),
-            organisation: known.organisation.clone(),
-            lobby: known.settings.lobby,
-            callers_may_start: known.settings.callers_may_start,
-            locked: known.settings.locked,
-            max_participants: known.settings.max_participants.map_or(meeting::MOST_PARTICIPANTS, |most| most as usize),
-            tones: known.settings.announce != Announce::Off,
-        })
     }
 
     fn tell_meeting(&mut self, now: Now, id: LegId, input: Input) {
@@ -364,7 +349,7 @@ impl Switchboard {
     fn play_to_all(&mut self, meeting: &MeetingId, prompts: &[Prompt]) {
         let Some(room) = self.rooms.get(meeting) else { return };
         let first = room.meeting.roster().at(Place::Inside).first().and_then(|leg| self.lines.get(leg));
-        let own = self.facts.meeting(meeting).and_then(store::Meeting::language);
+        let own = self.facts.meeting(meeting).and_then(|known| known.language);
         let Some(language) = own.or(first.map(|line| line.language)) else { return };
         let clips = self.sounds.clips(prompts, language);
         let (target, mark) = (Target::Room(room.id), NOBODY);

@@ -40,7 +40,7 @@ impl Switchboard {
         self.guard.enter(now.mono, id, &scopes)?;
 
         let number = self.number();
-        let language = facts.meeting(&meeting).and_then(store::Meeting::language);
+        let language = facts.meeting(&meeting).and_then(|known| known.language);
         let language = language.or(caller_id.map(|number| number.language())).unwrap_or(Language::ENGLISH);
         let seed = self.rng.random();
         let line = Line {
