@@ -33,7 +33,7 @@ enum Command {
     /// Check the settings and tell all mistakes at once
     Check,
     /// Be a caller: for trying a trunk, and for sizing
-    Call(call::Call),
+    Call(Box<call::Call>),
     /// Print the completion script of a shell
     Completion { shell: clap_complete::Shell },
 }

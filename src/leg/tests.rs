@@ -142,7 +142,7 @@ fn a_top_up_in_the_last_slice_saves_the_call() {
     leg.handle(now(1_010), Input::Acknowledged);
     leg.handle(now(20_000), Input::Funded { funded_ms: 41_000 });
     drain(&mut leg);
-    assert_eq!(leg.deadline(), Some(now(51_000).mono), "nothing new: the next is the last warning");
+    assert_eq!(leg.deadline(), Some(now(11_000).mono), "asked now and then anyway");
     leg.handle(now(55_000), Input::Funded { funded_ms: 600_000 });
     drain(&mut leg);
     leg.wake(now(56_000));

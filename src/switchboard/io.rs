@@ -190,7 +190,7 @@ impl Rim {
             match output {
                 // False: the endpoint has stopped, and so have all calls.
                 Output::Sip(command) => drop(self.sip.command(command).await),
-                Output::Media(command) => self.to_media(command),
+                Output::Media(command) => self.tell_media(command),
                 Output::Lend { leg, stream } => self.lend(leg, stream),
                 Output::Attach { stream, plan } => self.attach(stream, plan),
                 Output::GiveBack { stream } => drop(self.ports.remove(&stream)),
@@ -205,7 +205,7 @@ impl Rim {
         }
     }
 
-    fn to_media(&mut self, command: media::Command) {
+    fn tell_media(&self, command: media::Command) {
         if let Err(refusal) = self.media.command(command) {
             // The stream ended a moment ago, or its thread is stuck: the leg's own deadlines look after both.
             tracing::debug!(%refusal, "the mixer did not take a command");

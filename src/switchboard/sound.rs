@@ -57,8 +57,8 @@ impl Sounds {
     fn load(mut folders: Vec<String>, read: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Sounds, Vec<BadSound>> {
         folders.sort();
         folders.dedup();
-        let mut sounds = Sounds::default();
-        sounds.languages = folders.iter().filter_map(|folder| folder.parse().ok()).collect();
+        let languages = folders.iter().filter_map(|folder| folder.parse().ok()).collect();
+        let mut sounds = Sounds { clips: HashMap::new(), languages };
         let mut faults = Vec::new();
         if sounds.languages.is_empty() {
             faults.push(BadSound { file: COMMON.into(), why: "there is no language beside it".into() });
