@@ -243,6 +243,25 @@ impl Rim {
     fn measure(&self) {
         metrics::gauge!(name::LEGS).set(self.switchboard.legs() as u32);
         metrics::gauge!(name::MEETINGS).set(self.switchboard.meetings() as u32);
+        let sip = self.sip.gauges().counters;
+        for (way, count) in [("in", sip.messages_in), ("out", sip.messages_out)] {
+            metrics::counter!(name::SIP_MESSAGES, "way" => way).absolute(count);
+        }
+        let dropped = [
+            ("malformed", sip.malformed),
+            ("stranger", sip.strangers),
+            ("stray", sip.strays),
+            ("full", sip.refused_full + sip.dropped_full),
+        ];
+        for (why, count) in dropped {
+            metrics::counter!(name::SIP_DROPPED, "why" => why).absolute(count);
+        }
+        let sound = self.media.counts();
+        for (way, count) in [("in", sound.packets_in), ("out", sound.packets_out)] {
+            metrics::counter!(name::RTP_PACKETS, "way" => way).absolute(count);
+        }
+        metrics::counter!(name::RTP_DROPPED).absolute(sound.overflows + sound.unsent);
+        metrics::counter!(name::TICK_LATE).absolute(sound.late);
     }
 
     /// BYEs are on their way: they are given time to arrive.

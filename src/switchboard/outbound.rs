@@ -1,7 +1,7 @@
 //! A call that we make: by which carrier, under which name, and what its answer means.
 
 use super::ask::Told;
-use super::inbound::{carrier_limit, ours, payer_scopes};
+use super::inbound::{carrier_limit, ours, payer_scopes, shown_to};
 use super::line::{Line, Wire};
 use super::{Books, Output, Switchboard};
 use crate::clock::Now;
@@ -111,6 +111,7 @@ impl Switchboard {
         let (bound, advertised) = addresses?;
         let contact = carrier.advertise.unwrap_or(advertised);
         let codecs = self.codecs_of(carrier);
+        let local = shown_to(carrier, local);
         let called = carrier.number_format_out.write(&line.number);
         let shown = line.caller.map(|caller| carrier.number_format_out.write(&caller));
         let from = match &shown {
