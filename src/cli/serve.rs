@@ -26,7 +26,7 @@ pub async fn run(context: &Context) -> Done {
     if fresh {
         fill_with_demo(&store).await?;
     }
-    let node = Node::start_on(store, settings, metrics).await?;
+    let mut node = Node::start_on(store, settings, metrics).await?;
     welcome(&node, fresh);
 
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -34,6 +34,7 @@ pub async fn run(context: &Context) -> Done {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        () = node.failed() => return Err(Failure("the switchboard stopped: the log says why; start again".into())),
     }
     eprintln!("tollbridge: stopping: calls are ended and their accounts closed");
     node.stop().await;

@@ -78,6 +78,12 @@ impl Desk {
         (Desk { orders, task: tokio::spawn(rim.run(inlets)) }, Handle { questions })
     }
 
+    /// Returns when the task has ended by itself, which it never should.
+    pub async fn failed(&mut self) {
+        // Why it ended was told by the panic hook.
+        let _ = (&mut self.task).await;
+    }
+
     /// No new calls; returns at once.
     pub fn drain(&self) {
         self.orders.send_if_modified(|order| std::mem::replace(order, Order::Drain.max(*order)) < Order::Drain);
