@@ -89,7 +89,7 @@ impl Desk {
         self.orders.send_if_modified(|order| std::mem::replace(order, Order::Drain.max(*order)) < Order::Drain);
     }
 
-    /// Ends all calls, waits until every account is closed (or [`LAST_WORDS`] have passed), and returns.
+    /// Ends all calls, waits until every account is closed (or `LAST_WORDS` have passed), and returns.
     pub async fn stop(self) {
         self.orders.send_replace(Order::Stop);
         // A panic in the task was told by the runtime; there is nothing left to wait for then.
