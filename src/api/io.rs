@@ -1,10 +1,25 @@
-//! The HTTP socket.
+//! The HTTP socket, and the clock.
 
 use super::{Reception, router};
+use crate::clock::{self, Wall};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+/// When a request arrived: read once, and an argument from there on.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment(pub Wall);
+
+impl<S: Send + Sync> FromRequestParts<S> for Moment {
+    type Rejection = Infallible;
+    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Moment, Infallible> {
+        Ok(Moment(clock::wall()))
+    }
+}
 
 /// The running reception.
 #[derive(Debug)]

@@ -1,16 +1,18 @@
 //! Legs: who is in a call now, dialling out, muting, removing.
 
 use super::Reception;
+use super::extract::{Json as Said, Named};
 use super::problem::Problem;
 use crate::switchboard::ask::{Ask, LegView, Told};
 use crate::types::{E164, LegId, MeetingId};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 /// A phone to ring.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DialOrder {
     pub meeting: String,
     /// E.164, with `+`.
@@ -23,7 +25,9 @@ pub struct Dialling {
     pub leg: String,
 }
 
+/// On or off.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Switch {
     pub on: bool,
 }
@@ -52,7 +56,7 @@ pub async fn list(State(reception): State<Reception>) -> Result<Json<Vec<LegView
     }
 }
 
-pub async fn show(State(reception): State<Reception>, Path(leg): Path<String>) -> Result<Json<LegView>, Problem> {
+pub async fn show(State(reception): State<Reception>, Named(leg): Named) -> Result<Json<LegView>, Problem> {
     match ask(&reception, Ask::Leg(parse("leg", &leg)?)).await? {
         Told::Leg(leg) => Ok(Json(*leg)),
         _ => Err(Problem::down("an answer to another question")),
@@ -61,7 +65,7 @@ pub async fn show(State(reception): State<Reception>, Path(leg): Path<String>) -
 
 pub async fn dial(
     State(reception): State<Reception>,
-    Json(order): Json<DialOrder>,
+    Said(order): Said<DialOrder>,
 ) -> Result<(StatusCode, Json<Dialling>), Problem> {
     let (meeting, to): (MeetingId, E164) = (parse("meeting", &order.meeting)?, parse("to", &order.to)?);
     match ask(&reception, Ask::Dial { meeting, to }).await? {
@@ -72,13 +76,13 @@ pub async fn dial(
 
 pub async fn mute(
     State(reception): State<Reception>,
-    Path(leg): Path<String>,
-    Json(switch): Json<Switch>,
+    Named(leg): Named,
+    Said(switch): Said<Switch>,
 ) -> Result<StatusCode, Problem> {
     let leg: LegId = parse("leg", &leg)?;
     ask(&reception, Ask::Mute { leg, on: switch.on }).await.map(|_| StatusCode::NO_CONTENT)
 }
 
-pub async fn remove(State(reception): State<Reception>, Path(leg): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn remove(State(reception): State<Reception>, Named(leg): Named) -> Result<StatusCode, Problem> {
     ask(&reception, Ask::Remove { leg: parse("leg", &leg)? }).await.map(|_| StatusCode::NO_CONTENT)
 }
