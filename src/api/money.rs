@@ -3,10 +3,11 @@
 
 use super::Reception;
 use super::extract::{Json as Said, Named, Query};
-use super::io::Moment;
+use super::io::{Moment, aside};
 use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
+use crate::form::Mistake;
 use crate::rating::{CallType, record};
 use crate::store::{CreditsAdded, Document, Funds, FundsKind, QuoteRequest, Store, StoreError, UsageFilter};
 use crate::types::{Cause, Micros, OrganisationId};
@@ -43,14 +44,18 @@ pub struct File {
     pub beside: Vec<(String, String)>,
 }
 
-pub async fn apply_to(store: &Store, file: &File, now: Wall) -> Result<Value, Problem> {
+fn read(file: &File) -> Result<Document, Vec<Mistake>> {
     let beside = |name: &str| {
         let found = file.beside.iter().find(|(known, _)| known == name);
         found.map(|(_, text)| text.clone()).ok_or_else(|| "it was not sent along".to_owned())
     };
-    let told =
-        |mistakes: Vec<crate::form::Mistake>| Problem::mistakes(mistakes.iter().map(ToString::to_string).collect());
-    let document = Document::parse(&file.name, &file.text, beside).map_err(told)?;
+    Document::parse(&file.name, &file.text, beside)
+}
+
+pub async fn apply_to(store: &Store, file: File, now: Wall) -> Result<Value, Problem> {
+    let told = |mistakes: Vec<Mistake>| Problem::mistakes(mistakes.iter().map(ToString::to_string).collect());
+    // A deck of 200,000 rows is read for a second.
+    let document = aside(move || read(&file)).await?.map_err(told)?;
     let applied = store.apply(document, now).await?.map_err(told)?;
     Ok(json!({
         "organisations": applied.organisations, "users": applied.users, "meetings": applied.meetings,
@@ -64,7 +69,7 @@ pub async fn apply(
     Moment(now): Moment,
     Said(file): Said<File>,
 ) -> Result<Json<Value>, Problem> {
-    apply_to(&reception.store, &file, now).await.map(Json)
+    apply_to(&reception.store, file, now).await.map(Json)
 }
 
 /// Which records, and how they are written.

@@ -54,10 +54,10 @@ impl Books {
         }
     }
 
-    pub async fn apply(&self, file: &File) -> Result<Value, Failure> {
+    pub async fn apply(&self, file: File) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => money::apply_to(store, file, clock::wall()).await.map_err(words),
-            Books::There(bridge) => bridge.post("/apply", file, Pace::Long),
+            Books::There(bridge) => bridge.post("/apply", &file, Pace::Long),
         }
     }
 
