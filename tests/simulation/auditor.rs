@@ -180,9 +180,6 @@ impl Auditor {
         let (status, text) = look(packet);
         let seen = read(status, &text);
         let key = (self.epoch, seen.call_id.to_owned());
-        if (seen.status, seen.method) == (None, "INVITE") {
-            self.calls.entry(key.clone()).or_default();
-        }
         let Some(wire) = self.calls.get_mut(&key) else { return };
         match (seen.status, seen.method) {
             (Some(200), "INVITE") if wire.inbound => {
@@ -230,7 +227,10 @@ impl Auditor {
     }
 
     pub fn opens(&mut self, leg: LegId, call_id: &str) {
-        self.legs.insert(leg, (self.epoch, call_id.to_owned()));
+        let key = (self.epoch, call_id.to_owned());
+        // A call out is opened before it is on the wire, if it ever is.
+        self.calls.entry(key.clone()).or_default();
+        self.legs.insert(leg, key);
     }
 
     /// A key was handed to the switchboard.
@@ -247,7 +247,7 @@ impl Auditor {
         let key = self.legs[&leg].clone();
         let named = self.may_name(&key, meeting);
         let wire = self.calls.get_mut(&key).expect("a leg without a call");
-        assert!(!wire.inbound || named, "{key:?} never keyed the ID of meeting {meeting}");
+        assert!(!wire.inbound || named, "{key:?} keyed {:?}, not the ID of meeting {meeting}", self.keyed.get(&key.1));
         if wire.meeting.replace(meeting).is_none() && wire.inbound && wire.ok.is_some() {
             wire.released |= locked;
         }
@@ -255,7 +255,8 @@ impl Auditor {
 
     /// Whether the caller keyed this meeting's ID, or called a number that leads there.
     fn may_name(&self, key: &Key, meeting: usize) -> bool {
-        let keyed = self.keyed.get(&key.1);
+        // The numbers speak one language: a star amid the digits changes nothing.
+        let keyed = self.keyed.get(&key.1).map(|keyed| keyed.replace('*', ""));
         keyed.is_some_and(|keyed| keyed.contains(&self.script.meetings[meeting].conference_id))
             || self.script.numbers.iter().any(|number| number.meeting == Some(meeting))
     }
@@ -437,7 +438,11 @@ impl Auditor {
             return;
         }
         let cause = record.beyond.cause;
-        let (least, most) = wire.span_ms(cause == Cause::NodeDied);
+        let (mut least, most) = wire.span_ms(cause == Cause::NodeDied);
+        if matches!(cause, Cause::CreditGone | Cause::StoreDown) {
+            // The books may answer a late payer after the end of what they hold: the rest is nobody's debt.
+            least = least.saturating_sub(2 * self.script.books_ms);
+        }
         // The books were just being told: they had not heard of the answer, or of the end.
         let least = if wire.was_asking { 0 } else { least };
         let context = format!("{key:?} {cause}, {least} to {most} ms: {wire:?} {:?}", record.beyond.explanation);
@@ -480,6 +485,9 @@ impl Auditor {
             }
         };
         assert!(pooled || pool == 0, "took from the pool: {context}");
+        if let (Due::Credits(rate), true) = (self.due(meeting, record), least < most) {
+            assert_eq!(charge, price(rate, record.duration_ms), "{context}");
+        }
         assert!((due.0..=due.1).contains(&charge), "{charge} is charged, and due is {due:?}: {context}");
         assert!((least..=most).contains(&record.duration_ms), "{} ms are charged: {context}", record.duration_ms);
     }

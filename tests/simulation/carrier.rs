@@ -44,6 +44,7 @@ pub struct Phone {
     version: u64,
     /// Of RTP.
     pub sequence: u16,
+    pub codec: Codec,
 }
 
 pub struct Carriers {
@@ -124,6 +125,7 @@ impl Carriers {
             acts,
             version: 0,
             sequence: 100,
+            codec: Codec::Pcma,
         });
         self.by_call.insert((carrier, call), phone);
         phone
@@ -163,6 +165,7 @@ impl Carriers {
                     sdp::accept(&answer, &Carriers::ours(line, &[Codec::Pcma, Codec::Pcmu], Direction::SendRecv)).ok()
                 });
                 line.bridge = agreed.map(|plan| plan.remote);
+                line.codec = agreed.map_or(line.codec, |plan| plan.codec);
                 return self.up(phone);
             }
             Event::Acknowledged { .. } => return self.up(phone),
@@ -194,7 +197,7 @@ impl Carriers {
         let offer = invitation.offer.expect("an INVITE of the bridge without a description");
         let ours = Carriers::ours(&self.phones[phone], &[Codec::Pcmu], Direction::SendRecv);
         let (answer, plan) = sdp::answer(&offer, &ours).expect("an offer of the bridge that cannot be answered");
-        self.phones[phone].bridge = Some(plan.remote);
+        (self.phones[phone].bridge, self.phones[phone].codec) = (Some(plan.remote), plan.codec);
         let wait = Duration::from_millis;
         let mut steps = vec![(phone, wait(100), Step::Ring)];
         match *manner {

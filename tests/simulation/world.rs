@@ -46,7 +46,6 @@ const TICKS_A_PACKET: u64 = 5;
 const PROOFS_APART: u64 = 16;
 /// After the network is whole, everything must have come to rest within this time.
 const REST: Duration = Duration::from_secs(400);
-const ALAW_SILENCE: u8 = 0xd5;
 
 #[derive(Debug)]
 enum Due {
@@ -519,7 +518,11 @@ impl World {
         for phone in 0..self.carriers.phones.len() {
             let line = &self.carriers.phones[phone];
             if line.bridge.is_some() && !line.is_over && line.quiet.is_none() {
-                let packet = self.rtp(phone, 8, stamp, &[ALAW_SILENCE; 160]);
+                let (payload_type, silence) = match line.codec {
+                    Codec::Pcma => (8, 0xd5),
+                    Codec::Pcmu => (0, 0xff),
+                };
+                let packet = self.rtp(phone, payload_type, stamp, &[silence; 160]);
                 self.send_rtp(phone, Duration::ZERO, packet);
             }
         }
@@ -888,7 +891,17 @@ impl World {
             && bridge.clerk.is_empty()
             && calls(&bridge.endpoint)
             && self.carriers.endpoints.iter().all(calls)
-            && self.queue.values().all(|due| matches!(due, Due::Second | Due::Tick | Due::Voice { .. }))
+            && self.queue.values().all(|due| self.is_idle(due))
+    }
+
+    /// What waits in the queue and will change nothing.
+    fn is_idle(&self, due: &Due) -> bool {
+        match due {
+            Due::Second | Due::Tick | Due::Voice { .. } | Due::Quiet { .. } | Due::Rtp { .. } => true,
+            Due::Phone(phone, _) | Due::Key { phone, .. } => self.carriers.phones[*phone].is_over,
+            Due::Run { life, .. } | Due::Answer { life, .. } => *life != self.life,
+            _ => false,
+        }
     }
 
     fn unrest(&self) -> String {
@@ -897,7 +910,7 @@ impl World {
             let legs = (b.switchboard.legs(), b.switchboard.meetings());
             (b.endpoint.calls(), b.endpoint.transactions(), legs, b.clerk.len())
         });
-        let queue: Vec<&Due> = self.queue.values().filter(|due| !matches!(due, Due::Second | Due::Tick)).collect();
+        let queue: Vec<&Due> = self.queue.values().filter(|due| !self.is_idle(due)).collect();
         format!("carriers {:?}, bridge {here:?}, queue {queue:?}", far.collect::<Vec<_>>())
     }
 
