@@ -4,6 +4,7 @@ use super::Reception;
 use super::extract::{Json as Said, Named};
 use super::problem::Problem;
 use crate::switchboard::ask::{Ask, LegView, Told};
+use crate::trunk::DialPlan;
 use crate::types::{E164, LegId, MeetingId};
 use axum::Json;
 use axum::extract::State;
@@ -63,11 +64,16 @@ pub async fn show(State(reception): State<Reception>, Named(leg): Named) -> Resu
     }
 }
 
+/// What a person wrote, brought to the one form that price, permission and route use.
+pub(super) fn dialled(text: &str) -> Result<E164, Problem> {
+    DialPlan::default().read(text).map_err(|error| Problem::bad(format!("to: {error}, found \"{text}\"")))
+}
+
 pub async fn dial(
     State(reception): State<Reception>,
     Said(order): Said<DialOrder>,
 ) -> Result<(StatusCode, Json<Dialling>), Problem> {
-    let (meeting, to): (MeetingId, E164) = (parse("meeting", &order.meeting)?, parse("to", &order.to)?);
+    let (meeting, to): (MeetingId, E164) = (parse("meeting", &order.meeting)?, dialled(&order.to)?);
     match ask(&reception, Ask::Dial { meeting, to }).await? {
         Told::Dialling(leg) => Ok((StatusCode::ACCEPTED, Json(Dialling { leg: leg.to_string() }))),
         _ => Err(Problem::down("an answer to another question")),

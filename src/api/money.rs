@@ -155,7 +155,7 @@ pub async fn quote_of(store: &Store, query: &QuoteQuery, now: Wall) -> Result<Va
     let request = QuoteRequest {
         organiser: parse("organiser", &query.organiser)?,
         call_type,
-        number: parse("to", &query.to)?,
+        number: super::leg::dialled(&query.to)?,
         caller: query.caller.as_deref().map(|caller| parse("caller", caller)).transpose()?,
         minutes: minutes(query.minutes)?,
         now,

@@ -464,7 +464,8 @@ impl Auditor {
     fn price(&self, record: &UsageRecord, wire: &Wire, (least, most): (u64, u64), context: &str) {
         let charge = record.charge.0;
         let granted = record.capability.is_some();
-        let direct = self.script.numbers.iter().any(|n| n.meeting.is_some() && n.e164 == record.destination.to_string());
+        let direct =
+            self.script.numbers.iter().any(|n| n.meeting.is_some() && n.e164 == record.destination.to_string());
         let must_pay = wire.joined || direct || !wire.inbound;
         assert!(granted || charge == 0, "charged without a hold: {context}");
         assert!(granted || !must_pay || most == 0, "talked without a hold: {context}");

@@ -49,22 +49,48 @@ const REST: Duration = Duration::from_secs(400);
 
 #[derive(Debug)]
 enum Due {
-    Packet { flow: Flow, bytes: Bytes },
-    Rtp { from: usize, bytes: Bytes },
+    Packet {
+        flow: Flow,
+        bytes: Bytes,
+    },
+    Rtp {
+        from: usize,
+        bytes: Bytes,
+    },
     Caller(usize),
     Phone(usize, Step),
-    Key { phone: usize, key: char },
-    Quiet { life: u32, stream: StreamId, since: Mono },
-    Voice { life: u32, later: Later },
+    Key {
+        phone: usize,
+        key: char,
+    },
+    Quiet {
+        life: u32,
+        stream: StreamId,
+        since: Mono,
+    },
+    Voice {
+        life: u32,
+        later: Later,
+    },
     Dial(usize),
     Order(Order),
     /// A request reaches the books.
-    Run { life: u32, leg: LegId, books: Box<Books> },
+    Run {
+        life: u32,
+        leg: LegId,
+        books: Box<Books>,
+    },
     /// Their answer comes back.
-    Answer { life: u32, leg: LegId, answer: Option<Result<Opened, StoreError>> },
+    Answer {
+        life: u32,
+        leg: LegId,
+        answer: Option<Result<Opened, StoreError>>,
+    },
     Second,
     Tick,
-    Crash { down: Duration },
+    Crash {
+        down: Duration,
+    },
     Start,
     Jump(i64),
     Heal,
@@ -826,11 +852,8 @@ impl World {
         for orphan in &orphans {
             let record = self.runtime.block_on(store.record(orphan.leg)).expect("the books");
             self.auditor.record(&record);
-            let reason = Some(Reason {
-                q850: Some(Cause::NodeDied.q850()),
-                sip: None,
-                text: Cause::NodeDied.words().into(),
-            });
+            let reason =
+                Some(Reason { q850: Some(Cause::NodeDied.q850()), sip: None, text: Cause::NodeDied.words().into() });
             endpoint.command(now.mono, Command::Bury { journal: orphan.journal.clone(), reason });
         }
         let mut bytes = [3; 32];
