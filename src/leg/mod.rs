@@ -208,6 +208,12 @@ impl Leg {
         self.paid.is_some()
     }
 
+    /// Milliseconds left of what was granted, where money pays for it.
+    pub fn rest_ms(&self, now: Mono) -> Option<u64> {
+        let paid = self.paid.filter(|paid| self.is_answered() && paid.funded_ms.is_some())?;
+        Some(paid.until_ms.saturating_sub(self.elapsed_ms(now)))
+    }
+
     /// Milliseconds since the answer; 0 before it.
     pub fn elapsed_ms(&self, now: Mono) -> u64 {
         match self.state {

@@ -3,6 +3,7 @@
 //! The law is the table in `decide`; the arithmetic is one function, C(t): the exact charge if the leg ended at t.
 //! A slice costs R(C(t2)) − R(C(t1)), so that slices always add up to R(C(T)), whatever their lengths.
 
+pub mod burn;
 pub mod country;
 pub mod decide;
 pub mod deck;
@@ -14,7 +15,6 @@ pub mod price;
 pub mod rate;
 pub mod record;
 pub mod terms;
-pub mod warning;
 
 pub use country::Countries;
 pub use decide::{Book, NumberFacts, decide};

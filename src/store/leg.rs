@@ -9,7 +9,7 @@ use super::rows::Line;
 use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Kind;
-use crate::rating::{CallType, Funding, Hold, Request, SLICE_MS, Tab, Terms, warning};
+use crate::rating::{CallType, Funding, Hold, Request, SLICE_MS, Tab, Terms, burn};
 use crate::trunk::NumberKind;
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
 use sqlx::{Row, SqliteConnection};
@@ -344,7 +344,7 @@ async fn take(
     purse: &Purse,
     hold: Hold,
 ) -> Result<Option<Sums>, StoreError> {
-    let burn = i64::try_from(warning::burn_nanos(tab, leg.elapsed_ms)).map_err(StoreError::broken)?;
+    let burn = i64::try_from(burn::burn_nanos(tab, leg.elapsed_ms)).map_err(StoreError::broken)?;
     let burn_nanos = burn - leg.burn_nanos;
     let taking = Taking { credit: hold.credit, burn_nanos, floor: purse.floor };
     let needs_credit = hold.credit > Micros::ZERO || burn_nanos != 0;
@@ -364,7 +364,7 @@ async fn take(
 /// How long the money lasts; `None` where credits do not pay.
 fn funded_ms(leg: &LegRow, sums: &Sums, until_ms: u64) -> Option<u64> {
     let rest = until_ms.saturating_sub(leg.elapsed_ms);
-    (leg.burn_nanos > 0).then(|| warning::funded_ms(rest, sums.available(), i128::from(sums.burn_nanos)))
+    (leg.burn_nanos > 0).then(|| burn::funded_ms(rest, sums.available(), i128::from(sums.burn_nanos)))
 }
 
 async fn write_tab(books: &mut Books, leg: &LegRow) -> Result<(), StoreError> {

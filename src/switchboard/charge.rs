@@ -2,17 +2,18 @@
 
 use super::ask::{LegView, Told};
 use super::inbound::reason;
-use super::line::{Ended, Wire};
+use super::line::{Ended, Line, Wire};
 use super::{Books, Output, REMEMBERED, Switchboard};
 use crate::clock::Now;
 use crate::leg::{self, Output as LegOutput, Paid, Side};
 use crate::media::{self, Stats};
 use crate::meeting::LobbyInput;
+use crate::rating::burn;
 use crate::rating::record::{EndedBy, Quality};
 use crate::sip;
 use crate::store::{self, Opened, StoreError};
 use crate::telemetry::name;
-use crate::types::{Cause, LegId};
+use crate::types::{Cause, LegId, Micros, OrganisationId};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -54,6 +55,23 @@ impl Switchboard {
         }
         self.tell_asker(id, input);
         self.tell_leg(now, id, input);
+    }
+
+    pub(super) fn payer(&self, line: &Line) -> Option<OrganisationId> {
+        let meeting = self.facts.meeting(line.meeting.as_ref()?)?;
+        Some(meeting.settings.organisation.clone())
+    }
+
+    /// Somebody paid in, joined or left: how long the money lasts is worked out anew for every leg that it pays.
+    pub(super) fn money(&mut self, now: Now, organisation: &OrganisationId, available: Micros, burn_nanos: u64) {
+        let paid_by_it = |line: &&Line| self.payer(line).as_ref() == Some(organisation);
+        let rests =
+            self.lines.values().filter(paid_by_it).filter_map(|line| Some((line.id, line.leg.rest_ms(now.mono)?)));
+        let rests: Vec<(LegId, u64)> = rests.collect();
+        for (id, rest_ms) in rests {
+            let funded_ms = burn::funded_ms(rest_ms, available, i128::from(burn_nanos));
+            self.tell_leg(now, id, leg::Input::Funded { funded_ms });
+        }
     }
 
     /// Whoever asked for a call out is told what the books say.

@@ -23,6 +23,8 @@ const QUESTIONS: usize = 1_024;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What the books must hear is said again after so long, until they do.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often the accounts in use are looked at.
+const LOOK: Duration = Duration::from_secs(3);
 /// After the last call is hung up, so long for BYEs to be answered and accounts to be closed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -124,6 +126,10 @@ impl Rim {
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut proof: Option<JoinHandle<()>> = None;
+        let mut accounts = interval(LOOK);
+        accounts.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look: Option<JoinHandle<()>> = None;
+        let (looks, mut seen) = mpsc::channel(1);
         let mut last_moment: Option<Instant> = None;
         self.flush().await;
         loop {
@@ -151,6 +157,12 @@ impl Rim {
                             self.switchboard.handle(Now::read(), Input::Stop);
                             last_moment = Some(Instant::now() + LAST_WORDS);
                         }
+                    }
+                }
+                Some(money) = seen.recv() => self.switchboard.handle(Now::read(), money),
+                _ = accounts.tick() => {
+                    if look.as_ref().is_none_or(JoinHandle::is_finished) {
+                        look = Some(self.look_at_accounts(&looks));
                     }
                 }
                 () = sleep_until(deadline) => self.switchboard.wake(Now::read()),
@@ -242,6 +254,23 @@ impl Rim {
         tokio::spawn(async move {
             if let Err(error) = store.prove_life(lives).await {
                 tracing::error!(%error, "the proof of life was not written");
+            }
+        })
+    }
+
+    /// Now and then the accounts that are being used are looked at: a top-up, a leg more or one less changes how long the
+    /// money lasts. Readers of their own: the way of the calls does not wait for them.
+    fn look_at_accounts(&self, looks: &mpsc::Sender<Input>) -> JoinHandle<()> {
+        let (store, looks) = (self.store.clone(), looks.clone());
+        let spenders = self.switchboard.spenders(clock::mono());
+        tokio::spawn(async move {
+            for organisation in spenders {
+                // An account that cannot be read now is looked at again in a few seconds.
+                let Ok(balance) = store.balance(&organisation).await else { continue };
+                let (available, burn_nanos) = (balance.available, balance.burn_nanos);
+                if looks.send(Input::Money { organisation, available, burn_nanos }).await.is_err() {
+                    return;
+                }
             }
         })
     }

@@ -20,7 +20,7 @@ use crate::meeting::{LobbyConfig, Meeting};
 use crate::sip::{self, Call};
 use crate::store::{self, Facts};
 use crate::trunk::{Guard, GuardConfig};
-use crate::types::{LegId, MeetingId};
+use crate::types::{LegId, MeetingId, Micros, OrganisationId};
 use ask::{Ask, LegView, Told};
 use line::Line;
 use rand::rngs::StdRng;
@@ -60,6 +60,12 @@ pub enum Input {
     Opened {
         leg: LegId,
         answer: Result<store::Opened, store::StoreError>,
+    },
+    /// A look at an organisation's account: what is available, and what all its legs burn a minute, in billionths.
+    Money {
+        organisation: OrganisationId,
+        available: Micros,
+        burn_nanos: u64,
     },
     /// Somebody asks; the token comes back with the answer.
     Asked {
@@ -192,6 +198,9 @@ impl Switchboard {
             Input::Media(event) => self.sound(now, event),
             Input::Lent { leg, port } => self.lent(now, leg, port),
             Input::Opened { leg, answer } => self.opened(now, leg, answer),
+            Input::Money { organisation, available, burn_nanos } => {
+                self.money(now, &organisation, available, burn_nanos);
+            }
             Input::Asked { token, ask } => self.asked(now, token, ask),
             Input::Facts(facts) => {
                 self.facts = facts;
@@ -235,6 +244,12 @@ impl Switchboard {
     pub fn lives(&self, now: Mono) -> Vec<(LegId, u64)> {
         let charged = |line: &&Line| line.leg.is_answered() && line.leg.is_acknowledged();
         self.lines.values().filter(charged).map(|line| (line.id, line.leg.elapsed_ms(now))).collect()
+    }
+
+    /// Organisations with legs that money pays for now: whose accounts are worth a look.
+    pub fn spenders(&self, now: Mono) -> BTreeSet<OrganisationId> {
+        let paying = |line: &&Line| line.leg.rest_ms(now).is_some();
+        self.lines.values().filter(paying).filter_map(|line| self.payer(line)).collect()
     }
 
     /// Legs that are not over, or whose account is not closed yet.

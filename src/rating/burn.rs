@@ -1,10 +1,7 @@
-//! How long the money lasts, and who must be told.
+//! How fast the money goes, and so how long it lasts.
 
 use crate::rating::Tab;
 use crate::types::Micros;
-
-/// Funded time at which a leg is warned: five minutes, a minute, ten seconds. The longest first.
-pub const WARN_AT_MS: [u64; 3] = [300_000, 60_000, 10_000];
 
 /// What a running leg burns a minute, `elapsed_ms` after its answer, in billionths of the currency unit; nothing while
 /// credits do not pay it.
@@ -31,56 +28,10 @@ pub fn funded_ms(rest_of_hold_ms: u64, available: Micros, burn_nanos: i128) -> u
     rest_of_hold_ms.saturating_add(u64::try_from(shared_ms).unwrap_or(u64::MAX))
 }
 
-/// Which warnings a leg has heard. Each mark is told once when it is crossed, and once more after a top-up has lifted
-/// the leg above it again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Warnings {
-    /// How many of [`WARN_AT_MS`], from the first, have been crossed.
-    crossed: usize,
-}
-
-impl Warnings {
-    /// The leg now has `funded_ms` left. Gives the mark that is due: the shortest one, if several were crossed at once.
-    pub fn due(&mut self, funded_ms: u64) -> Option<u64> {
-        let now = WARN_AT_MS.iter().take_while(|mark| funded_ms <= **mark).count();
-        let before = std::mem::replace(&mut self.crossed, now);
-        (now > before).then(|| WARN_AT_MS[now - 1])
-    }
-
-    /// How long until the next mark is crossed, if nothing changes: when to look again.
-    pub fn next_in_ms(&self, funded_ms: u64) -> Option<u64> {
-        WARN_AT_MS.get(self.crossed).filter(|_| funded_ms < u64::MAX).map(|mark| funded_ms.saturating_sub(*mark))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rating::Terms;
-
-    #[test]
-    fn each_mark_is_told_once_and_again_after_a_top_up() {
-        let mut warnings = Warnings::default();
-        let heard: Vec<Option<u64>> =
-            [400_000, 300_000, 250_000, 60_001, 60_000, 59_000, 10_000, 9_000, 0].map(|ms| warnings.due(ms)).to_vec();
-        let marks = [None, Some(300_000), None, None, Some(60_000), None, Some(10_000), None, None];
-        assert_eq!(heard, marks);
-        assert_eq!(warnings.due(200_000), None, "lifted above two marks");
-        assert_eq!(warnings.due(60_000), Some(60_000));
-        assert_eq!(warnings.due(u64::MAX), None);
-        assert_eq!(warnings.due(5_000), Some(10_000), "three at once: the shortest");
-    }
-
-    #[test]
-    fn it_knows_when_to_look_again() {
-        let mut warnings = Warnings::default();
-        assert_eq!(warnings.next_in_ms(u64::MAX), None);
-        assert_eq!(warnings.next_in_ms(420_000), Some(120_000));
-        warnings.due(300_000);
-        assert_eq!(warnings.next_in_ms(300_000), Some(240_000));
-        warnings.due(4_000);
-        assert_eq!(warnings.next_in_ms(4_000), None);
-    }
 
     #[test]
     fn funded_time_is_the_hold_and_a_share_of_what_is_available() {
