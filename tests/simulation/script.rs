@@ -82,11 +82,18 @@ pub struct Caller {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Manner {
-    Answers { after_ms: u64 },
-    Refuses { after_ms: u64, status: u16 },
+    Answers {
+        after_ms: u64,
+    },
+    Refuses {
+        after_ms: u64,
+        status: u16,
+    },
     RingsOn,
     /// Answers with a description that nobody can use.
-    Babbles { after_ms: u64 },
+    Babbles {
+        after_ms: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -166,9 +173,8 @@ impl Script {
         let orders = (0..orders).map(|_| author.order(&houses, &meetings)).collect();
         let crashes = author.crashes();
         let rng = &mut author.rng;
-        let jumps = (0..rng.random_range(0..3)).map(|_| {
-            (rng.random_range(0..length_ms), rng.random_range(-3_600..3_600))
-        });
+        let jumps =
+            (0..rng.random_range(0..3)).map(|_| (rng.random_range(0..length_ms), rng.random_range(-3_600..3_600)));
         Script {
             seed,
             houses,
@@ -196,7 +202,8 @@ impl Script {
         }
         for number in &self.numbers {
             let (kind, country) = (if number.toll_free { "toll-free" } else { "toll" }, country(&number.e164));
-            let _ = write!(text, "[[number]]\ne164 = \"{}\"\nkind = \"{kind}\"\ncountry = \"{country}\"\n", number.e164);
+            let _ =
+                write!(text, "[[number]]\ne164 = \"{}\"\nkind = \"{kind}\"\ncountry = \"{country}\"\n", number.e164);
             let _ = number.house.map(|at| writeln!(text, "organisation = \"{}\"", self.houses[at].id));
             let _ = number.meeting.map(|at| writeln!(text, "meeting = \"{}\"", self.meetings[at].id));
         }
@@ -243,8 +250,7 @@ impl Script {
     }
 
     pub fn deck(&self) -> String {
-        let mut text =
-            "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,class\n".to_owned();
+        let mut text = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,class\n".to_owned();
         for rate in &self.rates {
             let _ = writeln!(
                 text,

@@ -12,7 +12,7 @@ use crate::trace::Trace;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,26 +49,60 @@ const REST: Duration = Duration::from_secs(400);
 
 #[derive(Debug)]
 enum Due {
-    Packet { flow: Flow, bytes: Bytes },
-    Rtp { from: usize, bytes: Bytes },
+    Packet {
+        flow: Flow,
+        bytes: Bytes,
+    },
+    Rtp {
+        from: usize,
+        bytes: Bytes,
+    },
     Caller(usize),
     Phone(usize, Step),
-    Key { phone: usize, key: char },
-    Quiet { life: u32, stream: StreamId, since: Mono },
-    Voice { life: u32, later: Later },
+    Key {
+        phone: usize,
+        key: char,
+    },
+    Quiet {
+        life: u32,
+        stream: StreamId,
+        since: Mono,
+    },
+    Voice {
+        life: u32,
+        later: Later,
+    },
     Dial(usize),
     Order(Order),
     /// A request reaches the books.
-    Run { life: u32, leg: LegId, books: Box<Books> },
+    Run {
+        life: u32,
+        leg: LegId,
+        books: Box<Books>,
+    },
     /// Their answer comes back.
-    Answer { life: u32, leg: LegId, answer: Option<Result<Opened, StoreError>> },
+    Answer {
+        life: u32,
+        leg: LegId,
+        answer: Done,
+    },
     Second,
     Tick,
-    Crash { down: Duration },
+    Crash {
+        down: Duration,
+    },
     Start,
     Jump(i64),
     Heal,
     Leave,
+}
+
+/// What the books did.
+#[derive(Debug)]
+enum Done {
+    Opened(Result<Opened, StoreError>),
+    Noted,
+    Settled,
 }
 
 /// Why something was asked of the switchboard.
@@ -89,6 +123,8 @@ struct Bridge {
     attached: BTreeMap<StreamId, SocketAddr>,
     /// Requests that wait behind another of their leg.
     clerk: BTreeMap<LegId, VecDeque<Books>>,
+    /// Legs of whose answer the books have not heard yet.
+    unheard: BTreeSet<LegId>,
     why: BTreeMap<u64, Why>,
 }
 
@@ -697,6 +733,9 @@ impl World {
             self.auditor.opens(leg, &open.call_id);
         }
         let Some(bridge) = &mut self.bridge else { return };
+        if let Books::Answered(_) = &books {
+            bridge.unheard.insert(leg);
+        }
         match bridge.clerk.get_mut(&leg) {
             Some(queue) => queue.push_back(books),
             None => {
@@ -721,7 +760,7 @@ impl World {
             (Books::Answered(_) | Books::Settle(_), true) => {
                 return self.after(RETRY, Due::Run { life: self.life, leg, books: Box::new(books) });
             }
-            (_, true) => Some(Err(StoreError::Down("drawn".into()))),
+            (_, true) => Done::Opened(Err(StoreError::Down("drawn".into()))),
             (_, false) => self.run_books(books),
         };
         self.trace.note(self.now, "books", &answer);
@@ -730,16 +769,20 @@ impl World {
         self.after(wait, Due::Answer { life: self.life, leg, answer });
     }
 
-    fn run_books(&mut self, books: Books) -> Option<Result<Opened, StoreError>> {
+    fn run_books(&mut self, books: Books) -> Done {
         let store = self.store.as_ref().expect("the books of a bridge that runs");
-        let sound = |answer: Result<Opened, StoreError>| Some(Ok(answer.expect("the books object")));
+        let leg = books.leg();
+        let sound = |answer: Result<Opened, StoreError>| Done::Opened(Ok(answer.expect("the books object")));
         match books {
             Books::Open(open) => sound(self.runtime.block_on(store.open_leg(open))),
             Books::Name(name) => sound(self.runtime.block_on(store.name_payer(name))),
             Books::Extend(extend) => sound(self.runtime.block_on(store.extend(extend))),
             Books::Answered(answered) => {
                 self.runtime.block_on(store.answered(answered)).expect("the books object");
-                None
+                if let Some(bridge) = &mut self.bridge {
+                    bridge.unheard.remove(&leg);
+                }
+                Done::Noted
             }
             Books::Settle(settle) => {
                 match self.runtime.block_on(store.settle(settle.leg, settle.end)) {
@@ -751,22 +794,26 @@ impl World {
                     Err(StoreError::Unknown(_)) if self.script.faults > 0 => {}
                     Err(error) => panic!("the books object: {error}"),
                 }
-                None
+                Done::Settled
             }
         }
     }
 
-    fn books_answer(&mut self, leg: LegId, answer: Option<Result<Opened, StoreError>>) {
+    fn books_answer(&mut self, leg: LegId, answer: Done) {
         let Some(bridge) = &mut self.bridge else { return };
         match bridge.clerk.get_mut(&leg).and_then(VecDeque::pop_front) {
             Some(next) => self.send_books(leg, next),
             None => drop(bridge.clerk.remove(&leg)),
         }
-        if let Some(answer) = answer {
-            if let Ok(Opened::Granted(_)) = answer {
-                self.granted(leg);
+        match answer {
+            Done::Opened(answer) => {
+                if let Ok(Opened::Granted(_)) = answer {
+                    self.granted(leg);
+                }
+                self.tell(Input::Opened { leg, answer });
             }
-            self.tell(Input::Opened { leg, answer });
+            Done::Settled => self.tell(Input::Settled { leg }),
+            Done::Noted => {}
         }
     }
 
@@ -795,9 +842,8 @@ impl World {
 
     fn crash(&mut self, down: Duration) {
         let Some(bridge) = self.bridge.take() else { return };
-        let asking: Vec<LegId> = bridge.clerk.keys().copied().collect();
-        self.auditor.crashed(self.now, &asking);
-        self.trace.note(self.now, "crash", &asking);
+        self.auditor.crashed(self.now, &bridge.unheard);
+        self.trace.note(self.now, "crash", &bridge.unheard);
         self.life += 1;
         self.store = None;
         self.after(down, Due::Start);
@@ -826,11 +872,8 @@ impl World {
         for orphan in &orphans {
             let record = self.runtime.block_on(store.record(orphan.leg)).expect("the books");
             self.auditor.record(&record);
-            let reason = Some(Reason {
-                q850: Some(Cause::NodeDied.q850()),
-                sip: None,
-                text: Cause::NodeDied.words().into(),
-            });
+            let reason =
+                Some(Reason { q850: Some(Cause::NodeDied.q850()), sip: None, text: Cause::NodeDied.words().into() });
             endpoint.command(now.mono, Command::Bury { journal: orphan.journal.clone(), reason });
         }
         let mut bytes = [3; 32];
@@ -849,6 +892,7 @@ impl World {
             lent: BTreeMap::new(),
             attached: BTreeMap::new(),
             clerk: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             why: BTreeMap::new(),
         });
         if self.life > 0 {
