@@ -31,7 +31,10 @@ pub(super) struct LegRow {
     pub invited: Wall,
     pub answered: Option<Wall>,
     pub payer_known: Option<Wall>,
+    /// Milliseconds since the answer, as far as they are known now.
     pub elapsed_ms: u64,
+    /// Those of them that a crash may charge: of a leg that is acknowledged.
+    pub proven_ms: u64,
     pub organisation: Option<OrganisationId>,
     pub organiser: Option<UserId>,
     pub meeting: Option<MeetingId>,
@@ -76,6 +79,7 @@ pub(super) fn read(line: &Line<'_>) -> Result<LegRow, String> {
         answered: moment("answered")?,
         payer_known: moment("payer_known")?,
         elapsed_ms: line.count("elapsed_ms")?,
+        proven_ms: line.count("elapsed_ms")?,
         organisation: line.maybe("organisation")?,
         organiser: line.maybe("organiser")?,
         meeting: line.maybe("meeting")?,
@@ -160,6 +164,7 @@ pub(super) async fn extend(books: &mut Books, asked: Extend) -> Result<Opened, S
     };
     let organisation = books.organisation(&organisation)?;
     leg.elapsed_ms = leg.elapsed_ms.max(asked.elapsed_ms);
+    leg.proven_ms = leg.elapsed_ms;
     let step = Step { leg: asked.leg, step: &name, request: "" };
     fund(books, leg, tab, &organisation, asked.now, step).await
 }
@@ -212,6 +217,7 @@ async fn admit(
         .execute(&mut books.conn)
         .await?;
     (leg.organisation, leg.organiser) = (Some(organisation.id.clone()), Some(user.id.clone()));
+    // Covered by the hold, but proof of nothing: the answer may not be acknowledged yet, and then costs nothing.
     leg.elapsed_ms = leg.elapsed_ms.max(elapsed_ms);
     books.expire(organisation, at).await?;
     let mut terms = match terms(books, &leg, user, organisation, at).await? {
@@ -381,7 +387,7 @@ async fn write_tab(books: &mut Books, leg: &LegRow) -> Result<(), StoreError> {
     .bind(leg.burn_nanos)
     .bind(i64::from(tab.sequence))
     .bind(tab.is_final)
-    .bind(millis(leg.elapsed_ms))
+    .bind(millis(leg.proven_ms))
     .bind(leg.id.to_string())
     .execute(&mut books.conn)
     .await?;

@@ -24,8 +24,9 @@ pub(super) async fn recover(
     let legs = rows.iter().map(read).collect::<Result<Vec<LegRow>, _>>()?;
     let mut orphans = Vec::with_capacity(legs.len());
     for leg in legs {
-        // The file has a proof a second; the leg's own row has the one of its last slice.
-        let elapsed_ms = proofs.get(&leg.id).copied().unwrap_or(0).max(leg.elapsed_ms);
+        // The file has a proof a second; the leg's own row has the one of its last slice. The file is right where it is
+        // behind the row too: silence is charged to its beginning, and that may be before the last slice was asked for.
+        let elapsed_ms = proofs.get(&leg.id).copied().unwrap_or(leg.proven_ms);
         let end = End::new(Cause::NodeDied, EndedBy::Bridge, elapsed_ms, now);
         let record = settle::close(books, &leg, end).await?;
         let is_paid = leg.tab.as_ref().is_some_and(|tab| tab.credit_held > Micros::ZERO);

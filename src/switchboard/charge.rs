@@ -204,6 +204,7 @@ impl Switchboard {
         };
         let view = self.view(&line, ended.end.elapsed_ms);
         self.remember(view);
+        self.unsettled.insert(id, end.elapsed_ms);
         self.say(Output::Books(Books::Settle(store::Settle { leg: id, end })));
     }
 

@@ -99,7 +99,14 @@ impl Desk {
     }
 }
 
-type Answer = (LegId, Option<Result<Opened, StoreError>>);
+type Answer = (LegId, Done);
+
+/// What the books did.
+enum Done {
+    Opened(Result<Opened, StoreError>),
+    Noted,
+    Settled,
+}
 
 struct Inlets {
     sip_events: mpsc::Receiver<(Now, sip::Event)>,
@@ -197,8 +204,10 @@ impl Rim {
 
     fn answered(&mut self, (leg, answer): Answer) {
         self.clerk.finished(leg);
-        if let Some(answer) = answer {
-            self.switchboard.handle(Now::read(), Input::Opened { leg, answer });
+        match answer {
+            Done::Opened(answer) => self.switchboard.handle(Now::read(), Input::Opened { leg, answer }),
+            Done::Settled => self.switchboard.handle(Now::read(), Input::Settled { leg }),
+            Done::Noted => {}
         }
     }
 
@@ -351,18 +360,18 @@ impl Clerk {
     }
 }
 
-async fn ask(store: &Store, books: Books) -> Option<Result<Opened, StoreError>> {
+async fn ask(store: &Store, books: Books) -> Done {
     match books {
-        Books::Open(open) => Some(store.open_leg(open).await),
-        Books::Name(name) => Some(store.name_payer(name).await),
-        Books::Extend(extend) => Some(store.extend(extend).await),
+        Books::Open(open) => Done::Opened(store.open_leg(open).await),
+        Books::Name(name) => Done::Opened(store.name_payer(name).await),
+        Books::Extend(extend) => Done::Opened(store.extend(extend).await),
         Books::Answered(answered) => {
             insist(|| store.answered(answered.clone())).await;
-            None
+            Done::Noted
         }
         Books::Settle(settle) => {
             insist(|| store.settle(settle.leg, settle.end.clone())).await;
-            None
+            Done::Settled
         }
     }
 }

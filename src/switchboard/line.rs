@@ -75,6 +75,14 @@ impl Line {
         self.lobby.as_ref().is_some_and(Lobby::is_open)
     }
 
+    /// What the call would be charged for if it ended now, or is charged for since it ended.
+    pub fn charged_ms(&self, now: Mono) -> Option<u64> {
+        match &self.end {
+            Some(ended) => Some(ended.end.elapsed_ms),
+            None => (self.leg.is_answered() && self.leg.is_acknowledged()).then(|| self.leg.elapsed_ms(now)),
+        }
+    }
+
     pub fn deadline(&self) -> Option<Mono> {
         let all = [
             self.leg.deadline(),

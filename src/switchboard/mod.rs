@@ -67,6 +67,10 @@ pub enum Input {
         available: Micros,
         burn_nanos: u64,
     },
+    /// The books have done an [`Output::Books`] of kind settle, or refused it for good.
+    Settled {
+        leg: LegId,
+    },
     /// Somebody asks; the token comes back with the answer.
     Asked {
         token: u64,
@@ -114,7 +118,7 @@ pub enum Books {
     Extend(store::Extend),
     /// Told nothing; to be repeated until it is done.
     Answered(store::Answered),
-    /// The same.
+    /// Told [`Input::Settled`]; to be repeated until it is done.
     Settle(store::Settle),
 }
 
@@ -158,6 +162,8 @@ pub struct Switchboard {
     rooms: HashMap<MeetingId, Room>,
     /// Numbers streams, calls out and rooms.
     last_number: u64,
+    /// What legs that are over are charged for, until the books have it.
+    unsettled: HashMap<LegId, u64>,
     timers: BTreeSet<(Mono, Who)>,
     /// Legs whose machines may have something to say.
     touched: VecDeque<LegId>,
@@ -181,6 +187,7 @@ impl Switchboard {
             by_stream: HashMap::new(),
             rooms: HashMap::new(),
             last_number: 0,
+            unsettled: HashMap::new(),
             timers: BTreeSet::new(),
             touched: VecDeque::new(),
             touched_rooms: VecDeque::new(),
@@ -201,6 +208,7 @@ impl Switchboard {
             Input::Money { organisation, available, burn_nanos } => {
                 self.money(now, &organisation, available, burn_nanos);
             }
+            Input::Settled { leg } => drop(self.unsettled.remove(&leg)),
             Input::Asked { token, ask } => self.asked(now, token, ask),
             Input::Facts(facts) => {
                 self.facts = facts;
@@ -240,10 +248,11 @@ impl Switchboard {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Legs that are charged now, with their milliseconds: the proof of life.
+    /// Legs that are charged now, with their milliseconds, and those that are over as long as the books have not closed
+    /// their accounts: the proof of life.
     pub fn lives(&self, now: Mono) -> Vec<(LegId, u64)> {
-        let charged = |line: &&Line| line.leg.is_answered() && line.leg.is_acknowledged();
-        self.lines.values().filter(charged).map(|line| (line.id, line.leg.elapsed_ms(now))).collect()
+        let live = self.lines.values().filter_map(|line| Some((line.id, line.charged_ms(now)?)));
+        live.chain(self.unsettled.iter().map(|(leg, charged_ms)| (*leg, *charged_ms))).collect()
     }
 
     /// Organisations with legs that money pays for now: whose accounts are worth a look.
@@ -263,7 +272,7 @@ impl Switchboard {
 
     /// What the books still must be told before the process may end: nothing is left when this is 0.
     pub fn is_quiet(&self) -> bool {
-        self.lines.is_empty()
+        self.lines.is_empty() && self.unsettled.is_empty()
     }
 
     fn number(&mut self) -> u64 {
@@ -358,7 +367,8 @@ impl Switchboard {
 
     fn stop(&mut self, now: Now) {
         self.drain();
-        let legs: Vec<LegId> = self.lines.keys().copied().collect();
+        let mut legs: Vec<LegId> = self.lines.keys().copied().collect();
+        legs.sort();
         for leg in legs {
             self.tell_leg(now, leg, leg::Input::Stop(crate::types::Cause::Drained));
         }

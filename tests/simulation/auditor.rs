@@ -25,9 +25,13 @@ const PROOF_MS: u64 = 1_000;
 #[derive(Debug, Default)]
 struct Wire {
     inbound: bool,
+    /// A 2xx came for a call out: it is an answer if it is acknowledged, and else a stray.
+    taken: bool,
     ok: Option<Mono>,
     acknowledged: Option<Mono>,
     over: Option<Mono>,
+    /// The first BYE was ours.
+    by_us: bool,
     cancelled: bool,
     /// Ended by us, since no sound came.
     media_lost: bool,
@@ -38,8 +42,8 @@ struct Wire {
     cut: Option<Mono>,
     /// Who pays, once the books agreed.
     meeting: Option<usize>,
-    /// A request of this leg was on its way when the bridge died.
-    was_asking: bool,
+    /// The bridge died before the books had heard of the answer.
+    unheard: bool,
     joined: bool,
     /// Taken out of its meeting by an order, or not let in.
     released: bool,
@@ -53,11 +57,16 @@ impl Wire {
     /// The end of charged time is the BYE, whoever sent it; without an ACK before it there is none.
     fn charged_ms(&self) -> u64 {
         let (Some(ok), Some(acknowledged), Some(over)) = (self.ok, self.acknowledged, self.over) else { return 0 };
-        if self.inbound && acknowledged >= over {
+        // Hung up by us before the ACK, the BYE waits for it.
+        if self.inbound && self.by_us && acknowledged >= over {
             return 0;
         }
-        let end = if self.media_lost { self.last_sound.map_or(over, |last| last.min(over)) } else { over };
-        end.millis_since(ok)
+        self.end(over).millis_since(ok)
+    }
+
+    fn end(&self, over: Mono) -> Mono {
+        let last_sound = self.last_sound.filter(|_| self.media_lost);
+        last_sound.map_or(over, |last| last.min(over))
     }
 
     /// The least and the most that may be charged.
@@ -68,7 +77,7 @@ impl Wire {
             return (due, most);
         }
         let cut = self.cut.expect("a leg of a life that did not end");
-        let most = self.most_ms(Some(self.over.map_or(cut, |over| over.min(cut))));
+        let most = self.most_ms(Some(self.over.map_or(cut, |over| self.end(over).min(cut))));
         let proven = self.acknowledged.is_some_and(|at| cut.millis_since(at) >= PROOF_MS);
         if self.acknowledged.is_none() {
             return (0, 0);
@@ -187,7 +196,11 @@ impl Auditor {
                 wire.ok.get_or_insert(now);
             }
             (None, "CANCEL") => wire.cancelled = true,
+            (None, "ACK") if wire.taken && wire.ok.is_none() => {
+                (wire.ok, wire.acknowledged) = (Some(now), Some(now));
+            }
             (None, "BYE") if wire.over.is_none() => {
+                wire.by_us = true;
                 (wire.over, wire.media_lost) = (Some(now), seen.is_cause_102 && wire.acknowledged.is_some());
             }
             _ => {}
@@ -213,9 +226,7 @@ impl Auditor {
             (None, "BYE") if wire.ok.is_some() => {
                 wire.over.get_or_insert(now);
             }
-            (Some(200..=299), "INVITE") if !wire.inbound && !wire.cancelled && wire.ok.is_none() => {
-                (wire.ok, wire.acknowledged) = (Some(now), Some(now));
-            }
+            (Some(200..=299), "INVITE") if !wire.inbound && !wire.cancelled => wire.taken = true,
             _ => {}
         }
     }
@@ -358,21 +369,19 @@ impl Auditor {
 
     /// Who is inside may be there; where callers walk in, whoever is up and paid for is inside.
     fn doors(&mut self, now: Mono) {
+        self.open_halls();
         let inside: BTreeSet<Key> = self.joined().map(|(key, _)| key).collect();
         for (key, wire) in self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.is_up()) {
             let Some(at) = wire.meeting else { continue };
             let meeting = &self.script.meetings[at];
-            let hall = self.halls.entry(at).or_default();
-            let keyed = self.keyed.get(&key.1);
-            hall.opened |= !wire.inbound || keyed.is_some_and(|keyed| keyed.contains(PIN));
             let has_sound = self.streams.values().any(|place| place.call == *key);
             let walks_in = if wire.inbound { meeting.is_open() } else { !meeting.confirm };
-            let due = walks_in && has_sound && !wire.released;
+            let due = walks_in && has_sound && !wire.released && !self.may_have_been_ended(at);
             assert!(!due || inside.contains(key), "{now:?}: {key:?} should be inside meeting {at}: {wire:?}");
             let out = wire.released && meeting.is_open();
             assert!(!out || !inside.contains(key), "{now:?}: {key:?} should be out of meeting {at}: {wire:?}");
             let asks = meeting.lobby || !meeting.callers_may_start;
-            let unasked = asks && !hall.opened && inside.contains(key);
+            let unasked = asks && !self.halls.get(&at).is_some_and(|hall| hall.opened) && inside.contains(key);
             assert!(!unasked, "{now:?}: {key:?} is inside meeting {at}, which nobody opened");
         }
         let empty: Vec<usize> = self.halls.keys().copied().filter(|at| self.inside(*at) == 0).collect();
@@ -381,6 +390,22 @@ impl Auditor {
         }
         for (at, meeting) in self.script.meetings.iter().enumerate() {
             self.size(now, at, meeting);
+        }
+    }
+
+    /// An organiser may end the meeting for all by keys.
+    fn may_have_been_ended(&self, meeting: usize) -> bool {
+        let calls = self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.meeting == Some(meeting));
+        calls.filter_map(|(key, _)| self.keyed.get(&key.1)).any(|keyed| keyed.contains(PIN) && keyed.contains("##"))
+    }
+
+    /// By PIN, or by answering a call of the meeting.
+    fn open_halls(&mut self) {
+        for (key, wire) in self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.is_up()) {
+            let by_pin = self.keyed.get(&key.1).is_some_and(|keyed| keyed.contains(PIN));
+            if let Some(at) = wire.meeting.filter(|_| by_pin || !wire.inbound) {
+                self.halls.entry(at).or_default().opened = true;
+            }
         }
     }
 
@@ -408,14 +433,14 @@ impl Auditor {
 
     // ------------------------------------------------------------------------------------------------------------- money
 
-    /// The bridge dies, with requests of these legs on their way.
-    pub fn crashed(&mut self, now: Mono, asking: &[LegId]) {
+    /// The bridge dies; the books have not heard yet that these legs were answered.
+    pub fn crashed(&mut self, now: Mono, unheard: &BTreeSet<LegId>) {
         for (_, wire) in self.calls.iter_mut().filter(|(key, wire)| key.0 == self.epoch && wire.cut.is_none()) {
             wire.cut = Some(now);
         }
-        for leg in asking {
+        for leg in unheard {
             if let Some(wire) = self.legs.get(leg).and_then(|key| self.calls.get_mut(key)) {
-                wire.was_asking = true;
+                wire.unheard = true;
             }
         }
         self.epoch += 1;
@@ -443,8 +468,7 @@ impl Auditor {
             // The books may answer a late payer after the end of what they hold: the rest is nobody's debt.
             least = least.saturating_sub(2 * self.script.books_ms);
         }
-        // The books were just being told: they had not heard of the answer, or of the end.
-        let least = if wire.was_asking { 0 } else { least };
+        let least = if wire.unheard { 0 } else { least };
         let context = format!("{key:?} {cause}, {least} to {most} ms: {wire:?} {:?}", record.beyond.explanation);
         self.price(record, wire, (least, most), &context);
         self.cause(record, &context);

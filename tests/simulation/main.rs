@@ -16,7 +16,7 @@ use world::World;
 
 /// Seeds in the gate; and with `TOLLBRIDGE_TEST_LONG=1`.
 const SEEDS: u64 = 200;
-const SEEDS_LONG: u64 = 5_000;
+const SEEDS_LONG: u64 = 2_000;
 
 fn hash_of(seed: u64) -> (String, u64) {
     let mut world = World::new(seed);

@@ -12,7 +12,7 @@ use crate::trace::Trace;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ enum Due {
     Answer {
         life: u32,
         leg: LegId,
-        answer: Option<Result<Opened, StoreError>>,
+        answer: Done,
     },
     Second,
     Tick,
@@ -95,6 +95,14 @@ enum Due {
     Jump(i64),
     Heal,
     Leave,
+}
+
+/// What the books did.
+#[derive(Debug)]
+enum Done {
+    Opened(Result<Opened, StoreError>),
+    Noted,
+    Settled,
 }
 
 /// Why something was asked of the switchboard.
@@ -115,6 +123,8 @@ struct Bridge {
     attached: BTreeMap<StreamId, SocketAddr>,
     /// Requests that wait behind another of their leg.
     clerk: BTreeMap<LegId, VecDeque<Books>>,
+    /// Legs of whose answer the books have not heard yet.
+    unheard: BTreeSet<LegId>,
     why: BTreeMap<u64, Why>,
 }
 
@@ -723,6 +733,9 @@ impl World {
             self.auditor.opens(leg, &open.call_id);
         }
         let Some(bridge) = &mut self.bridge else { return };
+        if let Books::Answered(_) = &books {
+            bridge.unheard.insert(leg);
+        }
         match bridge.clerk.get_mut(&leg) {
             Some(queue) => queue.push_back(books),
             None => {
@@ -747,7 +760,7 @@ impl World {
             (Books::Answered(_) | Books::Settle(_), true) => {
                 return self.after(RETRY, Due::Run { life: self.life, leg, books: Box::new(books) });
             }
-            (_, true) => Some(Err(StoreError::Down("drawn".into()))),
+            (_, true) => Done::Opened(Err(StoreError::Down("drawn".into()))),
             (_, false) => self.run_books(books),
         };
         self.trace.note(self.now, "books", &answer);
@@ -756,16 +769,20 @@ impl World {
         self.after(wait, Due::Answer { life: self.life, leg, answer });
     }
 
-    fn run_books(&mut self, books: Books) -> Option<Result<Opened, StoreError>> {
+    fn run_books(&mut self, books: Books) -> Done {
         let store = self.store.as_ref().expect("the books of a bridge that runs");
-        let sound = |answer: Result<Opened, StoreError>| Some(Ok(answer.expect("the books object")));
+        let leg = books.leg();
+        let sound = |answer: Result<Opened, StoreError>| Done::Opened(Ok(answer.expect("the books object")));
         match books {
             Books::Open(open) => sound(self.runtime.block_on(store.open_leg(open))),
             Books::Name(name) => sound(self.runtime.block_on(store.name_payer(name))),
             Books::Extend(extend) => sound(self.runtime.block_on(store.extend(extend))),
             Books::Answered(answered) => {
                 self.runtime.block_on(store.answered(answered)).expect("the books object");
-                None
+                if let Some(bridge) = &mut self.bridge {
+                    bridge.unheard.remove(&leg);
+                }
+                Done::Noted
             }
             Books::Settle(settle) => {
                 match self.runtime.block_on(store.settle(settle.leg, settle.end)) {
@@ -777,22 +794,26 @@ impl World {
                     Err(StoreError::Unknown(_)) if self.script.faults > 0 => {}
                     Err(error) => panic!("the books object: {error}"),
                 }
-                None
+                Done::Settled
             }
         }
     }
 
-    fn books_answer(&mut self, leg: LegId, answer: Option<Result<Opened, StoreError>>) {
+    fn books_answer(&mut self, leg: LegId, answer: Done) {
         let Some(bridge) = &mut self.bridge else { return };
         match bridge.clerk.get_mut(&leg).and_then(VecDeque::pop_front) {
             Some(next) => self.send_books(leg, next),
             None => drop(bridge.clerk.remove(&leg)),
         }
-        if let Some(answer) = answer {
-            if let Ok(Opened::Granted(_)) = answer {
-                self.granted(leg);
+        match answer {
+            Done::Opened(answer) => {
+                if let Ok(Opened::Granted(_)) = answer {
+                    self.granted(leg);
+                }
+                self.tell(Input::Opened { leg, answer });
             }
-            self.tell(Input::Opened { leg, answer });
+            Done::Settled => self.tell(Input::Settled { leg }),
+            Done::Noted => {}
         }
     }
 
@@ -821,9 +842,8 @@ impl World {
 
     fn crash(&mut self, down: Duration) {
         let Some(bridge) = self.bridge.take() else { return };
-        let asking: Vec<LegId> = bridge.clerk.keys().copied().collect();
-        self.auditor.crashed(self.now, &asking);
-        self.trace.note(self.now, "crash", &asking);
+        self.auditor.crashed(self.now, &bridge.unheard);
+        self.trace.note(self.now, "crash", &bridge.unheard);
         self.life += 1;
         self.store = None;
         self.after(down, Due::Start);
@@ -872,6 +892,7 @@ impl World {
             lent: BTreeMap::new(),
             attached: BTreeMap::new(),
             clerk: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             why: BTreeMap::new(),
         });
         if self.life > 0 {
