@@ -57,7 +57,7 @@ async fn it_refuses() {
     let refusals = [("486 Busy Here", Cause::Busy), ("603 Decline", Cause::Declined)];
     for (status, cause) in refusals {
         let world = bridge().await;
-        let sipp = Sipp { keys: vec![("status", status.to_owned())], ..Sipp::new("refuse", CARRIER) };
+        let sipp = Sipp { status, ..Sipp::new("refuse", CARRIER) };
         let sipp = called(&world, sipp).await;
         assert_eq!(dial(&world, sipp).await, [cause; CALLS as usize]);
         assert!(world.records().await.iter().all(|record| record.charge.0 == 0));

@@ -29,8 +29,8 @@ pub struct Sipp {
     pub pause_ms: u64,
     /// Seconds until all must be over.
     pub patience_s: u64,
-    /// Keywords of the scenario.
-    pub keys: Vec<(&'static str, String)>,
+    /// What stands for `[status]` in the scenario: sipp itself wants to read a number there.
+    pub status: &'static str,
     /// A file for the scenario, beside it.
     pub file: Option<(&'static str, Vec<u8>)>,
 }
@@ -68,7 +68,7 @@ impl Sipp {
             calls_per_second: 10,
             pause_ms: 500,
             patience_s: 30,
-            keys: Vec::new(),
+            status: "",
             file: None,
         }
     }
@@ -77,7 +77,8 @@ impl Sipp {
         let folder = tempfile::tempdir().unwrap();
         let name = format!("{}.xml", self.scenario);
         let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
-        fs::copy(scenarios.join(&name), folder.path().join(&name)).unwrap();
+        let scenario = fs::read_to_string(scenarios.join(&name)).unwrap();
+        fs::write(folder.path().join(&name), scenario.replace("[status]", self.status)).unwrap();
         if let Some((name, bytes)) = &self.file {
             fs::write(folder.path().join(name), bytes).unwrap();
         }
@@ -97,9 +98,6 @@ impl Sipp {
         command.args(["-d", &self.pause_ms.to_string(), "-timeout", &self.patience_s.to_string(), "-timeout_error"]);
         command.args(["-nostdin", "-trace_err", "-trace_stat", "-stf", "stat.csv", "-fd", "1", "-trace_counts"]);
         command.args(["-trace_rtt", "-rtt_freq", "1"]);
-        for (name, value) in &self.keys {
-            command.args(["-key", name, value]);
-        }
         let child = command.spawn().unwrap_or_else(|error| {
             panic!("sipp cannot be started ({error}): it is Debian's package sip-tester, and tests/run installs it")
         });
@@ -154,7 +152,8 @@ impl Running {
 
     /// A file whose name sipp chose.
     fn found(&self, tail: &str) -> Option<String> {
-        let names = fs::read_dir(self.folder.path()).unwrap().flatten().filter_map(|e| e.file_name().into_string().ok());
+        let names =
+            fs::read_dir(self.folder.path()).unwrap().flatten().filter_map(|e| e.file_name().into_string().ok());
         names.into_iter().find(|name| name.starts_with(self.scenario) && name.ends_with(tail))
     }
 
