@@ -216,6 +216,13 @@ impl Settings {
         if self.sip.listen.is_empty() {
             tell("sip.listen: at least one address, else nobody can call".into());
         }
+        let open = self.sip.listen.iter().any(|listen| listen.address.ip().is_unspecified());
+        if open && self.sip.advertise.is_none() {
+            tell("sip.advertise: say which address carriers reach, since sip.listen is every address".into());
+        }
+        if self.media.bind.is_unspecified() && self.media.advertise.is_none() {
+            tell("media.advertise: say which address carriers reach, since media.bind is every address".into());
+        }
         if !self.store_url.starts_with("sqlite:") {
             tell(format!("store.url: expected sqlite:PATH, found \"{}\"", self.store_url));
         }
@@ -287,6 +294,14 @@ mod tests {
         assert_eq!(settings.media.ports, Ports(20_000..=20_100));
         assert_eq!(settings.api.listen.port(), 0);
         assert_eq!(settings.sip.max_calls, 12);
+    }
+
+    #[test]
+    fn who_listens_everywhere_says_where_they_are() {
+        let vars = [("TOLLBRIDGE__SIP__LISTEN", "[\"udp:0.0.0.0:5060\"]"), ("TOLLBRIDGE__MEDIA__BIND", "0.0.0.0")];
+        assert_eq!(Settings::load(None, env(&vars)).unwrap_err().len(), 2);
+        let advertised = [("TOLLBRIDGE__SIP__ADVERTISE", "127.0.0.1"), ("TOLLBRIDGE__MEDIA__ADVERTISE", "127.0.0.1")];
+        assert!(Settings::load(None, env(&[vars, advertised].concat())).is_ok());
     }
 
     #[test]

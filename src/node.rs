@@ -117,6 +117,11 @@ impl Node {
         &self.token_file
     }
 
+    /// Returns when the node has failed: nothing but a new start helps, which then settles what was open.
+    pub async fn failed(&mut self) {
+        self.desk.failed().await;
+    }
+
     /// No new calls.
     pub fn drain(&self) {
         self.desk.drain();

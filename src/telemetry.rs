@@ -8,12 +8,23 @@ use tracing_subscriber::EnvFilter;
 pub fn start(level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    count_panics();
     // A second start (tests run several nodes in one process) keeps the first: the error says just that.
     let _ = if std::io::stderr().is_terminal() {
         builder.with_target(false).try_init().is_ok()
     } else {
         builder.json().flatten_event(true).try_init().is_ok()
     };
+}
+
+/// A panic is a bug of ours: told, counted, and never swallowed in silence.
+fn count_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        metrics::counter!(name::PANICS).increment(1);
+        tracing::error!(%panic, "panic");
+        usual(panic);
+    }));
 }
 
 /// Names of metrics. One place, so that a dashboard can be checked against it.

@@ -1,16 +1,19 @@
 //! Legs: who is in a call now, dialling out, muting, removing.
 
 use super::Reception;
+use super::extract::{Json as Said, Named};
 use super::problem::Problem;
 use crate::switchboard::ask::{Ask, LegView, Told};
+use crate::trunk::DialPlan;
 use crate::types::{E164, LegId, MeetingId};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 /// A phone to ring.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DialOrder {
     pub meeting: String,
     /// E.164, with `+`.
@@ -23,7 +26,9 @@ pub struct Dialling {
     pub leg: String,
 }
 
+/// On or off.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Switch {
     pub on: bool,
 }
@@ -52,18 +57,23 @@ pub async fn list(State(reception): State<Reception>) -> Result<Json<Vec<LegView
     }
 }
 
-pub async fn show(State(reception): State<Reception>, Path(leg): Path<String>) -> Result<Json<LegView>, Problem> {
+pub async fn show(State(reception): State<Reception>, Named(leg): Named) -> Result<Json<LegView>, Problem> {
     match ask(&reception, Ask::Leg(parse("leg", &leg)?)).await? {
         Told::Leg(leg) => Ok(Json(*leg)),
         _ => Err(Problem::down("an answer to another question")),
     }
 }
 
+/// What a person wrote, brought to the one form that price, permission and route use.
+pub(super) fn dialled(text: &str) -> Result<E164, Problem> {
+    DialPlan::default().read(text).map_err(|error| Problem::bad(format!("to: {error}, found \"{text}\"")))
+}
+
 pub async fn dial(
     State(reception): State<Reception>,
-    Json(order): Json<DialOrder>,
+    Said(order): Said<DialOrder>,
 ) -> Result<(StatusCode, Json<Dialling>), Problem> {
-    let (meeting, to): (MeetingId, E164) = (parse("meeting", &order.meeting)?, parse("to", &order.to)?);
+    let (meeting, to): (MeetingId, E164) = (parse("meeting", &order.meeting)?, dialled(&order.to)?);
     match ask(&reception, Ask::Dial { meeting, to }).await? {
         Told::Dialling(leg) => Ok((StatusCode::ACCEPTED, Json(Dialling { leg: leg.to_string() }))),
         _ => Err(Problem::down("an answer to another question")),
@@ -72,13 +82,13 @@ pub async fn dial(
 
 pub async fn mute(
     State(reception): State<Reception>,
-    Path(leg): Path<String>,
-    Json(switch): Json<Switch>,
+    Named(leg): Named,
+    Said(switch): Said<Switch>,
 ) -> Result<StatusCode, Problem> {
     let leg: LegId = parse("leg", &leg)?;
     ask(&reception, Ask::Mute { leg, on: switch.on }).await.map(|_| StatusCode::NO_CONTENT)
 }
 
-pub async fn remove(State(reception): State<Reception>, Path(leg): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn remove(State(reception): State<Reception>, Named(leg): Named) -> Result<StatusCode, Problem> {
     ask(&reception, Ask::Remove { leg: parse("leg", &leg)? }).await.map(|_| StatusCode::NO_CONTENT)
 }

@@ -1,11 +1,12 @@
 //! Meetings: which run now, and the verbs for a whole meeting.
 
 use super::Reception;
+use super::extract::{Json as Said, Named};
 use super::leg::{Switch, ask, parse};
 use super::problem::Problem;
 use crate::switchboard::ask::{Ask, MeetingView, Told};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
 pub async fn list(State(reception): State<Reception>) -> Result<Json<Vec<MeetingView>>, Problem> {
@@ -15,19 +16,19 @@ pub async fn list(State(reception): State<Reception>) -> Result<Json<Vec<Meeting
     }
 }
 
-pub async fn end(State(reception): State<Reception>, Path(meeting): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn end(State(reception): State<Reception>, Named(meeting): Named) -> Result<StatusCode, Problem> {
     ask(&reception, Ask::End { meeting: parse("meeting", &meeting)? }).await.map(|_| StatusCode::NO_CONTENT)
 }
 
 pub async fn lock(
     State(reception): State<Reception>,
-    Path(meeting): Path<String>,
-    Json(switch): Json<Switch>,
+    Named(meeting): Named,
+    Said(switch): Said<Switch>,
 ) -> Result<StatusCode, Problem> {
     let order = Ask::Lock { meeting: parse("meeting", &meeting)?, on: switch.on };
     ask(&reception, order).await.map(|_| StatusCode::NO_CONTENT)
 }
 
-pub async fn admit(State(reception): State<Reception>, Path(meeting): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn admit(State(reception): State<Reception>, Named(meeting): Named) -> Result<StatusCode, Problem> {
     ask(&reception, Ask::Admit { meeting: parse("meeting", &meeting)? }).await.map(|_| StatusCode::NO_CONTENT)
 }

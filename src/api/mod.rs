@@ -1,6 +1,7 @@
 //! The reception window: HTTP. One resource a file; each handler translates, asks, and translates back.
 
 pub mod auth;
+pub mod extract;
 pub mod health;
 pub mod io;
 pub mod leg;
@@ -17,7 +18,9 @@ use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 /// The largest body taken: an `apply` file with a deck of 200,000 rows beside it.
-const LARGEST_BODY: usize = 64 << 20;
+const LARGEST_FILE: usize = 64 << 20;
+/// Of any other request: a few names and an amount.
+const LARGEST_ORDER: usize = 64 << 10;
 
 /// What every handler may ask.
 #[derive(Clone)]
@@ -39,19 +42,21 @@ pub fn router(reception: Reception) -> Router {
         .route("/meetings/{meeting}", axum::routing::delete(meeting::end))
         .route("/meetings/{meeting}/lock", post(meeting::lock))
         .route("/meetings/{meeting}/admit", post(meeting::admit))
-        .route("/apply", post(money::apply))
+        .route("/apply", post(money::apply).layer(DefaultBodyLimit::max(LARGEST_FILE)))
         .route("/usage", get(money::usage))
         .route("/quote", get(money::quote))
         .route("/audit", get(money::audit))
         .route("/organisations/{organisation}/balance", get(money::balance))
         .route("/organisations/{organisation}/credits", post(money::credits))
         .route_layer(middleware::from_fn_with_state(reception.clone(), auth::bearer))
-        .layer(DefaultBodyLimit::max(LARGEST_BODY));
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(DefaultBodyLimit::max(LARGEST_ORDER));
     Router::new()
         .nest("/api/v1", v1)
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .method_not_allowed_fallback(problem::no_such_method)
         .fallback(problem::no_such_page)
         .with_state(reception)
 }

@@ -2,14 +2,17 @@
 //! so that the command line gives the same answer with and without a running bridge.
 
 use super::Reception;
+use super::extract::{Json as Said, Named, Query};
+use super::io::{Moment, aside};
 use super::leg::parse;
 use super::problem::Problem;
-use crate::clock::{self, Wall};
+use crate::clock::Wall;
+use crate::form::Mistake;
 use crate::rating::{CallType, record};
 use crate::store::{CreditsAdded, Document, Funds, FundsKind, QuoteRequest, Store, StoreError, UsageFilter};
 use crate::types::{Cause, Micros, OrganisationId};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -18,14 +21,21 @@ use serde_json::{Value, json};
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         match error {
-            StoreError::Unknown(what) => Problem::unknown(&what),
-            other => Problem::down(other.to_string()),
+            StoreError::Unknown(what) => stranger(&what),
+            StoreError::Conflict(why) => Problem::new(StatusCode::CONFLICT, "conflict", why),
+            StoreError::Broken(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "broken", error.to_string()),
+            StoreError::Down(_) | StoreError::Full => Problem::down(error.to_string()),
         }
     }
 }
 
+fn stranger(what: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown", format!("there is no {what}"))
+}
+
 /// A file for `apply`, with the deck beside it.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct File {
     pub name: String,
     pub text: String,
@@ -34,15 +44,19 @@ pub struct File {
     pub beside: Vec<(String, String)>,
 }
 
-pub async fn apply_to(store: &Store, file: &File) -> Result<Value, Problem> {
+fn read(file: &File) -> Result<Document, Vec<Mistake>> {
     let beside = |name: &str| {
         let found = file.beside.iter().find(|(known, _)| known == name);
         found.map(|(_, text)| text.clone()).ok_or_else(|| "it was not sent along".to_owned())
     };
-    let told =
-        |mistakes: Vec<crate::form::Mistake>| Problem::mistakes(mistakes.iter().map(ToString::to_string).collect());
-    let document = Document::parse(&file.name, &file.text, beside).map_err(told)?;
-    let applied = store.apply(document, clock::wall()).await?.map_err(told)?;
+    Document::parse(&file.name, &file.text, beside)
+}
+
+pub async fn apply_to(store: &Store, file: File, now: Wall) -> Result<Value, Problem> {
+    let told = |mistakes: Vec<Mistake>| Problem::mistakes(mistakes.iter().map(ToString::to_string).collect());
+    // A deck of 200,000 rows is read for a second.
+    let document = aside(move || read(&file)).await?.map_err(told)?;
+    let applied = store.apply(document, now).await?.map_err(told)?;
     Ok(json!({
         "organisations": applied.organisations, "users": applied.users, "meetings": applied.meetings,
         "numbers": applied.numbers, "carriers": applied.carriers, "countries": applied.countries,
@@ -50,12 +64,17 @@ pub async fn apply_to(store: &Store, file: &File) -> Result<Value, Problem> {
     }))
 }
 
-pub async fn apply(State(reception): State<Reception>, Json(file): Json<File>) -> Result<Json<Value>, Problem> {
-    apply_to(&reception.store, &file).await.map(Json)
+pub async fn apply(
+    State(reception): State<Reception>,
+    Moment(now): Moment,
+    Said(file): Said<File>,
+) -> Result<Json<Value>, Problem> {
+    apply_to(&reception.store, file, now).await.map(Json)
 }
 
 /// Which records, and how they are written.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UsageQuery {
     pub org: Option<String>,
     /// RFC 3339, or a date.
@@ -76,8 +95,13 @@ pub fn moment(name: &str, text: &str) -> Result<Wall, Problem> {
 
 /// Usage records as JSON text or CSV.
 pub async fn usage_of(store: &Store, query: &UsageQuery) -> Result<String, Problem> {
+    let organisation: Option<OrganisationId> = query.org.as_deref().map(|org| parse("org", org)).transpose()?;
+    // Nothing was used by an organisation that nobody knows, but its name is more likely misspelt.
+    if let Some(unknown) = organisation.as_ref().filter(|org| !store.facts().organisations.contains_key(*org)) {
+        return Err(stranger(&format!("organisation {unknown}")));
+    }
     let filter = UsageFilter {
-        organisation: query.org.as_deref().map(|org| parse("org", org)).transpose()?,
+        organisation,
         from: query.from.as_deref().map(|from| moment("from", from)).transpose()?,
         to: query.to.as_deref().map(|to| moment("to", to)).transpose()?,
         limit: None,
@@ -85,17 +109,9 @@ pub async fn usage_of(store: &Store, query: &UsageQuery) -> Result<String, Probl
     let records = store.usage(&filter).await?;
     Ok(match query.format.as_deref() {
         Some("csv") => {
-            let mut text = record::csv_header();
-            if !text.ends_with('\n') {
-                text.push_str("\r\n");
-            }
-            for record in &records {
-                text.push_str(&record.csv_row());
-                if !text.ends_with('\n') {
-                    text.push_str("\r\n");
-                }
-            }
-            text
+            // Each line ends with CR LF, the last too (RFC 4180 section 2).
+            let rows = records.iter().map(record::UsageRecord::csv_row);
+            std::iter::once(record::csv_header()).chain(rows).map(|row| row + "\r\n").collect()
         }
         None | Some("json") => {
             let rows: Vec<String> = records.iter().map(record::UsageRecord::to_json).collect();
@@ -111,8 +127,12 @@ pub async fn usage(State(reception): State<Reception>, Query(query): Query<Usage
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
+/// A quote for no longer than a week, the longest call that settings allow.
+pub const MOST_MINUTES: u32 = 7 * 24 * 60;
+
 /// What would it cost?
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QuoteQuery {
     pub organiser: String,
     #[serde(rename = "type")]
@@ -124,15 +144,21 @@ pub struct QuoteQuery {
     pub minutes: Option<u32>,
 }
 
-pub async fn quote_of(store: &Store, query: &QuoteQuery) -> Result<Value, Problem> {
+fn minutes(asked: Option<u32>) -> Result<u32, Problem> {
+    let minutes = asked.unwrap_or(10);
+    let wrong = || Problem::bad(format!("minutes: expected 1 to {MOST_MINUTES}, found {minutes}"));
+    (1..=MOST_MINUTES).contains(&minutes).then_some(minutes).ok_or_else(wrong)
+}
+
+pub async fn quote_of(store: &Store, query: &QuoteQuery, now: Wall) -> Result<Value, Problem> {
     let call_type: CallType = parse("type", &query.call_type)?;
     let request = QuoteRequest {
         organiser: parse("organiser", &query.organiser)?,
         call_type,
-        number: parse("to", &query.to)?,
+        number: super::leg::dialled(&query.to)?,
         caller: query.caller.as_deref().map(|caller| parse("caller", caller)).transpose()?,
-        minutes: query.minutes.unwrap_or(10),
-        now: clock::wall(),
+        minutes: minutes(query.minutes)?,
+        now,
     };
     Ok(match store.quote(&request).await? {
         Ok(quote) => json!({
@@ -150,12 +176,13 @@ fn refused(cause: Cause) -> Value {
 
 pub async fn quote(
     State(reception): State<Reception>,
+    Moment(now): Moment,
     Query(query): Query<QuoteQuery>,
 ) -> Result<Json<Value>, Problem> {
-    quote_of(&reception.store, &query).await.map(Json)
+    quote_of(&reception.store, &query, now).await.map(Json)
 }
 
-pub async fn balance_of(store: &Store, organisation: &str) -> Result<Value, Problem> {
+pub async fn balance_of(store: &Store, organisation: &str, now: Wall) -> Result<Value, Problem> {
     let organisation: OrganisationId = parse("organisation", organisation)?;
     let balance = store.balance(&organisation).await?;
     let fundings: Vec<Value> = balance
@@ -168,7 +195,7 @@ pub async fn balance_of(store: &Store, organisation: &str) -> Result<Value, Prob
             })
         })
         .collect();
-    let pool = store.pool(&organisation, clock::wall()).await?;
+    let pool = store.pool(&organisation, now).await?;
     Ok(json!({
         "organisation": organisation.as_str(), "currency": balance.currency.to_string(),
         "posted": balance.posted.to_text(), "held": balance.held.to_text(), "available": balance.available.to_text(),
@@ -182,13 +209,15 @@ pub async fn balance_of(store: &Store, organisation: &str) -> Result<Value, Prob
 
 pub async fn balance(
     State(reception): State<Reception>,
-    Path(organisation): Path<String>,
+    Moment(now): Moment,
+    Named(organisation): Named,
 ) -> Result<Json<Value>, Problem> {
-    balance_of(&reception.store, &organisation).await.map(Json)
+    balance_of(&reception.store, &organisation, now).await.map(Json)
 }
 
 /// Money in, or a correction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CreditsOrder {
     /// `add` or `adjust`.
     pub kind: String,
@@ -200,41 +229,47 @@ pub struct CreditsOrder {
     pub memo: String,
 }
 
-pub async fn credits_of(store: &Store, organisation: &str, order: &CreditsOrder) -> Result<Value, Problem> {
+pub async fn credits_of(store: &Store, organisation: &str, order: &CreditsOrder, now: Wall) -> Result<Value, Problem> {
     let kind = match order.kind.as_str() {
         "add" => FundsKind::Funding,
         "adjust" => FundsKind::Adjustment,
         other => return Err(Problem::bad(format!("kind: expected add or adjust, found \"{other}\""))),
     };
     let amount: Micros = parse("amount", &order.amount)?;
-    if order.key.is_empty() || (kind == FundsKind::Funding && amount <= Micros::ZERO) || amount == Micros::ZERO {
-        return Err(Problem::bad("expected a key, and an amount above zero (of an adjustment: not zero)"));
+    match kind {
+        _ if order.key.is_empty() => return Err(Problem::bad("key: expected one, so that a repeat books nothing")),
+        FundsKind::Funding if amount <= Micros::ZERO => {
+            return Err(Problem::bad(format!("amount: a funding is more than zero, found {amount}")));
+        }
+        FundsKind::Adjustment if amount == Micros::ZERO => {
+            return Err(Problem::bad("amount: an adjustment is not zero"));
+        }
+        FundsKind::Funding | FundsKind::Adjustment => {}
     }
-    let funds = Funds {
-        organisation: parse("organisation", organisation)?,
-        key: order.key.clone(),
-        amount,
-        kind,
-        memo: order.memo.clone(),
-        at: clock::wall(),
-    };
+    let organisation: OrganisationId = parse("organisation", organisation)?;
+    let currency = store.facts().organisations.get(&organisation).map(|known| known.currency.to_string());
+    let funds = Funds { organisation, key: order.key.clone(), amount, kind, memo: order.memo.clone(), at: now };
     match store.add_credits(funds).await? {
-        CreditsAdded::Booked => Ok(json!({ "booked": true, "amount": amount.to_text() })),
-        CreditsAdded::Repeated => Ok(json!({ "booked": false, "amount": amount.to_text() })),
+        CreditsAdded::Booked => Ok(json!({ "booked": true, "amount": amount.to_text(), "key": order.key })),
+        CreditsAdded::Repeated => Ok(json!({ "booked": false, "amount": amount.to_text(), "key": order.key })),
         CreditsAdded::NotAvailable { available } => Err(Problem::new(
             StatusCode::CONFLICT,
             "not-available",
-            format!("only {available} is available; what is held for running calls cannot be taken"),
+            format!(
+                "only {available} {} is available; what is held for running calls cannot be taken",
+                currency.unwrap_or_default()
+            ),
         )),
     }
 }
 
 pub async fn credits(
     State(reception): State<Reception>,
-    Path(organisation): Path<String>,
-    Json(order): Json<CreditsOrder>,
+    Moment(now): Moment,
+    Named(organisation): Named,
+    Said(order): Said<CreditsOrder>,
 ) -> Result<Json<Value>, Problem> {
-    credits_of(&reception.store, &organisation, &order).await.map(Json)
+    credits_of(&reception.store, &organisation, &order, now).await.map(Json)
 }
 
 pub async fn audit_of(store: &Store) -> Result<Value, Problem> {

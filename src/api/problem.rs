@@ -5,6 +5,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The body of every answer that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,14 @@ pub struct Body {
     /// Each mistake of a file, with its line; empty otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mistakes: Vec<String>,
+}
+
+/// As people read it: each mistake on a line of its own, then what it comes to.
+impl fmt::Display for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.mistakes.iter().try_for_each(|mistake| writeln!(f, "{mistake}"))?;
+        f.write_str(&self.message)
+    }
 }
 
 /// A status and its body.
@@ -45,10 +54,15 @@ impl Problem {
     }
 
     pub fn mistakes(mistakes: Vec<String>) -> Problem {
-        let message = format!("{} mistakes; nothing was applied", mistakes.len());
+        let count = mistakes.len();
+        let message = format!("{count} mistake{}; nothing was applied", if count == 1 { "" } else { "s" });
         let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "mistakes", message);
         problem.body.mistakes = mistakes;
         problem
+    }
+
+    pub fn into_body(self) -> Body {
+        self.body
     }
 
     /// The store or the switchboard does not answer.
@@ -65,4 +79,8 @@ impl IntoResponse for Problem {
 
 pub async fn no_such_page() -> Problem {
     Problem::unknown("page")
+}
+
+pub async fn no_such_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this page does not take this method")
 }

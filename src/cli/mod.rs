@@ -1,14 +1,32 @@
 //! The command line: one file a command. Exit 0: done; 1: refused or failed; 2: misused.
 
+mod admit;
+mod apply;
+mod audit;
+mod balance;
+mod books;
+mod bridge;
 pub mod call;
 mod check;
+mod credits;
+mod dial;
+mod end;
+mod legs;
+mod lock;
+mod meetings;
+mod mute;
 pub mod phone;
+mod quote;
+mod remove;
 mod serve;
 pub mod sound;
+mod table;
+mod usage;
 
 use crate::config::Settings;
 use crate::form::Mistake;
 use clap::{CommandFactory, Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,6 +50,35 @@ enum Command {
     Serve,
     /// Check the settings and tell all mistakes at once
     Check,
+    /// Bring organisations, users, meetings, numbers, carriers and rates of a file into the store
+    Apply(apply::Apply),
+    /// May a call be, who pays, how much: line by line, and no money moves
+    Quote(quote::Quote),
+    /// Usage records, one a leg
+    Usage(usage::Usage),
+    /// An organisation's account: posted, held, available, fundings
+    Balance(balance::Balance),
+    /// Pay into an account, or correct it
+    #[command(subcommand)]
+    Credits(credits::Credits),
+    /// Check every invariant of the money over the whole store
+    Audit,
+    /// Who is in a call now
+    Legs,
+    /// Which meetings run now
+    Meetings,
+    /// Have a meeting ring a phone
+    Dial(dial::Dial),
+    /// Mute a leg, or let it be heard again
+    Mute(mute::Mute),
+    /// End a leg, whether it rings or talks
+    Remove(remove::Remove),
+    /// End a meeting for all
+    End(end::End),
+    /// Lock a meeting, or open it again
+    Lock(lock::Lock),
+    /// Let all who wait in a meeting's lobby in
+    Admit(admit::Admit),
     /// Be a caller: for trying a trunk, and for sizing
     Call(Box<call::Call>),
     /// Print the completion script of a shell
@@ -68,7 +115,7 @@ pub fn main() -> ExitCode {
     match run(arguments.command, &context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(why)) => {
-            eprintln!("tollbridge: {why}");
+            tell_failure(&why);
             ExitCode::FAILURE
         }
     }
@@ -78,6 +125,20 @@ fn run(command: Option<Command>, context: &Context) -> Done {
     match command {
         None | Some(Command::Serve) => wait_for(serve::run(context)),
         Some(Command::Check) => check::run(context),
+        Some(Command::Apply(apply)) => wait_for(apply.run(context)),
+        Some(Command::Quote(quote)) => wait_for(quote.run(context)),
+        Some(Command::Usage(usage)) => wait_for(usage.run(context)),
+        Some(Command::Balance(balance)) => wait_for(balance.run(context)),
+        Some(Command::Credits(credits)) => wait_for(credits.run(context)),
+        Some(Command::Audit) => wait_for(audit::run(context)),
+        Some(Command::Legs) => legs::run(context),
+        Some(Command::Meetings) => meetings::run(context),
+        Some(Command::Dial(dial)) => wait_for(dial.run(context)),
+        Some(Command::Mute(mute)) => mute.run(context),
+        Some(Command::Remove(remove)) => remove.run(context),
+        Some(Command::End(end)) => end.run(context),
+        Some(Command::Lock(lock)) => lock.run(context),
+        Some(Command::Admit(admit)) => admit.run(context),
         Some(Command::Call(call)) => wait_for(call.run(context)),
         Some(Command::Completion { shell }) => {
             clap_complete::generate(shell, &mut Arguments::command(), "tollbridge", &mut std::io::stdout());
@@ -89,6 +150,30 @@ fn run(command: Option<Command>, context: &Context) -> Done {
 /// Runs a command that talks over a network.
 fn wait_for(work: impl Future<Output = Done>) -> Done {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Mistakes of a file come a line each, as editors like them; what it comes to is the last line.
+fn tell_failure(why: &str) {
+    let (mistakes, sum) = why.rsplit_once('\n').map_or((None, why), |(mistakes, sum)| (Some(mistakes), sum));
+    if let Some(mistakes) = mistakes {
+        eprintln!("{mistakes}");
+    }
+    eprintln!("tollbridge: {sum}");
+}
+
+/// Prints to standard output. Whoever stopped reading (`| head`) has read enough.
+pub(crate) fn say(text: &str) -> Done {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn say_json(value: &serde_json::Value) -> Done {
+    say(&format!("{value:#}\n"))
 }
 
 pub(crate) fn tell_mistakes(mistakes: &[Mistake]) -> ExitCode {

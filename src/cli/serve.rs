@@ -5,15 +5,20 @@ use crate::clock;
 use crate::form::Mistake;
 use crate::node::Node;
 use crate::sip::Transport;
-use crate::store::{Document, Options, Store};
+use crate::store::{Document, OpenError, Options, Store};
 use crate::telemetry;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::path::Path;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The demo's data, as they stand in `config/`.
 pub(super) const DEMO: &str = include_str!("../../config/demo.toml");
 pub(super) const DEMO_RATES: &str = include_str!("../../config/rates.csv");
+
+/// How often, and how long apart, a store that is held is tried again.
+const HELD_TRIES: u32 = 10;
+const HELD_WAIT: Duration = Duration::from_millis(100);
 
 pub async fn run(context: &Context) -> Done {
     let settings = &context.settings;
@@ -22,11 +27,11 @@ pub async fn run(context: &Context) -> Done {
     let metrics = PrometheusBuilder::new().install_recorder().ok();
     // Only without settings is anything made up, and only where there is no store yet.
     let fresh = context.config.is_none() && !store_exists(&settings.store_url);
-    let store = Store::open(&settings.store_url, Options::default()).await?;
+    let store = open(&settings.store_url).await?;
     if fresh {
         fill_with_demo(&store).await?;
     }
-    let node = Node::start_on(store, settings, metrics).await?;
+    let mut node = Node::start_on(store, settings, metrics).await?;
     welcome(&node, fresh);
 
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -34,10 +39,23 @@ pub async fn run(context: &Context) -> Done {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        () = node.failed() => return Err(Failure("the switchboard stopped: the log says why; start again".into())),
     }
     eprintln!("tollbridge: stopping: calls are ended and their accounts closed");
     node.stop().await;
     Ok(())
+}
+
+/// A command that looks into the books holds them for a moment: it is waited for. Another bridge is not.
+async fn open(url: &str) -> Result<Store, OpenError> {
+    let mut tries = 0;
+    loop {
+        match Store::open(url, Options::default()).await {
+            Err(OpenError::Held { .. }) if tries < HELD_TRIES => tries += 1,
+            opened => return opened,
+        }
+        tokio::time::sleep(HELD_WAIT).await;
+    }
 }
 
 fn store_exists(url: &str) -> bool {

@@ -40,7 +40,7 @@ pub enum Frame {
 
 /// Cuts what a connection brings into messages. Push, then drain [`StreamFramer::next`] until `Ok(None)`.
 ///
-/// It holds at most [`MESSAGE_MAX`] bytes and one push. How long a peer may take to end a message is for the caller,
+/// It holds at most `MESSAGE_MAX` bytes and one push. How long a peer may take to end a message is for the caller,
 /// who has a clock: [`StreamFramer::is_midway`] tells that one has begun.
 #[derive(Debug, Default)]
 pub struct StreamFramer {

@@ -1,7 +1,7 @@
 //! Remembers; the only room with SQL. Runs rating's decisions inside a transaction.
 //!
 //! [`Store`] is the door. What changes the books goes through one writer, which answers only when the change is on the
-//! disk ([`io`]); what only asks reads a snapshot beside it. Facts (organisations, meetings, numbers, carriers, the
+//! disk (`io`); what only asks reads a snapshot beside it. Facts (organisations, meetings, numbers, carriers, the
 //! deck) are in memory as one immutable [`Facts`], made anew at each `apply`.
 //!
 //! Every step of a leg has a key. A repeat changes nothing and is given the first answer, so whoever lost an answer

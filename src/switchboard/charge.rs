@@ -165,7 +165,9 @@ impl Switchboard {
         let stamps = line.leg.stamps();
         let carrier = self.facts.directory.carrier(&line.carrier);
         let usual = (ended.end.cause.sip(), ended.end.cause.q850());
-        let (sip, q850) = carrier.map_or(usual, |carrier| carrier.refusal_for(ended.end.cause));
+        let (refusal, q850) = carrier.map_or(usual, |carrier| carrier.refusal_for(ended.end.cause));
+        // An answered call was not refused: what went over the wire is a BYE, with the Q.850 cause beside it.
+        let sip = if ended.end.answered { 200 } else { refusal };
         let end = store::End {
             elapsed_ms: ended.end.elapsed_ms,
             cause: ended.end.cause,

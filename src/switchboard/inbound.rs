@@ -118,6 +118,7 @@ impl Switchboard {
     pub(super) fn answer_in(&mut self, now: Now, id: LegId, local: SocketAddr) {
         let Some(carrier) = self.carrier_of(id) else { return };
         let codecs = self.codecs_of(&carrier);
+        let local = shown_to(&carrier, local);
         let Some(line) = self.lines.get_mut(&id) else { return };
         let call = line.call;
         let offer = ours(local, line.stream.0, line.version, &codecs);
@@ -204,6 +205,7 @@ impl Switchboard {
             return self.say(Output::Sip(sip::Command::Disagree { call, status: 491 }));
         };
         line.version += 1;
+        let local = shown_to(&carrier, local);
         let ours = ours(local, stream.0, line.version, &codecs);
         let Some(offer) = offer else {
             let answer = sdp::offer(&ours);
@@ -273,6 +275,11 @@ impl Switchboard {
 
 pub(super) fn ours(address: SocketAddr, session: u64, version: u64, codecs: &[Codec]) -> sdp::Ours<'_> {
     sdp::Ours { address, session, version, codecs, direction: media::Direction::SendRecv, prefer: sdp::Prefer::Theirs }
+}
+
+/// The address of our sound as this carrier sees it: its own, for a bridge behind 1:1 NAT.
+pub(super) fn shown_to(carrier: &Carrier, local: SocketAddr) -> SocketAddr {
+    carrier.advertise.map_or(local, |shown| SocketAddr::new(shown.ip(), local.port()))
 }
 
 pub(super) fn reason(cause: Cause, q850: Option<u8>) -> Reason {

@@ -78,12 +78,18 @@ impl Desk {
         (Desk { orders, task: tokio::spawn(rim.run(inlets)) }, Handle { questions })
     }
 
+    /// Returns when the task has ended by itself, which it never should.
+    pub async fn failed(&mut self) {
+        // Why it ended was told by the panic hook.
+        let _ = (&mut self.task).await;
+    }
+
     /// No new calls; returns at once.
     pub fn drain(&self) {
         self.orders.send_if_modified(|order| std::mem::replace(order, Order::Drain.max(*order)) < Order::Drain);
     }
 
-    /// Ends all calls, waits until every account is closed (or [`LAST_WORDS`] have passed), and returns.
+    /// Ends all calls, waits until every account is closed (or `LAST_WORDS` have passed), and returns.
     pub async fn stop(self) {
         self.orders.send_replace(Order::Stop);
         // A panic in the task was told by the runtime; there is nothing left to wait for then.
@@ -243,6 +249,25 @@ impl Rim {
     fn measure(&self) {
         metrics::gauge!(name::LEGS).set(self.switchboard.legs() as u32);
         metrics::gauge!(name::MEETINGS).set(self.switchboard.meetings() as u32);
+        let sip = self.sip.gauges().counters;
+        for (way, count) in [("in", sip.messages_in), ("out", sip.messages_out)] {
+            metrics::counter!(name::SIP_MESSAGES, "way" => way).absolute(count);
+        }
+        let dropped = [
+            ("malformed", sip.malformed),
+            ("stranger", sip.strangers),
+            ("stray", sip.strays),
+            ("full", sip.refused_full + sip.dropped_full),
+        ];
+        for (why, count) in dropped {
+            metrics::counter!(name::SIP_DROPPED, "why" => why).absolute(count);
+        }
+        let sound = self.media.counts();
+        for (way, count) in [("in", sound.packets_in), ("out", sound.packets_out)] {
+            metrics::counter!(name::RTP_PACKETS, "way" => way).absolute(count);
+        }
+        metrics::counter!(name::RTP_DROPPED).absolute(sound.overflows + sound.unsent);
+        metrics::counter!(name::TICK_LATE).absolute(sound.late);
     }
 
     /// BYEs are on their way: they are given time to arrive.

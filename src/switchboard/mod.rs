@@ -324,11 +324,12 @@ impl Switchboard {
 
     /// Whom SIP may listen to.
     fn tell_sources(&mut self) {
+        let advertised = self.config.udp.filter(|(bound, advertised)| bound != advertised).map(|(_, shown)| shown);
         let source = |(carrier, source): (&crate::trunk::Carrier, &crate::trunk::Source)| sip::Source {
             network: source.network,
             prefix_len: source.prefix_len,
             port: source.port,
-            advertise: carrier.advertise,
+            advertise: carrier.advertise.or(advertised),
             old_syntax: carrier.old_syntax,
         };
         let sources = self.facts.directory.sources().map(source).collect();

@@ -1,7 +1,7 @@
 //! A call that we make: by which carrier, under which name, and what its answer means.
 
 use super::ask::Told;
-use super::inbound::{carrier_limit, ours, payer_scopes};
+use super::inbound::{carrier_limit, ours, payer_scopes, shown_to};
 use super::line::{Line, Wire};
 use super::{Books, Output, Switchboard};
 use crate::clock::Now;
@@ -33,7 +33,7 @@ impl Switchboard {
         let facts = self.facts.clone();
         let (_, organisation) = facts.payer_of(&meeting).ok_or(Cause::UnknownMeeting)?;
         let carrier = facts.directory.routes(&to).first().copied().ok_or(Cause::NoRoute)?;
-        let caller_id = facts.directory.caller_id(&organisation.id);
+        let caller_id = facts.directory.caller_id(&organisation.id, organisation.country);
         let id = self.new_leg(now);
         let mut scopes = vec![(Scope::Carrier(carrier.id.clone()), carrier_limit(carrier))];
         scopes.extend(payer_scopes(&facts, &meeting));
@@ -111,6 +111,7 @@ impl Switchboard {
         let (bound, advertised) = addresses?;
         let contact = carrier.advertise.unwrap_or(advertised);
         let codecs = self.codecs_of(carrier);
+        let local = shown_to(carrier, local);
         let called = carrier.number_format_out.write(&line.number);
         let shown = line.caller.map(|caller| carrier.number_format_out.write(&caller));
         let from = match &shown {

@@ -2,7 +2,7 @@
 //!
 //! It counts in the sender's clock (units of the RTP timestamp), so any packet length, change of length and pause is
 //! the same to it. It holds no fixed delay. It plays what is there; when nothing is there it waits, and remembers how long
-//! ([`Jitter::owed`]): if the next packet shows that its predecessor was lost, the wait was the loss; if the predecessor
+//! (`Jitter::owed`): if the next packet shows that its predecessor was lost, the wait was the loss; if the predecessor
 //! itself comes late, it is still played, and the delay has grown by just what the network needed. When more than a
 //! tick's worth lay unused for seconds, the owner is asked to let one go ([`Jitter::surplus`]).
 

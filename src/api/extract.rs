@@ -1,0 +1,56 @@
+//! What a request brings, read: the framework's own extractors, whose refusals take the one shape of [`Problem`].
+
+use super::problem::Problem;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{self, FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+/// The query of the address.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+/// The one name in the path.
+#[derive(Debug)]
+pub struct Named(pub String);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, state: &S) -> Result<Json<T>, Problem> {
+        let read = axum::Json::<T>::from_request(request, state).await;
+        read.map(|axum::Json(value)| Json(value))
+            .map_err(|refusal: JsonRejection| refused(refusal.status(), refusal.body_text()))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Query<T>, Problem> {
+        let read = extract::Query::<T>::from_request_parts(parts, state).await;
+        read.map(|extract::Query(value)| Query(value))
+            .map_err(|refusal: QueryRejection| refused(refusal.status(), refusal.body_text()))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named, Problem> {
+        let read = extract::Path::<String>::from_request_parts(parts, state).await;
+        read.map(|extract::Path(name)| Named(name))
+            .map_err(|refusal: PathRejection| refused(refusal.status(), refusal.body_text()))
+    }
+}
+
+fn refused(status: StatusCode, message: String) -> Problem {
+    let error = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "too-large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "not-json",
+        _ => "bad-request",
+    };
+    Problem::new(status, error, message)
+}

@@ -1,0 +1,123 @@
+//! The books, wherever they are: held by a running bridge, and then asked through it, or opened here. Both give the
+//! same answer, since both ask the functions of `api::money`.
+
+use super::bridge::{Bridge, Pace, store_file};
+use super::{Context, Failure};
+use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
+use crate::api::problem::Problem;
+use crate::clock;
+use crate::store::{OpenError, Options, Store};
+use indicatif::ProgressBar;
+use serde_json::Value;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// A bridge that starts or stops, or another command, holds the store for a moment without answering.
+const PATIENCE: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(50);
+/// How often the sign of long work moves.
+const SPIN: Duration = Duration::from_millis(120);
+
+pub(super) enum Books {
+    Here(Store),
+    There(Bridge),
+}
+
+impl Books {
+    /// The books of these settings, which must be there already.
+    pub async fn find(context: &Context) -> Result<Books, Failure> {
+        let url = &context.settings.store_url;
+        let file = store_file(url);
+        if !file.exists() {
+            return Err(Failure(format!(
+                "there is no store {}: make one with `tollbridge serve` or `tollbridge apply FILE`, or name another \
+                 (--config, TOLLBRIDGE__STORE__URL)",
+                file.display()
+            )));
+        }
+        Books::find_or_make(context).await
+    }
+
+    pub async fn find_or_make(context: &Context) -> Result<Books, Failure> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let held = match Store::open(&context.settings.store_url, Options::default()).await {
+                Ok(store) => return Ok(Books::Here(store)),
+                Err(held @ OpenError::Held { .. }) => held,
+                Err(other) => return Err(other.into()),
+            };
+            match Bridge::reach(context) {
+                Ok(bridge) => return Ok(Books::There(bridge)),
+                Err(Failure(no)) if Instant::now() > until => return Err(Failure(format!("{held}; and {no}"))),
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    pub async fn apply(&self, file: File) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => money::apply_to(store, file, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post("/apply", &file, Pace::Long),
+        }
+    }
+
+    /// The text of the records, JSON or CSV as the query asks.
+    pub async fn usage(&self, query: &UsageQuery) -> Result<String, Failure> {
+        match self {
+            Books::Here(store) => money::usage_of(store, query).await.map_err(words),
+            Books::There(bridge) => bridge.get_text("/usage", query),
+        }
+    }
+
+    pub async fn quote(&self, query: &QuoteQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => money::quote_of(store, query, clock::wall()).await.map_err(words),
+            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/quote", query)?)?),
+        }
+    }
+
+    pub async fn balance(&self, organisation: &str) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => money::balance_of(store, organisation, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.get(&format!("/organisations/{organisation}/balance")),
+        }
+    }
+
+    pub async fn credits(&self, organisation: &str, order: &CreditsOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => money::credits_of(store, organisation, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post(&format!("/organisations/{organisation}/credits"), order, Pace::Short),
+        }
+    }
+
+    pub async fn audit(&self) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => money::audit_of(store).await.map_err(words),
+            Books::There(bridge) => bridge.get("/audit"),
+        }
+    }
+}
+
+fn words(problem: Problem) -> Failure {
+    Failure(problem.into_body().to_string())
+}
+
+/// A sign of life on a terminal, for work whose length nobody knows; it is gone when it is dropped.
+pub(super) struct Working(ProgressBar);
+
+impl Working {
+    pub fn on(what: impl Into<String>) -> Working {
+        if !std::io::stderr().is_terminal() {
+            return Working(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new_spinner().with_message(what.into());
+        bar.enable_steady_tick(SPIN);
+        Working(bar)
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,22 @@
+//! `tollbridge remove`: ends a leg, whether it rings or talks.
+
+use super::bridge::Bridge;
+use super::{Context, Done, say, say_json};
+use crate::types::LegId;
+
+#[derive(clap::Args)]
+pub struct Remove {
+    /// As `tollbridge legs` shows it
+    leg: LegId,
+}
+
+impl Remove {
+    pub fn run(self, context: &Context) -> Done {
+        let leg = self.leg;
+        Bridge::reach(context)?.delete(&format!("/legs/{leg}"))?;
+        if context.json {
+            return say_json(&serde_json::json!({ "leg": leg.to_string(), "removed": true }));
+        }
+        say(&format!("{leg} is removed\n"))
+    }
+}

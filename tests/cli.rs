@@ -1,0 +1,663 @@
+//! The command line as people and scripts use it: the built program in a folder of its own, with and without a running
+//! bridge, its output, its words and its exit codes. All traffic is on this machine.
+
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tollbridge::cli::phone::{Exchange, Phone};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tollbridge");
+const DEMO: &str = include_str!("../config/demo.toml");
+const RATES: &str = include_str!("../config/rates.csv");
+/// Nothing here takes so long; what does has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder with the demo's file, and the address that its bridge will have.
+struct House {
+    folder: TempDir,
+    api: SocketAddr,
+}
+
+/// What a command said.
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    #[track_caller]
+    fn good(self) -> Said {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+
+    /// It ended with `code`, and each of `words` stands in what it said to people.
+    #[track_caller]
+    fn failed(self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, code, "{self:?}");
+        for word in words {
+            assert!(self.err.contains(word), "\"{word}\" is missing: {self:?}");
+        }
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl House {
+    fn new() -> House {
+        House::with_carrier_at("127.0.0.1:5070".parse().unwrap())
+    }
+
+    fn with_carrier_at(carrier: SocketAddr) -> House {
+        let house = House { folder: TempDir::new().unwrap(), api: free_address() };
+        house.write("demo.toml", &DEMO.replace("udp:127.0.0.1:5070", &format!("udp:{carrier}")));
+        house.write("rates.csv", RATES);
+        house
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path().join(name), text).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOLLBRIDGE") || name.contains("PROXY")) {
+            command.env_remove(name);
+        }
+        command
+            .env("TOLLBRIDGE__SIP__LISTEN", "[\"udp:127.0.0.1:0\"]")
+            .env("TOLLBRIDGE__API__LISTEN", self.api.to_string())
+            .env("TOLLBRIDGE__MEDIA__THREADS", "1")
+            .env("RUST_LOG", "error")
+            // A proxy for everything: no command may send the token there.
+            .env("http_proxy", "http://127.0.0.1:1")
+            .env("ALL_PROXY", "http://127.0.0.1:1");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        let output = self.command(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// A bridge that answers.
+    fn serve(&self) -> Bridge {
+        let mut command = self.command(&["serve"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let lines = lines_of(child.stdout.take().unwrap());
+        let bridge = Bridge { child, lines };
+        bridge.until("meetings:");
+        bridge
+    }
+}
+
+/// Its lines, read by a thread of their own, so that a test waits for one and no longer than it has patience.
+fn lines_of(out: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (tell, lines) = mpsc::channel();
+    std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    lines
+}
+
+/// A program that goes on until it is dropped.
+struct Bridge {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Bridge {
+    #[track_caller]
+    fn until(&self, word: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if line.contains(word) => return,
+                Ok(_) => {}
+                Err(error) => panic!("\"{word}\" was not said: {error}"),
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn ended(&mut self) -> i32 {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it did not end");
+    }
+
+    fn stop(mut self) {
+        self.signal("-TERM");
+        assert_eq!(self.ended(), 0);
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks until `seen`; a leg's way takes a moment.
+#[track_caller]
+fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it was not seen in time");
+}
+
+// ------------------------------------------------------------------------------------------------------------ the books
+
+#[test]
+fn a_file_is_applied_once_and_again() {
+    let house = House::new();
+    let first = house.run(&["apply", "demo.toml"]).good();
+    assert!(first.out.contains("2 organisations") && first.out.contains("2 opening fundings booked"), "{first:?}");
+    let again = house.run(&["--json", "apply", "demo.toml"]).good().json();
+    assert_eq!((&again["users"], &again["funded"], &again["rates"]), (&4.into(), &0.into(), &Value::Null));
+}
+
+#[test]
+fn every_mistake_of_a_file_is_told_with_its_line_and_nothing_is_applied() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let before = house.run(&["balance", "--org", "aurora", "--json"]).good();
+    house.write("bad.toml", "rates = \"none.csv\"\n[[organisation]]\nid = \"New\"\ncountry = \"IT\"\ncredit = \"1\"\n");
+    house.run(&["apply", "bad.toml"]).failed(
+        1,
+        &[
+            "bad.toml:1: rates: none.csv cannot be read",
+            "bad.toml:3: ",
+            "bad.toml:5: ",
+            "3 mistakes; nothing was applied",
+        ],
+    );
+    // What only the store can tell.
+    house.write(
+        "unknown.toml",
+        "\n[[number]]\ne164 = \"+390611111111\"\nkind = \"toll\"\ncountry = \"IT\"\nmeeting = \"x\"\n",
+    );
+    let said = house.run(&["apply", "unknown.toml"]);
+    assert!(said.err.starts_with("unknown.toml:"), "{said:?}");
+    said.failed(1, &["1 mistake; nothing was applied"]);
+    // A changed opening funding points to the command that books more.
+    house.write("richer.toml", &DEMO.replace("\"25.00\"", "\"26.00\""));
+    house.run(&["apply", "richer.toml"]).failed(1, &["tollbridge credits add --org aurora"]);
+    house.write("deck.csv", "call_type,prefix\nx\n");
+    house.write("deck.toml", "rates = \"deck.csv\"\n");
+    house.run(&["apply", "deck.toml"]).failed(1, &["deck.csv:"]);
+    house.run(&["apply", "no-such.toml"]).failed(1, &["no-such.toml: "]);
+    house.run(&["apply"]).failed(2, &["FILE"]);
+    assert_eq!(house.run(&["balance", "--org", "aurora", "--json"]).good(), before);
+}
+
+#[test]
+fn money_is_paid_in_once_a_key() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let add = ["credits", "add", "--org", "aurora", "--amount", "5.5", "--key", "invoice-1", "--memo", "by wire"];
+    let first = house.run(&add).good();
+    assert!(first.out.contains("available: 30.5000 USD"), "{first:?}");
+    let again = house.run(&[&add[..], &["--json"]].concat()).good().json();
+    assert_eq!((&again["booked"], &again["key"]), (&false.into(), &"invoice-1".into()));
+    let adjust = |amount: &'static str| house.run(&["credits", "adjust", "--org", "aurora", "--amount", amount]);
+    assert!(adjust("-0.5").good().out.contains("available: 30.0000 USD"));
+    adjust("-30.01").failed(1, &["only 30.0000 USD is available"]);
+    adjust("0").failed(1, &["not zero"]);
+    adjust("1.2345678").failed(2, &["at most 6 decimal places"]);
+    let other = ["credits", "add", "--org", "aurora", "--amount", "6", "--key", "invoice-1"];
+    house.run(&other).failed(1, &["booked before, with another amount"]);
+    house.run(&["credits", "add", "--org", "aurora", "--amount", "-1"]).failed(1, &["more than zero"]);
+    house.run(&["credits", "add", "--org", "nobody", "--amount", "1"]).failed(1, &["no organisation nobody"]);
+    house.run(&["credits"]).failed(2, &["add"]);
+
+    let balance = house.run(&["balance", "--org", "aurora", "--json"]).good().json();
+    for (name, amount) in [("posted", "30.0000"), ("held", "0.0000"), ("available", "30.0000"), ("currency", "USD")] {
+        assert_eq!(balance[name], amount, "{name}");
+    }
+    assert_eq!(balance["fundings"].as_array().unwrap().len(), 2);
+    let table = house.run(&["balance", "--org", "aurora"]).good().out;
+    assert!(table.contains("available  30.0000  USD") && table.contains("invoice-1"), "{table}");
+    assert_eq!(house.run(&["audit"]).good().out, "0 differences\n");
+    assert_eq!(house.run(&["audit", "--json"]).good().json()["differences"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_quote_tells_who_pays_and_how_much() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let italy = ["quote", "--organiser", "anna", "--type", "dial-in-toll", "--to", "+390612345678"];
+    let quote = house.run(&[&italy[..], &["--json"]].concat()).good().json();
+    assert_eq!((&quote["allowed"], &quote["charge"]), (&true.into(), &"0.1000".into()), "{quote}");
+    let words = house.run(&[&italy[..], &["--minutes", "3"]].concat()).good().out;
+    assert!(
+        words.contains("0.0300 USD") && words.contains("paid by") && words.contains("rate dial-in-toll"),
+        "{words}"
+    );
+
+    let unlicensed = ["quote", "--organiser", "bruno", "--type", "dial-out", "--to", "+390612345678"];
+    house.run(&unlicensed).failed(1, &["the organiser has no licence for calls by phone"]);
+    let refused = house.run(&[&["--json"], &unlicensed[..]].concat());
+    assert_eq!((refused.code, &refused.json()["cause"]), (1, &"not-licensed".into()));
+    house.run(&["quote", "--organiser", "zoe", "--type", "dial-out", "--to", "+39061"]).failed(1, &["no user zoe"]);
+    house.run(&["quote", "--organiser", "anna", "--type", "free", "--to", "+39061"]).failed(2, &["dial-in-toll"]);
+    house.run(&["quote", "--organiser", "anna", "--type", "dial-out", "--to", "0612"]).failed(2, &["international"]);
+    let minutes = ["--minutes", "0"];
+    house.run(&[&italy[..], &minutes].concat()).failed(2, &["--minutes"]);
+}
+
+#[test]
+fn what_is_not_there_is_told_with_what_to_do() {
+    let house = House::new();
+    for command in [
+        &["usage"][..],
+        &["audit"],
+        &["balance", "--org", "aurora"],
+        &["credits", "add", "--org", "a", "--amount", "1"],
+    ] {
+        house.run(command).failed(1, &["no store data/tollbridge.db", "tollbridge serve", "tollbridge apply"]);
+    }
+    assert!(!house.path().join("data").exists(), "a question made a store");
+    let leg = "018bcfe5-687b-7000-8000-000000000007";
+    let address = house.api.to_string();
+    for command in [
+        &["legs"][..],
+        &["meetings", "--json"],
+        &["dial", "--meeting", "studio", "--to", "+390612345678"],
+        &["mute", leg],
+        &["remove", leg],
+        &["end", "studio"],
+        &["lock", "studio"],
+        &["admit", "studio"],
+    ] {
+        house.run(command).failed(1, &[&address, "nobody listens there", "tollbridge serve"]);
+    }
+    house.run(&["mute", "7"]).failed(2, &["LEG"]);
+    house.run(&["dial", "--meeting", "studio"]).failed(2, &["--to"]);
+    house.run(&["usage", "--from", "yesterday"]).failed(2, &["2026-11-23"]);
+    house.run(&["usage", "--format", "xml"]).failed(2, &["csv"]);
+    house.run(&["frobnicate"]).failed(2, &["frobnicate"]);
+}
+
+#[test]
+fn settings_and_help_stand_before_or_after_the_command() {
+    let house = House::new();
+    house.write("mine.toml", "[store]\nurl = \"sqlite:mine/books.db\"\n");
+    house.run(&["apply", "demo.toml", "--config", "mine.toml"]).good();
+    assert!(house.path().join("mine/books.db").exists());
+    for arguments in [
+        &["--config", "mine.toml", "--json", "balance", "--org", "aurora"][..],
+        &["balance", "--org", "aurora", "--json", "--config", "mine.toml"],
+    ] {
+        assert_eq!(house.run(arguments).good().json()["available"], "25.0000");
+    }
+    house.write("wrong.toml", "[store]\nurl = 7\n[api]\nlisten = \"here\"\n");
+    house.run(&["--config", "wrong.toml", "audit"]).failed(1, &["wrong.toml:2", "wrong.toml:4", "2 mistakes"]);
+    house.run(&["check", "--config", "wrong.toml"]).failed(1, &["2 mistakes"]);
+    for command in [
+        "serve", "apply", "quote", "usage", "balance", "credits", "audit", "legs", "meetings", "dial", "mute",
+        "remove", "end", "lock", "admit", "call", "check",
+    ] {
+        let after = house.run(&[command, "--help"]).good().out;
+        assert!(after.contains("--config") && after.contains("--json"), "{command}: {after}");
+        assert!(house.run(&["--help"]).good().out.contains(command));
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------ a bridge
+
+/// Questions whose answer is the same whoever holds the books.
+const QUESTIONS: &[&[&str]] = &[
+    &["balance", "--org", "aurora"],
+    &["balance", "--org", "borealis", "--json"],
+    &["balance", "--org", "nobody"],
+    &["usage"],
+    &["usage", "--json", "--org", "aurora"],
+    &["usage", "--format", "csv", "--from", "2020-01-01", "--to", "2030-01-01T00:00:00+01:00"],
+    &["usage", "--org", "nobody"],
+    &["quote", "--organiser", "carol", "--type", "dial-out", "--to", "+390612345678", "--json", "--minutes", "100"],
+    &["quote", "--organiser", "bruno", "--type", "dial-out", "--to", "+390612345678"],
+    &["quote", "--organiser", "zoe", "--type", "dial-out", "--to", "+390612345678"],
+    &["audit"],
+    &["audit", "--json"],
+    &["credits", "adjust", "--org", "aurora", "--amount", "-1000"],
+    &["apply", "unknown.toml"],
+];
+
+#[test]
+fn with_and_without_a_bridge_the_answers_are_the_same() {
+    let house = House::new();
+    house.write(
+        "unknown.toml",
+        "[[number]]\ne164 = \"+390611111111\"\nkind = \"toll\"\ncountry = \"IT\"\nmeeting = \"x\"\n",
+    );
+    house.run(&["apply", "demo.toml"]).good();
+    let without: Vec<Said> = QUESTIONS.iter().map(|question| house.run(question)).collect();
+    let bridge = house.serve();
+    for (question, before) in QUESTIONS.iter().zip(without) {
+        assert_eq!(house.run(question), before, "{question:?}");
+    }
+    // What changes the books goes through the bridge too, and is there when it is gone.
+    house.write("more.toml", "[[organisation]]\nid = \"third\"\ncountry = \"IT\"\ncredits = \"1\"\n");
+    assert!(house.run(&["apply", "more.toml"]).good().out.contains("1 opening funding booked"));
+    assert_eq!(house.run(&["apply", "demo.toml", "--json"]).good().json()["rates"], Value::Null);
+    let add = ["credits", "add", "--org", "third", "--amount", "2", "--key", "k"];
+    assert!(house.run(&add).good().out.contains("available: 3.0000 USD"));
+    bridge.stop();
+    assert_eq!(house.run(&["balance", "--org", "third", "--json"]).good().json()["available"], "3.0000");
+    assert!(house.run(&add).good().out.contains("not booked again"));
+}
+
+#[test]
+fn commands_at_once_wait_for_each_other() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let start = |n: usize| {
+        let key = format!("k{n}");
+        let add = ["credits", "add", "--org", "aurora", "--amount", "1", "--key", &key];
+        house.command(&add).stdout(Stdio::null()).spawn().unwrap()
+    };
+    let children: Vec<Child> = (0..6).map(start).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(house.run(&["balance", "--org", "aurora", "--json"]).good().json()["available"], "31.0000");
+}
+
+#[test]
+fn a_second_bridge_is_refused_and_so_is_a_stranger() {
+    let house = House::new();
+    let bridge = house.serve();
+    let token = house.path().join("data/token");
+    assert_eq!(fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
+    let pid = bridge.child.id().to_string();
+    let second = house.run(&["serve"]);
+    assert_eq!(second.err.lines().count(), 1, "{second:?}");
+    second.failed(1, &["data/tollbridge.db is held by another tollbridge", &pid]);
+    // Another store, the same address.
+    let mut other = House::new();
+    other.api = house.api;
+    let taken = other.run(&["serve"]);
+    assert_eq!(taken.err.lines().count(), 1, "{taken:?}");
+    taken.failed(1, &["api.listen", &house.api.to_string()]);
+    // Another bridge's token, or none.
+    other.write("data/token", "a guess\n");
+    other.run(&["legs"]).failed(1, &["does not take the token in data/token"]);
+    fs::remove_file(other.path().join("data/token")).unwrap();
+    other.run(&["legs"]).failed(1, &["its token is not in data/token"]);
+    // The store is held, and its bridge is looked for at another address.
+    let nowhere = free_address().to_string();
+    let lost = house.command(&["audit"]).env("TOLLBRIDGE__API__LISTEN", &nowhere).output().unwrap();
+    let said = String::from_utf8(lost.stderr).unwrap();
+    assert!(said.contains(&pid) && said.contains(&nowhere), "{said}");
+    assert_eq!(lost.status.code(), Some(1));
+}
+
+#[test]
+fn a_refusal_of_the_api_has_one_shape() {
+    let house = House::new();
+    let _bridge = house.serve();
+    let token = fs::read_to_string(house.path().join("data/token")).unwrap();
+    let agent = ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build().new_agent();
+    let leg = "/api/v1/legs/018bcfe5-687b-7000-8000-000000000007";
+    let credits = "/api/v1/organisations/aurora/credits";
+    let long = format!("{{\"meeting\":\"{}\"}}", "x".repeat(70_000));
+    let json = "application/json";
+    for (method, path, kind, body, status, error) in [
+        ("GET", "/nowhere", "", "", 404, "unknown"),
+        ("GET", "/api/v1/nowhere", "", "", 404, "unknown"),
+        ("GET", leg, "", "", 404, "unknown"),
+        ("GET", "/api/v1/legs/%ff", "", "", 400, "bad-request"),
+        ("GET", "/api/v1/legs/7", "", "", 400, "bad-request"),
+        ("PUT", "/api/v1/legs", "", "", 405, "method-not-allowed"),
+        ("POST", "/health/live", "", "", 405, "method-not-allowed"),
+        ("GET", "/api/v1/quote", "", "", 400, "bad-request"),
+        ("GET", "/api/v1/quote?organiser=anna&type=dial-out&to=%2B390612345678&minutes=0", "", "", 400, "bad-request"),
+        ("GET", "/api/v1/usage?from=x", "", "", 400, "bad-request"),
+        ("GET", "/api/v1/usage?organisation=aurora", "", "", 400, "bad-request"),
+        ("GET", "/api/v1/organisations/nobody/balance", "", "", 404, "unknown"),
+        ("POST", "/api/v1/legs", "text/plain", "{}", 415, "not-json"),
+        ("POST", "/api/v1/legs", json, "{", 400, "bad-request"),
+        ("POST", "/api/v1/legs", json, "{}", 422, "bad-request"),
+        ("POST", "/api/v1/legs", json, &long, 413, "too-large"),
+        ("POST", "/api/v1/legs", json, "{\"meeting\":\"nothing\",\"to\":\"+390612345678\"}", 409, "unknown-meeting"),
+        ("POST", "/api/v1/meetings/studio/lock", json, "{\"on\":1}", 422, "bad-request"),
+        ("POST", "/api/v1/apply", json, "{\"name\":\"x\",\"text\":\"y\"}", 422, "mistakes"),
+        ("POST", credits, json, "{\"kind\":\"add\",\"amount\":\"1\",\"key\":\"\"}", 400, "bad-request"),
+        ("POST", credits, json, "{\"kind\":\"add\",\"amount\":1,\"key\":\"x\"}", 422, "bad-request"),
+        ("POST", credits, json, "{\"kind\":\"add\",\"amount\":\"1\",\"key\":\"leg:x\"}", 409, "conflict"),
+        ("POST", credits, json, "{\"kind\":\"adjust\",\"amount\":\"-99\",\"key\":\"x\"}", 409, "not-available"),
+    ] {
+        let request = ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", house.api));
+        let request = request.header("Authorization", format!("Bearer {}", token.trim()));
+        let request = if kind.is_empty() { request } else { request.header("Content-Type", kind) };
+        let mut answer = agent.run(request.body(body.to_owned()).unwrap()).unwrap();
+        let text = answer.body_mut().read_to_string().unwrap();
+        let problem: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{method} {path}: {text}"));
+        assert_eq!(
+            (answer.status().as_u16(), problem["error"].as_str()),
+            (status, Some(error)),
+            "{method} {path}: {text}"
+        );
+        assert!(problem["message"].as_str().is_some_and(|message| !message.is_empty()));
+    }
+    // A whole deck is no large body for apply, and without the token nothing is told.
+    assert!(house.run(&["apply", "demo.toml"]).good().out.contains("applied"));
+    for path in ["/api/v1/legs", "/api/v1/audit", "/api/v1/quote"] {
+        let mut answer = agent.get(format!("http://{}{path}", house.api)).call().unwrap();
+        let text = answer.body_mut().read_to_string().unwrap();
+        assert!(answer.status() == 401 && text.contains("unauthorized"), "{path}: {text}");
+    }
+}
+
+// --------------------------------------------------------------------------------------------------------------- calls
+
+/// A bridge whose carrier is an exchange of this test.
+struct Line {
+    runtime: tokio::runtime::Runtime,
+    exchange: Exchange,
+    house: House,
+    bridge: Bridge,
+}
+
+impl Line {
+    fn new() -> Line {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        // It only takes calls here, so the trunk that it would call is nobody's.
+        let local = "127.0.0.1:0".parse().unwrap();
+        let exchange = runtime.block_on(Exchange::start(local, free_address(), 1)).unwrap();
+        let house = House::with_carrier_at(exchange.local());
+        house.run(&["apply", "demo.toml"]).good();
+        let bridge = house.serve();
+        Line { runtime, exchange, house, bridge }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        self.house.run(arguments)
+    }
+
+    /// `dial --wait`, going on.
+    fn dial(&self, more: &[&str]) -> Child {
+        let dial = ["dial", "--meeting", "studio", "--to", "+390611112222", "--wait"];
+        let mut command = self.house.command(&[&dial[..], more].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn incoming(&self) -> tollbridge::cli::phone::Incoming {
+        self.runtime.block_on(self.exchange.incoming(PATIENCE)).expect("the bridge calls")
+    }
+
+    fn answered(&self) -> Phone {
+        let incoming = self.incoming();
+        self.runtime.block_on(incoming.answer()).unwrap()
+    }
+
+    /// The one leg that runs, once it is as `state` says.
+    fn leg(&self, state: &str) -> Value {
+        eventually(|| {
+            let legs = self.run(&["legs", "--json"]).good().json();
+            legs.as_array().unwrap().iter().find(|leg| leg["state"] == state).cloned()
+        })
+    }
+}
+
+fn said(child: Child) -> Said {
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+#[test]
+fn a_dialled_phone_is_followed_until_it_answers_or_does_not() {
+    let line = Line::new();
+    for (status, words) in [(486, "busy"), (603, "declined"), (480, "no answer"), (404, "not in service")] {
+        let dial = line.dial(&[]);
+        line.incoming().refuse(status);
+        said(dial).failed(1, &["calling +390611112222", words]);
+    }
+    let dial = line.dial(&["--json"]);
+    line.incoming().refuse(486);
+    let busy = said(dial);
+    let leg = busy.json();
+    assert_eq!((busy.code, &leg["state"], &leg["cause"]), (1, &"over".into(), &"busy".into()));
+
+    let dial = line.dial(&[]);
+    let phone = line.answered();
+    let answered = said(dial).good();
+    assert_eq!(answered.out, "answered\n");
+    phone.hang_up();
+
+    let refused = ["dial", "--wait", "--meeting", "unlicensed", "--to", "+390611112222"];
+    line.run(&refused).failed(1, &["the organiser has no licence for calls by phone"]);
+    line.run(&["dial", "--meeting", "nothing", "--to", "+390611112222"]).failed(1, &["no such meeting"]);
+    // A satellite: dear, and so never by default.
+    line.run(&["dial", "--meeting", "studio", "--to", "+881612345678"]).failed(1, &["tollbridge: "]);
+
+    // Each call left its record, and what was not answered cost nothing.
+    let records = eventually(|| {
+        let records = line.run(&["usage", "--json", "--org", "aurora"]).good().json();
+        records.as_array().filter(|records| records.len() >= 6).cloned()
+    });
+    for record in records {
+        for (_, name) in tollbridge::rating::record::FIELDS {
+            assert!(record.get(name).is_some(), "{name}: {record}");
+        }
+        let cost = if record["cause"] == "hung-up" { "0.0160" } else { "0.0000" };
+        assert_eq!(record["charge"], cost, "{record}");
+    }
+    let table = line.run(&["usage"]).good().out;
+    assert!(table.contains("+390611112222") && table.contains("busy") && table.contains(", 0.0160 USD"), "{table}");
+    assert_eq!(line.run(&["audit"]).good().out, "0 differences\n");
+}
+
+#[test]
+fn an_interrupt_cancels_a_phone_that_rings() {
+    let line = Line::new();
+    let dial = line.dial(&[]);
+    let pid = dial.id().to_string();
+    let incoming = line.incoming();
+    line.leg("ringing");
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(line.runtime.block_on(incoming.cancelled(PATIENCE)));
+    said(dial).failed(1, &["cancelled while ringing"]);
+}
+
+#[test]
+fn the_verbs_of_a_running_meeting() {
+    let line = Line::new();
+    let empty = line.run(&["legs"]).good().out;
+    assert!(empty.starts_with("LEG") && empty.ends_with("0 legs\n"), "{empty}");
+    let born = line.run(&["dial", "--json", "--meeting", "studio", "--to", "+390611112222"]).good().json();
+    let mut phone = line.answered();
+    let leg = line.leg("meeting");
+    let id = leg["id"].as_str().unwrap();
+    assert_eq!((&leg["id"], &leg["meeting"], &leg["muted"]), (&born["leg"], &"studio".into(), &false.into()));
+    let table = line.run(&["legs"]).good().out;
+    assert!(table.contains(id) && table.contains("+390611112222") && table.ends_with("1 leg\n"), "{table}");
+
+    let muted = || line.leg("meeting")["muted"] == true;
+    line.run(&["mute", id]).good();
+    assert!(muted() && line.run(&["legs"]).good().out.contains("muted"));
+    assert_eq!(line.run(&["mute", id, "--off", "--json"]).good().json()["muted"], false);
+    assert!(!muted());
+
+    line.run(&["lock", "studio"]).good();
+    let meetings = line.run(&["meetings", "--json"]).good().json();
+    assert_eq!((&meetings[0]["id"], &meetings[0]["locked"]), (&"studio".into(), &true.into()));
+    assert!(line.run(&["meetings"]).good().out.contains("locked"));
+    line.run(&["lock", "studio", "--off"]).good();
+    line.run(&["admit", "studio"]).good();
+
+    line.run(&["remove", id]).good();
+    assert!(line.runtime.block_on(phone.ended(PATIENCE)).is_some());
+    eventually(|| line.run(&["legs", "--json"]).good().json().as_array().unwrap().is_empty().then_some(()));
+    line.run(&["remove", "018bcfe5-687b-7000-8000-000000000007"]).failed(1, &["no such leg"]);
+
+    line.run(&["dial", "--meeting", "studio", "--to", "+390611112222"]).good();
+    let mut phone = line.answered();
+    line.leg("meeting");
+    line.run(&["end", "studio"]).good();
+    assert!(line.runtime.block_on(phone.ended(PATIENCE)).is_some());
+    eventually(|| line.run(&["meetings", "--json"]).good().json().as_array().unwrap().is_empty().then_some(()));
+    line.run(&["end", "studio"]).failed(1, &["no such running meeting"]);
+}
+
+/// The program is killed in mid-call: commands see the books as they are, and the next start closes the leg.
+#[test]
+fn a_killed_bridge_leaves_books_that_commands_can_read() {
+    let line = Line::new();
+    line.run(&["dial", "--meeting", "studio", "--to", "+390611112222"]).good();
+    let _phone = line.answered();
+    line.leg("meeting");
+    let Line { house, bridge, .. } = &line;
+    bridge.signal("-KILL");
+    eventually(|| (house.run(&["legs"]).code == 1).then_some(()));
+    assert_eq!(house.run(&["audit"]).good().out, "0 differences\n");
+    house.run(&["apply", "demo.toml"]).good();
+    let held = house.run(&["balance", "--org", "aurora", "--json"]).good().json();
+    assert_ne!(held["held"], "0.0000");
+    let next = house.serve();
+    let records = house.run(&["usage", "--json"]).good().json();
+    assert_eq!(records[0]["cause"], "node-died", "{records}");
+    let free = house.run(&["balance", "--org", "aurora", "--json"]).good().json();
+    assert_eq!(free["held"], "0.0000");
+    assert_eq!(house.run(&["audit"]).good().out, "0 differences\n");
+    next.stop();
+}

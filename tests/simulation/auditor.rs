@@ -1,0 +1,596 @@
+//! Recomputes presence and money from the wire and the script alone, and compares.
+//!
+//! The switchboard is believed in nothing but names: which leg is which call. When a call was answered, acknowledged and
+//! ended is read off the messages; what it costs is worked out here, in whole ten-thousandths, from the rows that the
+//! script wrote.
+
+use crate::script::{Meeting, Order, PIN, Rate, Script};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use tollbridge::clock::Mono;
+use tollbridge::media::{self, Plan, RoomId, StreamId};
+use tollbridge::rating::{CallType, UsageRecord};
+use tollbridge::store::Balance;
+use tollbridge::switchboard::ask::{LegView, MeetingView};
+use tollbridge::types::{Cause, LegId};
+
+/// A call by the life of the bridge that saw it, and its Call-ID.
+type Key = (u32, String);
+
+/// A crash costs no leg more than the time between two proofs of life.
+const PROOF_MS: u64 = 1_000;
+
+/// One call as the wire shows it.
+#[derive(Debug, Default)]
+struct Wire {
+    inbound: bool,
+    ok: Option<Mono>,
+    acknowledged: Option<Mono>,
+    over: Option<Mono>,
+    cancelled: bool,
+    /// Ended by us, since no sound came.
+    media_lost: bool,
+    /// Was put on hold or taken off it: then what counts as the last sign is not the last packet alone.
+    held: bool,
+    last_sound: Option<Mono>,
+    /// The bridge died under it.
+    cut: Option<Mono>,
+    /// Who pays, once the books agreed.
+    meeting: Option<usize>,
+    /// A request of this leg was on its way when the bridge died.
+    was_asking: bool,
+    joined: bool,
+    /// Taken out of its meeting by an order, or not let in.
+    released: bool,
+}
+
+impl Wire {
+    fn is_up(&self) -> bool {
+        self.ok.is_some() && self.over.is_none() && self.cut.is_none()
+    }
+
+    /// The end of charged time is the BYE, whoever sent it; without an ACK before it there is none.
+    fn charged_ms(&self) -> u64 {
+        let (Some(ok), Some(acknowledged), Some(over)) = (self.ok, self.acknowledged, self.over) else { return 0 };
+        if self.inbound && acknowledged >= over {
+            return 0;
+        }
+        let end = if self.media_lost { self.last_sound.map_or(over, |last| last.min(over)) } else { over };
+        end.millis_since(ok)
+    }
+
+    /// The least and the most that may be charged.
+    fn span_ms(&self, died: bool) -> (u64, u64) {
+        if !died {
+            let due = self.charged_ms();
+            let most = if self.held && self.media_lost { due.max(self.most_ms(self.over)) } else { due };
+            return (due, most);
+        }
+        let cut = self.cut.expect("a leg of a life that did not end");
+        let most = self.most_ms(Some(self.over.map_or(cut, |over| over.min(cut))));
+        let proven = self.acknowledged.is_some_and(|at| cut.millis_since(at) >= PROOF_MS);
+        if self.acknowledged.is_none() {
+            return (0, 0);
+        }
+        (if proven { most.saturating_sub(PROOF_MS) } else { 0 }, most)
+    }
+
+    fn most_ms(&self, end: Option<Mono>) -> u64 {
+        self.ok.zip(end).map_or(0, |(ok, end)| end.millis_since(ok))
+    }
+}
+
+/// A message, as far as it matters here.
+struct Seen<'a> {
+    status: Option<u16>,
+    method: &'a str,
+    call_id: &'a str,
+    is_cause_102: bool,
+}
+
+fn header<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let head = text.split("\r\n\r\n").next()?;
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+fn look(packet: &[u8]) -> (Option<u16>, String) {
+    let text = String::from_utf8_lossy(packet);
+    let status = text.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)?.parse().ok());
+    (status, text.into_owned())
+}
+
+fn read<'a>(status: Option<u16>, text: &'a str) -> Seen<'a> {
+    let cseq = header(text, "CSeq").expect("a message without CSeq");
+    Seen {
+        status,
+        method: cseq.rsplit(' ').next().unwrap_or_default(),
+        call_id: header(text, "Call-ID").expect("a message without Call-ID"),
+        is_cause_102: header(text, "Reason").is_some_and(|reason| reason.contains("cause=102")),
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    call: Key,
+    room: Option<RoomId>,
+    gagged: bool,
+}
+
+/// How a leg is to be funded.
+enum Due<'a> {
+    Never,
+    Free,
+    Credits(&'a Rate),
+    Pool(Option<&'a Rate>),
+}
+
+#[derive(Debug, Default)]
+struct Hall {
+    locked: bool,
+    /// Somebody had the right to open the door: by PIN, by a call out, from the desk.
+    opened: bool,
+}
+
+pub struct Auditor {
+    script: Rc<Script>,
+    epoch: u32,
+    calls: BTreeMap<Key, Wire>,
+    legs: BTreeMap<LegId, Key>,
+    phones: BTreeMap<SocketAddr, String>,
+    streams: BTreeMap<StreamId, Place>,
+    halls: BTreeMap<usize, Hall>,
+    /// Who was ever together in one room.
+    together: BTreeMap<(u32, RoomId), BTreeSet<Key>>,
+    keyed: BTreeMap<String, String>,
+    posted: Vec<i64>,
+    charged: BTreeMap<LegId, i64>,
+    pool_ms: Vec<u64>,
+    out_ms: Vec<u64>,
+}
+
+impl Auditor {
+    pub fn new(script: Rc<Script>) -> Auditor {
+        let houses = script.houses.len();
+        Auditor {
+            posted: script.houses.iter().map(|house| house.credits).collect(),
+            script,
+            epoch: 0,
+            calls: BTreeMap::new(),
+            legs: BTreeMap::new(),
+            phones: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            halls: BTreeMap::new(),
+            together: BTreeMap::new(),
+            keyed: BTreeMap::new(),
+            charged: BTreeMap::new(),
+            pool_ms: vec![0; houses],
+            out_ms: vec![0; houses],
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------ what is seen
+
+    pub fn phone(&mut self, rtp: SocketAddr, call_id: &str) {
+        self.phones.insert(rtp, call_id.to_owned());
+    }
+
+    /// The bridge put a message on the wire.
+    pub fn sent(&mut self, now: Mono, packet: &[u8]) {
+        let (status, text) = look(packet);
+        let seen = read(status, &text);
+        let key = (self.epoch, seen.call_id.to_owned());
+        let Some(wire) = self.calls.get_mut(&key) else { return };
+        match (seen.status, seen.method) {
+            (Some(200), "INVITE") if wire.inbound => {
+                assert!(!wire.cancelled, "answered after the CANCEL: {key:?}");
+                wire.ok.get_or_insert(now);
+            }
+            (None, "CANCEL") => wire.cancelled = true,
+            (None, "BYE") if wire.over.is_none() => {
+                (wire.over, wire.media_lost) = (Some(now), seen.is_cause_102 && wire.acknowledged.is_some());
+            }
+            _ => {}
+        }
+    }
+
+    /// A message arrived at the bridge.
+    pub fn arrived(&mut self, now: Mono, packet: &[u8]) {
+        let (status, text) = look(packet);
+        let seen = read(status, &text);
+        let key = (self.epoch, seen.call_id.to_owned());
+        let is_first = header(&text, "To").is_some_and(|to| !to.contains(";tag="));
+        if (seen.status, seen.method) == (None, "INVITE") && is_first {
+            self.calls.entry(key.clone()).or_insert_with(|| Wire { inbound: true, ..Wire::default() });
+        }
+        let Some(wire) = self.calls.get_mut(&key) else { return };
+        match (seen.status, seen.method) {
+            (None, "ACK") if wire.inbound && wire.ok.is_some() && wire.over.is_none() => {
+                wire.acknowledged.get_or_insert(now);
+            }
+            (None, "INVITE") if wire.ok.is_some() && !is_first => wire.held = true,
+            (None, "CANCEL") if wire.ok.is_none() => wire.cancelled = true,
+            (None, "BYE") if wire.ok.is_some() => {
+                wire.over.get_or_insert(now);
+            }
+            (Some(200..=299), "INVITE") if !wire.inbound && !wire.cancelled && wire.ok.is_none() => {
+                (wire.ok, wire.acknowledged) = (Some(now), Some(now));
+            }
+            _ => {}
+        }
+    }
+
+    pub fn heard(&mut self, at: Mono, call_id: &str) {
+        if let Some(wire) = self.calls.get_mut(&(self.epoch, call_id.to_owned())) {
+            wire.last_sound = Some(at);
+        }
+    }
+
+    pub fn opens(&mut self, leg: LegId, call_id: &str) {
+        let key = (self.epoch, call_id.to_owned());
+        // A call out is opened before it is on the wire, if it ever is.
+        self.calls.entry(key.clone()).or_default();
+        self.legs.insert(leg, key);
+    }
+
+    /// A key was handed to the switchboard.
+    pub fn key(&mut self, stream: StreamId, key: char) {
+        if let Some(place) = self.streams.get(&stream) {
+            self.keyed.entry(place.call.1.clone()).or_default().push(key);
+        }
+    }
+
+    /// The books agreed that `meeting` pays, and the switchboard was told.
+    pub fn granted(&mut self, leg: LegId, meeting: &str) {
+        let meeting = self.script.meeting_named(meeting).expect("a meeting that is not in the script");
+        let locked = self.halls.entry(meeting).or_default().locked;
+        let key = self.legs[&leg].clone();
+        let named = self.may_name(&key, meeting);
+        let wire = self.calls.get_mut(&key).expect("a leg without a call");
+        assert!(!wire.inbound || named, "{key:?} keyed {:?}, not the ID of meeting {meeting}", self.keyed.get(&key.1));
+        if wire.meeting.replace(meeting).is_none() && wire.inbound && wire.ok.is_some() {
+            wire.released |= locked;
+        }
+    }
+
+    /// Whether the caller keyed this meeting's ID, or called a number that leads there.
+    fn may_name(&self, key: &Key, meeting: usize) -> bool {
+        // The numbers speak one language: a star amid the digits changes nothing.
+        let keyed = self.keyed.get(&key.1).map(|keyed| keyed.replace('*', ""));
+        keyed.is_some_and(|keyed| keyed.contains(&self.script.meetings[meeting].conference_id))
+            || self.script.numbers.iter().any(|number| number.meeting == Some(meeting))
+    }
+
+    // ---------------------------------------------------------------------------------------------------------- presence
+
+    pub fn attached(&mut self, stream: StreamId, plan: &Plan) {
+        let call_id = self.phones.get(&plan.remote).expect("sound for an address that no phone has");
+        let call = (self.epoch, call_id.clone());
+        let meeting = self.calls.get(&call).and_then(|wire| wire.meeting);
+        let locked = meeting.is_some_and(|meeting| self.halls.entry(meeting).or_default().locked);
+        if let Some(wire) = self.calls.get_mut(&call).filter(|wire| wire.inbound) {
+            wire.released |= locked;
+        }
+        let fresh = Place { call, room: None, gagged: false };
+        assert!(self.streams.insert(stream, fresh).is_none(), "{stream:?} is attached twice");
+    }
+
+    pub fn media(&mut self, command: &media::Command) {
+        use media::Command::*;
+        match command {
+            Join { stream, room } => self.join(*stream, *room),
+            Leave { stream } => self.place(*stream).room = None,
+            Gag { stream, on } => self.place(*stream).gagged = *on,
+            Detach { stream } => {
+                assert!(self.streams.remove(stream).is_some(), "{stream:?} is detached, but was not attached");
+            }
+            _ => {}
+        }
+    }
+
+    fn place(&mut self, stream: StreamId) -> &mut Place {
+        self.streams.get_mut(&stream).unwrap_or_else(|| panic!("a command for {stream:?}, which is not attached"))
+    }
+
+    fn join(&mut self, stream: StreamId, room: RoomId) {
+        let place = self.place(stream);
+        place.room = Some(room);
+        let call = place.call.clone();
+        let wire = self.calls.get_mut(&call).expect("a stream without a call");
+        assert!(wire.meeting.is_some(), "{call:?} joins, and nobody pays");
+        wire.joined = true;
+        self.together.entry((self.epoch, room)).or_default().insert(call);
+    }
+
+    pub fn ordered(&mut self, order: &Order) {
+        match order {
+            Order::Lock { meeting, on } if self.inside(*meeting) > 0 => {
+                self.halls.entry(*meeting).or_default().locked = *on;
+            }
+            Order::Admit { meeting } => self.halls.entry(*meeting).or_default().opened = true,
+            Order::End { meeting } => {
+                let calls: Vec<Key> = self.joined().filter(|(_, of)| *of == Some(*meeting)).map(|(k, _)| k).collect();
+                calls.into_iter().for_each(|key| self.release(&key));
+            }
+            _ => {}
+        }
+    }
+
+    pub fn removed(&mut self, leg: LegId) {
+        if let Some(key) = self.legs.get(&leg).cloned() {
+            self.release(&key);
+        }
+    }
+
+    fn release(&mut self, key: &Key) {
+        if let Some(wire) = self.calls.get_mut(key) {
+            wire.released = true;
+        }
+    }
+
+    /// Calls that are in a room, each with its meeting.
+    fn joined(&self) -> impl Iterator<Item = (Key, Option<usize>)> {
+        let inside = self.streams.values().filter(|place| place.room.is_some());
+        inside.map(|place| (place.call.clone(), self.calls[&place.call].meeting))
+    }
+
+    fn inside(&self, meeting: usize) -> usize {
+        self.joined().filter(|(_, of)| *of == Some(meeting)).count()
+    }
+
+    /// Everything of one moment has happened: is everybody where they should be?
+    pub fn instant(&mut self, now: Mono) {
+        let mut attached: BTreeMap<&Key, usize> = BTreeMap::new();
+        for (stream, place) in &self.streams {
+            let wire = &self.calls[&place.call];
+            assert!(wire.is_up(), "{now:?}: {stream:?} of {:?} has sound, and is not up: {wire:?}", place.call);
+            let unheard = wire.inbound && wire.acknowledged.is_none();
+            assert!(!unheard || place.gagged, "{now:?}: {:?} is heard before its ACK", place.call);
+            *attached.entry(&place.call).or_default() += 1;
+        }
+        for (key, wire) in self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.is_up()) {
+            let count = attached.get(key).copied().unwrap_or(0);
+            let settled = wire.acknowledged.is_some();
+            assert!(count <= 1 && (count == 1 || !settled), "{now:?}: {key:?} is up with {count} streams: {wire:?}");
+        }
+        self.doors(now);
+    }
+
+    /// Who is inside may be there; where callers walk in, whoever is up and paid for is inside.
+    fn doors(&mut self, now: Mono) {
+        let inside: BTreeSet<Key> = self.joined().map(|(key, _)| key).collect();
+        for (key, wire) in self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.is_up()) {
+            let Some(at) = wire.meeting else { continue };
+            let meeting = &self.script.meetings[at];
+            let hall = self.halls.entry(at).or_default();
+            let keyed = self.keyed.get(&key.1);
+            hall.opened |= !wire.inbound || keyed.is_some_and(|keyed| keyed.contains(PIN));
+            let has_sound = self.streams.values().any(|place| place.call == *key);
+            let walks_in = if wire.inbound { meeting.is_open() } else { !meeting.confirm };
+            let due = walks_in && has_sound && !wire.released;
+            assert!(!due || inside.contains(key), "{now:?}: {key:?} should be inside meeting {at}: {wire:?}");
+            let out = wire.released && meeting.is_open();
+            assert!(!out || !inside.contains(key), "{now:?}: {key:?} should be out of meeting {at}: {wire:?}");
+            let asks = meeting.lobby || !meeting.callers_may_start;
+            let unasked = asks && !hall.opened && inside.contains(key);
+            assert!(!unasked, "{now:?}: {key:?} is inside meeting {at}, which nobody opened");
+        }
+        let empty: Vec<usize> = self.halls.keys().copied().filter(|at| self.inside(*at) == 0).collect();
+        for at in empty {
+            self.halls.entry(at).or_default().locked = false;
+        }
+        for (at, meeting) in self.script.meetings.iter().enumerate() {
+            self.size(now, at, meeting);
+        }
+    }
+
+    fn size(&self, now: Mono, at: usize, meeting: &Meeting) {
+        let opened = self.halls.get(&at).is_some_and(|hall| hall.opened);
+        let most = meeting.most.filter(|_| !opened).map_or(usize::MAX, |most| most as usize);
+        assert!(self.inside(at) <= most, "{now:?}: more than {most} are in meeting {at}");
+    }
+
+    /// What the bridge shows of its meetings, against what was told to the mixer.
+    pub fn compare_meetings(&self, now: Mono, views: &[MeetingView]) {
+        for (at, meeting) in self.script.meetings.iter().enumerate() {
+            let shown = views.iter().find(|view| view.id == meeting.id).map_or(0, |view| view.inside);
+            assert_eq!(shown, self.inside(at), "{now:?}: inside meeting {at}, shown and heard");
+        }
+    }
+
+    pub fn compare_legs(&self, now: Mono, views: &[LegView]) {
+        let talking = views.iter().filter(|view| ["lobby", "waiting", "meeting"].contains(&view.state.as_str()));
+        let up = self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.is_up());
+        let (shown, up) = (talking.count(), up.count());
+        // One that was hung up before its ACK is over for us, and its BYE still waits.
+        assert!(shown <= up && shown == self.streams.len(), "{now:?}: {shown} legs are shown, {up} are up");
+    }
+
+    // ------------------------------------------------------------------------------------------------------------- money
+
+    /// The bridge dies, with requests of these legs on their way.
+    pub fn crashed(&mut self, now: Mono, asking: &[LegId]) {
+        for (_, wire) in self.calls.iter_mut().filter(|(key, wire)| key.0 == self.epoch && wire.cut.is_none()) {
+            wire.cut = Some(now);
+        }
+        for leg in asking {
+            if let Some(wire) = self.legs.get(leg).and_then(|key| self.calls.get_mut(key)) {
+                wire.was_asking = true;
+            }
+        }
+        self.epoch += 1;
+        self.streams.clear();
+        self.halls.clear();
+    }
+
+    pub fn topped_up(&mut self, house: usize, amount: i64) {
+        self.posted[house] += amount;
+    }
+
+    /// A leg's account was closed: is this what it costs?
+    pub fn record(&mut self, record: &UsageRecord) {
+        let leg = record.usage_id;
+        let key = self.legs.get(&leg).unwrap_or_else(|| panic!("a record of a leg that nobody opened: {leg}")).clone();
+        let wire = self.calls.get(&key).unwrap_or_else(|| panic!("a record of no call: {key:?}"));
+        assert_eq!(record.call_id, key.1);
+        if let Some(before) = self.charged.get(&leg) {
+            assert_eq!(*before, record.charge.0, "the charge of {leg} was changed");
+            return;
+        }
+        let cause = record.beyond.cause;
+        let (mut least, most) = wire.span_ms(cause == Cause::NodeDied);
+        if matches!(cause, Cause::CreditGone | Cause::StoreDown) {
+            // The books may answer a late payer after the end of what they hold: the rest is nobody's debt.
+            least = least.saturating_sub(2 * self.script.books_ms);
+        }
+        // The books were just being told: they had not heard of the answer, or of the end.
+        let least = if wire.was_asking { 0 } else { least };
+        let context = format!("{key:?} {cause}, {least} to {most} ms: {wire:?} {:?}", record.beyond.explanation);
+        self.price(record, wire, (least, most), &context);
+        self.cause(record, &context);
+        let charge = record.charge.0;
+        let house = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
+        match house.map(|meeting| self.script.meetings[meeting].house) {
+            Some(house) => {
+                self.posted[house] -= charge;
+                self.pool_ms[house] += record.beyond.pool_used_ms;
+                self.out_ms[house] += if record.call_type == CallType::DialOut { most } else { 0 };
+            }
+            None => assert_eq!(charge, 0, "charged to nobody: {context}"),
+        }
+        self.charged.insert(leg, charge);
+    }
+
+    fn price(&self, record: &UsageRecord, wire: &Wire, (least, most): (u64, u64), context: &str) {
+        let charge = record.charge.0;
+        let granted = record.capability.is_some();
+        let direct =
+            self.script.numbers.iter().any(|n| n.meeting.is_some() && n.e164 == record.destination.to_string());
+        let must_pay = wire.joined || direct || !wire.inbound;
+        assert!(granted || charge == 0, "charged without a hold: {context}");
+        assert!(granted || !must_pay || most == 0, "talked without a hold: {context}");
+        if !granted {
+            return;
+        }
+        let meeting = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
+        let meeting = meeting.expect("a hold without a meeting");
+        let pool = record.beyond.pool_used_ms;
+        assert!(pool <= most, "more pool than talk: {context}");
+        let (due, pooled) = match self.due(meeting, record) {
+            Due::Never => panic!("must never be granted: {context}"),
+            Due::Free => ((0, 0), false),
+            Due::Credits(rate) => ((price(rate, least), price(rate, most)), false),
+            Due::Pool(None) => ((0, 0), true),
+            Due::Pool(Some(rate)) => {
+                ((price(rate, least.saturating_sub(pool)), price(rate, most.saturating_sub(pool))), true)
+            }
+        };
+        assert!(pooled || pool == 0, "took from the pool: {context}");
+        if let (Due::Credits(rate), true) = (self.due(meeting, record), least < most) {
+            assert_eq!(charge, price(rate, record.duration_ms), "{context}");
+        }
+        assert!((due.0..=due.1).contains(&charge), "{charge} is charged, and due is {due:?}: {context}");
+        assert!((least..=most).contains(&record.duration_ms), "{} ms are charged: {context}", record.duration_ms);
+    }
+
+    fn cause(&self, record: &UsageRecord, context: &str) {
+        let cause = record.beyond.cause;
+        assert!(cause != Cause::Fault, "{context}");
+        assert!(self.script.faults > 0 || cause != Cause::StoreDown, "the books were never down: {context}");
+        let meeting = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
+        let Some(meeting) = meeting else { return };
+        let plenty = self.script.houses[self.script.meetings[meeting].house].plenty;
+        let by_credits = matches!(self.due(meeting, record), Due::Credits(_));
+        let short = matches!(cause, Cause::NoCredit | Cause::CreditGone | Cause::SpendLimit);
+        assert!(!(plenty && by_credits && short), "there was credit: {context}");
+    }
+
+    /// The table of spec/charging.md, for the customers that the script draws.
+    fn due(&self, meeting: usize, record: &UsageRecord) -> Due<'_> {
+        let meeting = &self.script.meetings[meeting];
+        let house = &self.script.houses[meeting.house];
+        let number = record.destination.to_string();
+        let rate = self.rate(record.call_type, &number);
+        let zone_a = !number.starts_with("+263");
+        match (record.call_type, house.per_user) {
+            _ if !meeting.licensed => Due::Never,
+            (CallType::DialInToll, true) => Due::Free,
+            (CallType::DialOut, true) if zone_a => Due::Pool(Some(rate).filter(|_| house.spends)),
+            (CallType::DialOut, true) if !house.spends => Due::Never,
+            _ => Due::Credits(rate),
+        }
+    }
+
+    fn rate(&self, call_type: CallType, number: &str) -> &Rate {
+        let kind = match call_type {
+            CallType::DialInToll => "dial-in-toll",
+            CallType::DialInTollFree => "dial-in-toll-free",
+            CallType::DialOut => "dial-out",
+        };
+        let fits = |rate: &&Rate| rate.call_type == kind && number[1..].starts_with(rate.prefix);
+        self.script.rates.iter().filter(fits).max_by_key(|rate| rate.prefix.len()).expect("a rate for each number")
+    }
+
+    /// An account, at any step: never below zero, and what was paid in less what was charged.
+    pub fn balance(&self, house: usize, balance: &Balance) {
+        let name = &self.script.houses[house].id;
+        assert!(balance.available.0 >= 0 && balance.held.0 >= 0, "{name}: {balance:?}");
+        assert_eq!(balance.posted.0, balance.held.0 + balance.available.0, "{name}");
+        assert_eq!(balance.posted.0, self.posted[house], "{name}: paid in less charged");
+    }
+
+    /// Everything is over.
+    pub fn finish(&self, records: &[UsageRecord], pool_used_ms: &[u64]) {
+        let mut charged: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut recorded = BTreeSet::new();
+        for record in records {
+            assert_eq!(self.charged.get(&record.usage_id), Some(&record.charge.0), "a record that was never seen");
+            assert!(recorded.insert(record.usage_id), "two records of {}", record.usage_id);
+            *charged.entry(&record.call_id).or_default() += usize::from(record.charge.0 > 0);
+        }
+        assert!(charged.values().all(|times| *times <= 1), "charged twice: {charged:?}");
+        let with_record: BTreeSet<&Key> = recorded.iter().map(|leg| &self.legs[leg]).collect();
+        for (key, _) in self.calls.iter().filter(|(_, wire)| wire.ok.is_some()) {
+            assert!(with_record.contains(key), "{key:?} was answered, and has no record");
+        }
+        for members in self.together.values() {
+            let meetings: BTreeSet<_> = members.iter().map(|key| self.calls[key].meeting).collect();
+            assert_eq!(meetings.len(), 1, "two meetings in one room: {members:?}");
+        }
+        assert_eq!(pool_used_ms, self.pool_ms, "pools");
+    }
+}
+
+/// What `ms` cost, in millionths: whole increments, one rounding, half up at the fourth place.
+fn price(rate: &Rate, ms: u64) -> i64 {
+    if ms == 0 {
+        return 0;
+    }
+    let beyond_ms = (ms as i64 - rate.first_s * 1_000).max(0);
+    let increments = (beyond_ms + rate.next_s * 1_000 - 1) / (rate.next_s * 1_000);
+    let billed_s = rate.first_s + increments * rate.next_s;
+    let halves = (rate.minute * billed_s * 2 + 60) / 120;
+    (halves + rate.fee) * 100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_by_hand() {
+        let rate = |minute, fee, first_s, next_s| Rate { call_type: "", prefix: "", minute, fee, first_s, next_s };
+        let table = [
+            (rate(100, 0, 60, 60), 0, 0),
+            (rate(100, 0, 60, 60), 1, 10_000),
+            (rate(100, 0, 60, 60), 60_000, 10_000),
+            (rate(100, 0, 60, 60), 60_001, 20_000),
+            (rate(10, 5, 30, 6), 30_001, 1_100),
+            (rate(1, 0, 1, 1), 29_000, 0),
+            (rate(1, 0, 1, 1), 30_000, 100),
+        ];
+        for (rate, ms, due) in table {
+            assert_eq!(price(&rate, ms), due, "{rate:?} {ms}");
+        }
+    }
+}

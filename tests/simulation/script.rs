@@ -1,0 +1,497 @@
+//! Who does what, drawn from a seed before anything runs: customers, prices, callers, called people, a crash.
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use std::fmt::Write;
+
+/// One paying customer.
+#[derive(Debug)]
+pub struct House {
+    pub id: String,
+    /// Licences by the user, and so a pool; else by the minute.
+    pub per_user: bool,
+    /// May a per-user organiser spend credits on calls out?
+    pub spends: bool,
+    pub credits: i64,
+    /// So much that no call here is ever short of credit.
+    pub plenty: bool,
+}
+
+#[derive(Debug)]
+pub struct Meeting {
+    pub id: String,
+    pub house: usize,
+    pub conference_id: String,
+    pub licensed: bool,
+    pub callers_may_start: bool,
+    pub lobby: bool,
+    pub locked: bool,
+    pub most: Option<u32>,
+    pub confirm: bool,
+}
+
+impl Meeting {
+    /// Whoever names it is in the mix at once.
+    pub fn is_open(&self) -> bool {
+        self.callers_may_start && !self.lobby && !self.locked && self.most.is_none()
+    }
+}
+
+#[derive(Debug)]
+pub struct Number {
+    pub e164: String,
+    pub toll_free: bool,
+    pub house: Option<usize>,
+    pub meeting: Option<usize>,
+}
+
+/// A row of the deck, in ten-thousandths of a dollar and in seconds.
+#[derive(Debug)]
+pub struct Rate {
+    pub call_type: &'static str,
+    pub prefix: &'static str,
+    pub minute: i64,
+    pub fee: i64,
+    pub first_s: i64,
+    pub next_s: i64,
+}
+
+/// What somebody on a phone does, some time after the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    Keys(String),
+    /// Sends no sound any more.
+    Quiet,
+    Hold,
+    Resume,
+    HangUp,
+}
+
+#[derive(Debug)]
+pub struct Caller {
+    pub at_ms: u64,
+    pub carrier: usize,
+    pub called: String,
+    pub from: Option<String>,
+    pub gives_up_ms: Option<u64>,
+    /// No ACK of this call arrives.
+    pub deaf: bool,
+    pub acts: Vec<(u64, Act)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Manner {
+    Answers {
+        after_ms: u64,
+    },
+    Refuses {
+        after_ms: u64,
+        status: u16,
+    },
+    RingsOn,
+    /// Answers with a description that nobody can use.
+    Babbles {
+        after_ms: u64,
+    },
+}
+
+#[derive(Debug)]
+pub struct Dial {
+    pub at_ms: u64,
+    pub meeting: usize,
+    pub to: String,
+    pub manner: Manner,
+    pub acts: Vec<(u64, Act)>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Order {
+    TopUp { house: usize, amount: i64 },
+    Mute,
+    Remove,
+    End { meeting: usize },
+    Lock { meeting: usize, on: bool },
+    Admit { meeting: usize },
+    Apply,
+    Compare,
+}
+
+#[derive(Debug)]
+pub struct Script {
+    pub seed: u64,
+    pub houses: Vec<House>,
+    pub meetings: Vec<Meeting>,
+    pub numbers: Vec<Number>,
+    pub rates: Vec<Rate>,
+    pub callers: Vec<Caller>,
+    pub dials: Vec<Dial>,
+    pub orders: Vec<(u64, Order)>,
+    /// When the bridge dies, and how long it is gone.
+    pub crashes: Vec<(u64, u64)>,
+    /// Steps of the wall clock, seconds.
+    pub jumps: Vec<(u64, i64)>,
+    pub length_ms: u64,
+    /// Sound goes through the real mixer, packet by packet.
+    pub mixed: bool,
+    /// Of 1,000 requests, so many find the books closed.
+    pub faults: u32,
+    /// How long the books take, at the most.
+    pub books_ms: u64,
+    /// At the end the bridge is stopped; else everybody hangs up.
+    pub stops: bool,
+}
+
+pub const PIN: &str = "4711";
+pub const CARRIERS: [&str; 2] = ["192.0.2.2", "192.0.2.3"];
+/// More than any seed can spend.
+const PLENTY: i64 = 1_000_000_000;
+
+struct Author {
+    rng: StdRng,
+    length_ms: u64,
+}
+
+impl Script {
+    pub fn draw(seed: u64) -> Script {
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x5ce7_a210);
+        let mixed = seed % 10 == 3;
+        let length_ms = match seed % 10 {
+            3 => rng.random_range(40_000..90_000),
+            7 => rng.random_range(3_600_000..9_000_000),
+            _ => rng.random_range(60_000..900_000),
+        };
+        let mut author = Author { rng, length_ms };
+        let houses = author.houses();
+        let meetings = author.meetings(&houses);
+        let numbers = author.numbers(&houses, &meetings);
+        let calls = if mixed { author.rng.random_range(3..12) } else { author.rng.random_range(5..=40) };
+        let callers = (0..calls).map(|_| author.caller(&meetings, &numbers)).collect();
+        let dials = author.rng.random_range(0..=calls / 3);
+        let dials = (0..dials).map(|n| author.dial(n, meetings.len())).collect();
+        let orders = author.rng.random_range(0..25);
+        let orders = (0..orders).map(|_| author.order(&houses, &meetings)).collect();
+        let crashes = author.crashes();
+        let rng = &mut author.rng;
+        let jumps =
+            (0..rng.random_range(0..3)).map(|_| (rng.random_range(0..length_ms), rng.random_range(-3_600..3_600)));
+        Script {
+            seed,
+            houses,
+            meetings,
+            numbers,
+            jumps: jumps.collect(),
+            rates: rates(&mut author.rng),
+            callers,
+            dials,
+            orders,
+            crashes,
+            length_ms,
+            mixed,
+            faults: if author.rng.random_ratio(1, 4) { author.rng.random_range(1..250) } else { 0 },
+            books_ms: *[1, 5, 50, 3_000].choose(&mut author.rng).unwrap(),
+            stops: author.rng.random_ratio(1, 3),
+        }
+    }
+
+    /// The file for `apply`.
+    pub fn document(&self) -> String {
+        let mut text = "rates = \"rates.csv\"\n".to_owned();
+        for (at, house) in self.houses.iter().enumerate() {
+            self.write_house(&mut text, at, house);
+        }
+        for number in &self.numbers {
+            let (kind, country) = (if number.toll_free { "toll-free" } else { "toll" }, country(&number.e164));
+            let _ =
+                write!(text, "[[number]]\ne164 = \"{}\"\nkind = \"{kind}\"\ncountry = \"{country}\"\n", number.e164);
+            let _ = number.house.map(|at| writeln!(text, "organisation = \"{}\"", self.houses[at].id));
+            let _ = number.meeting.map(|at| writeln!(text, "meeting = \"{}\"", self.meetings[at].id));
+        }
+        let [first, second] = CARRIERS;
+        let _ = write!(
+            text,
+            "[[carrier]]\nid = \"first\"\nsources = [\"{first}\"]\nroute = \"udp:{first}:5060\"\n\
+             [[carrier]]\nid = \"second\"\nsources = [\"{second}\"]\n"
+        );
+        text
+    }
+
+    fn write_house(&self, text: &mut String, at: usize, house: &House) {
+        let licences = match (house.per_user, house.spends) {
+            (false, _) => "\"pay-per-minute\"",
+            (true, true) => "\"audio-conferencing\", \"communications-credits\"",
+            (true, false) => "\"audio-conferencing\"",
+        };
+        let _ = write!(
+            text,
+            "[[organisation]]\nid = \"{id}\"\ncountry = \"IT\"\nvolume_licensing = true\ncredits = \"{}\"\n\
+             allow_prefixes = [\"263\"]\n\
+             [[organisation.user]]\nid = \"owner-{id}\"\nlicences = [{licences}]\ndial_out = \"any\"\npin = \"{PIN}\"\n\
+             [[organisation.user]]\nid = \"guest-{id}\"\n",
+            dollars(house.credits),
+            id = house.id,
+        );
+        for meeting in self.meetings.iter().filter(|meeting| meeting.house == at) {
+            let owner = if meeting.licensed { "owner" } else { "guest" };
+            let _ = write!(
+                text,
+                "[[organisation.meeting]]\nid = \"{}\"\norganiser = \"{owner}-{}\"\nconference_id = \"{}\"\n\
+                 callers_may_start = {}\nlobby = {}\nlocked = {}\nconfirm_join = {}\n",
+                meeting.id,
+                house.id,
+                meeting.conference_id,
+                meeting.callers_may_start,
+                meeting.lobby,
+                meeting.locked,
+                meeting.confirm
+            );
+            let _ = meeting.most.map(|most| writeln!(text, "max_participants = {most}"));
+        }
+    }
+
+    pub fn deck(&self) -> String {
+        let mut text = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,class\n".to_owned();
+        for rate in &self.rates {
+            let _ = writeln!(
+                text,
+                "{},{},Somewhere,{},{},{},{},2020-01-01,standard",
+                rate.call_type,
+                rate.prefix,
+                dollars(rate.minute * 100),
+                dollars(rate.fee * 100),
+                rate.first_s,
+                rate.next_s
+            );
+        }
+        text
+    }
+
+    pub fn meeting_named(&self, id: &str) -> Option<usize> {
+        self.meetings.iter().position(|meeting| meeting.id == id)
+    }
+}
+
+fn country(e164: &str) -> &'static str {
+    if e164.starts_with("+39") { "IT" } else { "GB" }
+}
+
+/// Micro-dollars as a decimal.
+fn dollars(micros: i64) -> String {
+    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}
+
+fn rates(rng: &mut StdRng) -> Vec<Rate> {
+    let rows = [
+        ("dial-in-toll", "39"),
+        ("dial-in-toll", "44"),
+        ("dial-in-toll-free", "39"),
+        ("dial-in-toll-free", "44"),
+        ("dial-out", "39"),
+        ("dial-out", "44"),
+        ("dial-out", "447"),
+        ("dial-out", "263"),
+    ];
+    let mut row = |(call_type, prefix)| {
+        let (first_s, next_s) = *[(60, 60), (60, 60), (1, 1), (6, 6), (30, 6), (60, 1), (7, 13)].choose(rng).unwrap();
+        let fee = if rng.random_ratio(1, 3) { rng.random_range(1..500) } else { 0 };
+        Rate { call_type, prefix, minute: rng.random_range(1..1_500), fee, first_s, next_s }
+    };
+    rows.into_iter().map(&mut row).collect()
+}
+
+impl Author {
+    fn chance(&mut self, percent: u32) -> bool {
+        self.rng.random_range(0..100) < percent
+    }
+
+    fn moment(&mut self) -> u64 {
+        self.rng.random_range(0..self.length_ms * 4 / 5)
+    }
+
+    fn houses(&mut self) -> Vec<House> {
+        let count = self.rng.random_range(1..=3);
+        let mut house = |n| {
+            let plenty = self.chance(60);
+            let little = self.rng.random_range(0..40) * 10_000;
+            House {
+                id: format!("house-{n}"),
+                per_user: self.chance(40),
+                spends: self.chance(70),
+                credits: if plenty { PLENTY } else { little },
+                plenty,
+            }
+        };
+        (0..count).map(&mut house).collect()
+    }
+
+    fn meetings(&mut self, houses: &[House]) -> Vec<Meeting> {
+        let mut meetings = Vec::new();
+        for house in 0..houses.len() {
+            for _ in 0..self.rng.random_range(1..=3) {
+                let n = meetings.len();
+                meetings.push(Meeting {
+                    id: format!("meeting-{n}"),
+                    house,
+                    conference_id: format!("31400{n:02}"),
+                    licensed: self.chance(95),
+                    callers_may_start: self.chance(60),
+                    lobby: self.chance(30),
+                    locked: self.chance(5),
+                    most: if self.chance(15) { Some(self.rng.random_range(1..4)) } else { None },
+                    confirm: self.chance(25),
+                });
+            }
+        }
+        meetings
+    }
+
+    fn numbers(&mut self, houses: &[House], meetings: &[Meeting]) -> Vec<Number> {
+        let number = |e164: &str, toll_free, house, meeting| Number { e164: e164.into(), toll_free, house, meeting };
+        let mut numbers = vec![
+            number("+390612345678", false, None, None),
+            number("+442079460000", false, None, None),
+            number("+39800123456", true, None, None),
+            number("+448081570000", true, None, None),
+        ];
+        for house in 0..houses.len() {
+            if self.chance(50) {
+                numbers.push(number(&format!("+39068765430{house}"), false, Some(house), None));
+            }
+        }
+        for (at, meeting) in meetings.iter().enumerate() {
+            if self.chance(50) {
+                let toll_free = self.chance(30);
+                numbers.push(number(&format!("+39068800{at:03}"), toll_free, Some(meeting.house), Some(at)));
+            }
+        }
+        numbers
+    }
+
+    fn caller(&mut self, meetings: &[Meeting], numbers: &[Number]) -> Caller {
+        let wrong_number = self.chance(3);
+        let number = numbers.choose(&mut self.rng).unwrap();
+        let mut acts = Vec::new();
+        let mut at_ms = self.rng.random_range(300..7_000);
+        if number.meeting.is_none() {
+            at_ms = self.name_a_meeting(&mut acts, at_ms, meetings, number.house);
+        }
+        if self.chance(40) {
+            let pin = if self.chance(70) { PIN } else { "9999" };
+            at_ms += self.rng.random_range(500..9_000);
+            acts.push((at_ms, Act::Keys("*".into())));
+            at_ms += self.rng.random_range(500..3_000);
+            acts.push((at_ms, Act::Keys(format!("{pin}#"))));
+        }
+        self.stay(&mut acts, at_ms);
+        Caller {
+            at_ms: self.moment(),
+            carrier: self.rng.random_range(0..CARRIERS.len()),
+            called: if wrong_number { "+390600000000".into() } else { number.e164.clone() },
+            from: if self.chance(90) { Some(format!("+3933312345{:02}", self.rng.random_range(0..15))) } else { None },
+            gives_up_ms: if self.chance(8) { Some(self.rng.random_range(0..4_000)) } else { None },
+            deaf: self.chance(4),
+            acts,
+        }
+    }
+
+    fn name_a_meeting(&mut self, acts: &mut Vec<(u64, Act)>, at: u64, all: &[Meeting], house: Option<usize>) -> u64 {
+        let mut at_ms = at;
+        for _ in 0..self.rng.random_range(0..9_u32).saturating_sub(6) {
+            acts.push((at_ms, Act::Keys("9999999".into())));
+            at_ms += self.rng.random_range(2_000..12_000);
+        }
+        if self.chance(4) {
+            // Says nothing, or not enough.
+            acts.push((at_ms, Act::Keys("314".into())));
+            return at_ms;
+        }
+        let fits = |meeting: &&Meeting| house.is_none_or(|house| meeting.house == house);
+        let mut fitting: Vec<&Meeting> = all.iter().filter(fits).collect();
+        if self.chance(5) {
+            fitting = all.iter().collect();
+        }
+        let id = &fitting.choose(&mut self.rng).unwrap().conference_id;
+        let swallowed = if self.chance(30) { "#" } else { "" };
+        acts.push((at_ms, Act::Keys(format!("{id}{swallowed}"))));
+        at_ms + self.rng.random_range(1_000..10_000)
+    }
+
+    /// Stays for a while, presses keys, goes silent, is put on hold, and hangs up, or does not.
+    fn stay(&mut self, acts: &mut Vec<(u64, Act)>, at: u64) {
+        let longest = match self.rng.random_range(0..10) {
+            0..2 => 9_000,
+            2..7 => 200_000,
+            _ => self.length_ms,
+        };
+        let until = at + self.rng.random_range(0..longest.max(1));
+        let mut moment = || self.rng.random_range(0..until);
+        let moments = [moment(), moment(), moment()];
+        if self.chance(40) {
+            let code = *["*6", "*6", "*7", "*4", "*8", "*3", "*1", "*9", "##", "*5"].choose(&mut self.rng).unwrap();
+            acts.push((at.max(moments[0]), Act::Keys(code.into())));
+        }
+        if self.chance(10) {
+            acts.push((moments[1], Act::Hold));
+            if self.chance(60) {
+                acts.push((moments[1] + self.rng.random_range(100..60_000), Act::Resume));
+            }
+        }
+        if self.chance(8) {
+            acts.push((moments[2], Act::Quiet));
+        }
+        if self.chance(85) {
+            // At any moment, also amid the digits.
+            let early = self.chance(15);
+            acts.push((if early { moments[1] } else { until }, Act::HangUp));
+        }
+    }
+
+    fn dial(&mut self, number: u64, meetings: usize) -> Dial {
+        let prefix = *["+4477009", "+4420794", "+3902123", "+2632421"].choose(&mut self.rng).unwrap();
+        let after_ms = self.rng.random_range(0..20_000);
+        let manner = match self.rng.random_range(0..20) {
+            0..12 => Manner::Answers { after_ms },
+            12..16 => {
+                let status = *[486, 603, 404, 503, 480].choose(&mut self.rng).unwrap();
+                Manner::Refuses { after_ms, status }
+            }
+            16..19 => Manner::RingsOn,
+            _ => Manner::Babbles { after_ms },
+        };
+        let mut acts = Vec::new();
+        let mut at_ms = self.rng.random_range(300..8_000);
+        if self.chance(60) {
+            acts.push((at_ms, Act::Keys("1".into())));
+            at_ms += 500;
+        }
+        self.stay(&mut acts, at_ms);
+        let meeting = self.rng.random_range(0..meetings);
+        Dial { at_ms: self.moment(), meeting, to: format!("{prefix}{number:04}"), manner, acts }
+    }
+
+    fn order(&mut self, houses: &[House], meetings: &[Meeting]) -> (u64, Order) {
+        let meeting = self.rng.random_range(0..meetings.len());
+        let order = match self.rng.random_range(0..20) {
+            0..3 => Order::TopUp {
+                house: self.rng.random_range(0..houses.len()),
+                amount: self.rng.random_range(1..50) * 10_000,
+            },
+            3..5 => Order::Mute,
+            5..8 => Order::Remove,
+            8 => Order::End { meeting },
+            9..11 => Order::Lock { meeting, on: self.chance(60) },
+            11..14 => Order::Admit { meeting },
+            14 => Order::Apply,
+            _ => Order::Compare,
+        };
+        (self.rng.random_range(0..self.length_ms), order)
+    }
+
+    fn crashes(&mut self) -> Vec<(u64, u64)> {
+        let count = [0, 0, 1, 1, 2][self.rng.random_range(0..5)];
+        let mut moments: Vec<u64> = (0..count).map(|_| self.rng.random_range(1_000..self.length_ms)).collect();
+        moments.sort();
+        moments.dedup_by(|later, earlier| *later < *earlier + 30_000);
+        moments.into_iter().map(|at| (at, self.rng.random_range(0..20_000))).collect()
+    }
+}
