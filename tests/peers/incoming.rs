@@ -1,0 +1,105 @@
+//! sipp calls in.
+
+use crate::sipp::Sipp;
+use crate::world::{DIRECT, hears};
+use crate::{MACHINE, bridge, caller, charged_once};
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use std::f64::consts::TAU;
+use tollbridge::media::Codec;
+use tollbridge::rating::record::EndedBy;
+use tollbridge::sip::Transport;
+use tollbridge::types::Cause;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_answered_and_charged_once() {
+    let _turn = MACHINE.read().await;
+    let world = bridge().await;
+    let outcome = Sipp { calls: 50, calls_per_second: 20, pause_ms: 1_200, ..caller(&world, "call") }.start();
+    assert_eq!(outcome.all_well().await.succeeded, 50);
+    let records = charged_once(&world, 50).await;
+    assert!(records.iter().all(|record| record.duration_ms >= 1_200 && record.beyond.ended_by == EndedBy::FarSide));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_over_tcp_share_one_connection() {
+    let _turn = MACHINE.read().await;
+    let world = bridge().await;
+    let calls_to = world.node.sip(Transport::Tcp);
+    let sipp = Sipp { calls_to, tcp: true, calls: 20, calls_per_second: 20, ..caller(&world, "call") }.start();
+    assert_eq!(sipp.all_well().await.succeeded, 20);
+    charged_once(&world, 20).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_says_is_heard() {
+    let _turn = MACHINE.read().await;
+    let world = bridge().await;
+    let listener = world.call("+390611111111", DIRECT).await;
+    let mut voice = vec![0; 8_000];
+    let tone: Vec<i16> = (0..8_000).map(|n| (6_000.0 * (TAU * 500.0 * f64::from(n) / 8_000.0).sin()) as i16).collect();
+    Codec::Pcma.encode(&tone, &mut voice);
+    let file = Some(("voice.alaw", voice));
+    let sipp = Sipp { pause_ms: 4_000, file, ..caller(&world, "talk") }.start();
+    world.inside("open", 2).await;
+    assert_eq!(hears(&listener, &[500, 700]).await, [500]);
+    sipp.all_well().await;
+    listener.hang_up();
+    charged_once(&world, 2).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hold_and_resume() {
+    let _turn = MACHINE.read().await;
+    let world = bridge().await;
+    let sipp = Sipp { calls: 5, ..caller(&world, "hold") }.start();
+    assert_eq!(sipp.all_well().await.succeeded, 5);
+    let records = charged_once(&world, 5).await;
+    assert!(records.iter().all(|record| record.duration_ms >= 1_500), "a call on hold is charged");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_asks_whether_we_are_there() {
+    let _turn = MACHINE.read().await;
+    let world = bridge().await;
+    let sipp = Sipp { calls: 10, ..caller(&world, "options") }.start();
+    assert_eq!(sipp.all_well().await.succeeded, 10);
+    charged_once(&world, 0).await;
+    world.end().await;
+}
+
+/// While the store is kept from writing, calls ring: who gives up then has cost nobody anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_up_while_it_rings_pays_nothing() {
+    let _turn = MACHINE.read().await;
+    let world = bridge().await;
+    let file = SqliteConnectOptions::new().filename(world.node.store().path());
+    let mut books = SqliteConnection::connect_with(&file).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut books).await.unwrap();
+    let sipp = Sipp { calls: 5, calls_per_second: 50, pause_ms: 200, ..caller(&world, "cancel") }.start();
+    assert_eq!(sipp.all_well().await.succeeded, 5);
+    sqlx::query("ROLLBACK").execute(&mut books).await.unwrap();
+    let records = world.records().await;
+    assert!(
+        records.iter().all(|record| record.charge.0 == 0 && record.beyond.cause == Cause::Cancelled),
+        "{records:#?}"
+    );
+    world.end().await;
+}
+
+/// Runs beside everything else: it waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_never_acknowledged_is_ended() {
+    let world = bridge().await;
+    let sipp = Sipp { patience_s: 50, ..caller(&world, "never_acked") }.start();
+    sipp.all_well().await;
+    let records = world.records().await;
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].beyond.cause, Cause::NeverAcknowledged);
+    assert_eq!((records[0].duration_ms, records[0].charge.0), (0, 0), "it was never up");
+    world.end().await;
+}
