@@ -2,6 +2,7 @@
 
 pub mod call;
 mod check;
+mod demo;
 pub mod phone;
 mod serve;
 pub mod sound;
@@ -34,6 +35,8 @@ enum Command {
     Check,
     /// Be a caller: for trying a trunk, and for sizing
     Call(Box<call::Call>),
+    /// See the main job done, and checked: calls, sound, prices, books
+    Demo(demo::Demo),
     /// Print the completion script of a shell
     Completion { shell: clap_complete::Shell },
 }
@@ -79,6 +82,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         None | Some(Command::Serve) => wait_for(serve::run(context)),
         Some(Command::Check) => check::run(context),
         Some(Command::Call(call)) => wait_for(call.run(context)),
+        Some(Command::Demo(demo)) => wait_for(demo.run(context)),
         Some(Command::Completion { shell }) => {
             clap_complete::generate(shell, &mut Arguments::command(), "tollbridge", &mut std::io::stdout());
             Ok(())
