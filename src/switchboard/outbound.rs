@@ -33,7 +33,7 @@ impl Switchboard {
         let facts = self.facts.clone();
         let (_, organisation) = facts.payer_of(&meeting).ok_or(Cause::UnknownMeeting)?;
         let carrier = facts.directory.routes(&to).first().copied().ok_or(Cause::NoRoute)?;
-        let caller_id = facts.directory.caller_id(&organisation.id);
+        let caller_id = facts.directory.caller_id(&organisation.id, organisation.country);
         let id = self.new_leg(now);
         let mut scopes = vec![(Scope::Carrier(carrier.id.clone()), carrier_limit(carrier))];
         scopes.extend(payer_scopes(&facts, &meeting));
