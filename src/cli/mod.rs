@@ -9,6 +9,7 @@ mod bridge;
 pub mod call;
 mod check;
 mod credits;
+mod demo;
 mod dial;
 mod end;
 mod legs;
@@ -81,6 +82,8 @@ enum Command {
     Admit(admit::Admit),
     /// Be a caller: for trying a trunk, and for sizing
     Call(Box<call::Call>),
+    /// See the main job done, and checked: calls, sound, prices, books
+    Demo(demo::Demo),
     /// Print the completion script of a shell
     Completion { shell: clap_complete::Shell },
 }
@@ -140,6 +143,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Lock(lock)) => lock.run(context),
         Some(Command::Admit(admit)) => admit.run(context),
         Some(Command::Call(call)) => wait_for(call.run(context)),
+        Some(Command::Demo(demo)) => wait_for(demo.run(context)),
         Some(Command::Completion { shell }) => {
             clap_complete::generate(shell, &mut Arguments::command(), "tollbridge", &mut std::io::stdout());
             Ok(())

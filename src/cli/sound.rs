@@ -125,10 +125,20 @@ impl Sound {
 
     /// Hears for `wait`, and gives what came in that time.
     pub async fn listen(&self, wait: Duration) -> Heard {
-        let before = lock(&self.ear).total;
+        let mark = self.mark();
         tokio::time::sleep(wait).await;
+        self.heard_since(mark)
+    }
+
+    /// This moment, for [`Sound::heard_since`]: samples that have come.
+    pub fn mark(&self) -> u64 {
+        lock(&self.ear).total
+    }
+
+    /// What came after a [`Sound::mark`], as far as it is kept.
+    pub fn heard_since(&self, mark: u64) -> Heard {
         let ear = lock(&self.ear);
-        let fresh = usize::try_from(ear.total - before).unwrap_or(usize::MAX).min(ear.samples.len());
+        let fresh = usize::try_from(ear.total.saturating_sub(mark)).unwrap_or(usize::MAX).min(ear.samples.len());
         Heard { samples: ear.samples.iter().skip(ear.samples.len() - fresh).copied().collect() }
     }
 
@@ -163,6 +173,32 @@ impl Heard {
         let power: f64 = self.samples.iter().map(|s| f64::from(*s).powi(2)).sum();
         (power / self.samples.len().max(1) as f64).sqrt()
     }
+}
+
+/// How well a short stretch of sound is found again somewhere in a longer one, whatever its loudness: the highest
+/// normalised correlation, 1 where it is there untouched, about 0.5 for other speech.
+pub fn likeness(stretch: &[i16], within: &[i16]) -> f64 {
+    let length = stretch.len();
+    if length == 0 || within.len() < length {
+        return 0.0;
+    }
+    let own = power(stretch) as f64;
+    let mut energy = power(&within[..length]);
+    let mut best: f64 = 0.0;
+    for at in 0..=within.len() - length {
+        let product: i64 =
+            within[at..].iter().zip(stretch).map(|(a, b)| i64::from(i32::from(*a) * i32::from(*b))).sum();
+        if product > 0 && energy > 0 {
+            best = best.max(product as f64 / (own * energy as f64).sqrt());
+        }
+        let next = within.get(at + length).copied().unwrap_or(0);
+        energy += power(&[next]) - power(&within[at..=at]);
+    }
+    best
+}
+
+fn power(samples: &[i16]) -> i64 {
+    samples.iter().map(|sample| i64::from(*sample).pow(2)).sum()
 }
 
 fn goertzel(block: &[i16], hz: u32) -> f64 {
@@ -327,5 +363,21 @@ mod tests {
         assert!((heard.tone(500) - 8_000.0).abs() < 100.0, "{}", heard.tone(500));
         assert!((heard.tone(1_100) - 4_000.0).abs() < 100.0, "{}", heard.tone(1_100));
         assert!(heard.tone(800) < 100.0, "{}", heard.tone(800));
+    }
+
+    #[test]
+    fn a_stretch_is_found_again_at_any_loudness() {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 18) as i16 - 8_192
+        };
+        let noise: Vec<i16> = (0..3_000).map(|_| next()).collect();
+        let quiet: Vec<i16> = noise.iter().map(|sample| sample / 5).collect();
+        assert!(likeness(&noise[1_234..1_634], &quiet) > 0.99);
+        assert!(likeness(&noise[1_234..1_634], &quiet[..1_500]) < 0.5);
+        assert_eq!(likeness(&noise, &noise[1..]), 0.0, "longer than where it is looked for");
+        assert_eq!(likeness(&[], &noise), 0.0);
+        assert_eq!(likeness(&[0; 80], &[0; 800]), 0.0);
     }
 }

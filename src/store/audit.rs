@@ -366,13 +366,13 @@ impl Audit<'_> {
 }
 
 /// An entry as its row has it.
-struct Link {
-    entry: Entry,
+pub(super) struct Link {
+    pub entry: Entry,
     sequence: i64,
     hash: Option<[u8; 32]>,
 }
 
-fn entry(line: &Line<'_>) -> Result<Link, String> {
+pub(super) fn entry(line: &Line<'_>) -> Result<Link, String> {
     let organisation: OrganisationId = line.parse("organisation")?;
     let entry = Entry {
         key: line.text("key")?,

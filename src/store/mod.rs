@@ -40,6 +40,7 @@ pub use fault::{OpenError, StoreError};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::UsageRecord;
+use crate::rating::ledger::Entry;
 use crate::types::{Cause, LegId, OrganisationId};
 use io::Desk;
 use job::Job;
@@ -137,6 +138,11 @@ impl Store {
     /// The pool of the month around `at`.
     pub async fn pool(&self, organisation: &OrganisationId, at: Wall) -> Result<PoolState, StoreError> {
         report::pool(&mut *self.reader().await?, &self.facts(), organisation, at).await
+    }
+
+    /// An organisation's entries in the ledger: at most the latest `limit`, the earliest of them first.
+    pub async fn ledger(&self, organisation: &OrganisationId, limit: u32) -> Result<Vec<Entry>, StoreError> {
+        report::ledger(&mut *self.reader().await?, &self.facts(), organisation, limit).await
     }
 
     /// Usage records, the earliest first.

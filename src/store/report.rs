@@ -1,5 +1,6 @@
 //! Questions about the books: read from a snapshot, beside the writer, and nothing is changed by them.
 
+use super::audit;
 use super::books::{pool_due_ms, pool_row, sums};
 use super::door::{Balance, FundingRow, LiveLeg, PoolState, Quote, QuoteRequest, UsageFilter};
 use super::facts::{Facts, Organisation};
@@ -8,6 +9,7 @@ use super::leg;
 use super::rows::Line;
 use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
+use crate::rating::ledger::Entry;
 use crate::rating::pool::month_of;
 use crate::rating::{self, Request, UsageRecord};
 use crate::trunk::NumberKind;
@@ -65,6 +67,23 @@ pub(super) async fn pool(
     let mut pool = found.unwrap_or(PoolState { month, granted_ms: 0, used_ms: 0, held_ms: 0 });
     pool.granted_ms = pool_due_ms(facts, organisation).max(pool.used_ms + pool.held_ms);
     Ok(pool)
+}
+
+/// Entries of the ledger in their order; of many the latest.
+pub(super) async fn ledger(
+    conn: &mut SqliteConnection,
+    facts: &Facts,
+    id: &OrganisationId,
+    limit: u32,
+) -> Result<Vec<Entry>, StoreError> {
+    known(facts, id)?;
+    let rows = sqlx::query("SELECT * FROM ledger_entry WHERE organisation = $1 ORDER BY sequence DESC LIMIT $2")
+        .bind(id.as_str())
+        .bind(limit)
+        .fetch_all(conn)
+        .await?;
+    let entry = |row| Ok(audit::entry(&Line { row, table: "ledger_entry" }).map_err(StoreError::Broken)?.entry);
+    rows.iter().rev().map(entry).collect()
 }
 
 /// Usage records, the earliest end first; with a limit, the latest of them.

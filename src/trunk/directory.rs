@@ -94,10 +94,13 @@ impl Directory {
         self.carriers.iter().filter(|carrier| carrier.route.is_some()).collect()
     }
 
-    /// The number that calls out show as theirs: a toll number of the organisation's country, its own before a shared
-    /// one; else any toll number it may use. Never a toll-free one.
+    /// The number that calls out show as theirs: the organisation's own toll number, else a shared one; in each group
+    /// one of its country, else the first of the directory. Never a toll-free one.
     pub fn caller_id(&self, organisation: &OrganisationId, country: Country) -> Option<&Number> {
-        self.toll_instead(organisation, country)
+        // The sort is stable: among equals the directory's order stays.
+        let mut tolls = self.tolls(organisation);
+        tolls.sort_by_key(|number| (number.is_shared(), number.country != country));
+        tolls.first().copied()
     }
 
     /// A toll number for a caller whom a toll-free one refuses: of `country` if there is one.
@@ -209,8 +212,8 @@ mod tests {
         let free = number("+39800000000", NumberKind::TollFree);
         let shared = number("+390600000000", NumberKind::Toll);
         let directory = Directory::new(vec![], vec![free, shared, straight, own, german]);
-        assert_eq!(directory.caller_id(&acme, "IT".parse().unwrap()).unwrap().e164.digits(), "390600000002");
-        assert_eq!(directory.caller_id(&other, "IT".parse().unwrap()).unwrap().e164.digits(), "390600000000");
+        assert_eq!(directory.caller_id(&acme, Country::US).unwrap().e164.digits(), "390600000002");
+        assert_eq!(directory.caller_id(&other, Country::US).unwrap().e164.digits(), "390600000000");
         assert_eq!(directory.caller_id(&other, "DE".parse().unwrap()).unwrap().e164.digits(), "49300000000");
         assert_eq!(directory.toll_instead(&acme, "DE".parse().unwrap()).unwrap().e164.digits(), "49300000000");
         assert_eq!(directory.toll_instead(&acme, Country::US).unwrap().e164.digits(), "390600000002");

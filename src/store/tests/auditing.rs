@@ -2,6 +2,7 @@
 
 use super::opening::tamper;
 use super::*;
+use crate::rating::ledger::{self, Account, Kind};
 
 /// Books with a settled paid leg, a settled pool leg, one of each still open, and a funding by hand.
 async fn lived_in() -> Bench {
@@ -84,4 +85,18 @@ async fn entries_and_records_cannot_be_changed_and_balances_cannot_be_overdrawn(
         assert!(matches!(refused, Err(StoreError::Broken(_))), "{sql}: {refused:?}");
     }
     bench.audited().await;
+}
+
+#[tokio::test]
+async fn the_ledger_is_read_in_its_order() {
+    let bench = lived_in().await;
+    let aurora = "aurora".parse().unwrap();
+    let all = bench.store.ledger(&aurora, 1_000).await.unwrap();
+    let balances = ledger::balances(&all).unwrap();
+    let balance = bench.store.balance(&aurora).await.unwrap();
+    assert_eq!(balances[&Account::new(&aurora, Kind::Available)], balance.available);
+    assert_eq!(balances[&Account::new(&aurora, Kind::Held)], balance.held);
+    assert_eq!(all[0].key, "opening:aurora");
+    assert_eq!(bench.store.ledger(&aurora, 2).await.unwrap(), all[all.len() - 2..], "the latest, in order");
+    assert!(bench.store.ledger(&"nobody".parse().unwrap(), 1).await.is_err());
 }

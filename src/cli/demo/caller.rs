@@ -1,0 +1,246 @@
+//! A person with a telephone: dials, presses, speaks, and knows a prompt when they hear it.
+
+use super::stage::Stage;
+use crate::cli::Failure;
+use crate::cli::phone::{Ended, Phone};
+use crate::cli::sound::{RATE_HZ, Voice, likeness};
+use crate::clock;
+use crate::meeting::Prompt;
+use crate::types::Language;
+use std::cell::Cell;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Loudness of everybody's tone (of 32767): four of them at once fit without the limiter.
+const PEAK: i16 = 6_000;
+/// Heard above, not heard below: a mix passes a tone on as it is.
+const HEARD: f64 = 4_000.0;
+const NOT_HEARD: f64 = 300.0;
+/// A prompt is recognised by so much of it …
+const STRETCH: usize = RATE_HZ / 10;
+/// … taken from its first or last second (it may be cut short by a key, or begin like another) …
+const SECOND: usize = RATE_HZ;
+/// … where it correlates better than this. The same voice says other words up to 0.7.
+const ALIKE: f64 = 0.85;
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Sound on its way, and the jitter buffers that it goes through.
+const SETTLE: Duration = Duration::from_millis(500);
+const LISTEN: Duration = Duration::from_millis(500);
+/// A bridge that was told to end a call, and does not within this, has failed to.
+const GOODBYE: Duration = Duration::from_secs(12);
+
+/// What each prompt says, as the folder of prompts has it.
+const WORDS: [(&str, &str); 2] = [
+    ("en", include_str!("../../../config/prompts/en/prompts.tsv")),
+    ("it", include_str!("../../../config/prompts/it/prompts.tsv")),
+];
+
+/// Which part of a prompt must be heard.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    Beginning,
+    End,
+}
+
+/// A person's name, number, and the tone that is their voice.
+pub(super) struct Person {
+    pub name: &'static str,
+    pub number: &'static str,
+    pub hz: u32,
+}
+
+/// One of them in a call.
+pub(super) struct Caller<'a> {
+    pub person: &'static Person,
+    stage: &'a Stage,
+    pub phone: Phone,
+    /// What was heard before does not count.
+    since: Cell<u64>,
+}
+
+impl<'a> Caller<'a> {
+    /// Dials, and is answered.
+    pub async fn dials(stage: &'a Stage, person: &'static Person, number: &str, what: &str) -> Result<Self, Failure> {
+        let began = clock::mono();
+        let answered = stage.exchange.call(person.number, number).await;
+        let took_ms = clock::mono().millis_since(began);
+        match answered {
+            Ok(phone) => {
+                stage.story.check(person.name, format!("dials {number} ({what}): answered after {took_ms} ms"), true);
+                Ok(Caller::with(stage, person, phone))
+            }
+            Err(ended) => Err(Failure(format!("{} dials {number} and is refused: {ended}", person.name))),
+        }
+    }
+
+    /// Somebody whose call is up already.
+    pub fn with(stage: &'a Stage, person: &'static Person, phone: Phone) -> Self {
+        Caller { person, stage, phone, since: Cell::new(0) }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.person.name
+    }
+
+    /// From now on.
+    pub fn listens(&self) {
+        self.since.set(self.phone.sound.mark());
+    }
+
+    pub async fn presses(&self, keys: &str, why: &str) {
+        self.stage.story.tell(self.name(), format!("presses {keys} ({why})"));
+        self.phone.press(keys).await;
+        self.listens();
+    }
+
+    pub fn says_tone(&self) {
+        self.phone.say(Voice::Tone { hz: self.person.hz, peak: PEAK });
+    }
+
+    pub fn is_silent(&self) {
+        self.phone.say(Voice::Silence);
+    }
+
+    /// Says a prompt's words: speech, as far as a demo has any.
+    pub fn says(&self, prompt: Prompt) -> Result<(), Failure> {
+        let clip = self.stage.clip(prompt, Language::ENGLISH)?;
+        self.stage.story.tell(self.name(), format!("says: {}", words(prompt, Language::ENGLISH)));
+        self.phone.say(Voice::Recording(clip.samples().into()));
+        Ok(())
+    }
+
+    /// Checks that a prompt is heard, or was since the last key.
+    pub async fn hears(&self, prompt: Prompt, language: Language, part: Part, wait_s: u64) -> Result<(), Failure> {
+        let clip = self.stage.clip(prompt, language)?;
+        let stretch = loudest(clip.samples(), part);
+        let found = self.found(stretch, Duration::from_secs(wait_s)).await;
+        self.stage.story.check(self.name(), format!("hears: {}", words(prompt, language)), found);
+        Ok(())
+    }
+
+    /// Whether a stretch of sound comes within `wait`.
+    async fn found(&self, stretch: Vec<i16>, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        loop {
+            sleep(LOOK_AGAIN).await;
+            let end = self.phone.sound.mark();
+            let within = self.phone.sound.heard_since(self.since.get()).samples;
+            let looked_for = stretch.clone();
+            // Arithmetic enough to make the other callers wait, were it done here.
+            let alike = tokio::task::spawn_blocking(move || likeness(&looked_for, &within)).await;
+            if alike.is_ok_and(|alike| alike > ALIKE) {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            // What comes next may have its beginning in the end of this.
+            self.since.set(self.since.get().max(end.saturating_sub(stretch.len() as u64)));
+        }
+    }
+
+    /// Checks that what is heard now is the music.
+    pub async fn hears_music(&self, wait_s: u64) -> Result<(), Failure> {
+        let music = self.stage.clip(Prompt::Music, Language::ENGLISH)?;
+        let until = Instant::now() + Duration::from_secs(wait_s);
+        let mut found = false;
+        while !found && Instant::now() < until {
+            let heard = self.phone.sound.listen(LOOK_AGAIN).await;
+            let (stretch, music) = (loudest(&heard.samples, Part::End), music.clone());
+            let alike = tokio::task::spawn_blocking(move || likeness(&stretch, music.samples())).await;
+            found = alike.is_ok_and(|alike| alike > ALIKE);
+        }
+        self.stage.story.check(self.name(), "hears music while waiting", found);
+        Ok(())
+    }
+
+    /// Checks that the bridge ends the call, with these words.
+    pub async fn is_hung_up(&mut self, words: &str) {
+        let ended = self.phone.ended(GOODBYE).await;
+        let (told, right) = match &ended {
+            Some(ended) => (ended.to_string(), reason(ended) == words && ended.status == 0),
+            None => ("nothing: the call goes on".to_owned(), false),
+        };
+        self.stage.story.check(self.person.name, format!("gets: {told}"), right);
+    }
+}
+
+/// The words of a reason, as SIP carried them.
+pub(super) fn reason(ended: &Ended) -> &str {
+    ended.reason.as_ref().map_or("", |reason| &reason.text)
+}
+
+/// Everybody says their tone at once: each hears all the others, and not themselves. Nobody hears those of `mute`.
+pub(super) async fn everybody_talks(stage: &Stage, callers: &[&Caller<'_>], mute: &[&Caller<'_>]) {
+    callers.iter().for_each(|caller| caller.says_tone());
+    sleep(SETTLE).await;
+    let marks: Vec<u64> = callers.iter().map(|caller| caller.phone.sound.mark()).collect();
+    sleep(LISTEN).await;
+    for (caller, mark) in callers.iter().zip(marks) {
+        let heard = caller.phone.sound.heard_since(mark);
+        let (mut lines, mut right) = (Vec::new(), true);
+        for other in callers {
+            let level = heard.tone(other.person.hz);
+            let is_heard = caller.name() != other.name() && !mute.iter().any(|mute| mute.name() == other.name());
+            right &= if is_heard { level > HEARD } else { level < NOT_HEARD };
+            lines.push(format!("{} {level:.0}", if is_mine(caller, other) { "own" } else { other.name() }));
+        }
+        stage.story.check(caller.name(), format!("hears tones of {PEAK}: {}", lines.join(", ")), right);
+    }
+    callers.iter().for_each(|caller| caller.is_silent());
+}
+
+fn is_mine(caller: &Caller<'_>, other: &Caller<'_>) -> bool {
+    caller.person.number == other.person.number
+}
+
+/// The loudest stretch of a prompt's first or last second.
+fn loudest(samples: &[i16], part: Part) -> Vec<i16> {
+    let half = match part {
+        Part::Beginning => &samples[..samples.len().min(SECOND)],
+        Part::End => &samples[samples.len().saturating_sub(SECOND)..],
+    };
+    let power = |stretch: &&[i16]| stretch.iter().map(|sample| i64::from(*sample).pow(2)).sum::<i64>();
+    half.windows(STRETCH).step_by(STRETCH / 10).max_by_key(power).unwrap_or(half).to_vec()
+}
+
+/// What a prompt says, in quotes; the music has no words.
+fn words(prompt: Prompt, language: Language) -> String {
+    let (_, table) = WORDS.iter().find(|(code, _)| *code == language.as_str()).unwrap_or(&WORDS[0]);
+    let stem = prompt.stem();
+    let said = table.lines().filter_map(|line| line.split_once('\t')).find(|(name, _)| *name == stem);
+    said.map_or(stem.clone(), |(_, words)| format!("\"{words}\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::switchboard::sound::Sounds;
+
+    #[test]
+    fn a_prompt_is_not_taken_for_another() {
+        let sounds = Sounds::embedded().unwrap_or_else(|faults| panic!("{faults:?}"));
+        let clip = |prompt, language: &str| sounds.clips(&[prompt], language.parse().unwrap())[0].clone();
+        use Part::{Beginning, End};
+        use Prompt::{CreditFiveMinutes, CreditOneMinute, CreditTenSeconds, EnterPin, InvalidId, Muted, MutedReminder};
+        for (looked_for, part, within, language) in [
+            (InvalidId, Beginning, EnterPin, "en"),
+            (EnterPin, Beginning, InvalidId, "en"),
+            (MutedReminder, End, Muted, "en"),
+            (CreditTenSeconds, End, CreditOneMinute, "en"),
+            (CreditTenSeconds, End, CreditFiveMinutes, "en"),
+            (Prompt::Welcome, Beginning, Prompt::OrganiserOrWait, "it"),
+        ] {
+            let stretch = loudest(clip(looked_for, language).samples(), part);
+            let alike = likeness(&stretch, clip(within, language).samples());
+            assert!(alike < ALIKE, "{looked_for:?} is heard in {within:?}: {alike}");
+            assert!(likeness(&stretch, clip(looked_for, language).samples()) > 0.999);
+        }
+    }
+
+    #[test]
+    fn words_are_known_in_both_languages() {
+        assert_eq!(words(Prompt::EnterConferenceId, Language::ENGLISH), "\"Please enter the conference ID.\"");
+        assert_ne!(words(Prompt::Welcome, "it".parse().unwrap()), words(Prompt::Welcome, Language::ENGLISH));
+    }
+}

@@ -1,0 +1,98 @@
+//! `tollbridge demo`: the main job, shown and checked. A bridge of its own on free ports, a carrier in small beside it,
+//! and eight people with telephones over real SIP and RTP. Nothing is left but the recording.
+
+mod accounts;
+mod caller;
+mod gathering;
+mod price;
+mod scene;
+mod stage;
+mod story;
+
+use super::call::write_wav;
+use super::{Context, Done, Failure};
+use accounts::Accounts;
+use gathering::Gathering;
+use serde_json::json;
+use stage::{Folder, Stage};
+use std::path::{Path, PathBuf};
+use story::Story;
+
+/// It is a matter of half a minute; what takes longer is stuck.
+const LONGEST_MS: u64 = 60_000;
+
+#[derive(clap::Args)]
+pub struct Demo {
+    /// Where to leave what the organiser heard
+    #[arg(long, value_name = "FILE", default_value = "tollbridge-demo.wav")]
+    wav: PathBuf,
+}
+
+impl Demo {
+    pub(super) async fn run(self, context: &Context) -> Done {
+        let folder = Folder::new()?;
+        tokio::select! {
+            done = self.play(folder.path(), context.json) => done,
+            _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+        }
+    }
+
+    async fn play(&self, folder: &Path, as_json: bool) -> Done {
+        let stage = Stage::open(folder, Story::new(as_json)).await?;
+        let heard = perform(&stage).await;
+        let (store, story) = stage.close().await;
+        if !heard.is_empty() {
+            write_wav(&self.wav, &heard).map_err(|Failure(why)| {
+                Failure(format!("{}: {why}; choose another place with --wav FILE", self.wav.display()))
+            })?;
+        }
+        let accounts = Accounts::read(&store).await?;
+        accounts.print(&story);
+        accounts.check(&story);
+        self.conclude(&story, &accounts, as_json)
+    }
+
+    fn conclude(&self, story: &Story, accounts: &Accounts, as_json: bool) -> Done {
+        let (took_ms, failed) = (story.elapsed_ms(), story.failed());
+        story.check("demo", format!("took {} s", took_ms / 1_000), took_ms < LONGEST_MS);
+        let wav = self.wav.display().to_string();
+        if as_json {
+            let mut told = accounts.to_json()?;
+            told["ok"] = json!(story.failed() == 0);
+            told["steps"] = story.to_json();
+            told["wav"] = json!(wav);
+            println!("{told}");
+        }
+        story.print(format!("\nwhat Anna heard: {wav}"));
+        match failed {
+            0 => story.print(format!("all {} checks are as they should be", story.checked())),
+            failed => return Err(Failure(format!("{failed} of {} checks are not as they should be", story.checked()))),
+        }
+        Ok(())
+    }
+}
+
+/// The whole story. A scene that cannot go on is told as a check that failed, and the books are still shown.
+async fn perform(stage: &Stage) -> Vec<i16> {
+    stage.story.print("timeline, in seconds");
+    let (gathering, unlicensed, credit, pool) = tokio::join!(
+        Gathering::gather(stage),
+        scene::unlicensed(stage),
+        scene::credit_runs_out(stage),
+        scene::pool(stage)
+    );
+    for broken in [unlicensed, credit, pool].into_iter().filter_map(Result::err) {
+        stage.story.check("demo", broken.0, false);
+    }
+    let held = match gathering {
+        Ok(gathering) => gathering.hold().await,
+        Err(broken) => Err(broken),
+    };
+    let heard = held.unwrap_or_else(|broken| {
+        stage.story.check("demo", broken.0, false);
+        Vec::new()
+    });
+    let quiet = stage.is_quiet().await.unwrap_or(false);
+    stage.story.check("bridge", "no leg is left, every account is closed", quiet);
+    heard
+}
