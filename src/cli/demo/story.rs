@@ -66,7 +66,8 @@ impl Story {
     }
 
     pub fn to_json(&self) -> Value {
-        let step = |step: &Step| json!({"at_ms": step.at_ms, "who": step.who, "what": step.what, "ok": step.as_it_should});
+        let step =
+            |step: &Step| json!({"at_ms": step.at_ms, "who": step.who, "what": step.what, "ok": step.as_it_should});
         self.steps.borrow().iter().map(step).collect()
     }
 }
