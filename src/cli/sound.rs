@@ -175,32 +175,6 @@ impl Heard {
     }
 }
 
-/// How well a short stretch of sound is found again somewhere in a longer one, whatever its loudness: the highest
-/// normalised correlation, 1 where it is there untouched, about 0.5 for other speech.
-pub fn likeness(stretch: &[i16], within: &[i16]) -> f64 {
-    let length = stretch.len();
-    if length == 0 || within.len() < length {
-        return 0.0;
-    }
-    let own = power(stretch) as f64;
-    let mut energy = power(&within[..length]);
-    let mut best: f64 = 0.0;
-    for at in 0..=within.len() - length {
-        let product: i64 =
-            within[at..].iter().zip(stretch).map(|(a, b)| i64::from(i32::from(*a) * i32::from(*b))).sum();
-        if product > 0 && energy > 0 {
-            best = best.max(product as f64 / (own * energy as f64).sqrt());
-        }
-        let next = within.get(at + length).copied().unwrap_or(0);
-        energy += power(&[next]) - power(&within[at..=at]);
-    }
-    best
-}
-
-fn power(samples: &[i16]) -> i64 {
-    samples.iter().map(|sample| i64::from(*sample).pow(2)).sum()
-}
-
 fn goertzel(block: &[i16], hz: u32) -> f64 {
     let omega = std::f64::consts::TAU * f64::from(hz) / RATE_HZ as f64;
     let coefficient = 2.0 * omega.cos();
@@ -363,21 +337,5 @@ mod tests {
         assert!((heard.tone(500) - 8_000.0).abs() < 100.0, "{}", heard.tone(500));
         assert!((heard.tone(1_100) - 4_000.0).abs() < 100.0, "{}", heard.tone(1_100));
         assert!(heard.tone(800) < 100.0, "{}", heard.tone(800));
-    }
-
-    #[test]
-    fn a_stretch_is_found_again_at_any_loudness() {
-        let mut state = 1_u32;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 18) as i16 - 8_192
-        };
-        let noise: Vec<i16> = (0..3_000).map(|_| next()).collect();
-        let quiet: Vec<i16> = noise.iter().map(|sample| sample / 5).collect();
-        assert!(likeness(&noise[1_234..1_634], &quiet) > 0.99);
-        assert!(likeness(&noise[1_234..1_634], &quiet[..1_500]) < 0.5);
-        assert_eq!(likeness(&noise, &noise[1..]), 0.0, "longer than where it is looked for");
-        assert_eq!(likeness(&[], &noise), 0.0);
-        assert_eq!(likeness(&[0; 80], &[0; 800]), 0.0);
     }
 }

@@ -1,9 +1,10 @@
 //! A person with a telephone: dials, presses, speaks, and knows a prompt when they hear it.
 
+use super::recognise::{Part, is_in, loudest};
 use super::stage::Stage;
 use crate::cli::Failure;
 use crate::cli::phone::{Ended, Phone};
-use crate::cli::sound::{RATE_HZ, Voice, likeness};
+use crate::cli::sound::Voice;
 use crate::clock;
 use crate::meeting::Prompt;
 use crate::types::Language;
@@ -16,12 +17,6 @@ const PEAK: i16 = 6_000;
 /// Heard above, not heard below: a mix passes a tone on as it is.
 const HEARD: f64 = 4_000.0;
 const NOT_HEARD: f64 = 300.0;
-/// A prompt is recognised by so much of it …
-const STRETCH: usize = RATE_HZ / 10;
-/// … taken from its first or last second (it may be cut short by a key, or begin like another) …
-const SECOND: usize = RATE_HZ;
-/// … where it correlates better than this. The same voice says other words up to 0.7.
-const ALIKE: f64 = 0.85;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Sound on its way, and the jitter buffers that it goes through.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -34,13 +29,6 @@ const WORDS: [(&str, &str); 2] = [
     ("en", include_str!("../../../config/prompts/en/prompts.tsv")),
     ("it", include_str!("../../../config/prompts/it/prompts.tsv")),
 ];
-
-/// Which part of a prompt must be heard.
-#[derive(Clone, Copy)]
-pub(super) enum Part {
-    Beginning,
-    End,
-}
 
 /// A person's name, number, and the tone that is their voice.
 pub(super) struct Person {
@@ -89,8 +77,9 @@ impl<'a> Caller<'a> {
 
     pub async fn presses(&self, keys: &str, why: &str) {
         self.stage.story.tell(self.name(), format!("presses {keys} ({why})"));
-        self.phone.press(keys).await;
+        // From here: what the last key brings about begins before the key is quite released.
         self.listens();
+        self.phone.press(keys).await;
     }
 
     pub fn says_tone(&self) {
@@ -112,9 +101,12 @@ impl<'a> Caller<'a> {
     /// Checks that a prompt is heard, or was since the last key.
     pub async fn hears(&self, prompt: Prompt, language: Language, part: Part, wait_s: u64) -> Result<(), Failure> {
         let clip = self.stage.clip(prompt, language)?;
-        let stretch = loudest(clip.samples(), part);
+        let (stretch, rest) = loudest(clip.samples(), part);
         let found = self.found(stretch, Duration::from_secs(wait_s)).await;
         self.stage.story.check(self.name(), format!("hears: {}", words(prompt, language)), found);
+        if let Part::End = part {
+            sleep(rest).await;
+        }
         Ok(())
     }
 
@@ -127,8 +119,8 @@ impl<'a> Caller<'a> {
             let within = self.phone.sound.heard_since(self.since.get()).samples;
             let looked_for = stretch.clone();
             // Arithmetic enough to make the other callers wait, were it done here.
-            let alike = tokio::task::spawn_blocking(move || likeness(&looked_for, &within)).await;
-            if alike.is_ok_and(|alike| alike > ALIKE) {
+            let found = tokio::task::spawn_blocking(move || is_in(&looked_for, &within)).await;
+            if found.unwrap_or(false) {
                 return true;
             }
             if Instant::now() >= until {
@@ -139,19 +131,11 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Checks that what is heard now is the music.
-    pub async fn hears_music(&self, wait_s: u64) -> Result<(), Failure> {
-        let music = self.stage.clip(Prompt::Music, Language::ENGLISH)?;
-        let until = Instant::now() + Duration::from_secs(wait_s);
-        let mut found = false;
-        while !found && Instant::now() < until {
-            let heard = self.phone.sound.listen(LOOK_AGAIN).await;
-            let (stretch, music) = (loudest(&heard.samples, Part::End), music.clone());
-            let alike = tokio::task::spawn_blocking(move || likeness(&stretch, music.samples())).await;
-            found = alike.is_ok_and(|alike| alike > ALIKE);
-        }
-        self.stage.story.check(self.name(), "hears music while waiting", found);
-        Ok(())
+    /// Checks that nothing of another's tone is heard.
+    pub async fn hears_nothing_of(&self, other: &Caller<'_>) {
+        let level = self.phone.sound.listen(LISTEN).await.tone(other.person.hz);
+        let told = format!("hears nothing of {}'s tone: {level:.0}", other.name());
+        self.stage.story.check(self.name(), told, level < NOT_HEARD);
     }
 
     /// Checks that the bridge ends the call, with these words.
@@ -194,17 +178,7 @@ fn is_mine(caller: &Caller<'_>, other: &Caller<'_>) -> bool {
     caller.person.number == other.person.number
 }
 
-/// The loudest stretch of a prompt's first or last second.
-fn loudest(samples: &[i16], part: Part) -> Vec<i16> {
-    let half = match part {
-        Part::Beginning => &samples[..samples.len().min(SECOND)],
-        Part::End => &samples[samples.len().saturating_sub(SECOND)..],
-    };
-    let power = |stretch: &&[i16]| stretch.iter().map(|sample| i64::from(*sample).pow(2)).sum::<i64>();
-    half.windows(STRETCH).step_by(STRETCH / 10).max_by_key(power).unwrap_or(half).to_vec()
-}
-
-/// What a prompt says, in quotes; the music has no words.
+/// What a prompt says, in quotes; the music has no words, and goes by its name.
 fn words(prompt: Prompt, language: Language) -> String {
     let (_, table) = WORDS.iter().find(|(code, _)| *code == language.as_str()).unwrap_or(&WORDS[0]);
     let stem = prompt.stem();
@@ -215,28 +189,6 @@ fn words(prompt: Prompt, language: Language) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::switchboard::sound::Sounds;
-
-    #[test]
-    fn a_prompt_is_not_taken_for_another() {
-        let sounds = Sounds::embedded().unwrap_or_else(|faults| panic!("{faults:?}"));
-        let clip = |prompt, language: &str| sounds.clips(&[prompt], language.parse().unwrap())[0].clone();
-        use Part::{Beginning, End};
-        use Prompt::{CreditFiveMinutes, CreditOneMinute, CreditTenSeconds, EnterPin, InvalidId, Muted, MutedReminder};
-        for (looked_for, part, within, language) in [
-            (InvalidId, Beginning, EnterPin, "en"),
-            (EnterPin, Beginning, InvalidId, "en"),
-            (MutedReminder, End, Muted, "en"),
-            (CreditTenSeconds, End, CreditOneMinute, "en"),
-            (CreditTenSeconds, End, CreditFiveMinutes, "en"),
-            (Prompt::Welcome, Beginning, Prompt::OrganiserOrWait, "it"),
-        ] {
-            let stretch = loudest(clip(looked_for, language).samples(), part);
-            let alike = likeness(&stretch, clip(within, language).samples());
-            assert!(alike < ALIKE, "{looked_for:?} is heard in {within:?}: {alike}");
-            assert!(likeness(&stretch, clip(looked_for, language).samples()) > 0.999);
-        }
-    }
 
     #[test]
     fn words_are_known_in_both_languages() {

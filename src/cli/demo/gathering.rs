@@ -1,6 +1,7 @@
 //! The main scene: three people come into a meeting with a lobby, talk, ring a fourth, and are sent home.
 
-use super::caller::{Caller, Part, Person, everybody_talks, reason};
+use super::caller::{Caller, Person, everybody_talks, reason};
+use super::recognise::Part;
 use super::stage::{Stage, until};
 use crate::cli::Failure;
 use crate::meeting::Prompt;
@@ -113,10 +114,15 @@ impl<'a> Gathering<'a> {
     async fn mute(&self, dora: &Caller<'_>) -> Result<(), Failure> {
         let all = [&self.aldo, &self.bea, &self.anna, dora];
         self.bea.presses("*6", "mute myself").await;
-        self.bea.hears(Prompt::Muted, Language::ENGLISH, Part::Beginning, 3).await?;
+        self.bea.hears(Prompt::Muted, Language::ENGLISH, Part::End, 4).await?;
+        self.bea.listens();
+        self.bea.says_tone();
+        let told_so = self.bea.hears(Prompt::MutedReminder, Language::ENGLISH, Part::End, 5);
+        let (told_so, ()) = tokio::join!(told_so, self.anna.hears_nothing_of(&self.bea));
+        told_so?;
         everybody_talks(self.stage, &all, &[&self.bea]).await;
         self.bea.presses("*6", "speak again").await;
-        self.bea.hears(Prompt::Unmuted, Language::ENGLISH, Part::Beginning, 6).await?;
+        self.bea.hears(Prompt::Unmuted, Language::ENGLISH, Part::End, 4).await?;
         everybody_talks(self.stage, &all, &[]).await;
         Ok(())
     }
@@ -157,7 +163,7 @@ async fn toll_caller(stage: &Stage) -> Result<Caller<'_>, Failure> {
     aldo.presses(CONFERENCE_ID, "conference ID").await;
     aldo.hears(Prompt::OrganiserOrWait, italian()?, Part::Beginning, 4).await?;
     aldo.hears(Prompt::WaitingToBeAdmitted, italian()?, Part::Beginning, 12).await?;
-    aldo.hears_music(8).await?;
+    aldo.hears(Prompt::Music, italian()?, Part::Beginning, 8).await?;
     Ok(aldo)
 }
 
@@ -168,7 +174,7 @@ async fn toll_free_caller(stage: &Stage) -> Result<Caller<'_>, Failure> {
     bea.hears(Prompt::EnterConferenceId, Language::ENGLISH, Part::Beginning, 4).await?;
     bea.presses(CONFERENCE_ID, "conference ID").await;
     bea.hears(Prompt::WaitingToBeAdmitted, Language::ENGLISH, Part::Beginning, 16).await?;
-    bea.hears_music(8).await?;
+    bea.hears(Prompt::Music, Language::ENGLISH, Part::Beginning, 8).await?;
     Ok(bea)
 }
 

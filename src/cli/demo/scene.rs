@@ -1,7 +1,8 @@
 //! The smaller scenes, beside the main one: no licence, credit that runs out, and minutes from the pool.
 
-use super::caller::{Caller, Part, Person, everybody_talks};
+use super::caller::{Caller, Person, everybody_talks};
 use super::gathering::{TOLL, is_refused, italian};
+use super::recognise::Part;
 use super::stage::Stage;
 use crate::cli::Failure;
 use crate::meeting::Prompt;
