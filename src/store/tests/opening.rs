@@ -131,6 +131,31 @@ async fn more_requests_than_the_queue_holds_are_refused() {
     assert_eq!(store.audit().await.unwrap(), []);
 }
 
+/// Naming a meeting proves nothing: the answer may not be acknowledged, and the proof file has those alone that are.
+/// What the file says of a leg is believed, also where its last slice was asked for later.
+#[tokio::test]
+async fn a_crash_charges_what_was_proven_and_no_more() {
+    let bench = Bench::new().await;
+    let (unheard, silent) = (bench.leg(), bench.leg());
+    let store = &bench.store;
+    store.open_leg(asked(unheard, CallType::DialInToll, "+390612345678", None)).await.unwrap();
+    store.answered(answer(unheard)).await.unwrap();
+    let (meeting, now) = ("studio".parse().unwrap(), NOON.plus_millis(20_000));
+    grant(store.name_payer(NamePayer { leg: unheard, meeting, elapsed_ms: 20_000, now }).await.unwrap());
+    grant(store.open_leg(toll(silent)).await.unwrap());
+    store.answered(answer(silent)).await.unwrap();
+    grant(store.extend(next(silent, 1, 50_000)).await.unwrap());
+    grant(store.extend(next(silent, 2, 110_000)).await.unwrap());
+    store.prove_life(vec![(silent, 90_000)]).await.unwrap();
+    let bench = bench.reopened().await;
+    bench.store.recover(NOON.plus_millis(300_000)).await.unwrap();
+    let record = |leg| bench.store.record(leg);
+    assert_eq!(record(unheard).await.unwrap().charge, Micros::ZERO);
+    assert_eq!(record(silent).await.unwrap().duration_ms, 90_000);
+    assert_eq!(bench.balance("aurora").await.posted, micros("0.98"));
+    bench.audited().await;
+}
+
 #[tokio::test]
 async fn recovery_leaves_the_legs_of_this_life_alone() {
     let bench = Bench::new().await;

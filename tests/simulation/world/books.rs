@@ -1,0 +1,141 @@
+//! Requests to the books: one after the other for each leg, repeated where they must be done, as the real rim does.
+
+use super::*;
+
+impl World {
+    pub(super) fn store(&self) -> &Store {
+        self.store.as_ref().expect("the books of a bridge that runs")
+    }
+
+    pub(super) fn apply(&mut self) {
+        let deck = self.script.deck();
+        let document = Document::parse("simulation.toml", &self.script.document(), |_| Ok(deck));
+        let document = document.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        let applied = self.runtime.block_on(self.store().apply(document, self.clock().wall));
+        applied.expect("the books").unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        let facts = self.store().facts();
+        self.tell(Input::Facts(facts));
+    }
+
+    pub(super) fn top_up(&mut self, house: usize, amount: i64) {
+        self.serial += 1;
+        let funds = Funds {
+            organisation: self.script.houses[house].id.parse().unwrap(),
+            key: format!("top-up-{}", self.serial),
+            amount: Micros(amount),
+            kind: FundsKind::Funding,
+            memo: "simulation".into(),
+            at: self.clock().wall,
+        };
+        let added = self.runtime.block_on(self.store().add_credits(funds)).expect("the books");
+        assert_eq!(added, CreditsAdded::Booked);
+        self.auditor.topped_up(house, amount);
+        self.balances();
+    }
+
+    pub(super) fn balances(&mut self) {
+        for (at, house) in self.script.houses.iter().enumerate() {
+            let balance = self.runtime.block_on(self.store().balance(&house.id.parse().unwrap())).expect("the books");
+            self.auditor.balance(at, &balance);
+        }
+    }
+
+    /// Requests of one leg go one after the other.
+    pub(super) fn to_books(&mut self, books: Books) {
+        let leg = books.leg();
+        if let Books::Open(open) = &books {
+            self.auditor.opens(leg, &open.call_id);
+        }
+        let Some(bridge) = &mut self.bridge else { return };
+        if let Books::Answered(_) = &books {
+            bridge.unheard.insert(leg);
+        }
+        match bridge.clerk.get_mut(&leg) {
+            Some(queue) => queue.push_back(books),
+            None => {
+                bridge.clerk.insert(leg, VecDeque::new());
+                self.send_books(leg, books);
+            }
+        }
+    }
+
+    pub(super) fn send_books(&mut self, leg: LegId, books: Books) {
+        let wait = self.books_delay();
+        self.after(wait, Due::Run { life: self.life, leg, books: Box::new(books) });
+    }
+
+    pub(super) fn books_delay(&mut self) -> Duration {
+        Duration::from_millis(self.rng.random_range(0..=self.script.books_ms))
+    }
+
+    pub(super) fn ask_books(&mut self, leg: LegId, books: Books) {
+        let down = !self.healed && self.rng.random_range(0..1_000) < self.script.faults;
+        let answer = match (&books, down) {
+            (Books::Answered(_) | Books::Settle(_), true) => {
+                return self.after(RETRY, Due::Run { life: self.life, leg, books: Box::new(books) });
+            }
+            (_, true) => Done::Opened(Err(StoreError::Down("drawn".into()))),
+            (_, false) => self.run_books(books),
+        };
+        self.trace.note(self.now, "books", &answer);
+        self.balances();
+        let wait = self.books_delay();
+        self.after(wait, Due::Answer { life: self.life, leg, answer });
+    }
+
+    pub(super) fn run_books(&mut self, books: Books) -> Done {
+        let store = self.store.as_ref().expect("the books of a bridge that runs");
+        let leg = books.leg();
+        let sound = |answer: Result<Opened, StoreError>| Done::Opened(Ok(answer.expect("the books object")));
+        match books {
+            Books::Open(open) => sound(self.runtime.block_on(store.open_leg(open))),
+            Books::Name(name) => sound(self.runtime.block_on(store.name_payer(name))),
+            Books::Extend(extend) => sound(self.runtime.block_on(store.extend(extend))),
+            Books::Answered(answered) => {
+                self.runtime.block_on(store.answered(answered)).expect("the books object");
+                if let Some(bridge) = &mut self.bridge {
+                    bridge.unheard.remove(&leg);
+                }
+                Done::Noted
+            }
+            Books::Settle(settle) => {
+                match self.runtime.block_on(store.settle(settle.leg, settle.end)) {
+                    Ok(record) => {
+                        self.trace.note(self.now, "record", &record);
+                        self.auditor.record(&record);
+                    }
+                    // Its first request met closed books: they never heard of it.
+                    Err(StoreError::Unknown(_)) if self.script.faults > 0 => {}
+                    Err(error) => panic!("the books object: {error}"),
+                }
+                Done::Settled
+            }
+        }
+    }
+
+    pub(super) fn books_answer(&mut self, leg: LegId, answer: Done) {
+        let Some(bridge) = &mut self.bridge else { return };
+        match bridge.clerk.get_mut(&leg).and_then(VecDeque::pop_front) {
+            Some(next) => self.send_books(leg, next),
+            None => drop(bridge.clerk.remove(&leg)),
+        }
+        match answer {
+            Done::Opened(answer) => {
+                if let Ok(Opened::Granted(_)) = answer {
+                    self.granted(leg);
+                }
+                self.tell(Input::Opened { leg, answer });
+            }
+            Done::Settled => self.tell(Input::Settled { leg }),
+            Done::Noted => {}
+        }
+    }
+
+    /// Who pays is what the journal says; whether it may say so is the auditor's to judge.
+    pub(super) fn granted(&mut self, leg: LegId) {
+        let live = self.runtime.block_on(self.store().live_legs()).expect("the books");
+        if let Some(meeting) = live.iter().find(|live| live.leg == leg).and_then(|live| live.meeting.clone()) {
+            self.auditor.granted(leg, meeting.as_str());
+        }
+    }
+}
