@@ -4,9 +4,10 @@ use crate::media::Clip;
 use crate::meeting::Prompt;
 use crate::types::Language;
 use rust_embed::RustEmbed;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 #[derive(RustEmbed)]
 #[folder = "config/prompts"]
@@ -23,10 +24,32 @@ pub struct BadSound {
     pub why: String,
 }
 
+/// A prompt, ready or nearly so.
+#[derive(Debug)]
+enum Kept {
+    Read(Arc<Clip>),
+    /// In the binary, and read when it is first played: to read all at the start took 11.8 of 25.3 MiB that an idle
+    /// bridge held, once as pages of the binary and once as samples. `None` where it is no sound, which a test excludes.
+    Embedded(&'static [u8], OnceLock<Option<Arc<Clip>>>),
+}
+
+impl Kept {
+    fn read(file: &[u8]) -> Result<Kept, String> {
+        Clip::from_wav(file).map(|clip| Kept::Read(Arc::new(clip))).map_err(|error| error.to_string())
+    }
+
+    fn clip(&self) -> Option<Arc<Clip>> {
+        match self {
+            Kept::Read(clip) => Some(clip.clone()),
+            Kept::Embedded(file, clip) => clip.get_or_init(|| Clip::from_wav(file).ok().map(Arc::new)).clone(),
+        }
+    }
+}
+
 /// All prompts of all languages.
 #[derive(Debug, Default)]
 pub struct Sounds {
-    clips: HashMap<(Option<Language>, Prompt), Arc<Clip>>,
+    clips: HashMap<(Option<Language>, Prompt), Kept>,
     languages: Vec<Language>,
 }
 
@@ -35,8 +58,10 @@ impl Sounds {
     pub fn embedded() -> Result<Sounds, Vec<BadSound>> {
         let files: Vec<String> = Embedded::iter().map(|file| file.into_owned()).collect();
         let folders = files.iter().filter_map(|file| file.split_once('/')).map(|(folder, _)| folder.to_owned());
-        Sounds::load(folders.collect(), |file| match Embedded::get(file) {
-            Some(found) => Ok(found.data.into_owned()),
+        Sounds::load(folders.collect(), |file| match Embedded::get(file).map(|found| found.data) {
+            Some(Cow::Borrowed(inside)) => Ok(Kept::Embedded(inside, OnceLock::new())),
+            // A debug build reads the folder.
+            Some(Cow::Owned(read)) => Kept::read(&read),
             None => Err("missing".to_owned()),
         })
     }
@@ -46,7 +71,10 @@ impl Sounds {
         let entries = std::fs::read_dir(folder)
             .map_err(|error| vec![BadSound { file: folder.display().to_string(), why: error.to_string() }])?;
         let names = entries.flatten().filter(|e| e.path().is_dir()).filter_map(|e| e.file_name().into_string().ok());
-        Sounds::load(names.collect(), |file| std::fs::read(folder.join(file)).map_err(|error| error.to_string()))
+        Sounds::load(names.collect(), |file| {
+            let bytes = std::fs::read(folder.join(file)).map_err(|error| error.to_string())?;
+            Kept::read(&bytes)
+        })
     }
 
     /// No sound at all: for simulations, which hear nothing.
@@ -54,7 +82,7 @@ impl Sounds {
         Sounds::default()
     }
 
-    fn load(mut folders: Vec<String>, read: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Sounds, Vec<BadSound>> {
+    fn load(mut folders: Vec<String>, read: impl Fn(&str) -> Result<Kept, String>) -> Result<Sounds, Vec<BadSound>> {
         folders.sort();
         folders.dedup();
         let languages = folders.iter().filter_map(|folder| folder.parse().ok()).collect();
@@ -72,9 +100,8 @@ impl Sounds {
             for place in places {
                 let folder = place.as_ref().map_or(COMMON, |language| language.as_str());
                 let file = format!("{folder}/{}.wav", prompt.stem());
-                let clip = read(&file).and_then(|bytes| Clip::from_wav(&bytes).map_err(|error| error.to_string()));
-                match clip {
-                    Ok(clip) => drop(sounds.clips.insert((place, prompt), Arc::new(clip))),
+                match read(&file) {
+                    Ok(kept) => drop(sounds.clips.insert((place, prompt), kept)),
                     Err(why) => faults.push(BadSound { file, why }),
                 }
             }
@@ -87,7 +114,7 @@ impl Sounds {
         let spoken = [language, Language::ENGLISH].into_iter().find(|language| self.languages.contains(language));
         let spoken = spoken.or(self.languages.first().copied());
         let place = |prompt: &Prompt| if prompt.is_common() { None } else { spoken };
-        prompts.iter().filter_map(|prompt| self.clips.get(&(place(prompt), *prompt)).cloned()).collect()
+        prompts.iter().filter_map(|prompt| self.clips.get(&(place(prompt), *prompt))?.clip()).collect()
     }
 
     pub fn languages(&self) -> &[Language] {
@@ -103,6 +130,9 @@ mod tests {
     fn every_prompt_is_in_the_binary_in_every_language() {
         let sounds = Sounds::embedded().unwrap_or_else(|faults| panic!("{faults:?}"));
         assert_eq!(sounds.languages(), ["en".parse().unwrap(), "it".parse().unwrap()]);
+        for (place, kept) in &sounds.clips {
+            assert!(kept.clip().is_some_and(|clip| clip.millis() > 0), "{place:?}");
+        }
         let said = [Prompt::WarningTone, Prompt::CreditOneMinute];
         assert_eq!(sounds.clips(&said, "it".parse().unwrap()).len(), 2);
         assert_eq!(sounds.clips(&said, "fi".parse().unwrap()), sounds.clips(&said, Language::ENGLISH));
