@@ -54,7 +54,7 @@ struct Inner {
 #[derive(Clone)]
 pub struct Exchange {
     inner: Arc<Inner>,
-    waiting: Arc<tokio::sync::Mutex<mpsc::Receiver<Box<Invitation>>>>,
+    waiting: Arc<tokio::sync::Mutex<mpsc::Receiver<Rung>>>,
 }
 
 impl Exchange {
@@ -130,8 +130,8 @@ impl Exchange {
 
     /// The next call that the bridge makes to this exchange, ringing.
     pub async fn incoming(&self, patience: Duration) -> Option<Incoming> {
-        let invitation = tokio::time::timeout(patience, self.waiting.lock().await.recv()).await.ok()??;
-        Some(Incoming { exchange: self.clone(), invitation })
+        let (invitation, signals) = tokio::time::timeout(patience, self.waiting.lock().await.recv()).await.ok()??;
+        Some(Incoming { exchange: self.clone(), invitation, signals })
     }
 
     async fn sound(&self, seed: u64) -> Result<Sound, Ended> {
@@ -167,19 +167,16 @@ async fn pass_on(sip: Sip, mut ordered: UnboundedReceiver<Command>) {
 }
 
 /// Hands each event to its telephone.
-async fn sort(
-    inner: std::sync::Weak<Inner>,
-    mut events: mpsc::Receiver<(Now, Event)>,
-    queue: mpsc::Sender<Box<Invitation>>,
-) {
+async fn sort(inner: std::sync::Weak<Inner>, mut events: mpsc::Receiver<(Now, Event)>, queue: mpsc::Sender<Rung>) {
     while let Some((_, event)) = events.recv().await {
         let Some(inner) = inner.upgrade() else { return };
         let call = match event {
             Event::Invited(invitation) => {
                 let call = invitation.call;
                 inner.order(Command::Ring { call, status: 180, answer: None });
-                if let Err(error) = queue.try_send(invitation) {
-                    let call = error.into_inner().call;
+                // Its line is open from the first ring on: a caller who gives up at once is heard too.
+                let signals = inner.open(call);
+                if queue.try_send((invitation, signals)).is_err() {
                     inner.order(Command::Refuse { call, refusal: refusal(486) });
                 }
                 continue;
@@ -210,10 +207,14 @@ fn refusal(status: u16) -> Refusal {
     Refusal { status, phrase: String::new(), reason: None, retry_after_s: None }
 }
 
+/// A call that came in, with what happens to it.
+type Rung = (Box<Invitation>, UnboundedReceiver<Event>);
+
 /// A call from the bridge that rings here.
 pub struct Incoming {
     exchange: Exchange,
     pub invitation: Box<Invitation>,
+    signals: UnboundedReceiver<Event>,
 }
 
 impl Incoming {
@@ -221,7 +222,7 @@ impl Incoming {
         let inner = self.exchange.inner.clone();
         let call = self.invitation.call;
         let sound = self.exchange.sound(inner.next.fetch_add(1, Ordering::Relaxed)).await?;
-        let signals = inner.open(call);
+        let signals = self.signals;
         let call_id = self.invitation.call_id.clone();
         let mut phone = Phone { inner, call, signals, sound, call_id, plan: None, version: 1 };
         let offer = self.invitation.offer.clone().unwrap_or_default();
@@ -242,10 +243,9 @@ impl Incoming {
     }
 
     /// Waits for the bridge to cancel.
-    pub async fn cancelled(self, patience: Duration) -> bool {
-        let mut signals = self.exchange.inner.open(self.invitation.call);
+    pub async fn cancelled(mut self, patience: Duration) -> bool {
         let wait = async {
-            while let Some(event) = signals.recv().await {
+            while let Some(event) = self.signals.recv().await {
                 if matches!(event, Event::Cancelled { .. }) {
                     return true;
                 }

@@ -56,8 +56,8 @@ async fn busy_declined_and_cancelled_cost_nothing_and_are_told_in_words() {
     let (leg, incoming) = ringing(&world).await;
     world.until(|| async { world.leg(leg).await.state == "ringing" }).await;
     world.ask(Ask::Remove { leg }).await;
-    assert!(incoming.cancelled(SOON).await);
     assert_eq!(over(&world, leg).await, Cause::Cancelled.slug());
+    assert!(incoming.cancelled(SOON).await);
     let records = world.records().await;
     assert_eq!(records.len(), 4);
     assert!(records.iter().all(|record| record.charge.0 == 0));

@@ -154,6 +154,9 @@ pub(super) fn reason(ended: &Ended) -> &str {
     ended.reason.as_ref().map_or("", |reason| &reason.text)
 }
 
+/// How much a prompt to one caller lowers the room for them, and some more.
+const LOWERED: f64 = 5.0;
+
 /// Everybody says their tone at once: each hears all the others, and not themselves. Nobody hears those of `mute`.
 pub(super) async fn everybody_talks(stage: &Stage, callers: &[&Caller<'_>], mute: &[&Caller<'_>]) {
     callers.iter().for_each(|caller| caller.says_tone());
@@ -163,10 +166,13 @@ pub(super) async fn everybody_talks(stage: &Stage, callers: &[&Caller<'_>], mute
     for (caller, mark) in callers.iter().zip(marks) {
         let heard = caller.phone.sound.heard_since(mark);
         let (mut lines, mut right) = (Vec::new(), true);
+        // Who is muted and talks is told so, over a lowered room.
+        let is_muted = mute.iter().any(|mute| mute.name() == caller.name());
+        let enough = if is_muted { HEARD / LOWERED } else { HEARD };
         for other in callers {
             let level = heard.tone(other.person.hz);
             let is_heard = caller.name() != other.name() && !mute.iter().any(|mute| mute.name() == other.name());
-            right &= if is_heard { level > HEARD } else { level < NOT_HEARD };
+            right &= if is_heard { level > enough } else { level < NOT_HEARD };
             lines.push(format!("{} {level:.0}", if is_mine(caller, other) { "own" } else { other.name() }));
         }
         stage.story.check(caller.name(), format!("hears tones of {PEAK}: {}", lines.join(", ")), right);
