@@ -26,7 +26,6 @@ pub struct Meeting {
     pub licensed: bool,
     pub callers_may_start: bool,
     pub lobby: bool,
-    pub locked: bool,
     pub most: Option<u32>,
     pub confirm: bool,
 }
@@ -34,7 +33,7 @@ pub struct Meeting {
 impl Meeting {
     /// Whoever names it is in the mix at once.
     pub fn is_open(&self) -> bool {
-        self.callers_may_start && !self.lobby && !self.locked && self.most.is_none()
+        self.callers_may_start && !self.lobby && self.most.is_none()
     }
 }
 
@@ -236,13 +235,12 @@ impl Script {
             let _ = write!(
                 text,
                 "[[organisation.meeting]]\nid = \"{}\"\norganiser = \"{owner}-{}\"\nconference_id = \"{}\"\n\
-                 callers_may_start = {}\nlobby = {}\nlocked = {}\nconfirm_join = {}\n",
+                 callers_may_start = {}\nlobby = {}\nconfirm_join = {}\n",
                 meeting.id,
                 house.id,
                 meeting.conference_id,
                 meeting.callers_may_start,
                 meeting.lobby,
-                meeting.locked,
                 meeting.confirm
             );
             let _ = meeting.most.map(|most| writeln!(text, "max_participants = {most}"));
@@ -336,7 +334,6 @@ impl Author {
                     licensed: self.chance(95),
                     callers_may_start: self.chance(60),
                     lobby: self.chance(30),
-                    locked: self.chance(5),
                     most: if self.chance(15) { Some(self.rng.random_range(1..4)) } else { None },
                     confirm: self.chance(25),
                 });
