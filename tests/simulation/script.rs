@@ -236,12 +236,7 @@ impl Script {
                 text,
                 "[[organisation.meeting]]\nid = \"{}\"\norganiser = \"{owner}-{}\"\nconference_id = \"{}\"\n\
                  callers_may_start = {}\nlobby = {}\nconfirm_join = {}\n",
-                meeting.id,
-                house.id,
-                meeting.conference_id,
-                meeting.callers_may_start,
-                meeting.lobby,
-                meeting.confirm
+                meeting.id, house.id, meeting.conference_id, meeting.callers_may_start, meeting.lobby, meeting.confirm
             );
             let _ = meeting.most.map(|most| writeln!(text, "max_participants = {most}"));
         }

@@ -10,6 +10,8 @@ use tollbridge::media::{
     Codec, Command, Config, Direction, Engine, Event, Outcome, Plan, RoomId, Slot, Stats, StreamId, Target,
 };
 
+// One of them in a simulation: a box would save nothing.
+#[allow(clippy::large_enum_variant)]
 pub enum Sound {
     Mixed(Box<Mixed>),
     Told(Told),

@@ -419,16 +419,16 @@ impl World {
                     bridge.endpoint.command(now, command);
                 }
             }
-            Output::Media(command) => self.to_media(command),
+            Output::Media(command) => self.tell_media(command),
             Output::Lend { leg, stream } => self.lend(leg, stream),
             Output::Attach { stream, plan } => self.attach(stream, plan),
             Output::GiveBack { stream } => self.give_back(stream),
-            Output::Books(books) => self.to_books(books),
+            Output::Books(books) => self.tell_books(books),
             Output::Told { token, told } => self.told(token, told),
         }
     }
 
-    fn to_media(&mut self, command: media::Command) {
+    fn tell_media(&mut self, command: media::Command) {
         let now = self.now;
         self.auditor.media(&command);
         let Some(bridge) = &mut self.bridge else { return };

@@ -41,7 +41,7 @@ impl World {
     }
 
     /// Requests of one leg go one after the other.
-    pub(super) fn to_books(&mut self, books: Books) {
+    pub(super) fn tell_books(&mut self, books: Books) {
         let leg = books.leg();
         if let Books::Open(open) = &books {
             self.auditor.opens(leg, &open.call_id);

@@ -8,7 +8,7 @@ impl World {
         let now = self.now;
         let Some(bridge) = &self.bridge else { return };
         let near = self.script.crashes.iter().any(|(at, _)| Mono::from_millis(*at).since(now) <= 3 * SECOND);
-        if near || now.nanos() / SECOND.as_nanos() as u64 % PROOFS_APART == 0 {
+        if near || (now.nanos() / SECOND.as_nanos() as u64).is_multiple_of(PROOFS_APART) {
             let mut lives = bridge.switchboard.lives(now);
             lives.sort();
             self.trace.note(now, "lives", &lives);

@@ -130,7 +130,7 @@ impl World {
             return;
         }
         self.after(TICK, Due::Tick);
-        if self.now.nanos() / TICK.as_nanos() as u64 % TICKS_A_PACKET == 0 {
+        if (self.now.nanos() / TICK.as_nanos() as u64).is_multiple_of(TICKS_A_PACKET) {
             self.talk();
         }
         let now = self.now;
