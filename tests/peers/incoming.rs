@@ -18,7 +18,9 @@ async fn calls_are_answered_and_charged_once() {
     let outcome = Sipp { calls: 50, calls_per_second: 20, pause_ms: 1_200, ..caller(&world, "call") }.start();
     assert_eq!(outcome.all_well().await.succeeded, 50);
     let records = charged_once(&world, 50).await;
-    assert!(records.iter().all(|record| record.duration_ms >= 1_200 && record.beyond.ended_by == EndedBy::FarSide));
+    // sipp counts its pause in its own milliseconds, and wakes a few of them early or late.
+    let (least, by) = (1_150, EndedBy::FarSide);
+    assert!(records.iter().all(|record| record.duration_ms >= least && record.beyond.ended_by == by), "{records:#?}");
     world.end().await;
 }
 
