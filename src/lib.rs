@@ -23,6 +23,9 @@
 //! Its logic is a machine that is fed and drained: time and randomness are arguments. What meets the world (sockets,
 //! threads, tasks, clocks) stands in files called `io.rs`, and nowhere else.
 
+// `println!` and `eprintln!` panic on a closed pipe (`| head -1`): `cli::say` and `cli::note` do not.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod api;
 pub mod cli;
 pub mod clock;

@@ -7,7 +7,9 @@ use tracing_subscriber::EnvFilter;
 /// Starts logging to standard error: human on a terminal, JSON lines otherwise. `RUST_LOG` overrides `level`.
 pub fn start(level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost: telling so on the same closed pipe would be a panic.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     count_panics();
     // A second start (tests run several nodes in one process) keeps the first: the error says just that.
     let _ = if std::io::stderr().is_terminal() {

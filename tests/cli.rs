@@ -645,6 +645,98 @@ fn the_verbs_of_a_running_meeting() {
     line.run(&["end", "studio"]).failed(1, &["no such running meeting"]);
 }
 
+/// Whoever read enough (`| head -1`) and closed the pipe makes nothing panic, and a bridge goes on.
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let house = House::new();
+    let closed = |arguments: &[&str]| {
+        let mut command = house.command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        child
+    };
+    house.run(&["apply", "demo.toml"]).good();
+    for arguments in [&["check"][..], &["check", "--json"], &["completion", "bash"], &["usage"], &["--help"]] {
+        said(closed(arguments)).good();
+    }
+    let mut child = closed(&["serve"]);
+    // Nobody hears its errors either.
+    drop(child.stderr.take());
+    let bridge = Bridge { child, lines: mpsc::channel().1 };
+    eventually(|| (house.run(&["legs"]).code == 0).then_some(()));
+    bridge.stop();
+}
+
+#[test]
+fn a_test_caller_with_a_closed_pipe_still_calls() {
+    let line = Line::new();
+    let bridge = line.exchange.local().to_string();
+    let mut command = line.house.command(&["call", "+390687654321", "--bridge", &bridge, "--seconds", "1"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    line.incoming().refuse(486);
+    said(child).failed(1, &["1 calls were not answered"]);
+}
+
+// ------------------------------------------------------------------------------------------------------------- signals
+
+/// Waits until the process catches what tells it to stop (bits of INT and TERM in its status).
+fn catches_signals(pid: u32) -> Option<()> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+    let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+    (caught & 0x4002 == 0x4002).then_some(())
+}
+
+/// Told to stop while it starts (here: while it waits for a store that another one holds), it does not start.
+#[test]
+fn a_bridge_that_starts_can_be_told_to_stop() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let lock = fs::File::options().write(true).open(house.path().join("data/tollbridge.db.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut command = house.command(&["serve"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually(|| catches_signals(child.id()));
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let said = said(child).good();
+    assert!(said.out.is_empty() && said.err.contains("stopped before it had started"), "{said:?}");
+}
+
+/// The first signal ends calls in good order; who sends a second will not wait for a phone that does not answer.
+#[test]
+fn a_second_signal_stops_at_once_and_the_next_start_closes_the_books() {
+    let carrier = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    carrier.set_read_timeout(Some(PATIENCE)).unwrap();
+    let house = House::with_carrier_at(carrier.local_addr().unwrap());
+    house.run(&["apply", "demo.toml"]).good();
+    let mut bridge = house.serve();
+    house.run(&["dial", "--meeting", "studio", "--to", "+390611112222"]).good();
+    let mut datagram = [0; 4_096];
+    let mut hear = |word: &str| loop {
+        let (length, from) = carrier.recv_from(&mut datagram).unwrap();
+        let message = String::from_utf8_lossy(&datagram[..length]).into_owned();
+        if message.starts_with(word) {
+            return (message, from);
+        }
+    };
+    let (invite, from) = hear("INVITE");
+    let same = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+    let copied: String = invite
+        .lines()
+        .filter(|line| same.iter().any(|name| line.starts_with(name)))
+        .fold(String::new(), |text, line| text + line + "\r\n");
+    let trying = format!("SIP/2.0 100 Trying\r\n{copied}Content-Length: 0\r\n\r\n");
+    carrier.send_to(trying.as_bytes(), from).unwrap();
+    bridge.signal("-INT");
+    hear("CANCEL");
+    bridge.signal("-TERM");
+    assert_eq!(bridge.ended(), 1);
+    house.serve().stop();
+    assert_eq!(house.run(&["audit"]).good().out, "0 differences\n");
+    assert_eq!(house.run(&["usage", "--json"]).good().json().as_array().unwrap().len(), 1);
+}
+
 /// The program is killed in mid-call: commands see the books as they are, and the next start closes the leg.
 #[test]
 fn a_killed_bridge_leaves_books_that_commands_can_read() {

@@ -2,7 +2,7 @@
 
 use super::phone::{Ended, Exchange, Phone};
 use super::sound::{Heard, RATE_HZ, Voice};
-use super::{Context, Done, Failure};
+use super::{Context, Done, Failure, say, say_json};
 use crate::clock;
 use crate::sip::Transport;
 use indicatif::ProgressBar;
@@ -136,23 +136,27 @@ impl Call {
         let lost: u64 = all.iter().filter_map(|o| o.result.as_ref().ok()).map(|told| told.lost).sum();
         let packets: u64 = all.iter().filter_map(|o| o.result.as_ref().ok()).map(|told| told.packets).sum();
         let deaf = all.iter().filter(|o| o.result.as_ref().is_ok_and(|told| !heard_it(told))).count();
+        let (p50, p99) = (at(50), at(99));
         if context.json {
-            let (p50, p99) = (at(50).unwrap_or(0), at(99).unwrap_or(0));
-            let failed = all.len() - setup.len();
-            println!(
-                "{{\"calls\":{},\"answered\":{},\"failed\":{failed},\"setup_p50_ms\":{p50},\"setup_p99_ms\":{p99},\
-                 \"packets\":{packets},\"lost\":{lost},\"did_not_hear\":{deaf}}}",
-                all.len(),
-                setup.len()
-            );
+            say_json(&serde_json::json!({
+                "calls": all.len(),
+                "answered": setup.len(),
+                "failed": all.len() - setup.len(),
+                "setup_p50_ms": p50.unwrap_or(0),
+                "setup_p99_ms": p99.unwrap_or(0),
+                "packets": packets,
+                "lost": lost,
+                "did_not_hear": deaf,
+            }))?;
         } else {
-            for outcome in all {
-                tell(outcome, self.expect_tone);
+            let mut lines: String = all.iter().map(|outcome| words(outcome, self.expect_tone)).collect();
+            lines += &format!("{} of {} calls answered\n", setup.len(), all.len());
+            if let (Some(p50), Some(p99)) = (p50, p99) {
+                lines += &format!(
+                    "set-up: median {p50} ms, 99 % within {p99} ms; {packets} packets heard, {lost} missing\n"
+                );
             }
-            println!("{} of {} calls answered", setup.len(), all.len());
-            if let (Some(p50), Some(p99)) = (at(50), at(99)) {
-                println!("set-up: median {p50} ms, 99 % within {p99} ms; {packets} packets heard, {lost} missing");
-            }
+            say(&lines)?;
         }
         match (all.len() - setup.len(), deaf) {
             (0, 0) => Ok(()),
@@ -162,23 +166,23 @@ impl Call {
     }
 }
 
-fn tell(outcome: &Outcome, expected: Option<u32>) {
+/// A call in a line.
+fn words(outcome: &Outcome, expected: Option<u32>) -> String {
     let number = outcome.number + 1;
-    match &outcome.result {
-        Err(ended) => println!("call {number}: refused with {ended}"),
-        Ok(told) => {
-            let early = told.ended_early.as_ref().map(|ended| format!("; ended by the bridge: {ended}"));
-            let tone = expected.map(|hz| format!("; {hz} Hz at {:.0}", told.heard.tone(hz)));
-            println!(
-                "call {number}: answered after {} ms, {} packets heard, level {:.0}{}{}",
-                outcome.setup_ms,
-                told.packets,
-                told.heard.level(),
-                tone.unwrap_or_default(),
-                early.unwrap_or_default()
-            );
-        }
-    }
+    let told = match &outcome.result {
+        Err(ended) => return format!("call {number}: refused with {ended}\n"),
+        Ok(told) => told,
+    };
+    let early = told.ended_early.as_ref().map(|ended| format!("; ended by the bridge: {ended}"));
+    let tone = expected.map(|hz| format!("; {hz} Hz at {:.0}", told.heard.tone(hz)));
+    format!(
+        "call {number}: answered after {} ms, {} packets heard, level {:.0}{}{}\n",
+        outcome.setup_ms,
+        told.packets,
+        told.heard.level(),
+        tone.unwrap_or_default(),
+        early.unwrap_or_default()
+    )
 }
 
 /// One of the calls.

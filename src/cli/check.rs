@@ -1,23 +1,21 @@
 //! `tollbridge check`: the settings were read before any command runs, so what is left is to say so.
 
-use super::{Context, Done};
+use super::{Context, Done, say};
 
 pub fn run(context: &Context) -> Done {
     let settings = &context.settings;
     if context.json {
-        println!("{{\"mistakes\":[]}}");
-        return Ok(());
+        return say("{\"mistakes\":[]}\n");
     }
     let listen: Vec<String> = settings.sip.listen.iter().map(ToString::to_string).collect();
-    println!("settings are good");
-    println!("  sip    {}", listen.join(", "));
-    println!(
-        "  media  {} ports {}-{}",
+    let ports = &settings.media.ports.0;
+    say(&format!(
+        "settings are good\n  sip    {}\n  media  {} ports {}-{}\n  api    http://{}\n  store  {}\n",
+        listen.join(", "),
         settings.media.bind,
-        settings.media.ports.0.start(),
-        settings.media.ports.0.end()
-    );
-    println!("  api    http://{}", settings.api.listen);
-    println!("  store  {}", settings.store_url);
-    Ok(())
+        ports.start(),
+        ports.end(),
+        settings.api.listen,
+        settings.store_url
+    ))
 }

@@ -1,7 +1,7 @@
 //! `tollbridge dial`: has a meeting ring a phone, and follows the call until somebody answers, or nobody does.
 
 use super::bridge::{Bridge, Pace};
-use super::{Context, Done, Failure, say, say_json};
+use super::{Context, Done, Failure, note, say, say_json};
 use crate::api::leg::{DialOrder, Dialling};
 use crate::switchboard::ask::LegView;
 use crate::types::{Cause, E164, MeetingId};
@@ -82,7 +82,7 @@ impl Dial {
 
 fn tell(context: &Context, words: &str) {
     if !context.json {
-        eprintln!("{words}");
+        note(words);
     }
 }
 

@@ -30,6 +30,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// A SIP/RTP audio-conferencing bridge with metering built in.
 #[derive(Parser)]
@@ -145,24 +146,37 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Call(call)) => wait_for(call.run(context)),
         Some(Command::Demo(demo)) => wait_for(demo.run(context)),
         Some(Command::Completion { shell }) => {
-            clap_complete::generate(shell, &mut Arguments::command(), "tollbridge", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "tollbridge", &mut script);
+            say(&String::from_utf8(script)?)
         }
     }
 }
 
+/// When a command is done, work that it left on side threads (a sync of the disk, an audit that nobody waits for) gets
+/// so long to end.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+
 /// Runs a command that talks over a network.
 fn wait_for(work: impl Future<Output = Done>) -> Done {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(AFTERWARDS);
+    done
 }
 
 /// Mistakes of a file come a line each, as editors like them; what it comes to is the last line.
 fn tell_failure(why: &str) {
     let (mistakes, sum) = why.rsplit_once('\n').map_or((None, why), |(mistakes, sum)| (Some(mistakes), sum));
     if let Some(mistakes) = mistakes {
-        eprintln!("{mistakes}");
+        note(mistakes);
     }
-    eprintln!("tollbridge: {sum}");
+    note(&format!("tollbridge: {sum}"));
+}
+
+/// A line to standard error. Where that is closed nobody is left to be told.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Prints to standard output. Whoever stopped reading (`| head`) has read enough.
@@ -182,9 +196,8 @@ pub(crate) fn say_json(value: &serde_json::Value) -> Done {
 
 pub(crate) fn tell_mistakes(mistakes: &[Mistake]) -> ExitCode {
     for mistake in mistakes {
-        eprintln!("{mistake}");
+        note(&mistake.to_string());
     }
-    let count = mistakes.len();
-    eprintln!("tollbridge: {count} mistake{}; nothing was done", if count == 1 { "" } else { "s" });
+    note(&format!("tollbridge: {}; nothing was done", table::count(mistakes.len() as u64, "mistake")));
     ExitCode::FAILURE
 }

@@ -1,6 +1,6 @@
 //! `tollbridge serve`: runs the bridge until it is told to stop.
 
-use super::{Context, Done, Failure};
+use super::{Context, Done, Failure, note, say};
 use crate::clock;
 use crate::form::Mistake;
 use crate::node::Node;
@@ -8,9 +8,8 @@ use crate::sip::Transport;
 use crate::store::{Document, OpenError, Options, Store};
 use crate::telemetry;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use std::path::Path;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The demo's data, as they stand in `config/`.
 pub(super) const DEMO: &str = include_str!("../../config/demo.toml");
@@ -21,29 +20,59 @@ const HELD_TRIES: u32 = 10;
 const HELD_WAIT: Duration = Duration::from_millis(100);
 
 pub async fn run(context: &Context) -> Done {
+    telemetry::start(&context.settings.log_level);
+    let mut signals = Signals::listen()?;
+    let mut node = tokio::select! {
+        node = start(context) => node?,
+        () = signals.stop() => {
+            note("tollbridge: stopped before it had started");
+            return Ok(());
+        }
+    };
+    tokio::select! {
+        () = signals.stop() => {}
+        () = node.failed() => return Err(Failure("the switchboard stopped: the log says why; start again".into())),
+    }
+    note("tollbridge: stopping: calls are ended and their accounts closed");
+    tokio::select! {
+        () = node.stop() => Ok(()),
+        () = signals.stop() => Err(Failure("stopped at once: the next start closes what is still open".into())),
+    }
+}
+
+/// What tells a process to stop. Heard from the first moment on, and as often as it is said.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn start(context: &Context) -> Result<Node, Failure> {
     let settings = &context.settings;
-    telemetry::start(&settings.log_level);
     // A second recorder in one process is refused; the first goes on then.
     let metrics = PrometheusBuilder::new().install_recorder().ok();
-    // Only without settings is anything made up, and only where there is no store yet.
-    let fresh = context.config.is_none() && !store_exists(&settings.store_url);
     let store = open(&settings.store_url).await?;
+    // Only without settings is anything made up, and only where nothing is in the store: a start that was stopped before
+    // it had filled it is made good by the next.
+    let fresh = context.config.is_none() && store.facts().is_empty();
     if fresh {
         fill_with_demo(&store).await?;
     }
-    let mut node = Node::start_on(store, settings, metrics).await?;
-    welcome(&node, fresh);
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        () = node.failed() => return Err(Failure("the switchboard stopped: the log says why; start again".into())),
-    }
-    eprintln!("tollbridge: stopping: calls are ended and their accounts closed");
-    node.stop().await;
-    Ok(())
+    let node = Node::start_on(store, settings, metrics).await?;
+    say(&welcome(&node, fresh))?;
+    Ok(node)
 }
 
 /// A command that looks into the books holds them for a moment: it is waited for. Another bridge is not.
@@ -58,10 +87,6 @@ async fn open(url: &str) -> Result<Store, OpenError> {
     }
 }
 
-fn store_exists(url: &str) -> bool {
-    url.strip_prefix("sqlite:").is_some_and(|path| Path::new(path).exists())
-}
-
 pub(super) async fn fill_with_demo(store: &Store) -> Done {
     let beside = |_: &str| Ok(DEMO_RATES.to_owned());
     let told =
@@ -71,34 +96,35 @@ pub(super) async fn fill_with_demo(store: &Store) -> Done {
     Ok(())
 }
 
-/// Says where it is reached, and what to dial.
-fn welcome(node: &Node, fresh: bool) {
+/// Where it is reached, and what to dial.
+fn welcome(node: &Node, fresh: bool) -> String {
     let facts = node.store().facts();
-    println!("tollbridge {} is running", env!("CARGO_PKG_VERSION"));
+    let mut lines = vec![format!("tollbridge {} is running", env!("CARGO_PKG_VERSION"))];
     for (transport, name) in [(Transport::Udp, "udp"), (Transport::Tcp, "tcp")] {
-        if let Some(address) = node.sip(transport) {
-            println!("  SIP      {name}:{address}");
-        }
+        lines.extend(node.sip(transport).map(|address| format!("  SIP      {name}:{address}")));
     }
-    println!("  API      http://{} (token in {})", node.api(), node.token_file().display());
-    println!("  store    {}", node.store().path().display());
-    println!("numbers:");
+    lines.push(format!("  API      http://{} (token in {})", node.api(), node.token_file().display()));
+    lines.push(format!("  store    {}", node.store().path().display()));
+    lines.push("numbers:".to_owned());
     for number in facts.directory.numbers() {
         let leads = number.meeting.as_ref().map(|meeting| format!(", straight to meeting {meeting}"));
-        println!("  {:16} {:9} {}{}", number.e164.to_string(), number.kind, number.country, leads.unwrap_or_default());
+        let (e164, leads) = (number.e164.to_string(), leads.unwrap_or_default());
+        lines.push(format!("  {e164:16} {:9} {}{leads}", number.kind, number.country));
     }
-    println!("meetings:");
+    lines.push("meetings:".to_owned());
     for meeting in facts.meetings.values() {
         let set = &meeting.settings;
-        println!("  {:16} conference ID {}, organiser {}", set.id, set.conference_id, set.organiser);
+        lines.push(format!("  {:16} conference ID {}, organiser {}", set.id, set.conference_id, set.organiser));
     }
     if fresh {
-        println!("This is the demo's data (PINs stand in its file, config/demo.toml). Try, in another terminal:");
-        if let (Some(number), Some(meeting)) = (
-            facts.directory.numbers().iter().find(|number| number.meeting.is_none()),
-            facts.meetings.values().find(|meeting| meeting.settings.callers_may_start),
-        ) {
-            println!("  tollbridge call {} --digits ,,{} --tone 440", number.e164, meeting.settings.conference_id);
-        }
+        lines.push(
+            "This is the demo's data (PINs stand in its file, config/demo.toml). Try, in another terminal:".to_owned(),
+        );
+        let number = facts.directory.numbers().iter().find(|number| number.meeting.is_none());
+        let meeting = facts.meetings.values().find(|meeting| meeting.settings.callers_may_start);
+        lines.extend(number.zip(meeting).map(|(number, meeting)| {
+            format!("  tollbridge call {} --digits ,,{} --tone 440", number.e164, meeting.settings.conference_id)
+        }));
     }
+    lines.join("\n") + "\n"
 }

@@ -116,6 +116,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether no file was ever applied: nobody is in it, and nothing leads in or out.
+    pub fn is_empty(&self) -> bool {
+        self.organisations.is_empty() && self.directory.numbers().is_empty() && self.directory.carriers().is_empty()
+    }
+
     /// The meeting that callers name by `digits`.
     pub fn meeting_named(&self, digits: &str) -> Option<&Meeting> {
         self.by_conference_id.get(digits).and_then(|id| self.meetings.get(id))

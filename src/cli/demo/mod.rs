@@ -11,7 +11,7 @@ mod stage;
 mod story;
 
 use super::call::write_wav;
-use super::{Context, Done, Failure};
+use super::{Context, Done, Failure, say};
 use accounts::Accounts;
 use gathering::Gathering;
 use serde_json::json;
@@ -58,7 +58,7 @@ impl Demo {
             told["ok"] = json!(failed == 0);
             told["steps"] = story.to_json();
             told["wav"] = json!(wav);
-            println!("{told}");
+            say(&format!("{told}\n"))?;
         }
         story.print(format!("\nwhat Anna heard: {wav}"));
         if failed > 0 {
