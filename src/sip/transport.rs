@@ -65,9 +65,9 @@ impl StreamFramer {
         }
     }
 
-    /// Whether a message has begun and not ended.
+    /// Whether a message has begun and not ended. Line ends before one are none: a lone one keeps a connection alive.
     pub fn is_midway(&self) -> bool {
-        !self.buffer.is_empty()
+        leading_line_ends(&self.buffer) < self.buffer.len()
     }
 
     /// The next frame. An error ends the stream: send its reply, if any, and close.
@@ -186,6 +186,16 @@ mod tests {
         let [first, second] = messages;
         assert_eq!(drain(&mut framer), [Frame::Ping, first, second, Frame::Ping]);
         assert!(!framer.is_midway());
+    }
+
+    #[test]
+    fn a_lone_line_end_begins_no_message() {
+        let mut framer = StreamFramer::new();
+        for (bytes, midway) in [("\r\n", false), ("\r", true), ("\n", false), ("O", true)] {
+            framer.push(bytes.as_bytes());
+            drain(&mut framer);
+            assert_eq!(framer.is_midway(), midway, "{bytes:?}");
+        }
     }
 
     #[test]
