@@ -413,6 +413,44 @@ fn an_answer_after_cancel_is_ended() {
     bench.assert_at_rest();
 }
 
+/// Each way to give a call up, and the answer that comes after it: its dialog is ended, and its repeats are acknowledged
+/// for as long as the far side repeats them; our owner hears of it no more.
+#[test]
+fn an_answer_to_a_call_that_was_given_up_is_ended() {
+    let silent: &dyn Fn(&mut Bench, &Request, Call) = &|bench, _, _| bench.pass(Duration::from_secs(33));
+    let cancelled: &dyn Fn(&mut Bench, &Request, Call) = &|bench, invite, call| {
+        bench.receive(&reply(invite, 180, "t", ""));
+        bench.command(Command::Cancel { call, reason: None });
+        bench.pass(Duration::from_secs(33));
+    };
+    let broken: &dyn Fn(&mut Bench, &Request, Call) = &|bench, invite, _| {
+        bench.receive(&reply(invite, 180, "t", ""));
+        bench.endpoint.lost(bench.now, flow(0));
+        bench.drain();
+    };
+    for (give_up, status) in [(silent, "Failed 408"), (cancelled, "Failed 487"), (broken, "Failed 503")] {
+        let mut bench = Bench::new();
+        let (call, invite, _) = dialling(&mut bench);
+        give_up(&mut bench, &invite, call);
+        assert_eq!(bench.told().last().map(String::as_str), Some(status));
+        assert_eq!(bench.endpoint.calls(), 0);
+        bench.words();
+        bench.pass(Duration::from_secs(25));
+        bench.words();
+        bench.receive(&reply(&invite, 200, "late", "answer"));
+        assert_eq!(bench.words(), ["ACK", "BYE"], "{status}");
+        bench.receive(&reply(&invite, 200, "late", "answer"));
+        assert_eq!(bench.words(), ["ACK"], "{status}");
+        assert_eq!(bench.endpoint.counters().late_answers, 1);
+        assert!(bench.told().is_empty());
+        bench.assert_at_rest();
+        // Long after it nothing is known of it.
+        bench.words();
+        bench.receive(&reply(&invite, 200, "late", "answer"));
+        assert!(bench.words().is_empty());
+    }
+}
+
 #[test]
 fn each_failure_has_its_status() {
     let rows: [(&[u16], u64, &str); 6] = [

@@ -62,6 +62,8 @@ pub struct Counters {
     pub forks_ended: u64,
     /// Second answers beyond what one INVITE may have.
     pub forks_dropped: u64,
+    /// Answers to calls that had been given up, acknowledged and ended.
+    pub late_answers: u64,
     pub calls_in: u64,
     pub calls_out: u64,
     /// 2xx that was never acknowledged.

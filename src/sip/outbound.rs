@@ -161,7 +161,9 @@ impl Endpoint {
         if !self.acknowledge(call, id, &dialog) {
             return;
         }
-        let Some(session) = self.sessions.get_mut(&call) else { return };
+        let session = self.sessions.get_mut(&call);
+        // Of an offer that was given up meanwhile nothing follows.
+        let Some(session) = session.filter(|session| session.offering == Some(id)) else { return };
         session.offering = None;
         session.stop(&mut self.desk, Bell::Patience);
         session.retarget(response);
@@ -187,6 +189,7 @@ impl Endpoint {
             Stage::Calling(calling) => Some(calling.giving_up.clone()).map(|giving_up| (session, giving_up)),
             _ => None,
         }) else {
+            // A further fork, or an answer to a call that was given up.
             self.desk.counters.forks_ended += 1;
             return self.part_unwatched(dialog, None);
         };
@@ -257,7 +260,7 @@ impl Endpoint {
     pub(in crate::sip) fn abandon(&mut self, call: Call) {
         let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
         let id = calling.transaction;
-        self.table.forget(&mut self.desk, id);
+        self.table.give_up(&mut self.desk, id);
         self.fail(call, 487, None, None);
     }
 

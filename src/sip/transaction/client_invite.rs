@@ -12,6 +12,9 @@ pub enum State {
     Completed,
     /// A 2xx came; each further 2xx (repeat or fork) goes to the core, which owns their ACKs.
     Accepted,
+    /// Nobody waits for an answer any more, but one that comes late has made a dialog on the far side: it is still passed
+    /// to the core, which acknowledges and ends it (RFC 3261 section 13.2.2.4), for as long as a 2xx is repeated.
+    GivenUp,
     Terminated,
 }
 
@@ -35,11 +38,16 @@ impl ClientInvite {
     }
 
     pub fn handle(&mut self, input: ClientInput) -> Vec<Act> {
-        use ClientInput::{Broken, Fired, Response, Start};
+        use ClientInput::{Broken, Fired, GiveUp, Response, Start};
         let (acts, state) = match (self.state, input) {
             (State::Calling, Start) => (self.start(), State::Calling),
             (State::Calling, Fired(Letter::A)) => (self.again(), State::Calling),
-            (State::Calling, Fired(Letter::B)) => (vec![Act::TimedOut, Act::End], State::Terminated),
+            (State::Calling, Fired(Letter::B)) => {
+                (vec![Act::Stop(Letter::A), Act::TimedOut, Act::Set(Letter::M, LIFE)], State::GivenUp)
+            }
+            (State::Calling | State::Proceeding, GiveUp) => {
+                (vec![Act::Stop(Letter::A), Act::Stop(Letter::B), Act::Set(Letter::M, LIFE)], State::GivenUp)
+            }
             (State::Calling, Broken) => (vec![Act::Broken, Act::End], State::Terminated),
             (State::Calling | State::Proceeding, Response(100..=199)) => {
                 (vec![Act::Stop(Letter::A), Act::Stop(Letter::B), Act::Pass], State::Proceeding)
@@ -49,12 +57,15 @@ impl ClientInvite {
                 (stop.into_iter().chain([Act::Set(Letter::M, LIFE), Act::Pass]).collect(), State::Accepted)
             }
             (State::Calling | State::Proceeding, Response(_)) => self.refused(),
-            // A connection that dies after a provisional response is no verdict on the call, but nobody can give one now.
-            (State::Proceeding, Broken) => (vec![Act::Broken, Act::End], State::Terminated),
+            // A connection that dies after a provisional response is no verdict on the call: that may come by another.
+            (State::Proceeding, Broken) => (vec![Act::Broken, Act::Set(Letter::M, LIFE)], State::GivenUp),
+            (State::GivenUp, Response(200..=299)) => (vec![Act::Set(Letter::M, LIFE), Act::Pass], State::Accepted),
+            // Whatever else comes late is acknowledged, so that it is not repeated, and changes nothing.
+            (State::GivenUp, Response(300..)) => (vec![Act::Ack], State::GivenUp),
             (State::Completed, Response(300..)) => (vec![Act::Ack], State::Completed),
             (State::Completed, Fired(Letter::D)) => (vec![Act::End], State::Terminated),
             (State::Accepted, Response(200..=299)) => (vec![Act::Pass], State::Accepted),
-            (State::Accepted, Fired(Letter::M)) => (vec![Act::End], State::Terminated),
+            (State::Accepted | State::GivenUp, Fired(Letter::M)) => (vec![Act::End], State::Terminated),
             (unchanged, _) => (Vec::new(), unchanged), // late or repeated
         };
         self.state = state;
@@ -84,9 +95,9 @@ impl ClientInvite {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ClientInput::{Broken, Fired, Response, Start};
+    use ClientInput::{Broken, Fired, GiveUp, Response, Start};
     use Letter::{A, B, D, M};
-    use State::{Accepted, Calling, Completed, Proceeding, Terminated};
+    use State::{Accepted, Calling, Completed, GivenUp, Proceeding, Terminated};
 
     type Row = (bool, State, ClientInput, &'static [Act], State);
 
@@ -98,6 +109,7 @@ mod tests {
         let again = &[Act::Send, Act::Set(A, SECOND)];
         let refused = &[Act::Stop(A), Act::Stop(B), Act::Ack, Act::Pass, Act::Set(D, ABSORB)];
         let refused_tcp = &[Act::Stop(A), Act::Stop(B), Act::Ack, Act::Pass, Act::End];
+        let given_up = &[Act::Stop(A), Act::Stop(B), Act::Set(M, LIFE)];
         let ringing = &[Act::Stop(A), Act::Stop(B), Act::Pass];
         let answered = &[Act::Stop(A), Act::Stop(B), Act::Set(M, LIFE), Act::Pass];
         assert_eq!(T1 * 2, ms(1000));
@@ -105,7 +117,8 @@ mod tests {
             (false, Calling, Start, start, Calling),
             (true, Calling, Start, &[Act::Send, Act::Set(B, LIFE)], Calling),
             (false, Calling, Fired(A), again, Calling),
-            (false, Calling, Fired(B), &[Act::TimedOut, Act::End], Terminated),
+            (false, Calling, Fired(B), &[Act::Stop(A), Act::TimedOut, Act::Set(M, LIFE)], GivenUp),
+            (false, Calling, GiveUp, given_up, GivenUp),
             (false, Calling, Broken, &[Act::Broken, Act::End], Terminated),
             (false, Calling, Response(100), ringing, Proceeding),
             (false, Calling, Response(200), answered, Accepted),
@@ -116,7 +129,13 @@ mod tests {
             (false, Proceeding, Response(183), ringing, Proceeding),
             (false, Proceeding, Response(200), answered, Accepted),
             (false, Proceeding, Response(300), refused, Completed),
-            (false, Proceeding, Broken, &[Act::Broken, Act::End], Terminated),
+            (false, Proceeding, Broken, &[Act::Broken, Act::Set(M, LIFE)], GivenUp),
+            (false, Proceeding, GiveUp, given_up, GivenUp),
+            (false, GivenUp, Response(180), &[], GivenUp),
+            (false, GivenUp, Response(486), &[Act::Ack], GivenUp),
+            (false, GivenUp, Response(200), &[Act::Set(M, LIFE), Act::Pass], Accepted),
+            (false, GivenUp, Broken, &[], GivenUp),
+            (false, GivenUp, Fired(M), &[Act::End], Terminated),
             (false, Completed, Response(486), &[Act::Ack], Completed),
             (false, Completed, Response(180), &[], Completed),
             (false, Completed, Response(200), &[], Completed),

@@ -34,6 +34,8 @@ pub(in crate::sip) enum ClientInput {
     Fired(Letter),
     /// The transport cannot deliver.
     Broken,
+    /// The core waits for no answer any more (an INVITE alone).
+    GiveUp,
 }
 
 /// What happens to a server transaction.
@@ -351,8 +353,10 @@ impl Table {
             return None;
         }
         let owner = transaction.owner;
+        let late = self.is_given_up(id);
         let note = self.ask(desk, id, ClientInput::Response(response.status()), Some(response));
         desk.counters.repeats += u64::from(note.is_none());
+        desk.counters.late_answers += u64::from(late && note.is_some());
         Some((id, owner, note))
     }
 
@@ -389,6 +393,17 @@ impl Table {
     /// The INVITE of a client transaction that lives.
     pub fn sent(&mut self, id: Id) -> Option<&mut Sent> {
         self.live.get_mut(&id)?.invite.as_deref_mut()
+    }
+
+    /// Nobody waits for the answer to an INVITE any more. It is remembered a while, for an answer that comes all the same.
+    pub fn give_up(&mut self, desk: &mut Desk, id: Id) {
+        self.ask(desk, id, ClientInput::GiveUp, None);
+    }
+
+    /// Whether an answer to it now would be one that came too late.
+    pub fn is_given_up(&self, id: Id) -> bool {
+        let machine = self.live.get(&id).map(|transaction| &transaction.machine);
+        matches!(machine, Some(Machine::ClientInvite(ClientInvite { state: client_invite::State::GivenUp, .. })))
     }
 
     /// Forgets a transaction that nobody will finish.
