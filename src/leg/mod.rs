@@ -53,7 +53,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 const LAST_TRY_MS: u64 = 2_000;
 
-/// How long the books may take for the first answer; a caller hears nothing meanwhile.
+/// How long the books may take for an answer that a call waits for; a caller hears nothing meanwhile.
 const BOOKS_WAIT: Duration = Duration::from_secs(5);
 
 /// What was granted: talk until `until_ms` after the answer.
@@ -73,6 +73,8 @@ pub enum Input {
     Granted(Paid),
     /// The books know the leg, but nobody to pay it yet: it may be answered, and must name a payer in time.
     NoPayerYet,
+    /// The caller has named who pays: the books are being asked.
+    Named,
     /// The books say no.
     Refused(Cause),
     /// The books could not be asked.
@@ -151,6 +153,8 @@ pub struct Leg {
     stamps: Stamps,
     acknowledged: bool,
     paid: Option<Paid>,
+    /// Who pays was named then, and the books have not answered yet.
+    named: Option<Mono>,
     /// When to ask for more; `None` while an answer is out, or where none will be asked for.
     ask_at: Option<Mono>,
     /// The books were down when last asked.
@@ -174,6 +178,7 @@ impl Leg {
             stamps: Stamps::new(now),
             acknowledged: false,
             paid: None,
+            named: None,
             ask_at: None,
             unasked: false,
             denied: None,
@@ -232,12 +237,16 @@ impl Leg {
     }
 
     pub fn handle(&mut self, now: Now, input: Input) {
+        if matches!(input, Input::Granted(_) | Input::NoPayerYet | Input::Refused(_) | Input::StoreDown) {
+            self.named = None;
+        }
         match (self.state, input) {
             (State::Over, _) => {}
             (_, Input::Granted(paid)) => self.granted(now.mono, paid),
             (State::Asking, Input::NoPayerYet) => self.proceed(),
             (State::Asking, Input::Refused(cause)) => self.refuse(now, cause),
             (State::Asking, Input::StoreDown) => self.refuse(now, Cause::StoreDown),
+            (State::Talking { .. }, Input::Named) => self.named = Some(now.mono),
             (State::Talking { .. }, Input::Refused(cause)) => self.refused_more(now.mono, cause),
             (State::Talking { .. }, Input::StoreDown) => self.ask_again(now.mono),
             (State::Calling, Input::Ringing) => self.stamps.ring(now),
@@ -265,10 +274,10 @@ impl Leg {
         };
         let at = |ms: u64| answered + Duration::from_millis(ms);
         let limit = match self.paid {
-            Some(paid) => paid.until_ms.min(self.config.longest_ms),
-            None => self.config.payer_ms.min(self.config.longest_ms),
+            Some(paid) => at(paid.until_ms),
+            None => self.unpaid_until(answered),
         };
-        let next = [Some(at(limit)), self.ask_at, self.warnings.deadline()];
+        let next = [Some(limit.min(at(self.config.longest_ms))), self.ask_at, self.warnings.deadline()];
         next.into_iter().flatten().min()
     }
 
@@ -280,12 +289,7 @@ impl Leg {
         if elapsed_ms >= self.config.longest_ms {
             return self.stop_at(now, self.config.longest_ms, Cause::TooLong);
         }
-        let Some(paid) = self.paid else {
-            if elapsed_ms >= self.config.payer_ms {
-                self.stop(now, Cause::NoPayer);
-            }
-            return;
-        };
+        let Some(paid) = self.paid else { return self.find_no_payer(now, answered) };
         if elapsed_ms >= paid.until_ms {
             return self.stop_at(now, paid.until_ms, self.why_unpaid(paid));
         }
@@ -293,6 +297,25 @@ impl Leg {
             self.ask_at = None;
             self.sequence += 1;
             self.outputs.push_back(Output::Extend { sequence: self.sequence, elapsed_ms });
+        }
+    }
+
+    /// Until when a call may go on that nobody pays for yet. A caller who named a payer in time is not cut off because the
+    /// books take theirs.
+    fn unpaid_until(&self, answered: Mono) -> Mono {
+        let in_time = answered + Duration::from_millis(self.config.payer_ms);
+        self.named.map_or(in_time, |named| in_time.max(named + BOOKS_WAIT))
+    }
+
+    /// The time for naming a payer is over. "Nobody pays" is only said while the books hold nothing: where they were asked
+    /// and did not answer, it is they who are down, and whatever they grant after this is not used.
+    fn find_no_payer(&mut self, now: Now, answered: Mono) {
+        if now.mono < self.unpaid_until(answered) {
+            return;
+        }
+        match self.named {
+            None => self.stop(now, Cause::NoPayer),
+            Some(_) => self.stop_at(now, 0, Cause::StoreDown),
         }
     }
 

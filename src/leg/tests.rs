@@ -166,6 +166,55 @@ fn who_names_no_payer_in_time_is_let_go() {
     );
 }
 
+/// A call in to the lobby, answered at 1 s, acknowledged.
+fn in_the_lobby() -> Leg {
+    let mut leg = leg(Direction::In);
+    leg.handle(now(0), Input::NoPayerYet);
+    leg.handle(now(1_000), Input::Answered);
+    leg.handle(now(1_001), Input::Acknowledged);
+    assert_eq!(drain(&mut leg), [Output::Accept]);
+    leg
+}
+
+#[test]
+fn who_names_a_payer_in_time_waits_for_slow_books() {
+    let mut leg = in_the_lobby();
+    leg.handle(now(60_900), Input::Named);
+    assert_eq!(leg.deadline(), Some(now(65_900).mono));
+    leg.wake(now(61_000));
+    assert!(!leg.is_over(), "the books hold money by now, or will in a moment");
+    leg.handle(now(63_000), paid(122_000));
+    leg.wake(now(63_001));
+    assert!(!leg.is_over() && leg.has_payer());
+    leg.handle(now(70_000), Input::HungUp);
+    assert_eq!(drain(&mut leg), [end(69_000, Cause::HungUp, Side::Far)]);
+}
+
+#[test]
+fn nobody_pays_is_said_only_where_the_books_hold_nothing() {
+    let mut refused = in_the_lobby();
+    refused.handle(now(60_900), Input::Named);
+    refused.handle(now(63_000), Input::Refused(Cause::NoCredit));
+    refused.wake(now(63_000));
+    assert_eq!(
+        drain(&mut refused),
+        [Output::HangUp(Cause::NoPayer), end(62_000, Cause::NoPayer, Side::Bridge)],
+        "what is refused is not held"
+    );
+    // What they grant after this is given back: nothing of it is used.
+    let mut silent = in_the_lobby();
+    silent.handle(now(60_900), Input::Named);
+    silent.wake(now(65_899));
+    assert!(!silent.is_over());
+    silent.wake(now(65_900));
+    assert_eq!(drain(&mut silent), [Output::HangUp(Cause::StoreDown), end(0, Cause::StoreDown, Side::Bridge)]);
+    // A caller who named one early has the whole minute for another.
+    let mut early = in_the_lobby();
+    early.handle(now(10_000), Input::Named);
+    early.handle(now(10_100), Input::Refused(Cause::NoCredit));
+    assert_eq!(early.deadline(), Some(now(61_000).mono));
+}
+
 #[test]
 fn an_answer_that_is_never_acknowledged_costs_nothing() {
     let mut leg = leg(Direction::In);
@@ -200,6 +249,7 @@ fn any_input() -> impl Strategy<Value = Input> {
     let paid = (0..200_000u64, any::<bool>(), proptest::option::of(0..400_000u64));
     prop_oneof![
         paid.prop_map(|(until_ms, is_final, funded_ms)| Input::Granted(Paid { until_ms, is_final, funded_ms })),
+        Just(Input::Named),
         Just(Input::NoPayerYet),
         Just(Input::Refused(Cause::NoCredit)),
         Just(Input::StoreDown),

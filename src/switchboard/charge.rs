@@ -45,9 +45,7 @@ impl Switchboard {
                 leg::Input::Refused(cause) => LobbyInput::Refused(cause),
                 _ => LobbyInput::Refused(Cause::StoreDown),
             };
-            if matches!(told, LobbyInput::Funded) {
-                line.leg.handle(now, input);
-            }
+            line.leg.handle(now, input);
             if let Some(lobby) = &mut line.lobby {
                 lobby.handle(now.mono, told);
             }

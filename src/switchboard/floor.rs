@@ -205,6 +205,7 @@ impl Switchboard {
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.leg.limit(longest_ms);
         line.meeting = Some(meeting.clone());
+        line.leg.handle(now, leg::Input::Named);
         let elapsed_ms = line.leg.elapsed_ms(now.mono);
         let name = store::NamePayer { leg: id, meeting, elapsed_ms, now: now.wall };
         self.say(Output::Books(Books::Name(name)));

@@ -468,7 +468,9 @@ impl Auditor {
             // The books may answer a late payer after the end of what they hold: the rest is nobody's debt.
             least = least.saturating_sub(2 * self.script.books_ms);
         }
-        let least = if wire.unheard { 0 } else { least };
+        // Who was still waiting for slow books when the call was ended for it pays nothing.
+        let given_up = cause == Cause::StoreDown && record.beyond.stamps.joined.is_none();
+        let least = if wire.unheard || given_up { 0 } else { least };
         let context = format!("{key:?} {cause}, {least} to {most} ms: {wire:?} {:?}", record.beyond.explanation);
         self.price(record, wire, (least, most), &context);
         self.cause(record, &context);
@@ -520,8 +522,9 @@ impl Auditor {
     fn cause(&self, record: &UsageRecord, context: &str) {
         let cause = record.beyond.cause;
         assert!(cause != Cause::Fault, "{context}");
-        // A caller waits five seconds for the books, and no longer: slow ones are down to whoever is not answered yet.
-        let waited = record.beyond.stamps.answered.is_none();
+        assert!(cause != Cause::NoPayer || record.capability.is_none(), "nobody pays, and yet it is held: {context}");
+        // A caller waits five seconds for the books, and no longer: slow ones are down to whoever is not let in yet.
+        let waited = record.beyond.stamps.joined.is_none();
         let down = self.script.faults > 0 || waited;
         assert!(down || cause != Cause::StoreDown, "the books were never down: {context}");
         let meeting = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
