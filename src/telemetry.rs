@@ -43,5 +43,7 @@ pub mod name {
     pub const STORE_COMMITS: &str = "tollbridge_store_commits_total";
     pub const STORE_FAULTS: &str = "tollbridge_store_faults_total";
     pub const AUDIT_DIFFERENCES: &str = "tollbridge_audit_differences";
+    pub const API_CONNECTIONS: &str = "tollbridge_api_connections";
+    pub const API_DROPPED: &str = "tollbridge_api_dropped_total";
     pub const PANICS: &str = "tollbridge_panics_total";
 }

@@ -1,5 +1,6 @@
 //! What a request brings, read: the framework's own extractors, whose refusals take the one shape of [`Problem`].
 
+use super::io::in_time;
 use super::problem::Problem;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{self, FromRequest, FromRequestParts, Request};
@@ -22,7 +23,7 @@ pub struct Named(pub String);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
     async fn from_request(request: Request, state: &S) -> Result<Json<T>, Problem> {
-        let read = axum::Json::<T>::from_request(request, state).await;
+        let read = in_time(axum::Json::<T>::from_request(request, state)).await?;
         read.map(|axum::Json(value)| Json(value))
             .map_err(|refusal: JsonRejection| refused(refusal.status(), refusal.body_text()))
     }
