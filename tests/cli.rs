@@ -480,6 +480,10 @@ fn a_refusal_of_the_api_has_one_shape() {
         );
         assert!(problem["message"].as_str().is_some_and(|message| !message.is_empty()));
     }
+    let mut document = agent.get(format!("http://{}/api/openapi.json", house.api)).call().unwrap();
+    let document: Value = serde_json::from_str(&document.body_mut().read_to_string().unwrap()).unwrap();
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert!(document["paths"]["/api/v1/legs/{leg}"]["delete"].is_object());
     // A whole deck is no large body for apply, and without the token nothing is told.
     assert!(house.run(&["apply", "demo.toml"]).good().out.contains("applied"));
     for path in ["/api/v1/legs", "/api/v1/audit", "/api/v1/quote"] {

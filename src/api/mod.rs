@@ -7,6 +7,7 @@ pub mod io;
 pub mod leg;
 pub mod meeting;
 pub mod money;
+pub mod openapi;
 pub mod problem;
 
 use crate::store::Store;
@@ -14,7 +15,7 @@ use crate::switchboard::io::Handle;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{self, MethodRouter};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 /// The largest body taken: an `apply` file with a deck of 200,000 rows beside it.
@@ -32,30 +33,70 @@ pub struct Reception {
     pub metrics: Option<PrometheusHandle>,
 }
 
-/// All routes. Those below `/api/v1` want the bearer token; health does not.
+/// One page: what a method on a path does.
+struct Page {
+    /// For whoever compares the pages with the document.
+    #[cfg_attr(not(test), expect(dead_code))]
+    method: &'static str,
+    path: &'static str,
+    answer: MethodRouter<Reception>,
+}
+
+/// Pages as a table: the method that is listed is the one that is served.
+macro_rules! pages {
+    ($($method:ident $path:literal => $answer:path $(, at most $bytes:expr)?;)*) => {
+        vec![$(Page {
+            method: stringify!($method),
+            path: $path,
+            answer: routing::$method($answer)$(.layer(DefaultBodyLimit::max($bytes)))?,
+        },)*]
+    };
+}
+
+/// Before the path of pages that want the bearer token.
+const V1: &str = "/api/v1";
+
+fn v1_pages() -> Vec<Page> {
+    pages! {
+        get "/legs" => leg::list;
+        post "/legs" => leg::dial;
+        get "/legs/{leg}" => leg::show;
+        delete "/legs/{leg}" => leg::remove;
+        post "/legs/{leg}/mute" => leg::mute;
+        get "/meetings" => meeting::list;
+        delete "/meetings/{meeting}" => meeting::end;
+        post "/meetings/{meeting}/lock" => meeting::lock;
+        post "/meetings/{meeting}/admit" => meeting::admit;
+        post "/apply" => money::apply, at most LARGEST_FILE;
+        get "/usage" => money::usage;
+        get "/quote" => money::quote;
+        get "/audit" => money::audit;
+        get "/organisations/{organisation}/balance" => money::balance;
+        post "/organisations/{organisation}/credits" => money::credits;
+    }
+}
+
+fn open_pages() -> Vec<Page> {
+    pages! {
+        get "/api/openapi.json" => openapi::show;
+        get "/health/live" => health::live;
+        get "/health/ready" => health::ready;
+        get "/metrics" => health::metrics;
+    }
+}
+
+fn bound(pages: Vec<Page>) -> Router<Reception> {
+    pages.into_iter().fold(Router::new(), |router, page| router.route(page.path, page.answer))
+}
+
+/// All pages. Those below `/api/v1` want the bearer token; health does not.
 pub fn router(reception: Reception) -> Router {
-    let v1 = Router::new()
-        .route("/legs", get(leg::list).post(leg::dial))
-        .route("/legs/{leg}", get(leg::show).delete(leg::remove))
-        .route("/legs/{leg}/mute", post(leg::mute))
-        .route("/meetings", get(meeting::list))
-        .route("/meetings/{meeting}", axum::routing::delete(meeting::end))
-        .route("/meetings/{meeting}/lock", post(meeting::lock))
-        .route("/meetings/{meeting}/admit", post(meeting::admit))
-        .route("/apply", post(money::apply).layer(DefaultBodyLimit::max(LARGEST_FILE)))
-        .route("/usage", get(money::usage))
-        .route("/quote", get(money::quote))
-        .route("/audit", get(money::audit))
-        .route("/organisations/{organisation}/balance", get(money::balance))
-        .route("/organisations/{organisation}/credits", post(money::credits))
+    let v1 = bound(v1_pages())
         .route_layer(middleware::from_fn_with_state(reception.clone(), auth::bearer))
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(LARGEST_ORDER));
-    Router::new()
-        .nest("/api/v1", v1)
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
+    bound(open_pages())
+        .nest(V1, v1)
         .method_not_allowed_fallback(problem::no_such_method)
         .fallback(problem::no_such_page)
         .with_state(reception)

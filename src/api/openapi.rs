@@ -1,0 +1,262 @@
+//! What the API serves, told to programs: OpenAPI 3.1. The document is a file beside this one, written by hand as the
+//! pages are; tests hold it to the router's pages, to what clients send, and to what is really answered.
+
+use axum::http::header;
+use axum::response::IntoResponse;
+
+const DOCUMENT: &str = include_str!("openapi.json");
+
+pub async fn show() -> impl IntoResponse {
+    // The one thing in it that changes by itself.
+    let text = DOCUMENT.replacen("VERSION", env!("CARGO_PKG_VERSION"), 1);
+    ([(header::CONTENT_TYPE, "application/json")], text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::leg::{DialOrder, Dialling, Switch};
+    use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
+    use crate::api::problem::Problem;
+    use crate::api::{Page, V1, open_pages, v1_pages};
+    use crate::clock::Wall;
+    use crate::rating::CallType;
+    use crate::rating::record::EndedBy;
+    use crate::store::{Answered, End, OpenLeg, Options, Store};
+    use crate::switchboard::ask::{LegView, MeetingView};
+    use crate::types::{Cause, LegId};
+    use serde::Serialize;
+    use serde_json::{Value, json};
+    use std::collections::BTreeSet;
+
+    const DEMO: &str = include_str!("../../config/demo.toml");
+    const RATES: &str = include_str!("../../config/rates.csv");
+    const NOON: Wall = Wall::from_seconds(1_781_611_200);
+
+    fn document() -> Value {
+        serde_json::from_str(DOCUMENT).unwrap()
+    }
+
+    /// Follows a `$ref`.
+    fn found<'a>(document: &'a Value, part: &'a Value) -> &'a Value {
+        match part["$ref"].as_str() {
+            Some(name) => document.pointer(name.trim_start_matches('#')).unwrap_or_else(|| panic!("no {name}")),
+            None => part,
+        }
+    }
+
+    /// Whether a value is of a JSON Schema type by its name.
+    fn is_of(value: &Value, name: &str) -> bool {
+        match name {
+            "object" => value.is_object(),
+            "array" => value.is_array(),
+            "string" => value.is_string(),
+            "integer" => value.is_i64() || value.is_u64(),
+            "boolean" => value.is_boolean(),
+            "null" => value.is_null(),
+            other => panic!("a type that the document should not use: {other}"),
+        }
+    }
+
+    /// What of a value the schema does not tell: the words of JSON Schema that the document uses, and no others.
+    fn misfit(document: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
+        let schema = found(document, schema);
+        if let Some(choices) = schema["oneOf"].as_array() {
+            let fits = choices.iter().filter(|choice| misfit(document, choice, value, at).is_none()).count();
+            return (fits != 1).then(|| format!("{at}: fits {fits} of the choices: {value}"));
+        }
+        if let Some(constant) = schema.get("const") {
+            return (constant != value).then(|| format!("{at}: {value} is not {constant}"));
+        }
+        let names: Vec<&str> = match &schema["type"] {
+            Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+            name => name.as_str().into_iter().collect(),
+        };
+        if !names.iter().any(|name| is_of(value, name)) {
+            return Some(format!("{at}: {value} is none of {names:?}"));
+        }
+        if schema["enum"].as_array().is_some_and(|words| !words.contains(value)) {
+            return Some(format!("{at}: {value} is none of {}", schema["enum"]));
+        }
+        match value {
+            Value::Array(items) => items.iter().find_map(|item| misfit(document, &schema["items"], item, at)),
+            Value::Object(fields) if schema.get("properties").is_some() => {
+                let missing = schema["required"].as_array().unwrap().iter().filter_map(Value::as_str);
+                let missing = missing.filter(|name| !fields.contains_key(*name)).map(|name| format!("{at}: no {name}"));
+                let inside = fields.iter().find_map(|(name, field)| match schema["properties"].get(name) {
+                    Some(schema) => misfit(document, schema, field, &format!("{at}.{name}")),
+                    None => Some(format!("{at}.{name} is not in the document")),
+                });
+                missing.chain(inside).next()
+            }
+            _ => None,
+        }
+    }
+
+    /// Each value fits the schema called `name`, and each property of the schema was seen in one of them.
+    #[track_caller]
+    fn fits(name: &str, values: &[Value]) {
+        let document = document();
+        let schema = &document["components"]["schemas"][name];
+        for value in values {
+            assert_eq!(misfit(&document, schema, value, name), None);
+        }
+        for property in schema["properties"].as_object().into_iter().flat_map(|all| all.keys()) {
+            assert!(values.iter().any(|value| value.get(property).is_some()), "{name}.{property} is never sent");
+        }
+    }
+
+    fn value(of: impl Serialize) -> Value {
+        serde_json::to_value(of).unwrap()
+    }
+
+    #[test]
+    fn the_document_has_the_pages_of_the_router_and_no_others() {
+        let listed = |prefix: &str, pages: Vec<Page>| {
+            let name = |page: &Page| format!("{} {prefix}{}", page.method, page.path);
+            pages.iter().map(name).collect::<Vec<String>>()
+        };
+        let served = [listed(V1, v1_pages()), listed("", open_pages())].concat();
+        let document = document();
+        let paths = document["paths"].as_object().unwrap();
+        let told = paths.iter().flat_map(|(path, operations)| {
+            operations.as_object().unwrap().keys().map(move |method| format!("{method} {path}"))
+        });
+        assert_eq!(told.collect::<BTreeSet<_>>(), served.iter().cloned().collect::<BTreeSet<_>>());
+        assert_eq!(document["openapi"], "3.1.0");
+    }
+
+    /// What is open is told as open; every name in a path is a parameter; every reference leads somewhere.
+    #[test]
+    fn the_document_is_whole() {
+        let document = document();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let place = format!("{method} {path}");
+                assert_eq!(operation["security"] == json!([]), !path.starts_with(V1), "{place}");
+                assert!(operation["summary"].is_string() && operation["responses"]["default"].is_object(), "{place}");
+                let named: Vec<&str> = path.split('/').filter_map(|part| part.strip_prefix('{')).collect();
+                let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+                let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path");
+                let in_path: Vec<String> = in_path.map(|p| format!("{}}}", p["name"].as_str().unwrap())).collect();
+                assert_eq!(in_path, named, "{place}");
+            }
+        }
+        let mut parts = vec![&document];
+        while let Some(part) = parts.pop() {
+            found(&document, part);
+            match part {
+                Value::Object(fields) => parts.extend(fields.values()),
+                Value::Array(items) => parts.extend(items),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn what_clients_send_is_told() {
+        let (meeting, to, key, memo) = (String::new(), String::new(), String::new(), String::new());
+        fits("DialOrder", &[value(DialOrder { meeting, to })]);
+        fits("Switch", &[value(Switch { on: true })]);
+        let order = CreditsOrder { kind: "add".into(), amount: "1".into(), key, memo };
+        fits("CreditsOrder", &[value(order)]);
+        let beside = vec![(String::new(), String::new())];
+        fits("File", &[value(File { name: String::new(), text: String::new(), beside })]);
+        let usage = UsageQuery::default();
+        let (organiser, call_type, to) = (String::new(), String::new(), String::new());
+        let quote = QuoteQuery { organiser, call_type, to, caller: None, minutes: None };
+        for (path, query) in [("/api/v1/usage", value(usage)), ("/api/v1/quote", value(quote))] {
+            let document = document();
+            let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+            let told: BTreeSet<&str> = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
+            assert_eq!(told, query.as_object().unwrap().keys().map(String::as_str).collect(), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_answered_of_calls_is_told() {
+        let leg = LegView {
+            id: String::new(),
+            direction: "in".into(),
+            state: "lobby".into(),
+            number: String::new(),
+            caller: None,
+            carrier: Some(String::new()),
+            organisation: None,
+            meeting: None,
+            role: None,
+            muted: false,
+            began: 0,
+            elapsed_ms: 0,
+            cause: None,
+            words: None,
+        };
+        fits("Leg", &[value(leg)]);
+        let meeting = MeetingView {
+            id: String::new(),
+            conference_id: String::new(),
+            organiser: String::new(),
+            organisation: String::new(),
+            locked: false,
+            started: true,
+            inside: 1,
+            waiting: 0,
+            legs: vec![String::new()],
+        };
+        fits("Meeting", &[value(meeting)]);
+        fits("Dialling", &[value(Dialling { leg: String::new() })]);
+        let (bad, mistakes) = (Problem::bad("x").into_body(), Problem::mistakes(vec!["x".into()]).into_body());
+        fits("Problem", &[value(bad), value(mistakes)]);
+    }
+
+    async fn one_call(store: &Store) {
+        let leg = LegId::new(1, 1);
+        let asked = OpenLeg {
+            leg,
+            call_type: CallType::DialInToll,
+            number: "+390612345678".parse().unwrap(),
+            caller: None,
+            carrier: None,
+            meeting: Some("studio".parse().unwrap()),
+            call_id: "c".into(),
+            journal: String::new(),
+            invited: NOON,
+        };
+        store.open_leg(asked).await.unwrap();
+        store.answered(Answered { leg, at: NOON, journal: None }).await.unwrap();
+        store.settle(leg, End::new(Cause::HungUp, EndedBy::FarSide, 61_000, NOON)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_answered_of_money_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("books.db").display());
+        let store = Store::open(&url, Options::default()).await.unwrap();
+        let beside = vec![("rates.csv".to_owned(), RATES.to_owned())];
+        let file = |text: &str, beside| File { name: "demo.toml".into(), text: text.into(), beside };
+        let applied = money::apply_to(&store, file(DEMO, beside), NOON).await.unwrap();
+        let bare = money::apply_to(&store, file("", Vec::new()), NOON).await.unwrap();
+        fits("Applied", &[applied, bare]);
+        one_call(&store).await;
+        fits("Balance", &[money::balance_of(&store, "aurora", NOON).await.unwrap()]);
+        let usage = money::usage_of(&store, &UsageQuery::default()).await.unwrap();
+        let Value::Array(records) = serde_json::from_str(&usage).unwrap() else { panic!("{usage}") };
+        fits("Usage", &records);
+        let order = CreditsOrder { kind: "add".into(), amount: "1".into(), key: "k".into(), memo: String::new() };
+        fits("CreditsBooked", &[money::credits_of(&store, "aurora", &order, NOON).await.unwrap()]);
+        fits("Audit", &[money::audit_of(&store).await.unwrap()]);
+        let ask = |organiser: &str| QuoteQuery {
+            organiser: organiser.into(),
+            call_type: "dial-out".into(),
+            to: "+390699999999".into(),
+            caller: None,
+            minutes: None,
+        };
+        let (yes, no) =
+            (money::quote_of(&store, &ask("anna"), NOON).await, money::quote_of(&store, &ask("bruno"), NOON).await);
+        let (yes, no) = (yes.unwrap(), no.unwrap());
+        fits("Quote", &[yes.clone(), no.clone()]);
+        fits("Allowed", &[yes]);
+        fits("Refused", &[no]);
+    }
+}
