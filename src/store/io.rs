@@ -17,9 +17,9 @@ use crate::telemetry::name;
 use crate::types::LegId;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlitePool};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,6 +27,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long a reader waits for the database: reports may wait, the writer never does (nobody else writes).
 const BUSY: Duration = Duration::from_secs(5);
+
+/// Mode of every file of a store: callers' numbers, hashes of PINs and money stand in them.
+const OWNER_ALONE: u32 = 0o600;
 
 /// Everything that an open store owns. The lock goes with the last of it.
 #[derive(Debug)]
@@ -47,6 +50,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     let lock = hold(&path)?;
     // Made here, so that the database and the log beside it, which takes its mode, are nobody else's to read.
     private(&path)?;
+    draw_in_the_log(&path)?;
     let key = pin_key(&beside(&path, "pin-key"))?;
     let life = LifeFile::open(&path, &options.node)?;
     let failed = |error: sqlx::Error| OpenError::Database { store: path.clone(), reason: error.to_string() };
@@ -85,11 +89,35 @@ fn file_error(path: &Path, error: std::io::Error) -> OpenError {
     OpenError::File { what: path.display().to_string(), error }
 }
 
-/// Files of the store are for its owner alone.
+/// Files of the store are for its owner alone, also those that were copied here with a wider mode.
 fn private(path: &Path) -> Result<File, OpenError> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).map_err(|error| file_error(path, error))
+    options.read(true).write(true).create(true).truncate(false).mode(OWNER_ALONE);
+    let file = options.open(path).map_err(|error| file_error(path, error))?;
+    draw_in(path, &file).map_err(|error| file_error(path, error))?;
+    Ok(file)
+}
+
+fn draw_in(path: &Path, file: &File) -> std::io::Result<()> {
+    if file.metadata()?.permissions().mode() & 0o777 == OWNER_ALONE {
+        return Ok(());
+    }
+    tracing::warn!(file = %path.display(), "others could read a file of the store: now they cannot");
+    file.set_permissions(Permissions::from_mode(OWNER_ALONE))
+}
+
+/// The database's log and its index, where a crash left them. What SQLite makes anew takes the database's mode.
+fn draw_in_the_log(store: &Path) -> Result<(), OpenError> {
+    for suffix in ["-wal", "-shm"] {
+        let mut path = store.as_os_str().to_owned();
+        path.push(suffix);
+        match OpenOptions::new().write(true).open(&path) {
+            Ok(file) => draw_in(path.as_ref(), &file).map_err(|error| file_error(path.as_ref(), error))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(file_error(path.as_ref(), error)),
+        }
+    }
+    Ok(())
 }
 
 /// Takes the store for this process. The lock is the kernel's, so that it is free the moment the process is gone.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::io::Desk;
+use std::collections::BTreeSet;
 
 #[tokio::test]
 async fn a_store_is_held_by_one_and_free_when_it_is_gone() {
@@ -45,12 +46,21 @@ async fn a_newer_schema_is_refused() {
 async fn secrets_and_books_are_for_their_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let bench = Bench::new().await;
-    for file in ["store.db", "store.db-wal", "store.db.pin-key", "store.db.life-bridge-0"] {
-        let file = bench.folder.path().join("data").join(file);
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
-    }
+    let folder = bench.folder.path().join("data");
+    let files = || std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let names: BTreeSet<String> =
+        files().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    let made = ["", "-wal", "-shm", ".lock", ".pin-key", ".life-bridge-0", ".life-bridge-1"];
+    assert_eq!(names, made.map(|suffix| format!("store.db{suffix}")).into_iter().collect());
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    files().for_each(|file| assert_eq!(mode(&file), 0o600, "{}", file.display()));
     let books = std::fs::read(bench.store.path()).unwrap();
     assert!(!books.windows(4).any(|window| window == b"4711"));
+
+    // Files that somebody copied here, or an older umask made, are drawn in.
+    files().for_each(|file| std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap());
+    let _bench = bench.reopened().await;
+    files().for_each(|file| assert_eq!(mode(&file), 0o600, "{}", file.display()));
 }
 
 pub async fn tamper(store: &Store, sql: &'static str) {
