@@ -40,6 +40,7 @@ pub mod name {
     pub const RTP_PACKETS: &str = "tollbridge_rtp_packets_total";
     pub const RTP_DROPPED: &str = "tollbridge_rtp_dropped_total";
     pub const TICK_LATE: &str = "tollbridge_tick_late_total";
+    pub const MIXER_PANICS: &str = "tollbridge_mixer_panics_total";
     pub const STORE_COMMITS: &str = "tollbridge_store_commits_total";
     pub const STORE_FAULTS: &str = "tollbridge_store_faults_total";
     pub const AUDIT_DIFFERENCES: &str = "tollbridge_audit_differences";

@@ -149,6 +149,10 @@ pub enum Event {
         stream: StreamId,
         stats: Stats,
     },
+    /// A fault of ours ended the sound of the stream: its call has to be ended too. `Detach` is awaited as ever.
+    Broken {
+        stream: StreamId,
+    },
 }
 
 /// One stream's figures since it was attached, over all its moves.

@@ -22,6 +22,8 @@ pub struct Counts {
     pub lost_events: u64,
     /// Commands that an engine refused.
     pub refused: u64,
+    /// Panics of mixer threads, each of which ended the streams of its engine.
+    pub panics: u64,
     pub streams: usize,
     pub rooms: usize,
     pub ports: Census,
@@ -40,11 +42,12 @@ pub enum Count {
     Unsent,
     LostEvents,
     Refused,
+    Panics,
 }
 
 /// Shared by all threads.
 #[derive(Debug, Default)]
-pub struct Counters([AtomicU64; Count::Refused as usize + 1]);
+pub struct Counters([AtomicU64; Count::Panics as usize + 1]);
 
 impl Counters {
     pub fn add(&self, count: Count, more: u64) {
@@ -67,6 +70,7 @@ impl Counters {
             unsent: read(Count::Unsent),
             lost_events: read(Count::LostEvents),
             refused: read(Count::Refused),
+            panics: read(Count::Panics),
             ..Counts::default()
         }
     }

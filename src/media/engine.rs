@@ -85,6 +85,11 @@ impl Engine {
         self.slots.get(&stream).copied()
     }
 
+    /// The streams that live here.
+    pub fn streams(&self) -> impl Iterator<Item = StreamId> {
+        self.slots.keys().copied()
+    }
+
     /// How many streams live here.
     pub fn len(&self) -> usize {
         self.slots.len()

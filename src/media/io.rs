@@ -11,12 +11,14 @@ use super::beat::{Beat, Due, TICK};
 use super::counts::{Count, Counters, Counts};
 use super::ports::{Exhausted, Ports};
 use super::route::Routes;
-use super::{Carried, Command, Engine, Event, Outcome, Plan, Refusal, Slot, StreamId};
+use super::{Carried, Command, Engine, Event, Outcome, Plan, Refusal, Slot, Stats, StreamId};
 use crate::clock::{self, Mono};
 use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -141,6 +143,21 @@ enum Order {
     },
     /// Do nothing else before it has come: what follows may be meant for it.
     Await(Receiver<Parcel>),
+    /// Does what no code of ours ever may: for tests of what then happens.
+    #[cfg(test)]
+    Break,
+}
+
+impl Order {
+    /// The stream that is lost with it.
+    fn stream(&self) -> Option<StreamId> {
+        match self {
+            Order::Attach { stream, .. } | Order::Let { stream, .. } => Some(*stream),
+            Order::Do(_) | Order::Await(_) => None,
+            #[cfg(test)]
+            Order::Break => None,
+        }
+    }
 }
 
 /// A stream on its way between threads, with its sockets.
@@ -315,6 +332,13 @@ fn open(at: SocketAddr, dscp: u8, buffer: usize) -> io::Result<UdpSocket> {
 /// One thread: an engine, and the sockets of its streams at the same places.
 struct Mixer {
     engine: Engine,
+    /// For the engine that takes its place, should it panic.
+    sound: super::Config,
+    seed: u64,
+    /// The stream that is being taken in or let go just now: in no engine, if that goes wrong.
+    in_hand: Option<StreamId>,
+    /// Streams that a panic ended, with their figures, until their owner detaches them.
+    broken: HashMap<StreamId, Stats>,
     ports: Vec<Option<Box<Port>>>,
     orders: Receiver<Order>,
     waiting: Arc<AtomicUsize>,
@@ -341,8 +365,13 @@ impl Mixer {
     ) -> (Lane, Mixer) {
         let (sender, orders) = mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
+        let seed = seed.wrapping_add(nth as u64);
         let mixer = Mixer {
-            engine: Engine::new(config.sound.clone(), seed.wrapping_add(nth as u64)),
+            engine: Engine::new(config.sound.clone(), seed),
+            sound: config.sound.clone(),
+            seed,
+            in_hand: None,
+            broken: HashMap::new(),
             ports: Vec::new(),
             orders,
             waiting: waiting.clone(),
@@ -360,12 +389,43 @@ impl Mixer {
     fn run(mut self, nth: usize) {
         thread::pin(nth);
         thread::hasten();
-        // Ends when the last handle is gone.
-        while let Ok(order) = self.orders.recv() {
+        // What a panic leaves is looked at no more, but for names and figures: a new engine takes the place.
+        while catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            self.recover(clock::mono());
+        }
+    }
+
+    /// Returns when the last handle is gone. Plays first: a panic may have interrupted it while a stream was on its way.
+    fn work(&mut self) {
+        while self.play().is_ok() {
+            let Ok(order) = self.orders.recv() else { return };
             self.carry_out(clock::mono(), order);
-            if self.play().is_err() {
-                return;
-            }
+        }
+    }
+
+    /// A panic is a bug of ours, and what it leaves cannot be trusted: all streams of this thread are ended and told, so
+    /// that their calls are hung up and charged for what was heard. The thread, and all others, go on for new calls.
+    fn recover(&mut self, now: Mono) {
+        self.counters.add(Count::Panics, 1);
+        let figures = |mixer: &Mixer| {
+            let streams = mixer.engine.streams().chain(mixer.in_hand);
+            streams.map(|stream| (stream, mixer.engine.stats(stream))).collect::<Vec<_>>()
+        };
+        let lost = catch_unwind(AssertUnwindSafe(|| figures(self)));
+        // Names alone come of a map that no code of ours can leave half changed.
+        let lost = lost.unwrap_or_else(|_| self.engine.streams().map(|stream| (stream, None)).collect());
+        tracing::error!(
+            streams = lost.len(),
+            "a mixer thread panicked: its streams are ended, a new engine takes over"
+        );
+
+        self.seed = self.seed.wrapping_add(MOST_THREADS as u64);
+        self.engine = Engine::new(self.sound.clone(), self.seed);
+        (self.lost_events, self.in_hand) = (0, None);
+        self.ports.clear();
+        for (stream, stats) in lost {
+            self.broken.extend(stats.map(|stats| (stream, stats)));
+            self.say(now, Event::Broken { stream });
         }
     }
 
@@ -483,10 +543,21 @@ impl Mixer {
 
     fn carry_out(&mut self, now: Mono, order: Order) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.in_hand = order.stream();
+        self.obey_one(now, order);
+        self.in_hand = None;
+    }
+
+    fn obey_one(&mut self, now: Mono, order: Order) {
         match order {
             Order::Attach { stream, plan, port } => {
                 if let Ok(Outcome::Opened(slot)) = self.command(now, Command::Attach { stream, plan }) {
                     self.house(slot, port);
+                }
+            }
+            Order::Do(Command::Detach { stream }) if self.broken.contains_key(&stream) => {
+                if let Some(stats) = self.broken.remove(&stream) {
+                    self.say(now, Event::Detached { stream, stats });
                 }
             }
             Order::Do(command) => {
@@ -496,6 +567,8 @@ impl Mixer {
             }
             Order::Let { stream, to } => self.pack(stream, &to),
             Order::Await(parcel) => self.awaited = Some(parcel),
+            #[cfg(test)]
+            Order::Break => panic!("planted by a test"),
         }
     }
 
@@ -532,10 +605,12 @@ impl Mixer {
     }
 
     fn unpack(&mut self, parcel: Parcel) {
+        self.in_hand = Some(parcel.stream.stream());
         match self.engine.give(parcel.stream) {
             Ok(slot) => self.house(slot, parcel.port),
             Err(_) => self.counters.add(Count::Refused, 1),
         }
+        self.in_hand = None;
     }
 
     fn tell(&mut self, now: Mono) {
@@ -610,7 +685,7 @@ mod thread {
 mod tests {
     use super::*;
     use crate::media::ports::REST;
-    use crate::media::{Codec, Direction, RoomId, Stats, Target};
+    use crate::media::{Codec, Direction, RoomId, Target};
     use std::time::Duration;
 
     /// Packets after which what should be heard must have been, and what should not be heard would have been.
@@ -747,6 +822,35 @@ mod tests {
         assert!(is_heard(&mut other, &one));
         assert_eq!(end(&media, &mut events, 2).bad, 0);
         assert_eq!(media.counts().refused, 0);
+    }
+
+    #[test]
+    fn a_panic_ends_the_streams_of_its_thread_and_no_others() {
+        let (media, mut events) = start(8, 2, 6);
+        let (mut one, other) = (Phone::call(&media, 8, 1), Phone::call(&media, 8, 2));
+        let (mut far, further) = (Phone::call(&media, 8, 3), Phone::call(&media, 8, 4));
+        join(&media, &[1, 2], 1);
+        join(&media, &[3, 4], 2);
+        let thread_of = |stream| media.routes().unwrap().thread_of(StreamId(stream)).unwrap();
+        assert_ne!(thread_of(1), thread_of(3));
+        assert!(is_heard(&mut one, &other) && is_heard(&mut far, &further));
+        media.order(thread_of(1), Order::Break).unwrap();
+        let mut broken = Vec::new();
+        while broken.len() < 2 {
+            if let (_, Event::Broken { stream }) = events.blocking_recv().unwrap() {
+                broken.push(stream.0);
+            }
+        }
+        assert_eq!(broken, [1, 2]);
+        assert_eq!(media.counts().panics, 1);
+        // Their figures are not lost, their ports rest, and their places are free.
+        assert!(end(&media, &mut events, 1).packets_in > 0 && end(&media, &mut events, 2).packets_out > 0);
+        assert_eq!(media.counts().streams, 2);
+        assert!(is_heard(&mut far, &further), "the other thread never stopped");
+        let (mut next, last) = (Phone::call(&media, 8, 5), Phone::call(&media, 8, 6));
+        join(&media, &[5, 6], 3);
+        assert_eq!(thread_of(5), 0);
+        assert!(is_heard(&mut next, &last), "nor is the thread lost");
     }
 
     #[test]

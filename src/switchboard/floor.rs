@@ -41,6 +41,9 @@ impl Switchboard {
                 desk.tell_meeting(now, leg, Input::Talking { leg });
             }),
             Detached { stream, stats } => self.with_stream(stream, |desk, leg| desk.detached(leg, stats)),
+            Broken { stream } => {
+                self.with_stream(stream, |desk, leg| desk.tell_leg(now, leg, leg::Input::Stop(Cause::Fault)));
+            }
             Played { .. } | Talking { .. } | Heard { .. } => {}
         }
     }

@@ -306,6 +306,7 @@ impl Rim {
         }
         metrics::counter!(name::RTP_DROPPED).absolute(sound.overflows + sound.unsent);
         metrics::counter!(name::TICK_LATE).absolute(sound.late);
+        metrics::counter!(name::MIXER_PANICS).absolute(sound.panics);
     }
 
     /// BYEs are on their way: they are given time to arrive.
