@@ -20,19 +20,19 @@ use std::sync::Arc;
 /// Checks and writes a file. Mistakes are an answer: nothing is written then.
 pub(super) async fn apply(
     books: &mut Books,
-    (document, now): (Document, Wall),
+    (document, now): &(Document, Wall),
 ) -> Result<Result<Applied, Vec<Mistake>>, StoreError> {
-    let opened = opened(books, &document).await?;
-    let mistakes = check(&document, &books.facts, &opened);
+    let opened = opened(books, document).await?;
+    let mistakes = check(document, &books.facts, &opened);
     if !mistakes.is_empty() {
         return Ok(Err(mistakes));
     }
 
-    let rates = write(books, &document, now).await?;
+    let rates = write(books, document, *now).await?;
     let version = books.facts.version + 1;
     let loaded = facts::load(&mut books.conn, books.facts.pins().clone(), version).await;
     books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
-    let funded = open_accounts(books, &document, now).await?;
+    let funded = open_accounts(books, document, *now).await?;
     Ok(Ok(Applied {
         organisations: document.organisations.len(),
         users: document.users.len(),
@@ -105,7 +105,7 @@ async fn open_accounts(books: &mut Books, document: &Document, now: Wall) -> Res
             memo: "opening funding".to_owned(),
             at: now,
         };
-        funded += usize::from(credits::add(books, funds).await? == CreditsAdded::Booked);
+        funded += usize::from(credits::add(books, &funds).await? == CreditsAdded::Booked);
     }
     Ok(funded)
 }

@@ -1,15 +1,17 @@
 //! The books of money and minutes, as the one writer sees them inside its transaction. What changes a balance is here,
-//! and nowhere else: one conditional UPDATE each, an entry beside it.
+//! and nowhere else, an entry beside it; it is written by one conditional UPDATE ([`sheet`](super::sheet)).
 
 use super::door::PoolState;
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
+use super::sheet::{AccountCopy, Sheet};
 use crate::clock::Wall;
 use crate::rating::ledger::{self, Account, Entry, Kind};
 use crate::rating::pool::{month_of, pool_minutes};
 use crate::types::{Currency, Micros, OrganisationId};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::sync::Arc;
@@ -21,6 +23,9 @@ pub(super) struct Books {
     pub node: String,
     /// Which life of the bridge this is: legs of earlier ones are orphans.
     pub life: i64,
+    pub sheet: Sheet,
+    /// After a failure: one request at a time, and nothing is taken for granted that a row can tell.
+    pub careful: bool,
 }
 
 /// The sums of an account.
@@ -56,7 +61,7 @@ pub(super) fn millis(ms: u64) -> i64 {
 
 impl Books {
     pub fn new(conn: SqliteConnection, facts: Arc<Facts>, node: String, life: i64) -> Books {
-        Books { conn, facts, node, life }
+        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false }
     }
 
     pub fn organisation(&self, id: &OrganisationId) -> Result<Organisation, StoreError> {
@@ -64,25 +69,43 @@ impl Books {
         found.ok_or_else(|| StoreError::Unknown(format!("organisation {id}")))
     }
 
-    pub async fn sums(&mut self, organisation: &OrganisationId) -> Result<Sums, StoreError> {
-        sums(&mut self.conn, organisation).await
+    /// Writes what was worked out and not written yet.
+    pub async fn write(&mut self) -> Result<(), StoreError> {
+        self.sheet.write(&mut self.conn).await
     }
 
-    /// Sets credit aside, if it is there: the sums after it, or `None`. **One statement**: nobody reads first and
-    /// decides after.
+    /// What is known is what the rows say, from now on.
+    pub fn forget(&mut self) {
+        self.sheet = Sheet::default();
+    }
+
+    async fn account(&mut self, organisation: &OrganisationId) -> Result<&mut AccountCopy, StoreError> {
+        if !self.sheet.accounts.contains_key(organisation) {
+            let account = account(&mut self.conn, organisation).await?;
+            self.sheet.accounts.insert(organisation.clone(), account);
+        }
+        let account = self.sheet.accounts.get_mut(organisation);
+        account.ok_or_else(|| StoreError::broken("an account that was just read is gone"))
+    }
+
+    pub async fn sums(&mut self, organisation: &OrganisationId) -> Result<Sums, StoreError> {
+        Ok(self.account(organisation).await?.sums)
+    }
+
+    /// Sets credit aside, if it is there: the sums after it, or `None`.
     pub async fn reserve(&mut self, organisation: &OrganisationId, taking: Taking) -> Result<Option<Sums>, StoreError> {
-        let row = sqlx::query(
-            "UPDATE account SET held = held + $1, burn_nanos = burn_nanos + $2 \
-             WHERE organisation = $3 AND posted - held - $1 >= $4 \
-             RETURNING posted, held, overdraft, burn_nanos, entries",
-        )
-        .bind(taking.credit.0)
-        .bind(taking.burn_nanos)
-        .bind(organisation.as_str())
-        .bind(taking.floor.0)
-        .fetch_optional(&mut self.conn)
-        .await?;
-        row.as_ref().map(read_sums).transpose()
+        let account = self.account(organisation).await?;
+        let after = Sums {
+            held: Micros(account.sums.held.0.saturating_add(taking.credit.0)),
+            burn_nanos: account.sums.burn_nanos + taking.burn_nanos,
+            ..account.sums
+        };
+        if after.available() < taking.floor {
+            return Ok(None);
+        }
+        account.sums = after;
+        account.floor = Some(account.floor.map_or(taking.floor.0, |floor| floor.min(taking.floor.0)));
+        Ok(Some(after))
     }
 
     /// What was held is used in part, and the rest is free again.
@@ -93,64 +116,44 @@ impl Books {
         charge: Micros,
         burn_nanos: i64,
     ) -> Result<(), StoreError> {
-        let changed = sqlx::query(
-            "UPDATE account SET held = held - $1, posted = posted - $2, burn_nanos = burn_nanos - $3 \
-             WHERE organisation = $4",
-        )
-        .bind(held.0)
-        .bind(charge.0)
-        .bind(burn_nanos)
-        .bind(organisation.as_str())
-        .execute(&mut self.conn)
-        .await?;
-        one(changed.rows_affected(), "account", organisation)
+        let sums = &mut self.account(organisation).await?.sums;
+        sums.held.0 -= held.0;
+        sums.posted.0 -= charge.0;
+        sums.burn_nanos -= burn_nanos;
+        Ok(())
     }
 
     /// Money in (or out, below zero) that no leg has to do with; `false` where it is more than available.
     pub async fn shift(&mut self, organisation: &OrganisationId, amount: Micros) -> Result<bool, StoreError> {
-        let changed = sqlx::query(
-            "UPDATE account SET posted = posted + $1 \
-             WHERE organisation = $2 AND ($1 > 0 OR posted - held + $1 >= 0)",
-        )
-        .bind(amount.0)
-        .bind(organisation.as_str())
-        .execute(&mut self.conn)
-        .await?;
-        Ok(changed.rows_affected() == 1)
+        let sums = &mut self.account(organisation).await?.sums;
+        let is_there = amount > Micros::ZERO || sums.available().0.saturating_add(amount.0) >= 0;
+        if is_there {
+            sums.posted.0 += amount.0;
+        }
+        Ok(is_there)
     }
 
     /// Writes an entry behind the last of its organisation's.
     pub async fn post(&mut self, entry: &Entry) -> Result<(), StoreError> {
         entry.check().map_err(StoreError::broken)?;
         let organisation = &entry.debit.organisation;
-        let head = sqlx::query("SELECT entries, head FROM account WHERE organisation = $1")
-            .bind(organisation.as_str())
-            .fetch_one(&mut self.conn)
-            .await?;
-        let (sequence, head): (i64, String) = (head.try_get(0)?, head.try_get(1)?);
-        let previous = unhash(&head).ok_or_else(|| StoreError::broken("the head of a hash chain"))?;
-        let hash = hash_text(&ledger::chain(&previous, entry));
-        sqlx::query(
-            "INSERT INTO ledger_entry (organisation, sequence, key, debit, credit, amount, currency, at, memo, hash) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        )
-        .bind(organisation.as_str())
-        .bind(sequence)
-        .bind(&entry.key)
-        .bind(entry.debit.kind.slug())
-        .bind(entry.credit.kind.slug())
-        .bind(entry.amount.0)
-        .bind(entry.currency.as_str())
-        .bind(entry.at.micros())
-        .bind(&entry.memo)
-        .bind(&hash)
-        .execute(&mut self.conn)
-        .await?;
-        sqlx::query("UPDATE account SET entries = entries + 1, head = $1 WHERE organisation = $2")
-            .bind(&hash)
-            .bind(organisation.as_str())
-            .execute(&mut self.conn)
-            .await?;
+        let account = self.account(organisation).await?;
+        account.head = ledger::chain(&account.head, entry);
+        let (sequence, hash) = (account.entries, hash_text(&account.head));
+        account.entries += 1;
+        account.sums.has_entries = true;
+        self.sheet.enter(json!([
+            organisation.as_str(),
+            sequence,
+            entry.key,
+            entry.debit.kind.slug(),
+            entry.credit.kind.slug(),
+            entry.amount.0,
+            entry.currency.as_str(),
+            entry.at.micros(),
+            entry.memo,
+            hash,
+        ]));
         Ok(())
     }
 
@@ -199,6 +202,9 @@ impl Books {
 
     /// Takes back fundings that have expired, as far as no running leg holds them.
     pub async fn expire(&mut self, organisation: &Organisation, now: Wall) -> Result<(), StoreError> {
+        if self.account(&organisation.id).await?.expires.is_none_or(|first| first > now.micros()) {
+            return Ok(());
+        }
         let due = sqlx::query(
             "SELECT key, remaining FROM funding WHERE organisation = $1 AND remaining > 0 AND expires <= $2 \
              ORDER BY expires, key",
@@ -336,19 +342,26 @@ fn day_of(at: Wall, zone: &str) -> Result<String, StoreError> {
     Ok(stamp.to_zoned_datetime(zone).date().to_string())
 }
 
-pub(super) async fn sums(conn: &mut SqliteConnection, organisation: &OrganisationId) -> Result<Sums, StoreError> {
-    let row = sqlx::query("SELECT posted, held, overdraft, burn_nanos, entries FROM account WHERE organisation = $1")
-        .bind(organisation.as_str())
-        .fetch_optional(conn)
-        .await?;
+const ACCOUNT: &str = "SELECT posted, held, overdraft, burn_nanos, entries, head, \
+     (SELECT MIN(expires) FROM funding WHERE funding.organisation = account.organisation AND remaining > 0) \
+     FROM account WHERE organisation = $1";
+
+async fn account(conn: &mut SqliteConnection, organisation: &OrganisationId) -> Result<AccountCopy, StoreError> {
+    let row = sqlx::query(ACCOUNT).bind(organisation.as_str()).fetch_optional(conn).await?;
     let row = row.ok_or_else(|| StoreError::Unknown(format!("account of {organisation}")))?;
-    read_sums(&row)
+    let (sums, entries): (Sums, i64) = (read_sums(&row)?, row.try_get(4)?);
+    let head = unhash(&row.try_get::<String, _>(5)?).ok_or_else(|| StoreError::broken("the head of a hash chain"))?;
+    Ok(AccountCopy { sums, entries, head, expires: row.try_get(6)?, written: (sums, entries, head), floor: None })
 }
 
 fn read_sums(row: &SqliteRow) -> Result<Sums, StoreError> {
     let money = |column: usize| row.try_get(column).map(Micros);
     let has_entries = row.try_get::<i64, _>(4)? > 0;
     Ok(Sums { posted: money(0)?, held: money(1)?, overdraft: money(2)?, burn_nanos: row.try_get(3)?, has_entries })
+}
+
+pub(super) async fn sums(conn: &mut SqliteConnection, organisation: &OrganisationId) -> Result<Sums, StoreError> {
+    Ok(account(conn, organisation).await?.sums)
 }
 
 pub(super) async fn pool_row(
@@ -384,7 +397,7 @@ pub(super) fn unhash(text: &str) -> Option<[u8; 32]> {
 
 /// Runs what no request ever may: for tests of what the audit then finds.
 #[cfg(test)]
-pub(super) async fn tamper(books: &mut Books, sql: &'static str) -> Result<(), StoreError> {
-    sqlx::raw_sql(sql).execute(&mut books.conn).await?;
+pub(super) async fn tamper(books: &mut Books, sql: &&'static str) -> Result<(), StoreError> {
+    sqlx::raw_sql(*sql).execute(&mut books.conn).await?;
     Ok(())
 }

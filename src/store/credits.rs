@@ -14,9 +14,9 @@ use sqlx::Row;
 const MONTHS: i64 = 12;
 
 /// Books a funding or a correction, once a key.
-pub(super) async fn add(books: &mut Books, funds: Funds) -> Result<CreditsAdded, StoreError> {
+pub(super) async fn add(books: &mut Books, funds: &Funds) -> Result<CreditsAdded, StoreError> {
     let organisation = books.organisation(&funds.organisation)?;
-    check(&funds)?;
+    check(funds)?;
     if let Some(first) = booked(books, &funds.key).await? {
         let same = first == (funds.organisation.to_string(), funds.amount.0);
         let conflict = || StoreError::Conflict(format!("\"{}\" was booked before, with another amount", funds.key));
@@ -30,11 +30,11 @@ pub(super) async fn add(books: &mut Books, funds: Funds) -> Result<CreditsAdded,
     if !books.shift(&organisation.id, funds.amount).await? {
         return Ok(CreditsAdded::NotAvailable { available: before.available() });
     }
-    write(books, &organisation, &funds).await?;
+    write(books, &organisation, funds).await?;
     if funds.amount > Micros::ZERO {
         // What pays back an overdraft is used already.
         let remaining = funds.amount.0.min(before.posted.0.saturating_add(funds.amount.0)).max(0);
-        date(books, &funds, remaining).await?;
+        date(books, funds, remaining).await?;
     } else {
         books.use_fundings(&organisation.id, Micros(-funds.amount.0)).await?;
     }

@@ -10,8 +10,8 @@ use crate::types::{CarrierId, Cause, Currency, E164, LegId, MeetingId, Micros, O
 pub struct Options {
     /// The name of this node, kept with each leg that it opens.
     pub node: String,
-    /// Requests in one transaction at most. 64 legs that ask at once share one sync of the disk (research/crates.md
-    /// section 5: 18 000 holds a second against 3 000); many more would only make the first of them wait.
+    /// Requests in one transaction at most: they share one sync of the disk and one statement a table. That many are some
+    /// tens of milliseconds of work; many more would only make the first of them wait.
     pub batch: usize,
     /// Requests that wait at most; above it they are refused ([`super::StoreError::Full`]). A second's work.
     pub queue: usize,
@@ -21,7 +21,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { node: "bridge".to_owned(), batch: 128, queue: 8_192, readers: 4 }
+        Options { node: "bridge".to_owned(), batch: 512, queue: 8_192, readers: 4 }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::telemetry::name;
 use crate::types::LegId;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlitePool};
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
@@ -200,16 +201,18 @@ impl Writer {
             return self.begin_anew().await;
         }
         let mut done = Vec::with_capacity(batch.len());
-        let mut jobs = batch.into_iter();
+        let mut jobs = VecDeque::from(batch);
         let mut fate = Ok(());
-        for job in jobs.by_ref() {
-            let outcome = self.one(job).await;
-            let fault = outcome.1;
-            done.push(outcome.0);
-            if let Some(fault) = fault {
-                fate = Err(fault);
-                break;
-            }
+        while fate.is_ok()
+            && let Some(job) = jobs.pop_front()
+        {
+            fate = if job.is_of_a_leg() {
+                let more = jobs.iter().take_while(|job| job.is_of_a_leg()).count();
+                let run = std::iter::once(job).chain(jobs.drain(..more)).collect();
+                self.together(run, &mut done).await
+            } else {
+                self.one(job, &mut done).await
+            };
         }
         if fate.is_ok() {
             fate = self.run("COMMIT").await;
@@ -217,23 +220,72 @@ impl Writer {
         self.conclude(&fate).await;
         done.into_iter().for_each(|done| done.tell(&fate));
         if let Err(fault) = fate {
-            jobs.for_each(|job| job.refuse(fault.clone()));
+            jobs.into_iter().for_each(|job| job.refuse(fault.clone()));
         }
     }
 
-    /// One request behind its savepoint; with the fault that ends the whole batch, if it met one.
-    async fn one(&mut self, job: Job) -> (Done, Option<StoreError>) {
-        let before = self.run("SAVEPOINT request").await;
-        let done = job.run(&mut self.books).await;
-        let down = done.fault().filter(|fault| fault.is_down()).cloned();
-        if let Some(fault) = before.err().or(down) {
-            return (done, Some(fault));
+    /// Requests of legs, worked out one after the other and written at once. Where one of them fails nothing of the run is
+    /// kept: they are done again, each by itself.
+    async fn together(&mut self, run: Vec<Job>, done: &mut Vec<Done>) -> Result<(), StoreError> {
+        let mut fate = self.run("SAVEPOINT run").await;
+        let mut outcomes = Vec::with_capacity(run.len());
+        for job in run {
+            outcomes.push(job.run(&mut self.books).await);
         }
-        let after = match done.fault() {
-            None => self.run("RELEASE request").await,
-            Some(_) => self.run("ROLLBACK TO request; RELEASE request").await,
+        let failed = outcomes.iter().find_map(Done::fault).cloned();
+        if fate.is_ok() {
+            fate = match failed {
+                Some(fault) => Err(fault),
+                None => self.books.write().await,
+            };
+        }
+        if fate.is_ok() {
+            done.append(&mut outcomes);
+            return self.run("RELEASE run").await;
+        }
+        if fate.as_ref().is_err_and(StoreError::is_down) {
+            done.append(&mut outcomes);
+            return fate;
+        }
+        self.books.forget();
+        let mut fate = self.run("ROLLBACK TO run; RELEASE run").await;
+        let mut again = outcomes.into_iter().map(Done::again);
+        for job in again.by_ref() {
+            if fate.is_ok() {
+                fate = self.one(job, done).await;
+            } else {
+                job.refuse(StoreError::Down("the batch was given up".to_owned()));
+            }
+        }
+        fate
+    }
+
+    /// One request behind its savepoint. An error is the fault that ends the whole batch.
+    async fn one(&mut self, job: Job, done: &mut Vec<Done>) -> Result<(), StoreError> {
+        let keeps = job.is_on_the_sheet();
+        if !keeps {
+            self.books.forget();
+        }
+        self.books.careful = true;
+        let before = self.run("SAVEPOINT request").await;
+        let outcome = job.run(&mut self.books).await;
+        let written = match outcome.fault() {
+            None => self.books.write().await,
+            Some(fault) => Err(fault.clone()),
         };
-        (done, after.err())
+        self.books.careful = false;
+        if !keeps || written.is_err() {
+            self.books.forget();
+        }
+        let outcome = outcome.failing(&written);
+        let fate = match (before, written) {
+            (Err(fault), _) => Err(fault),
+            (Ok(()), Err(fault)) if fault.is_down() => Err(fault),
+            (Ok(()), Ok(())) => self.run("RELEASE request").await,
+            (Ok(()), Err(_)) => self.run("ROLLBACK TO request; RELEASE request").await,
+        };
+        done.push(outcome);
+        fate
     }
 
     async fn conclude(&mut self, fate: &Result<(), StoreError>) {
@@ -257,6 +309,7 @@ impl Writer {
 
     /// After a fault: back to what is durable, on a connection that is sound.
     async fn begin_anew(&mut self) {
+        self.books.forget();
         self.books.facts = self.publish.borrow().clone();
         if self.run("ROLLBACK").await.is_ok() {
             return;

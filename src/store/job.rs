@@ -25,13 +25,16 @@ macro_rules! jobs {
         /// does not matter.
         #[allow(clippy::large_enum_variant)]
         pub(super) enum Done {
-            $($(#[$attribute])* $name(Result<$answer, StoreError>, Reply<$answer>),)*
+            $($(#[$attribute])* $name(Box<$input>, Result<$answer, StoreError>, Reply<$answer>),)*
         }
 
         impl Job {
             pub async fn run(self, books: &mut Books) -> Done {
                 match self {
-                    $($(#[$attribute])* Job::$name(input, reply) => Done::$name($done_by(books, *input).await, reply),)*
+                    $($(#[$attribute])* Job::$name(input, reply) => {
+                        let result = $done_by(books, &input).await;
+                        Done::$name(input, result, reply)
+                    })*
                 }
             }
 
@@ -46,20 +49,48 @@ macro_rules! jobs {
         impl Done {
             pub fn fault(&self) -> Option<&StoreError> {
                 match self {
-                    $($(#[$attribute])* Done::$name(result, _) => result.as_ref().err(),)*
+                    $($(#[$attribute])* Done::$name(_, result, _) => result.as_ref().err(),)*
+                }
+            }
+
+            /// What could not be written was not done.
+            pub fn failing(self, written: &Result<(), StoreError>) -> Done {
+                match self {
+                    $($(#[$attribute])* Done::$name(input, result, reply) => {
+                        Done::$name(input, written.clone().and(result), reply)
+                    })*
+                }
+            }
+
+            /// What was done was taken back: it is to be done again.
+            pub fn again(self) -> Job {
+                match self {
+                    $($(#[$attribute])* Done::$name(input, _, reply) => Job::$name(input, reply),)*
                 }
             }
 
             /// Tells the answer, or that the whole batch failed.
             pub fn tell(self, fate: &Result<(), StoreError>) {
                 match self {
-                    $($(#[$attribute])* Done::$name(result, reply) => {
+                    $($(#[$attribute])* Done::$name(_, result, reply) => {
                         drop(reply.send(fate.clone().and(result)));
                     })*
                 }
             }
         }
     };
+}
+
+impl Job {
+    /// Those that legs ask all the time are worked out together and written at once: see [`sheet`](super::sheet).
+    pub fn is_of_a_leg(&self) -> bool {
+        matches!(self, Job::Open(..) | Job::Payer(..) | Job::Answer(..) | Job::Extend(..))
+    }
+
+    /// It reads and writes legs and accounts by what the writer knows of them, and by nothing else.
+    pub fn is_on_the_sheet(&self) -> bool {
+        self.is_of_a_leg() || matches!(self, Job::Settle(..))
+    }
 }
 
 jobs! {

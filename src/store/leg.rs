@@ -6,16 +6,20 @@ use super::door::{Answered, Extend, Grant, NamePayer, OpenLeg, Opened, PoolState
 use super::facts::{OnEmpty, Organisation, User};
 use super::fault::StoreError;
 use super::rows::Line;
+use super::sheet::Kept;
 use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Kind;
 use crate::rating::{CallType, Funding, Hold, Request, SLICE_MS, Tab, Terms, burn};
 use crate::trunk::NumberKind;
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
+use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 
-/// The key of a leg's first step.
+/// The key of a leg's first step, and the beginnings of those of others.
 const OPEN: &str = "open";
+pub(super) const PAYER: &str = "payer:";
+pub(super) const EXTEND: &str = "extend:";
 
 /// A leg as its row has it.
 #[derive(Clone, Debug)]
@@ -46,10 +50,41 @@ pub(super) struct LegRow {
 
 const SELECT: &str = "SELECT * FROM leg WHERE id = $1";
 
-pub(super) async fn find(conn: &mut SqliteConnection, leg: LegId) -> Result<LegRow, StoreError> {
+async fn find(conn: &mut SqliteConnection, leg: LegId) -> Result<LegRow, StoreError> {
     let row = sqlx::query(SELECT).bind(leg.to_string()).fetch_optional(conn).await?;
     let row = row.ok_or_else(|| StoreError::Unknown(format!("leg {leg}")))?;
     read(&Line { row: &row, table: "leg" }).map_err(StoreError::Broken)
+}
+
+impl Books {
+    /// A leg as its row is, or will be.
+    pub async fn leg(&mut self, leg: LegId) -> Result<LegRow, StoreError> {
+        if let Some(kept) = self.sheet.leg(leg) {
+            return Ok(kept.row.clone());
+        }
+        let row = find(&mut self.conn, leg).await?;
+        let steps = sqlx::query("SELECT step FROM hold WHERE leg = $1").bind(leg.to_string());
+        let steps = steps.fetch_all(&mut self.conn).await?;
+        let mut kept = Kept { row: row.clone(), asked: 0, named: false };
+        for step in steps {
+            let step: String = step.try_get(0)?;
+            kept.asked = kept.asked.max(step.strip_prefix(EXTEND).and_then(|n| n.parse().ok()).unwrap_or(0));
+            kept.named |= step.starts_with(PAYER);
+        }
+        self.sheet.keep(kept);
+        Ok(row)
+    }
+
+    /// Whether a step was certainly never asked before: a leg that nobody knows is a new one (its row says so, should it
+    /// not be), and numbers of slices go up.
+    fn is_new(&self, leg: LegId, step: &str) -> bool {
+        let number = step.strip_prefix(EXTEND).and_then(|number| number.parse::<u32>().ok());
+        match (self.sheet.leg(leg), number) {
+            (None, _) => step == OPEN && !self.careful,
+            (Some(kept), Some(number)) => number > kept.asked,
+            (Some(kept), None) => step.starts_with(PAYER) && !kept.named,
+        }
+    }
 }
 
 /// Reads a row of the journal.
@@ -98,63 +133,57 @@ pub(super) async fn next_life(conn: &mut SqliteConnection) -> Result<i64, sqlx::
 // ------------------------------------------------------------------------------------------------------------- the door
 
 /// A leg is born: journaled first, then decided and funded if the payer is known.
-pub(super) async fn open(books: &mut Books, asked: OpenLeg) -> Result<Opened, StoreError> {
+pub(super) async fn open(books: &mut Books, asked: &OpenLeg) -> Result<Opened, StoreError> {
     let request =
         format!("{} {} {}", asked.call_type, asked.number, asked.meeting.as_ref().map_or("", MeetingId::as_str));
     if let Some(first) = first_answer(books, asked.leg, OPEN, &request).await? {
         return Ok(first);
     }
-    journal(books, &asked).await?;
-    let leg = find(&mut books.conn, asked.leg).await?;
-    let Some(meeting) = asked.meeting else {
+    let leg = journal(books, asked);
+    let Some(meeting) = &asked.meeting else {
         let answer = Step { leg: asked.leg, step: OPEN, request: &request };
-        return answer.keep(books, Opened::NoPayerYet, None, leg.tab.as_ref()).await;
+        return Ok(answer.keep(books, Opened::NoPayerYet, None, leg.tab.as_ref()));
     };
     let step = Step { leg: asked.leg, step: OPEN, request: &request };
-    admit(books, leg, &meeting, asked.invited, 0, step).await
+    admit(books, leg, meeting, asked.invited, 0, step).await
 }
 
 /// The payer is known late: what has elapsed is covered too. Refused for one meeting, a caller may name another.
-pub(super) async fn name_payer(books: &mut Books, asked: NamePayer) -> Result<Opened, StoreError> {
-    let name = format!("payer:{}", asked.meeting);
+pub(super) async fn name_payer(books: &mut Books, asked: &NamePayer) -> Result<Opened, StoreError> {
+    let name = format!("{PAYER}{}", asked.meeting);
     if let Some(first) = first_answer(books, asked.leg, &name, "").await? {
         return Ok(first);
     }
-    let leg = open_leg(books, asked.leg).await?;
+    let mut leg = open_leg(books, asked.leg).await?;
     if leg.tab.is_some() {
         return Err(StoreError::Conflict(format!("leg {} has a payer already", asked.leg)));
     }
     let at = leg.answered.unwrap_or(asked.now);
-    sqlx::query("UPDATE leg SET payer_known = $1 WHERE id = $2")
-        .bind(asked.now.micros())
-        .bind(asked.leg.to_string())
-        .execute(&mut books.conn)
-        .await?;
+    leg.payer_known = Some(asked.now);
+    books.sheet.change(&leg, true);
     admit(books, leg, &asked.meeting, at, asked.elapsed_ms, Step { leg: asked.leg, step: &name, request: "" }).await
 }
 
 /// Charged time begins. A second answer of the same leg changes nothing.
-pub(super) async fn answered(books: &mut Books, asked: Answered) -> Result<(), StoreError> {
-    let mut leg = find(&mut books.conn, asked.leg).await?;
+pub(super) async fn answered(books: &mut Books, asked: &Answered) -> Result<(), StoreError> {
+    let mut leg = books.leg(asked.leg).await?;
     if leg.answered.is_some() || !leg.is_open {
         return Ok(());
     }
     if let Some(tab) = &mut leg.tab {
         tab.terms.answered(asked.at);
     }
-    sqlx::query("UPDATE leg SET answered = $1, terms = $2, journal = $3 WHERE id = $4")
-        .bind(asked.at.micros())
-        .bind(leg.tab.as_ref().map(|tab| tab.terms.to_line()))
-        .bind(asked.journal.as_deref().unwrap_or(&leg.journal))
-        .bind(asked.leg.to_string())
-        .execute(&mut books.conn)
-        .await?;
+    leg.answered = Some(asked.at);
+    if let Some(journal) = &asked.journal {
+        leg.journal.clone_from(journal);
+    }
+    books.sheet.change(&leg, true);
     Ok(())
 }
 
 /// The next slice. What is refused ends at what it holds, and may ask again with a new number after a top-up.
-pub(super) async fn extend(books: &mut Books, asked: Extend) -> Result<Opened, StoreError> {
-    let name = format!("extend:{}", asked.sequence);
+pub(super) async fn extend(books: &mut Books, asked: &Extend) -> Result<Opened, StoreError> {
+    let name = format!("{EXTEND}{}", asked.sequence);
     if let Some(first) = first_answer(books, asked.leg, &name, "").await? {
         return Ok(first);
     }
@@ -172,28 +201,34 @@ pub(super) async fn extend(books: &mut Books, asked: Extend) -> Result<Opened, S
 // -------------------------------------------------------------------------------------------------------------- its parts
 
 async fn open_leg(books: &mut Books, id: LegId) -> Result<LegRow, StoreError> {
-    let leg = find(&mut books.conn, id).await?;
+    let leg = books.leg(id).await?;
     if leg.is_open { Ok(leg) } else { Err(StoreError::Conflict(format!("leg {id} is over"))) }
 }
 
-async fn journal(books: &mut Books, asked: &OpenLeg) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO leg (id, state, node, life, call_type, number, caller, carrier, call_id, journal, invited) \
-         VALUES ($1, 'open', $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    )
-    .bind(asked.leg.to_string())
-    .bind(&books.node)
-    .bind(books.life)
-    .bind(asked.call_type.slug())
-    .bind(asked.number.to_string())
-    .bind(asked.caller.map(|caller| caller.to_string()))
-    .bind(asked.carrier.as_ref().map(CarrierId::as_str))
-    .bind(&asked.call_id)
-    .bind(&asked.journal)
-    .bind(asked.invited.micros())
-    .execute(&mut books.conn)
-    .await?;
-    Ok(())
+fn journal(books: &mut Books, asked: &OpenLeg) -> LegRow {
+    let leg = LegRow {
+        id: asked.leg,
+        is_open: true,
+        call_type: asked.call_type,
+        number: asked.number,
+        caller: asked.caller,
+        carrier: asked.carrier.clone(),
+        call_id: asked.call_id.clone(),
+        journal: asked.journal.clone(),
+        invited: asked.invited,
+        answered: None,
+        payer_known: None,
+        elapsed_ms: 0,
+        proven_ms: 0,
+        organisation: None,
+        organiser: None,
+        meeting: None,
+        tab: None,
+        pool_month: None,
+        burn_nanos: 0,
+    };
+    books.sheet.bear(leg.clone(), &books.node, books.life);
+    leg
 }
 
 /// Who pays is known: notes it, decides, and takes the first hold.
@@ -207,22 +242,17 @@ async fn admit(
 ) -> Result<Opened, StoreError> {
     let facts = books.facts.clone();
     let Some((user, organisation)) = facts.payer_of(meeting) else {
-        return step.keep(books, Opened::Refused(Cause::UnknownMeeting), None, None).await;
+        return Ok(step.keep(books, Opened::Refused(Cause::UnknownMeeting), None, None));
     };
-    sqlx::query("UPDATE leg SET organisation = $1, organiser = $2, meeting = $3 WHERE id = $4")
-        .bind(organisation.id.as_str())
-        .bind(user.id.as_str())
-        .bind(meeting.as_str())
-        .bind(leg.id.to_string())
-        .execute(&mut books.conn)
-        .await?;
     (leg.organisation, leg.organiser) = (Some(organisation.id.clone()), Some(user.id.clone()));
+    leg.meeting = Some(meeting.clone());
+    books.sheet.change(&leg, true);
     // Covered by the hold, but proof of nothing: the answer may not be acknowledged yet, and then costs nothing.
     leg.elapsed_ms = leg.elapsed_ms.max(elapsed_ms);
     books.expire(organisation, at).await?;
     let mut terms = match terms(books, &leg, user, organisation, at).await? {
         Ok(terms) => terms,
-        Err(cause) => return step.keep(books, Opened::Refused(cause), None, None).await,
+        Err(cause) => return Ok(step.keep(books, Opened::Refused(cause), None, None)),
     };
     if let Some(answered) = leg.answered {
         terms.answered(answered);
@@ -326,19 +356,24 @@ async fn fund(
         let begun = kept.held_until_ms > 0;
         leg.tab = begun.then_some(kept);
         if begun {
-            write_tab(books, &leg).await?;
+            books.sheet.change(&leg, false);
         }
-        return step.keep(books, Opened::Refused(cause), None, leg.tab.as_ref()).await;
+        return Ok(step.keep(books, Opened::Refused(cause), None, leg.tab.as_ref()));
     };
     let key = format!("leg:{}:{}", leg.id, step.step);
     books.book(organisation, (Kind::Available, Kind::Held), hold.credit, key, "hold", now).await?;
     leg.pool_month = purse.pool.map(|pool| pool.month);
     let funded_ms = funded_ms(&leg, &sums, hold.until_ms);
     let funding = tab.terms.funding;
+    // Terms are frozen with the first hold.
+    let first = before.held_until_ms == 0;
     leg.tab = Some(tab);
-    write_tab(books, &leg).await?;
+    if first {
+        books.sheet.change(&leg, true);
+    }
+    books.sheet.change(&leg, false);
     let grant = Grant { until_ms: hold.until_ms, is_final: hold.is_final, funding, funded_ms };
-    step.keep(books, Opened::Granted(grant), Some(hold), leg.tab.as_ref()).await
+    Ok(step.keep(books, Opened::Granted(grant), Some(hold), leg.tab.as_ref()))
 }
 
 /// Takes a hold out of account and pool, both or neither; gives the account's sums after it.
@@ -373,27 +408,6 @@ fn funded_ms(leg: &LegRow, sums: &Sums, until_ms: u64) -> Option<u64> {
     (leg.burn_nanos > 0).then(|| burn::funded_ms(rest, sums.available(), i128::from(sums.burn_nanos)))
 }
 
-async fn write_tab(books: &mut Books, leg: &LegRow) -> Result<(), StoreError> {
-    let Some(tab) = &leg.tab else { return Ok(()) };
-    sqlx::query(
-        "UPDATE leg SET terms = $1, pool_month = $2, held_until_ms = $3, credit_held = $4, pool_held_ms = $5, \
-         burn_nanos = $6, sequence = $7, is_final = $8, elapsed_ms = $9 WHERE id = $10",
-    )
-    .bind(tab.terms.to_line())
-    .bind(leg.pool_month.map(Wall::micros))
-    .bind(millis(tab.held_until_ms))
-    .bind(tab.credit_held.0)
-    .bind(millis(tab.pool_held_ms))
-    .bind(leg.burn_nanos)
-    .bind(i64::from(tab.sequence))
-    .bind(tab.is_final)
-    .bind(millis(leg.proven_ms))
-    .bind(leg.id.to_string())
-    .execute(&mut books.conn)
-    .await?;
-    Ok(())
-}
-
 // ---------------------------------------------------------------------------------------------------------------- keys
 
 /// One step of a leg: its key, and what was asked under it.
@@ -406,44 +420,38 @@ struct Step<'a> {
 
 impl Step<'_> {
     /// Keeps the answer under its key, with what it took.
-    async fn keep(
-        self,
-        books: &mut Books,
-        answer: Opened,
-        hold: Option<Hold>,
-        tab: Option<&Tab>,
-    ) -> Result<Opened, StoreError> {
+    fn keep(self, books: &mut Books, answer: Opened, hold: Option<Hold>, tab: Option<&Tab>) -> Opened {
         let (outcome, cause) = match answer {
             Opened::Granted(_) => ("granted", None),
             Opened::Refused(cause) => ("refused", Some(cause.slug())),
             Opened::NoPayerYet => ("no-payer", None),
         };
         let grant = if let Opened::Granted(grant) = answer { Some(grant) } else { None };
-        let funded_ms = grant.and_then(|grant| grant.funded_ms).map(millis);
-        sqlx::query(
-            "INSERT INTO hold \
-             (leg, step, request, outcome, cause, funding, credit, pool_ms, until_ms, is_final, funded_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        )
-        .bind(self.leg.to_string())
-        .bind(self.step)
-        .bind(self.request)
-        .bind(outcome)
-        .bind(cause)
-        .bind(grant.map(|grant| grant.funding.slug()))
-        .bind(hold.map_or(0, |hold| hold.credit.0))
-        .bind(hold.map_or(0, |hold| millis(hold.pool_ms)))
-        .bind(tab.map_or(0, |tab| millis(tab.held_until_ms)))
-        .bind(grant.is_some_and(|grant| grant.is_final))
-        .bind(funded_ms)
-        .execute(&mut books.conn)
-        .await?;
-        Ok(answer)
+        let row = json!([
+            self.leg.to_string(),
+            self.step,
+            self.request,
+            outcome,
+            cause,
+            grant.map(|grant| grant.funding.slug()),
+            hold.map_or(0, |hold| hold.credit.0),
+            hold.map_or(0, |hold| millis(hold.pool_ms)),
+            tab.map_or(0, |tab| millis(tab.held_until_ms)),
+            grant.is_some_and(|grant| grant.is_final),
+            grant.and_then(|grant| grant.funded_ms).map(millis),
+        ]);
+        books.sheet.answer(self.leg, self.step, row);
+        answer
     }
 }
 
 /// The answer that this step was given before, if it was asked before; asked for something else, a conflict.
 async fn first_answer(books: &mut Books, leg: LegId, step: &str, request: &str) -> Result<Option<Opened>, StoreError> {
+    if books.is_new(leg, step) {
+        return Ok(None);
+    }
+    // It may be of this very batch.
+    books.write().await?;
     let row = sqlx::query("SELECT * FROM hold WHERE leg = $1 AND step = $2")
         .bind(leg.to_string())
         .bind(step)

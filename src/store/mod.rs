@@ -26,6 +26,7 @@ mod report;
 mod rows;
 mod schema;
 mod settle;
+mod sheet;
 #[cfg(test)]
 mod tests;
 

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 /// Settles every orphan. Gives what is needed to end their dialogs: calls out that are paid first, then other paid ones.
 pub(super) async fn recover(
     books: &mut Books,
-    (proofs, now): (HashMap<LegId, u64>, Wall),
+    (proofs, now): &(HashMap<LegId, u64>, Wall),
 ) -> Result<Vec<Orphan>, StoreError> {
     let rows = sqlx::query("SELECT * FROM leg WHERE state = 'open' AND life < $1 ORDER BY id")
         .bind(books.life)
@@ -27,7 +27,7 @@ pub(super) async fn recover(
         // The file has a proof a second; the leg's own row has the one of its last slice. The file is right where it is
         // behind the row too: silence is charged to its beginning, and that may be before the last slice was asked for.
         let elapsed_ms = proofs.get(&leg.id).copied().unwrap_or(leg.proven_ms);
-        let end = End::new(Cause::NodeDied, EndedBy::Bridge, elapsed_ms, now);
+        let end = End::new(Cause::NodeDied, EndedBy::Bridge, elapsed_ms, *now);
         let record = settle::close(books, &leg, end).await?;
         let is_paid = leg.tab.as_ref().is_some_and(|tab| tab.credit_held > Micros::ZERO);
         let (id, call_type, journal) = (leg.id, leg.call_type, leg.journal);

@@ -4,7 +4,7 @@ use super::books::{Books, millis};
 use super::door::{End, Settle};
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
-use super::leg::{self, LegRow};
+use super::leg::LegRow;
 use crate::clock::Wall;
 use crate::rating::ledger::Kind;
 use crate::rating::record::{Beyond, NumberType, Stamps, UsageRecord};
@@ -13,12 +13,12 @@ use crate::types::{Currency, LegId, Micros};
 use sqlx::{Row, SqliteConnection};
 
 /// Settles a leg, or gives the record of one that is settled.
-pub(super) async fn settle(books: &mut Books, asked: Settle) -> Result<UsageRecord, StoreError> {
-    let leg = leg::find(&mut books.conn, asked.leg).await?;
+pub(super) async fn settle(books: &mut Books, asked: &Settle) -> Result<UsageRecord, StoreError> {
+    let leg = books.leg(asked.leg).await?;
     if !leg.is_open {
         return record(&mut books.conn, asked.leg).await;
     }
-    close(books, &leg, asked.end).await
+    close(books, &leg, asked.end.clone()).await
 }
 
 /// The record of a settled leg.
@@ -42,6 +42,7 @@ pub(super) async fn close(books: &mut Books, leg: &LegRow, mut end: End) -> Resu
     if changed.rows_affected() != 1 {
         return Err(StoreError::broken("a leg that was open is not"));
     }
+    books.sheet.forget(leg.id);
     let settlement = leg.tab.as_ref().map(|tab| tab.settle(end.elapsed_ms));
     let organisation = leg.organisation.as_ref().map(|id| books.organisation(id)).transpose()?;
     if let (Some(settlement), Some(organisation)) = (&settlement, &organisation) {

@@ -175,3 +175,79 @@ proptest! {
         });
     }
 }
+
+/// One request of a crowd.
+#[derive(Clone, Copy, Debug)]
+enum Ask {
+    Open(u64, u8),
+    Answer(u64),
+    Name(u64, bool),
+    Extend(u64, u32),
+    Settle(u64),
+    Fund(u64),
+}
+
+/// Few legs and few numbers: steps are repeated, come out of order, and meet others of the same leg in one batch.
+fn ask() -> impl Strategy<Value = Ask> {
+    let leg = 1u64..8;
+    prop_oneof![
+        4 => (leg.clone(), 0u8..4).prop_map(|(leg, kind)| Ask::Open(leg, kind)),
+        2 => leg.clone().prop_map(Ask::Answer),
+        2 => (leg.clone(), any::<bool>()).prop_map(|(leg, known)| Ask::Name(leg, known)),
+        6 => (leg.clone(), 1u32..5).prop_map(|(leg, sequence)| Ask::Extend(leg, sequence)),
+        1 => leg.clone().prop_map(Ask::Settle),
+        1 => leg.prop_map(Ask::Fund),
+    ]
+}
+
+/// The answer, as text.
+async fn put(store: Store, ask: Ask) -> String {
+    let id = |number| LegId::new(1_781_611_200_000, u128::from(number));
+    match ask {
+        Ask::Open(leg, kind) => {
+            let meeting = [Some("studio"), None, Some("unlicensed"), Some("watch")][usize::from(kind)];
+            format!("{:?}", store.open_leg(asked(id(leg), CallType::DialInToll, "+390612345678", meeting)).await)
+        }
+        Ask::Answer(leg) => format!("{:?}", store.answered(answer(id(leg))).await),
+        Ask::Name(leg, known) => {
+            let meeting = if known { "studio" } else { "nowhere" }.parse().unwrap();
+            format!("{:?}", store.name_payer(NamePayer { leg: id(leg), meeting, elapsed_ms: 7_000, now: NOON }).await)
+        }
+        Ask::Extend(leg, sequence) => {
+            format!("{:?}", store.extend(next(id(leg), sequence, u64::from(sequence) * 50_000)).await)
+        }
+        Ask::Settle(leg) => format!("{:?}", store.settle(id(leg), over(200_000)).await),
+        Ask::Fund(key) => format!("{:?}", store.add_credits(funds(&format!("fund-{key}"), "0.01")).await),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// A crowd that shares batches is told what each would be told alone, and leaves the same books behind.
+    #[test]
+    fn a_batch_is_worth_its_requests_one_by_one(asks in proptest::collection::vec(ask(), 1..80)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (alone, crowd) = (Bench::with_credits("0.12").await, Bench::with_credits("0.12").await);
+            let mut one_by_one = Vec::new();
+            for ask in &asks {
+                one_by_one.push(put(alone.store.clone(), *ask).await);
+            }
+            let started = asks.iter().map(|ask| tokio::spawn(put(crowd.store.clone(), *ask)));
+            let mut together = Vec::new();
+            for answer in started.collect::<Vec<_>>() {
+                together.push(answer.await.unwrap());
+            }
+            assert_eq!(one_by_one, together);
+            let mut books = Vec::new();
+            for bench in [&alone, &crowd] {
+                bench.audited().await;
+                let aurora = "aurora".parse().unwrap();
+                let entries = bench.store.ledger(&aurora, 10_000).await.unwrap();
+                let usage = bench.store.usage(&UsageFilter::default()).await.unwrap();
+                books.push((entries, usage, bench.store.live_legs().await.unwrap(), bench.balance("aurora").await));
+            }
+            assert_eq!(books[0], books[1]);
+        });
+    }
+}
