@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 
 /// Starts `count` calls at once, and gives what each was told.
@@ -233,11 +234,13 @@ proptest! {
             for ask in &asks {
                 one_by_one.push(put(alone.store.clone(), *ask).await);
             }
-            let started = asks.iter().map(|ask| tokio::spawn(put(crowd.store.clone(), *ask)));
-            let mut together = Vec::new();
-            for answer in started.collect::<Vec<_>>() {
-                together.push(answer.await.unwrap());
+            let mut tasks = JoinSet::new();
+            for (place, ask) in asks.into_iter().enumerate() {
+                let store = crowd.store.clone();
+                tasks.spawn(async move { (place, put(store, ask).await) });
             }
+            let together: BTreeMap<usize, String> = tasks.join_all().await.into_iter().collect();
+            let together: Vec<String> = together.into_values().collect();
             assert_eq!(one_by_one, together);
             let mut books = Vec::new();
             for bench in [&alone, &crowd] {
