@@ -237,10 +237,16 @@ impl Books {
     pub async fn pool(&mut self, organisation: &Organisation, at: Wall) -> Result<PoolState, StoreError> {
         let (month, _) = month_of(at, &organisation.time_zone).map_err(StoreError::broken)?;
         let due_ms = pool_due_ms(&self.facts, organisation);
-        let found = pool_row(&mut self.conn, &organisation.id, month).await?;
+        let known = self.sheet.pools.get(&organisation.id).filter(|pool| pool.month == month).copied();
+        let found = match known {
+            Some(pool) => Some(pool),
+            None => pool_row(&mut self.conn, &organisation.id, month).await?,
+        };
         if let Some(pool) = found.filter(|pool| pool.granted_ms == due_ms.max(pool.used_ms + pool.held_ms)) {
+            self.sheet.pools.insert(organisation.id.clone(), pool);
             return Ok(pool);
         }
+        self.sheet.pools.remove(&organisation.id);
         // Never taken back below what is used or held.
         sqlx::query(
             "INSERT INTO pool (organisation, month, granted_ms) VALUES ($1, $2, $3) \
@@ -264,6 +270,7 @@ impl Books {
         month: Wall,
         ms: u64,
     ) -> Result<bool, StoreError> {
+        self.sheet.pools.remove(organisation);
         let changed = sqlx::query(
             "UPDATE pool SET held_ms = held_ms + $1 \
              WHERE organisation = $2 AND month = $3 AND used_ms + held_ms + $1 <= granted_ms",
@@ -284,6 +291,7 @@ impl Books {
         held_ms: u64,
         used_ms: u64,
     ) -> Result<(), StoreError> {
+        self.sheet.pools.remove(organisation);
         let changed = sqlx::query(
             "UPDATE pool SET held_ms = held_ms - $1, used_ms = used_ms + $2 WHERE organisation = $3 AND month = $4",
         )

@@ -6,6 +6,7 @@
 //! Whenever anything goes wrong, the copies are thrown away with the savepoint.
 
 use super::books::{Sums, millis};
+use super::door::PoolState;
 use super::fault::StoreError;
 use super::leg::LegRow;
 use crate::clock::Wall;
@@ -46,6 +47,8 @@ pub(super) struct AccountCopy {
 pub(super) struct Sheet {
     legs: HashMap<LegId, Kept>,
     pub accounts: BTreeMap<OrganisationId, AccountCopy>,
+    /// Pools as their rows are, each by its month; dropped as soon as one is held or used.
+    pub pools: HashMap<OrganisationId, PoolState>,
     /// Legs to insert, and those whose payer and terms, or whose tab, have changed.
     born: Vec<Value>,
     told: BTreeSet<LegId>,
