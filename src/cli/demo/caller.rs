@@ -101,8 +101,8 @@ impl<'a> Caller<'a> {
     /// Checks that a prompt is heard, or was since the last key.
     pub async fn hears(&self, prompt: Prompt, language: Language, part: Part, wait_s: u64) -> Result<(), Failure> {
         let clip = self.stage.clip(prompt, language)?;
-        let (stretch, rest) = loudest(clip.samples(), part);
-        let found = self.found(stretch, Duration::from_secs(wait_s)).await;
+        let (stretches, rest) = loudest(clip.samples(), part);
+        let found = self.found(stretches, Duration::from_secs(wait_s)).await;
         self.stage.story.check(self.name(), format!("hears: {}", words(prompt, language)), found);
         if let Part::End = part {
             sleep(rest).await;
@@ -110,14 +110,15 @@ impl<'a> Caller<'a> {
         Ok(())
     }
 
-    /// Whether a stretch of sound comes within `wait`.
-    async fn found(&self, stretch: Vec<i16>, wait: Duration) -> bool {
+    /// Whether one of the stretches of a prompt comes within `wait`.
+    async fn found(&self, stretches: Vec<Vec<i16>>, wait: Duration) -> bool {
         let until = Instant::now() + wait;
+        let longest = stretches.iter().map(Vec::len).max().unwrap_or(0) as u64;
         loop {
             sleep(LOOK_AGAIN).await;
             let end = self.phone.sound.mark();
             let within = self.phone.sound.heard_since(self.since.get()).samples;
-            let looked_for = stretch.clone();
+            let looked_for = stretches.clone();
             // Arithmetic enough to make the other callers wait, were it done here.
             let found = tokio::task::spawn_blocking(move || is_in(&looked_for, &within)).await;
             if found.unwrap_or(false) {
@@ -127,7 +128,7 @@ impl<'a> Caller<'a> {
                 return false;
             }
             // What comes next may have its beginning in the end of this.
-            self.since.set(self.since.get().max(end.saturating_sub(stretch.len() as u64)));
+            self.since.set(self.since.get().max(end.saturating_sub(longest)));
         }
     }
 

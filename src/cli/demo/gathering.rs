@@ -120,6 +120,8 @@ impl<'a> Gathering<'a> {
         let told_so = self.bea.hears(Prompt::MutedReminder, Language::ENGLISH, Part::End, 5);
         let (told_so, ()) = tokio::join!(told_so, self.anna.hears_nothing_of(&self.bea));
         told_so?;
+        // "… press", and then the keys, as her number's map has them.
+        self.bea.hears(Prompt::Number(6), Language::ENGLISH, Part::End, 4).await?;
         everybody_talks(self.stage, &all, &[&self.bea]).await;
         self.bea.presses("*6", "speak again").await;
         self.bea.hears(Prompt::Unmuted, Language::ENGLISH, Part::End, 4).await?;
