@@ -62,6 +62,16 @@ pub struct Answered {
     pub journal: Option<String>,
 }
 
+/// A call out goes by another carrier, since the first did not take it: what a next life must end is another call.
+/// Key: the leg.
+#[derive(Clone, Debug)]
+pub struct Rerouted {
+    pub leg: LegId,
+    pub carrier: CarrierId,
+    pub call_id: String,
+    pub journal: String,
+}
+
 /// The next slice. Key: the leg and `sequence`, which the asker counts; a new try is a new number.
 #[derive(Clone, Debug)]
 pub struct Extend {

@@ -2,7 +2,7 @@
 
 use super::books::Books;
 use super::document::{Applied, Document};
-use super::door::{Answered, CreditsAdded, Extend, Funds, NamePayer, OpenLeg, Opened, Orphan, Settle};
+use super::door::{Answered, CreditsAdded, Extend, Funds, NamePayer, OpenLeg, Opened, Orphan, Rerouted, Settle};
 use super::fault::StoreError;
 use super::{apply, credits, leg, recover, settle};
 use crate::clock::Wall;
@@ -98,6 +98,7 @@ jobs! {
     Open(OpenLeg) -> Opened = leg::open;
     Payer(NamePayer) -> Opened = leg::name_payer;
     Answer(Answered) -> () = leg::answered;
+    Reroute(Rerouted) -> () = leg::rerouted;
     Extend(Extend) -> Opened = leg::extend;
     Settle(Settle) -> UsageRecord = settle::settle;
     Credits(Funds) -> CreditsAdded = credits::add;

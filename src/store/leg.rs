@@ -2,7 +2,7 @@
 //! answer.
 
 use super::books::{Books, Sums, Taking, millis};
-use super::door::{Answered, Extend, Grant, NamePayer, OpenLeg, Opened, PoolState};
+use super::door::{Answered, Extend, Grant, NamePayer, OpenLeg, Opened, PoolState, Rerouted};
 use super::facts::{OnEmpty, Organisation, User};
 use super::fault::StoreError;
 use super::rows::Line;
@@ -178,6 +178,22 @@ pub(super) async fn answered(books: &mut Books, asked: &Answered) -> Result<(), 
         leg.journal.clone_from(journal);
     }
     books.sheet.change(&leg, true);
+    Ok(())
+}
+
+/// Another carrier, and with it another call to end; who pays, and what is held, stay as they are.
+pub(super) async fn rerouted(books: &mut Books, asked: Rerouted) -> Result<(), StoreError> {
+    let leg = open_leg(books, asked.leg).await?;
+    if leg.answered.is_some() {
+        return Err(StoreError::Conflict(format!("leg {} is answered", asked.leg)));
+    }
+    sqlx::query("UPDATE leg SET carrier = $1, call_id = $2, journal = $3 WHERE id = $4")
+        .bind(asked.carrier.as_str())
+        .bind(&asked.call_id)
+        .bind(&asked.journal)
+        .bind(asked.leg.to_string())
+        .execute(&mut books.conn)
+        .await?;
     Ok(())
 }
 

@@ -33,7 +33,7 @@ mod tests;
 pub use document::{Applied, Document, LARGEST_FILE};
 pub use door::{
     Answered, Balance, CreditsAdded, Difference, End, Extend, FundingRow, Funds, FundsKind, Grant, LiveLeg, NamePayer,
-    OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Settle, UsageFilter,
+    OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Rerouted, Settle, UsageFilter,
 };
 pub use facts::{Facts, Limits, Meeting, OnEmpty, Organisation, User};
 pub use fault::{OpenError, StoreError};
@@ -100,6 +100,11 @@ impl Store {
     /// Charged time begins.
     pub async fn answered(&self, answered: Answered) -> Result<(), StoreError> {
         self.desk.ask(answered, Job::Answer).await
+    }
+
+    /// Another carrier is tried: to be written before it is.
+    pub async fn rerouted(&self, rerouted: Rerouted) -> Result<(), StoreError> {
+        self.desk.ask(rerouted, Job::Reroute).await
     }
 
     /// Holds the next slice.
