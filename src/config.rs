@@ -2,7 +2,10 @@
 //! default. All mistakes are told at once, each with its line.
 
 use crate::form::{Document, Form, Mistake};
+use crate::meeting::{Announce, KeyMap};
 use crate::sip::Transport;
+use crate::types::E164;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -98,6 +101,14 @@ pub struct Meeting {
     pub longest_call_s: u64,
     /// How long a dialled phone may ring, in seconds.
     pub ring_s: u64,
+    /// How comings and goings are told, in meetings that want to know.
+    pub announce: Announce,
+    /// Organisers may have phones rung by keys.
+    pub keypad_calls: bool,
+    /// Whom the operator's key rings; `None`: nobody.
+    pub operator: Option<E164>,
+    /// A meeting ends so many seconds after its organiser left; after 90 minutes where `None`.
+    pub organiser_gone_s: Option<u64>,
 }
 
 /// All settings of a node.
@@ -107,6 +118,9 @@ pub struct Settings {
     pub media: Media,
     pub api: Api,
     pub meeting: Meeting,
+    /// What keys do, and where the callers of one number have keys of their own.
+    pub keys: KeyMap,
+    pub number_keys: BTreeMap<E164, KeyMap>,
     /// `sqlite:PATH`.
     pub store_url: String,
     /// A folder of prompts that replaces the embedded ones.
@@ -136,7 +150,18 @@ impl Default for Settings {
                 silence_s: 30,
             },
             api: Api { listen: local(8080), token_file: None },
-            meeting: Meeting { conference_id_digits: 7, payer_s: 60, longest_call_s: 86_400, ring_s: 60 },
+            meeting: Meeting {
+                conference_id_digits: 7,
+                payer_s: 60,
+                longest_call_s: 86_400,
+                ring_s: 60,
+                announce: Announce::Tone,
+                keypad_calls: false,
+                operator: None,
+                organiser_gone_s: None,
+            },
+            keys: KeyMap::default(),
+            number_keys: BTreeMap::new(),
             store_url: "sqlite:data/tollbridge.db".into(),
             prompts_dir: None,
             log_level: "info".into(),
@@ -197,7 +222,12 @@ impl Settings {
         set(&mut self.meeting.payer_s, meeting.number("payer_s", 5..=3_600));
         set(&mut self.meeting.longest_call_s, meeting.number("longest_call_s", 10..=604_800));
         set(&mut self.meeting.ring_s, meeting.number("ring_s", 1..=180));
+        set(&mut self.meeting.announce, meeting.text("announce"));
+        set(&mut self.meeting.keypad_calls, meeting.flag("keypad_calls"));
+        set_some(&mut self.meeting.operator, meeting.text("operator"));
+        set_some(&mut self.meeting.organiser_gone_s, meeting.number("organiser_gone_s", 1..=5_400));
         meeting.finish();
+        form.tables("keys").iter().for_each(|keys| self.read_keys(keys));
 
         let store = form.table("store");
         set(&mut self.store_url, store.text("url"));
@@ -208,6 +238,28 @@ impl Settings {
         let log = form.table("log");
         set(&mut self.log_level, log.text("level"));
         log.finish();
+    }
+
+    /// A map of the keypad: of some numbers, or of all that have none of their own.
+    fn read_keys(&mut self, form: &Form<'_>) {
+        let numbers = form.texts::<E164>("numbers");
+        let table = form.table("codes");
+        let verb = |(code, word): (String, String)| match word.parse() {
+            Ok(verb) => Some((code, verb)),
+            Err(why) => {
+                table.mistake(&code, why);
+                None
+            }
+        };
+        let codes = table.entries().into_iter().filter_map(verb).collect();
+        form.finish();
+        match (KeyMap::new(codes), numbers) {
+            (Err(why), _) => form.mistake("codes", why),
+            (Ok(map), None) => self.keys = map,
+            (Ok(map), Some(numbers)) => {
+                self.number_keys.extend(numbers.into_iter().map(|number| (number, map.clone())))
+            }
+        }
     }
 
     fn contradictions(&self) -> Vec<Mistake> {
@@ -302,6 +354,19 @@ mod tests {
         assert_eq!(Settings::load(None, env(&vars)).unwrap_err().len(), 2);
         let advertised = [("TOLLBRIDGE__SIP__ADVERTISE", "127.0.0.1"), ("TOLLBRIDGE__MEDIA__ADVERTISE", "127.0.0.1")];
         assert!(Settings::load(None, env(&[vars, advertised].concat())).is_ok());
+    }
+
+    #[test]
+    fn a_number_may_have_keys_of_its_own() {
+        let mut settings = Settings::default();
+        let keys = "[[keys]]\nnumbers = [\"+390612345678\"]\ncodes = { 0 = \"mute-self\", \"#\" = \"end\" }\n";
+        assert_eq!(settings.overlay("x.toml", keys), []);
+        assert_eq!(settings.keys, KeyMap::default());
+        let own = &settings.number_keys[&"+390612345678".parse().unwrap()];
+        assert_eq!(own.code_of(crate::meeting::Verb::MuteSelf), Some("0"));
+        for wrong in ["codes = { 0 = \"sing\" }", "codes = { x = \"end\" }", "code = {}"] {
+            assert_eq!(settings.overlay("x.toml", &format!("[[keys]]\n{wrong}\n")).len(), 1, "{wrong}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::config::Settings;
 use crate::leg;
 use crate::media::io::Media;
 use crate::media::{self, Codec};
-use crate::meeting::LobbyConfig;
+use crate::meeting::{self, LobbyConfig};
 use crate::sip::{self, Command, Reason, Transport};
 use crate::store::{OpenError, Options, Store, StoreError};
 use crate::switchboard::io::{Desk, Handle, Wires};
@@ -23,6 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Transactions for each call: its INVITE, ACK, BYE and a re-INVITE, each kept half a minute after its end.
 const TRANSACTIONS_A_CALL: usize = 8;
@@ -171,6 +172,14 @@ fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::C
             payer_ms: meeting.payer_s * 1_000,
             ..leg::Config::default()
         },
+        meeting: meeting::Config {
+            announce: meeting.announce,
+            keypad_calls: meeting.keypad_calls,
+            operator: meeting.operator,
+            organiser_gone: meeting.organiser_gone_s.map(Duration::from_secs),
+        },
+        keys: settings.keys.clone(),
+        number_keys: settings.number_keys.clone(),
         lobby: LobbyConfig { conference_id_digits: meeting.conference_id_digits, ..LobbyConfig::default() },
         guard: GuardConfig::default(),
         codecs: vec![Codec::Pcma, Codec::Pcmu],

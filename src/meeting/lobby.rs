@@ -6,7 +6,7 @@
 use super::prompt::Prompt;
 use super::role::Role;
 use crate::clock::Mono;
-use crate::types::{Cause, Language, MeetingId};
+use crate::types::{Cause, E164, Language, MeetingId};
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
@@ -35,7 +35,8 @@ const BETWEEN_DIGITS: Duration = Duration::from_secs(5);
 const ORGANISER_PAUSE: Duration = Duration::from_secs(3);
 /// A prompt whose end nobody tells (its stream died) is taken for heard after so long: nothing waits for ever, least
 /// of all a caller who pays for it.
-const LONGEST_PROMPT: Duration = Duration::from_secs(30);
+/// (The longest, a refusal with a number that is read twice, takes 25 s.)
+const LONGEST_PROMPT: Duration = Duration::from_secs(40);
 /// A called person is asked so often to press 1.
 const CONFIRM_TIMES: u32 = 3;
 
@@ -70,7 +71,11 @@ pub enum Input {
     /// The payer was asked, and pays.
     Funded,
     /// … or does not; or the caller may not try again.
-    Refused(Cause),
+    Refused {
+        cause: Cause,
+        /// A number that would take them, read to them.
+        instead: Option<E164>,
+    },
     PinRight,
     PinWrong,
     /// The meeting has begun, or the caller was let in: no question is open any more.
@@ -225,7 +230,7 @@ impl Lobby {
                 self.close();
             }
             (State::CheckingPin(known), Input::PinWrong) => self.wrong(Some(known)),
-            (_, Input::Refused(cause)) => self.part(cause),
+            (_, Input::Refused { cause, instead }) => self.part(cause, instead),
             // An answer to a question that is no longer open.
             (_, _) => {}
         }
@@ -374,7 +379,7 @@ impl Lobby {
         self.tries += 1;
         self.digits.clear();
         if self.tries >= self.config.tries {
-            return self.part(Cause::TooManyTries);
+            return self.part(Cause::TooManyTries, None);
         }
         match known {
             None => {
@@ -406,10 +411,11 @@ impl Lobby {
     }
 
     /// Says why, then ends the call.
-    fn part(&mut self, cause: Cause) {
+    fn part(&mut self, cause: Cause, instead: Option<E164>) {
         self.hush();
         self.state = State::Parting(cause);
-        self.say(vec![Prompt::of_refusal(cause), Prompt::Goodbye]);
+        let number = instead.as_ref().map(Prompt::dial_instead).unwrap_or_default();
+        self.say([vec![Prompt::of_refusal(cause)], number, vec![Prompt::Goodbye]].concat());
     }
 
     fn finish(&mut self, cause: Cause) {

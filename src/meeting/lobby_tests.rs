@@ -115,10 +115,14 @@ fn who_cannot_be_paid_for_hears_why() {
     let mut lobby = shared();
     press(&mut lobby, "1234567");
     lobby.handle(at(1), Input::Found(known(false)));
-    lobby.handle(at(2), Input::Refused(Cause::TollFreeNotAllowed));
+    lobby.handle(
+        at(2),
+        Input::Refused { cause: Cause::TollFreeNotAllowed, instead: Some("+390612345678".parse().unwrap()) },
+    );
     let said = drain(&mut lobby);
     let [_, Output::Play { prompts, mark }] = &said[..] else { panic!("{said:?}") };
-    assert_eq!(prompts[0], Prompt::RefusedTollFree);
+    assert_eq!(prompts[..3], [Prompt::RefusedTollFree, Prompt::TollNumberInstead, Prompt::Number(3)]);
+    assert_eq!((prompts.len(), prompts.last()), (1 + 2 * 13 + 1, Some(&Prompt::Goodbye)), "read twice");
     lobby.handle(at(3), Input::Played { mark: *mark });
     assert_eq!(drain(&mut lobby), [Output::HangUp(Cause::TollFreeNotAllowed)]);
 }
@@ -154,17 +158,17 @@ fn a_key_that_means_nothing_does_not_leave_the_caller_in_silence() {
 #[test]
 fn a_prompt_whose_end_nobody_tells_holds_nobody() {
     let mut lobby = shared();
-    assert_eq!(lobby.deadline(), Some(at(30_000)));
-    lobby.wake(at(30_000));
+    assert_eq!(lobby.deadline(), Some(at(40_000)));
+    lobby.wake(at(40_000));
     assert!(
         matches!(&drain(&mut lobby)[..], [Output::Play { prompts, .. }] if *prompts == [Prompt::EnterConferenceId])
     );
     press(&mut lobby, "1234567");
     assert_eq!(lobby.deadline(), None, "the books are asked");
     lobby.handle(at(40_000), Input::Found(known(false)));
-    lobby.handle(at(40_000), Input::Refused(Cause::NoCredit));
+    lobby.handle(at(40_000), Input::Refused { cause: Cause::NoCredit, instead: None });
     drain(&mut lobby);
-    lobby.wake(at(70_000));
+    lobby.wake(at(80_000));
     assert_eq!(drain(&mut lobby), [Output::HangUp(Cause::NoCredit)]);
 }
 
@@ -193,7 +197,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => any::<bool>().prop_map(|ask| Input::Found(known(ask))),
         1 => Just(Input::NotFound),
         1 => Just(Input::Funded),
-        1 => Just(Input::Refused(Cause::NoCredit)),
+        1 => Just(Input::Refused { cause: Cause::NoCredit, instead: None }),
         1 => Just(Input::PinRight),
         1 => Just(Input::PinWrong),
     ]

@@ -9,14 +9,14 @@ mod prompt;
 mod role;
 mod roster;
 
-pub use command::{DEFAULT_KEYS, Keypad, Pressed, Verb};
+pub use command::{KeyMap, Keypad, Pressed, Verb};
 pub use lobby::{Config as LobbyConfig, Entry, Input as LobbyInput, Known, Lobby, Output as LobbyOutput};
 pub use prompt::Prompt;
 pub use role::Role;
 pub use roster::{Participant, Place, Roster};
 
 use crate::clock::Mono;
-use crate::types::{Cause, LegId, MeetingId, OrganisationId, UserId};
+use crate::types::{Cause, E164, LegId, MeetingId, OrganisationId, UserId};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -35,8 +35,44 @@ pub struct Settings {
     pub confirm_join: bool,
     /// Participants at most, those who wait counted.
     pub max_participants: usize,
-    /// Tones when somebody comes or goes.
+    /// It is told when somebody comes or goes, as the bridge does that ([`Announce`]).
     pub tones: bool,
+}
+
+/// How a bridge tells that somebody comes or goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Announce {
+    /// By a short sound.
+    #[default]
+    Tone,
+    /// By the last digits of their number.
+    Number,
+    /// Not at all, unless a key asks for the sound.
+    Nothing,
+}
+
+impl std::str::FromStr for Announce {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Announce, &'static str> {
+        match text {
+            "tone" => Ok(Announce::Tone),
+            "number" => Ok(Announce::Number),
+            "nothing" => Ok(Announce::Nothing),
+            _ => Err("expected tone, number or nothing"),
+        }
+    }
+}
+
+/// Settings of all meetings of a bridge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    pub announce: Announce,
+    /// Organisers may have phones rung by keys.
+    pub keypad_calls: bool,
+    /// Whom the operator's key rings.
+    pub operator: Option<E164>,
+    /// A meeting ends so long after its last organiser left; `None`: as long as [`ABANDONED`] says.
+    pub organiser_gone: Option<Duration>,
 }
 
 /// Participants where a meeting does not say (Microsoft's figure for phones).
@@ -45,10 +81,12 @@ pub const MOST_PARTICIPANTS: usize = 1_000;
 const STALE: Duration = Duration::from_secs(24 * 3_600);
 /// Nobody ever used a PIN.
 const UNVERIFIED: Duration = Duration::from_secs(4 * 3_600);
-/// The last verified person left so long ago, where callers may not begin the meeting.
+/// The last verified person left so long ago.
 const ABANDONED: Duration = Duration::from_secs(90 * 60);
 /// A muted person who talks is told so, and not again for a while.
 const REMIND: Duration = Duration::from_secs(30);
+/// A roll call names so many; of a larger meeting the count is what helps.
+const LONGEST_ROLL: usize = 10;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +109,27 @@ pub enum Command {
     Remove {
         leg: LegId,
     },
+    /// Whether they hear the room.
+    Deafen {
+        leg: LegId,
+        on: bool,
+    },
+    /// Out of the room with music, or back.
+    Hold {
+        leg: LegId,
+        on: bool,
+    },
+    /// Another standing, higher or lower.
+    Promote {
+        leg: LegId,
+        role: Role,
+    },
     Lock {
         on: bool,
+    },
+    /// A number that was typed after [`Output::AskNumber`].
+    DialOut {
+        to: E164,
     },
 }
 
@@ -82,10 +139,12 @@ pub enum Input {
     Enter {
         leg: LegId,
         role: Role,
+        number: Option<E164>,
     },
     /// Somebody whom the meeting rang: in at once, since whoever had them rung let them in.
     Bring {
         leg: LegId,
+        number: Option<E164>,
     },
     /// The leg is over, or on its way to be.
     Left {
@@ -115,6 +174,28 @@ pub enum Output {
     Mute {
         leg: LegId,
         on: bool,
+    },
+    Deafen {
+        leg: LegId,
+        on: bool,
+    },
+    /// Out of the room with music, or back in.
+    Hold {
+        leg: LegId,
+        on: bool,
+    },
+    /// What they press next is a number to call.
+    AskNumber {
+        leg: LegId,
+    },
+    /// Ring this phone, on behalf of `by`, who hears how it goes.
+    Dial {
+        by: LegId,
+        to: E164,
+    },
+    /// Give up what was dialled on behalf of `by` and still rings.
+    CancelCalls {
+        by: LegId,
     },
     /// To one alone.
     Say {
@@ -146,6 +227,7 @@ pub enum Done {
 #[derive(Clone, Debug)]
 pub struct Meeting {
     settings: Settings,
+    config: Config,
     roster: Roster,
     started: bool,
     /// All were told to go; whoever comes now comes too late.
@@ -163,9 +245,10 @@ pub struct Meeting {
 }
 
 impl Meeting {
-    pub fn new(settings: Settings, now: Mono) -> Meeting {
+    pub fn new(settings: Settings, config: Config, now: Mono) -> Meeting {
         Meeting {
-            tones: settings.tones,
+            tones: settings.tones && config.announce != Announce::Nothing,
+            config,
             roster: Roster::default(),
             started: false,
             locked: false,
@@ -205,7 +288,8 @@ impl Meeting {
             return None;
         }
         let unverified = (!self.verified).then_some(self.began + UNVERIFIED);
-        let abandoned = self.alone_since.filter(|_| !self.settings.callers_may_start).map(|since| since + ABANDONED);
+        let grace = self.config.organiser_gone.unwrap_or(ABANDONED).min(ABANDONED);
+        let abandoned = self.alone_since.map(|since| since + grace);
         [Some(self.changed + STALE), unverified, abandoned].into_iter().flatten().min()
     }
 
@@ -218,16 +302,16 @@ impl Meeting {
 
     pub fn handle(&mut self, now: Mono, input: Input) -> Done {
         match input {
-            Input::Enter { leg, role } => self.enter(now, leg, role),
-            Input::Bring { leg } => self.bring(now, leg),
+            Input::Enter { leg, role, number } => self.enter(now, leg, role, number),
+            Input::Bring { leg, number } => self.bring(now, leg, number),
             Input::Left { leg } => self.left(now, leg),
-            Input::Asked { by, command } => return self.asked(by, command),
+            Input::Asked { by, command } => return self.asked(now, by, command),
             Input::Talking { leg } => self.talking(now, leg),
         }
         Done::Yes
     }
 
-    fn enter(&mut self, now: Mono, leg: LegId, role: Role) {
+    fn enter(&mut self, now: Mono, leg: LegId, role: Role, number: Option<E164>) {
         if self.roster.get(leg).is_some_and(|participant| participant.leaving) {
             return;
         }
@@ -236,18 +320,24 @@ impl Meeting {
         }
 
         self.changed = now;
-        self.roster.put(leg, role);
-        if role.is_verified() {
-            self.verified = true;
-            self.alone_since = None;
-        }
+        self.roster.put(leg, role, number);
+        let is_back = role.is_verified() && self.is_led_again();
         if !self.started && (role.is_verified() || self.settings.callers_may_start) {
             self.start(leg);
         }
         self.place(leg);
+        if is_back && self.config.organiser_gone.is_some() {
+            self.outputs.push_back(Output::SayAll { prompts: vec![Prompt::OrganiserBack] });
+        }
     }
 
-    fn bring(&mut self, now: Mono, leg: LegId) {
+    /// Somebody verified is here. Whether the meeting had been without.
+    fn is_led_again(&mut self) -> bool {
+        self.verified = true;
+        self.alone_since.take().is_some()
+    }
+
+    fn bring(&mut self, now: Mono, leg: LegId, number: Option<E164>) {
         let newcomer = self.roster.get(leg).is_none();
         let full = newcomer && self.roster.len() >= self.settings.max_participants;
         let refused = if self.ended { Some(Cause::MeetingEnded) } else { full.then_some(Cause::MeetingFull) };
@@ -256,7 +346,7 @@ impl Meeting {
         }
 
         self.changed = now;
-        self.roster.put(leg, Role::Attendee);
+        self.roster.put(leg, Role::Attendee, number);
         self.start(leg);
         self.join(leg);
     }
@@ -299,21 +389,45 @@ impl Meeting {
         if self.all_muted && !role.may(Verb::MuteAll) {
             self.set_muted(leg, true);
         }
+        self.announce_one(leg, Prompt::EntryTone, Prompt::HasJoined);
+    }
+
+    /// Somebody came or went, and all inside are told so, where they want to know.
+    fn announce_one(&mut self, leg: LegId, tone: Prompt, words: Prompt) {
+        let number = self.roster.get(leg).and_then(|participant| participant.number);
         if self.tones {
-            self.outputs.push_back(Output::SayAll { prompts: vec![Prompt::EntryTone] });
+            let prompts = match self.config.announce {
+                // Where nothing is usual, a key has asked for it.
+                Announce::Tone | Announce::Nothing => vec![tone],
+                Announce::Number => [Prompt::person(number.as_ref()), vec![words]].concat(),
+            };
+            self.outputs.push_back(Output::SayAll { prompts });
         }
     }
 
     fn left(&mut self, now: Mono, leg: LegId) {
-        let Some(gone) = self.roster.remove(leg) else { return };
+        let Some(gone) = self.roster.get(leg).copied() else { return };
         self.changed = now;
-        if gone.role.is_verified() && !self.roster.has_verified() {
-            self.alone_since = Some(now);
+        let others = self.roster.inside() - usize::from(gone.place == Place::Inside);
+        if gone.place == Place::Inside && others > 0 {
+            self.announce_one(leg, Prompt::ExitTone, Prompt::HasLeft);
         }
-        if self.tones && gone.place == Place::Inside && self.roster.inside() > 0 {
-            self.outputs.push_back(Output::SayAll { prompts: vec![Prompt::ExitTone] });
+        self.roster.remove(leg);
+        if gone.role.is_verified() {
+            self.look_for_a_leader(now);
         }
         self.close_if_empty();
+    }
+
+    /// The last verified person may be gone: from now on the end is near.
+    fn look_for_a_leader(&mut self, now: Mono) {
+        if self.roster.has_verified() || self.alone_since.is_some() {
+            return;
+        }
+        self.alone_since = Some(now);
+        if self.config.organiser_gone.is_some() && !self.ended && self.roster.inside() > 0 {
+            self.outputs.push_back(Output::SayAll { prompts: vec![Prompt::OrganiserLeft] });
+        }
     }
 
     fn close_if_empty(&mut self) {
@@ -341,17 +455,13 @@ impl Meeting {
         let due = participant.reminded.is_none_or(|at| now.since(at) >= REMIND);
         if due && participant.place == Place::Inside {
             participant.reminded = Some(now);
-            self.outputs.push_back(Output::Say { leg, prompts: vec![Prompt::MutedReminder] });
+            self.outputs
+                .push_back(Output::Say { leg, prompts: vec![Prompt::MutedReminder, Prompt::Code(Verb::MuteSelf)] });
         }
     }
 
-    fn asked(&mut self, by: By, command: Command) -> Done {
-        let verb = match command {
-            Command::Verb(verb) => verb,
-            Command::Mute { .. } => Verb::Mute,
-            Command::Remove { .. } => Verb::Remove,
-            Command::Lock { .. } => Verb::Lock,
-        };
+    fn asked(&mut self, now: Mono, by: By, command: Command) -> Done {
+        let verb = command.verb();
         if let By::Leg(leg) = by {
             let here = self.roster.get(leg).filter(|participant| !participant.leaving);
             let Some(Participant { role, place, .. }) = here else { return Done::NoSuchLeg };
@@ -361,14 +471,18 @@ impl Meeting {
                 return Done::Yes;
             }
         }
+        if command.leg().is_some_and(|leg| self.roster.get(leg).is_none()) {
+            return Done::NoSuchLeg;
+        }
         match command {
             Command::Verb(verb) => self.verb(by, verb),
             Command::Lock { on } => self.lock(on),
-            Command::Mute { leg, .. } | Command::Remove { leg } if self.roster.get(leg).is_none() => {
-                return Done::NoSuchLeg;
-            }
             Command::Mute { leg, on } => self.mute(leg, on),
+            Command::Deafen { leg, on } => self.deafen(leg, on),
+            Command::Hold { leg, on } => self.hold(leg, on),
+            Command::Promote { leg, role } => self.promote(now, leg, role),
             Command::Remove { leg } => self.release(leg, Cause::Removed, vec![Prompt::Removed]),
+            Command::DialOut { to } => self.dial_out(by, to),
         }
         Done::Yes
     }
@@ -380,15 +494,9 @@ impl Meeting {
             Verb::MuteAll => self.mute_all(by, !self.all_muted),
             Verb::Announcements => self.announce(!self.tones),
             Verb::EndAll => self.end(),
-            Verb::Help | Verb::RollCall | Verb::MuteSelf | Verb::RaiseHand => {
+            _ => {
                 if let By::Leg(leg) = by {
                     self.of_ones_own(leg, verb);
-                }
-            }
-            // Nobody answers these yet: the caller hears that the key leads nowhere.
-            Verb::Record | Verb::Operator | Verb::DialOut | Verb::Mute | Verb::Remove => {
-                if let By::Leg(leg) = by {
-                    self.outputs.push_back(Output::Say { leg, prompts: vec![Prompt::NoSuchKey] });
                 }
             }
         }
@@ -396,10 +504,11 @@ impl Meeting {
 
     /// What concerns the asker alone.
     fn of_ones_own(&mut self, leg: LegId, verb: Verb) {
-        let others = self.roster.inside().saturating_sub(1);
         let Some(participant) = self.roster.get_mut(leg) else { return };
+        let role = participant.role;
         let prompts = match verb {
-            Verb::RollCall => Prompt::others(others),
+            Verb::Help => help(role),
+            Verb::RollCall => self.roll(),
             Verb::RaiseHand => {
                 participant.hand = !participant.hand;
                 vec![if participant.hand { Prompt::HandRaised } else { Prompt::HandLowered }]
@@ -408,10 +517,74 @@ impl Meeting {
                 let on = !participant.muted;
                 return self.mute(leg, on);
             }
-            _ if participant.role.may(Verb::EndAll) => vec![Prompt::Help, Prompt::HelpOrganiser],
-            _ => vec![Prompt::Help],
+            Verb::Record => vec![Prompt::NoRecording],
+            Verb::Operator => self.call_operator(leg),
+            Verb::DialOut if self.config.keypad_calls => {
+                self.outputs.push_back(Output::AskNumber { leg });
+                vec![Prompt::EnterNumber]
+            }
+            Verb::CancelCall if self.config.keypad_calls => {
+                return self.outputs.push_back(Output::CancelCalls { by: leg });
+            }
+            Verb::DialOut | Verb::CancelCall => vec![Prompt::KeypadCallsOff],
+            // No key says these.
+            _ => return,
         };
         self.outputs.push_back(Output::Say { leg, prompts });
+    }
+
+    /// Who is here: how many, and who they are as far as numbers tell.
+    fn roll(&self) -> Vec<Prompt> {
+        let inside = self.roster.iter().filter(|(_, participant)| participant.place == Place::Inside);
+        let people = inside.take(LONGEST_ROLL).flat_map(|(_, participant)| Prompt::person(participant.number.as_ref()));
+        let mut prompts = Prompt::people(self.roster.inside());
+        if self.roster.inside() > 1 {
+            prompts.extend(people);
+        }
+        prompts
+    }
+
+    fn call_operator(&mut self, by: LegId) -> Vec<Prompt> {
+        let Some(to) = self.config.operator else { return vec![Prompt::NoOperator] };
+        self.outputs.push_back(Output::Dial { by, to });
+        vec![Prompt::OperatorCalled]
+    }
+
+    /// A number came by keys. Others are not asked whether they may: they are no leg.
+    fn dial_out(&mut self, by: By, to: E164) {
+        match by {
+            By::Leg(by) if self.config.keypad_calls => self.outputs.push_back(Output::Dial { by, to }),
+            _ => {}
+        }
+    }
+
+    fn deafen(&mut self, leg: LegId, on: bool) {
+        if let Some(participant) = self.roster.get_mut(leg) {
+            participant.deaf = on;
+            self.outputs.push_back(Output::Deafen { leg, on });
+        }
+    }
+
+    /// Whoever waits, or goes, is in no room that they could be taken from.
+    fn hold(&mut self, leg: LegId, on: bool) {
+        let here = self.roster.get_mut(leg).filter(|participant| participant.place == Place::Inside);
+        if let Some(participant) = here.filter(|participant| !participant.leaving && participant.held != on) {
+            participant.held = on;
+            self.outputs.push_back(Output::Hold { leg, on });
+        }
+    }
+
+    /// Who becomes an organiser need not wait; where the last of them becomes less, the end is near.
+    fn promote(&mut self, now: Mono, leg: LegId, role: Role) {
+        let Some(participant) = self.roster.get_mut(leg).filter(|participant| !participant.leaving) else { return };
+        participant.role = role;
+        if role.is_verified() {
+            self.is_led_again();
+            self.start(leg);
+            self.join(leg);
+        } else if self.verified {
+            self.look_for_a_leader(now);
+        }
     }
 
     fn set_muted(&mut self, leg: LegId, on: bool) {
@@ -491,6 +664,39 @@ impl Meeting {
             self.release(leg, Cause::MeetingEnded, vec![Prompt::MeetingEnded, Prompt::Goodbye]);
         }
     }
+}
+
+impl Command {
+    /// What it is, for the table of roles.
+    fn verb(self) -> Verb {
+        match self {
+            Command::Verb(verb) => verb,
+            Command::Mute { .. } => Verb::Mute,
+            Command::Deafen { .. } => Verb::Deafen,
+            Command::Hold { .. } => Verb::Hold,
+            Command::Promote { .. } => Verb::Promote,
+            Command::Remove { .. } => Verb::Remove,
+            Command::Lock { .. } => Verb::Lock,
+            Command::DialOut { .. } => Verb::DialOut,
+        }
+    }
+
+    /// Whom it is done to.
+    fn leg(self) -> Option<LegId> {
+        match self {
+            Command::Mute { leg, .. }
+            | Command::Deafen { leg, .. }
+            | Command::Hold { leg, .. }
+            | Command::Promote { leg, .. }
+            | Command::Remove { leg } => Some(leg),
+            Command::Verb(_) | Command::Lock { .. } | Command::DialOut { .. } => None,
+        }
+    }
+}
+
+/// The keys that this role may use.
+fn help(role: Role) -> Vec<Prompt> {
+    Verb::ALL.iter().filter(|verb| verb.has_keys() && role.may(**verb)).map(|verb| Prompt::Keys(*verb)).collect()
 }
 
 #[cfg(test)]

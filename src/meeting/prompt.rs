@@ -1,6 +1,7 @@
 //! What is said, by name: the stem of a sound's file in a folder of prompts.
 
-use crate::types::Cause;
+use super::command::{KeyMap, Verb};
+use crate::types::{Cause, E164};
 
 macro_rules! prompts {
     ($($name:ident $stem:literal)*) => {
@@ -10,6 +11,10 @@ macro_rules! prompts {
             $($name,)*
             /// A number from 0 to 20, spoken.
             Number(u8),
+            /// "To mute yourself, press star six", by the map of whoever hears it; nothing where that has no code for it.
+            Keys(Verb),
+            /// "star six" alone.
+            Code(Verb),
         }
 
         impl Prompt {
@@ -21,6 +26,7 @@ macro_rules! prompts {
                 match self {
                     $(Prompt::$name => $stem.to_owned(),)*
                     Prompt::Number(number) => format!("number_{}", number.min(Prompt::HIGHEST)),
+                    Prompt::Keys(verb) | Prompt::Code(verb) => format!("keys of {}", verb.word()),
                 }
             }
         }
@@ -48,8 +54,6 @@ prompts! {
     Unlocked "unlocked"
     AllMuted "all_muted"
     AllUnmuted "all_unmuted"
-    Help "help"
-    HelpOrganiser "help_organiser"
     NotAllowed "not_allowed"
     NoSuchKey "no_such_key"
     YouAreAlone "you_are_alone"
@@ -72,6 +76,40 @@ prompts! {
     Goodbye "goodbye"
     StillThere "still_there"
     ServiceUnavailable "service_unavailable"
+    EnterNumber "enter_number"
+    CallBusy "call_busy"
+    CallNoAnswer "call_no_answer"
+    CallDeclined "call_declined"
+    CallUnknownNumber "call_unknown_number"
+    CallNotAllowed "call_not_allowed"
+    CallFailed "call_failed"
+    CallCancelled "call_cancelled"
+    KeypadCallsOff "keypad_calls_off"
+    NoRecording "no_recording"
+    NoOperator "no_operator"
+    OperatorCalled "operator_called"
+    TollNumberInstead "toll_number_instead"
+    OrganiserLeft "organiser_left"
+    OrganiserBack "organiser_back"
+    NumberEndingIn "number_ending_in"
+    CallerWithoutNumber "caller_without_number"
+    HasJoined "has_joined"
+    HasLeft "has_left"
+    KeyStar "key_star"
+    KeyPound "key_pound"
+    KeysHelp "keys_help"
+    KeysRecord "keys_record"
+    KeysRollCall "keys_roll_call"
+    KeysMuteAll "keys_mute_all"
+    KeysRaiseHand "keys_raise_hand"
+    KeysMuteSelf "keys_mute_self"
+    KeysLock "keys_lock"
+    KeysAdmit "keys_admit"
+    KeysAnnouncements "keys_announcements"
+    KeysOperator "keys_operator"
+    KeysDialOut "keys_dial_out"
+    KeysCancelCall "keys_cancel_call"
+    KeysEndAll "keys_end_all"
     Music "music"
     EntryTone "entry"
     ExitTone "exit"
@@ -109,11 +147,124 @@ impl Prompt {
         }
     }
 
-    /// How many others are here, as a sentence.
-    pub fn others(count: usize) -> Vec<Prompt> {
+    /// Why a call out did not come about, to whoever had it made by keys.
+    pub fn of_call(cause: Cause) -> Prompt {
+        match cause {
+            Cause::Busy => Prompt::CallBusy,
+            Cause::NoAnswer | Cause::NotJoined => Prompt::CallNoAnswer,
+            Cause::Declined => Prompt::CallDeclined,
+            Cause::UnknownNumber | Cause::BadNumber | Cause::NoRoute => Prompt::CallUnknownNumber,
+            Cause::Cancelled => Prompt::CallCancelled,
+            Cause::NumberBlocked | Cause::NoRate | Cause::DestinationNotAllowed => Prompt::CallNotAllowed,
+            Cause::NotLicensed
+            | Cause::CountryNotServed
+            | Cause::LicenceGone
+            | Cause::NoCredit
+            | Cause::CreditGone
+            | Cause::CreditsNotSetUp
+            | Cause::CreditsLicenceMissing
+            | Cause::SpendLimit
+            | Cause::MeetingFull => Prompt::of_refusal(cause),
+            _ => Prompt::CallFailed,
+        }
+    }
+
+    /// How many people are here, as a sentence.
+    pub fn people(count: usize) -> Vec<Prompt> {
         match count {
-            0 => vec![Prompt::YouAreAlone],
+            0 | 1 => vec![Prompt::YouAreAlone],
             _ => vec![Prompt::Number(count.min(Prompt::HIGHEST.into()) as u8), Prompt::OthersInMeeting],
         }
+    }
+
+    /// A person by the last digits of their number, for a sentence to go on with.
+    pub fn person(number: Option<&E164>) -> Vec<Prompt> {
+        let Some(number) = number else { return vec![Prompt::CallerWithoutNumber] };
+        let digits = number.digits();
+        let tail = &digits[digits.len().saturating_sub(TAIL)..];
+        [Prompt::NumberEndingIn].into_iter().chain(spoken(tail)).collect()
+    }
+
+    /// A number to dial instead, twice, digit by digit.
+    pub fn dial_instead(number: &E164) -> Vec<Prompt> {
+        let once = || [Prompt::TollNumberInstead].into_iter().chain(spoken(number.digits()));
+        once().chain(once()).collect()
+    }
+
+    /// Spells the codes in what is to be said, by the keys of whoever hears it.
+    pub fn spell(prompts: &[Prompt], keys: &KeyMap) -> Vec<Prompt> {
+        let one = |prompt: &Prompt| match *prompt {
+            Prompt::Code(verb) => spoken(keys.code_of(verb).unwrap_or_default()).collect(),
+            Prompt::Keys(verb) => match (phrase(verb), keys.code_of(verb)) {
+                (Some(phrase), Some(code)) => [phrase].into_iter().chain(spoken(code)).collect(),
+                _ => Vec::new(),
+            },
+            other => vec![other],
+        };
+        prompts.iter().flat_map(one).collect()
+    }
+}
+
+/// Digits of a number that tell callers apart and give nobody's number away.
+const TAIL: usize = 4;
+
+fn spoken(keys: &str) -> impl Iterator<Item = Prompt> {
+    keys.chars().filter_map(|key| match key {
+        '*' => Some(Prompt::KeyStar),
+        '#' => Some(Prompt::KeyPound),
+        key => key.to_digit(10).map(|digit| Prompt::Number(digit as u8)),
+    })
+}
+
+/// "To …, press", for each verb that keys can say.
+fn phrase(verb: Verb) -> Option<Prompt> {
+    match verb {
+        Verb::Help => Some(Prompt::KeysHelp),
+        Verb::Record => Some(Prompt::KeysRecord),
+        Verb::RollCall => Some(Prompt::KeysRollCall),
+        Verb::MuteAll => Some(Prompt::KeysMuteAll),
+        Verb::RaiseHand => Some(Prompt::KeysRaiseHand),
+        Verb::MuteSelf => Some(Prompt::KeysMuteSelf),
+        Verb::Lock => Some(Prompt::KeysLock),
+        Verb::Admit => Some(Prompt::KeysAdmit),
+        Verb::Announcements => Some(Prompt::KeysAnnouncements),
+        Verb::Operator => Some(Prompt::KeysOperator),
+        Verb::DialOut => Some(Prompt::KeysDialOut),
+        Verb::CancelCall => Some(Prompt::KeysCancelCall),
+        Verb::EndAll => Some(Prompt::KeysEndAll),
+        Verb::Mute | Verb::Deafen | Verb::Hold | Verb::Promote | Verb::Remove => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Prompt::{KeyPound, KeyStar, KeysEndAll, KeysMuteSelf, MutedReminder, Number};
+
+    #[test]
+    fn codes_are_spelt_by_the_map_of_the_listener() {
+        let said = [MutedReminder, Prompt::Code(Verb::MuteSelf), Prompt::Keys(Verb::EndAll), Prompt::Keys(Verb::Lock)];
+        let usual = Prompt::spell(&said, &KeyMap::default());
+        assert_eq!(usual[..6], [MutedReminder, KeyStar, Number(6), KeysEndAll, KeyPound, KeyPound]);
+        let own = KeyMap::new(vec![("0".into(), Verb::MuteSelf)]).unwrap();
+        assert_eq!(Prompt::spell(&said, &own), [MutedReminder, Number(0)]);
+        assert_eq!(Prompt::spell(&[Prompt::Keys(Verb::MuteSelf)], &own), [KeysMuteSelf, Number(0)]);
+    }
+
+    #[test]
+    fn every_verb_of_the_keys_has_its_words() {
+        for verb in Verb::ALL {
+            assert_eq!(phrase(*verb).is_some(), verb.has_keys(), "{verb:?}");
+        }
+    }
+
+    #[test]
+    fn people_go_by_the_end_of_their_numbers() {
+        let number: E164 = "+390612345678".parse().unwrap();
+        assert_eq!(Prompt::person(Some(&number)), [Prompt::NumberEndingIn, Number(5), Number(6), Number(7), Number(8)]);
+        assert_eq!(Prompt::person(None), [Prompt::CallerWithoutNumber]);
+        assert_eq!(Prompt::people(1), [Prompt::YouAreAlone]);
+        assert_eq!(Prompt::people(99), [Number(20), Prompt::OthersInMeeting]);
+        assert_eq!(Prompt::dial_instead(&number).len(), 2 * 13);
     }
 }

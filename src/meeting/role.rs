@@ -21,6 +21,8 @@ impl Role {
         }
     }
 
+    pub const ALL: [Role; 4] = [Role::Attendee, Role::Presenter, Role::CoOrganiser, Role::Organiser];
+
     /// Verified: named themselves by PIN, so that the meeting is somebody's.
     pub const fn is_verified(self) -> bool {
         matches!(self, Role::Organiser | Role::CoOrganiser)
@@ -29,6 +31,14 @@ impl Role {
     /// Whether this role may do that.
     pub fn may(self, verb: Verb) -> bool {
         MAY.iter().any(|(known, least)| *known == verb && self >= *least)
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Role, &'static str> {
+        let found = Role::ALL.into_iter().find(|role| role.word() == text);
+        found.ok_or("expected attendee, presenter, co-organiser or organiser")
     }
 }
 
@@ -46,7 +56,11 @@ const MAY: &[(Verb, Role)] = &[
     (Verb::Lock, Role::CoOrganiser),
     (Verb::Record, Role::CoOrganiser),
     (Verb::Remove, Role::CoOrganiser),
+    (Verb::Deafen, Role::CoOrganiser),
+    (Verb::Hold, Role::CoOrganiser),
+    (Verb::Promote, Role::Organiser),
     (Verb::DialOut, Role::Organiser),
+    (Verb::CancelCall, Role::Organiser),
     (Verb::EndAll, Role::Organiser),
 ];
 
@@ -59,6 +73,9 @@ mod tests {
         for verb in Verb::ALL {
             assert_eq!(MAY.iter().filter(|(known, _)| known == verb).count(), 1, "{verb:?}");
             assert!(Role::Organiser.may(*verb), "{verb:?}");
+        }
+        for role in Role::ALL {
+            assert_eq!(role.word().parse(), Ok(role));
         }
         assert!(!Role::Attendee.may(Verb::EndAll));
         assert!(!Role::Presenter.may(Verb::Lock));

@@ -2,7 +2,7 @@
 
 use super::role::Role;
 use crate::clock::Mono;
-use crate::types::LegId;
+use crate::types::{E164, LegId};
 use std::collections::BTreeMap;
 
 /// Where in the meeting somebody is: in one place at a time.
@@ -20,7 +20,13 @@ pub enum Place {
 pub struct Participant {
     pub role: Role,
     pub place: Place,
+    /// Who calls, or is called; `None` where the number is withheld.
+    pub number: Option<E164>,
     pub muted: bool,
+    /// Does not hear the room.
+    pub deaf: bool,
+    /// Out of the room for a while, with music.
+    pub held: bool,
     pub hand: bool,
     /// Told to go: hears why, then is hung up.
     pub leaving: bool,
@@ -41,9 +47,18 @@ impl Roster {
     }
 
     /// A newcomer, or somebody here with a higher role.
-    pub(super) fn put(&mut self, leg: LegId, role: Role) {
-        let fresh =
-            Participant { role, place: Place::AwaitsStart, muted: false, hand: false, leaving: false, reminded: None };
+    pub(super) fn put(&mut self, leg: LegId, role: Role, number: Option<E164>) {
+        let fresh = Participant {
+            role,
+            place: Place::AwaitsStart,
+            number,
+            muted: false,
+            deaf: false,
+            held: false,
+            hand: false,
+            leaving: false,
+            reminded: None,
+        };
         let participant = self.0.entry(leg).or_insert(fresh);
         participant.role = participant.role.max(role);
     }

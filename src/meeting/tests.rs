@@ -24,12 +24,25 @@ fn settings(lobby: bool, callers_may_start: bool) -> Settings {
     }
 }
 
+fn meeting(lobby: bool, callers_may_start: bool) -> Meeting {
+    Meeting::new(settings(lobby, callers_may_start), Config::default(), at(0))
+}
+
+fn with(config: Config) -> Meeting {
+    Meeting::new(settings(false, true), config, at(0))
+}
+
+/// Each leg by a number of its own, but for the fourth, who withholds it.
+fn number(leg: LegId) -> Option<E164> {
+    (leg.as_u128() != 4).then(|| format!("+39061234567{}", leg.as_u128()).parse().unwrap())
+}
+
 fn drain(meeting: &mut Meeting) -> Vec<Output> {
     std::iter::from_fn(|| meeting.poll()).collect()
 }
 
 fn enter(meeting: &mut Meeting, leg: LegId, role: Role) -> Vec<Output> {
-    meeting.handle(at(0), Input::Enter { leg, role });
+    meeting.handle(at(0), Input::Enter { leg, role, number: number(leg) });
     drain(meeting)
 }
 
@@ -48,7 +61,7 @@ fn wait(leg: LegId, prompt: Prompt) -> Output {
 
 #[test]
 fn callers_wait_for_the_organiser_then_all_meet() {
-    let mut meeting = Meeting::new(settings(false, false), at(0));
+    let mut meeting = meeting(false, false);
     assert_eq!(enter(&mut meeting, A, Role::Attendee), [wait(A, Prompt::WaitingForOrganiser)]);
     assert_eq!(enter(&mut meeting, B, Role::Organiser), [joined(A), joined(B)].concat());
     assert_eq!(enter(&mut meeting, C, Role::Attendee), joined(C));
@@ -57,13 +70,13 @@ fn callers_wait_for_the_organiser_then_all_meet() {
 
 #[test]
 fn where_callers_may_start_the_first_one_does() {
-    let mut meeting = Meeting::new(settings(false, true), at(0));
+    let mut meeting = meeting(false, true);
     assert_eq!(enter(&mut meeting, A, Role::Attendee), joined(A));
 }
 
 #[test]
 fn a_lobby_lets_nobody_in_unasked() {
-    let mut meeting = Meeting::new(settings(true, false), at(0));
+    let mut meeting = meeting(true, false);
     enter(&mut meeting, A, Role::Attendee);
     let said = enter(&mut meeting, B, Role::Organiser);
     assert_eq!(said, [&[wait(A, Prompt::WaitingToBeAdmitted)][..], &joined(B)].concat());
@@ -74,7 +87,7 @@ fn a_lobby_lets_nobody_in_unasked() {
 
 #[test]
 fn who_waits_and_then_gives_the_pin_becomes_the_organiser() {
-    let mut meeting = Meeting::new(settings(false, false), at(0));
+    let mut meeting = meeting(false, false);
     enter(&mut meeting, A, Role::Attendee);
     assert_eq!(enter(&mut meeting, A, Role::Organiser), joined(A));
     assert_eq!(meeting.roster().len(), 1);
@@ -82,7 +95,7 @@ fn who_waits_and_then_gives_the_pin_becomes_the_organiser() {
 
 #[test]
 fn a_locked_meeting_and_a_full_one_say_so() {
-    let mut meeting = Meeting::new(settings(false, true), at(0));
+    let mut meeting = meeting(false, true);
     enter(&mut meeting, A, Role::Attendee);
     meeting.handle(at(1), Input::Asked { by: By::Desk, command: Command::Lock { on: true } });
     drain(&mut meeting);
@@ -97,26 +110,26 @@ fn a_locked_meeting_and_a_full_one_say_so() {
 
 #[test]
 fn whom_the_meeting_rang_comes_in_at_once() {
-    let mut meeting = Meeting::new(settings(true, false), at(0));
+    let mut meeting = meeting(true, false);
     enter(&mut meeting, A, Role::Attendee);
-    meeting.handle(at(1), Input::Bring { leg: B });
+    meeting.handle(at(1), Input::Bring { leg: B, number: number(B) });
     assert_eq!(drain(&mut meeting), [&[wait(A, Prompt::WaitingToBeAdmitted)][..], &joined(B)].concat());
 }
 
 #[test]
 fn a_full_meeting_has_no_seat_for_whom_it_rang() {
-    let mut meeting = Meeting::new(settings(false, true), at(0));
+    let mut meeting = meeting(false, true);
     for leg in [A, B, C] {
         enter(&mut meeting, leg, Role::Attendee);
     }
-    meeting.handle(at(1), Input::Bring { leg: LegId::from_u128(4) });
+    meeting.handle(at(1), Input::Bring { leg: LegId::from_u128(4), number: None });
     assert!(matches!(drain(&mut meeting)[..], [Output::Release { cause: Cause::MeetingFull, .. }]));
     assert_eq!(meeting.roster().len(), 3);
 }
 
 #[test]
 fn muting_oneself_and_all() {
-    let mut meeting = Meeting::new(settings(false, true), at(0));
+    let mut meeting = meeting(false, true);
     for (leg, role) in [(A, Role::Attendee), (B, Role::Organiser)] {
         enter(&mut meeting, leg, role);
     }
@@ -124,7 +137,10 @@ fn muting_oneself_and_all() {
     assert_eq!(by_key(&mut meeting, A, Verb::MuteSelf)[0], muted(A, true));
     meeting.handle(at(2), Input::Talking { leg: A });
     meeting.handle(at(3), Input::Talking { leg: A });
-    assert_eq!(drain(&mut meeting), [Output::Say { leg: A, prompts: vec![Prompt::MutedReminder] }]);
+    assert_eq!(
+        drain(&mut meeting),
+        [Output::Say { leg: A, prompts: vec![Prompt::MutedReminder, Prompt::Code(Verb::MuteSelf)] }]
+    );
     assert_eq!(by_key(&mut meeting, A, Verb::MuteSelf)[0], muted(A, false));
     assert_eq!(by_key(&mut meeting, B, Verb::MuteAll)[0], muted(A, true));
     assert!(enter(&mut meeting, C, Role::Attendee).contains(&muted(C, true)), "newcomers too");
@@ -135,7 +151,7 @@ fn muting_oneself_and_all() {
 
 #[test]
 fn the_organiser_ends_it_for_all_and_nobody_else_can() {
-    let mut meeting = Meeting::new(settings(false, true), at(0));
+    let mut meeting = meeting(false, true);
     enter(&mut meeting, A, Role::Attendee);
     enter(&mut meeting, B, Role::Organiser);
     assert!(matches!(by_key(&mut meeting, A, Verb::EndAll)[..], [Output::Say { leg: A, .. }]));
@@ -157,15 +173,15 @@ fn meetings_do_not_last_for_ever() {
         meeting.wake(when);
         assert!(!drain(meeting).is_empty());
     };
-    let mut anonymous = Meeting::new(settings(false, true), at(0));
+    let mut anonymous = meeting(false, true);
     enter(&mut anonymous, A, Role::Attendee);
     ends(&mut anonymous, at(4 * 3_600));
 
-    let mut verified = Meeting::new(settings(false, false), at(0));
+    let mut verified = meeting(false, false);
     enter(&mut verified, A, Role::Organiser);
     ends(&mut verified, at(24 * 3_600));
 
-    let mut abandoned = Meeting::new(settings(false, false), at(0));
+    let mut abandoned = meeting(false, false);
     enter(&mut abandoned, A, Role::Organiser);
     enter(&mut abandoned, B, Role::Attendee);
     abandoned.handle(at(60), Input::Left { leg: A });
@@ -175,7 +191,7 @@ fn meetings_do_not_last_for_ever() {
 
 #[test]
 fn a_meeting_that_is_ending_tells_each_leg_once_and_lets_nobody_in() {
-    let mut meeting = Meeting::new(settings(false, true), at(0));
+    let mut meeting = meeting(false, true);
     enter(&mut meeting, A, Role::Attendee);
     enter(&mut meeting, B, Role::Organiser);
     meeting.handle(at(1), Input::Asked { by: By::Desk, command: Command::Remove { leg: A } });
@@ -191,7 +207,7 @@ fn a_meeting_that_is_ending_tells_each_leg_once_and_lets_nobody_in() {
     meeting.wake(end + Duration::from_secs(1));
     meeting.handle(end, Input::Asked { by: By::Desk, command: Command::Verb(Verb::EndAll) });
     assert_eq!(drain(&mut meeting), []);
-    meeting.handle(end, Input::Bring { leg: C });
+    meeting.handle(end, Input::Bring { leg: C, number: number(C) });
     let late = drain(&mut meeting);
     assert!(matches!(late[..], [Output::Release { leg: C, cause: Cause::MeetingEnded, .. }]), "{late:?}");
     let late = enter(&mut meeting, C, Role::Organiser);
@@ -200,7 +216,7 @@ fn a_meeting_that_is_ending_tells_each_leg_once_and_lets_nobody_in() {
 
 #[test]
 fn who_waits_does_not_let_themselves_in() {
-    let mut meeting = Meeting::new(settings(true, false), at(0));
+    let mut meeting = meeting(true, false);
     enter(&mut meeting, A, Role::Organiser);
     enter(&mut meeting, B, Role::Presenter);
     meeting.handle(at(1), Input::Asked { by: By::Leg(B), command: Command::Verb(Verb::Admit) });
@@ -208,20 +224,164 @@ fn who_waits_does_not_let_themselves_in() {
     assert_eq!(meeting.roster().inside(), 1);
 }
 
+fn say(leg: LegId, prompts: &[Prompt]) -> Output {
+    Output::Say { leg, prompts: prompts.to_vec() }
+}
+
+fn tail(leg: LegId) -> Vec<Prompt> {
+    Prompt::person(number(leg).as_ref())
+}
+
+#[test]
+fn the_keypad_rings_a_phone_for_the_organiser_where_the_bridge_allows_it() {
+    let to: E164 = "+390699999999".parse().unwrap();
+    let typed = |meeting: &mut Meeting, leg| {
+        meeting.handle(at(1), Input::Asked { by: By::Leg(leg), command: Command::DialOut { to } });
+        drain(meeting)
+    };
+    let mut off = with(Config::default());
+    enter(&mut off, A, Role::Organiser);
+    for verb in [Verb::DialOut, Verb::CancelCall] {
+        assert_eq!(by_key(&mut off, A, verb), [say(A, &[Prompt::KeypadCallsOff])]);
+    }
+    assert_eq!(typed(&mut off, A), []);
+
+    let mut on = with(Config { keypad_calls: true, ..Config::default() });
+    enter(&mut on, A, Role::Organiser);
+    enter(&mut on, B, Role::CoOrganiser);
+    assert_eq!(by_key(&mut on, A, Verb::DialOut), [Output::AskNumber { leg: A }, say(A, &[Prompt::EnterNumber])]);
+    assert_eq!(typed(&mut on, A), [Output::Dial { by: A, to }]);
+    assert_eq!(by_key(&mut on, A, Verb::CancelCall), [Output::CancelCalls { by: A }]);
+    assert_eq!(by_key(&mut on, B, Verb::DialOut), [say(B, &[Prompt::NotAllowed])]);
+    assert_eq!(typed(&mut on, B), [say(B, &[Prompt::NotAllowed])], "not by another way either");
+}
+
+#[test]
+fn the_operator_is_rung_where_there_is_one_and_recording_is_told_to_be_missing() {
+    let mut without = with(Config::default());
+    enter(&mut without, A, Role::Organiser);
+    assert_eq!(by_key(&mut without, A, Verb::Operator), [say(A, &[Prompt::NoOperator])]);
+    assert_eq!(by_key(&mut without, A, Verb::Record), [say(A, &[Prompt::NoRecording])]);
+    let to = "+390600000001".parse().unwrap();
+    let mut with_one = with(Config { operator: Some(to), ..Config::default() });
+    enter(&mut with_one, A, Role::Attendee);
+    let asked = by_key(&mut with_one, A, Verb::Operator);
+    assert_eq!(asked, [Output::Dial { by: A, to }, say(A, &[Prompt::OperatorCalled])]);
+}
+
+#[test]
+fn a_roll_call_counts_and_names_by_the_end_of_numbers() {
+    let mut meeting =
+        Meeting::new(Settings { max_participants: 30, ..settings(false, true) }, Config::default(), at(0));
+    enter(&mut meeting, A, Role::Attendee);
+    assert_eq!(by_key(&mut meeting, A, Verb::RollCall), [say(A, &[Prompt::YouAreAlone])]);
+    let withheld = LegId::from_u128(4);
+    enter(&mut meeting, withheld, Role::Attendee);
+    let two = [Prompt::people(2), tail(A), vec![Prompt::CallerWithoutNumber]].concat();
+    assert_eq!(by_key(&mut meeting, A, Verb::RollCall), [Output::Say { leg: A, prompts: two }]);
+    (5..30).for_each(|leg| drop(enter(&mut meeting, LegId::from_u128(leg), Role::Attendee)));
+    let Output::Say { prompts, .. } = &by_key(&mut meeting, A, Verb::RollCall)[0] else { panic!("a word to one") };
+    let named = prompts.iter().filter(|prompt| matches!(prompt, Prompt::NumberEndingIn | Prompt::CallerWithoutNumber));
+    assert_eq!((prompts[0], named.count()), (Prompt::Number(20), LONGEST_ROLL));
+}
+
+#[test]
+fn help_speaks_of_the_keys_that_the_asker_may_use() {
+    let mut meeting = with(Config::default());
+    for (leg, role) in [(A, Role::Attendee), (B, Role::Organiser)] {
+        enter(&mut meeting, leg, role);
+        let due: Vec<Prompt> =
+            Verb::ALL.iter().filter(|v| v.has_keys() && role.may(**v)).map(|v| Prompt::Keys(*v)).collect();
+        assert_eq!(by_key(&mut meeting, leg, Verb::Help), [Output::Say { leg, prompts: due.clone() }]);
+        assert_eq!(due.contains(&Prompt::Keys(Verb::EndAll)), role == Role::Organiser);
+        assert!(due.contains(&Prompt::Keys(Verb::MuteSelf)));
+    }
+}
+
+#[test]
+fn comings_and_goings_are_told_by_tone_by_number_or_not_and_a_key_turns_that_over() {
+    let told = |announce| {
+        let mut meeting = with(Config { announce, ..Config::default() });
+        enter(&mut meeting, A, Role::Organiser);
+        let came = enter(&mut meeting, B, Role::Attendee)[1..].to_vec();
+        meeting.handle(at(1), Input::Left { leg: B });
+        let went = drain(&mut meeting);
+        by_key(&mut meeting, A, Verb::Announcements);
+        let turned = enter(&mut meeting, C, Role::Attendee).len();
+        (came, went, turned)
+    };
+    let all = |prompts: Vec<Prompt>| vec![Output::SayAll { prompts }];
+    assert_eq!(told(Announce::Tone), (all(vec![Prompt::EntryTone]), all(vec![Prompt::ExitTone]), 1));
+    let by_number = |words| all([tail(B), vec![words]].concat());
+    assert_eq!(told(Announce::Number), (by_number(Prompt::HasJoined), by_number(Prompt::HasLeft), 1));
+    assert_eq!(told(Announce::Nothing), (vec![], vec![], 2), "the key turns it on");
+}
+
+#[test]
+fn an_organiser_who_is_gone_has_a_while_to_come_back() {
+    let grace = Duration::from_secs(120);
+    let mut meeting = with(Config { organiser_gone: Some(grace), ..Config::default() });
+    enter(&mut meeting, A, Role::Organiser);
+    enter(&mut meeting, B, Role::Attendee);
+    meeting.handle(at(60), Input::Left { leg: A });
+    assert!(drain(&mut meeting).contains(&Output::SayAll { prompts: vec![Prompt::OrganiserLeft] }));
+    assert_eq!(meeting.deadline(), Some(at(180)));
+    meeting.wake(at(179));
+    assert_eq!(drain(&mut meeting), []);
+    let back = enter(&mut meeting, C, Role::Organiser);
+    assert_eq!(back.last(), Some(&Output::SayAll { prompts: vec![Prompt::OrganiserBack] }));
+    meeting.wake(at(181));
+    assert_eq!(drain(&mut meeting), [], "not any more");
+    meeting.handle(at(200), Input::Left { leg: C });
+    drain(&mut meeting);
+    meeting.wake(at(320));
+    assert!(matches!(drain(&mut meeting)[..], [Output::Release { leg: B, cause: Cause::MeetingEnded, .. }]));
+}
+
+#[test]
+fn the_desk_deafens_holds_and_promotes() {
+    let mut meeting = meeting(true, false);
+    enter(&mut meeting, A, Role::Organiser);
+    enter(&mut meeting, B, Role::Attendee);
+    let asked = |meeting: &mut Meeting, command| {
+        let done = meeting.handle(at(5), Input::Asked { by: By::Desk, command });
+        (done, drain(meeting))
+    };
+    let done = |outputs: &[Output]| (Done::Yes, outputs.to_vec());
+    assert_eq!(asked(&mut meeting, Command::Deafen { leg: A, on: true }), done(&[Output::Deafen { leg: A, on: true }]));
+    assert_eq!(asked(&mut meeting, Command::Hold { leg: B, on: true }), done(&[]), "who waits is in no room");
+    assert_eq!(asked(&mut meeting, Command::Promote { leg: B, role: Role::CoOrganiser }), done(&joined(B)));
+    for on in [true, false] {
+        let hold = Command::Hold { leg: B, on };
+        assert_eq!(asked(&mut meeting, hold), done(&[Output::Hold { leg: B, on }]));
+        assert_eq!(asked(&mut meeting, hold), done(&[]), "once");
+    }
+    assert_eq!(asked(&mut meeting, Command::Deafen { leg: C, on: true }), (Done::NoSuchLeg, vec![]));
+    // B leads when A is gone; when B is an attendee again, nobody does.
+    meeting.handle(at(6), Input::Left { leg: A });
+    assert_eq!(meeting.deadline(), Some(at(6) + STALE));
+    asked(&mut meeting, Command::Promote { leg: B, role: Role::Attendee });
+    assert_eq!(meeting.deadline(), Some(at(5) + ABANDONED));
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
     let leg = (1..6u128).prop_map(LegId::from_u128).boxed();
     let role = proptest::sample::select(vec![Role::Attendee, Role::Presenter, Role::CoOrganiser, Role::Organiser]);
     let verb = proptest::sample::select(Verb::ALL.to_vec());
     prop_oneof![
-        4 => (leg.clone(), role).prop_map(|(leg, role)| Input::Enter { leg, role }),
-        1 => leg.clone().prop_map(|leg| Input::Bring { leg }),
+        4 => (leg.clone(), role).prop_map(|(leg, role)| Input::Enter { leg, role, number: number(leg) }),
+        1 => leg.clone().prop_map(|leg| Input::Bring { leg, number: number(leg) }),
         3 => leg.clone().prop_map(|leg| Input::Left { leg }),
         3 => (leg.clone(), verb.clone())
             .prop_map(|(leg, verb)| Input::Asked { by: By::Leg(leg), command: Command::Verb(verb) }),
         1 => verb.prop_map(|verb| Input::Asked { by: By::Desk, command: Command::Verb(verb) }),
         1 => (leg.clone(), any::<bool>())
             .prop_map(|(leg, on)| Input::Asked { by: By::Desk, command: Command::Mute { leg, on } }),
-        1 => leg.prop_map(|leg| Input::Talking { leg }),
+        1 => leg.clone().prop_map(|leg| Input::Talking { leg }),
+        1 => (leg.clone(), proptest::sample::select(Role::ALL.to_vec()))
+            .prop_map(|(leg, role)| Input::Asked { by: By::Desk, command: Command::Promote { leg, role } }),
+        1 => (leg, any::<bool>())
+            .prop_map(|(leg, on)| Input::Asked { by: By::Desk, command: Command::Hold { leg, on } }),
     ]
 }
 
@@ -230,7 +390,7 @@ proptest! {
     #[test]
     fn presence_is_what_was_told(lobby in any::<bool>(), may_start in any::<bool>(),
                                  steps in proptest::collection::vec((0..5_000u64, any_input()), 0..80)) {
-        let mut meeting = Meeting::new(settings(lobby, may_start), at(0));
+        let mut meeting = meeting(lobby, may_start);
         let (mut clock, mut inside, mut muted) = (0, HashSet::new(), HashMap::new());
         let mut released = HashSet::new();
         for (wait, input) in steps {

@@ -1,6 +1,7 @@
 //! What people ask of the running bridge, by API, command line or console, and what they are told.
 
 use crate::clock::Wall;
+use crate::meeting::Role;
 use crate::types::{Cause, E164, LegId, MeetingId};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,21 @@ pub enum Ask {
     Mute {
         leg: LegId,
         on: bool,
+    },
+    /// Whether a leg hears its room.
+    Deafen {
+        leg: LegId,
+        on: bool,
+    },
+    /// Out of the room with music, or back.
+    Hold {
+        leg: LegId,
+        on: bool,
+    },
+    /// Another standing in its meeting.
+    Promote {
+        leg: LegId,
+        role: Role,
     },
     /// Ends a leg, whether it rings or talks.
     Remove {

@@ -2,7 +2,7 @@
 
 use super::ask::{LegView, Told};
 use super::inbound::reason;
-use super::line::{Ended, Line, Wire};
+use super::line::{Asker, Ended, Line, Wire};
 use super::{Books, Output, REMEMBERED, Switchboard};
 use crate::clock::Now;
 use crate::leg::{self, Output as LegOutput, Paid, Side};
@@ -13,7 +13,7 @@ use crate::rating::record::{EndedBy, Quality};
 use crate::sip;
 use crate::store::{self, Opened, StoreError};
 use crate::telemetry::name;
-use crate::types::{Cause, LegId, Micros, OrganisationId};
+use crate::types::{Cause, E164, LegId, Micros, OrganisationId};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ const FIGURES: Duration = Duration::from_secs(2);
 impl Switchboard {
     /// The books' answer to open, name or extend.
     pub(super) fn opened(&mut self, now: Now, id: LegId, answer: Result<Opened, StoreError>) {
+        let instead = self.number_instead(id, &answer);
         let Some(line) = self.lines.get_mut(&id) else { return };
         let naming = line.leg.is_answered() && !line.leg.has_payer();
         let input = match &answer {
@@ -42,8 +43,8 @@ impl Switchboard {
         if naming {
             let told = match input {
                 leg::Input::Granted(_) => LobbyInput::Funded,
-                leg::Input::Refused(cause) => LobbyInput::Refused(cause),
-                _ => LobbyInput::Refused(Cause::StoreDown),
+                leg::Input::Refused(cause) => LobbyInput::Refused { cause, instead },
+                _ => LobbyInput::Refused { cause: Cause::StoreDown, instead },
             };
             line.leg.handle(now, input);
             if let Some(lobby) = &mut line.lobby {
@@ -51,8 +52,16 @@ impl Switchboard {
             }
             return self.touch(id);
         }
-        self.tell_asker(id, input);
+        self.tell_desk(id, input);
         self.tell_leg(now, id, input);
+    }
+
+    /// A number that a caller whom the books refuse may dial instead.
+    fn number_instead(&self, id: LegId, answer: &Result<Opened, StoreError>) -> Option<E164> {
+        let Ok(Opened::Refused(cause)) = answer else { return None };
+        let line = self.lines.get(&id)?;
+        let organisation = self.payer(line)?;
+        self.facts.directory.instead(&line.number, &organisation, *cause).map(|number| number.e164)
     }
 
     pub(super) fn payer(&self, line: &Line) -> Option<OrganisationId> {
@@ -72,9 +81,11 @@ impl Switchboard {
         }
     }
 
-    /// Whoever asked for a call out is told what the books say.
-    fn tell_asker(&mut self, id: LegId, input: leg::Input) {
-        let Some(token) = self.lines.get_mut(&id).and_then(|line| line.asker.take()) else { return };
+    /// Whoever asked for a call out at the desk is told what the books say.
+    fn tell_desk(&mut self, id: LegId, input: leg::Input) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let Some(Asker::Desk(token)) = line.asker else { return };
+        line.asker = None;
         let told = match input {
             leg::Input::Refused(cause) => Told::Refused(cause),
             leg::Input::StoreDown => Told::Refused(Cause::StoreDown),
@@ -86,7 +97,7 @@ impl Switchboard {
     pub(super) fn lent(&mut self, now: Now, id: LegId, port: Option<SocketAddr>) {
         let Some(line) = self.lines.get_mut(&id) else { return };
         let Some(local) = port else {
-            self.tell_asker(id, leg::Input::Refused(Cause::Overloaded));
+            self.tell_desk(id, leg::Input::Refused(Cause::Overloaded));
             return self.tell_leg(now, id, leg::Input::Stop(Cause::Overloaded));
         };
         line.wire = Wire::Lent(local);
@@ -134,7 +145,9 @@ impl Switchboard {
 
     /// The leg is over: out of the meeting, its sound ends, its account is closed as soon as the sound's figures are in.
     fn over(&mut self, now: Now, id: LegId, end: leg::End) {
-        self.tell_asker(id, leg::Input::Refused(end.cause));
+        self.tell_desk(id, leg::Input::Refused(end.cause));
+        self.call_is_over(id, end.cause);
+        self.cancel_calls(now, id);
         self.leave_meeting(now, id);
         self.guard.leave(now.mono, id);
         let Some(line) = self.lines.get_mut(&id) else { return };

@@ -2,7 +2,7 @@
 
 use super::ask::{Ask, LegView, MeetingView, Told, seconds};
 use super::inbound::payer_scopes;
-use super::line::{Line, Wire};
+use super::line::{Asker, Line, Wire};
 use super::{Books, Output, Room, Switchboard, Who};
 use crate::clock::{Mono, Now};
 use crate::leg::{self, Warning};
@@ -16,10 +16,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Marks tell whose prompt was played: nobody waits, the lobby, or a leg that leaves after it.
-const NOBODY: u64 = 0;
+pub(super) const NOBODY: u64 = 0;
 const LOBBY: u64 = 1;
 const PARTING: u64 = 2;
 const KINDS: u64 = 4;
+
+/// … and where help is.
+const NO_SUCH_KEY: [Prompt; 2] = [Prompt::NoSuchKey, Prompt::Code(meeting::Verb::Help)];
 
 /// A last word is not waited for longer than this: it is charged time.
 const LAST_WORD: Duration = Duration::from_secs(6);
@@ -62,7 +65,11 @@ impl Switchboard {
         if line.in_lobby() {
             return self.tell_lobby(now, id, LobbyInput::Digit(key));
         }
+        let asked = line.keypad.is_asked_for_a_number();
         let pressed = line.keypad.press(now.mono, key);
+        if asked {
+            self.stop_playing(id);
+        }
         self.pressed(now, id, pressed);
         self.touch(id);
     }
@@ -71,11 +78,24 @@ impl Switchboard {
         for pressed in pressed {
             match pressed {
                 Pressed::Verb(verb) => {
+                    self.hush(id);
                     let command = Command::Verb(verb);
                     self.tell_meeting(now, id, Input::Asked { by: By::Leg(id), command });
                 }
-                Pressed::Nothing => self.play(id, &[Prompt::NoSuchKey], NOBODY),
+                Pressed::Number(digits) => self.number_typed(now, id, &digits),
+                Pressed::NoNumber => self.play(id, &[Prompt::CallCancelled], NOBODY),
+                Pressed::Nothing => self.play(id, &NO_SUCH_KEY, NOBODY),
             }
+        }
+    }
+
+    /// A key that acts ends what was being said to whoever pressed it; music and ringing go on.
+    fn hush(&mut self, id: LegId) {
+        let Some(meeting) = self.lines.get(&id).and_then(|line| line.meeting.as_ref()) else { return };
+        let participant = self.rooms.get(meeting).and_then(|room| room.meeting.roster().get(id));
+        let in_the_room = participant.is_some_and(|here| here.place == Place::Inside && !here.held && !here.leaving);
+        if in_the_room && !self.hears_ringing(id) {
+            self.stop_playing(id);
         }
     }
 
@@ -177,7 +197,7 @@ impl Switchboard {
         let Some(line) = self.lines.get(&id) else { return };
         let caller = line.caller;
         if let Err(cause) = self.guard.may_try(now.mono, caller.as_ref(), None) {
-            return self.tell_lobby(now, id, LobbyInput::Refused(cause));
+            return self.tell_lobby(now, id, LobbyInput::Refused { cause, instead: None });
         }
         let found = self.facts.meeting_named(conference_id);
         let ours = found.filter(|m| line.house.as_ref().is_none_or(|house| *house == m.settings.organisation));
@@ -202,7 +222,7 @@ impl Switchboard {
     fn fund(&mut self, now: Now, id: LegId, meeting: MeetingId) {
         let scopes = payer_scopes(&self.facts, &meeting);
         if let Err(cause) = self.guard.enter(now.mono, id, &scopes) {
-            return self.tell_lobby(now, id, LobbyInput::Refused(cause));
+            return self.tell_lobby(now, id, LobbyInput::Refused { cause, instead: None });
         }
         let longest_ms = self.leg_config(Some(&meeting)).longest_ms;
         let Some(line) = self.lines.get_mut(&id) else { return };
@@ -217,7 +237,7 @@ impl Switchboard {
     fn check_pin(&mut self, now: Now, id: LegId, meeting: &MeetingId, pin: &str) {
         let caller = self.lines.get(&id).and_then(|line| line.caller);
         if let Err(cause) = self.guard.may_try(now.mono, caller.as_ref(), Some(meeting)) {
-            return self.tell_lobby(now, id, LobbyInput::Refused(cause));
+            return self.tell_lobby(now, id, LobbyInput::Refused { cause, instead: None });
         }
         let answer = if self.facts.check_pin(meeting, pin) {
             LobbyInput::PinRight
@@ -236,18 +256,18 @@ impl Switchboard {
         };
         if !self.rooms.contains_key(&meeting) {
             let room = media::RoomId(self.number());
-            let machine = Meeting::new(settings, now.mono);
+            let machine = Meeting::new(settings, self.config.meeting.clone(), now.mono);
             self.rooms.insert(meeting.clone(), Room { meeting: machine, id: room, armed: None });
         }
-        if let Some(line) = self.lines.get_mut(&id) {
-            line.present = true;
-            line.meeting = Some(meeting.clone());
-        }
-        let input = if invited { Input::Bring { leg: id } } else { Input::Enter { leg: id, role } };
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        line.present = true;
+        line.meeting = Some(meeting.clone());
+        let (leg, number) = (id, line.person());
+        let input = if invited { Input::Bring { leg, number } } else { Input::Enter { leg, role, number } };
         self.tell_room(now, &meeting, input);
     }
 
-    fn tell_meeting(&mut self, now: Now, id: LegId, input: Input) {
+    pub(super) fn tell_meeting(&mut self, now: Now, id: LegId, input: Input) {
         let here = self.lines.get(&id).filter(|line| line.present).and_then(|line| line.meeting.clone());
         if let Some(meeting) = here {
             self.tell_room(now, &meeting, input);
@@ -278,6 +298,21 @@ impl Switchboard {
                 self.play_music(leg);
             }
             Mute { leg, on } => self.with_line(leg, |line| media::Command::Mute { stream: line.stream, on }),
+            Deafen { leg, on } => self.with_line(leg, |line| media::Command::Deafen { stream: line.stream, on }),
+            Hold { leg, on: true } => self.put_on_hold(leg),
+            Hold { leg, on: false } => self.join(now, leg, meeting),
+            AskNumber { leg } => {
+                if let Some(line) = self.lines.get_mut(&leg) {
+                    line.keypad.ask_number(now.mono);
+                    self.touch(leg);
+                }
+            }
+            Dial { by, to } => self.dial_by_keys(now, by, meeting.clone(), to),
+            CancelCalls { by } => {
+                if !self.cancel_calls(now, by) {
+                    self.play(by, &NO_SUCH_KEY, NOBODY);
+                }
+            }
             Say { leg, prompts } => self.play(leg, &prompts, NOBODY),
             SayAll { prompts } => self.play_to_all(meeting, &prompts),
             Release { leg, cause, prompts } => self.release(now, leg, cause, &prompts),
@@ -299,6 +334,11 @@ impl Switchboard {
             line.joined.get_or_insert(now.wall);
         }
         self.tell_lobby(now, id, LobbyInput::Entered);
+    }
+
+    fn put_on_hold(&mut self, id: LegId) {
+        self.with_line(id, |line| media::Command::Leave { stream: line.stream });
+        self.play_music(id);
     }
 
     /// Out of the room, a last word, then the end.
@@ -323,22 +363,26 @@ impl Switchboard {
         }
     }
 
-    fn stop_playing(&mut self, id: LegId) {
+    pub(super) fn stop_playing(&mut self, id: LegId) {
         self.with_line(id, |line| media::Command::Stop { target: Target::Stream(line.stream) });
     }
 
-    fn play(&mut self, id: LegId, prompts: &[Prompt], mark: u64) {
+    pub(super) fn play(&mut self, id: LegId, prompts: &[Prompt], mark: u64) {
         let sounds = self.sounds.clone();
         self.with_line(id, |line| {
-            let clips = sounds.clips(prompts, line.language);
+            let clips = sounds.clips(&Prompt::spell(prompts, line.keypad.map()), line.language);
             media::Command::Play { target: Target::Stream(line.stream), clips, repeat: false, mark, barge: false }
         });
     }
 
     fn play_music(&mut self, id: LegId) {
+        self.play_on_and_on(id, Prompt::Music);
+    }
+
+    pub(super) fn play_on_and_on(&mut self, id: LegId, prompt: Prompt) {
         let sounds = self.sounds.clone();
         self.with_line(id, |line| {
-            let clips = sounds.clips(&[Prompt::Music], line.language);
+            let clips = sounds.clips(&[prompt], line.language);
             media::Command::Play {
                 target: Target::Stream(line.stream),
                 clips,
@@ -412,11 +456,14 @@ impl Switchboard {
 
     pub(super) fn asked(&mut self, now: Now, token: u64, ask: Ask) {
         let told = match ask {
-            Ask::Dial { meeting, to } => return self.dial(now, token, meeting, to),
+            Ask::Dial { meeting, to } => return self.dial(now, Asker::Desk(token), meeting, to),
             Ask::Legs => Told::Legs(self.views(now)),
             Ask::Leg(leg) => self.leg_view(now, leg).map_or(Told::Unknown("leg"), |view| Told::Leg(Box::new(view))),
             Ask::Meetings => Told::Meetings(self.meeting_views()),
             Ask::Mute { leg, on } => self.order(now, leg, Command::Mute { leg, on }),
+            Ask::Deafen { leg, on } => self.order(now, leg, Command::Deafen { leg, on }),
+            Ask::Hold { leg, on } => self.order(now, leg, Command::Hold { leg, on }),
+            Ask::Promote { leg, role } => self.order(now, leg, Command::Promote { leg, role }),
             Ask::Remove { leg } => self.remove(now, leg),
             Ask::End { meeting } => self.order_meeting(now, &meeting, Command::Verb(meeting::Verb::EndAll)),
             Ask::Lock { meeting, on } => self.order_meeting(now, &meeting, Command::Lock { on }),

@@ -5,15 +5,16 @@ use super::{Books, Output, Switchboard};
 use crate::clock::Now;
 use crate::leg::{self, Direction, Leg};
 use crate::media::{self, Codec, sdp};
-use crate::meeting::{DEFAULT_KEYS, Entry, Keypad};
+use crate::meeting::{Entry, KeyMap, Keypad};
 use crate::rating::CallType;
 use crate::sip::{self, Call, Invitation, Reason, Refusal};
 use crate::store::{self, Facts};
 use crate::telemetry::name;
-use crate::trunk::{Called, Carrier, CodecName, Limit, Number, NumberKind, Scope};
-use crate::types::{Cause, LegId, MeetingId};
+use crate::trunk::{Called, Carrier, CodecName, Limit, Number, NumberKind, Progress, Scope};
+use crate::types::{Cause, E164, LegId, MeetingId};
 use bytes::Bytes;
 use rand::RngExt;
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 
 impl Switchboard {
@@ -85,11 +86,13 @@ impl Switchboard {
             version: 1,
             lobby: None,
             delayed: None,
-            keypad: Keypad::new(DEFAULT_KEYS),
+            keypad: Keypad::new(self.keys_of(&number.e164)),
             meeting: number.meeting.clone(),
             present: false,
             dial: None,
             asker: None,
+            progress: Progress::Silent,
+            others: VecDeque::new(),
             parting: None,
             end: None,
             joined: None,
@@ -257,6 +260,11 @@ impl Switchboard {
         // A carrier that was taken from the directory in mid-call goes on as a plain one.
         let known = self.facts.directory.carrier(&line.carrier).cloned();
         Some(known.unwrap_or_else(|| Carrier::new(line.carrier.clone())))
+    }
+
+    /// What keys do for callers of this number, and for those whom the bridge calls.
+    pub(super) fn keys_of(&self, number: &E164) -> KeyMap {
+        self.config.number_keys.get(number).unwrap_or(&self.config.keys).clone()
     }
 
     /// What is spoken with a carrier: its order, or ours.

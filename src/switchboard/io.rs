@@ -105,6 +105,7 @@ type Answer = (LegId, Done);
 enum Done {
     Opened(Result<Opened, StoreError>),
     Noted,
+    Rerouted(Result<(), StoreError>),
     Settled,
 }
 
@@ -207,6 +208,7 @@ impl Rim {
         match answer {
             Done::Opened(answer) => self.switchboard.handle(Now::read(), Input::Opened { leg, answer }),
             Done::Settled => self.switchboard.handle(Now::read(), Input::Settled { leg }),
+            Done::Rerouted(done) => self.switchboard.handle(Now::read(), Input::Rerouted { leg, done }),
             Done::Noted => {}
         }
     }
@@ -366,6 +368,7 @@ async fn ask(store: &Store, books: Books) -> Done {
         Books::Open(open) => Done::Opened(store.open_leg(open).await),
         Books::Name(name) => Done::Opened(store.name_payer(name).await),
         Books::Extend(extend) => Done::Opened(store.extend(extend).await),
+        Books::Reroute(rerouted) => Done::Rerouted(store.rerouted(rerouted).await),
         Books::Answered(answered) => {
             insist(|| store.answered(answered.clone())).await;
             Done::Noted

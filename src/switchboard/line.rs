@@ -5,8 +5,10 @@ use crate::leg::{Direction, End, Leg};
 use crate::media::{Plan, Stats, StreamId};
 use crate::meeting::{Keypad, Lobby, LobbyInput};
 use crate::sip::{Call, Dial};
+use crate::trunk::Progress;
 use crate::types::{CarrierId, Cause, E164, Language, LegId, MeetingId, OrganisationId};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 /// How far the sound of a leg has come.
@@ -48,13 +50,25 @@ pub(super) struct Line {
     pub present: bool,
     /// Out: to be dialled when the books agree; and who asked for it.
     pub dial: Option<Box<Dial>>,
-    pub asker: Option<u64>,
+    pub asker: Option<Asker>,
+    /// Out: how far the call has come, and who else may carry it, the next one first.
+    pub progress: Progress,
+    pub others: VecDeque<CarrierId>,
     /// Something is being said, then the call ends.
     pub parting: Option<(Mono, Cause)>,
     pub end: Option<Ended>,
     pub joined: Option<Wall>,
     pub acknowledged: Option<Wall>,
     pub armed: Option<Mono>,
+}
+
+/// Who had a phone rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// API or command line, told once by this token.
+    Desk(u64),
+    /// A participant, by keys: hears how it goes, until somebody answers or nobody does.
+    Keys(LegId),
 }
 
 /// A leg that is over and waits for the figures of its sound, though not for long: money comes first.
@@ -73,6 +87,16 @@ impl Line {
     /// Keys are the lobby's, before the meeting and while waiting for it.
     pub fn in_lobby(&self) -> bool {
         self.lobby.as_ref().is_some_and(Lobby::is_open)
+    }
+
+    /// How a meeting tells people apart: who calls, or is called.
+    pub fn person(&self) -> Option<E164> {
+        if self.is_inbound() { self.caller } else { Some(self.number) }
+    }
+
+    /// Rings, or is about to, on behalf of keys that `by` pressed.
+    pub fn rings_for(&self, by: LegId) -> bool {
+        self.asker == Some(Asker::Keys(by)) && self.end.is_none()
     }
 
     /// What the call would be charged for if it ended now, or is charged for since it ended.

@@ -16,17 +16,17 @@ pub mod sound;
 use crate::clock::{Mono, Now};
 use crate::leg;
 use crate::media::{self, Codec, StreamId};
-use crate::meeting::{LobbyConfig, Meeting};
+use crate::meeting::{self, KeyMap, LobbyConfig, Meeting};
 use crate::sip::{self, Call};
 use crate::store::{self, Facts};
 use crate::trunk::{Guard, GuardConfig};
-use crate::types::{LegId, MeetingId, Micros, OrganisationId};
+use crate::types::{E164, LegId, MeetingId, Micros, OrganisationId};
 use ask::{Ask, LegView, Told};
 use line::Line;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sound::Sounds;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -35,6 +35,10 @@ use std::sync::Arc;
 pub struct Config {
     pub leg: leg::Config,
     pub lobby: LobbyConfig,
+    pub meeting: meeting::Config,
+    /// What keys do, and where the callers of one number have keys of their own.
+    pub keys: KeyMap,
+    pub number_keys: BTreeMap<E164, KeyMap>,
     pub guard: GuardConfig,
     pub codecs: Vec<Codec>,
     /// How long a dialled phone may ring.
@@ -60,6 +64,11 @@ pub enum Input {
     Opened {
         leg: LegId,
         answer: Result<store::Opened, store::StoreError>,
+    },
+    /// The books' answer to an [`Output::Books`] of kind reroute.
+    Rerouted {
+        leg: LegId,
+        done: Result<(), store::StoreError>,
     },
     /// A look at an organisation's account: what is available, and what all its legs burn a minute, in billionths.
     Money {
@@ -116,6 +125,8 @@ pub enum Books {
     Open(store::OpenLeg),
     Name(store::NamePayer),
     Extend(store::Extend),
+    /// Told [`Input::Rerouted`]; dialled only then.
+    Reroute(store::Rerouted),
     /// Told nothing; to be repeated until it is done.
     Answered(store::Answered),
     /// Told [`Input::Settled`]; to be repeated until it is done.
@@ -128,6 +139,7 @@ impl Books {
             Books::Open(open) => open.leg,
             Books::Name(name) => name.leg,
             Books::Extend(extend) => extend.leg,
+            Books::Reroute(rerouted) => rerouted.leg,
             Books::Answered(answered) => answered.leg,
             Books::Settle(settle) => settle.leg,
         }
@@ -205,6 +217,7 @@ impl Switchboard {
             Input::Media(event) => self.sound(now, event),
             Input::Lent { leg, port } => self.lent(now, leg, port),
             Input::Opened { leg, answer } => self.opened(now, leg, answer),
+            Input::Rerouted { leg, done } => self.rerouted(now, leg, done),
             Input::Money { organisation, available, burn_nanos } => {
                 self.money(now, &organisation, available, burn_nanos);
             }
@@ -332,7 +345,7 @@ impl Switchboard {
             Unacknowledged { .. } => self.tell_leg(now, leg, leg::Input::Unacknowledged),
             Agreed { answer, .. } => self.agreed(now, leg, answer),
             Offered { offer, .. } => self.offered(now, leg, offer),
-            Ringing { .. } => self.tell_leg(now, leg, leg::Input::Ringing),
+            Ringing { answer, .. } => self.rings(now, leg, answer.is_some()),
             Answered { journal, answer, .. } => self.answered_out(now, leg, journal, answer),
             Failed { status, .. } => self.failed_out(now, leg, status),
             Released { .. } => {}

@@ -2,7 +2,7 @@
 
 use super::carrier::{CalledFrom, Carrier, Source};
 use super::number::{Number, NumberKind};
-use crate::types::{CarrierId, Country, E164, OrganisationId};
+use crate::types::{CarrierId, Cause, Country, E164, OrganisationId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -107,6 +107,17 @@ impl Directory {
     pub fn toll_instead(&self, organisation: &OrganisationId, country: Country) -> Option<&Number> {
         let tolls = self.tolls(organisation);
         tolls.iter().find(|number| number.country == country).or(tolls.first()).copied()
+    }
+
+    /// A number for a caller whom `called` refuses for `cause`, where another would take them: what a toll-free call needs
+    /// (leave, a licence to spend, money) a toll call may not.
+    pub fn instead(&self, called: &E164, organisation: &OrganisationId, cause: Cause) -> Option<&Number> {
+        let called = self.find(called).filter(|number| number.kind == NumberKind::TollFree)?;
+        let helps = matches!(
+            cause,
+            Cause::TollFreeNotAllowed | Cause::NoCredit | Cause::CreditsNotSetUp | Cause::CreditsLicenceMissing
+        );
+        self.toll_instead(organisation, called.country).filter(|_| helps)
     }
 
     /// Toll numbers that callers of the organisation may use, its own before shared ones. A number that leads to one
@@ -217,6 +228,19 @@ mod tests {
         assert_eq!(directory.caller_id(&other, "DE".parse().unwrap()).unwrap().e164.digits(), "49300000000");
         assert_eq!(directory.toll_instead(&acme, "DE".parse().unwrap()).unwrap().e164.digits(), "49300000000");
         assert_eq!(directory.toll_instead(&acme, Country::US).unwrap().e164.digits(), "390600000002");
+    }
+
+    #[test]
+    fn a_toll_number_is_named_to_whom_it_helps() {
+        let acme: OrganisationId = "acme".parse().unwrap();
+        let free = number("+39800000000", NumberKind::TollFree);
+        let toll = number("+390600000000", NumberKind::Toll);
+        let directory = Directory::new(vec![], vec![free.clone(), toll.clone()]);
+        let told = |called: &Number, cause| directory.instead(&called.e164, &acme, cause).map(|number| number.e164);
+        assert_eq!(told(&free, Cause::TollFreeNotAllowed), Some(toll.e164));
+        assert_eq!(told(&free, Cause::NoCredit), Some(toll.e164));
+        assert_eq!(told(&free, Cause::NotLicensed), None, "no number helps");
+        assert_eq!(told(&toll, Cause::NoCredit), None, "they have dialled one");
     }
 
     #[test]

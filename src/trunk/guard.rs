@@ -132,14 +132,26 @@ impl Guard {
         Ok(())
     }
 
+    /// The leg is in this scope no more: it goes by another carrier.
+    pub fn step_out(&mut self, now: Mono, leg: LegId, scope: &Scope) {
+        let Some(scopes) = self.legs.get_mut(&leg) else { return };
+        let Some(at) = scopes.iter().position(|counted| counted == scope) else { return };
+        let scope = scopes.swap_remove(at);
+        self.vacate(now, &scope);
+    }
+
     /// The leg is over. A leg that was never counted, or left before, changes nothing.
     pub fn leave(&mut self, now: Mono, leg: LegId) {
         for scope in self.legs.remove(&leg).unwrap_or_default() {
-            let Some(place) = self.places.get_mut(&scope) else { continue };
-            place.calls = place.calls.saturating_sub(1);
-            if place.calls == 0 && place.next_due <= now {
-                self.places.remove(&scope);
-            }
+            self.vacate(now, &scope);
+        }
+    }
+
+    fn vacate(&mut self, now: Mono, scope: &Scope) {
+        let Some(place) = self.places.get_mut(scope) else { return };
+        place.calls = place.calls.saturating_sub(1);
+        if place.calls == 0 && place.next_due <= now {
+            self.places.remove(scope);
         }
     }
 

@@ -8,9 +8,11 @@ mod directory;
 mod format;
 mod guard;
 mod number;
+mod route;
 
 pub use carrier::{CalledFrom, Carrier, CodecName, Failure, Route, Source, Transport};
 pub use directory::{Called, Directory};
 pub use format::{DialPlan, WrittenAs};
 pub use guard::{Guard, GuardConfig, Limit, Scope};
 pub use number::{Number, NumberKind};
+pub use route::{Progress, Verdict};

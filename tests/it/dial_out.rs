@@ -1,7 +1,9 @@
 //! Dialling out.
 
-use crate::world::{DIRECT, World, hears, tone};
+use crate::world::{DIRECT, World, apply, hears, tone};
 use std::time::Duration;
+use tollbridge::cli::phone::Exchange;
+use tollbridge::sip::Transport;
 use tollbridge::switchboard::ask::{Ask, Told};
 use tollbridge::types::{Cause, LegId};
 
@@ -85,5 +87,86 @@ async fn what_may_not_be_dialled_is_refused_before_it_rings() {
         let told = world.dial(meeting, to).await;
         assert!(matches!(told, Told::Refused(found) if found == cause), "{meeting} {to}: {told:?}");
     }
+    world.end().await;
+}
+
+/// A second carrier, asked where the first one, by name, does not take the call.
+async fn spare(world: &World, more: &str) -> Exchange {
+    let trunk = world.node.sip(Transport::Udp).unwrap();
+    let spare = Exchange::start(([127, 0, 0, 11], 0).into(), trunk, 9).await.unwrap();
+    let route = spare.local();
+    let text = format!("[[carrier]]\nid = \"spare\"\nsources = [\"127.0.0.11\"]\nroute = \"udp:{route}\"\n{more}");
+    apply(world.node.store(), &text).await;
+    world
+        .until(|| async { spare.call("+390600000000", "+390600000000").await.err().map(|e| e.status) == Some(404) })
+        .await;
+    spare
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_carrier_in_trouble_leads_to_the_next_and_the_call_is_charged_once() {
+    let world = World::start().await;
+    let spare = spare(&world, "").await;
+    let (leg, incoming) = ringing(&world).await;
+    incoming.refuse(503);
+    let called = spare.incoming(SOON).await.expect("it rings by the other one").answer().await.unwrap();
+    world.inside("open", 1).await;
+    let view = world.leg(leg).await;
+    assert_eq!((view.carrier.as_deref(), view.state.as_str()), (Some("spare"), "meeting"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    called.hang_up();
+    assert_eq!(over(&world, leg).await, Cause::HungUp.slug());
+    let records = world.records().await;
+    assert_eq!(records.len(), 1);
+    assert!(records[0].charge.0 > 50_000);
+    assert_eq!(records[0].beyond.carrier.as_ref().map(|carrier| carrier.as_str()), Some("spare"));
+    assert_eq!(world.balance("acme").await.posted.0, 10_000_000 - records[0].charge.0);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_rung_twice_and_what_all_carriers_refuse_costs_nothing() {
+    let world = World::start().await;
+    let spare = spare(&world, "").await;
+    // Busy is busy by any carrier, and so is who does not want to speak.
+    for (status, cause) in [(486, Cause::Busy), (603, Cause::Declined), (404, Cause::UnknownNumber)] {
+        let (leg, incoming) = ringing(&world).await;
+        incoming.refuse(status);
+        assert_eq!(over(&world, leg).await, cause.slug());
+    }
+    assert!(spare.incoming(Duration::from_millis(300)).await.is_none());
+    // Both are in trouble.
+    let (leg, incoming) = ringing(&world).await;
+    incoming.refuse(500);
+    spare.incoming(SOON).await.expect("the other one is asked").refuse(503);
+    assert_eq!(over(&world, leg).await, Cause::Unreachable.slug());
+    // Cancelled while it rings by the second.
+    let (leg, incoming) = ringing(&world).await;
+    incoming.refuse(500);
+    let second = spare.incoming(SOON).await.expect("the other one is asked");
+    world.ask(Ask::Remove { leg }).await;
+    assert!(second.cancelled(SOON).await);
+    assert_eq!(over(&world, leg).await, Cause::Cancelled.slug());
+    let records = world.records().await;
+    assert!(records.iter().all(|record| record.charge.0 == 0), "{records:#?}");
+    assert_eq!(world.balance("acme").await.posted.0, 10_000_000);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_carrier_is_passed_over_and_several_are_rung_at_once() {
+    let world = World::start().await;
+    let route = world.carrier.local();
+    let line =
+        format!("[[carrier]]\nid = \"line\"\nsources = [\"127.0.0.10\"]\nroute = \"udp:{route}\"\nmax_calls = 1\n");
+    let spare = spare(&world, &line).await;
+    let (_, first) = ringing(&world).await;
+    let Told::Dialling(_) = world.dial("open", "+390688888888").await else { panic!("refused") };
+    let second = spare.incoming(SOON).await.expect("the other one has room");
+    let (first, second) = (first.answer().await.unwrap(), second.answer().await.unwrap());
+    world.inside("open", 2).await;
+    first.hang_up();
+    second.hang_up();
+    assert_eq!(world.records().await.len(), 2);
     world.end().await;
 }

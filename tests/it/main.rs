@@ -3,6 +3,7 @@
 mod crash;
 mod dial_out;
 mod joining;
+mod keys;
 mod money;
 mod stranger;
 mod world;

@@ -7,11 +7,13 @@ use tollbridge::cli::phone::{Ended, Exchange, Phone};
 use tollbridge::cli::sound::Voice;
 use tollbridge::clock;
 use tollbridge::config::{Listen, Settings};
+use tollbridge::meeting::Prompt;
 use tollbridge::node::Node;
 use tollbridge::rating::UsageRecord;
 use tollbridge::sip::Transport;
 use tollbridge::store::{Balance, Document, Options, Store, UsageFilter};
 use tollbridge::switchboard::ask::{Ask, LegView, MeetingView, Told};
+use tollbridge::switchboard::sound::Sounds;
 use tollbridge::types::{LegId, MeetingId};
 
 /// The carrier's exchange: a known source, and the route of calls out.
@@ -291,6 +293,56 @@ impl World {
         self.node.stop().await;
         self.folder
     }
+}
+
+/// Half a second of a prompt: enough to tell it from any other, in pieces of 100 ms, at a quarter of the rate.
+const STRETCH: usize = 4_000;
+const PIECE: usize = 200;
+const COARSE: usize = 4;
+const ALIKE: f64 = 0.93;
+
+/// Waits until a phone has heard a prompt since `mark`; 20 seconds at most.
+pub async fn hears_said(phone: &Phone, mark: u64, prompt: Prompt, language: &str) {
+    let sounds = Sounds::embedded().unwrap();
+    let clip = sounds.clips(&[prompt], language.parse().unwrap()).remove(0);
+    let middle = clip.samples().len().saturating_sub(STRETCH) / 2;
+    let stretch = thinned(&clip.samples()[middle..clip.samples().len().min(middle + STRETCH)]);
+    let mut from = mark;
+    for _ in 0..40 {
+        let end = phone.sound.mark();
+        let (heard, sought) = (thinned(&phone.sound.heard_since(from).samples), stretch.clone());
+        if tokio::task::spawn_blocking(move || is_within(&sought, &heard)).await.unwrap() {
+            return;
+        }
+        from = from.max(end.saturating_sub(2 * STRETCH as u64));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("{prompt:?} was not heard");
+}
+
+/// Whether most pieces are in what was heard: a packet that came late hurts one of them.
+fn is_within(stretch: &[f32], heard: &[f32]) -> bool {
+    let pieces: Vec<&[f32]> = stretch.chunks_exact(PIECE.min(stretch.len())).collect();
+    let found = pieces.iter().filter(|piece| heard.windows(piece.len()).any(|window| alike(piece, window)));
+    found.count() * 2 > pieces.len()
+}
+
+fn thinned(samples: &[i16]) -> Vec<f32> {
+    samples.chunks_exact(COARSE).map(|few| few.iter().map(|sample| f32::from(*sample)).sum()).collect()
+}
+
+/// Looked at closely only where the first few samples fit.
+fn alike(a: &[f32], b: &[f32]) -> bool {
+    let likeness = |n: usize| {
+        let (mut product, mut of_a, mut of_b) = (0.0, 0.0, 0.0);
+        for at in 0..n {
+            product += a[at] * b[at];
+            of_a += a[at] * a[at];
+            of_b += b[at] * b[at];
+        }
+        f64::from(product) / f64::from(of_a * of_b).sqrt().max(1.0)
+    };
+    likeness(16) > 0.8 && likeness(a.len()) > ALIKE
 }
 
 pub fn tone(hz: u32) -> Voice {

@@ -28,7 +28,7 @@ use tollbridge::clock::{Mono, Now, Wall};
 use tollbridge::leg;
 use tollbridge::media::ports::Ports;
 use tollbridge::media::{self, Codec, StreamId, TICK_MS};
-use tollbridge::meeting::LobbyConfig;
+use tollbridge::meeting::{self, KeyMap, LobbyConfig};
 use tollbridge::sip::{self, Command, Endpoint, Flow, Reason};
 use tollbridge::store::{
     CreditsAdded, Document, Funds, FundsKind, OpenError, Opened, Options, Store, StoreError, UsageFilter,
@@ -107,6 +107,7 @@ enum Due {
 enum Done {
     Opened(Result<Opened, StoreError>),
     Noted,
+    Rerouted(Result<(), StoreError>),
     Settled,
 }
 

@@ -74,6 +74,7 @@ impl World {
             (Books::Answered(_) | Books::Settle(_), true) => {
                 return self.after(RETRY, Due::Run { life: self.life, leg, books: Box::new(books) });
             }
+            (Books::Reroute(_), true) => Done::Rerouted(Err(StoreError::Down("drawn".into()))),
             (_, true) => Done::Opened(Err(StoreError::Down("drawn".into()))),
             (_, false) => self.run_books(books),
         };
@@ -91,6 +92,10 @@ impl World {
             Books::Open(open) => sound(self.runtime.block_on(store.open_leg(open))),
             Books::Name(name) => sound(self.runtime.block_on(store.name_payer(name))),
             Books::Extend(extend) => sound(self.runtime.block_on(store.extend(extend))),
+            Books::Reroute(rerouted) => {
+                self.runtime.block_on(store.rerouted(rerouted)).expect("the books object");
+                Done::Rerouted(Ok(()))
+            }
             Books::Answered(answered) => {
                 self.runtime.block_on(store.answered(answered)).expect("the books object");
                 if let Some(bridge) = &mut self.bridge {
@@ -127,6 +132,7 @@ impl World {
                 self.tell(Input::Opened { leg, answer });
             }
             Done::Settled => self.tell(Input::Settled { leg }),
+            Done::Rerouted(done) => self.tell(Input::Rerouted { leg, done }),
             Done::Noted => {}
         }
     }

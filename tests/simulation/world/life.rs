@@ -83,6 +83,9 @@ fn config() -> Config {
     Config {
         leg: leg::Config::default(),
         lobby: LobbyConfig::default(),
+        meeting: meeting::Config::default(),
+        keys: KeyMap::default(),
+        number_keys: BTreeMap::new(),
         guard: GuardConfig::default(),
         codecs: vec![Codec::Pcma, Codec::Pcmu],
         ring_ms: 60_000,

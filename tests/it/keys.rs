@@ -1,0 +1,196 @@
+//! What keys bring about, heard and paid for.
+
+use crate::world::{DIRECT, PEOPLE, TOLL, TOLL_FREE, World, hears, hears_said, listen, tone};
+use std::time::Duration;
+use tollbridge::cli::phone::Phone;
+use tollbridge::meeting::Prompt;
+use tollbridge::types::Cause;
+
+const SOON: Duration = Duration::from_secs(10);
+const CALLED: &str = "+390699999999";
+
+/// Anna has begun her meeting, and Guido is in it.
+async fn led(world: &World) -> (Phone, Phone) {
+    let anna = world.call("+390622222222", TOLL).await;
+    anna.press("1000002").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    anna.press("*").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    anna.press("4711#").await;
+    world.inside("led", 1).await;
+    // Silent, so that prompts are heard by themselves.
+    let guido = world.call("+390611111111", TOLL).await;
+    guido.press("1000002").await;
+    world.inside("led", 2).await;
+    (anna, guido)
+}
+
+async fn keypad_calls() -> World {
+    World::with(PEOPLE, |settings| settings.meeting.keypad_calls = true).await
+}
+
+/// The ringing tone of the prompts.
+const RINGING_HZ: u32 = 425;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_organiser_rings_somebody_by_keys_hears_it_ring_and_the_called_one_is_paid_for() {
+    let world = keypad_calls().await;
+    let (anna, guido) = led(&world).await;
+    let mark = anna.sound.mark();
+    anna.press("*81").await;
+    hears_said(&anna, mark, Prompt::EnterNumber, "it").await;
+    guido.say(tone(1_000));
+    anna.press("00390699999999#").await;
+    let incoming = world.carrier.incoming(SOON).await.expect("it rings");
+    assert_eq!((incoming.invitation.request_user.as_str(), incoming.invitation.from_user.as_str()), (CALLED, TOLL));
+    let mut rang = false;
+    for _ in 0..6 {
+        rang |= listen(&anna).await.tone(RINGING_HZ) > 2_000.0;
+    }
+    assert!(rang, "she hears it ring");
+    assert_eq!(hears(&anna, &[1_000]).await, [1_000], "between two rings the others are heard");
+    let called = incoming.answer().await.unwrap();
+    called.say(tone(1_500));
+    world.inside("led", 3).await;
+    assert_eq!(hears(&guido, &[1_000, 1_500]).await, [1_500]);
+    assert_eq!(hears(&anna, &[RINGING_HZ]).await.len(), 0, "no more");
+    for phone in [&called, &guido, &anna] {
+        phone.hang_up();
+    }
+    let records = world.records().await;
+    let out = records.iter().find(|record| record.destination.to_string() == CALLED).unwrap();
+    assert!(out.charge.0 > out.connection_fee.0 && out.connection_fee.0 == 50_000, "by the deck, as every call out");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_by_keys_that_come_to_nothing_are_told_in_words_and_cost_nothing() {
+    let world = keypad_calls().await;
+    let (anna, guido) = led(&world).await;
+    let dial = async |keys: &str, prompt| {
+        let mark = anna.sound.mark();
+        anna.press(keys).await;
+        hears_said(&anna, mark, prompt, "it").await;
+    };
+    dial("*81008812345678#", Prompt::CallNotAllowed).await;
+    // No number at all; then star takes it back.
+    dial("*81123#", Prompt::InvalidId).await;
+    dial("*", Prompt::CallCancelled).await;
+
+    let mark = anna.sound.mark();
+    anna.press("*8100390699999999#").await;
+    world.carrier.incoming(SOON).await.expect("it rings").refuse(486);
+    hears_said(&anna, mark, Prompt::CallBusy, "it").await;
+
+    let mark = anna.sound.mark();
+    anna.press("*8100390699999999#").await;
+    let incoming = world.carrier.incoming(SOON).await.expect("it rings");
+    anna.press("*80").await;
+    assert!(incoming.cancelled(SOON).await);
+    hears_said(&anna, mark, Prompt::CallCancelled, "it").await;
+
+    // Guido is no organiser; and when Anna goes, nobody waits for what she had rung.
+    let mark = guido.sound.mark();
+    guido.press("*81").await;
+    hears_said(&guido, mark, Prompt::NotAllowed, "it").await;
+    anna.press("*8100390699999999#").await;
+    let incoming = world.carrier.incoming(SOON).await.expect("it rings");
+    anna.hang_up();
+    assert!(incoming.cancelled(SOON).await);
+    guido.hang_up();
+    let records = world.records().await;
+    let out: Vec<_> = records.iter().filter(|record| record.destination.to_string() == CALLED).collect();
+    assert_eq!(out.len(), 3);
+    assert!(out.iter().all(|record| record.charge.0 == 0), "{out:#?}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_default_keys_ring_nobody_and_record_nothing() {
+    let world = World::start().await;
+    let (anna, guido) = led(&world).await;
+    for (keys, prompt) in [
+        ("*81", Prompt::KeypadCallsOff),
+        ("*2", Prompt::NoRecording),
+        ("*0", Prompt::NoOperator),
+        ("*1", Prompt::KeysHelp),
+        ("*3", Prompt::NumberEndingIn),
+    ] {
+        let mark = anna.sound.mark();
+        anna.press(keys).await;
+        hears_said(&anna, mark, prompt, "it").await;
+    }
+    anna.hang_up();
+    guido.hang_up();
+    assert_eq!(world.records().await.len(), 2);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_key_rings_the_operator_once() {
+    let world = World::with(PEOPLE, |settings| settings.meeting.operator = Some(CALLED.parse().unwrap())).await;
+    let a = world.call("+390611111111", DIRECT).await;
+    world.inside("open", 1).await;
+    let mark = a.sound.mark();
+    a.press("*0").await;
+    let incoming = world.carrier.incoming(SOON).await.expect("it rings");
+    assert_eq!(incoming.invitation.request_user, CALLED);
+    hears_said(&a, mark, Prompt::OperatorCalled, "en").await;
+    a.press("*0").await;
+    let operator = incoming.answer().await.unwrap();
+    operator.say(tone(700));
+    world.inside("open", 2).await;
+    // Both words that the operator is called are over, and the room is as loud as ever.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(hears(&a, &[700]).await, [700]);
+    assert!(world.carrier.incoming(Duration::from_millis(500)).await.is_none(), "not twice");
+    operator.hang_up();
+    a.hang_up();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_with_keys_of_its_own_and_comings_told_by_number() {
+    let keys = "[[keys]]\nnumbers = [\"+390612345678\"]\ncodes = { \"0\" = \"mute-self\", \"#\" = \"end\" }\n\
+                [meeting]\nannounce = \"number\"\n";
+    let world = World::with(PEOPLE, |settings| assert_eq!(settings.overlay("keys.toml", keys), [])).await;
+    let (mut anna, mut guido) = led(&world).await;
+    let mark = guido.sound.mark();
+    hears_said(&guido, mark.saturating_sub(24_000), Prompt::HasJoined, "it").await;
+    guido.press("0").await;
+    world.until(|| async { world.legs().await.iter().any(|leg| leg.muted) }).await;
+    anna.press("#").await;
+    for phone in [&mut anna, &mut guido] {
+        let ended = phone.ended(SOON).await.expect("the meeting ends for all");
+        assert_eq!(ended.reason.unwrap().text, Cause::MeetingEnded.words());
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_meeting_without_its_organiser_ends_after_a_while() {
+    let world = World::with(PEOPLE, |settings| settings.meeting.organiser_gone_s = Some(6)).await;
+    let (anna, mut guido) = led(&world).await;
+    let mark = guido.sound.mark();
+    anna.hang_up();
+    hears_said(&guido, mark, Prompt::OrganiserLeft, "it").await;
+    let ended = guido.ended(Duration::from_secs(15)).await.expect("the meeting ends");
+    assert_eq!(ended.reason.unwrap().text, Cause::MeetingEnded.words());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_toll_free_number_refuses_is_read_a_toll_number_and_pays_nothing() {
+    let people = PEOPLE.replacen("pin = \"4711\"", "pin = \"4711\"\ntoll_free = false", 1);
+    let world = World::with(&people, |_| {}).await;
+    let mut phone = world.call("+390611111111", TOLL_FREE).await;
+    phone.press("1000001").await;
+    let mark = phone.sound.mark();
+    hears_said(&phone, mark, Prompt::RefusedTollFree, "en").await;
+    hears_said(&phone, mark, Prompt::TollNumberInstead, "en").await;
+    hears_said(&phone, mark, Prompt::Number(9), "en").await;
+    let ended = phone.ended(Duration::from_secs(40)).await.expect("then hung up");
+    assert_eq!(ended.reason.unwrap().text, Cause::TollFreeNotAllowed.words());
+    assert_eq!(world.records().await[0].charge.0, 0);
+    world.end().await;
+}
