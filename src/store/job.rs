@@ -84,7 +84,7 @@ macro_rules! jobs {
 impl Job {
     /// Those that legs ask all the time are worked out together and written at once: see [`sheet`](super::sheet).
     pub fn is_of_a_leg(&self) -> bool {
-        matches!(self, Job::Open(..) | Job::Payer(..) | Job::Answer(..) | Job::Extend(..))
+        matches!(self, Job::Open(..) | Job::Payer(..) | Job::Answer(..) | Job::Reroute(..) | Job::Extend(..))
     }
 
     /// It reads and writes legs and accounts by what the writer knows of them, and by nothing else.

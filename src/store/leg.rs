@@ -182,18 +182,15 @@ pub(super) async fn answered(books: &mut Books, asked: &Answered) -> Result<(), 
 }
 
 /// Another carrier, and with it another call to end; who pays, and what is held, stay as they are.
-pub(super) async fn rerouted(books: &mut Books, asked: Rerouted) -> Result<(), StoreError> {
-    let leg = open_leg(books, asked.leg).await?;
+pub(super) async fn rerouted(books: &mut Books, asked: &Rerouted) -> Result<(), StoreError> {
+    let mut leg = open_leg(books, asked.leg).await?;
     if leg.answered.is_some() {
         return Err(StoreError::Conflict(format!("leg {} is answered", asked.leg)));
     }
-    sqlx::query("UPDATE leg SET carrier = $1, call_id = $2, journal = $3 WHERE id = $4")
-        .bind(asked.carrier.as_str())
-        .bind(&asked.call_id)
-        .bind(&asked.journal)
-        .bind(asked.leg.to_string())
-        .execute(&mut books.conn)
-        .await?;
+    leg.carrier = Some(asked.carrier.clone());
+    leg.call_id.clone_from(&asked.call_id);
+    leg.journal.clone_from(&asked.journal);
+    books.sheet.change(&leg, true);
     Ok(())
 }
 

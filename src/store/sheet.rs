@@ -152,8 +152,8 @@ const BORN: &str = "INSERT INTO leg \
      value ->> 7, value ->> 8, value ->> 9 FROM json_each($1)";
 
 const TOLD: &str = "UPDATE leg SET organisation = value ->> 1, organiser = value ->> 2, meeting = value ->> 3, \
-     payer_known = value ->> 4, answered = value ->> 5, journal = value ->> 6, terms = value ->> 7 \
-     FROM json_each($1) WHERE leg.id = value ->> 0";
+     payer_known = value ->> 4, answered = value ->> 5, journal = value ->> 6, terms = value ->> 7, \
+     carrier = value ->> 8, call_id = value ->> 9 FROM json_each($1) WHERE leg.id = value ->> 0";
 
 fn told_row(leg: &LegRow) -> Value {
     json!([
@@ -165,6 +165,8 @@ fn told_row(leg: &LegRow) -> Value {
         leg.answered.map(Wall::micros),
         leg.journal,
         leg.tab.as_ref().map(|tab| tab.terms.to_line()),
+        leg.carrier.as_ref().map(|carrier| carrier.as_str()),
+        leg.call_id,
     ])
 }
 
