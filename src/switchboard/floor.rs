@@ -373,6 +373,10 @@ impl Switchboard {
             let clips = sounds.clips(&Prompt::spell(prompts, line.keypad.map()), line.language);
             media::Command::Play { target: Target::Stream(line.stream), clips, repeat: false, mark, barge: false }
         });
+        // What is said ends what is played on and on: whoever waits for an answer hears it ring again after it.
+        if self.hears_ringing(id) {
+            self.play_on_and_on(id, Prompt::Ringback);
+        }
     }
 
     fn play_music(&mut self, id: LegId) {

@@ -26,7 +26,9 @@ async fn led(world: &World) -> (Phone, Phone) {
 }
 
 async fn keypad_calls() -> World {
-    World::with(PEOPLE, |settings| settings.meeting.keypad_calls = true).await
+    // Rich enough that no warning is spoken over what is listened for.
+    let rich = PEOPLE.replace("credits = \"10.00\"", "credits = \"100.00\"");
+    World::with(&rich, |settings| settings.meeting.keypad_calls = true).await
 }
 
 /// The ringing tone of the prompts.
@@ -48,7 +50,7 @@ async fn the_organiser_rings_somebody_by_keys_hears_it_ring_and_the_called_one_i
         rang |= listen(&anna).await.tone(RINGING_HZ) > 2_000.0;
     }
     assert!(rang, "she hears it ring");
-    assert_eq!(hears(&anna, &[1_000]).await, [1_000], "between two rings the others are heard");
+    assert!(listen(&anna).await.tone(1_000) > 1_200.0, "the others are heard under it, at a quarter of their strength");
     let called = incoming.answer().await.unwrap();
     called.say(tone(1_500));
     world.inside("led", 3).await;
