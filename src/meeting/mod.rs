@@ -71,7 +71,7 @@ pub struct Config {
     pub keypad_calls: bool,
     /// Whom the operator's key rings.
     pub operator: Option<E164>,
-    /// A meeting ends so long after its last organiser left; `None`: as long as [`ABANDONED`] says.
+    /// A meeting ends so long after its last organiser left; `None`: 90 minutes after its last verified person did.
     pub organiser_gone: Option<Duration>,
 }
 
