@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tollbridge::clock;
 use tollbridge::media::io::{Config, Media};
-use tollbridge::media::{Codec, Command, Direction, Event, Plan, RoomId, StreamId};
+use tollbridge::media::{Codec, Command, Event, Plan, RoomId, StreamId};
 
 const LIMIT: f64 = 1.5;
 const TICK_NANOS: u64 = 20_000_000;
@@ -182,14 +182,7 @@ fn bridge_round(legs: usize, seconds: usize) -> Round {
 fn attach(media: &Media, leg: usize, phone: &Phone) -> SocketAddr {
     let port = media.lend(clock::mono()).unwrap();
     let address = port.local();
-    let plan = Plan {
-        remote: phone.socket.local_addr().unwrap(),
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: None,
-        direction: Direction::SendRecv,
-        ptime_ms: 20,
-    };
+    let plan = Plan::plain(phone.socket.local_addr().unwrap(), Codec::Pcmu, 0);
     let stream = StreamId(leg as u64);
     media.attach(stream, port, plan).unwrap();
     let room = if leg < PROBES { leg / 2 } else { PROBES + (leg - PROBES) / ROOM };

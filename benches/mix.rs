@@ -6,7 +6,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::net::SocketAddr;
 use tollbridge::clock::Mono;
-use tollbridge::media::{Codec, Command, Config, Direction, Engine, FRAME, Plan, RoomId, Slot, StreamId, TICK_MS};
+use tollbridge::media::{Codec, Command, Config, Engine, Plan, Rate, RoomId, Slot, StreamId, TICK_MS};
+
+const FRAME: usize = Rate::Narrow.tick();
 
 fn address(leg: u32) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 10_000 + leg as u16))
@@ -26,9 +28,8 @@ impl Meeting {
     fn new(legs: u32, room_of: u32, talkers: u32) -> Meeting {
         let mut engine = Engine::new(Config::default(), 7);
         for leg in 0..legs {
-            let (stream, direction) = (StreamId(u64::from(leg)), Direction::SendRecv);
-            let (remote, codec, payload_type) = (address(leg), Codec::Pcmu, 0);
-            let plan = Plan { remote, codec, payload_type, telephone_event: Some(101), direction, ptime_ms: 20 };
+            let stream = StreamId(u64::from(leg));
+            let plan = Plan { telephone_event: Some(101), ..Plan::plain(address(leg), Codec::Pcmu, 0) };
             engine.command(Mono::default(), Command::Attach { stream, plan }).expect("a free slot");
             let room = RoomId(u64::from(leg / room_of));
             engine.command(Mono::default(), Command::Join { stream, room }).expect("a stream that is there");

@@ -182,13 +182,16 @@ fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::C
         number_keys: settings.number_keys.clone(),
         lobby: LobbyConfig { conference_id_digits: meeting.conference_id_digits, ..LobbyConfig::default() },
         guard: GuardConfig::default(),
-        codecs: vec![Codec::Pcma, Codec::Pcmu],
+        codecs: CODECS.to_vec(),
         ring_ms: meeting.ring_s * 1_000,
         udp: sip.local(Transport::Udp).map(advertised),
         tcp: sip.local(Transport::Tcp).map(advertised),
         retry_after_s: RETRY_AFTER_S,
     }
 }
+
+/// What we speak with a carrier that names no codecs, the best sound first. Plain samples are for those who ask.
+const CODECS: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcma, Codec::Pcmu];
 
 /// Closes what an earlier life left open: the money first, then a BYE to every dialog, paid calls out first.
 async fn bury(store: &Store, sip: &sip::io::Sip) -> Result<(), StoreError> {

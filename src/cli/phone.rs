@@ -274,6 +274,7 @@ impl Phone {
             session: 1,
             version: self.version,
             codecs: &self.inner.codecs,
+            comfort_noise: false,
             direction: Direction::SendRecv,
             prefer: Prefer::Theirs,
         }

@@ -1,8 +1,9 @@
 //! A telephone's mouth and ear: one RTP socket, a frame every 20 ms, and what was heard kept for questions.
 
-use crate::media::codec::g711;
+use crate::media::codec::{Decoder, Encoder, LONGEST_MS, Settings};
 use crate::media::rtp::packet::{HEADER, Packet};
-use crate::media::{Codec, Plan};
+use crate::media::rtp::sender::LINE_MOST;
+use crate::media::{Plan, Rate};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 pub const RATE_HZ: usize = 8_000;
 /// Samples of one frame of 20 ms.
 pub const FRAME: usize = 160;
+const TICKS_A_SECOND: u32 = 50;
 /// What an ear keeps at most: ten minutes.
 const KEPT: usize = 600 * RATE_HZ;
 /// A key is held for 5 packets (100 ms), its end said three times (RFC 4733 section 2.5.1.4), then 60 ms of rest.
@@ -34,7 +36,6 @@ pub enum Voice {
     Recording(Arc<[i16]>),
 }
 
-#[derive(Debug)]
 struct Mouth {
     voice: Voice,
     at: usize,
@@ -43,6 +44,7 @@ struct Mouth {
     /// `None`: no packet is sent at all (a line that went dead).
     open: bool,
     plan: Option<Plan>,
+    encoder: Option<Encoder>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +54,7 @@ struct Key {
     timestamp: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Ear {
     samples: VecDeque<i16>,
     /// Samples that came since the beginning, kept or not.
@@ -60,10 +62,10 @@ struct Ear {
     packets: u64,
     lost: u64,
     last_sequence: Option<u16>,
+    decoder: Option<Decoder>,
 }
 
 /// One telephone's sound, running until dropped.
-#[derive(Debug)]
 pub struct Sound {
     local: SocketAddr,
     mouth: Arc<Mutex<Mouth>>,
@@ -87,7 +89,7 @@ impl Sound {
         let socket = UdpSocket::bind((address, 0)).await?;
         let local = socket.local_addr()?;
         let (voice, keys) = (Voice::Silence, VecDeque::new());
-        let mouth = Mouth { voice, at: 0, keys, key: None, open: true, plan: None };
+        let mouth = Mouth { voice, at: 0, keys, key: None, open: true, plan: None, encoder: None };
         let mouth = Arc::new(Mutex::new(mouth));
         let ear = Arc::<Mutex<Ear>>::default();
         let task = tokio::spawn(run(socket, mouth.clone(), ear.clone(), seed));
@@ -210,9 +212,9 @@ async fn run(socket: UdpSocket, mouth: Arc<Mutex<Mouth>>, ear: Arc<Mutex<Ear>>, 
                 }
             }
             received = socket.recv_from(&mut datagram) => {
-                let codec = lock(&mouth).plan.map(|plan| (plan.codec, plan.payload_type));
-                if let (Ok((length, _)), Some((codec, payload_type))) = (received, codec) {
-                    lock(&ear).hear(&datagram[..length], codec, payload_type);
+                let plan = lock(&mouth).plan;
+                if let (Ok((length, _)), Some(plan)) = (received, plan) {
+                    lock(&ear).hear(&datagram[..length], &plan);
                 }
             }
         }
@@ -223,7 +225,8 @@ impl Mouth {
     /// The next packet, with its address.
     fn next(&mut self, stream: &mut Stream) -> Option<(SocketAddr, Vec<u8>)> {
         let plan = self.plan?;
-        stream.timestamp = stream.timestamp.wrapping_add(FRAME as u32);
+        let units = plan.codec.clock_hz() / TICKS_A_SECOND;
+        stream.timestamp = stream.timestamp.wrapping_add(units);
         let spoken = self.frame();
         if !self.open {
             return None;
@@ -235,12 +238,12 @@ impl Mouth {
         let packet = match (self.key, plan.telephone_event) {
             (Some(key), Some(payload_type)) => self.key_packet(stream, key, payload_type)?,
             _ => {
-                let mut line = [0; FRAME];
-                match plan.codec {
-                    Codec::Pcmu => g711::ulaw_encode(&spoken, &mut line),
-                    Codec::Pcma => g711::alaw_encode(&spoken, &mut line),
-                }
-                write(stream, stream.timestamp, plan.payload_type, false, &line)
+                let fresh = || Encoder::new(plan.codec, Rate::Narrow, Settings::default());
+                let encoder = self.encoder.take().filter(|encoder| encoder.codec() == plan.codec);
+                let encoder = self.encoder.insert(encoder.unwrap_or_else(fresh));
+                let mut line = [0; LINE_MOST];
+                let length = encoder.encode(&spoken, &mut line);
+                write(stream, stream.timestamp, plan.payload_type, false, &line[..length])
             }
         };
         Some((plan.remote, packet))
@@ -300,18 +303,19 @@ fn write(stream: &mut Stream, timestamp: u32, payload_type: u8, marker: bool, pa
 }
 
 impl Ear {
-    fn hear(&mut self, datagram: &[u8], codec: Codec, payload_type: u8) {
-        let Some(packet) = Packet::parse(datagram).filter(|packet| packet.payload_type == payload_type) else { return };
+    fn hear(&mut self, datagram: &[u8], plan: &Plan) {
+        let agreed = |packet: &Packet| packet.payload_type == plan.payload_in;
+        let Some(packet) = Packet::parse(datagram).filter(agreed) else { return };
         self.packets += 1;
         if let Some(last) = self.last_sequence {
             self.lost += u64::from(packet.sequence.wrapping_sub(last).wrapping_sub(1) & 0x7fff);
         }
         self.last_sequence = Some(packet.sequence);
-        let mut samples = vec![0; packet.payload.len()];
-        match codec {
-            Codec::Pcmu => g711::ulaw_decode(packet.payload, &mut samples),
-            Codec::Pcma => g711::alaw_decode(packet.payload, &mut samples),
-        }
+        let decoder = self.decoder.take().filter(|decoder| decoder.codec() == plan.codec);
+        let decoder = self.decoder.insert(decoder.unwrap_or_else(|| Decoder::new(plan.codec, Rate::Narrow)));
+        let mut samples = vec![0; Rate::Narrow.samples(LONGEST_MS)];
+        let count = decoder.decode(packet.payload, &mut samples).unwrap_or(0);
+        samples.truncate(count);
         self.total += samples.len() as u64;
         self.samples.extend(samples);
         while self.samples.len() > KEPT {
@@ -325,8 +329,15 @@ mod tests {
     use super::*;
 
     fn tone(hz: u32, peak: i16) -> Vec<i16> {
-        let mut mouth =
-            Mouth { voice: Voice::Tone { hz, peak }, at: 0, keys: VecDeque::new(), key: None, open: true, plan: None };
+        let mut mouth = Mouth {
+            voice: Voice::Tone { hz, peak },
+            at: 0,
+            keys: VecDeque::new(),
+            key: None,
+            open: true,
+            plan: None,
+            encoder: None,
+        };
         (0..10).flat_map(|_| mouth.frame()).collect()
     }
 

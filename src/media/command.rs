@@ -1,7 +1,7 @@
 //! What the owner tells an [`Engine`](super::Engine) and what he hears from it.
 
 use super::clip::Clip;
-use super::{Codec, Plan, RoomId, StreamId};
+use super::{Codec, Plan, Rate, RoomId, StreamId};
 use crate::clock::Mono;
 use std::fmt;
 use std::net::SocketAddr;
@@ -62,6 +62,12 @@ pub enum Command {
     Gag {
         stream: StreamId,
         on: bool,
+    },
+    /// How much louder than it came a voice is heard, and how much louder than it is the room is heard: -60 to 15 dB.
+    Gain {
+        stream: StreamId,
+        spoken_db: i8,
+        heard_db: i8,
     },
     /// Plays clips one after the other, behind what is already playing there; music (`repeat`) ends when something
     /// follows it. `mark` comes back in exactly one [`Event::Played`], unless the stream is detached first.
@@ -207,6 +213,11 @@ pub struct Config {
     pub talk_hang_ms: u16,
     /// Mean magnitude up to which a voice is left out of the mix: 8 is an idle A-law line. 0 leaves out pure silence alone.
     pub gate_level: u16,
+    /// A room has at least this rate, and none above `most_rate`: what a leg brings beyond it is not heard.
+    pub least_rate: Rate,
+    pub most_rate: Rate,
+    /// Only so many of the loudest are mixed, where more talk at once; 0 mixes all.
+    pub loudest: u8,
     /// Events kept until they are fetched; what comes on top is lost and counted.
     pub most_events: usize,
 }
@@ -221,7 +232,17 @@ impl Default for Config {
             talk_level: 260,
             talk_hang_ms: 400,
             gate_level: 8,
+            least_rate: Rate::Narrow,
+            most_rate: Rate::Full,
+            loudest: 0,
             most_events: 8_192,
         }
+    }
+}
+
+impl Config {
+    /// The rate of a codec's sound in here: Opus comes at any, so no higher than is used.
+    pub fn rate_of(&self, codec: Codec) -> Rate {
+        if codec == Codec::Opus { codec.rate().min(self.most_rate) } else { codec.rate() }
     }
 }

@@ -272,7 +272,8 @@ impl Media {
             Command::Change { stream, .. }
             | Command::Mute { stream, .. }
             | Command::Deafen { stream, .. }
-            | Command::Gag { stream, .. } => routes.thread_of(*stream)?,
+            | Command::Gag { stream, .. }
+            | Command::Gain { stream, .. } => routes.thread_of(*stream)?,
         };
         self.order(thread, Order::Do(command))
     }
@@ -685,7 +686,7 @@ mod thread {
 mod tests {
     use super::*;
     use crate::media::ports::REST;
-    use crate::media::{Codec, Direction, RoomId, Target};
+    use crate::media::{Codec, RoomId, Target};
     use std::time::Duration;
 
     /// Packets after which what should be heard must have been, and what should not be heard would have been.
@@ -714,14 +715,7 @@ mod tests {
         fn call(media: &Media, test: u8, stream: u64) -> Phone {
             let port = media.lend(clock::mono()).unwrap();
             let phone = Phone::aimed(test, port.local());
-            let plan = Plan {
-                remote: phone.socket.local_addr().unwrap(),
-                codec: Codec::Pcmu,
-                payload_type: 0,
-                telephone_event: None,
-                direction: Direction::SendRecv,
-                ptime_ms: 20,
-            };
+            let plan = Plan::plain(phone.socket.local_addr().unwrap(), Codec::Pcmu, 0);
             media.attach(StreamId(stream), port, plan).unwrap();
             phone
         }

@@ -19,6 +19,7 @@ pub mod sdp;
 mod stream;
 
 pub use clip::{BadClip, Clip};
+pub use codec::Rate;
 pub use command::{Command, Config, Event, Outcome, Outgoing, Refusal, Slot, Stats, Target};
 pub use engine::{Carried, Engine};
 
@@ -26,14 +27,19 @@ use std::net::SocketAddr;
 
 /// The beat of all mixers, milliseconds.
 pub const TICK_MS: u64 = 20;
-/// Samples a second of a room.
-pub const RATE_HZ: usize = 8_000;
-/// Samples of one tick.
-pub const FRAME: usize = RATE_HZ * TICK_MS as usize / 1_000;
-/// The sound of one tick.
-pub type Frame = [i16; FRAME];
+/// Samples of one tick at the highest rate.
+pub const TICK_MOST: usize = Rate::Full.tick();
+/// Room for the sound of one tick at any rate; which part of it is sound, the rate tells.
+pub type Frame = [i16; TICK_MOST];
 /// A sum of many sounds: 32 bits hold 65,536 of the loudest.
-pub type Mix = [i32; FRAME];
+pub type Mix = [i32; TICK_MOST];
+
+impl Rate {
+    /// Samples a tick.
+    pub const fn tick(self) -> usize {
+        self.samples(TICK_MS as usize)
+    }
+}
 
 /// One leg's sound, as the owner names it (never reused while the process lives).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,8 +52,15 @@ pub struct RoomId(pub u64);
 /// What is spoken on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Codec {
+    /// G.711 µ-law.
     Pcmu,
+    /// G.711 A-law.
     Pcma,
+    /// 64 kbit/s.
+    G722,
+    Opus,
+    /// Plain samples, mono.
+    L16(Rate),
 }
 
 /// Which way sound goes, seen from us (RFC 3264 section 5.1).
@@ -66,11 +79,25 @@ pub struct Plan {
     /// Where they want to receive RTP, and the only source that we take it from.
     pub remote: SocketAddr,
     pub codec: Codec,
-    /// Payload type of the codec, as the offerer numbered it.
+    /// Payload type of the codec in what we send.
     pub payload_type: u8,
-    /// Payload type of telephone-event at 8000 Hz (RFC 4733), where both have it.
+    /// Payload type of the codec in what they send: the same, unless an answer renumbers (RFC 3264 section 5.1).
+    pub payload_in: u8,
+    /// Payload type of telephone-event in what they send (RFC 4733), where both have it.
     pub telephone_event: Option<u8>,
+    /// Payload type of comfort noise (RFC 3389), where both have it.
+    pub comfort_noise: Option<u8>,
     pub direction: Direction,
     /// Milliseconds of sound a packet that we send.
     pub ptime_ms: u16,
+}
+
+impl Plan {
+    /// Sound both ways in packets of 20 ms, and nothing else.
+    pub const fn plain(remote: SocketAddr, codec: Codec, payload_type: u8) -> Plan {
+        let (telephone_event, comfort_noise, direction) = (None, None, Direction::SendRecv);
+        let ptime_ms = TICK_MS as u16;
+        let payload_in = payload_type;
+        Plan { remote, codec, payload_type, payload_in, telephone_event, comfort_noise, direction, ptime_ms }
+    }
 }

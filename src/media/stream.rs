@@ -1,12 +1,14 @@
 //! One leg's sound in the engine: what it said this tick, and what it hears.
 
+use super::codec::resample::Resampler;
+use super::codec::{Encoder, Settings};
 use super::mixer::level::{Gate, Talk, level};
 use super::mixer::room::Room;
 use super::mixer::sum::{self, Limiter};
 use super::player::{Play, Player};
 use super::rtp::receiver::{Got, Receiver};
-use super::rtp::sender::{Outbox, Sender};
-use super::{Codec, Config, Direction, Event, FRAME, Frame, Plan, Slot, Stats, StreamId, Target};
+use super::rtp::sender::{LINE_MOST, Outbox, Sender};
+use super::{Codec, Config, Direction, Event, Frame, Mix, Plan, Rate, Slot, Stats, StreamId, TICK_MOST, Target};
 use crate::clock::Mono;
 use std::net::SocketAddr;
 
@@ -38,6 +40,10 @@ impl Told {
     }
 }
 
+/// After so many ticks of hearing what all hear, a stream is sent what all are sent: an encoder that remembers has come by
+/// then to where the common one is, and nobody hears the change.
+const ALIKE_TICKS: u16 = 10;
+
 pub struct Stream {
     pub id: StreamId,
     pub plan: Plan,
@@ -46,10 +52,25 @@ pub struct Stream {
     pub muted: bool,
     pub deaf: bool,
     pub gagged: bool,
+    /// How loud it is heard, and how loud it hears, of [`sum::UNITY`].
+    pub gain: Gain,
     pub player: Player,
     pub receiver: Receiver,
     sender: Sender,
+    /// At what rate it speaks and hears: its room's, or its codec's own.
+    rate: Rate,
+    /// The rate of its codec's sound, and what brings that to `rate`.
+    own_rate: Rate,
+    inward: Option<Box<Resampler>>,
+    encoder: Encoder,
+    /// Ticks since it last heard something of its own; while fewer than [`ALIKE_TICKS`], its own encoder works.
+    alike: u16,
     voice: Frame,
+    /// The last sample of its voice, to bridge a change of rate.
+    last_voice: i16,
+    retuned: bool,
+    level: u16,
+    loud: bool,
     /// Its voice is in the room's sum of this tick.
     speaks: bool,
     gate: Gate,
@@ -58,6 +79,8 @@ pub struct Stream {
     /// The last sample that it heard, and what that was made of: (room, prompt).
     last: i16,
     heard: (Option<usize>, bool),
+    /// What it hears is made of something else than a tick ago.
+    seam: bool,
     foreign: u64,
     last_packet: Option<Mono>,
     /// Since when it has been silent, and whether the owner knows.
@@ -65,8 +88,22 @@ pub struct Stream {
     silent: bool,
 }
 
+/// Of [`sum::UNITY`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gain {
+    pub spoken: i32,
+    pub heard: i32,
+}
+
+impl Default for Gain {
+    fn default() -> Gain {
+        Gain { spoken: sum::UNITY, heard: sum::UNITY }
+    }
+}
+
 impl Stream {
     pub fn new(id: StreamId, plan: Plan, sender: Sender, config: &Config, now: Mono) -> Stream {
+        let rate = config.rate_of(plan.codec);
         Stream {
             id,
             plan,
@@ -74,16 +111,27 @@ impl Stream {
             muted: false,
             deaf: false,
             gagged: false,
-            player: Player::default(),
-            receiver: Receiver::new(config),
+            gain: Gain::default(),
+            player: Player::new(rate),
+            receiver: Receiver::new(config, plan.codec),
             sender,
-            voice: [0; FRAME],
+            rate,
+            own_rate: rate,
+            inward: None,
+            encoder: Encoder::new(plan.codec, rate, Settings::default()),
+            alike: 0,
+            voice: [0; TICK_MOST],
+            last_voice: 0,
+            retuned: false,
+            level: 0,
+            loud: false,
             speaks: false,
             gate: Gate::default(),
             talk: Talk::default(),
             limiter: Limiter::default(),
             last: 0,
             heard: (None, false),
+            seam: false,
             foreign: 0,
             last_packet: None,
             silent_since: now,
@@ -91,19 +139,48 @@ impl Stream {
         }
     }
 
-    pub fn change(&mut self, now: Mono, plan: Plan) {
+    /// What a re-INVITE agreed on. Its room is told of another codec by the engine.
+    pub fn change(&mut self, now: Mono, plan: Plan, config: &Config) {
         let before = std::mem::replace(&mut self.plan, plan);
         let way = |plan: &Plan| (plan.remote, plan.codec, plan.payload_type);
         if way(&before) != way(&plan) {
-            self.receiver.forget();
+            self.receiver.change(config, plan.codec);
         }
-        if (before.codec, before.ptime_ms) != (plan.codec, plan.ptime_ms) {
-            self.sender.forget();
+        self.sender.change(&plan);
+        if before.codec != plan.codec {
+            self.own_rate = config.rate_of(plan.codec);
+            self.tune(if self.room.is_some() { self.rate } else { self.own_rate });
         }
         // Off hold they get the whole patience anew.
         if before.direction != plan.direction {
             self.silent_since = now;
         }
+    }
+
+    /// The rate that it speaks and hears at from now on.
+    pub fn tune(&mut self, rate: Rate) {
+        self.rate = rate;
+        self.inward = (self.own_rate != rate).then(|| Box::new(Resampler::new(self.own_rate, rate)));
+        self.encoder = Encoder::new(self.plan.codec, rate, Settings::default());
+        if let Some(resampler) = &mut self.inward {
+            resampler.hold(self.last_voice);
+        }
+        self.encoder.hold(self.last);
+        self.player.tune(rate);
+        (self.retuned, self.alike) = (true, 0);
+    }
+
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// The rate of its codec's sound.
+    pub fn own_rate(&self) -> Rate {
+        self.own_rate
+    }
+
+    pub fn octets_a_tick(&self) -> usize {
+        self.sender.octets_a_tick()
     }
 
     pub fn receive(&mut self, now: Mono, from: SocketAddr, datagram: &[u8], told: &mut Told) {
@@ -142,28 +219,54 @@ impl Stream {
         }
     }
 
-    /// First half of a tick: its voice. True if it belongs in the room's sum.
+    /// First part of a tick: its voice. True if it wants to be in the room's sum.
     pub fn listen(&mut self, now: Mono, config: &Config, told: &mut Told) -> bool {
-        self.voice = self.receiver.frame(self.plan.codec);
-        let level = level(&self.voice);
-        let loud = self.gate.tick(level, config.gate_level);
-        self.tell_talk(level, config, told);
+        let tick = self.rate.tick();
+        match &mut self.inward {
+            Some(resampler) => {
+                let mut frame = [0; TICK_MOST];
+                let frame = &mut frame[..self.own_rate.tick()];
+                self.receiver.frame(frame);
+                resampler.run(frame, &mut self.voice[..tick]);
+            }
+            None => self.receiver.frame(&mut self.voice[..tick]),
+        }
+        let voice = &mut self.voice[..tick];
+        if std::mem::take(&mut self.retuned) {
+            sum::seam(voice, self.last_voice);
+        }
+        self.last_voice = voice[tick - 1];
+        if self.gain.spoken != sum::UNITY {
+            sum::amplify(voice, self.gain.spoken);
+        }
+        self.level = level(voice);
+        self.loud = self.gate.tick(self.level, config.gate_level);
+        self.tell_talk(self.level, config, told);
         self.tell_silence(now, config, told);
         // Send-only legs (music from a caller's own switchboard) are not mixed.
         let open = self.room.is_some() && !self.muted && !self.gagged && self.plan.direction == Direction::SendRecv;
-        let before = self.speaks;
-        self.speaks = open && loud;
-        match (before, self.speaks) {
-            (false, true) => sum::fade_in(&mut self.voice),
-            (true, false) => sum::fade_out(&mut self.voice),
-            _ => {}
-        }
-        // A voice that fades out is in the sum for the last time.
-        before || self.speaks
+        open && self.loud
     }
 
-    pub fn voice(&self) -> &Frame {
-        &self.voice
+    /// How loud it was in this tick.
+    pub fn level(&self) -> u16 {
+        self.level
+    }
+
+    /// Second part: whether it is heard. True if its voice belongs in the sum, were it only to fade out.
+    pub fn enter(&mut self, heard: bool) -> bool {
+        let before = std::mem::replace(&mut self.speaks, heard);
+        let voice = &mut self.voice[..self.rate.tick()];
+        match (before, heard) {
+            (false, true) => sum::fade_in(voice),
+            (true, false) => sum::fade_out(voice),
+            _ => {}
+        }
+        before || heard
+    }
+
+    pub fn voice(&self) -> &[i16] {
+        &self.voice[..self.rate.tick()]
     }
 
     fn tell_talk(&mut self, level: u16, config: &Config, told: &mut Told) {
@@ -182,60 +285,119 @@ impl Stream {
         }
     }
 
-    /// Second half of a tick: what it hears goes to `outbox`. `mixed` says whether its own voice is in the sum.
+    /// Third part, before the room is finished: whether it will hear what all hear. If not any more, its own encoder goes
+    /// on from where the common one is now.
+    pub fn compare(&mut self, mixed: bool, room: Option<&Room>) {
+        let heard = (self.listens_to(), self.player.plays());
+        self.seam = std::mem::replace(&mut self.heard, heard) != heard;
+        let own = mixed || self.seam || heard != (self.room, false) || self.gain.heard != sum::UNITY;
+        if own && let Some(room) = room {
+            self.go_on_from(room);
+        }
+        self.alike = if own || room.is_none() { 0 } else { self.alike.saturating_add(1) };
+    }
+
+    /// Last part: what it hears goes to `outbox`. `mixed` says whether its own voice is in the sum.
     pub fn speak(&mut self, slot: Slot, rooms: &mut [Option<Room>], mixed: bool, outbox: &mut Outbox, told: &mut Told) {
-        let target = Target::Stream(self.id);
-        let prompt = self.player.render(|play| told.ended(target, play, true));
-        let room = self.room.filter(|_| !self.deaf && !self.gagged);
-        let heard = (room, prompt.is_some());
-        let seam = std::mem::replace(&mut self.heard, heard) != heard;
-        let room = room.and_then(|room| rooms[room].as_mut());
+        let room = self.listens_to().and_then(|room| rooms[room].as_mut());
+        if self.is_alike()
+            && let Some(room) = room
+        {
+            (self.last, self.limiter) = (room.last(), room.limiter());
+            let line = room.line(self.plan.codec).unwrap_or_default();
+            return self.sender.push(slot, self.id, &self.plan, line, outbox);
+        }
+        if let (None, (_, false), false, Some(line)) = (&room, self.heard, self.seam, self.silent_line()) {
+            self.last = 0;
+            return self.sender.push(slot, self.id, &self.plan, line, outbox);
+        }
+        let mut sound = [0; TICK_MOST];
+        let sound = &mut sound[..self.rate.tick()];
+        self.mix(room.as_deref(), mixed, told, sound);
+        let mut line = [0; LINE_MOST];
+        let length = self.encoder.encode(sound, &mut line);
+        self.sender.push(slot, self.id, &self.plan, &line[..length], outbox);
+    }
+
+    /// The room that it hears.
+    fn listens_to(&self) -> Option<usize> {
+        self.room.filter(|_| !self.deaf && !self.gagged)
+    }
+
+    /// Whether it is sent what all are sent.
+    fn is_alike(&self) -> bool {
+        self.alike >= if self.encoder.remembers() { ALIKE_TICKS } else { 1 }
+    }
+
+    /// The line of a tick without a sound, where it is always the same.
+    fn silent_line(&self) -> Option<&'static [u8]> {
+        static PCMU: [u8; Rate::Narrow.tick()] = [Codec::Pcmu.silence(); Rate::Narrow.tick()];
+        static PCMA: [u8; Rate::Narrow.tick()] = [Codec::Pcma.silence(); Rate::Narrow.tick()];
+        match self.plan.codec {
+            _ if self.encoder.remembers() => None,
+            Codec::Pcmu => Some(&PCMU),
+            Codec::Pcma => Some(&PCMA),
+            _ => None,
+        }
+    }
+
+    /// If it was sent what all are sent, its own encoder goes on where the common one is.
+    pub fn go_on_from(&mut self, room: &Room) {
+        if self.is_alike()
+            && let Some(common) = room.encoder(self.plan.codec)
+        {
+            self.encoder.follow(common);
+        }
+    }
+
+    /// A mix of its own: without its voice, under a prompt, over a seam, or at another strength.
+    fn mix(&mut self, room: Option<&Room>, mixed: bool, told: &mut Told, sound: &mut [i16]) {
+        let mut mix: Mix = [0; TICK_MOST];
+        let mix = &mut mix[..sound.len()];
         match room {
-            Some(room) if !mixed && !seam && prompt.is_none() => {
-                (self.last, self.limiter) = (room.last(), room.limiter());
-                self.sender.push(slot, self.id, &self.plan, room.line(self.plan.codec), outbox);
-            }
-            None if !seam && prompt.is_none() => {
-                self.last = 0;
-                self.sender.push(slot, self.id, &self.plan, silent_line(self.plan.codec), outbox);
-            }
-            room => {
-                let frame = self.mix(room.as_deref(), mixed, prompt.as_ref(), seam);
-                let mut line = [0; FRAME];
-                self.plan.codec.encode(&frame, &mut line);
-                self.sender.push(slot, self.id, &self.plan, &line, outbox);
-            }
+            Some(room) if mixed => sum::less(room.sum(), self.voice(), mix),
+            Some(room) => mix.copy_from_slice(room.sum()),
+            None => {}
         }
+        let (target, mut prompt) = (Target::Stream(self.id), [0; TICK_MOST]);
+        if self.player.render(&mut prompt, |play| told.ended(target, play, true)) {
+            sum::duck(mix);
+            sum::add(mix, &prompt[..sound.len()]);
+        }
+        self.limiter.limit(mix, sound);
+        if self.gain.heard != sum::UNITY {
+            sum::amplify(sound, self.gain.heard);
+        }
+        if self.seam {
+            sum::seam(sound, self.last);
+        }
+        self.last = sound[sound.len() - 1];
     }
 
-    /// A mix of its own: without its voice, under a prompt, or over a seam.
-    fn mix(&mut self, room: Option<&Room>, mixed: bool, prompt: Option<&Frame>, seam: bool) -> Frame {
-        let mut mix = match room {
-            Some(room) if mixed => sum::less(room.sum(), &self.voice),
-            Some(room) => *room.sum(),
-            None => [0; FRAME],
-        };
-        if let Some(prompt) = prompt {
-            sum::duck(&mut mix);
-            sum::add(&mut mix, prompt);
-        }
-        let mut frame = self.limiter.limit(&mix);
-        if seam {
-            sum::seam(&mut frame, self.last);
-        }
-        self.last = frame[FRAME - 1];
-        frame
-    }
-
-    /// It goes out of its room: the fading end of its voice, if it was heard there.
-    pub fn part(&mut self) -> Option<Frame> {
+    /// It goes out of its room. True if it was heard there: then `end` is the fading end of its voice.
+    pub fn part(&mut self, end: &mut Frame) -> bool {
         self.room = None;
         let heard = std::mem::take(&mut self.speaks);
-        heard.then(|| {
-            let mut end = self.receiver.farewell();
-            sum::fade_out(&mut end);
-            end
-        })
+        if heard {
+            let end = &mut end[..self.rate.tick()];
+            self.farewell(end);
+            sum::fade_out(end);
+        }
+        self.tune(self.own_rate);
+        heard
+    }
+
+    /// How its voice would have gone on.
+    fn farewell(&mut self, end: &mut [i16]) {
+        match &mut self.inward {
+            Some(resampler) => {
+                let mut frame = [0; TICK_MOST];
+                let frame = &mut frame[..self.own_rate.tick()];
+                self.receiver.farewell(frame);
+                resampler.run(frame, end);
+            }
+            None => self.receiver.farewell(end),
+        }
     }
 
     pub fn stats(&self) -> Stats {
@@ -255,9 +417,4 @@ impl Stream {
             codec: self.plan.codec,
         }
     }
-}
-
-fn silent_line(codec: Codec) -> &'static [u8; FRAME] {
-    static LINES: [[u8; FRAME]; Codec::COUNT] = [Codec::Pcmu.silent_line(), Codec::Pcma.silent_line()];
-    &LINES[codec.index()]
 }

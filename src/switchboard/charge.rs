@@ -207,7 +207,7 @@ impl Switchboard {
             sip,
             q850,
             at: ended.at,
-            codec: line.plan.map(|plan| codec_name(plan.codec).to_owned()),
+            codec: line.plan.map(|plan| plan.codec.name().to_owned()),
             quality: quality(ended.stats.as_ref()),
             ringing: stamps.ringing.map(|at| at.wall),
             acknowledged: line.acknowledged,
@@ -224,13 +224,6 @@ impl Switchboard {
             self.over.pop_front();
         }
         self.over.push_back(view);
-    }
-}
-
-fn codec_name(codec: media::Codec) -> &'static str {
-    match codec {
-        media::Codec::Pcmu => "PCMU",
-        media::Codec::Pcma => "PCMA",
     }
 }
 

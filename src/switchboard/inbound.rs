@@ -269,7 +269,7 @@ impl Switchboard {
 
     /// What is spoken with a carrier: its order, or ours.
     pub(super) fn codecs_of(&self, carrier: &Carrier) -> Vec<Codec> {
-        let named: Vec<Codec> = carrier.codecs.iter().filter_map(|name| codec(*name)).collect();
+        let named: Vec<Codec> = carrier.codecs.iter().flat_map(|name| codecs(*name)).collect();
         let usable: Vec<Codec> = named.into_iter().filter(|codec| self.config.codecs.contains(codec)).collect();
         if usable.is_empty() { self.config.codecs.clone() } else { usable }
     }
@@ -282,7 +282,8 @@ impl Switchboard {
 }
 
 pub(super) fn ours(address: SocketAddr, session: u64, version: u64, codecs: &[Codec]) -> sdp::Ours<'_> {
-    sdp::Ours { address, session, version, codecs, direction: media::Direction::SendRecv, prefer: sdp::Prefer::Theirs }
+    let (direction, prefer) = (media::Direction::SendRecv, sdp::Prefer::Theirs);
+    sdp::Ours { address, session, version, codecs, comfort_noise: true, direction, prefer }
 }
 
 /// The address of our sound as this carrier sees it: its own, for a bridge behind 1:1 NAT.
@@ -309,10 +310,9 @@ pub(super) fn carrier_limit(carrier: &Carrier) -> Limit {
 }
 
 /// The two laws are what is spoken today; names of other codecs are kept for when they are.
-fn codec(name: CodecName) -> Option<Codec> {
-    match name {
-        CodecName::Pcmu => Some(Codec::Pcmu),
-        CodecName::Pcma => Some(Codec::Pcma),
-        _ => None,
-    }
+/// The codecs of a name: plain samples come at several rates, the widest first.
+fn codecs(name: CodecName) -> impl Iterator<Item = Codec> {
+    let name = name.to_string();
+    let is_named = move |codec: &Codec| codec.name() == name;
+    Codec::ALL.into_iter().rev().filter(is_named)
 }

@@ -132,7 +132,8 @@ impl Carriers {
 
     fn ours<'a>(phone: &Phone, codecs: &'a [Codec], direction: Direction) -> Ours<'a> {
         let session = 77;
-        Ours { address: phone.rtp, session, version: phone.version, codecs, direction, prefer: Prefer::Theirs }
+        let (prefer, comfort_noise) = (Prefer::Theirs, false);
+        Ours { address: phone.rtp, session, version: phone.version, codecs, comfort_noise, direction, prefer }
     }
 
     fn describe(&mut self, phone: usize, direction: Direction) -> Bytes {

@@ -114,7 +114,10 @@ impl Told {
             Command::Detach { stream } => self.detach(stream),
             Command::Play { target, repeat, mark, .. } => self.play(target, mark, repeat),
             Command::Stop { target } => self.stop(target),
-            Command::Mute { stream, .. } | Command::Deafen { stream, .. } | Command::Gag { stream, .. } => {
+            Command::Mute { stream, .. }
+            | Command::Deafen { stream, .. }
+            | Command::Gag { stream, .. }
+            | Command::Gain { stream, .. } => {
                 self.stream(stream);
             }
         }

@@ -1,16 +1,16 @@
 //! How loud a voice is, whether that is talk, and whether it is worth mixing.
 
-use crate::media::{Frame, TICK_MS};
+use crate::media::TICK_MS;
 
 /// So many loud ticks in a row are talk; a single one is a click on the line.
 const TALK_TICKS: u16 = 2;
 /// A quiet voice stays in the mix for 200 ms, so that no breath is cut.
-const GATE_TICKS: u16 = 200 / TICK_MS as u16;
+pub const GATE_TICKS: u16 = 200 / TICK_MS as u16;
 
-/// Mean magnitude of a frame, 0 to 32768.
-pub fn level(voice: &Frame) -> u16 {
+/// Mean magnitude of a tick's sound, 0 to 32768.
+pub fn level(voice: &[i16]) -> u16 {
     let sum: u32 = voice.iter().map(|sample| u32::from(sample.unsigned_abs())).sum();
-    (sum / voice.len() as u32) as u16
+    (sum / voice.len().max(1) as u32) as u16
 }
 
 /// Whether somebody talks: on after two loud ticks, off after a hang-over.
@@ -58,7 +58,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::FRAME;
+    const FRAME: usize = 160;
 
     #[test]
     fn the_level_is_the_mean_magnitude() {

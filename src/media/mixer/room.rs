@@ -1,77 +1,152 @@
-//! What is common to one mix: the sum, its prompts, and the frame that all listeners share, coded once a codec.
+//! What is common to one mix: the sum, its prompts, and the sound that all listeners share, coded once a codec.
 
+use super::loudest::Loudest;
 use super::sum::{self, Limiter};
+use crate::media::codec::{Encoder, Settings};
 use crate::media::player::Player;
-use crate::media::{Codec, FRAME, Frame, Mix, RoomId};
+use crate::media::rtp::sender::LINE_MOST;
+use crate::media::{Codec, Frame, Mix, Rate, RoomId, TICK_MOST};
 
 /// One mix. It lives as long as it has members.
 pub struct Room {
     pub id: RoomId,
     pub members: u32,
     pub player: Player,
+    pub loudest: Loudest,
+    rate: Rate,
     /// All voices and prompts of this tick.
     sum: Mix,
     /// The last bit of voices that left since the last tick.
     tail: Mix,
     common: Frame,
     limiter: Limiter,
-    lines: [Option<[u8; FRAME]>; Codec::COUNT],
+    lines: Vec<Line>,
+}
+
+/// What all listeners of one codec are sent.
+struct Line {
+    codec: Codec,
+    listeners: u32,
+    encoder: Encoder,
+    octets: [u8; LINE_MOST],
+    length: usize,
+    is_made: bool,
+}
+
+impl Line {
+    fn new(codec: Codec, rate: Rate) -> Line {
+        let encoder = Encoder::new(codec, rate, Settings::default());
+        Line { codec, listeners: 0, encoder, octets: [0; LINE_MOST], length: 0, is_made: false }
+    }
+
+    fn make(&mut self, common: &[i16]) {
+        self.length = self.encoder.encode(common, &mut self.octets);
+        self.is_made = true;
+    }
 }
 
 impl Room {
-    pub fn new(id: RoomId) -> Room {
+    pub fn new(id: RoomId, rate: Rate) -> Room {
         Room {
             id,
             members: 0,
-            player: Player::default(),
-            sum: [0; FRAME],
-            tail: [0; FRAME],
-            common: [0; FRAME],
+            player: Player::new(rate),
+            loudest: Loudest::default(),
+            rate,
+            sum: [0; TICK_MOST],
+            tail: [0; TICK_MOST],
+            common: [0; TICK_MOST],
             limiter: Limiter::default(),
-            lines: [None; Codec::COUNT],
+            lines: Vec::new(),
         }
+    }
+
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Another rate from the next tick on. The members are tuned by their owner.
+    pub fn tune(&mut self, rate: Rate) {
+        let last = self.last();
+        (self.rate, self.tail) = (rate, [0; TICK_MOST]);
+        self.player.tune(rate);
+        for line in &mut self.lines {
+            line.encoder = Encoder::new(line.codec, rate, Settings::default());
+            line.encoder.hold(last);
+        }
+    }
+
+    /// A member who is sent `codec` came.
+    pub fn enlist(&mut self, codec: Codec) {
+        let place = self.lines.iter().position(|line| line.codec == codec).unwrap_or_else(|| {
+            self.lines.push(Line::new(codec, self.rate));
+            self.lines.len() - 1
+        });
+        self.lines[place].listeners += 1;
+    }
+
+    /// A member who was sent `codec` went.
+    pub fn dismiss(&mut self, codec: Codec) {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.codec == codec) {
+            line.listeners -= 1;
+        }
+        self.lines.retain(|line| line.listeners > 0);
     }
 
     /// Begins a tick with what is left of those who went.
     pub fn begin(&mut self) {
-        self.sum = self.tail;
-        self.tail = [0; FRAME];
+        let tick = self.rate.tick();
+        self.sum[..tick].copy_from_slice(&self.tail[..tick]);
+        self.tail[..tick].fill(0);
+        self.loudest.begin();
     }
 
-    pub fn add(&mut self, voice: &Frame) {
-        sum::add(&mut self.sum, voice);
+    pub fn add(&mut self, voice: &[i16]) {
+        sum::add(&mut self.sum[..self.rate.tick()], voice);
     }
 
     /// A voice goes: its fading end is heard in the next tick.
-    pub fn part(&mut self, end: &Frame) {
-        sum::add(&mut self.tail, end);
+    pub fn part(&mut self, end: &[i16]) {
+        sum::add(&mut self.tail[..self.rate.tick()], end);
     }
 
     /// All voices are in: makes what is heard by those who say nothing.
     pub fn finish(&mut self) {
-        self.common = self.limiter.limit(&self.sum);
-        self.lines = [None; Codec::COUNT];
+        let tick = self.rate.tick();
+        self.limiter.limit(&self.sum[..tick], &mut self.common[..tick]);
+        for line in &mut self.lines {
+            line.is_made = false;
+            // What hangs on the ticks before is made in every tick, asked for or not.
+            if line.encoder.remembers() {
+                line.make(&self.common[..tick]);
+            }
+        }
     }
 
-    pub fn sum(&self) -> &Mix {
-        &self.sum
+    pub fn sum(&self) -> &[i32] {
+        &self.sum[..self.rate.tick()]
     }
 
     pub fn limiter(&self) -> Limiter {
         self.limiter
     }
 
-    /// The last sample of the common frame.
+    /// The last sample of the common sound.
     pub fn last(&self) -> i16 {
-        self.common[FRAME - 1]
+        self.common[self.rate.tick() - 1]
     }
 
-    /// The common frame on the line, coded when the first asks for it.
-    pub fn line(&mut self, codec: Codec) -> &[u8; FRAME] {
-        self.lines[codec.index()].get_or_insert_with(|| {
-            let mut line = [0; FRAME];
-            codec.encode(&self.common, &mut line);
-            line
-        })
+    /// The common sound on the line, coded when the first asks for it.
+    pub fn line(&mut self, codec: Codec) -> Option<&[u8]> {
+        let line = self.lines.iter_mut().find(|line| line.codec == codec)?;
+        if !line.is_made {
+            line.make(&self.common[..self.rate.tick()]);
+        }
+        Some(&line.octets[..line.length])
+    }
+
+    /// What makes the common line of a codec: whoever leaves it goes on from there.
+    pub fn encoder(&self, codec: Codec) -> Option<&Encoder> {
+        self.lines.iter().find(|line| line.codec == codec).map(|line| &line.encoder)
     }
 }

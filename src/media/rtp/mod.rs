@@ -1,10 +1,13 @@
-//! RTP (RFC 3550): headers, the order of packets, the jitter buffer, keys (RFC 4733).
+//! RTP (RFC 3550): headers, the order of packets, the jitter buffer, its delay and the stretching of sound to it, keys
+//! (RFC 4733); secret (RFC 3711), and reported on.
 
+pub mod delay;
 pub mod dtmf;
 pub mod jitter;
 pub mod packet;
 pub mod receiver;
 pub mod sender;
+pub mod stretch;
 
 /// A jump forward of so many packets is a restart, not a loss (RFC 3550 appendix A.1, MAX_DROPOUT).
 const DROPOUT_MOST: u16 = 3_000;

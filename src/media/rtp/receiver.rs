@@ -1,21 +1,31 @@
 //! What comes in: from a datagram of the agreed source to the sound of a tick.
 
 use super::dtmf::{Keypad, Part};
-use super::jitter::{Jitter, Pull, Put, Settings};
-use super::packet::{PAYLOAD_MOST, Packet};
+use super::jitter::{Arrival, Jitter, Pull, Settings};
+use super::packet::Packet;
+use super::stretch::{self, Piece};
 use super::{Order, Sequence, Unrest};
 use crate::clock::Mono;
-use crate::media::codec::conceal::{Conceal, shorten};
-use crate::media::{Codec, Config, FRAME, Frame, Plan, RATE_HZ, TICK_MS};
+use crate::media::codec::conceal::{Conceal, product};
+use crate::media::codec::{self, Decoder};
+use crate::media::{Codec, Config, Plan, Rate, TICK_MS};
 
-/// Comfort noise (RFC 3389): it says "nobody talks", and is never decoded as sound.
+/// Comfort noise (RFC 3389), by the number that it has whether agreed on or not: it says "nobody talks".
 const COMFORT_NOISE: u8 = 13;
 /// Sound stays hushed for 60 ms after the last packet of a key.
 const HUSH_TICKS: u8 = 3;
-/// Nanoseconds a unit of the timestamp.
-const UNIT_NANOS: i64 = 1_000_000_000 / RATE_HZ as i64;
-/// Decoded sound at hand: two frames, of which one may be let go, and the packet that passes them.
-const FIFO: usize = 2 * FRAME + PAYLOAD_MOST;
+/// The longest packet taken: 60 ms, three frames; of Opus, which may bundle more, 120 ms.
+const PACKET_FRAMES: usize = 3;
+const OPUS_PACKET_FRAMES: usize = 6;
+/// The largest Opus payload that is one frame of a telephone call or a browser; larger ones are music in high quality.
+const OPUS_PAYLOAD: usize = 1_275;
+/// Decoded sound at hand beside the packet that passes it: two frames, and a frame for what is stretched.
+const FIFO_FRAMES: usize = 2 + 1;
+/// Sound counts as quiet when it is weaker than the voice usually is by this factor (18 dB), or than this (-72 dBov).
+const QUIET_PART: f32 = 8.0;
+const QUIET_LEAST: f32 = 8.0;
+/// The usual strength of the voice falls by a 256th a tick (to a half in 3.5 s), and rises at once.
+const VOICE_FALL: f32 = 1.0 / 256.0;
 
 /// What an accepted packet was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +48,96 @@ pub struct Counts {
     pub concealed: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Came {
-    Sound,
-    NotYet,
-    Never,
+/// What the receiver must know of a codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    /// Units of the timestamp a second.
+    clock_hz: usize,
+    /// Decoded samples a second.
+    rate_hz: usize,
+    /// The largest payload, in octets.
+    payload: usize,
+    /// The longest packet, in frames.
+    packet_frames: usize,
+}
+
+impl Shape {
+    fn of(codec: Codec, rate: Rate) -> Shape {
+        let (clock_hz, rate_hz) = (codec.clock_hz() as usize, rate.hz() as usize);
+        let narrow = PACKET_FRAMES * Rate::Narrow.tick();
+        let (payload, packet_frames) = match codec {
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => (narrow, PACKET_FRAMES),
+            Codec::L16(rate) => ((PACKET_FRAMES * 2 * rate.tick()).min(codec::PAYLOAD_MOST), PACKET_FRAMES),
+            Codec::Opus => (OPUS_PAYLOAD, OPUS_PACKET_FRAMES),
+        };
+        Shape { clock_hz, rate_hz, payload, packet_frames }
+    }
+
+    fn settings(&self, config: &Config) -> Settings {
+        let units = |millis: u64| (millis * self.clock_hz as u64 / 1_000) as u32;
+        let frame = units(TICK_MS);
+        Settings {
+            frame,
+            start: units(u64::from(config.start_ms)),
+            bound: units(u64::from(config.bound_ms)),
+            jump: self.clock_hz as u32,
+            packet: self.packet_frames as u32 * frame,
+            payload: self.payload,
+        }
+    }
+
+    fn samples(&self, units: u32) -> usize {
+        (u64::from(units) * self.rate_hz as u64 / self.clock_hz as u64) as usize
+    }
+
+    fn units(&self, samples: usize) -> u32 {
+        (samples as u64 * self.clock_hz as u64 / self.rate_hz as u64) as u32
+    }
+
+    fn frame(&self) -> usize {
+        self.rate_hz * TICK_MS as usize / 1_000
+    }
+}
+
+/// Decoded sound that waits to be played.
+struct Fifo {
+    sound: Box<[i16]>,
+    ready: usize,
+    /// Mean square of the voice, as it usually is when somebody talks.
+    voice: f32,
+    /// Ticks since the delay was found too long, or too short.
+    waited: u16,
+}
+
+impl Fifo {
+    fn new(shape: &Shape) -> Fifo {
+        Fifo {
+            sound: vec![0; (FIFO_FRAMES + shape.packet_frames) * shape.frame()].into(),
+            ready: 0,
+            voice: 0.0,
+            waited: 0,
+        }
+    }
+
+    /// One frame goes out.
+    fn give(&mut self, frame: &mut [i16]) {
+        let count = frame.len();
+        frame.copy_from_slice(&self.sound[..count]);
+        self.sound.copy_within(count..self.ready, 0);
+        self.ready -= count;
+        let strength = strength(frame);
+        self.voice = strength.max(self.voice - self.voice * VOICE_FALL);
+    }
+
+    fn is_quiet(&self, count: usize) -> bool {
+        let strength = strength(&self.sound[..count]);
+        strength <= (self.voice / (QUIET_PART * QUIET_PART)).max(QUIET_LEAST * QUIET_LEAST)
+    }
+}
+
+/// Mean square.
+fn strength(sound: &[i16]) -> f32 {
+    product(sound, sound) / sound.len().max(1) as f32
 }
 
 /// One stream's way in.
@@ -50,13 +145,14 @@ pub struct Receiver {
     ssrc: Option<u32>,
     sequence: Sequence,
     unrest: Unrest,
+    codec: Codec,
+    shape: Shape,
+    decoder: Decoder,
     jitter: Jitter,
     keypad: Keypad,
     conceal: Conceal,
     hush: Hush,
-    fifo: [i16; FIFO],
-    decoded: usize,
-    shed: bool,
+    fifo: Fifo,
     counts: Counts,
 }
 
@@ -71,8 +167,7 @@ struct Hush {
 impl Hush {
     /// A key's packet came. Whatever it claims, it hushes nothing beyond 60 ms after the newest sound: a wrong duration
     /// makes nobody mute.
-    fn press(&mut self, stamp: u32, duration: u16, newest: u32) {
-        let frame = FRAME as u32;
+    fn press(&mut self, stamp: u32, duration: u16, newest: u32, frame: u32) {
         let claimed = stamp.wrapping_add(u32::from(duration));
         let most = newest.wrapping_add(2 * frame);
         let end = if (claimed.wrapping_sub(most) as i32) > 0 { most } else { claimed };
@@ -90,31 +185,29 @@ impl Hush {
 }
 
 impl Receiver {
-    pub fn new(config: &Config) -> Receiver {
-        let units = |millis: u16| u32::from(millis) * RATE_HZ as u32 / 1_000;
-        let settings = Settings {
-            frame: FRAME as u32,
-            start: units(config.start_ms),
-            bound: units(config.bound_ms),
-            jump: RATE_HZ as u32,
-        };
+    /// Takes all the memory that it will ever use.
+    pub fn new(config: &Config, codec: Codec) -> Receiver {
+        let rate = config.rate_of(codec);
+        let shape = Shape::of(codec, rate);
         Receiver {
             ssrc: None,
             sequence: Sequence::default(),
             unrest: Unrest::default(),
-            jitter: Jitter::new(settings),
+            codec,
+            shape,
+            decoder: Decoder::new(codec, rate),
+            jitter: Jitter::new(shape.settings(config)),
             keypad: Keypad::default(),
-            conceal: Conceal::default(),
+            conceal: Conceal::new(shape.rate_hz),
             hush: Hush::default(),
-            fifo: [0; FIFO],
-            decoded: 0,
-            shed: false,
+            fifo: Fifo::new(&shape),
             counts: Counts::default(),
         }
     }
 
     pub fn counts(&self) -> Counts {
-        self.counts
+        let fates = self.jitter.fates();
+        Counts { late: fates.late + fates.cut, bad: self.counts.bad + fates.useless, ..self.counts }
     }
 
     pub fn lost(&self) -> u64 {
@@ -125,12 +218,26 @@ impl Receiver {
         self.unrest.micros()
     }
 
-    /// Another source, another address or another codec follows.
+    /// Another address or another codec follows; the figures stay.
+    pub fn change(&mut self, config: &Config, codec: Codec) {
+        if codec == self.codec {
+            return self.forget();
+        }
+        let before = self.counts();
+        let concealed = self.concealed_ms() * u64::from(config.rate_of(codec).hz()) / 1_000;
+        let sequence = std::mem::take(&mut self.sequence);
+        *self = Receiver { sequence, ..Receiver::new(config, codec) };
+        self.sequence.forget();
+        self.counts = Counts { concealed, ..before };
+    }
+
+    /// Another source follows.
     pub fn forget(&mut self) {
         self.ssrc = None;
         self.sequence.forget();
         self.unrest.forget();
         self.jitter.forget();
+        self.decoder.forget();
         self.keypad.forget();
         self.hush = Hush::default();
     }
@@ -139,7 +246,10 @@ impl Receiver {
     pub fn take(&mut self, now: Mono, plan: &Plan, datagram: &[u8]) -> Got {
         let agreed = |packet: &Packet| {
             let kind = packet.payload_type;
-            kind == plan.payload_type || Some(kind) == plan.telephone_event || kind == COMFORT_NOISE
+            kind == plan.payload_in
+                || Some(kind) == plan.telephone_event
+                || Some(kind) == plan.comfort_noise
+                || kind == COMFORT_NOISE
         };
         let Some(packet) = Packet::parse(datagram).filter(agreed) else {
             self.counts.bad += 1;
@@ -167,7 +277,7 @@ impl Receiver {
         if Some(packet.payload_type) == plan.telephone_event {
             return self.key(packet);
         }
-        if packet.payload_type == plan.payload_type {
+        if packet.payload_type == plan.payload_in {
             self.sound(now, packet);
         }
         Got::Sign
@@ -178,99 +288,136 @@ impl Receiver {
             self.counts.bad += 1;
             return Got::Sign;
         };
-        self.hush.press(packet.timestamp, part.duration, self.jitter.newest());
+        let frame = self.shape.units(self.shape.frame());
+        self.hush.press(packet.timestamp, part.duration, self.jitter.newest(), frame);
         self.keypad.take(packet.timestamp, part).map_or(Got::Sign, Got::Key)
     }
 
     fn sound(&mut self, now: Mono, packet: &Packet) {
-        let stamp_nanos = i64::from(packet.timestamp) * UNIT_NANOS;
-        self.unrest.take(now.nanos(), stamp_nanos, (1 << 32) * UNIT_NANOS);
-        match self.jitter.put(packet.timestamp, packet.payload) {
-            Put::Kept | Put::Restarted => {}
-            Put::Late => self.counts.late += 1,
-            Put::Useless => self.counts.bad += 1,
-        }
+        let nanos = |units: u64| (units * 1_000_000_000 / self.shape.clock_hz as u64) as i64;
+        self.unrest.take(now.nanos(), nanos(u64::from(packet.timestamp)), nanos(1 << 32));
+        let Ok(units) = self.codec.units(packet.payload) else {
+            self.counts.bad += 1;
+            return;
+        };
+        let Packet { timestamp: stamp, sequence, payload, .. } = *packet;
+        self.jitter.put(Arrival { stamp, sequence, units, payload });
     }
 
-    /// The sound of one tick.
-    pub fn frame(&mut self, codec: Codec) -> Frame {
+    /// The sound of one tick: `frame` is as long as a tick of the codec's rate.
+    pub fn frame(&mut self, frame: &mut [i16]) {
         self.keypad.tick();
-        self.gather(codec, FRAME);
-        if self.shed {
-            self.let_go(codec);
-        }
-        let mut frame = [0; FRAME];
-        frame.copy_from_slice(&self.fifo[..FRAME]);
-        self.fifo.copy_within(FRAME..self.decoded, 0);
-        self.decoded -= FRAME;
+        self.gather(frame.len(), false);
+        self.correct(frame.len());
+        self.fifo.give(frame);
         self.hush.ticks = self.hush.ticks.saturating_sub(1);
-        self.shed |= self.jitter.surplus(self.decoded as u32);
-        frame
+        self.jitter.tick(self.shape.units(self.fifo.ready));
     }
 
-    /// A frame too much lies here: where two lie side by side, a piece of them goes.
-    fn let_go(&mut self, codec: Codec) {
-        self.shed = false;
-        if self.decoded + self.jitter.depth() as usize >= 2 * FRAME {
-            self.gather(codec, 2 * FRAME);
-            self.decoded -= shorten(&mut self.fifo[..self.decoded]);
+    /// Brings the delay nearer to its goal, where that is not heard.
+    fn correct(&mut self, frame: usize) {
+        let error = self.jitter.error(self.shape.units(self.fifo.ready));
+        let (excess, lack) = (self.shape.samples(error.excess), self.shape.samples(error.lack));
+        if excess.max(lack) < stretch::piece_least(self.shape.rate_hz) {
+            self.fifo.waited = 0;
+            return;
+        }
+        self.fifo.waited = self.fifo.waited.saturating_add(1);
+        if excess > 0 { self.shrink(frame, excess) } else { self.grow(frame, lack) }
+    }
+
+    /// How alike a piece must be to what follows it: strict at first, and less so the more is wrong, and the longer.
+    fn bar(&self, wrong: usize) -> f32 {
+        let frames = wrong as f32 / self.shape.frame() as f32;
+        (0.98 - 0.04 * frames - f32::from(self.fifo.waited) * 0.001).max(0.5)
+    }
+
+    fn piece(&self, used: usize, wrong: usize, most: usize) -> Option<usize> {
+        let rate_hz = self.shape.rate_hz;
+        let Piece { length, likeness } = stretch::find(&self.fifo.sound[..used], rate_hz, most)?;
+        if self.fifo.is_quiet(used) {
+            return Some(most.min(stretch::piece_most(rate_hz)).min(used - stretch::blend(rate_hz)));
+        }
+        (likeness >= self.bar(wrong)).then_some(length)
+    }
+
+    /// A piece goes, if enough sound lies here to do without it.
+    fn shrink(&mut self, frame: usize, excess: usize) {
+        self.gather(2 * frame, true);
+        let spare = self.fifo.ready.saturating_sub(frame);
+        if let Some(length) = self.piece(self.fifo.ready, excess, excess.min(spare)) {
+            let used = self.fifo.ready;
+            self.fifo.ready = stretch::shorten(&mut self.fifo.sound[..used], self.shape.rate_hz, length);
         }
     }
 
-    fn gather(&mut self, codec: Codec, want: usize) {
-        while self.decoded < want {
+    fn grow(&mut self, frame: usize, lack: usize) {
+        let used = self.fifo.ready;
+        if used + frame <= self.fifo.sound.len()
+            && let Some(length) = self.piece(used, lack, lack)
+        {
+            self.fifo.ready = stretch::lengthen(&mut self.fifo.sound, used, self.shape.rate_hz, length);
+        }
+    }
+
+    /// Decodes, or makes up, until `want` samples are ready; with `only_sound` nothing is made up.
+    fn gather(&mut self, want: usize, only_sound: bool) {
+        while self.fifo.ready < want && (!only_sound || self.jitter.is_ready()) {
             let hushed = self.hush.covers(self.jitter.next());
-            let rest = &mut self.fifo[self.decoded..];
-            let (count, came) = match self.jitter.pull((want - self.decoded) as u32) {
-                Pull::Sound(octets) => {
-                    let count = octets.len().min(rest.len());
-                    codec.decode(&octets[..count], &mut rest[..count]);
-                    (count, Came::Sound)
+            let ready = self.fifo.ready;
+            let rest = &mut self.fifo.sound[ready..];
+            let pull = self.jitter.pull(self.shape.units(want - ready).max(1), self.shape.units(ready));
+            let (is_sound, is_lost) = (matches!(pull, Pull::Sound { .. }), matches!(pull, Pull::Lost(_)));
+            let count = match pull {
+                Pull::Sound { payload, units, skip } => {
+                    let (count, skip) = (self.shape.samples(units).min(rest.len()), self.shape.samples(skip));
+                    // What was framed well and yet makes no sense is as long as it said, and silent.
+                    if self.decoder.decode(payload, &mut rest[..count]).is_err() {
+                        rest[..count].fill(0);
+                    }
+                    rest.copy_within(skip.min(count)..count, 0);
+                    count.saturating_sub(skip)
                 }
-                Pull::Lost(units) => (units as usize, Came::Never),
-                Pull::Wait(units) => (units as usize, Came::NotYet),
+                Pull::Lost(units) | Pull::Wait(units) => self.shape.samples(units).clamp(1, rest.len()),
             };
             let sound = &mut rest[..count];
             if hushed {
                 sound.fill(0);
                 self.conceal.forget();
-            } else if came == Came::Sound {
+            } else if is_sound {
                 self.conceal.hear(sound);
             } else {
                 // A pause of the sender ends in silence: only what was really made up for it counts.
                 let audible = self.conceal.fill(sound);
-                self.counts.concealed += if came == Came::Never { count } else { audible } as u64;
+                self.counts.concealed += if is_lost { count } else { audible } as u64;
             }
-            self.decoded += count;
+            self.fifo.ready += count;
         }
     }
 
     /// The voice is taken out of a mix: how it would have gone on.
-    pub fn farewell(&self) -> Frame {
-        let mut frame = [0; FRAME];
-        self.conceal.clone().fill(&mut frame);
-        frame
+    pub fn farewell(&self, frame: &mut [i16]) {
+        self.conceal.clone().fill(frame);
     }
 
     /// Sound made up so far, in milliseconds.
     pub fn concealed_ms(&self) -> u64 {
-        self.counts.concealed * TICK_MS / FRAME as u64
+        self.counts.concealed * 1_000 / self.shape.rate_hz as u64
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::Direction;
     use std::f32::consts::TAU;
 
     const EVENT_TYPE: u8 = 101;
+    const FRAME: usize = Rate::Narrow.tick();
     const HZ: f32 = 400.0;
 
     fn plan() -> Plan {
         let remote = "127.0.0.1:4000".parse().unwrap();
-        let (codec, telephone_event, direction) = (Codec::Pcmu, Some(EVENT_TYPE), Direction::SendRecv);
-        Plan { remote, codec, payload_type: 0, telephone_event, direction, ptime_ms: 20 }
+        Plan { telephone_event: Some(EVENT_TYPE), ..Plan::plain(remote, Codec::Pcmu, 0) }
     }
 
     fn packet(payload_type: u8, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
@@ -302,7 +449,9 @@ mod tests {
                     keys.push(key);
                 }
             }
-            sound.extend(receiver.frame(Codec::Pcmu));
+            let mut frame = [0; FRAME];
+            receiver.frame(&mut frame);
+            sound.extend(frame);
         }
         (sound, keys)
     }
@@ -335,7 +484,7 @@ mod tests {
                 let datagram = tone(i as u16, i as u32 * size as u32, size);
                 packets.extend((0..copies).map(|copy| (at + copy * 3, datagram.clone())));
             }
-            let mut receiver = Receiver::new(&Config::default());
+            let mut receiver = Receiver::new(&Config::default(), Codec::Pcmu);
             let (sound, _) = run(&mut receiver, packets, 480);
             let heard = &sound[1_600..];
             assert!(steepest(heard) <= smooth(), "{size}: {}", steepest(heard));
@@ -350,10 +499,76 @@ mod tests {
         // 200 ms come at once, then all is calm: the delay goes back, piece by piece.
         let at = |i: u64| if (100..110).contains(&i) { 110 * 20 } else { i * 20 };
         let packets = (0..1_500u64).map(|i| (at(i) + 10, tone(i as u16, i as u32 * 160, 160))).collect();
-        let mut receiver = Receiver::new(&Config::default());
+        let mut receiver = Receiver::new(&Config::default(), Codec::Pcmu);
         let (sound, _) = run(&mut receiver, packets, 1_500);
         assert!(steepest(&sound[160..]) <= smooth(), "{}", steepest(&sound[160..]));
-        assert!(receiver.jitter.depth() + (receiver.decoded as u32) < 160, "{}", receiver.jitter.depth());
+        assert!(receiver.jitter.depth() + (receiver.fifo.ready as u32) < 160, "{}", receiver.jitter.depth());
+    }
+
+    /// Minutes of sound in a test of drift: hours where the code is optimised.
+    const LONG_MINUTES: u64 = if cfg!(debug_assertions) { 4 } else { 120 };
+
+    /// So many minutes of a tone, by a clock that is too fast by `ppm`; the receiver, and the steepest step after half a
+    /// second. `check` is given each packet's sound as it should come out, and what came out.
+    fn steady(ppm: i64, mut check: impl FnMut(&[i16], &[i16])) -> (Receiver, i32) {
+        let mut receiver = Receiver::new(&Config::default(), Codec::Pcmu);
+        let (mut number, mut steep, mut before) = (0i64, 0, 0);
+        // Twenty waves fill a second of packets exactly.
+        let packets: Vec<Vec<u8>> = (0..50).map(|i| tone(0, i * 160, 160)).collect();
+        for beat in 1..=(LONG_MINUTES * 3_000) as i64 {
+            let mut said = [0; FRAME];
+            while number * (20_000_000 - 20 * ppm) < beat * 20_000_000 - 7_000_000 {
+                let mut datagram = packets[number as usize % 50].clone();
+                datagram[2..4].copy_from_slice(&(number as u16).to_be_bytes());
+                datagram[4..8].copy_from_slice(&(number as u32).wrapping_mul(160).to_be_bytes());
+                receiver.take(Mono::from_millis(beat as u64 * 20), &plan(), &datagram);
+                Codec::Pcmu.decode(&datagram[12..], &mut said);
+                number += 1;
+            }
+            let mut frame = [0; FRAME];
+            receiver.frame(&mut frame);
+            if beat > 25 {
+                steep = steep.max(steepest(&frame)).max((i32::from(frame[0]) - before).abs());
+                check(&said, &frame);
+            }
+            before = i32::from(frame[FRAME - 1]);
+        }
+        (receiver, steep)
+    }
+
+    #[test]
+    fn on_a_steady_line_every_sample_comes_out_as_it_came() {
+        let (receiver, _) = steady(0, |said, heard| assert_eq!(said, heard));
+        assert_eq!(receiver.concealed_ms(), 0);
+    }
+
+    #[test]
+    fn a_drifting_clock_neither_clicks_nor_grows_the_delay() {
+        for ppm in [-500i64, -50, 50, 500] {
+            let (receiver, steep) = steady(ppm, |_, heard| assert!(level(heard) > 3_500, "{ppm}: {}", level(heard)));
+            assert!(steep <= smooth(), "{ppm}: {steep}");
+            assert!(receiver.jitter.depth() + (receiver.fifo.ready as u32) <= 160, "{ppm}");
+            // What a slow clock never sends is made up: half a millisecond a second at most.
+            let most_ms = if ppm < 0 { LONG_MINUTES * 60 * ppm.unsigned_abs() / 1_000 + 20 } else { 0 };
+            assert!(receiver.concealed_ms() <= most_ms, "{ppm}: {}", receiver.concealed_ms());
+        }
+    }
+
+    #[test]
+    fn packets_may_change_their_length_in_mid_call() {
+        let (mut packets, mut stamp, mut sequence) = (Vec::new(), 0, 0);
+        for round in 0..30 {
+            let size = [160, 80, 240, 320, 480][round % 5];
+            for _ in 0..4_800 / size {
+                packets.push((((stamp + size) / 8) as u64 + 3, tone(sequence, stamp as u32, size)));
+                (stamp, sequence) = (stamp + size, sequence + 1);
+            }
+        }
+        let mut receiver = Receiver::new(&Config::default(), Codec::Pcmu);
+        let (sound, _) = run(&mut receiver, packets, 895);
+        assert!(steepest(&sound[1_600..]) <= smooth(), "{}", steepest(&sound[1_600..]));
+        assert!(sound[1_600..].chunks(400).all(|chunk| level(chunk) > 3_000));
+        assert_eq!((receiver.lost(), receiver.counts().late), (0, 0));
     }
 
     #[test]
@@ -369,7 +584,7 @@ mod tests {
                 sequence += 1;
             }
         }
-        let (sound, keys) = run(&mut Receiver::new(&Config::default()), packets, 100);
+        let (sound, keys) = run(&mut Receiver::new(&Config::default(), Codec::Pcmu), packets, 100);
         assert_eq!(keys, "5");
         let frames: Vec<i32> = sound.chunks(FRAME).map(level).collect();
         assert!(frames[1..50].iter().all(|level| *level > 4_000), "{frames:?}");
@@ -389,7 +604,7 @@ mod tests {
             packets.push((1_000, event(50 + i as u16, i.wrapping_mul(777_777), 0xffff, false)));
         }
         packets.push((1_500, event(20_000, 4_000_000_000, 160, false)));
-        let (sound, keys) = run(&mut Receiver::new(&Config::default()), packets, 100);
+        let (sound, keys) = run(&mut Receiver::new(&Config::default(), Codec::Pcmu), packets, 100);
         assert!(keys.len() <= 18, "{}", keys.len());
         let back = sound.chunks(FRAME).skip(50).position(|frame| level(frame) > 4_000).unwrap();
         assert!(back <= 5, "sound is back after {back} ticks");
@@ -398,7 +613,7 @@ mod tests {
 
     #[test]
     fn another_source_at_the_same_address_is_followed() {
-        let mut receiver = Receiver::new(&Config::default());
+        let mut receiver = Receiver::new(&Config::default(), Codec::Pcmu);
         let (sound, _) =
             run(&mut receiver, (0..50).map(|i| (i * 20, tone(i as u16, i as u32 * 160, 160))).collect(), 50);
         assert!(level(&sound[49 * FRAME..]) > 4_000);
@@ -415,7 +630,7 @@ mod tests {
 
     #[test]
     fn comfort_noise_and_strange_types_are_never_sound() {
-        let mut receiver = Receiver::new(&Config::default());
+        let mut receiver = Receiver::new(&Config::default(), Codec::Pcmu);
         let mut packets = Vec::new();
         for i in 0..50u16 {
             let payload_type = [COMFORT_NOISE, 8, 96, 72, 127][usize::from(i) % 5];

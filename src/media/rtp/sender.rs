@@ -1,10 +1,14 @@
 //! What goes out: lines of sound cut into packets of the agreed length.
 
-use super::packet::{HEADER, PAYLOAD_MOST, Packet};
-use crate::media::{Codec, Direction, FRAME, Plan, Slot, StreamId, TICK_MS};
+use super::packet::{HEADER, Packet};
+use crate::media::{Codec, Direction, Plan, Rate, Slot, StreamId, TICK_MS};
 
-/// Octets that one stream may need in one tick: what was held back, and a frame, in packets of 10 ms.
-pub const OCTETS_A_TICK: usize = PAYLOAD_MOST + FRAME + PACKETS_A_TICK * HEADER;
+/// Octets of a tick's sound at the most: plain samples at the highest rate.
+pub const LINE_MOST: usize = 2 * Rate::Full.tick();
+/// Octets that a packet carries at the most: what passes every network in one piece, with room for its headers.
+const PAYLOAD_MOST: usize = 1_440;
+/// Octets that one stream may need in one tick: what was held back, and a line, in packets of 10 ms.
+pub const OCTETS_A_TICK: usize = PAYLOAD_MOST + LINE_MOST + PACKETS_A_TICK * HEADER;
 /// Packets that one stream may need in one tick.
 pub const PACKETS_A_TICK: usize = 2;
 
@@ -24,9 +28,9 @@ pub struct Entry {
 }
 
 impl Outbox {
-    /// Takes memory for so many streams.
-    pub fn reserve(&mut self, streams: usize) {
-        self.octets.reserve((streams * OCTETS_A_TICK).saturating_sub(self.octets.len()));
+    /// Takes memory for so many streams and octets.
+    pub fn reserve(&mut self, streams: usize, octets: usize) {
+        self.octets.reserve(octets.saturating_sub(self.octets.len()));
         self.entries.reserve((streams * PACKETS_A_TICK).saturating_sub(self.entries.len()));
     }
 
@@ -60,50 +64,66 @@ pub struct Sender {
     timestamp: u32,
     /// The next packet is the first after a pause (RFC 3551 section 4.1).
     marker: bool,
-    held: [u8; PAYLOAD_MOST + FRAME],
-    length: usize,
+    codec: Codec,
+    /// Octets a packet; none where the encoder makes packets.
+    size: Option<usize>,
+    held: Vec<u8>,
     sent: u64,
 }
 
 impl Sender {
     /// The three beginnings are random (RFC 3550 section 5.1).
-    pub fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Sender {
-        Sender { ssrc, sequence, timestamp, marker: true, held: [0; PAYLOAD_MOST + FRAME], length: 0, sent: 0 }
+    pub fn new(plan: &Plan, ssrc: u32, sequence: u16, timestamp: u32) -> Sender {
+        let size = packet_size(plan);
+        let held = Vec::with_capacity(held_most(plan, size));
+        Sender { ssrc, sequence, timestamp, marker: true, codec: plan.codec, size, held, sent: 0 }
     }
 
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// The packet length or the codec changed: what was held back is dropped.
-    pub fn forget(&mut self) {
-        self.skip(self.length);
+    /// Octets that it may need in one tick.
+    pub fn octets_a_tick(&self) -> usize {
+        PACKETS_A_TICK * HEADER
+            + self.size.map_or(LINE_MOST, |size| size + tick_octets(self.codec).unwrap_or(LINE_MOST))
     }
 
-    /// Takes the line of one tick; whole packets go to `outbox`. On hold nothing goes, but the clock runs on.
-    pub fn push(&mut self, slot: Slot, stream: StreamId, plan: &Plan, line: &[u8; FRAME], outbox: &mut Outbox) {
-        if !matches!(plan.direction, Direction::SendRecv | Direction::SendOnly) {
-            self.skip(self.length + FRAME);
+    /// The packet length or the codec may have changed: then what was held back is dropped.
+    pub fn change(&mut self, plan: &Plan) {
+        let size = packet_size(plan);
+        if (self.codec, self.size) != (plan.codec, size) {
+            self.skip(self.units(self.held.len()));
+            (self.codec, self.size, self.held) = (plan.codec, size, Vec::with_capacity(held_most(plan, size)));
+        }
+    }
+
+    /// Takes the line of one tick; whole packets go to `outbox`. On hold nothing goes, but the clock runs on; so it does
+    /// where the line is empty, because the encoder has nothing to say.
+    pub fn push(&mut self, slot: Slot, stream: StreamId, plan: &Plan, line: &[u8], outbox: &mut Outbox) {
+        let is_sent = matches!(plan.direction, Direction::SendRecv | Direction::SendOnly);
+        let Some(size) = self.size.filter(|_| is_sent) else {
+            if is_sent && !line.is_empty() {
+                return self.send(slot, stream, plan, line, tick_units(self.codec), outbox);
+            }
+            self.skip(self.units(self.held.len()) + tick_units(self.codec));
             self.marker = true;
             return;
+        };
+        if self.held.is_empty() && size == line.len() {
+            return self.send(slot, stream, plan, line, tick_units(self.codec), outbox);
         }
-        let size = packet_size(plan);
-        if self.length == 0 && size == FRAME {
-            return self.send(slot, stream, plan, line, outbox);
+        let mut held = std::mem::take(&mut self.held);
+        held.extend_from_slice(line);
+        let whole = held.len() - held.len() % size;
+        for payload in held[..whole].chunks_exact(size) {
+            self.send(slot, stream, plan, payload, self.units(size), outbox);
         }
-        let mut held = self.held;
-        held[self.length..self.length + FRAME].copy_from_slice(line);
-        let total = self.length + FRAME;
-        let mut gone = 0;
-        while total - gone >= size {
-            self.send(slot, stream, plan, &held[gone..gone + size], outbox);
-            gone += size;
-        }
-        self.length = total - gone;
-        self.held[..self.length].copy_from_slice(&held[gone..total]);
+        held.drain(..whole);
+        self.held = held;
     }
 
-    fn send(&mut self, slot: Slot, stream: StreamId, plan: &Plan, payload: &[u8], outbox: &mut Outbox) {
+    fn send(&mut self, slot: Slot, stream: StreamId, plan: &Plan, payload: &[u8], units: u32, outbox: &mut Outbox) {
         let packet = Packet {
             marker: std::mem::take(&mut self.marker),
             payload_type: plan.payload_type,
@@ -114,36 +134,56 @@ impl Sender {
         };
         outbox.push(slot, stream, &packet);
         self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(payload.len() as u32);
+        self.timestamp = self.timestamp.wrapping_add(units);
         self.sent += 1;
     }
 
-    fn skip(&mut self, units: usize) {
-        self.timestamp = self.timestamp.wrapping_add(units as u32);
-        self.length = 0;
+    /// Units of the timestamp that so many octets of a line last.
+    fn units(&self, octets: usize) -> u32 {
+        let whole = tick_octets(self.codec).unwrap_or(1);
+        (octets * tick_units(self.codec) as usize / whole) as u32
+    }
+
+    fn skip(&mut self, units: u32) {
+        self.timestamp = self.timestamp.wrapping_add(units);
+        self.held.clear();
     }
 }
 
-/// Octets a packet: whole tens of milliseconds, 10 to 60, whatever was agreed.
-fn packet_size(plan: &Plan) -> usize {
-    let tens = usize::from(plan.ptime_ms / 10).clamp(1, 6);
-    tens * 10 * FRAME / TICK_MS as usize
+/// Octets a packet: whole tens of milliseconds, 10 to 60, whatever was agreed, as far as they go into one packet.
+fn packet_size(plan: &Plan) -> Option<usize> {
+    let ten = tick_octets(plan.codec)? * 10 / TICK_MS as usize;
+    let tens = usize::from(plan.ptime_ms / 10).clamp(1, 6).min(PAYLOAD_MOST / ten);
+    Some(tens * ten)
 }
 
-impl Codec {
-    /// A line of silence.
-    pub const fn silent_line(self) -> [u8; FRAME] {
-        [self.silence(); FRAME]
+/// Octets of a tick's line; none where the encoder decides.
+const fn tick_octets(codec: Codec) -> Option<usize> {
+    match codec {
+        Codec::Pcmu | Codec::Pcma | Codec::G722 => Some(Rate::Narrow.tick()),
+        Codec::L16(rate) => Some(2 * rate.tick()),
+        Codec::Opus => None,
     }
+}
+
+const fn tick_units(codec: Codec) -> u32 {
+    codec.clock_hz() / 1_000 * TICK_MS as u32
+}
+
+fn held_most(plan: &Plan, size: Option<usize>) -> usize {
+    size.map_or(0, |size| size + tick_octets(plan.codec).unwrap_or(LINE_MOST))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::Rate;
+
+    const FRAME: usize = 160;
 
     fn plan(ptime_ms: u16, direction: Direction) -> Plan {
         let remote = "127.0.0.1:4000".parse().unwrap();
-        Plan { remote, codec: Codec::Pcmu, payload_type: 0, telephone_event: None, direction, ptime_ms }
+        Plan { direction, ptime_ms, ..Plan::plain(remote, Codec::Pcmu, 0) }
     }
 
     /// Payload of all packets of so many ticks, and timestamps checked on the way.
@@ -168,7 +208,7 @@ mod tests {
     #[test]
     fn every_packet_length_carries_the_whole_sound() {
         for (ptime_ms, size) in [(0, 80), (10, 80), (20, 160), (30, 240), (40, 320), (50, 400), (60, 480), (900, 480)] {
-            let mut sender = Sender::new(9, u16::MAX - 1, u32::MAX - 100);
+            let mut sender = Sender::new(&plan(ptime_ms, Direction::SendRecv), 9, u16::MAX - 1, u32::MAX - 100);
             let packets = run(&mut sender, &plan(ptime_ms, Direction::SendRecv), 30);
             assert!(packets.iter().all(|payload| payload.len() == size), "{ptime_ms}");
             let sound: Vec<u8> = packets.concat();
@@ -180,7 +220,7 @@ mod tests {
 
     #[test]
     fn on_hold_nothing_goes_but_the_clock() {
-        let mut sender = Sender::new(9, 5, 1_000);
+        let mut sender = Sender::new(&plan(20, Direction::SendRecv), 9, 5, 1_000);
         for direction in [Direction::RecvOnly, Direction::Inactive] {
             assert!(run(&mut sender, &plan(20, direction), 5).is_empty());
         }
@@ -188,5 +228,41 @@ mod tests {
         sender.push(Slot(0), StreamId(1), &plan(20, Direction::SendOnly), &[0; FRAME], &mut outbox);
         let packet = Packet::parse(outbox.packet(&outbox.entries()[0])).unwrap();
         assert_eq!((packet.sequence, packet.timestamp, packet.marker), (5, 1_000 + 10 * FRAME as u32, true));
+    }
+
+    #[test]
+    fn each_codec_counts_in_its_own_clock() {
+        // Octets of a tick's line and the packet they go in at 20 and at 60 ms; units a tick.
+        for (codec, line, at_20, at_60, units) in [
+            (Codec::G722, 160, 160, 480, 160),
+            (Codec::L16(Rate::Wide), 640, 640, 1_280, 320),
+            (Codec::L16(Rate::Full), 1_920, 960, 960, 960),
+            (Codec::Opus, 93, 93, 93, 960),
+        ] {
+            for (ptime_ms, size) in [(20, at_20), (60, at_60)] {
+                let plan = Plan { codec, ..plan(ptime_ms, Direction::SendRecv) };
+                let mut sender = Sender::new(&plan, 1, 2, 3);
+                let mut outbox = Outbox::default();
+                for _ in 0..12 {
+                    sender.push(Slot(0), StreamId(1), &plan, &vec![7; line], &mut outbox);
+                }
+                let packets: Vec<Packet> =
+                    outbox.entries().iter().map(|entry| Packet::parse(outbox.packet(entry)).unwrap()).collect();
+                assert!(packets.iter().all(|packet| packet.payload.len() == size), "{codec:?} {ptime_ms}");
+                assert_eq!(packets[1].timestamp - packets[0].timestamp, units * size as u32 / line as u32, "{codec:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_encoder_with_nothing_to_say_sends_nothing_and_the_next_packet_is_marked() {
+        let plan = Plan { codec: Codec::Opus, ..plan(20, Direction::SendRecv) };
+        let (mut sender, mut outbox) = (Sender::new(&plan, 1, 2, 0), Outbox::default());
+        for line in [&[1u8, 2][..], &[], &[], &[3]] {
+            sender.push(Slot(0), StreamId(1), &plan, line, &mut outbox);
+        }
+        let told = |entry: &Entry| Packet::parse(outbox.packet(entry)).map(|p| (p.sequence, p.timestamp, p.marker));
+        let packets: Vec<_> = outbox.entries().iter().filter_map(told).collect();
+        assert_eq!(packets, [(2, 0, true), (3, 2_880, true)]);
     }
 }

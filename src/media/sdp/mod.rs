@@ -10,7 +10,7 @@ mod write;
 pub use negotiate::{accept, answer};
 pub use write::offer;
 
-use super::{Codec, Direction};
+use super::{Codec, Direction, Rate};
 use std::net::SocketAddr;
 
 /// Largest description that is read: carriers send 300 to 2 000 bytes, browsers with many candidates about 8 KiB.
@@ -24,8 +24,10 @@ pub const MOST_FORMATS: usize = 20;
 
 /// Sound a packet, in milliseconds, that we ask for, and that we send where the peer asks for nothing else.
 pub const PTIME_MS: u16 = 20;
-/// Payload type that we offer for telephone-event: dynamic, and the one that carriers expect.
+/// Payload type that we offer for telephone-event at 8000 Hz: dynamic, and the one that carriers expect.
 pub const TELEPHONE_EVENT: u8 = 101;
+/// The same at 48000 Hz, beside Opus: keys are on the timeline of the sound (RFC 4733 section 2.1).
+const TELEPHONE_EVENT_FULL: u8 = 100;
 
 /// What we bring to the table.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,8 @@ pub struct Ours<'a> {
     pub version: u64,
     /// What we speak, the best first.
     pub codecs: &'a [Codec],
+    /// Whether we take comfort noise in place of silence, and send it (RFC 3389).
+    pub comfort_noise: bool,
     /// Which way we want sound to go; the answer is what both want.
     pub direction: Direction,
     pub prefer: Prefer,
@@ -72,15 +76,46 @@ pub enum Refusal {
     Address(&'static str),
 }
 
-/// A codec's static payload type (RFC 3551 section 6, table 4) and its name in `rtpmap`.
-const CODECS: [(Codec, u8, &str); 2] = [(Codec::Pcmu, 0, "PCMU"), (Codec::Pcma, 8, "PCMA")];
-/// Clock of all that we speak, in Hz.
-const CLOCK_HZ: u32 = 8000;
-const EVENT_NAME: &str = "telephone-event";
+/// How a codec is written in a description.
+struct Name {
+    codec: Codec,
+    /// The static payload type (RFC 3551 section 6, table 4), or the dynamic one that we offer.
+    payload_type: u8,
+    /// In `rtpmap`.
+    name: &'static str,
+    clock_hz: u32,
+    /// In `rtpmap`: Opus says two, whatever it carries (RFC 7587 section 7).
+    channels: u32,
+    fmtp: Option<&'static str>,
+}
 
-fn static_type(codec: Codec) -> (u8, &'static str) {
-    let row = CODECS.iter().find(|(known, ..)| *known == codec).unwrap_or(&CODECS[0]);
-    (row.1, row.2)
+impl Name {
+    const fn new(codec: Codec, payload_type: u8, name: &'static str, clock_hz: u32) -> Name {
+        Name { codec, payload_type, name, clock_hz, channels: 1, fmtp: None }
+    }
+}
+
+const NAMES: [Name; 8] = [
+    Name::new(Codec::Pcmu, 0, "PCMU", 8_000),
+    Name::new(Codec::Pcma, 8, "PCMA", 8_000),
+    // 8000 is an old mistake that must stay (RFC 3551 section 4.5.2).
+    Name::new(Codec::G722, 9, "G722", 8_000),
+    Name { channels: 2, fmtp: Some("useinbandfec=1"), ..Name::new(Codec::Opus, 96, "opus", 48_000) },
+    Name::new(Codec::L16(Rate::Narrow), 102, "L16", 8_000),
+    Name::new(Codec::L16(Rate::Wide), 103, "L16", 16_000),
+    Name::new(Codec::L16(Rate::SuperWide), 104, "L16", 24_000),
+    Name::new(Codec::L16(Rate::Full), 105, "L16", 48_000),
+];
+
+const EVENT_NAME: &str = "telephone-event";
+const COMFORT_NOISE_NAME: &str = "CN";
+/// The static payload type of comfort noise (RFC 3389 section 4).
+const COMFORT_NOISE: u8 = 13;
+/// The clock of keys and comfort noise, where the codec's own is not to be had.
+const TELEPHONE_HZ: u32 = 8_000;
+
+fn name_of(codec: Codec) -> &'static Name {
+    NAMES.iter().find(|row| row.codec == codec).unwrap_or(&NAMES[0])
 }
 
 const fn sends(direction: Direction) -> bool {

@@ -2,7 +2,8 @@
 
 use super::parse::{Connection, Description, Map, Medium, parse};
 use super::write::{Audio, session, write_audio, write_declined};
-use super::{CLOCK_HZ, CODECS, EVENT_NAME, Ours, PTIME_MS, Prefer, Refusal, TELEPHONE_EVENT};
+use super::{COMFORT_NOISE, COMFORT_NOISE_NAME, EVENT_NAME, NAMES, Ours, PTIME_MS, Prefer, Refusal, TELEPHONE_HZ};
+use super::{TELEPHONE_EVENT, TELEPHONE_EVENT_FULL, name_of};
 use super::{direction, receives, sends};
 use crate::media::{Codec, Direction, Plan};
 use bytes::Bytes;
@@ -20,8 +21,13 @@ pub fn answer(offer: &[u8], ours: &Ours<'_>) -> Result<(Bytes, Plan), Refusal> {
     let mut text = session(ours);
     for (index, medium) in theirs.media.iter().enumerate() {
         if index == chosen {
-            let codecs = [(plan.payload_type, plan.codec)];
-            let audio = Audio { codecs: &codecs, telephone_event: plan.telephone_event, direction: plan.direction };
+            let events = event(medium, plan.codec);
+            let audio = Audio {
+                codecs: &[(plan.payload_type, plan.codec)],
+                telephone_events: events.as_slice(),
+                comfort_noise: plan.comfort_noise,
+                direction: plan.direction,
+            };
             write_audio(&mut text, ours.address, medium.profile, &audio);
         } else {
             write_declined(&mut text, medium);
@@ -36,9 +42,10 @@ pub fn accept(answer: &[u8], ours: &Ours<'_>) -> Result<Plan, Refusal> {
     // The answer to our one medium stands in the first place (RFC 3264 section 6).
     let medium = theirs.media.first().filter(|medium| is_audio(medium)).ok_or(Refusal::NoAudio)?;
     let plan = agree(&theirs, medium, &Ours { prefer: Prefer::Theirs, ..*ours })?;
-    // They answered with a number that they want to receive; they send with the one we offered (RFC 3264 section 5.1),
-    // and only receiving concerns us.
-    Ok(Plan { telephone_event: plan.telephone_event.map(|_| TELEPHONE_EVENT), ..plan })
+    // They answered with numbers that they want to receive; they send with those that we offered (RFC 3264 section 5.1).
+    let offered_event = |clock_hz| if clock_hz == TELEPHONE_HZ { TELEPHONE_EVENT } else { TELEPHONE_EVENT_FULL };
+    let telephone_event = event(medium, plan.codec).map(|(_, clock_hz)| offered_event(clock_hz));
+    Ok(Plan { payload_in: name_of(plan.codec).payload_type, telephone_event, ..plan })
 }
 
 fn is_audio(medium: &Medium<'_>) -> bool {
@@ -72,7 +79,9 @@ fn agree(theirs: &Description<'_>, medium: &Medium<'_>, ours: &Ours<'_>) -> Resu
         remote: SocketAddr::new(ip, medium.port),
         codec,
         payload_type,
-        telephone_event: telephone_event(medium),
+        payload_in: payload_type,
+        telephone_event: event(medium, codec).map(|(number, _)| number),
+        comfort_noise: comfort_noise(medium, codec).filter(|_| ours.comfort_noise),
         direction: our_direction(theirs, medium, ip, ours.direction),
         ptime_ms: ptime(theirs, medium),
     })
@@ -109,25 +118,43 @@ fn pick(medium: &Medium<'_>, ours: &Ours<'_>) -> Option<(u8, Codec)> {
 fn codec_of(medium: &Medium<'_>, format: &str) -> Option<(u8, Codec)> {
     let payload_type: u8 = format.parse().ok().filter(|t| *t < 128)?;
     let row = match map_of(medium, payload_type) {
-        Some(map) => CODECS.iter().find(|(.., name)| is_ours(map, name)),
-        None => CODECS.iter().find(|(_, number, _)| *number == payload_type),
+        Some(map) => NAMES.iter().find(|row| is(map, row.name, row.clock_hz) && map.channels == row.channels),
+        // 96 and above mean nothing without one (RFC 3551 section 3).
+        None => NAMES.iter().find(|row| row.payload_type == payload_type && payload_type < 96),
     };
-    row.map(|(codec, ..)| (payload_type, *codec))
+    row.map(|row| (payload_type, row.codec))
 }
 
 fn map_of<'a>(medium: &'a Medium<'_>, payload_type: u8) -> Option<&'a Map<'a>> {
     medium.section.maps.iter().find(|map| map.payload_type == payload_type)
 }
 
-fn is_ours(map: &Map<'_>, name: &str) -> bool {
-    map.name.eq_ignore_ascii_case(name) && map.clock_hz == CLOCK_HZ && map.channels == 1
+fn is(map: &Map<'_>, name: &str, clock_hz: u32) -> bool {
+    map.name.eq_ignore_ascii_case(name) && map.clock_hz == clock_hz
 }
 
-/// Their number for telephone-event, at the clock of our codecs (RFC 4733 section 2.1: one at another clock would put
-/// the keys on another timeline).
-fn telephone_event(medium: &Medium<'_>) -> Option<u8> {
-    let mut numbers = medium.formats.iter().filter_map(|format| format.parse().ok());
-    numbers.find(|number| map_of(medium, *number).is_some_and(|map| is_ours(map, EVENT_NAME)))
+/// Their number for telephone-event and its clock: that of the codec, whose timeline the keys are on (RFC 4733 section
+/// 2.1), or the 8000 Hz that many send beside every codec.
+fn event(medium: &Medium<'_>, codec: Codec) -> Option<(u8, u32)> {
+    let at = |clock_hz: u32| Some((number_of(medium, EVENT_NAME, clock_hz)?, clock_hz));
+    at(name_of(codec).clock_hz).or_else(|| at(TELEPHONE_HZ))
+}
+
+/// Comfort noise goes with codecs of its clock; Opus has its own (RFC 7587 section 3.1.3).
+fn comfort_noise(medium: &Medium<'_>, codec: Codec) -> Option<u8> {
+    let is_static = |number: &u8| *number == COMFORT_NOISE && map_of(medium, *number).is_none();
+    let plain = || numbers(medium).find(is_static);
+    let telephone = name_of(codec).clock_hz == TELEPHONE_HZ;
+    telephone.then(|| number_of(medium, COMFORT_NOISE_NAME, TELEPHONE_HZ).or_else(plain)).flatten()
+}
+
+fn number_of(medium: &Medium<'_>, name: &str, clock_hz: u32) -> Option<u8> {
+    let is_named = |map: &Map<'_>| is(map, name, clock_hz) && map.channels == 1;
+    numbers(medium).find(|number| map_of(medium, *number).is_some_and(is_named))
+}
+
+fn numbers(medium: &Medium<'_>) -> impl Iterator<Item = u8> {
+    medium.formats.iter().filter_map(|format| format.parse().ok())
 }
 
 /// What both want, seen from us (RFC 3264 section 6.1).
@@ -157,6 +184,7 @@ mod tests {
         session: 77,
         version: 1,
         codecs: &[Codec::Pcmu, Codec::Pcma],
+        comfort_noise: false,
         direction: Direction::SendRecv,
         prefer: Prefer::Theirs,
     };
@@ -165,14 +193,8 @@ mod tests {
     const AUDIO: &str = "m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
 
     fn agreed() -> Plan {
-        Plan {
-            remote: "198.51.100.7:4000".parse().unwrap(),
-            codec: Codec::Pcma,
-            payload_type: 8,
-            telephone_event: Some(101),
-            direction: Direction::SendRecv,
-            ptime_ms: 20,
-        }
+        let remote = "198.51.100.7:4000".parse().unwrap();
+        Plan { telephone_event: Some(101), ..Plan::plain(remote, Codec::Pcma, 8) }
     }
 
     fn plan_of(text: &str) -> Result<Plan, Refusal> {
@@ -368,6 +390,36 @@ mod tests {
         assert_eq!(answer(text.as_bytes(), &pcmu_alone).unwrap().1.codec, Codec::Pcmu);
     }
 
+    /// What is offered, and what we take of it: codec, its number, that of keys, that of comfort noise.
+    #[test]
+    fn wider_sound_is_taken_with_its_clock() {
+        const WIDE: Codec = Codec::L16(crate::media::Rate::Wide);
+        let all = &[Codec::Opus, WIDE, Codec::G722, Codec::Pcmu];
+        let ours = Ours { codecs: all, comfort_noise: true, prefer: Prefer::Ours, ..OURS };
+        let (opus, keys) = ("a=rtpmap:111 opus/48000/2\r\n", "a=rtpmap:101 telephone-event/8000\r\n");
+        let full = "a=rtpmap:102 telephone-event/48000\r\n";
+        for (formats, lines, expected) in [
+            ("111 0 101 102", format!("{opus}{keys}{full}"), (Codec::Opus, 111, Some(102), None)),
+            ("111 0 101 13", format!("{opus}{keys}"), (Codec::Opus, 111, Some(101), None)),
+            ("111 0", "a=rtpmap:111 opus/48000\r\n".to_owned(), (Codec::Pcmu, 0, None, None)),
+            ("9 0 101 13", keys.to_owned(), (Codec::G722, 9, Some(101), Some(13))),
+            ("0 98", "a=rtpmap:98 CN/8000\r\n".to_owned(), (Codec::Pcmu, 0, None, Some(98))),
+            ("0 13", "a=rtpmap:13 CN/16000\r\n".to_owned(), (Codec::Pcmu, 0, None, None)),
+            ("97 0", "a=rtpmap:97 L16/16000/1\r\n".to_owned(), (WIDE, 97, None, None)),
+            ("97 0", "a=rtpmap:97 L16/16000/2\r\n".to_owned(), (Codec::Pcmu, 0, None, None)),
+            ("96 0", String::new(), (Codec::Pcmu, 0, None, None)),
+        ] {
+            let text = format!("{HEAD}m=audio 4000 RTP/AVP {formats}\r\n{lines}");
+            let (_, plan) = answer(text.as_bytes(), &ours).unwrap();
+            let agreed = (plan.codec, plan.payload_type, plan.telephone_event, plan.comfort_noise);
+            assert_eq!(agreed, expected, "{formats} {lines}");
+        }
+        // An answer that renumbers Opus: we send theirs and hear ours.
+        let text = format!("{HEAD}m=audio 4000 RTP/AVP 111\r\n{opus}");
+        let plan = accept(text.as_bytes(), &ours).unwrap();
+        assert_eq!((plan.payload_type, plan.payload_in), (111, 96));
+    }
+
     #[test]
     fn answers_to_our_offer() {
         let ours = Ours { codecs: &[Codec::Pcma], ..OURS };
@@ -391,8 +443,15 @@ mod tests {
 
     fn any_ours() -> impl Strategy<Value = (SocketAddr, &'static [Codec], Direction, Prefer)> {
         use Direction::{Inactive, RecvOnly, SendOnly, SendRecv};
-        let codecs: [&'static [Codec]; 4] =
-            [&[Codec::Pcmu], &[Codec::Pcma], &[Codec::Pcmu, Codec::Pcma], &[Codec::Pcma, Codec::Pcmu]];
+        const WIDE: Codec = Codec::L16(crate::media::Rate::Wide);
+        let codecs: [&'static [Codec]; 6] = [
+            &[Codec::Pcmu],
+            &[Codec::Pcma],
+            &[Codec::Pcmu, Codec::Pcma],
+            &[Codec::Pcma, Codec::Pcmu],
+            &[Codec::Opus, WIDE, Codec::G722, Codec::Pcma],
+            &[Codec::G722, Codec::Opus],
+        ];
         (
             (1u8..=223, any::<[u8; 3]>(), 1u16..),
             prop::sample::select(codecs.to_vec()),
@@ -405,7 +464,7 @@ mod tests {
     }
 
     fn side((address, codecs, direction, prefer): (SocketAddr, &'static [Codec], Direction, Prefer)) -> Ours<'static> {
-        Ours { address, codecs, direction, prefer, session: 1, version: 1 }
+        Ours { address, codecs, direction, prefer, session: 1, version: 1, comfort_noise: true }
     }
 
     proptest! {
@@ -419,6 +478,7 @@ mod tests {
                     prop_assert_eq!(mine.codec, theirs.codec);
                     prop_assert_eq!(mine.payload_type, theirs.payload_type);
                     prop_assert_eq!(mine.telephone_event, theirs.telephone_event);
+                    prop_assert_eq!(mine.comfort_noise, theirs.comfort_noise);
                     prop_assert_eq!((mine.remote, theirs.remote), (other.address, one.address));
                     prop_assert_eq!(sends(mine.direction), receives(theirs.direction));
                     prop_assert_eq!(receives(mine.direction), sends(theirs.direction));

@@ -1,7 +1,10 @@
 //! Our own descriptions, as text.
 
 use super::parse::Medium;
-use super::{CLOCK_HZ, EVENT_NAME, Ours, PTIME_MS, TELEPHONE_EVENT, static_type};
+use super::{
+    COMFORT_NOISE, COMFORT_NOISE_NAME, EVENT_NAME, Ours, PTIME_MS, TELEPHONE_EVENT, TELEPHONE_EVENT_FULL, TELEPHONE_HZ,
+    name_of,
+};
 use crate::media::{Codec, Direction};
 use bytes::Bytes;
 use std::fmt::Write;
@@ -10,15 +13,24 @@ use std::net::SocketAddr;
 /// One audio medium: what is spoken, under which numbers.
 pub(super) struct Audio<'a> {
     pub codecs: &'a [(u8, Codec)],
-    pub telephone_event: Option<u8>,
+    /// Payload type and clock.
+    pub telephone_events: &'a [(u8, u32)],
+    pub comfort_noise: Option<u8>,
     pub direction: Direction,
 }
 
 /// An offer of all that we speak: for a call that we make, and for the 200 of an INVITE without one.
 pub fn offer(ours: &Ours<'_>) -> Bytes {
-    let codecs: Vec<(u8, Codec)> = ours.codecs.iter().map(|codec| (static_type(*codec).0, *codec)).collect();
+    let codecs: Vec<(u8, Codec)> = ours.codecs.iter().map(|codec| (name_of(*codec).payload_type, *codec)).collect();
+    let full = ours.codecs.contains(&Codec::Opus).then_some((TELEPHONE_EVENT_FULL, name_of(Codec::Opus).clock_hz));
+    let telephone_events: Vec<(u8, u32)> = full.into_iter().chain([(TELEPHONE_EVENT, TELEPHONE_HZ)]).collect();
     let mut text = session(ours);
-    let audio = Audio { codecs: &codecs, telephone_event: Some(TELEPHONE_EVENT), direction: ours.direction };
+    let audio = Audio {
+        codecs: &codecs,
+        telephone_events: &telephone_events,
+        comfort_noise: ours.comfort_noise.then_some(COMFORT_NOISE),
+        direction: ours.direction,
+    };
     write_audio(&mut text, ours.address, "RTP/AVP", &audio);
     text.into()
 }
@@ -40,16 +52,28 @@ pub(super) fn session(ours: &Ours<'_>) -> String {
 
 pub(super) fn write_audio(text: &mut String, address: SocketAddr, profile: &str, audio: &Audio<'_>) {
     push(text, format_args!("m=audio {} {profile}", address.port()));
-    for payload_type in audio.codecs.iter().map(|(t, _)| *t).chain(audio.telephone_event) {
+    let events = audio.telephone_events.iter().map(|(t, _)| *t);
+    for payload_type in audio.codecs.iter().map(|(t, _)| *t).chain(audio.comfort_noise).chain(events) {
         push(text, format_args!(" {payload_type}"));
     }
     text.push_str("\r\n");
     for (payload_type, codec) in audio.codecs {
-        push(text, format_args!("a=rtpmap:{payload_type} {}/{CLOCK_HZ}\r\n", static_type(*codec).1));
+        let row = name_of(*codec);
+        push(text, format_args!("a=rtpmap:{payload_type} {}/{}", row.name, row.clock_hz));
+        if row.channels > 1 {
+            push(text, format_args!("/{}", row.channels));
+        }
+        text.push_str("\r\n");
+        if let Some(fmtp) = row.fmtp {
+            push(text, format_args!("a=fmtp:{payload_type} {fmtp}\r\n"));
+        }
     }
-    if let Some(event) = audio.telephone_event {
+    if let Some(noise) = audio.comfort_noise {
+        push(text, format_args!("a=rtpmap:{noise} {COMFORT_NOISE_NAME}/{TELEPHONE_HZ}\r\n"));
+    }
+    for (event, clock_hz) in audio.telephone_events {
         // 0-15 are the keys (RFC 4733 section 3.2), all that we listen for.
-        push(text, format_args!("a=rtpmap:{event} {EVENT_NAME}/{CLOCK_HZ}\r\na=fmtp:{event} 0-15\r\n"));
+        push(text, format_args!("a=rtpmap:{event} {EVENT_NAME}/{clock_hz}\r\na=fmtp:{event} 0-15\r\n"));
     }
     push(text, format_args!("a=ptime:{PTIME_MS}\r\na={}\r\n", word(audio.direction)));
 }
@@ -77,6 +101,7 @@ fn push(text: &mut String, part: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::Rate;
     use crate::media::sdp::Prefer;
 
     fn ours(address: &str) -> Ours<'static> {
@@ -85,6 +110,7 @@ mod tests {
             session: 77,
             version: 3,
             codecs: &[Codec::Pcma, Codec::Pcmu],
+            comfort_noise: false,
             direction: Direction::SendRecv,
             prefer: Prefer::Theirs,
         }
@@ -96,6 +122,18 @@ mod tests {
             a=rtpmap:8 PCMA/8000|a=rtpmap:0 PCMU/8000|a=rtpmap:101 telephone-event/8000|a=fmtp:101 0-15|a=ptime:20|\
             a=sendrecv|";
         assert_eq!(offer(&ours("192.0.2.9:10000")), lines.replace('|', "\r\n"));
+    }
+
+    #[test]
+    fn an_offer_of_all_gives_each_its_clock() {
+        let codecs = &[Codec::Opus, Codec::G722, Codec::L16(Rate::Wide), Codec::Pcmu];
+        let text = offer(&Ours { codecs, comfort_noise: true, ..ours("192.0.2.9:10000") });
+        let text = String::from_utf8(text.to_vec()).unwrap().replace("\r\n", "|");
+        let media = "m=audio 10000 RTP/AVP 96 9 103 0 13 100 101|a=rtpmap:96 opus/48000/2|a=fmtp:96 useinbandfec=1|\
+            a=rtpmap:9 G722/8000|a=rtpmap:103 L16/16000|a=rtpmap:0 PCMU/8000|a=rtpmap:13 CN/8000|\
+            a=rtpmap:100 telephone-event/48000|a=fmtp:100 0-15|a=rtpmap:101 telephone-event/8000|a=fmtp:101 0-15|\
+            a=ptime:20|a=sendrecv|";
+        assert_eq!(&text[text.find("m=").unwrap()..], media);
     }
 
     #[test]

@@ -155,6 +155,7 @@ impl World {
                 let (payload_type, silence) = match line.codec {
                     Codec::Pcma => (8, 0xd5),
                     Codec::Pcmu => (0, 0xff),
+                    other => unreachable!("no telephone of ours speaks {other:?}"),
                 };
                 let packet = self.rtp(phone, payload_type, stamp, &[silence; 160]);
                 self.send_rtp(phone, Duration::ZERO, packet);
