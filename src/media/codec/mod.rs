@@ -10,6 +10,7 @@ pub mod g722;
 pub mod l16;
 pub mod opus;
 pub mod resample;
+pub mod tone;
 
 use super::Codec;
 use resample::Resampler;

@@ -3,8 +3,10 @@
 
 pub mod delay;
 pub mod dtmf;
+pub mod info;
 pub mod jitter;
 pub mod packet;
+pub mod press;
 pub mod receiver;
 pub mod sender;
 pub mod stretch;
