@@ -7,7 +7,10 @@ pub mod info;
 pub mod jitter;
 pub mod packet;
 pub mod press;
+pub mod quality;
 pub mod receiver;
+pub mod report;
+pub mod rtcp;
 pub mod sender;
 pub mod stretch;
 
