@@ -12,6 +12,7 @@ pub mod receiver;
 pub mod report;
 pub mod rtcp;
 pub mod sender;
+pub mod srtp;
 pub mod stretch;
 
 /// A jump forward of so many packets is a restart, not a loss (RFC 3550 appendix A.1, MAX_DROPOUT).

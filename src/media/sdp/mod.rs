@@ -3,6 +3,7 @@
 //! Bytes in, bytes and a [`Plan`](super::Plan) out; nothing here waits, draws or asks a name server. What a peer writes
 //! beside the rules is read as far as it can mean only one thing; what would make us send sound to a wrong place is not.
 
+pub mod crypto;
 mod negotiate;
 mod parse;
 mod write;
