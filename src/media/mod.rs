@@ -13,6 +13,7 @@ pub mod io;
 pub mod mixer;
 mod player;
 pub mod ports;
+pub mod recorder;
 mod route;
 pub mod rtp;
 pub mod sdp;
