@@ -184,7 +184,7 @@ fn attach(media: &Media, leg: usize, phone: &Phone) -> SocketAddr {
     let address = port.local();
     let plan = Plan::plain(phone.socket.local_addr().unwrap(), Codec::Pcmu, 0);
     let stream = StreamId(leg as u64);
-    media.attach(stream, port, plan).unwrap();
+    media.attach(stream, port, plan, None).unwrap();
     let room = if leg < PROBES { leg / 2 } else { PROBES + (leg - PROBES) / ROOM };
     media.command(Command::Join { stream, room: RoomId(room as u64) }).unwrap();
     address

@@ -39,6 +39,13 @@ pub mod name {
     pub const SIP_DROPPED: &str = "tollbridge_sip_dropped_total";
     pub const RTP_PACKETS: &str = "tollbridge_rtp_packets_total";
     pub const RTP_DROPPED: &str = "tollbridge_rtp_dropped_total";
+    pub const RTCP_PACKETS: &str = "tollbridge_rtcp_packets_total";
+    /// Legs whose sound goes one way only, by carrier and by the way that is missing.
+    pub const ONE_WAY: &str = "tollbridge_one_way_audio_total";
+    /// Of legs that ended, by carrier: mean opinion (1 to 5), share lost (0 to 1), jitter (seconds).
+    pub const LEG_MOS: &str = "tollbridge_leg_mos";
+    pub const LEG_LOSS: &str = "tollbridge_leg_loss";
+    pub const LEG_JITTER: &str = "tollbridge_leg_jitter_seconds";
     pub const TICK_LATE: &str = "tollbridge_tick_late_total";
     pub const MIXER_PANICS: &str = "tollbridge_mixer_panics_total";
     pub const STORE_COMMITS: &str = "tollbridge_store_commits_total";

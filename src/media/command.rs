@@ -1,6 +1,8 @@
 //! What the owner tells an [`Engine`](super::Engine) and what he hears from it.
 
 use super::clip::Clip;
+use super::rtp::quality::Quality;
+use super::sdp::crypto::Secret;
 use super::{Codec, Plan, Rate, RoomId, StreamId};
 use crate::clock::Mono;
 use std::fmt;
@@ -39,6 +41,12 @@ pub enum Command {
     Change {
         stream: StreamId,
         plan: Plan,
+    },
+    /// From the next packet on both directions are secret with these keys, or in the open. Where nothing changed, nothing
+    /// begins anew.
+    Secure {
+        stream: StreamId,
+        secret: Option<Box<Secret>>,
     },
     /// Into a room, out of the one it was in. A room begins with its first member.
     Join {
@@ -146,6 +154,12 @@ pub enum Event {
     Heard {
         stream: StreamId,
     },
+    /// Sound goes one way only: nothing ever came from the stream for `Config::one_way_ms` though it should send, or it
+    /// reports that next to nothing of ours arrives. Told once for each way.
+    OneWay {
+        stream: StreamId,
+        missing: Missing,
+    },
     /// Began or ceased to talk, muted or not.
     Talking {
         stream: StreamId,
@@ -159,6 +173,24 @@ pub enum Event {
     Broken {
         stream: StreamId,
     },
+}
+
+/// Which way sound does not go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// From them to us.
+    In,
+    /// From us to them.
+    Out,
+}
+
+impl Missing {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Missing::In => "in",
+            Missing::Out => "out",
+        }
+    }
 }
 
 /// One stream's figures since it was attached, over all its moves.
@@ -178,6 +210,8 @@ pub struct Stats {
     pub foreign: u64,
     /// Not RTP, or a payload type that nobody agreed on.
     pub bad: u64,
+    /// Secret packets whose tag was wrong.
+    pub forged: u64,
     /// Interarrival jitter (RFC 3550 section 6.4.1), microseconds.
     pub jitter_us: u32,
     /// Sound made up in place of what was missing, milliseconds.
@@ -185,6 +219,8 @@ pub struct Stats {
     /// When the last of `packets_in`, or of RTCP, came.
     pub last_packet: Option<Mono>,
     pub codec: Codec,
+    /// `None` where too little came to tell.
+    pub quality: Option<Quality>,
 }
 
 /// A packet that is ready to be sent.
@@ -207,6 +243,8 @@ pub struct Config {
     pub bound_ms: u16,
     /// Without an accepted packet for so long, a stream that should send is `Silent`.
     pub silence_ms: u32,
+    /// Without a first packet for so long, a stream that should send is `OneWay`.
+    pub one_way_ms: u32,
     /// Mean magnitude (of 32768) from which a voice counts as talking: 260 is about -42 dBov.
     pub talk_level: u16,
     /// How long a voice counts as talking after it fell below.
@@ -229,6 +267,7 @@ impl Default for Config {
             start_ms: 20,
             bound_ms: 150,
             silence_ms: 30_000,
+            one_way_ms: 4_000,
             talk_level: 260,
             talk_hang_ms: 400,
             gate_level: 8,

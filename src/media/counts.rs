@@ -14,6 +14,7 @@ pub struct Counts {
     pub packets_in: u64,
     pub packets_out: u64,
     pub rtcp_in: u64,
+    pub rtcp_out: u64,
     /// Sockets that still held packets after their share of a tick.
     pub overflows: u64,
     /// Packets that the kernel did not take.
@@ -38,6 +39,7 @@ pub enum Count {
     PacketsIn,
     PacketsOut,
     RtcpIn,
+    RtcpOut,
     Overflows,
     Unsent,
     LostEvents,
@@ -66,6 +68,7 @@ impl Counters {
             packets_in: read(Count::PacketsIn),
             packets_out: read(Count::PacketsOut),
             rtcp_in: read(Count::RtcpIn),
+            rtcp_out: read(Count::RtcpOut),
             overflows: read(Count::Overflows),
             unsent: read(Count::Unsent),
             lost_events: read(Count::LostEvents),

@@ -7,12 +7,13 @@
 use super::mixer::room::Room;
 use super::mixer::sum;
 use super::player::Play;
+use super::rtp::monitor::REPORT_MOST;
 use super::rtp::sender::{Outbox, Sender};
 use super::stream::{Gain, Stream, Told};
 use super::{
     Command, Config, Event, Frame, Outcome, Outgoing, Plan, Refusal, RoomId, Slot, Stats, StreamId, TICK_MOST, Target,
 };
-use crate::clock::Mono;
+use crate::clock::{Mono, Now};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
@@ -71,6 +72,7 @@ impl Engine {
             Command::Attach { stream, plan } => self.attach(now, stream, plan).map(Outcome::Opened),
             Command::Detach { stream } => self.detach(stream).map(Outcome::Closed),
             Command::Change { stream, plan } => self.change(now, stream, plan),
+            Command::Secure { stream, secret } => self.with(stream, |s| s.secure(secret)),
             Command::Join { stream, room } => self.join(stream, room),
             Command::Leave { stream } => self.slot_of(stream).map(|slot| self.leave(slot)),
             Command::Mute { stream, on } => self.with(stream, |s| s.muted = on),
@@ -107,7 +109,7 @@ impl Engine {
 
     /// A stream's figures so far.
     pub fn stats(&self, stream: StreamId) -> Option<Stats> {
-        self.streams[self.slot(stream)?.index()].as_ref().map(|s| s.stats())
+        self.streams[self.slot(stream)?.index()].as_ref().map(|s| s.stats(&self.config))
     }
 
     /// A datagram came to the socket of `slot`. Anything at all may be in it.
@@ -117,11 +119,24 @@ impl Engine {
         }
     }
 
-    /// A datagram came to the RTCP socket of `slot`: it can only tell that somebody is there.
+    /// A datagram came to the RTCP socket of `slot`.
     pub fn receive_rtcp(&mut self, now: Mono, slot: Slot, from: SocketAddr, datagram: &[u8]) {
         if let Some(Some(stream)) = self.streams.get_mut(slot.index()) {
             stream.receive_rtcp(now, from, datagram, &mut self.told);
         }
+    }
+
+    /// The report that a stream owes the far end, if it is due, or its goodbye with `bye`; and where that goes.
+    pub fn report<'a>(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        bye: bool,
+        buffer: &'a mut [u8; REPORT_MOST],
+    ) -> Option<(&'a [u8], &Plan)> {
+        let stream = self.streams.get_mut(slot.index())?.as_mut()?;
+        let length = stream.write_report(now, bye, self.config.bound_ms, buffer)?;
+        Some((&buffer[..length], &stream.plan))
     }
 
     /// One beat of 20 ms: every stream's voice, every room's sum, every stream's packet.
@@ -234,7 +249,8 @@ impl Engine {
     fn attach(&mut self, now: Mono, id: StreamId, plan: Plan) -> Result<Slot, Refusal> {
         let slot = self.vacant(id)?;
         let sender = Sender::new(&plan, self.random.random(), self.random.random(), self.random.random());
-        self.place(slot, Box::new(Stream::new(id, plan, sender, &self.config, now)));
+        let seed = self.random.random();
+        self.place(slot, Box::new(Stream::new(id, plan, sender, &self.config, now, seed)));
         Ok(slot)
     }
 
@@ -287,7 +303,7 @@ impl Engine {
     fn detach(&mut self, stream: StreamId) -> Result<Slot, Refusal> {
         let (slot, carried) = self.take(stream)?;
         // Never lost for want of room: a command may allocate, and there are as many of these as streams.
-        self.told.events.push(Event::Detached { stream, stats: carried.0.stats() });
+        self.told.events.push(Event::Detached { stream, stats: carried.0.stats(&self.config) });
         Ok(slot)
     }
 

@@ -232,7 +232,7 @@ fn reports_from_the_port_above_are_a_sign_of_life() {
     const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 9];
     let mut above = address(0);
     above.set_port(address(0).port() + 1);
-    let bye = [0x80, 203, 0, 1, 0, 0, 0, 9];
+    let bye = [0x81, 203, 0, 1, 0, 0, 0, 9];
     for (from, datagram, is_alive) in [
         (above, &REPORT[..], true),
         (address(0), &REPORT[..], false),
@@ -632,3 +632,6 @@ fn a_gain_is_for_one_alone() {
     bench.ticks(10);
     assert!((230..270).contains(&bench.hears(2)), "{}", bench.hears(2));
 }
+
+#[path = "engine_wire_tests.rs"]
+mod wire;

@@ -11,8 +11,10 @@ use super::beat::{Beat, Due, TICK};
 use super::counts::{Count, Counters, Counts};
 use super::ports::{Exhausted, Ports};
 use super::route::Routes;
+use super::rtp::monitor::REPORT_MOST;
+use super::sdp::crypto::Secret;
 use super::{Carried, Command, Engine, Event, Outcome, Plan, Refusal, Slot, Stats, StreamId};
-use crate::clock::{self, Mono};
+use crate::clock::{self, Mono, Now};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
 use std::io;
@@ -42,7 +44,7 @@ const RTP_BUFFER: usize = 64 * 1024;
 const RTCP_BUFFER: usize = 8 * 1024;
 /// No RTP packet of ours is longer than 500 bytes; a longer datagram is cut, and refused by the engine.
 const LONGEST_DATAGRAM: usize = 1_500;
-/// RTCP is looked at once in so many ticks: it tells only that somebody is there.
+/// RTCP is looked at, and sent, once in so many ticks: a second more or less is within what RFC 3550 draws by lot.
 const RTCP_TICKS: u64 = 50;
 
 /// Settings of the rim.
@@ -117,6 +119,37 @@ impl Port {
     pub fn local(&self) -> SocketAddr {
         self.local
     }
+
+    /// The kernel itself turns away what comes from elsewhere: strangers fill no buffer. (What lies in it already is for
+    /// the engine to judge.) Where it cannot, the engine judges all.
+    fn listen_to(&self, plan: &Plan) {
+        if plan.learns {
+            return;
+        }
+        let _ = self.rtp.connect(plan.remote);
+        let _ = self.rtcp.connect(plan.rtcp);
+    }
+
+    fn send(&self, plan: &Plan, report: &[u8]) -> io::Result<usize> {
+        let socket = if plan.mux { &self.rtp } else { &self.rtcp };
+        send(socket, report, plan.rtcp)
+    }
+}
+
+/// A connected socket first tells of an ICMP answer to what was sent before: no reason to keep this back.
+fn send(socket: &UdpSocket, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
+    match socket.send_to(packet, to) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => socket.send_to(packet, to),
+        sent => sent,
+    }
+}
+
+/// What lies in the socket, past any such answer; it ends no call.
+fn receive(socket: &UdpSocket, datagram: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    match socket.recv_from(datagram) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => socket.recv_from(datagram).ok(),
+        came => came.ok(),
+    }
 }
 
 impl Drop for Port {
@@ -133,6 +166,7 @@ enum Order {
     Attach {
         stream: StreamId,
         plan: Plan,
+        secret: Option<Box<Secret>>,
         port: Box<Port>,
     },
     Do(Command),
@@ -247,10 +281,10 @@ impl Media {
     }
 
     /// A new stream at a lent port, as [`Command::Attach`] describes it. Refused, the port goes back.
-    pub fn attach(&self, stream: StreamId, port: Port, plan: Plan) -> Result<(), Refusal> {
+    pub fn attach(&self, stream: StreamId, port: Port, plan: Plan, secret: Option<Box<Secret>>) -> Result<(), Refusal> {
         let mut routes = self.routes()?;
         let thread = routes.attach(stream)?;
-        self.order(thread, Order::Attach { stream, plan, port: Box::new(port) })
+        self.order(thread, Order::Attach { stream, plan, secret, port: Box::new(port) })
     }
 
     /// Passes a command to the thread that it is for. It is carried out after the next tick; commands keep their order.
@@ -270,6 +304,7 @@ impl Media {
             Command::Detach { stream } => routes.detach(*stream)?,
             Command::Play { target, .. } | Command::Stop { target } => routes.thread_for(*target)?,
             Command::Change { stream, .. }
+            | Command::Secure { stream, .. }
             | Command::Mute { stream, .. }
             | Command::Deafen { stream, .. }
             | Command::Gag { stream, .. }
@@ -462,9 +497,8 @@ impl Mixer {
             let Some(port) = port else { continue };
             let slot = Slot(index as u32);
             let mut share = MOST_A_SWEEP;
-            // Any error is as good as "nothing there": an ICMP message ends no call.
             while share > 0
-                && let Ok((length, from)) = port.rtp.recv_from(&mut self.datagram)
+                && let Some((length, from)) = receive(&port.rtp, &mut self.datagram)
             {
                 self.engine.receive(now, slot, from, &self.datagram[..length]);
                 share -= 1;
@@ -480,7 +514,7 @@ impl Mixer {
         let (mut sent, mut unsent) = (0, 0);
         for out in self.engine.outgoing() {
             let Some(Some(port)) = self.ports.get(out.slot.index()) else { continue };
-            match port.rtp.send_to(out.packet, out.to) {
+            match send(&port.rtp, out.packet, out.to) {
                 Ok(_) => sent += 1,
                 Err(_) => unsent += 1,
             }
@@ -489,22 +523,27 @@ impl Mixer {
         self.counters.add(Count::Unsent, unsent);
     }
 
-    /// Each tick a fiftieth of the sockets.
+    /// Each tick a fiftieth of the sockets: what came, and what is due.
     fn sweep_rtcp(&mut self, now: Mono) {
-        let mut packets = 0;
+        let (mut packets, mut sent) = (0, 0);
+        let stamp = Now { mono: now, wall: clock::wall() };
         let turn = (self.tick % RTCP_TICKS) as usize;
         for (index, port) in self.ports.iter().enumerate().skip(turn).step_by(RTCP_TICKS as usize) {
             let Some(port) = port else { continue };
             let mut share = MOST_A_SWEEP;
             while share > 0
-                && let Ok((length, from)) = port.rtcp.recv_from(&mut self.datagram)
+                && let Some((length, from)) = receive(&port.rtcp, &mut self.datagram)
             {
                 self.engine.receive_rtcp(now, Slot(index as u32), from, &self.datagram[..length]);
                 share -= 1;
             }
             packets += (MOST_A_SWEEP - share) as u64;
+            if let Some((report, plan)) = self.engine.report(stamp, Slot(index as u32), false, &mut [0; REPORT_MOST]) {
+                sent += u64::from(port.send(plan, report).is_ok());
+            }
         }
         self.counters.add(Count::RtcpIn, packets);
+        self.counters.add(Count::RtcpOut, sent);
     }
 
     fn count(&self, due: Due) {
@@ -551,9 +590,19 @@ impl Mixer {
 
     fn obey_one(&mut self, now: Mono, order: Order) {
         match order {
-            Order::Attach { stream, plan, port } => {
+            Order::Attach { stream, plan, secret, port } => {
                 if let Ok(Outcome::Opened(slot)) = self.command(now, Command::Attach { stream, plan }) {
+                    port.listen_to(&plan);
                     self.house(slot, port);
+                    let _ = self.command(now, Command::Secure { stream, secret });
+                }
+            }
+            Order::Do(Command::Change { stream, plan }) => {
+                if self.command(now, Command::Change { stream, plan }).is_ok()
+                    && let Some(slot) = self.engine.slot(stream)
+                    && let Some(port) = &self.ports[slot.index()]
+                {
+                    port.listen_to(&plan);
                 }
             }
             Order::Do(Command::Detach { stream }) if self.broken.contains_key(&stream) => {
@@ -562,6 +611,9 @@ impl Mixer {
                 }
             }
             Order::Do(command) => {
+                if let Command::Detach { stream } = command {
+                    self.say_goodbye(now, stream);
+                }
                 if let Ok(Outcome::Closed(slot)) = self.command(now, command) {
                     self.ports[slot.index()] = None;
                 }
@@ -570,6 +622,16 @@ impl Mixer {
             Order::Await(parcel) => self.awaited = Some(parcel),
             #[cfg(test)]
             Order::Break => panic!("planted by a test"),
+        }
+    }
+
+    /// The last report (RFC 3550 section 6.3.7).
+    fn say_goodbye(&mut self, now: Mono, stream: StreamId) {
+        let Some(slot) = self.engine.slot(stream) else { return };
+        let Some(Some(port)) = self.ports.get(slot.index()) else { return };
+        let stamp = Now { mono: now, wall: clock::wall() };
+        if let Some((report, plan)) = self.engine.report(stamp, slot, true, &mut [0; REPORT_MOST]) {
+            self.counters.add(Count::RtcpOut, u64::from(port.send(plan, report).is_ok()));
         }
     }
 
@@ -716,7 +778,7 @@ mod tests {
             let port = media.lend(clock::mono()).unwrap();
             let phone = Phone::aimed(test, port.local());
             let plan = Plan::plain(phone.socket.local_addr().unwrap(), Codec::Pcmu, 0);
-            media.attach(StreamId(stream), port, plan).unwrap();
+            media.attach(StreamId(stream), port, plan, None).unwrap();
             phone
         }
 

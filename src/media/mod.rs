@@ -21,7 +21,7 @@ mod stream;
 
 pub use clip::{BadClip, Clip};
 pub use codec::Rate;
-pub use command::{Command, Config, Event, Outcome, Outgoing, Refusal, Slot, Stats, Target};
+pub use command::{Command, Config, Event, Missing, Outcome, Outgoing, Refusal, Slot, Stats, Target};
 pub use engine::{Carried, Engine};
 
 use std::net::SocketAddr;
@@ -79,6 +79,13 @@ pub enum Direction {
 pub struct Plan {
     /// Where they want to receive RTP, and the only source that we take it from.
     pub remote: SocketAddr,
+    /// The same for RTCP: the port above, the one that `a=rtcp` names (RFC 3605), or, with `mux`, that of RTP.
+    pub rtcp: SocketAddr,
+    /// RTCP goes over the port of RTP, both ways (RFC 5761).
+    pub mux: bool,
+    /// Their sound may come from another address than they said: the first that sounds like theirs is taken for it, for a
+    /// short while after the stream began.
+    pub learns: bool,
     pub codec: Codec,
     /// Payload type of the codec in what we send.
     pub payload_type: u8,
@@ -99,6 +106,25 @@ impl Plan {
         let (telephone_event, comfort_noise, direction) = (None, None, Direction::SendRecv);
         let ptime_ms = TICK_MS as u16;
         let payload_in = payload_type;
-        Plan { remote, codec, payload_type, payload_in, telephone_event, comfort_noise, direction, ptime_ms }
+        let (rtcp, mux, learns) = (above(remote), false, false);
+        Plan {
+            remote,
+            rtcp,
+            mux,
+            learns,
+            codec,
+            payload_type,
+            payload_in,
+            telephone_event,
+            comfort_noise,
+            direction,
+            ptime_ms,
+        }
     }
+}
+
+/// Where RTCP is, if nobody says otherwise (RFC 3550 section 11): above the highest port there is none.
+const fn above(mut rtp: SocketAddr) -> SocketAddr {
+    rtp.set_port(rtp.port().saturating_add(1));
+    rtp
 }

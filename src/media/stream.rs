@@ -6,11 +6,18 @@ use super::mixer::level::{Gate, Talk, level};
 use super::mixer::room::Room;
 use super::mixer::sum::{self, Limiter};
 use super::player::{Play, Player};
+use super::rtp::monitor::{Monitor, REPORT_MOST};
 use super::rtp::receiver::{Got, Receiver};
 use super::rtp::sender::{LINE_MOST, Outbox, Sender};
-use super::{Codec, Config, Direction, Event, Frame, Mix, Plan, Rate, Slot, Stats, StreamId, TICK_MOST, Target};
-use crate::clock::Mono;
+use super::rtp::srtp::{Opener, Protector};
+use super::rtp::{is_rtcp, quality::Quality};
+use super::sdp::crypto::Secret;
+use super::{
+    Codec, Config, Direction, Event, Frame, Missing, Mix, Plan, Rate, Slot, Stats, StreamId, TICK_MOST, Target,
+};
+use crate::clock::{Mono, Now};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Events on their way to the owner, and plays that ended: both in memory that was taken before.
 #[derive(Debug, Default)]
@@ -57,6 +64,8 @@ pub struct Stream {
     pub player: Player,
     pub receiver: Receiver,
     sender: Sender,
+    monitor: Box<Monitor>,
+    secret: Option<Box<Secret>>,
     /// At what rate it speaks and hears: its room's, or its codec's own.
     rate: Rate,
     /// The rate of its codec's sound, and what brings that to `rate`.
@@ -86,7 +95,19 @@ pub struct Stream {
     /// Since when it has been silent, and whether the owner knows.
     silent_since: Mono,
     silent: bool,
+    /// The address that was signalled, if another one was learnt in its place; and until when one may be.
+    signalled: SocketAddr,
+    learns_until: Mono,
+    /// A packet came since its address was agreed on; nothing came, or nothing of ours arrives, and the owner knows.
+    came: bool,
+    told_one_way: (bool, bool),
 }
+
+/// The time in which a source is learnt, where the carrier asks for it: a stranger would have to hit the port in just
+/// these seconds, with packets that are theirs in every respect.
+const LEARNING: Duration = Duration::from_secs(5);
+/// The longest packet that is opened: what is longer is no sound.
+const PACKET_MOST: usize = 1_500;
 
 /// Of [`sum::UNITY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +123,9 @@ impl Default for Gain {
 }
 
 impl Stream {
-    pub fn new(id: StreamId, plan: Plan, sender: Sender, config: &Config, now: Mono) -> Stream {
+    pub fn new(id: StreamId, plan: Plan, sender: Sender, config: &Config, now: Mono, seed: u128) -> Stream {
         let rate = config.rate_of(plan.codec);
+        let monitor = Box::new(Monitor::new(now, sender.ssrc(), seed));
         Stream {
             id,
             plan,
@@ -115,6 +137,8 @@ impl Stream {
             player: Player::new(rate),
             receiver: Receiver::new(config, plan.codec),
             sender,
+            monitor,
+            secret: None,
             rate,
             own_rate: rate,
             inward: None,
@@ -136,11 +160,33 @@ impl Stream {
             last_packet: None,
             silent_since: now,
             silent: false,
+            signalled: plan.remote,
+            learns_until: now + LEARNING,
+            came: false,
+            told_one_way: (false, false),
+        }
+    }
+
+    /// Keys that are known already go on where they are: beginning anew would use numbers twice.
+    pub fn secure(&mut self, secret: Option<Box<Secret>>) {
+        let before = std::mem::replace(&mut self.secret, secret);
+        let (before, secret) = (before.as_deref(), self.secret.as_deref());
+        if before.map(|secret| &secret.ours) != secret.map(|secret| &secret.ours) {
+            self.sender.secure(secret.map(|secret| Box::new(Protector::new(&secret.ours))));
+        }
+        if before.map(|secret| &secret.theirs) != secret.map(|secret| &secret.theirs) {
+            self.monitor.secure(secret.map(|secret| Box::new(Opener::new(&secret.theirs))));
         }
     }
 
     /// What a re-INVITE agreed on. Its room is told of another codec by the engine.
-    pub fn change(&mut self, now: Mono, plan: Plan, config: &Config) {
+    pub fn change(&mut self, now: Mono, mut plan: Plan, config: &Config) {
+        if plan.remote == self.signalled && plan.learns {
+            // Nothing new was said of the address: what was learnt holds.
+            (plan.remote, plan.rtcp) = (self.plan.remote, self.plan.rtcp);
+        } else {
+            (self.signalled, self.learns_until) = (plan.remote, now + LEARNING);
+        }
         let before = std::mem::replace(&mut self.plan, plan);
         let way = |plan: &Plan| (plan.remote, plan.codec, plan.payload_type);
         if way(&before) != way(&plan) {
@@ -154,6 +200,10 @@ impl Stream {
         // Off hold they get the whole patience anew.
         if before.direction != plan.direction {
             self.silent_since = now;
+        }
+        if before.remote != plan.remote {
+            self.monitor.forget();
+            (self.came, self.told_one_way) = (false, (false, false));
         }
     }
 
@@ -185,14 +235,27 @@ impl Stream {
 
     pub fn receive(&mut self, now: Mono, from: SocketAddr, datagram: &[u8], told: &mut Told) {
         // Address and port exactly as signalled: nobody else is ever heard or answered.
-        if from.port() != self.plan.remote.port() || from.ip() != self.plan.remote.ip() {
+        let is_known = from.port() == self.plan.remote.port() && from.ip() == self.plan.remote.ip();
+        let may_learn = self.plan.learns && !self.came && now < self.learns_until;
+        if !is_known && !may_learn {
             self.foreign += 1;
             return;
         }
-        let got = self.receiver.take(now, &self.plan, datagram);
+        if self.plan.mux && is_rtcp(datagram) {
+            return self.report(now, datagram, told);
+        }
+        let mut room = [0; PACKET_MOST];
+        let got = match self.opened(datagram, &mut room) {
+            Some(packet) => self.receiver.take(now, &self.plan, packet),
+            None => Got::Nothing,
+        };
         if got == Got::Nothing {
             return;
         }
+        if !is_known {
+            self.learn(from);
+        }
+        self.came = true;
         self.live(now, told);
         if let Got::Key(key) = got {
             told.tell(Event::Digit { stream: self.id, key, at: now });
@@ -201,14 +264,51 @@ impl Stream {
         }
     }
 
-    /// RTCP from the port above theirs (RFC 3550 section 11): a sign of life, whatever it reports.
-    pub fn receive_rtcp(&mut self, now: Mono, from: SocketAddr, datagram: &[u8], told: &mut Told) {
-        let agreed = from.ip() == self.plan.remote.ip() && Some(from.port()) == self.plan.remote.port().checked_add(1);
-        // Version 2, a sender's or a receiver's report at the head (RFC 3550 section 6.1).
-        let is_report = datagram.len() >= 8 && datagram[0] >> 6 == 2 && matches!(datagram[1], 200 | 201);
-        if agreed && is_report {
-            self.live(now, told);
+    /// They are somewhere else than they said, behind a translator of addresses: RTCP is beside, as far as is known.
+    fn learn(&mut self, from: SocketAddr) {
+        self.plan.remote = from;
+        self.plan.rtcp = if self.plan.mux { from } else { super::above(from) };
+    }
+
+    /// What came in the open is taken as it lies; secrets are opened in `room`.
+    fn opened<'a>(&mut self, datagram: &'a [u8], room: &'a mut [u8; PACKET_MOST]) -> Option<&'a [u8]> {
+        if !self.monitor.is_secret() {
+            return Some(datagram);
         }
+        let packet = room.get_mut(..datagram.len())?;
+        packet.copy_from_slice(datagram);
+        self.monitor.open(packet)
+    }
+
+    /// RTCP, from where they said that it comes from.
+    pub fn receive_rtcp(&mut self, now: Mono, from: SocketAddr, datagram: &[u8], told: &mut Told) {
+        if from.port() == self.plan.rtcp.port() && from.ip() == self.plan.rtcp.ip() {
+            self.report(now, datagram, told);
+        }
+    }
+
+    /// A report is a sign of life, whatever it says.
+    fn report(&mut self, now: Mono, datagram: &[u8], told: &mut Told) {
+        let mut room = [0; PACKET_MOST];
+        let Some(packet) = room.get_mut(..datagram.len()) else { return };
+        packet.copy_from_slice(datagram);
+        if self.monitor.handle(now, packet) {
+            self.live(now, told);
+            self.tell_unheard(told);
+        }
+    }
+
+    /// Our report, if it is due, ready to be sent to [`Plan::rtcp`]; its length.
+    pub fn write_report(&mut self, now: Now, bye: bool, most_ms: u16, buffer: &mut [u8; REPORT_MOST]) -> Option<usize> {
+        if !bye && !self.monitor.is_due(now.mono) {
+            return None;
+        }
+        let quality = self.quality(most_ms).unwrap_or_default();
+        self.monitor.write(now, bye, &mut self.sender, &self.receiver, &quality, buffer)
+    }
+
+    fn quality(&self, most_ms: u16) -> Option<Quality> {
+        self.monitor.quality(self.plan.codec, &self.receiver, most_ms)
     }
 
     fn live(&mut self, now: Mono, told: &mut Told) {
@@ -280,8 +380,19 @@ impl Stream {
     /// Only who should send can be missed: never while on hold.
     fn tell_silence(&mut self, now: Mono, config: &Config, told: &mut Told) {
         let expected = self.plan.direction == Direction::SendRecv && !self.silent;
+        let missed = expected && !self.came && !self.told_one_way.0;
+        if missed && now.millis_since(self.silent_since) >= u64::from(config.one_way_ms) {
+            self.told_one_way.0 = told.tell(Event::OneWay { stream: self.id, missing: Missing::In });
+        }
         if expected && now.millis_since(self.silent_since) >= u64::from(config.silence_ms) {
             self.silent = told.tell(Event::Silent { stream: self.id, since: self.silent_since });
+        }
+    }
+
+    fn tell_unheard(&mut self, told: &mut Told) {
+        let sends = matches!(self.plan.direction, Direction::SendRecv | Direction::SendOnly);
+        if sends && !self.told_one_way.1 && self.monitor.is_unheard() {
+            self.told_one_way.1 = told.tell(Event::OneWay { stream: self.id, missing: Missing::Out });
         }
     }
 
@@ -400,7 +511,7 @@ impl Stream {
         }
     }
 
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self, config: &Config) -> Stats {
         let counts = self.receiver.counts();
         Stats {
             packets_in: counts.packets,
@@ -410,11 +521,13 @@ impl Stream {
             late: counts.late,
             duplicate: counts.duplicate,
             foreign: self.foreign,
-            bad: counts.bad,
+            bad: counts.bad + self.monitor.bad(),
+            forged: self.monitor.forged(),
             jitter_us: self.receiver.jitter_us(),
             concealed_ms: self.receiver.concealed_ms(),
             last_packet: self.last_packet,
             codec: self.plan.codec,
+            quality: self.quality(config.bound_ms),
         }
     }
 }

@@ -113,7 +113,13 @@ pub struct Quality {
     pub loss_ppm: u32,
     /// Interarrival jitter (RFC 3550 section 6.4.1), in microseconds.
     pub jitter_us: u32,
-    /// Mean opinion score, in hundredths; `None` where too little was heard.
+    /// Sound that had to be made up, lost or late, in millionths of what was played.
+    pub missing_ppm: u32,
+    /// There and back (RTCP), where the far end took part.
+    pub round_trip_ms: Option<u32>,
+    /// From their mouth to the mix, as far as it is known; 0 where too little was heard.
+    pub delay_ms: u32,
+    /// Mean opinion score by the E-model (ITU-T G.107), in hundredths; `None` where too little was heard.
     pub mos_hundredths: Option<u16>,
 }
 
@@ -275,6 +281,9 @@ impl Beyond {
             "quality": {
                 "loss_ppm": self.quality.loss_ppm,
                 "jitter_us": self.quality.jitter_us,
+                "missing_ppm": self.quality.missing_ppm,
+                "round_trip_ms": self.quality.round_trip_ms,
+                "delay_ms": self.quality.delay_ms,
                 "mos_hundredths": self.quality.mos_hundredths,
             },
             "pool_used_ms": self.pool_used_ms,
@@ -373,7 +382,7 @@ mod tests {
                     ended: start.plus_millis(60_001),
                     ..Stamps::default()
                 },
-                quality: Quality { loss_ppm: 1_200, jitter_us: 800, mos_hundredths: Some(431) },
+                quality: Quality { loss_ppm: 1_200, jitter_us: 800, mos_hundredths: Some(431), ..Quality::default() },
                 pool_used_ms: 0,
                 billed_ms: 120_000,
                 explanation: vec!["charge 0.0200 USD".to_owned()],

@@ -316,6 +316,8 @@ fn carrier(form: &Form<'_>) -> Option<Carrier> {
         number_format_out: form.text("number_format_out").or(out).unwrap_or_default(),
         called_from: form.texts("called_from").unwrap_or(plain.called_from),
         advertise: form.text("advertise"),
+        srtp: form.text("srtp").unwrap_or_default(),
+        learn_source: form.flag("learn_source").unwrap_or(false),
         old_syntax: form.flag("old_syntax").unwrap_or(false),
         failure_map: failures(&form.table("failure_map")),
         sources,

@@ -231,6 +231,8 @@ fn carrier(line: &Line<'_>) -> Result<Carrier, String> {
         number_format_out: line.parse("number_format_out")?,
         called_from: line.list("called_from")?,
         advertise: line.maybe("advertise")?,
+        srtp: line.parse("srtp")?,
+        learn_source: line.flag("learn_source")?,
         old_syntax: line.flag("old_syntax")?,
         failure_map: failures.into_iter().map(failure).collect::<Result<_, _>>()?,
     })

@@ -13,7 +13,7 @@ use crate::rating::record::{EndedBy, Quality};
 use crate::sip;
 use crate::store::{self, Opened, StoreError};
 use crate::telemetry::name;
-use crate::types::{Cause, E164, LegId, Micros, OrganisationId};
+use crate::types::{CarrierId, Cause, E164, LegId, Micros, OrganisationId};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -213,6 +213,7 @@ impl Switchboard {
             acknowledged: line.acknowledged,
             joined: line.joined,
         };
+        watch(&line.carrier, &end.quality);
         let view = self.view(&line, ended.end.elapsed_ms);
         self.remember(view);
         self.unsettled.insert(id, end.elapsed_ms);
@@ -231,5 +232,21 @@ fn quality(stats: Option<&Stats>) -> Quality {
     let Some(stats) = stats else { return Quality::default() };
     let expected = stats.packets_in + stats.lost;
     let loss_ppm = (stats.lost * 1_000_000).checked_div(expected).unwrap_or(0) as u32;
-    Quality { loss_ppm, jitter_us: stats.jitter_us, mos_hundredths: None }
+    let whole = Quality { loss_ppm, jitter_us: stats.jitter_us, ..Quality::default() };
+    stats.quality.map_or(whole, |heard| Quality {
+        missing_ppm: heard.missing_ppm,
+        round_trip_ms: heard.round_trip_ms,
+        delay_ms: heard.delay_ms,
+        mos_hundredths: Some(heard.mos_cq_hundredths),
+        ..whole
+    })
+}
+
+/// A leg's quality, for whoever watches a carrier.
+fn watch(carrier: &CarrierId, quality: &Quality) {
+    let Some(mos) = quality.mos_hundredths else { return };
+    let carrier = || carrier.as_str().to_owned();
+    metrics::histogram!(name::LEG_MOS, "carrier" => carrier()).record(f64::from(mos) / 100.0);
+    metrics::histogram!(name::LEG_LOSS, "carrier" => carrier()).record(f64::from(quality.loss_ppm) / 1e6);
+    metrics::histogram!(name::LEG_JITTER, "carrier" => carrier()).record(f64::from(quality.jitter_us) / 1e6);
 }

@@ -6,11 +6,12 @@ use super::line::{Asker, Line, Wire};
 use super::{Books, Output, Room, Switchboard, Who};
 use crate::clock::{Mono, Now};
 use crate::leg::{self, Warning};
-use crate::media::{self, StreamId, Target};
+use crate::media::{self, Missing, StreamId, Target};
 use crate::meeting::{
     self, By, Command, Done, Entry, Input, Known, Lobby, LobbyInput, LobbyOutput, Meeting, Place, Pressed, Prompt, Role,
 };
 use crate::store;
+use crate::telemetry::name;
 use crate::types::{Cause, LegId, MeetingId};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -47,8 +48,17 @@ impl Switchboard {
             Broken { stream } => {
                 self.with_stream(stream, |desk, leg| desk.tell_leg(now, leg, leg::Input::Stop(Cause::Fault)));
             }
+            OneWay { stream, missing } => self.with_stream(stream, |desk, leg| desk.one_way(leg, missing)),
             Played { .. } | Talking { .. } | Heard { .. } => {}
         }
+    }
+
+    /// The call goes on: somebody may be listening. Whoever runs the bridge is told while it lasts.
+    fn one_way(&self, id: LegId, missing: Missing) {
+        let Some(line) = self.lines.get(&id) else { return };
+        let (carrier, missing) = (line.carrier.as_str().to_owned(), missing.name());
+        tracing::warn!(leg = %id, carrier, missing, "sound goes one way only");
+        metrics::counter!(name::ONE_WAY, "carrier" => carrier, "missing" => missing).increment(1);
     }
 
     fn with_stream(&mut self, stream: StreamId, act: impl FnOnce(&mut Switchboard, LegId)) {

@@ -1,5 +1,6 @@
 //! A call rings in: whose number is it, who may call, what is spoken.
 
+use super::agree::Secrets;
 use super::line::{Line, Wire};
 use super::{Books, Output, Switchboard};
 use crate::clock::Now;
@@ -15,7 +16,7 @@ use crate::types::{Cause, E164, LegId, MeetingId};
 use bytes::Bytes;
 use rand::RngExt;
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 impl Switchboard {
     pub(super) fn invited(&mut self, now: Now, invitation: Invitation) {
@@ -48,10 +49,8 @@ impl Switchboard {
         };
         let number = facts.directory.number(carrier, &called).ok_or(Cause::UnknownNumber)?;
         if let Some(offer) = &invitation.offer {
-            // Looked at before a port is lent; the address does not matter yet.
-            let codecs = self.codecs_of(carrier);
-            let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
-            sdp::answer(offer, &ours(nowhere, 1, 1, &codecs)).map_err(|_| Cause::NoCodec)?;
+            // Looked at before a port is lent.
+            self.can_answer(carrier, offer)?;
         }
         let leg = self.new_leg(now);
         let mut scopes = vec![(Scope::Carrier(carrier.id.clone()), carrier_limit(carrier))];
@@ -83,6 +82,7 @@ impl Switchboard {
             offer: invitation.offer,
             wire: Wire::None,
             plan: None,
+            secrets: Secrets::default(),
             version: 1,
             lobby: None,
             delayed: None,
@@ -120,24 +120,21 @@ impl Switchboard {
     /// The leg wants to be answered and has a port now.
     pub(super) fn answer_in(&mut self, now: Now, id: LegId, local: SocketAddr) {
         let Some(carrier) = self.carrier_of(id) else { return };
-        let codecs = self.codecs_of(&carrier);
-        let local = shown_to(&carrier, local);
         let Some(line) = self.lines.get_mut(&id) else { return };
         let call = line.call;
-        let offer = ours(local, line.stream.0, line.version, &codecs);
         let Some(theirs) = line.offer.take() else {
             // They want our offer: what is spoken comes with the ACK.
-            let answer = sdp::offer(&offer);
+            let Some(answer) = self.write_offer(id, &carrier, local) else { return };
             self.say(Output::Sip(sip::Command::Accept { call, answer }));
             return self.is_answered(now, id);
         };
-        match sdp::answer(&theirs, &offer) {
-            Ok((answer, plan)) => {
+        match self.answer_offer(id, &carrier, local, &theirs) {
+            Some((answer, plan)) => {
                 self.attach(id, plan);
                 self.say(Output::Sip(sip::Command::Accept { call, answer }));
                 self.is_answered(now, id);
             }
-            Err(_) => self.tell_leg(now, id, leg::Input::Stop(Cause::NoCodec)),
+            None => self.tell_leg(now, id, leg::Input::Stop(Cause::NoCodec)),
         }
     }
 
@@ -178,11 +175,11 @@ impl Switchboard {
         self.say(Output::Media(media::Command::Gag { stream, on: false }));
     }
 
-    fn late_plan(&self, id: LegId, answer: Option<Bytes>) -> Option<media::Plan> {
-        let line = self.lines.get(&id)?;
-        let Wire::Lent(local) = line.wire else { return None };
-        let codecs = self.codecs_of(&self.carrier_of(id)?);
-        sdp::accept(&answer?, &ours(local, line.stream.0, line.version, &codecs)).ok()
+    /// What their answer to our offer agreed on, while nothing is attached yet.
+    pub(super) fn late_plan(&mut self, id: LegId, answer: Option<Bytes>) -> Option<media::Plan> {
+        let Wire::Lent(local) = self.lines.get(&id)?.wire else { return None };
+        let carrier = self.carrier_of(id)?;
+        self.accept_answer(id, &carrier, local, &answer?)
     }
 
     /// Sound begins; gagged until the ACK where the call came in.
@@ -192,53 +189,50 @@ impl Switchboard {
         line.wire = Wire::Attached(local);
         line.plan = Some(plan);
         let (stream, gagged) = (line.stream, line.is_inbound());
-        self.say(Output::Attach { stream, plan });
+        let secret = line.secrets.agreed.clone();
+        self.say(Output::Attach { stream, plan, secret });
         if gagged {
             self.say(Output::Media(media::Command::Gag { stream, on: true }));
         }
     }
 
     /// A change within the call: hold, resume, another address, another codec.
-    pub(super) fn offered(&mut self, now: Now, id: LegId, offer: Option<Bytes>) {
+    pub(super) fn offered(&mut self, id: LegId, offer: Option<Bytes>) {
         let Some(carrier) = self.carrier_of(id) else { return };
-        let codecs = self.codecs_of(&carrier);
         let Some(line) = self.lines.get_mut(&id) else { return };
-        let (call, stream) = (line.call, line.stream);
+        let call = line.call;
         let Wire::Attached(local) = line.wire else {
             return self.say(Output::Sip(sip::Command::Disagree { call, status: 491 }));
         };
         line.version += 1;
-        let local = shown_to(&carrier, local);
-        let ours = ours(local, stream.0, line.version, &codecs);
         let Some(offer) = offer else {
-            let answer = sdp::offer(&ours);
+            let Some(answer) = self.write_offer(id, &carrier, local) else { return };
             return self.say(Output::Sip(sip::Command::Agree { call, answer }));
         };
-        match sdp::answer(&offer, &ours) {
-            Ok((answer, plan)) => {
-                self.change(now, id, plan);
+        match self.answer_offer(id, &carrier, local, &offer) {
+            Some((answer, plan)) => {
+                self.change(id, plan);
                 self.say(Output::Sip(sip::Command::Agree { call, answer }));
             }
-            Err(_) => self.say(Output::Sip(sip::Command::Disagree { call, status: 488 })),
+            None => self.say(Output::Sip(sip::Command::Disagree { call, status: 488 })),
         }
     }
 
     /// The ACK of a change that we offered.
-    pub(super) fn agreed(&mut self, now: Now, id: LegId, answer: Option<Bytes>) {
+    pub(super) fn agreed(&mut self, id: LegId, answer: Option<Bytes>) {
         let Some(carrier) = self.carrier_of(id) else { return };
-        let codecs = self.codecs_of(&carrier);
-        let Some(line) = self.lines.get(&id) else { return };
-        let Wire::Attached(local) = line.wire else { return };
-        let ours = ours(local, line.stream.0, line.version, &codecs);
-        if let Some(plan) = answer.and_then(|answer| sdp::accept(&answer, &ours).ok()) {
-            self.change(now, id, plan);
+        let Some(Wire::Attached(local)) = self.lines.get(&id).map(|line| line.wire) else { return };
+        if let Some(plan) = answer.and_then(|answer| self.accept_answer(id, &carrier, local, &answer)) {
+            self.change(id, plan);
         }
     }
 
-    fn change(&mut self, _now: Now, id: LegId, plan: media::Plan) {
+    fn change(&mut self, id: LegId, plan: media::Plan) {
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.plan = Some(plan);
-        let stream = line.stream;
+        let (stream, secret) = (line.stream, line.secrets.agreed.clone());
+        // Keys first: nothing of the new way goes out under the old ones.
+        self.say(Output::Media(media::Command::Secure { stream, secret }));
         self.say(Output::Media(media::Command::Change { stream, plan }));
     }
 

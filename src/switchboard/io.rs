@@ -4,6 +4,7 @@ use super::ask::{Ask, Told};
 use super::{Books, Input, Output, Switchboard};
 use crate::clock::{self, Mono, Now};
 use crate::media::io::{Media, Port};
+use crate::media::sdp::crypto::Secret;
 use crate::media::{self, StreamId};
 use crate::sip;
 use crate::sip::io::Sip;
@@ -221,7 +222,7 @@ impl Rim {
                 Output::Sip(command) => drop(self.sip.command(command).await),
                 Output::Media(command) => self.tell_media(command),
                 Output::Lend { leg, stream } => self.lend(leg, stream),
-                Output::Attach { stream, plan } => self.attach(stream, plan),
+                Output::Attach { stream, plan, secret } => self.attach(stream, plan, secret),
                 Output::GiveBack { stream } => drop(self.ports.remove(&stream)),
                 Output::Books(books) => self.clerk.take(books),
                 Output::Told { token, told } => {
@@ -252,9 +253,9 @@ impl Rim {
         self.switchboard.handle(Now::read(), Input::Lent { leg, port: local });
     }
 
-    fn attach(&mut self, stream: StreamId, plan: media::Plan) {
+    fn attach(&mut self, stream: StreamId, plan: media::Plan, secret: Option<Box<Secret>>) {
         let Some(port) = self.ports.remove(&stream) else { return };
-        if let Err(refusal) = self.media.attach(stream, port, plan) {
+        if let Err(refusal) = self.media.attach(stream, port, plan, secret) {
             tracing::warn!(%refusal, "the mixer did not take a stream");
         }
     }
@@ -305,6 +306,9 @@ impl Rim {
         let sound = self.media.counts();
         for (way, count) in [("in", sound.packets_in), ("out", sound.packets_out)] {
             metrics::counter!(name::RTP_PACKETS, "way" => way).absolute(count);
+        }
+        for (way, count) in [("in", sound.rtcp_in), ("out", sound.rtcp_out)] {
+            metrics::counter!(name::RTCP_PACKETS, "way" => way).absolute(count);
         }
         metrics::counter!(name::RTP_DROPPED).absolute(sound.overflows + sound.unsent);
         metrics::counter!(name::TICK_LATE).absolute(sound.late);

@@ -1,5 +1,6 @@
 //! A leg with its wires: the call in SIP, the stream of sound, the lobby or the meeting it is in.
 
+use super::agree::Secrets;
 use crate::clock::{Mono, Wall};
 use crate::leg::{Direction, End, Leg};
 use crate::media::{Plan, Stats, StreamId};
@@ -38,6 +39,7 @@ pub(super) struct Line {
     pub offer: Option<Bytes>,
     pub wire: Wire,
     pub plan: Option<Plan>,
+    pub secrets: Secrets,
     /// Of our session descriptions.
     pub version: u64,
     pub lobby: Option<Lobby>,

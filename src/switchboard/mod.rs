@@ -4,6 +4,7 @@
 //! person; drain [`Switchboard::poll`]; sleep until [`Switchboard::deadline`]; [`Switchboard::wake`]. `io` gives it the
 //! world, the simulation gives it another.
 
+mod agree;
 pub mod ask;
 mod charge;
 mod floor;
@@ -107,6 +108,7 @@ pub enum Output {
     Attach {
         stream: StreamId,
         plan: media::Plan,
+        secret: Option<Box<media::sdp::crypto::Secret>>,
     },
     /// The port of a stream that was never attached is not needed.
     GiveBack {
@@ -343,8 +345,8 @@ impl Switchboard {
             Cancelled { .. } | HungUp { .. } => self.tell_leg(now, leg, leg::Input::HungUp),
             Acknowledged { answer, .. } => self.acknowledged(now, leg, answer),
             Unacknowledged { .. } => self.tell_leg(now, leg, leg::Input::Unacknowledged),
-            Agreed { answer, .. } => self.agreed(now, leg, answer),
-            Offered { offer, .. } => self.offered(now, leg, offer),
+            Agreed { answer, .. } => self.agreed(leg, answer),
+            Offered { offer, .. } => self.offered(leg, offer),
             Ringing { answer, .. } => self.rings(now, leg, answer.is_some()),
             Answered { journal, answer, .. } => self.answered_out(now, leg, journal, answer),
             Failed { status, .. } => self.failed_out(now, leg, status),

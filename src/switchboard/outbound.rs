@@ -1,13 +1,14 @@
 //! A call that we make: by which carrier, under which name, and what its answer means.
 
+use super::agree::Secrets;
 use super::ask::Told;
 use super::floor::NOBODY;
-use super::inbound::{carrier_limit, ours, payer_scopes, shown_to};
+use super::inbound::{carrier_limit, payer_scopes};
 use super::line::{Asker, Line, Wire};
 use super::{Books, Output, Switchboard};
 use crate::clock::Now;
 use crate::leg::{self, Direction, Leg};
-use crate::media::{self, sdp};
+use crate::media;
 use crate::meeting::{self, By, Entry, Keypad, Prompt};
 use crate::rating::CallType;
 use crate::sip::{self, Call, Dial, Flow, Identity};
@@ -64,6 +65,7 @@ impl Switchboard {
             offer: None,
             wire: Wire::None,
             plan: None,
+            secrets: Secrets::default(),
             version: 1,
             lobby: None,
             delayed: None,
@@ -130,8 +132,7 @@ impl Switchboard {
         self.say(Output::Books(Books::Open(open)));
     }
 
-    fn write_dial(&self, id: LegId, carrier: &Carrier, identity: Identity, local: SocketAddr) -> Option<Dial> {
-        let line = self.lines.get(&id)?;
+    fn write_dial(&mut self, id: LegId, carrier: &Carrier, identity: Identity, local: SocketAddr) -> Option<Dial> {
         let route = carrier.route?;
         let (transport, addresses) = match route.transport {
             Transport::Udp => (sip::Transport::Udp, self.config.udp),
@@ -139,8 +140,8 @@ impl Switchboard {
         };
         let (bound, advertised) = addresses?;
         let contact = carrier.advertise.unwrap_or(advertised);
-        let codecs = self.codecs_of(carrier);
-        let local = shown_to(carrier, local);
+        let offer = self.write_offer(id, carrier, local)?;
+        let line = self.lines.get(&id)?;
         let called = carrier.number_format_out.write(&line.number);
         let shown = line.caller.map(|caller| carrier.number_format_out.write(&caller));
         let from = match &shown {
@@ -157,7 +158,7 @@ impl Switchboard {
             from,
             to: format!("<sip:{called}@{}>", route.address),
             headers: asserted.into_iter().collect(),
-            offer: sdp::offer(&ours(local, line.stream.0, line.version, &codecs)),
+            offer,
             ring_ms: self.config.ring_ms,
         })
     }
@@ -177,7 +178,7 @@ impl Switchboard {
     /// The phone was picked up.
     pub(super) fn answered_out(&mut self, now: Now, id: LegId, journal: String, answer: Option<Bytes>) {
         self.rings_no_more(id);
-        let plan = self.plan_of(id, answer);
+        let plan = self.late_plan(id, answer);
         self.tell_leg(now, id, leg::Input::Answered);
         let journal = Some(journal);
         self.say(Output::Books(Books::Answered(store::Answered { leg: id, at: now.wall, journal })));
@@ -191,13 +192,6 @@ impl Switchboard {
         let meeting = self.lines.get(&id).and_then(|line| line.meeting.clone());
         let confirm = meeting.and_then(|meeting| Some(self.facts.meeting(&meeting)?.settings.confirm_join));
         self.open_lobby(now, id, Entry::Called { confirm: confirm.unwrap_or(false) });
-    }
-
-    fn plan_of(&self, id: LegId, answer: Option<Bytes>) -> Option<media::Plan> {
-        let line = self.lines.get(&id)?;
-        let Wire::Lent(local) = line.wire else { return None };
-        let codecs = self.codecs_of(&self.carrier_of(id)?);
-        sdp::accept(&answer?, &ours(local, line.stream.0, line.version, &codecs)).ok()
     }
 
     /// A carrier did not take the call: the next one is asked where that helps, else it is over.

@@ -204,6 +204,36 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Encrypted sound (SRTP) with a carrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Srtp {
+    /// Neither offered nor taken.
+    #[default]
+    Off,
+    /// Offered beside plain RTP, and taken where offered.
+    Offered,
+    /// No call without.
+    Required,
+}
+
+const SRTP_NAMES: [(Srtp, &str); 3] = [(Srtp::Off, "off"), (Srtp::Offered, "offered"), (Srtp::Required, "required")];
+
+impl FromStr for Srtp {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Srtp, Self::Err> {
+        let found = SRTP_NAMES.iter().find(|(_, name)| *name == text);
+        found.map(|(srtp, _)| *srtp).ok_or("is \"off\", \"offered\" or \"required\"")
+    }
+}
+
+impl fmt::Display for Srtp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = SRTP_NAMES.iter().find(|(srtp, _)| srtp == self);
+        f.write_str(found.map_or("off", |(_, name)| name))
+    }
+}
+
 /// A carrier that sends us calls, takes ours, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carrier {
@@ -222,6 +252,10 @@ pub struct Carrier {
     pub called_from: Vec<CalledFrom>,
     /// What we call ourselves towards it, behind 1:1 NAT; the node's own where `None`.
     pub advertise: Option<SocketAddr>,
+    /// Whether sound is encrypted, with keys in the session descriptions (SDES, RFC 4568).
+    pub srtp: Srtp,
+    /// Its sound may come from another address than it signals.
+    pub learn_source: bool,
     /// Speaks RFC 2543.
     pub old_syntax: bool,
     pub failure_map: BTreeMap<Cause, Failure>,
@@ -241,6 +275,8 @@ impl Carrier {
             number_format_out: WrittenAs::default(),
             called_from: vec![CalledFrom::RequestUri, CalledFrom::To, CalledFrom::Diversion],
             advertise: None,
+            srtp: Srtp::Off,
+            learn_source: false,
             old_syntax: false,
             failure_map: BTreeMap::new(),
         }

@@ -10,7 +10,7 @@ mod guard;
 mod number;
 mod route;
 
-pub use carrier::{CalledFrom, Carrier, CodecName, Failure, Route, Source, Transport};
+pub use carrier::{CalledFrom, Carrier, CodecName, Failure, Route, Source, Srtp, Transport};
 pub use directory::{Called, Directory};
 pub use format::{DialPlan, WrittenAs};
 pub use guard::{Guard, GuardConfig, Limit, Scope};

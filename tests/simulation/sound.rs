@@ -116,6 +116,7 @@ impl Told {
             Command::Stop { target } => self.stop(target),
             Command::Mute { stream, .. }
             | Command::Deafen { stream, .. }
+            | Command::Secure { stream, .. }
             | Command::Gag { stream, .. }
             | Command::Gain { stream, .. } => {
                 self.stream(stream);
@@ -205,9 +206,11 @@ fn stats(codec: Codec) -> Stats {
         duplicate: 0,
         foreign: 0,
         bad: 0,
+        forged: 0,
         jitter_us: 0,
         concealed_ms: 0,
         last_packet: None,
         codec,
+        quality: None,
     }
 }

@@ -422,7 +422,7 @@ impl World {
             }
             Output::Media(command) => self.tell_media(command),
             Output::Lend { leg, stream } => self.lend(leg, stream),
-            Output::Attach { stream, plan } => self.attach(stream, plan),
+            Output::Attach { stream, plan, .. } => self.attach(stream, plan),
             Output::GiveBack { stream } => self.give_back(stream),
             Output::Books(books) => self.tell_books(books),
             Output::Told { token, told } => self.told(token, told),

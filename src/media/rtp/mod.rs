@@ -5,6 +5,7 @@ pub mod delay;
 pub mod dtmf;
 pub mod info;
 pub mod jitter;
+pub mod monitor;
 pub mod packet;
 pub mod press;
 pub mod quality;
@@ -21,6 +22,11 @@ const DROPOUT_MOST: u16 = 3_000;
 const MISORDER_MOST: u16 = 100;
 /// How many of the latest packets are remembered, to know a repeat: bits of `seen`.
 const MEMORY: u16 = 128;
+
+/// On a shared port: no payload type of ours lies where RTCP's lie (RFC 5761 section 4).
+pub fn is_rtcp(datagram: &[u8]) -> bool {
+    datagram.get(1).is_some_and(|kind| (192..=223).contains(kind))
+}
 
 /// What a packet's number says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +47,12 @@ pub struct Sequence {
     seen: u128,
     /// What would confirm a restart.
     doubt: Option<u16>,
+    /// Wraps of the number, since the source began.
+    wraps: u16,
     expected: u64,
     received: u64,
+    /// The same when the source began.
+    before: (u64, u64),
 }
 
 impl Sequence {
@@ -50,6 +60,23 @@ impl Sequence {
     pub fn forget(&mut self) {
         self.highest = None;
         self.doubt = None;
+        self.wraps = 0;
+        self.before = (self.expected, self.received);
+    }
+
+    /// Packets expected and received, over all sources.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.expected, self.received)
+    }
+
+    /// Packets expected and received of this source.
+    pub fn of_source(&self) -> (u64, u64) {
+        (self.expected - self.before.0, self.received - self.before.1)
+    }
+
+    /// The highest number, with the count of its wraps above (RFC 3550 section 6.4.1).
+    pub fn extended(&self) -> u32 {
+        u32::from(self.wraps) << 16 | u32::from(self.highest.unwrap_or(0))
     }
 
     /// Packets that never came (RFC 3550 appendix A.3), over all restarts.
@@ -86,6 +113,9 @@ impl Sequence {
     }
 
     fn advance(&mut self, number: u16, ahead: u16) -> Order {
+        if self.highest.is_some_and(|highest| number < highest) {
+            self.wraps = self.wraps.wrapping_add(1);
+        }
         self.highest = Some(number);
         self.seen = if ahead < MEMORY { self.seen << ahead | 1 } else { 1 };
         self.doubt = None;
@@ -133,6 +163,11 @@ impl Unrest {
 
     pub fn micros(&self) -> u32 {
         (self.nanos / 1_000) as u32
+    }
+
+    /// In units of a timestamp of that clock.
+    pub fn units(&self, clock_hz: u32) -> u32 {
+        (self.nanos * u64::from(clock_hz) / 1_000_000_000) as u32
     }
 }
 

@@ -4,6 +4,7 @@
 //! The E-model plans networks; of one call it says which of two was better rather than what this caller felt.
 
 use super::rtcp::{UNKNOWN, Voip};
+use crate::media::{Codec, Rate};
 use std::time::Duration;
 
 /// What a codec does to speech (ITU-T G.113 appendices I and IV), with concealment as we have it.
@@ -18,6 +19,15 @@ pub struct Impairment {
 }
 
 impl Impairment {
+    pub const fn of(codec: Codec) -> Impairment {
+        match codec {
+            Codec::Pcmu | Codec::Pcma | Codec::L16(Rate::Narrow) => Impairment::G711,
+            Codec::L16(_) => Impairment { wide: true, ..Impairment::G711 },
+            Codec::G722 => Impairment::G722,
+            Codec::Opus => Impairment::OPUS,
+        }
+    }
+
     /// G.711 and L16 at 8 kHz, losses concealed (G.113 appendix I: 25.1; without concealment it were 4.3).
     pub const G711: Impairment = Impairment { equipment: 0.0, robustness: 25.1, wide: false };
     /// 64 kbit/s (G.113 appendix IV: 13). Of its robustness it says nothing for concealment like ours: our estimate.

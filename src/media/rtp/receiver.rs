@@ -3,6 +3,8 @@
 use super::dtmf::{Keypad, Part};
 use super::jitter::{Arrival, Jitter, Pull, Settings};
 use super::packet::Packet;
+use super::quality::Bursts;
+use super::report::Inbound;
 use super::stretch::{self, Piece};
 use super::{Order, Sequence, Unrest};
 use crate::clock::Mono;
@@ -153,6 +155,7 @@ pub struct Receiver {
     conceal: Conceal,
     hush: Hush,
     fifo: Fifo,
+    bursts: Bursts,
     counts: Counts,
 }
 
@@ -201,8 +204,32 @@ impl Receiver {
             conceal: Conceal::new(shape.rate_hz),
             hush: Hush::default(),
             fifo: Fifo::new(&shape),
+            bursts: Bursts::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// What came of the source that is followed now, for reports about it.
+    pub fn inbound(&self) -> Inbound {
+        let (expected, received) = self.sequence.of_source();
+        let jitter = self.unrest.units(self.codec.clock_hz());
+        Inbound { ssrc: self.ssrc, expected, received, highest: self.sequence.extended(), jitter }
+    }
+
+    /// Packets expected and received of all sources.
+    pub fn totals(&self) -> (u64, u64) {
+        self.sequence.totals()
+    }
+
+    /// How what is missing clusters, a packet a step.
+    pub fn bursts(&self) -> &Bursts {
+        &self.bursts
+    }
+
+    /// Sound that lies here now, in milliseconds.
+    pub fn buffer_ms(&self) -> u16 {
+        let units = self.jitter.depth() + self.shape.units(self.fifo.ready);
+        (u64::from(units) * 1_000 / self.shape.clock_hz as u64) as u16
     }
 
     pub fn counts(&self) -> Counts {
@@ -225,8 +252,8 @@ impl Receiver {
         }
         let before = self.counts();
         let concealed = self.concealed_ms() * u64::from(config.rate_of(codec).hz()) / 1_000;
-        let sequence = std::mem::take(&mut self.sequence);
-        *self = Receiver { sequence, ..Receiver::new(config, codec) };
+        let (sequence, bursts) = (std::mem::take(&mut self.sequence), self.bursts);
+        *self = Receiver { sequence, bursts, ..Receiver::new(config, codec) };
         self.sequence.forget();
         self.counts = Counts { concealed, ..before };
     }
@@ -380,6 +407,11 @@ impl Receiver {
                 }
                 Pull::Lost(units) | Pull::Wait(units) => self.shape.samples(units).clamp(1, rest.len()),
             };
+            match (is_sound, is_lost) {
+                (true, _) => self.bursts.played(),
+                (_, true) => self.bursts.missing(),
+                _ => {}
+            }
             let sound = &mut rest[..count];
             if hushed {
                 sound.fill(0);

@@ -1,6 +1,8 @@
 //! What goes out: lines of sound cut into packets of the agreed length.
 
 use super::packet::{HEADER, Packet};
+use super::report::Outbound;
+use super::srtp::{GROWTH_MOST, Protector};
 use crate::media::{Codec, Direction, Plan, Rate, Slot, StreamId, TICK_MS};
 
 /// Octets of a tick's sound at the most: plain samples at the highest rate.
@@ -8,7 +10,7 @@ pub const LINE_MOST: usize = 2 * Rate::Full.tick();
 /// Octets that a packet carries at the most: what passes every network in one piece, with room for its headers.
 const PAYLOAD_MOST: usize = 1_440;
 /// Octets that one stream may need in one tick: what was held back, and a line, in packets of 10 ms.
-pub const OCTETS_A_TICK: usize = PAYLOAD_MOST + LINE_MOST + PACKETS_A_TICK * HEADER;
+pub const OCTETS_A_TICK: usize = PAYLOAD_MOST + LINE_MOST + PACKETS_A_TICK * (HEADER + GROWTH_MOST);
 /// Packets that one stream may need in one tick.
 pub const PACKETS_A_TICK: usize = 2;
 
@@ -47,17 +49,28 @@ impl Outbox {
         &self.octets[entry.start as usize..][..usize::from(entry.length)]
     }
 
-    fn push(&mut self, slot: Slot, stream: StreamId, packet: &Packet<'_>) {
-        let start = self.octets.len() as u32;
+    /// False if it could not be made secret: then nothing goes.
+    fn push(&mut self, slot: Slot, stream: StreamId, packet: &Packet<'_>, secret: Option<&mut Protector>) -> bool {
+        let start = self.octets.len();
         self.octets.extend_from_slice(&packet.header());
         self.octets.extend_from_slice(packet.payload);
-        let length = (HEADER + packet.payload.len()) as u16;
-        self.entries.push(Entry { slot, stream, start, length });
+        let mut length = HEADER + packet.payload.len();
+        if let Some(protector) = secret {
+            self.octets.resize(start + length + GROWTH_MOST, 0);
+            let Ok(grown) = protector.protect(&mut self.octets[start..], length) else {
+                self.octets.truncate(start);
+                return false;
+            };
+            length = grown;
+            self.octets.truncate(start + length);
+        }
+        self.entries.push(Entry { slot, stream, start: start as u32, length: length as u16 });
+        true
     }
 }
 
 /// One stream's way out.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Sender {
     ssrc: u32,
     sequence: u16,
@@ -68,15 +81,58 @@ pub struct Sender {
     /// Octets a packet; none where the encoder makes packets.
     size: Option<usize>,
     held: Vec<u8>,
+    secret: Option<Box<Protector>>,
     sent: u64,
+    octets: u64,
+    /// Packets that could not be made secret.
+    unsent: u64,
 }
+
+/// Numbers begin in the lower half: before the first packet is heard, nobody takes a wrap for another index (RFC 3711
+/// section 3.3.1).
+const FIRST_MOST: u16 = 0x7fff;
 
 impl Sender {
     /// The three beginnings are random (RFC 3550 section 5.1).
     pub fn new(plan: &Plan, ssrc: u32, sequence: u16, timestamp: u32) -> Sender {
         let size = packet_size(plan);
         let held = Vec::with_capacity(held_most(plan, size));
-        Sender { ssrc, sequence, timestamp, marker: true, codec: plan.codec, size, held, sent: 0 }
+        Sender {
+            ssrc,
+            sequence: sequence & FIRST_MOST,
+            timestamp,
+            marker: true,
+            codec: plan.codec,
+            size,
+            held,
+            secret: None,
+            sent: 0,
+            octets: 0,
+            unsent: 0,
+        }
+    }
+
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// From now on all goes out in secret, or in the open.
+    pub fn secure(&mut self, secret: Option<Box<Protector>>) {
+        self.secret = secret;
+    }
+
+    pub fn secret(&mut self) -> Option<&mut Protector> {
+        self.secret.as_deref_mut()
+    }
+
+    /// What went out so far, for reports about it.
+    pub fn outbound(&self) -> Outbound {
+        Outbound { packets: self.sent, octets: self.octets, timestamp: self.timestamp }
+    }
+
+    /// Packets that could not be made secret, and were kept back.
+    pub fn unsent(&self) -> u64 {
+        self.unsent
     }
 
     pub fn sent(&self) -> u64 {
@@ -85,7 +141,7 @@ impl Sender {
 
     /// Octets that it may need in one tick.
     pub fn octets_a_tick(&self) -> usize {
-        PACKETS_A_TICK * HEADER
+        PACKETS_A_TICK * (HEADER + GROWTH_MOST)
             + self.size.map_or(LINE_MOST, |size| size + tick_octets(self.codec).unwrap_or(LINE_MOST))
     }
 
@@ -132,10 +188,15 @@ impl Sender {
             ssrc: self.ssrc,
             payload,
         };
-        outbox.push(slot, stream, &packet);
+        let went = outbox.push(slot, stream, &packet, self.secret.as_deref_mut());
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(units);
-        self.sent += 1;
+        if went {
+            self.sent += 1;
+            self.octets += payload.len() as u64;
+        } else {
+            self.unsent += 1;
+        }
     }
 
     /// Units of the timestamp that so many octets of a line last.

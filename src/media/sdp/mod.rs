@@ -8,8 +8,8 @@ mod negotiate;
 mod parse;
 mod write;
 
-pub use negotiate::{accept, answer};
-pub use write::offer;
+pub use negotiate::{accept, accept_with, answer, answer_with};
+pub use write::{offer, offer_with};
 
 use super::{Codec, Direction, Rate};
 use std::net::SocketAddr;
@@ -75,6 +75,15 @@ pub enum Refusal {
     NoCodec,
     #[error("the media address cannot be used: {0}")]
     Address(&'static str),
+    #[error(transparent)]
+    Secrecy(#[from] crypto::Unfit),
+}
+
+/// Who may listen: what a carrier's settings want, and what was agreed last in this call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Secrecy<'a> {
+    pub policy: crypto::Policy,
+    pub before: Option<&'a crypto::Secret>,
 }
 
 /// How a codec is written in a description.

@@ -1,11 +1,15 @@
 //! Two descriptions made one: RFC 3264.
 
+use super::crypto::{self, Line, Secret};
 use super::parse::{Connection, Description, Map, Medium, parse};
 use super::write::{Audio, session, write_audio, write_declined};
-use super::{COMFORT_NOISE, COMFORT_NOISE_NAME, EVENT_NAME, NAMES, Ours, PTIME_MS, Prefer, Refusal, TELEPHONE_HZ};
+use super::{
+    COMFORT_NOISE, COMFORT_NOISE_NAME, EVENT_NAME, NAMES, Ours, PTIME_MS, Prefer, Refusal, Secrecy, TELEPHONE_HZ,
+};
 use super::{TELEPHONE_EVENT, TELEPHONE_EVENT_FULL, name_of};
 use super::{direction, receives, sends};
-use crate::media::{Codec, Direction, Plan};
+use crate::media::rtp::srtp::Suite;
+use crate::media::{Codec, Direction, Plan, above};
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,8 +19,34 @@ const PTIMES_MS: std::ops::RangeInclusive<u16> = 10..=60;
 /// Answers their offer: our description, and what the engine needs. The first audio medium that we can take is taken,
 /// every other one declined in its place.
 pub fn answer(offer: &[u8], ours: &Ours<'_>) -> Result<(Bytes, Plan), Refusal> {
+    answer_as(offer, ours, &mut plainly).map(|(text, plan, _)| (text, plan))
+}
+
+/// The same where the peer may, or must, speak in secret: with the keys, if he does.
+pub fn answer_with(
+    offer: &[u8],
+    ours: &Ours<'_>,
+    secrecy: &Secrecy<'_>,
+    random: &mut impl rand::CryptoRng,
+) -> Result<(Bytes, Plan, Option<Secret>), Refusal> {
+    answer_as(offer, ours, &mut |medium| {
+        let lines = medium.section.crypto.iter().map(|key| key.0);
+        Ok(crypto::answer(secrecy.policy, &Suite::ALL, medium.profile, lines, secrecy.before, random)?)
+    })
+}
+
+/// What is agreed on about secrecy for one medium.
+type Judge<'a> = &'a mut dyn FnMut(&Medium<'_>) -> Result<Option<Secret>, Refusal>;
+
+/// RTP/AVPF would promise feedback packets (RFC 4585 section 4), RTP/SAVP encryption: neither is ours to promise here.
+fn plainly(medium: &Medium<'_>) -> Result<Option<Secret>, Refusal> {
+    if medium.profile.eq_ignore_ascii_case("RTP/AVP") { Ok(None) } else { Err(Refusal::Profile) }
+}
+
+fn answer_as(offer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Bytes, Plan, Option<Secret>), Refusal> {
     let theirs = parse(offer)?;
-    let (chosen, plan) = choose(&theirs, ours)?;
+    let (chosen, plan, secret) = choose(&theirs, ours, judge)?;
+    let keys: Vec<Line> = secret.iter().map(Secret::line).collect();
 
     let mut text = session(ours);
     for (index, medium) in theirs.media.iter().enumerate() {
@@ -27,25 +57,47 @@ pub fn answer(offer: &[u8], ours: &Ours<'_>) -> Result<(Bytes, Plan), Refusal> {
                 telephone_events: events.as_slice(),
                 comfort_noise: plan.comfort_noise,
                 direction: plan.direction,
+                mux: plan.mux,
+                keys: &keys,
             };
             write_audio(&mut text, ours.address, medium.profile, &audio);
         } else {
             write_declined(&mut text, medium);
         }
     }
-    Ok((text.into(), plan))
+    Ok((text.into(), plan, secret))
 }
 
 /// Reads their answer to [`offer`](super::offer) made of the same `ours`.
 pub fn accept(answer: &[u8], ours: &Ours<'_>) -> Result<Plan, Refusal> {
+    accept_as(answer, ours, &mut plainly).map(|(plan, _)| plan)
+}
+
+/// The same for [`offer_with`](super::offer_with), whose `lines` these are.
+pub fn accept_with(
+    answer: &[u8],
+    ours: &Ours<'_>,
+    secrecy: &Secrecy<'_>,
+    lines: &[Line],
+) -> Result<(Plan, Option<Secret>), Refusal> {
+    accept_as(answer, ours, &mut |medium| {
+        let theirs = medium.section.crypto.iter().map(|key| key.0);
+        Ok(crypto::accept(secrecy.policy, lines, medium.profile, theirs, secrecy.before)?)
+    })
+}
+
+fn accept_as(answer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Plan, Option<Secret>), Refusal> {
     let theirs = parse(answer)?;
     // The answer to our one medium stands in the first place (RFC 3264 section 6).
     let medium = theirs.media.first().filter(|medium| is_audio(medium)).ok_or(Refusal::NoAudio)?;
-    let plan = agree(&theirs, medium, &Ours { prefer: Prefer::Theirs, ..*ours })?;
+    let (plan, secret) = agree(&theirs, medium, &Ours { prefer: Prefer::Theirs, ..*ours }, judge)?;
     // They answered with numbers that they want to receive; they send with those that we offered (RFC 3264 section 5.1).
     let offered_event = |clock_hz| if clock_hz == TELEPHONE_HZ { TELEPHONE_EVENT } else { TELEPHONE_EVENT_FULL };
     let telephone_event = event(medium, plan.codec).map(|(_, clock_hz)| offered_event(clock_hz));
-    Ok(Plan { payload_in: name_of(plan.codec).payload_type, telephone_event, ..plan })
+    // Sharing one port was not offered, so no answer can take it (RFC 5761 section 5.1.1).
+    let rtcp = rtcp_address(medium, plan.remote, false);
+    let payload_in = name_of(plan.codec).payload_type;
+    Ok((Plan { payload_in, telephone_event, rtcp, mux: false, ..plan }, secret))
 }
 
 fn is_audio(medium: &Medium<'_>) -> bool {
@@ -53,30 +105,40 @@ fn is_audio(medium: &Medium<'_>) -> bool {
 }
 
 /// The first audio medium on which we agree; else why the first one will not do.
-fn choose(theirs: &Description<'_>, ours: &Ours<'_>) -> Result<(usize, Plan), Refusal> {
+fn choose(
+    theirs: &Description<'_>,
+    ours: &Ours<'_>,
+    judge: Judge<'_>,
+) -> Result<(usize, Plan, Option<Secret>), Refusal> {
     let mut refusal = None;
     for (index, medium) in theirs.media.iter().enumerate().filter(|(_, medium)| is_audio(medium)) {
-        match agree(theirs, medium, ours) {
-            Ok(plan) => return Ok((index, plan)),
+        match agree(theirs, medium, ours, judge) {
+            Ok((plan, secret)) => return Ok((index, plan, secret)),
             Err(why) => refusal = refusal.or(Some(why)),
         }
     }
     Err(refusal.unwrap_or(Refusal::NoAudio))
 }
 
-fn agree(theirs: &Description<'_>, medium: &Medium<'_>, ours: &Ours<'_>) -> Result<Plan, Refusal> {
+fn agree(
+    theirs: &Description<'_>,
+    medium: &Medium<'_>,
+    ours: &Ours<'_>,
+    judge: Judge<'_>,
+) -> Result<(Plan, Option<Secret>), Refusal> {
     if medium.port == 0 {
         return Err(Refusal::Declined);
     }
-    // RTP/AVPF would promise feedback packets (RFC 4585 section 4), RTP/SAVP encryption: neither is ours to promise.
-    if !medium.profile.eq_ignore_ascii_case("RTP/AVP") {
-        return Err(Refusal::Profile);
-    }
+    let secret = judge(medium)?;
     let ip = remote_ip(theirs, medium, ours.address.ip())?;
     let (payload_type, codec) = pick(medium, ours).ok_or(Refusal::NoCodec)?;
 
-    Ok(Plan {
-        remote: SocketAddr::new(ip, medium.port),
+    let (remote, mux) = (SocketAddr::new(ip, medium.port), medium.section.mux);
+    let plan = Plan {
+        remote,
+        rtcp: rtcp_address(medium, remote, mux),
+        mux,
+        learns: false,
         codec,
         payload_type,
         payload_in: payload_type,
@@ -84,7 +146,17 @@ fn agree(theirs: &Description<'_>, medium: &Medium<'_>, ours: &Ours<'_>) -> Resu
         comfort_noise: comfort_noise(medium, codec).filter(|_| ours.comfort_noise),
         direction: our_direction(theirs, medium, ip, ours.direction),
         ptime_ms: ptime(theirs, medium),
-    })
+    };
+    Ok((plan, secret))
+}
+
+/// Where they receive RTCP: at the same host, whatever `a=rtcp` says of an address.
+fn rtcp_address(medium: &Medium<'_>, remote: SocketAddr, mux: bool) -> SocketAddr {
+    match medium.section.rtcp_port {
+        _ if mux => remote,
+        Some(port) => SocketAddr::new(remote.ip(), port),
+        None => above(remote),
+    }
 }
 
 /// Where they receive. What is refused here would have us send sound to many, to nobody or to a stranger.

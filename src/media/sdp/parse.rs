@@ -39,7 +39,23 @@ pub(super) struct Section<'a> {
     pub ptime_ms: Option<u16>,
     pub max_ptime_ms: Option<u16>,
     pub maps: Vec<Map<'a>>,
+    /// `a=rtcp` (RFC 3605): the port alone. An address of its own could be a stranger's.
+    pub rtcp_port: Option<u16>,
+    /// `a=rtcp-mux` (RFC 5761 section 5.1.1).
+    pub mux: bool,
+    /// What stands behind `a=crypto:`. It holds keys.
+    pub crypto: Vec<Key<'a>>,
     lines: usize,
+}
+
+/// The value of an `a=crypto` line, which nobody shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key<'a>(pub &'a str);
+
+impl std::fmt::Debug for Key<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key")
+    }
 }
 
 /// `a=rtpmap`: what a payload type means.
@@ -141,6 +157,12 @@ impl<'a> Section<'a> {
             self.ptime_ms = self.ptime_ms.or_else(|| millis(value));
         } else if name.eq_ignore_ascii_case("maxptime") {
             self.max_ptime_ms = self.max_ptime_ms.or_else(|| millis(value));
+        } else if name.eq_ignore_ascii_case("rtcp") {
+            self.rtcp_port = self.rtcp_port.or_else(|| port(value));
+        } else if name.eq_ignore_ascii_case("rtcp-mux") {
+            self.mux = true;
+        } else if name.eq_ignore_ascii_case("crypto") {
+            self.crypto.push(Key(value));
         }
     }
 }
@@ -163,6 +185,11 @@ fn map(value: &str) -> Option<Map<'_>> {
     let clock_hz = parts.next()?.parse().ok()?;
     let channels = parts.next().map_or(Some(1), |count| count.parse().ok())?;
     Some(Map { payload_type, name, clock_hz, channels })
+}
+
+/// `53020 [IN IP4 192.0.2.1]` (RFC 3605 section 2.1).
+fn port(value: &str) -> Option<u16> {
+    value.split_ascii_whitespace().next()?.parse().ok().filter(|port| *port != 0)
 }
 
 /// Whole milliseconds; some peers write `20.0`.

@@ -1,10 +1,12 @@
 //! Our own descriptions, as text.
 
+use super::crypto::{self, Line};
 use super::parse::Medium;
 use super::{
-    COMFORT_NOISE, COMFORT_NOISE_NAME, EVENT_NAME, Ours, PTIME_MS, TELEPHONE_EVENT, TELEPHONE_EVENT_FULL, TELEPHONE_HZ,
-    name_of,
+    COMFORT_NOISE, COMFORT_NOISE_NAME, EVENT_NAME, Ours, PTIME_MS, Secrecy, TELEPHONE_EVENT, TELEPHONE_EVENT_FULL,
+    TELEPHONE_HZ, name_of,
 };
+use crate::media::rtp::srtp::Suite;
 use crate::media::{Codec, Direction};
 use bytes::Bytes;
 use std::fmt::Write;
@@ -17,10 +19,28 @@ pub(super) struct Audio<'a> {
     pub telephone_events: &'a [(u8, u32)],
     pub comfort_noise: Option<u8>,
     pub direction: Direction,
+    /// RTCP comes over the port of RTP.
+    pub mux: bool,
+    /// Keys of ours.
+    pub keys: &'a [Line],
 }
 
 /// An offer of all that we speak: for a call that we make, and for the 200 of an INVITE without one.
 pub fn offer(ours: &Ours<'_>) -> Bytes {
+    write_offer(ours, "RTP/AVP", &[])
+}
+
+/// The same with keys, as `secrecy` wants it; the lines are to be kept for [`accept_with`](super::accept_with). Within a
+/// call that is secret, its keys are offered again.
+pub fn offer_with(ours: &Ours<'_>, secrecy: &Secrecy<'_>, random: &mut impl rand::CryptoRng) -> (Bytes, Vec<Line>) {
+    let (profile, keys) = match secrecy.before {
+        Some(before) => crypto::offer_again(before),
+        None => crypto::offer(secrecy.policy, &Suite::ALL, random),
+    };
+    (write_offer(ours, profile, &keys), keys)
+}
+
+fn write_offer(ours: &Ours<'_>, profile: &str, keys: &[Line]) -> Bytes {
     let codecs: Vec<(u8, Codec)> = ours.codecs.iter().map(|codec| (name_of(*codec).payload_type, *codec)).collect();
     let full = ours.codecs.contains(&Codec::Opus).then_some((TELEPHONE_EVENT_FULL, name_of(Codec::Opus).clock_hz));
     let telephone_events: Vec<(u8, u32)> = full.into_iter().chain([(TELEPHONE_EVENT, TELEPHONE_HZ)]).collect();
@@ -30,8 +50,10 @@ pub fn offer(ours: &Ours<'_>) -> Bytes {
         telephone_events: &telephone_events,
         comfort_noise: ours.comfort_noise.then_some(COMFORT_NOISE),
         direction: ours.direction,
+        mux: false,
+        keys,
     };
-    write_audio(&mut text, ours.address, "RTP/AVP", &audio);
+    write_audio(&mut text, ours.address, profile, &audio);
     text.into()
 }
 
@@ -76,6 +98,10 @@ pub(super) fn write_audio(text: &mut String, address: SocketAddr, profile: &str,
         push(text, format_args!("a=rtpmap:{event} {EVENT_NAME}/{clock_hz}\r\na=fmtp:{event} 0-15\r\n"));
     }
     push(text, format_args!("a=ptime:{PTIME_MS}\r\na={}\r\n", word(audio.direction)));
+    if audio.mux {
+        text.push_str("a=rtcp-mux\r\n");
+    }
+    audio.keys.iter().for_each(|line| crypto::write(text, line));
 }
 
 /// A medium that we do not take: port 0 in its place, with one of its formats (RFC 3264 section 6).

@@ -1,0 +1,227 @@
+//! What goes over the wire beside sound: reports, keys of secrecy, addresses that are learnt.
+
+use super::*;
+use crate::clock::{Now, Wall};
+use crate::media::Missing;
+use crate::media::rtp::monitor::REPORT_MOST;
+use crate::media::rtp::report::{Inbound, Outbound, Reporter};
+use crate::media::rtp::rtcp::{Part, read};
+use crate::media::rtp::srtp::{Keying, Opener, Protector, Suite};
+use crate::media::sdp::crypto::Secret;
+
+fn stamp(bench: &Bench) -> Now {
+    Now { mono: bench.now(), wall: Wall::from_micros(1_800_000_000_000_000) }
+}
+
+fn rtcp(caller: usize) -> SocketAddr {
+    plan(caller).rtcp
+}
+
+/// A report about us from a caller who lost so much of 256.
+fn about_us(bench: &Bench, caller: usize, fraction_lost: u8) -> Vec<u8> {
+    let ssrc = Packet::parse(&bench.callers[caller].packets[0]).unwrap().ssrc;
+    let mut reporter = Reporter::new(Mono::default(), 9, "x", false, 1);
+    let expected = 256;
+    let inbound =
+        Inbound { ssrc: Some(ssrc), expected, received: expected - u64::from(fraction_lost), ..Inbound::default() };
+    let mut buffer = [0; REPORT_MOST];
+    let outbound = Outbound { packets: 5, ..Outbound::default() };
+    let length = reporter.write(stamp(bench), &outbound, &inbound, None, &mut buffer).unwrap();
+    buffer[..length].to_vec()
+}
+
+fn one_way(bench: &Bench) -> Vec<(StreamId, Missing)> {
+    let told = |event: &Event| match event {
+        Event::OneWay { stream, missing } => Some((*stream, *missing)),
+        _ => None,
+    };
+    bench.events.iter().filter_map(told).collect()
+}
+
+#[test]
+fn everybody_is_reported_to_and_the_report_tells_what_came() {
+    let mut bench = Bench::new(&[500, 0]);
+    let mut reports = 0;
+    for _ in 0..1_000 {
+        bench.ticks(1);
+        let (now, slot) = (stamp(&bench), bench.engine.slot(bench.id(0)).unwrap());
+        let mut buffer = [0; REPORT_MOST];
+        let Some((report, plan)) = bench.engine.report(now, slot, false, &mut buffer) else { continue };
+        assert_eq!(plan.rtcp, rtcp(0));
+        let (mut packets, mut lost, mut opinion) = (0, None, None);
+        let whole = read(report, |part| match part {
+            Part::Sender { sent, .. } => packets = sent.packets,
+            Part::Block(block) if block.ssrc == 9 => lost = Some(block.lost),
+            Part::Voip(voip) if voip.ssrc == 9 => opinion = Some(voip.mos_cq),
+            _ => {}
+        });
+        assert!(whole && packets > 0, "{packets}");
+        assert_eq!(lost, Some(0));
+        assert!(opinion.is_some_and(|mos| (40..=50).contains(&mos) || bench.beat < 60), "{opinion:?}");
+        reports += 1;
+    }
+    // Twenty seconds: one each 2.5 to 7.5.
+    assert!((3..=8).contains(&reports), "{reports}");
+    let stats = bench.engine.stats(bench.id(0)).unwrap();
+    let quality = stats.quality.unwrap();
+    assert!(quality.mos_cq_hundredths > 420 && quality.lost_ppm == 0, "{quality:?}");
+    assert_eq!(bench.engine.stats(bench.id(1)).unwrap().quality, None);
+}
+
+#[test]
+fn the_last_report_says_goodbye_and_theirs_is_no_command() {
+    let mut bench = Bench::new(&[500, 500]);
+    bench.ticks(60);
+    let slot = bench.engine.slot(bench.id(0)).unwrap();
+    let mut buffer = [0; REPORT_MOST];
+    let (now, mut goodbye) = (stamp(&bench), false);
+    let (report, _) = bench.engine.report(now, slot, true, &mut buffer).unwrap();
+    let theirs = report.to_vec();
+    assert!(read(report, |part| goodbye |= matches!(part, Part::Bye { .. })) && goodbye);
+    let slot = bench.engine.slot(bench.id(1)).unwrap();
+    bench.engine.receive_rtcp(bench.now(), slot, rtcp(1), &theirs);
+    bench.ticks(5);
+    assert_ne!(bench.hears(0), 0);
+}
+
+#[test]
+fn reports_keep_a_silent_leg_alive_and_strangers_do_not() {
+    for (from, alive) in [(rtcp(1), true), (address(0), false), (address(1), false)] {
+        let mut bench = Bench::with(Config { silence_ms: 2_000, ..Config::default() }, &[500, 0]);
+        bench.ticks(10);
+        let slot = bench.engine.slot(bench.id(1)).unwrap();
+        let report = about_us(&bench, 1, 0);
+        for _ in 0..4 {
+            bench.ticks(40);
+            bench.engine.receive_rtcp(bench.now(), slot, from, &report);
+        }
+        let silent = bench.events.iter().any(|event| matches!(event, Event::Silent { .. }));
+        assert_eq!(silent, !alive, "{from}");
+    }
+}
+
+#[test]
+fn sound_that_goes_one_way_is_told_within_seconds_and_once() {
+    let mut bench = Bench::new(&[500, 0]);
+    bench.ticks(190);
+    assert_eq!(one_way(&bench), []);
+    bench.ticks(400);
+    assert_eq!(one_way(&bench), [(bench.id(1), Missing::In)]);
+    // The other way: they report that all was lost.
+    let slot = bench.engine.slot(bench.id(0)).unwrap();
+    for lost in [128, 255, 255] {
+        let report = about_us(&bench, 0, lost);
+        bench.engine.receive_rtcp(bench.now(), slot, rtcp(0), &report);
+        bench.ticks(1);
+    }
+    assert_eq!(one_way(&bench), [(bench.id(1), Missing::In), (bench.id(0), Missing::Out)]);
+}
+
+#[test]
+fn on_hold_nobody_is_missed() {
+    let mut bench = Bench::new(&[500, 0]);
+    let plan = Plan { direction: Direction::SendOnly, ..plan(1) };
+    bench.order(Command::Change { stream: bench.id(1), plan });
+    bench.ticks(2_000);
+    assert_eq!(one_way(&bench), []);
+}
+
+fn secret(suite: Suite, seed: u64) -> Secret {
+    let mut random = StdRng::seed_from_u64(seed);
+    Secret { tag: 1, ours: Keying::draw(suite, &mut random), theirs: Keying::draw(suite, &mut random) }
+}
+
+/// A caller's packets in secret: his voice, and what he hears.
+struct Veiled {
+    protector: Protector,
+    opener: Opener,
+}
+
+impl Veiled {
+    fn new(secret: &Secret) -> Veiled {
+        Veiled { protector: Protector::new(&secret.theirs), opener: Opener::new(&secret.ours) }
+    }
+
+    fn say(&mut self, bench: &mut Bench, caller: usize, voice: i16) {
+        let mut line = [0; FRAME];
+        bench.callers[caller].plan.codec.encode(&[voice; FRAME], &mut line);
+        let (payload_type, sequence) = (bench.callers[caller].plan.payload_type, bench.callers[caller].sequence);
+        let timestamp = u32::from(sequence) * FRAME as u32;
+        let packet = Packet { marker: false, payload_type, sequence, timestamp, ssrc: 9, payload: &line };
+        let mut datagram = [&packet.header()[..], &line, &[0; 20]].concat();
+        let length = self.protector.protect(&mut datagram, 12 + FRAME).unwrap();
+        let slot = bench.engine.slot(bench.id(caller)).unwrap();
+        bench.engine.receive(bench.now(), slot, address(caller), &datagram[..length]);
+    }
+
+    fn hear(&mut self, bench: &Bench, caller: usize) -> i16 {
+        let mut packet = bench.callers[caller].packets[0].clone();
+        let length = self.opener.open(&mut packet).unwrap();
+        let mut sound = [0; FRAME];
+        bench.callers[caller].plan.codec.decode(&packet[12..length], &mut sound);
+        sound[FRAME - 1]
+    }
+}
+
+#[test]
+fn who_speaks_in_secret_is_heard_and_hears_and_nobody_else_gets_in() {
+    for suite in Suite::ALL {
+        let secret = secret(suite, 3);
+        let mut bench = Bench::new(&[0, 1_000]);
+        bench.order(Command::Secure { stream: bench.id(0), secret: Some(Box::new(secret.clone())) });
+        let mut veiled = Veiled::new(&secret);
+        let mut heard = 0;
+        for _ in 0..20 {
+            // In the open, with the right address: it is dropped.
+            bench.say(0, address(0), 9_000);
+            veiled.say(&mut bench, 0, 700);
+            bench.ticks(1);
+            heard = veiled.hear(&bench, 0);
+        }
+        assert_eq!(heard, through(Codec::Pcmu, through(Codec::Pcma, 1_000)), "{suite:?}");
+        assert_eq!(bench.hears(1), through(Codec::Pcma, through(Codec::Pcmu, 700)), "{suite:?}");
+        assert!(bench.engine.stats(bench.id(0)).unwrap().forged > 0);
+    }
+}
+
+#[test]
+fn reports_are_secret_too_and_the_same_keys_change_nothing() {
+    let secret = secret(Suite::Aes128Gcm, 4);
+    let mut bench = Bench::new(&[0, 0]);
+    let mut veiled = Veiled::new(&secret);
+    let slot = bench.engine.slot(bench.id(0)).unwrap();
+    for _ in 0..3 {
+        // A re-INVITE that agrees on the same once more: numbers go on, or the peer would refuse what comes.
+        bench.order(Command::Secure { stream: bench.id(0), secret: Some(Box::new(secret.clone())) });
+        bench.ticks(3);
+        veiled.hear(&bench, 0);
+        let mut buffer = [0; REPORT_MOST];
+        let (now, mut report) = (stamp(&bench), Vec::new());
+        report.extend_from_slice(bench.engine.report(now, slot, true, &mut buffer).unwrap().0);
+        let length = veiled.opener.open_rtcp(&mut report).unwrap();
+        assert!(read(&report[..length], |_| {}));
+    }
+}
+
+#[test]
+fn another_address_is_learnt_only_where_asked_for_and_only_at_first() {
+    let elsewhere = SocketAddr::from(([127, 0, 0, 9], 7_777));
+    for (learns, late, learnt) in [(true, false, true), (false, false, false), (true, true, false)] {
+        let mut bench = Bench::new(&[0, 0]);
+        let plan = Plan { learns, ..plan(0) };
+        // A new address begins the time of learning.
+        bench.order(Command::Change { stream: bench.id(0), plan: Plan { remote: address(5), ..plan } });
+        bench.order(Command::Change { stream: bench.id(0), plan });
+        bench.ticks(if late { 300 } else { 10 });
+        bench.engine.receive(bench.now(), Slot(0), elsewhere, &[0x80; 40]);
+        for _ in 0..10 {
+            bench.say(0, elsewhere, 800);
+            bench.say(0, SocketAddr::from(([127, 0, 0, 8], 1)), 800);
+            bench.callers[0].plan.remote = if learnt { elsewhere } else { address(0) };
+            bench.ticks(1);
+        }
+        let heard = bench.hears(1) > 100;
+        assert_eq!(heard, learnt, "{learns} {late}");
+        assert!(bench.engine.stats(bench.id(0)).unwrap().foreign >= 9);
+    }
+}

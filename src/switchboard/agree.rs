@@ -1,0 +1,102 @@
+//! What is spoken with a peer: our session descriptions and theirs, and the keys in them.
+
+use super::Switchboard;
+use super::inbound::{ours, shown_to};
+use crate::media::sdp::{self, Secrecy, crypto};
+use crate::media::{Plan, sdp::crypto::Policy};
+use crate::trunk::{Carrier, Srtp};
+use crate::types::{Cause, LegId};
+use bytes::Bytes;
+use std::net::{Ipv4Addr, SocketAddr};
+
+const fn policy(srtp: Srtp) -> Policy {
+    match srtp {
+        Srtp::Off => Policy::Off,
+        Srtp::Offered => Policy::Offered,
+        Srtp::Required => Policy::Required,
+    }
+}
+
+/// What a leg agreed on about secrecy.
+#[derive(Debug, Default)]
+pub(super) struct Secrets {
+    pub agreed: Option<Box<crypto::Secret>>,
+    /// The keys of our last offer, until its answer comes.
+    offered: Vec<crypto::Line>,
+}
+
+impl Secrets {
+    fn secrecy(&self, carrier: &Carrier) -> Secrecy<'_> {
+        Secrecy { policy: policy(carrier.srtp), before: self.agreed.as_deref() }
+    }
+}
+
+impl Switchboard {
+    /// An offer of all that this carrier and we speak.
+    pub(super) fn write_offer(&mut self, id: LegId, carrier: &Carrier, local: SocketAddr) -> Option<Bytes> {
+        let codecs = self.codecs_of(carrier);
+        let line = self.lines.get_mut(&id)?;
+        let ours = ours(shown_to(carrier, local), line.stream.0, line.version, &codecs);
+        let (offer, keys) = sdp::offer_with(&ours, &line.secrets.secrecy(carrier), &mut self.rng);
+        line.secrets.offered = keys;
+        Some(offer)
+    }
+
+    /// Whether an offer can be answered at all, before there is a leg: the address does not matter yet.
+    pub(super) fn can_answer(&mut self, carrier: &Carrier, offer: &[u8]) -> Result<(), Cause> {
+        let codecs = self.codecs_of(carrier);
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        let secrets = Secrets::default();
+        let found = sdp::answer_with(offer, &ours(nowhere, 1, 1, &codecs), &secrets.secrecy(carrier), &mut self.rng);
+        found.map(drop).map_err(|why| {
+            tracing::info!(carrier = carrier.id.as_str(), %why, "no agreement on sound");
+            Cause::NoCodec
+        })
+    }
+
+    /// Our answer to their offer, and what is spoken then.
+    pub(super) fn answer_offer(
+        &mut self,
+        id: LegId,
+        carrier: &Carrier,
+        local: SocketAddr,
+        offer: &[u8],
+    ) -> Option<(Bytes, Plan)> {
+        let codecs = self.codecs_of(carrier);
+        let line = self.lines.get_mut(&id)?;
+        let ours = ours(shown_to(carrier, local), line.stream.0, line.version, &codecs);
+        match sdp::answer_with(offer, &ours, &line.secrets.secrecy(carrier), &mut self.rng) {
+            Ok((answer, plan, secret)) => {
+                line.secrets.agreed = secret.map(Box::new);
+                Some((answer, Plan { learns: carrier.learn_source, ..plan }))
+            }
+            Err(why) => {
+                tracing::info!(leg = %id, carrier = carrier.id.as_str(), %why, "no agreement on sound");
+                None
+            }
+        }
+    }
+
+    /// What is spoken after their answer to our offer.
+    pub(super) fn accept_answer(
+        &mut self,
+        id: LegId,
+        carrier: &Carrier,
+        local: SocketAddr,
+        answer: &[u8],
+    ) -> Option<Plan> {
+        let codecs = self.codecs_of(carrier);
+        let line = self.lines.get_mut(&id)?;
+        let ours = ours(shown_to(carrier, local), line.stream.0, line.version, &codecs);
+        match sdp::accept_with(answer, &ours, &line.secrets.secrecy(carrier), &line.secrets.offered) {
+            Ok((plan, secret)) => {
+                line.secrets.agreed = secret.map(Box::new);
+                Some(Plan { learns: carrier.learn_source, ..plan })
+            }
+            Err(why) => {
+                tracing::info!(leg = %id, carrier = carrier.id.as_str(), %why, "no agreement on sound");
+                None
+            }
+        }
+    }
+}
