@@ -4,6 +4,7 @@
 //! Keys (RFC 4733) are not pressed here: sipp sends recorded packets through raw sockets, which only root may open. Our
 //! own telephone presses them in `tests/it`.
 
+mod baresip;
 mod incoming;
 mod load;
 mod outgoing;

@@ -1,0 +1,217 @@
+//! baresip, a foreign telephone with codecs and SRTP of its own: it calls in, says a tone, and writes down what it hears.
+
+use crate::world::{DIRECT, World, apply, hears, tone};
+use crate::{MACHINE, bridge};
+use std::f64::consts::TAU;
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+use tempfile::TempDir;
+use tollbridge::cli::phone::Phone;
+use tollbridge::sip::Transport;
+
+/// Where Debian keeps its parts.
+const MODULES: &str = "/usr/lib/baresip/modules";
+const SAYS_HZ: u32 = 500;
+const HEARS_HZ: u32 = 700;
+const NOBODY_HZ: u32 = 900;
+/// What a tone of a telephone (peak 6,000) must come to, at least.
+const HEARD: f64 = 1_500.0;
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How one is set up, and calls.
+struct Baresip {
+    address: Ipv4Addr,
+    /// As in its `audio_codecs`.
+    codec: &'static str,
+    rate_hz: u32,
+    /// Its `mediaenc`: nothing, `srtp` (offered) or `srtp-mand` (required).
+    security: Option<&'static str>,
+}
+
+/// A running one. It ends with its owner.
+struct Running {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Baresip {
+    fn call(&self, world: &World) -> Running {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().display();
+        let said: Vec<i16> = (0..60 * self.rate_hz)
+            .map(|n| (6_000.0 * (TAU * f64::from(SAYS_HZ) * f64::from(n) / f64::from(self.rate_hz)).sin()) as i16)
+            .collect();
+        write(folder.path(), self.rate_hz, &said).unwrap();
+        // The player is a sink: what is heard is written by the filter `sndfile`.
+        let modules =
+            ["aubridge", "aufile", "sndfile", "g711", "g722", "opus", "srtp"].map(|m| format!("module {m}.so\n"));
+        let config = format!(
+            "module_path {MODULES}\nsip_listen {ip}:0\nnet_interface {ip}\n\
+             audio_player aubridge,sink\naudio_alert aubridge,sink\naudio_source aufile,{at}/said.wav\n\
+             audio_channels 1\nopus_stereo no\nopus_sprop_stereo no\nsnd_path {at}\n{}\
+             module_app account.so\nmodule_app menu.so\n",
+            modules.concat(),
+            ip = self.address,
+        );
+        let security = self.security.map(|kind| format!(";mediaenc={kind}")).unwrap_or_default();
+        let codec = self.codec;
+        let account =
+            format!("<sip:+390644444444@{}>;regint=0;ptime=20;audio_codecs={codec}{security}\n", self.address);
+        for (name, text) in [("config", config), ("accounts", account), ("contacts", String::new())] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let bridge = world.node.sip(Transport::Udp).unwrap();
+        let written = || fs::File::options().create(true).append(true).open(folder.path().join("told")).unwrap();
+        let child = Command::new("baresip")
+            .args(["-4", "-s", "-f", &at.to_string(), "-e", &format!("/dial sip:{DIRECT}@{bridge}")])
+            .stdin(Stdio::null())
+            .stdout(written())
+            .stderr(written())
+            .spawn()
+            .expect("baresip (Debian: baresip-core; tests/run installs it)");
+        Running { child, folder }
+    }
+}
+
+impl Running {
+    /// Hangs up and ends, and gives what it heard, and at what rate.
+    async fn heard(mut self) -> (u32, Vec<i16>) {
+        let stopped = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(stopped.success());
+        let until = Instant::now() + PATIENCE;
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < until, "baresip does not end: {}", self.told());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let file = fs::read_dir(self.folder.path()).unwrap().flatten().find(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            name.starts_with("dump") && name.ends_with("dec.wav")
+        });
+        let file = file.unwrap_or_else(|| panic!("it wrote nothing: {}", self.told())).path();
+        let mut reader = hound::WavReader::open(file).unwrap();
+        let spec = reader.spec();
+        let samples: Vec<i16> = reader.samples::<i16>().map(Result::unwrap).collect();
+        (spec.sample_rate, samples.into_iter().step_by(usize::from(spec.channels)).collect())
+    }
+
+    async fn tells(&self, what: &str) {
+        let until = Instant::now() + PATIENCE;
+        while !self.told().contains(what) {
+            assert!(Instant::now() < until, "no {what:?} in {}", self.told());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn told(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.folder.path().join("told")).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write(folder: &std::path::Path, sample_rate: u32, samples: &[i16]) -> io::Result<()> {
+    let spec =
+        hound::WavSpec { channels: 1, sample_rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let mut file = hound::WavWriter::create(folder.join("said.wav"), spec).map_err(io::Error::other)?;
+    samples.iter().try_for_each(|sample| file.write_sample(*sample)).map_err(io::Error::other)?;
+    file.finalize().map_err(io::Error::other)
+}
+
+/// The strength of a tone in the last second but one.
+fn strength(samples: &[i16], rate_hz: u32, hz: u32) -> f64 {
+    let second = rate_hz as usize;
+    let end = samples.len().saturating_sub(second);
+    let window = &samples[end.saturating_sub(second)..end];
+    let turn = TAU * f64::from(hz) / f64::from(rate_hz);
+    let (mut re, mut im) = (0.0, 0.0);
+    for (n, sample) in window.iter().enumerate() {
+        re += f64::from(*sample) * (turn * n as f64).cos();
+        im += f64::from(*sample) * (turn * n as f64).sin();
+    }
+    2.0 * f64::hypot(re, im) / window.len().max(1) as f64
+}
+
+/// The bridge with a carrier at `address`, which sends sound from elsewhere than it says (127.0.0.1) as if behind a NAT,
+/// and whose other settings are these; and somebody in the meeting who speaks.
+async fn world(address: Ipv4Addr, settings: &str) -> (World, Phone) {
+    let world = bridge().await;
+    let carrier =
+        format!("[[carrier]]\nid = \"foreign\"\nsources = [\"{address}\"]\nlearn_source = true\n{settings}\n");
+    apply(world.node.store(), &carrier).await;
+    let other = world.call("+390611111111", DIRECT).await;
+    other.say(tone(HEARS_HZ));
+    world.inside("open", 1).await;
+    (world, other)
+}
+
+/// Calls, is heard, hears, hangs up; it tells what it did, and the books are right.
+async fn talks(phone: Baresip, settings: &str) -> String {
+    let _turn = MACHINE.read().await;
+    let (world, other) = world(phone.address, settings).await;
+    let running = phone.call(&world);
+    running.tells("200 OK").await;
+    world.inside("open", 2).await;
+    let told = running.told();
+    assert_eq!(hears(&other, &[SAYS_HZ, HEARS_HZ, NOBODY_HZ]).await, [SAYS_HZ], "{}", running.told());
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let (rate_hz, heard) = running.heard().await;
+    let of = |hz| strength(&heard, rate_hz, hz);
+    assert!(of(HEARS_HZ) > HEARD, "{} at {rate_hz} Hz of {}", of(HEARS_HZ), heard.len());
+    assert!(of(SAYS_HZ) < of(HEARS_HZ) / 30.0, "it hears itself: {}", of(SAYS_HZ));
+    other.hang_up();
+    let records = world.records().await;
+    assert!(records.len() == 2 && records.iter().all(|record| record.charge.0 > 0), "{records:#?}");
+    world.end().await;
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g711_with_srtp_required_by_both() {
+    let phone = Baresip {
+        address: Ipv4Addr::new(127, 0, 0, 31),
+        codec: "PCMA/8000/1",
+        rate_hz: 8_000,
+        security: Some("srtp-mand"),
+    };
+    let told = talks(phone, "srtp = \"required\"").await;
+    assert_eq!(told.matches("RTP/SAVP").count(), 2, "asked for and given: {told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g722_with_srtp_offered_and_taken() {
+    let phone = Baresip {
+        address: Ipv4Addr::new(127, 0, 0, 32),
+        codec: "G722/16000/1",
+        rate_hz: 16_000,
+        security: Some("srtp"),
+    };
+    let told = talks(phone, "srtp = \"offered\"").await;
+    assert!(told.matches("a=crypto:").count() >= 2, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opus_in_the_clear() {
+    let phone =
+        Baresip { address: Ipv4Addr::new(127, 0, 0, 33), codec: "opus/48000/1", rate_hz: 48_000, security: None };
+    let told = talks(phone, "codecs = [\"opus\", \"PCMA\"]").await;
+    assert!(told.contains("opus/48000/2"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_must_be_secret_and_is_not_gets_no_leg() {
+    let _turn = MACHINE.read().await;
+    let address = Ipv4Addr::new(127, 0, 0, 34);
+    let (world, other) = world(address, "srtp = \"required\"").await;
+    let phone = Baresip { address, codec: "PCMA/8000/1", rate_hz: 8_000, security: None };
+    phone.call(&world).tells("488 ").await;
+    assert_eq!(world.legs().await.len(), 1, "the one who was there");
+    other.hang_up();
+    world.end().await;
+}
