@@ -191,6 +191,7 @@ async fn sort(inner: std::sync::Weak<Inner>, mut events: mpsc::Receiver<(Now, Ev
             | Event::Answered { call, .. }
             | Event::Failed { call, .. }
             | Event::HungUp { call, .. }
+            | Event::Informed { call, .. }
             | Event::Released { call } => call,
         };
         let mut lines = inner.lines.lock().unwrap_or_else(PoisonError::into_inner);

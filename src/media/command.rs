@@ -87,6 +87,11 @@ pub enum Command {
         mark: u64,
         barge: bool,
     },
+    /// A key that came beside the sound (SIP INFO). Told as [`Event::Digit`], unless it is a press that was told already.
+    Press {
+        stream: StreamId,
+        key: char,
+    },
     /// Stops all that plays there.
     Stop {
         target: Target,

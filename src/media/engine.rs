@@ -8,6 +8,7 @@ use super::mixer::room::Room;
 use super::mixer::sum;
 use super::player::Play;
 use super::rtp::monitor::REPORT_MOST;
+use super::rtp::press::Source;
 use super::rtp::sender::{Outbox, Sender};
 use super::stream::{Gain, Stream, Told};
 use super::{
@@ -84,6 +85,7 @@ impl Engine {
             Command::Play { target, clips, repeat, mark, barge } => {
                 self.play(target, Play::new(clips, repeat, mark, barge))
             }
+            Command::Press { stream, key } => self.press(now, stream, key),
             Command::Stop { target } => self.stop(target),
         }
     }
@@ -243,6 +245,13 @@ impl Engine {
     fn with(&mut self, stream: StreamId, change: impl FnOnce(&mut Stream)) -> Result<Outcome, Refusal> {
         let slot = self.slot_of(stream)?;
         self.streams[slot.index()].as_deref_mut().map(change).ok_or(Refusal::Unknown)?;
+        Ok(Outcome::Done)
+    }
+
+    fn press(&mut self, now: Mono, id: StreamId, key: char) -> Result<Outcome, Refusal> {
+        let slot = self.slot_of(id)?;
+        let stream = self.streams[slot.index()].as_deref_mut().ok_or(Refusal::Unknown)?;
+        stream.press(now, Source::Info, key, &mut self.told);
         Ok(Outcome::Done)
     }
 

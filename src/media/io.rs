@@ -308,7 +308,8 @@ impl Media {
             | Command::Mute { stream, .. }
             | Command::Deafen { stream, .. }
             | Command::Gag { stream, .. }
-            | Command::Gain { stream, .. } => routes.thread_of(*stream)?,
+            | Command::Gain { stream, .. }
+            | Command::Press { stream, .. } => routes.thread_of(*stream)?,
         };
         self.order(thread, Order::Do(command))
     }

@@ -10,6 +10,7 @@ mod command;
 pub mod counts;
 pub mod engine;
 pub mod io;
+mod keys;
 pub mod mixer;
 mod player;
 pub mod ports;

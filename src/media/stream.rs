@@ -2,11 +2,13 @@
 
 use super::codec::resample::Resampler;
 use super::codec::{Encoder, Settings};
+use super::keys::Keys;
 use super::mixer::level::{Gate, Talk, level};
 use super::mixer::room::Room;
 use super::mixer::sum::{self, Limiter};
 use super::player::{Play, Player};
 use super::rtp::monitor::{Monitor, REPORT_MOST};
+use super::rtp::press::Source;
 use super::rtp::receiver::{Got, Receiver};
 use super::rtp::sender::{LINE_MOST, Outbox, Sender};
 use super::rtp::srtp::{Opener, Protector};
@@ -63,6 +65,7 @@ pub struct Stream {
     pub gain: Gain,
     pub player: Player,
     pub receiver: Receiver,
+    keys: Keys,
     sender: Sender,
     monitor: Box<Monitor>,
     secret: Option<Box<Secret>>,
@@ -136,6 +139,7 @@ impl Stream {
             gain: Gain::default(),
             player: Player::new(rate),
             receiver: Receiver::new(config, plan.codec),
+            keys: Keys::new(rate),
             sender,
             monitor,
             secret: None,
@@ -191,6 +195,7 @@ impl Stream {
         let way = |plan: &Plan| (plan.remote, plan.codec, plan.payload_type);
         if way(&before) != way(&plan) {
             self.receiver.change(config, plan.codec);
+            self.keys.change(config.rate_of(plan.codec));
         }
         self.sender.change(&plan);
         if before.codec != plan.codec {
@@ -258,10 +263,21 @@ impl Stream {
         self.came = true;
         self.live(now, told);
         if let Got::Key(key) = got {
-            told.tell(Event::Digit { stream: self.id, key, at: now });
-            let target = Target::Stream(self.id);
-            self.player.barge(|play| told.ended(target, play, false));
+            self.press(now, Source::Event, key, told);
         }
+    }
+
+    /// A key was told in one of its ways.
+    pub fn press(&mut self, now: Mono, source: Source, key: char, told: &mut Told) {
+        if let Some(key) = self.keys.told(now, source, key) {
+            self.pressed(now, key, told);
+        }
+    }
+
+    fn pressed(&mut self, now: Mono, key: char, told: &mut Told) {
+        told.tell(Event::Digit { stream: self.id, key, at: now });
+        let target = Target::Stream(self.id);
+        self.player.barge(|play| told.ended(target, play, false));
     }
 
     /// They are somewhere else than they said, behind a translator of addresses: RTCP is beside, as far as is known.
@@ -322,14 +338,22 @@ impl Stream {
     /// First part of a tick: its voice. True if it wants to be in the room's sum.
     pub fn listen(&mut self, now: Mono, config: &Config, told: &mut Told) -> bool {
         let tick = self.rate.tick();
+        let key;
         match &mut self.inward {
             Some(resampler) => {
                 let mut frame = [0; TICK_MOST];
                 let frame = &mut frame[..self.own_rate.tick()];
                 self.receiver.frame(frame);
+                key = self.keys.listen(now, frame);
                 resampler.run(frame, &mut self.voice[..tick]);
             }
-            None => self.receiver.frame(&mut self.voice[..tick]),
+            None => {
+                self.receiver.frame(&mut self.voice[..tick]);
+                key = self.keys.listen(now, &mut self.voice[..tick]);
+            }
+        }
+        if let Some(key) = key {
+            self.pressed(now, key, told);
         }
         let voice = &mut self.voice[..tick];
         if std::mem::take(&mut self.retuned) {

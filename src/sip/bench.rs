@@ -263,7 +263,7 @@ fn forged_requests_end_and_move_nothing() {
         (from_peer("UPDATE", "f7", "wrong", 2, OFFER), "481 UPDATE"),
         (from_peer("UPDATE", "f8", "", 2, OFFER), "481 UPDATE"),
         (from_peer("CANCEL", "f9", &tag, 1, EMPTY), "481 CANCEL"),
-        (from_peer("INFO", "f10", &tag, 2, EMPTY), "405 INFO"),
+        (from_peer("INFO", "f10", "wrong", 2, EMPTY), "481 INFO"),
     ];
     for (text, answer) in rows {
         bench.receive(&text);
@@ -278,6 +278,26 @@ fn forged_requests_end_and_move_nothing() {
     assert_eq!(bench.endpoint.calls(), 1);
     bench.command(Command::HangUp { call, reason: None });
     bench.assert_at_rest();
+}
+
+#[test]
+fn keys_in_info_are_told_and_other_info_is_not() {
+    let mut bench = Bench::new();
+    let (_, tag) = up(&mut bench);
+    let body = |kind: &str| format!("Content-Type: {kind}\nContent-Length: 8\n\nSignal=5");
+    let rows = [
+        (body("application/dtmf-relay"), "200 INFO", 1),
+        (body("Application/DTMF;x=1"), "200 INFO", 1),
+        (body("application/hook-flash"), "415 INFO", 0),
+        ("Content-Length: 8\n\nSignal=5".to_owned(), "415 INFO", 0),
+        (EMPTY.to_owned(), "200 INFO", 0),
+    ];
+    for (cseq, (more, answer, told)) in (2..).zip(rows) {
+        bench.receive(&from_peer("INFO", &format!("k{cseq}"), &tag, cseq, &more));
+        // Its repeat is answered again, and is no second press.
+        bench.receive(&from_peer("INFO", &format!("k{cseq}"), &tag, cseq, &more));
+        assert_eq!((bench.words(), bench.told()), (vec![answer.to_owned(); 2], vec!["Informed".to_owned(); told]));
+    }
 }
 
 #[test]

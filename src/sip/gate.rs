@@ -90,6 +90,7 @@ pub(in crate::sip) enum Treatment {
     Bye,
     Options,
     Update,
+    Info,
     /// Known, but not to this endpoint.
     NotAllowed,
     /// Not known.
@@ -104,8 +105,8 @@ pub(in crate::sip) fn treatment(method: &Method) -> Treatment {
         Method::Bye => Treatment::Bye,
         Method::Options => Treatment::Options,
         Method::Update => Treatment::Update,
+        Method::Info => Treatment::Info,
         Method::Register
-        | Method::Info
         | Method::Prack
         | Method::Subscribe
         | Method::Notify
@@ -173,6 +174,16 @@ pub(in crate::sip) fn body_objection(request: &Request) -> Option<Objection> {
             .iter()
             .any(|range| [SDP, "application/*", "*/*"].iter().any(|fit| media_type(range).eq_ignore_ascii_case(fit)));
     (!accepts).then(|| Objection::new(406).with("Warning", "399 tollbridge \"Only application/sdp can be answered\""))
+}
+
+/// Bodies of an INFO that say something to us: keys, as gateways send them (no RFC defines either).
+const KEYS: [&str; 2] = ["application/dtmf-relay", "application/dtmf"];
+
+/// What speaks against the body of an INFO. Without one it only asks whether the call lives (RFC 2976 section 2.2).
+pub(in crate::sip) fn info_objection(request: &Request) -> Option<Objection> {
+    let kind = media_type(request.content_type().unwrap_or_default());
+    let known = request.body().is_empty() || KEYS.iter().any(|known| known.eq_ignore_ascii_case(kind));
+    (!known).then(|| Objection::new(415).with("Accept", KEYS.join(", ")))
 }
 
 /// The members of a header that is a list.

@@ -3,7 +3,7 @@
 use super::desk::Bell;
 use super::dialog::{Dialog, Entry};
 use super::endpoint::{ALLOW, Endpoint, SDP, reply_flow};
-use super::gate::{Objection, Treatment, body_objection, objection, treatment};
+use super::gate::{Objection, Treatment, body_objection, info_objection, objection, treatment};
 use super::message::{Request, Response};
 use super::method::Method;
 use super::session::{Change, OFFER_LIMIT, REMIND, RING_LIMIT, Session, Stage, Unacked};
@@ -101,6 +101,7 @@ impl Endpoint {
                 }
                 match wanted {
                     Treatment::Bye => self.bye(call, id, request),
+                    Treatment::Info => self.informed(call, id, request),
                     _ => self.offered(call, id, request),
                 }
             }
@@ -291,6 +292,20 @@ impl Endpoint {
             }
             // Both hung up at once: ours is answered by them, theirs by us.
             Stage::Ending => self.respond(id, &response),
+        }
+        Ok(())
+    }
+
+    /// INFO as it was before packages (RFC 6086 section 9, "legacy usage"). What it says is the owner's to read.
+    fn informed(&mut self, call: Call, id: Id, request: &Request) -> Result<(), Objection> {
+        if let Some(objection) = info_objection(request) {
+            return Err(objection);
+        }
+        let response = self.answer(request, 200, None);
+        self.respond(id, &response);
+        if !request.body().is_empty() {
+            let kind = request.content_type().unwrap_or_default().to_owned();
+            self.desk.tell(Event::Informed { call, kind, body: Bytes::copy_from_slice(request.body()) });
         }
         Ok(())
     }

@@ -112,6 +112,8 @@ pub enum Event {
     /// Our INVITE failed: a final response of 300 or more (a redirection is never followed), 408 for silence, 480 for
     /// ringing beyond `ring_ms`, 487 for our own `Cancel`, 503 for a dead transport or no room, 400 for a bad address.
     Failed { call: Call, status: u16, reason: Option<Reason>, retry_after_s: Option<u32> },
+    /// INFO within the call, answered 200: its Content-Type and its body, which is of a key.
+    Informed { call: Call, kind: String, body: Bytes },
     /// The far side ended the call (BYE, answered 200).
     HungUp { call: Call, reason: Option<Reason> },
     /// Our own BYE or refusal has run its course.

@@ -159,6 +159,7 @@ fn call_of(event: &Event) -> Call {
         | Event::Answered { call, .. }
         | Event::Failed { call, .. }
         | Event::HungUp { call, .. }
+        | Event::Informed { call, .. }
         | Event::Released { call } => *call,
     }
 }

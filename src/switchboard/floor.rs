@@ -67,6 +67,14 @@ impl Switchboard {
         }
     }
 
+    /// A key beside the sound: the stream knows whether it was heard there as well.
+    pub(super) fn informed(&mut self, id: LegId, kind: &str, body: &[u8]) {
+        let stream = self.lines.get(&id).filter(|line| line.plan.is_some()).map(|line| line.stream);
+        if let Some((stream, info)) = stream.zip(media::rtp::info::parse(kind, body)) {
+            self.say(Output::Media(media::Command::Press { stream, key: info.key }));
+        }
+    }
+
     fn digit(&mut self, now: Now, id: LegId, key: char) {
         let Some(line) = self.lines.get_mut(&id) else { return };
         if line.parting.is_some() {

@@ -333,6 +333,7 @@ impl Switchboard {
             | Ringing { call, .. }
             | Answered { call, .. }
             | Failed { call, .. }
+            | Informed { call, .. }
             | HungUp { call, .. }
             | Released { call } => *call,
         };
@@ -347,6 +348,7 @@ impl Switchboard {
             Unacknowledged { .. } => self.tell_leg(now, leg, leg::Input::Unacknowledged),
             Agreed { answer, .. } => self.agreed(leg, answer),
             Offered { offer, .. } => self.offered(leg, offer),
+            Informed { kind, body, .. } => self.informed(leg, &kind, &body),
             Ringing { answer, .. } => self.rings(now, leg, answer.is_some()),
             Answered { journal, answer, .. } => self.answered_out(now, leg, journal, answer),
             Failed { status, .. } => self.failed_out(now, leg, status),

@@ -3,6 +3,7 @@
 use crate::world::{DIRECT, PEOPLE, TOLL, TOLL_FREE, World, hears, hears_said, listen, tone};
 use std::time::Duration;
 use tollbridge::cli::phone::Phone;
+use tollbridge::cli::sound::Voice;
 use tollbridge::meeting::Prompt;
 use tollbridge::types::Cause;
 
@@ -23,6 +24,50 @@ async fn led(world: &World) -> (Phone, Phone) {
     guido.press("1000002").await;
     world.inside("led", 2).await;
     (anna, guido)
+}
+
+/// The sound of a keypad (ITU-T Q.23), each key 100 ms with 100 ms behind it, and then a long silence.
+fn tones(keys: &str) -> Voice {
+    const PAD: [&str; 4] = ["123", "456", "789", "*0#"];
+    const HZ: ([f64; 4], [f64; 3]) = ([697.0, 770.0, 852.0, 941.0], [1_209.0, 1_336.0, 1_477.0]);
+    let mut samples = Vec::new();
+    for key in keys.chars() {
+        let row = PAD.iter().position(|row| row.contains(key)).unwrap();
+        let column = PAD[row].find(key).unwrap();
+        let wave = |hz: f64, n: u32| 6_000.0 * (std::f64::consts::TAU * hz * f64::from(n) / 8_000.0).sin();
+        samples.extend((0..800).map(|n| (wave(HZ.0[row], n) + wave(HZ.1[column], n)) as i16));
+        samples.extend([0; 800]);
+    }
+    samples.extend([0; 8_000 * 60]);
+    Voice::Recording(samples.into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whose_keys_are_tones_alone_finds_the_meeting_and_nobody_hears_them() {
+    let world = World::start().await;
+    let anna = world.call("+390622222222", TOLL).await;
+    anna.say(tones("1000002"));
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    anna.say(tones("*"));
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    anna.say(tones("4711#"));
+    world.inside("led", 1).await;
+    let legs = world.legs().await;
+    assert_eq!(legs[0].role.as_deref(), Some("organiser"), "{legs:#?}");
+    let guido = world.call("+390611111111", TOLL).await;
+    guido.press("1000002").await;
+    world.inside("led", 2).await;
+    // Anna mutes herself by tones: what is left of them for Guido is no key any more.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mark = guido.sound.mark();
+    anna.say(tones("*6"));
+    world.until(|| async { world.legs().await.iter().any(|leg| leg.muted) }).await;
+    let heard = guido.sound.heard_since(mark);
+    assert!(heard.tone(941) < 100.0 && heard.tone(770) < 100.0, "{} {}", heard.tone(941), heard.tone(770));
+    for phone in [&anna, &guido] {
+        phone.hang_up();
+    }
+    world.end().await;
 }
 
 async fn keypad_calls() -> World {

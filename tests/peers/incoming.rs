@@ -54,6 +54,21 @@ async fn what_it_says_is_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_come_in_info() {
+    let _turn = MACHINE.read().await;
+    let world = bridge().await;
+    let sipp = Sipp { pause_ms: 3_000, ..caller(&world, "info") }.start();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !world.legs().await.iter().any(|leg| leg.muted) {
+        assert!(std::time::Instant::now() < until, "star and six mute whoever presses them");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    sipp.all_well().await;
+    charged_once(&world, 1).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hold_and_resume() {
     let _turn = MACHINE.read().await;
     let world = bridge().await;
