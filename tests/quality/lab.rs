@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 use tollbridge::clock::Mono;
 use tollbridge::media::{
-    Codec, Command, Config, Direction, Engine, Plan, Rate, RoomId, Slot, Stats, StreamId, TICK_MS,
+    Codec, Command, Config, Direction, Engine, Plan, Rate, RoomId, Slot, Stats, StreamId, TICK_MS, codec,
 };
 
 const FRAME: usize = Rate::Narrow.tick();
@@ -62,6 +62,14 @@ pub struct Network {
     pub ptime_ms: u64,
     /// The sender leaves out packets that are all silence.
     pub pauses: bool,
+    /// The caller speaks Opus, with a copy of each packet in the next; else G.711.
+    pub opus: bool,
+}
+
+impl Network {
+    pub fn codec(&self) -> Codec {
+        if self.opus { Codec::Opus } else { Codec::Pcmu }
+    }
 }
 
 pub const CASES: &[Case] = &[
@@ -100,6 +108,15 @@ pub const CASES: &[Case] = &[
         median_ms: 50.0,
         high_ms: 60.0,
     },
+    Case { name: "Opus", network: OPUS, below: 0.05, median_ms: 25.0, high_ms: 40.0 },
+    Case { name: "Opus, 5 %", network: Network { loss: 5.0, ..OPUS }, below: 0.8, median_ms: 25.0, high_ms: 40.0 },
+    Case {
+        name: "Opus, 0-60 ms, 5 %",
+        network: Network { loss: 5.0, jitter_ms: 60.0, ..OPUS },
+        below: 0.5,
+        median_ms: 95.0,
+        high_ms: 105.0,
+    },
 ];
 
 const NONE: Network = Network {
@@ -111,7 +128,9 @@ const NONE: Network = Network {
     ppm: 0.0,
     ptime_ms: 20,
     pauses: false,
+    opus: false,
 };
+const OPUS: Network = Network { opus: true, ..NONE };
 
 /// What came out of one run.
 pub struct Heard {
@@ -133,10 +152,23 @@ pub fn speech() -> Vec<i16> {
     speech
 }
 
-/// The same speech through the codec alone: nothing can come closer.
-pub fn ceiling(speech: &[i16]) -> Vec<i16> {
+/// What a caller speaks with.
+fn encoder(codec: Codec) -> codec::Encoder {
+    codec::Encoder::new(codec, Rate::Narrow, codec::Settings::default())
+}
+
+/// The same speech through the codecs alone, there and back: nothing can come closer.
+pub fn ceiling(speech: &[i16], codec: Codec) -> Vec<i16> {
+    let (mut encoder, mut decoder) = (encoder(codec), codec::Decoder::new(codec, Rate::Narrow));
+    let (mut line, mut heard) = ([0; codec::PAYLOAD_MOST], [0; FRAME]);
+    let mut speech = speech.to_vec();
+    for piece in speech.chunks_exact_mut(FRAME) {
+        let octets = encoder.encode(piece, &mut line);
+        let count = decoder.decode(&line[..octets], &mut heard).expect("a packet just made");
+        piece.copy_from_slice(&heard[..count]);
+    }
     let (mut line, mut sound) = (vec![0; speech.len()], vec![0; speech.len()]);
-    Codec::Pcmu.encode(speech, &mut line);
+    Codec::Pcmu.encode(&speech, &mut line);
     Codec::Pcmu.decode(&line, &mut sound);
     sound
 }
@@ -151,6 +183,9 @@ struct Datagram {
 fn packets(speech: &[i16], network: &Network, phase_us: u64, random: &mut StdRng) -> Vec<Datagram> {
     let size = network.ptime_ms as usize * 8;
     let sample_us = SAMPLE_US as f64 / (1.0 + network.ppm / 1e6);
+    let codec = network.codec();
+    let (mut encoder, mut line) = (encoder(codec), [0; codec::PAYLOAD_MOST]);
+    let units = network.ptime_ms as u32 * codec.clock_hz() / 1_000;
     let (mut came, mut losing, mut free_us, mut sequence) = (Vec::new(), false, 0.0f64, 65_000u16);
     for (number, sound) in speech.chunks_exact(size).enumerate() {
         let silent = network.pauses && sound.iter().all(|sample| sample.abs() < 20);
@@ -165,24 +200,28 @@ fn packets(speech: &[i16], network: &Network, phase_us: u64, random: &mut StdRng
             continue;
         }
         sequence = sequence.wrapping_add(1);
+        let length = encoder.encode(sound, &mut line);
         if losing {
             continue;
         }
-        let mut octets = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+        let mut octets = vec![0x80, payload_type(codec), 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
         octets[2..4].copy_from_slice(&sequence.to_be_bytes());
-        octets[4..8].copy_from_slice(&(number as u32 * size as u32).wrapping_sub(40_000).to_be_bytes());
-        octets.resize(12 + size, 0);
-        Codec::Pcmu.encode(sound, &mut octets[12..]);
+        octets[4..8].copy_from_slice(&(number as u32 * units).wrapping_sub(40_000).to_be_bytes());
+        octets.extend(&line[..length]);
         came.push(Datagram { at_us: phase_us + (sent_us.max(free_us) + jitter_us) as u64, octets });
     }
     came.sort_by_key(|datagram| datagram.at_us);
     came
 }
 
-fn attach(engine: &mut Engine, number: u16) {
+fn payload_type(codec: Codec) -> u8 {
+    codec.static_type().unwrap_or(111)
+}
+
+fn attach(engine: &mut Engine, number: u16, codec: Codec) {
     let (stream, direction) = (StreamId(u64::from(number)), Direction::SendRecv);
     let remote = SocketAddr::from(([127, 0, 0, 1], 4_000 + number));
-    let plan = Plan { direction, ..Plan::plain(remote, Codec::Pcmu, 0) };
+    let plan = Plan { direction, ..Plan::plain(remote, codec, payload_type(codec)) };
     engine.command(Mono::default(), Command::Attach { stream, plan }).expect("a free slot");
     engine.command(Mono::default(), Command::Join { stream, room: RoomId(1) }).expect("a stream that is there");
 }
@@ -193,7 +232,8 @@ pub fn run(speech: &[i16], network: &Network, seed: u64) -> Heard {
     let phase_us = 100 + seed * 7_639 % (TICK_US - 200);
     let mut packets = packets(speech, network, phase_us, &mut random).into_iter().peekable();
     let mut engine = Engine::new(Config::default(), seed);
-    (0..2).for_each(|number| attach(&mut engine, number));
+    attach(&mut engine, 0, network.codec());
+    attach(&mut engine, 1, Codec::Pcmu);
     let mut sound = Vec::with_capacity(speech.len() + 8_000);
     let mut beat = 0;
     while sound.len() < speech.len() + 4_000 {

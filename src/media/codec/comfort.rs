@@ -4,6 +4,8 @@
 
 /// The payload type at 8 kHz (RFC 3551 section 6, table 4).
 pub const STATIC_TYPE: u8 = 13;
+/// The clock that goes with that type.
+pub const CLOCK_HZ: u32 = 8_000;
 pub const NAME: &str = "CN";
 
 /// Reflection coefficients listened to. RFC 3389 section 3.1 lets a receiver take fewer than were sent; more than 12 add

@@ -295,6 +295,13 @@ impl Decoder {
         }
     }
 
+    /// Fills `out` with what was lost: from the copy in `next`, the packet after it, or else by guessing on. False: this
+    /// codec knows neither, or not for so few samples, and others must.
+    pub fn replace(&mut self, next: Option<&[u8]>, out: &mut [i16]) -> bool {
+        let copied = next.map_or(0, |next| self.fec(next, out));
+        !out.is_empty() && (copied == out.len() || self.conceal(out) == out.len())
+    }
+
     /// A new voice begins: nothing of the old one shall be heard in it.
     pub fn forget(&mut self) {
         match &mut self.ear {

@@ -31,7 +31,7 @@ pub enum Put {
 pub struct Arrival<'a> {
     pub stamp: u32,
     pub sequence: u16,
-    /// How much sound it holds, in units of the timestamp.
+    /// How much sound it holds, in units of the timestamp. None: it describes the silence that begins there.
     pub units: u32,
     pub payload: &'a [u8],
 }
@@ -39,10 +39,13 @@ pub struct Arrival<'a> {
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pull<'a> {
-    /// Sound, to be decoded whole; the first `skip` of its `units` are not to be played.
-    Sound { payload: &'a [u8], units: u32, skip: u32 },
-    /// So many units are missing, though later ones are there.
-    Lost(u32),
+    /// Sound, to be decoded whole; the first `skip` of its `units` are not to be played. `missed` units before it never
+    /// came, and were made up while that was in doubt.
+    Sound { payload: &'a [u8], units: u32, skip: u32, missed: u32 },
+    /// From here on nobody talks; what the silence sounds like (RFC 3389).
+    Silence { payload: &'a [u8] },
+    /// So many units are missing, though later ones are there: `next`, if nothing else is missing before it.
+    Lost { units: u32, next: Option<&'a [u8]> },
     /// So many units are to be made up while we wait.
     Wait(u32),
 }
@@ -71,6 +74,11 @@ struct Place {
 impl Place {
     fn end(&self) -> u32 {
         self.stamp.wrapping_add(self.units)
+    }
+
+    /// Its moment is over when `next` is what is played next.
+    fn is_over(&self, next: u32) -> bool {
+        ahead(self.stamp.wrapping_add(self.units.max(1)), next) <= 0
     }
 }
 
@@ -195,8 +203,9 @@ impl Jitter {
 
     fn sort(&mut self, arrival: Arrival<'_>) -> Put {
         let Arrival { stamp, units, payload, .. } = arrival;
+        let is_silence = units == 0;
         let fits = payload.len() <= self.settings.payload && units <= self.settings.packet;
-        if payload.is_empty() || units == 0 || !fits {
+        if !fits || payload.is_empty() && !is_silence {
             return Put::Useless;
         }
         let Some(next) = self.next else {
@@ -208,12 +217,19 @@ impl Jitter {
         if gap > jump + i64::from(self.owed) || gap < -jump {
             return self.restart(arrival);
         }
-        self.delay.take(self.clock.wrapping_sub(stamp));
-        if gap + i64::from(units) <= 0 {
-            self.late_run += 1;
-            return if self.late_run >= LATE_RUN { self.restart(arrival) } else { Put::Late };
+        if is_silence {
+            // Nobody waits for it, and it may come in its own time: it says nothing of the way.
+            if gap < 0 {
+                return Put::Late;
+            }
+        } else {
+            self.delay.take(self.clock.wrapping_sub(stamp));
+            if gap + i64::from(units) <= 0 {
+                self.late_run += 1;
+                return if self.late_run >= LATE_RUN { self.restart(arrival) } else { Put::Late };
+            }
         }
-        if self.holds(stamp) {
+        if self.holds(stamp, is_silence) {
             return Put::Useless;
         }
         self.keep(arrival);
@@ -230,12 +246,15 @@ impl Jitter {
         self.next = Some(arrival.stamp);
         self.newest = arrival.stamp;
         self.hold = self.settings.start.saturating_sub(self.settings.frame);
-        self.delay.take(self.clock.wrapping_sub(arrival.stamp));
+        if arrival.units > 0 {
+            self.delay.take(self.clock.wrapping_sub(arrival.stamp));
+        }
         self.keep(arrival);
     }
 
-    fn holds(&self, stamp: u32) -> bool {
-        (0..HELD_MOST).any(|i| self.held & 1 << i != 0 && self.places[i].stamp == stamp)
+    fn holds(&self, stamp: u32, is_silence: bool) -> bool {
+        let is_it = |place: &Place| place.stamp == stamp && (place.units == 0) == is_silence;
+        (0..HELD_MOST).any(|i| self.held & 1 << i != 0 && is_it(&self.places[i]))
     }
 
     /// Places a packet; when all places are taken, the oldest sound gives way.
@@ -284,14 +303,16 @@ impl Jitter {
                     return Pull::Wait(wait);
                 }
             } else if gap > 0 && gap as u32 > self.owed {
-                let lost = (gap as u32 - self.owed).min(want);
-                self.owed += lost;
-                return Pull::Lost(lost);
-            } else {
-                self.settle(next, place, ready);
+                let left = gap as u32 - self.owed;
+                let units = left.min(want);
+                self.owed += units;
+                let next = (units == left).then(|| self.payload(place));
+                return Pull::Lost { units, next };
             }
+            let missed = (gap.max(0) as u32).min(self.owed);
+            self.settle(next, place, ready);
             if !self.drop_late(place) {
-                return self.play(place);
+                return self.play(place, missed);
             }
         }
     }
@@ -336,7 +357,7 @@ impl Jitter {
 
     /// True if the moment of the packet is over.
     fn drop_late(&mut self, place: usize) -> bool {
-        let is_late = self.next.is_some_and(|next| ahead(self.places[place].end(), next) <= 0);
+        let is_late = self.next.is_some_and(|next| self.places[place].is_over(next));
         if is_late {
             self.held &= !(1 << place);
             self.fates.late += 1;
@@ -344,13 +365,18 @@ impl Jitter {
         is_late
     }
 
-    fn play(&mut self, place: usize) -> Pull<'_> {
-        let Place { stamp, units, octets, sequence } = self.places[place];
+    fn play(&mut self, place: usize, missed: u32) -> Pull<'_> {
+        let Place { stamp, units, sequence, .. } = self.places[place];
         let skip = self.next.map_or(0, |next| ahead(next, stamp).max(0) as u32);
         self.held &= !(1 << place);
         self.fates.played += 1;
         (self.next, self.last, self.owed) = (Some(stamp.wrapping_add(units)), Some(sequence), 0);
-        Pull::Sound { payload: &self.octets[place * self.settings.payload..][..usize::from(octets)], units, skip }
+        let payload = self.payload(place);
+        if units == 0 { Pull::Silence { payload } } else { Pull::Sound { payload, units, skip, missed } }
+    }
+
+    fn payload(&self, place: usize) -> &[u8] {
+        &self.octets[place * self.settings.payload..][..usize::from(self.places[place].octets)]
     }
 
     /// How far the delay is from its goal, with `ready` units decoded and not yet played.
@@ -378,7 +404,7 @@ impl Jitter {
         let next = self.newest.wrapping_sub(left);
         self.hold = self.settings.frame / 4;
         for place in 0..HELD_MOST {
-            if self.held & 1 << place != 0 && ahead(self.places[place].end(), next) <= 0 {
+            if self.held & 1 << place != 0 && self.places[place].is_over(next) {
                 self.held &= !(1 << place);
                 self.fates.cut += 1;
             }
@@ -409,11 +435,12 @@ mod tests {
         let mut gather = |jitter: &mut Jitter, decoded: &mut u32, want: u32| {
             while *decoded < want {
                 match jitter.pull(want - *decoded, *decoded) {
-                    Pull::Sound { payload, units, skip } => {
+                    Pull::Silence { .. } => {}
+                    Pull::Sound { payload, units, skip, .. } => {
                         numbers.extend(payload.first_chunk().map(|head| u16::from_be_bytes(*head)));
                         *decoded += units - skip.min(units);
                     }
-                    Pull::Lost(units) | Pull::Wait(units) => {
+                    Pull::Lost { units, .. } | Pull::Wait(units) => {
                         made_up += units;
                         *decoded += units;
                     }
@@ -464,6 +491,33 @@ mod tests {
             }
         }
         Run { played, made_up, deepest, left, fates: jitter.fates(), held: jitter.held.count_ones() }
+    }
+
+    /// Silence is described in the sound's own numbers: what follows it is no loss, and comes when it should.
+    #[test]
+    fn described_silence_is_a_pause_and_not_a_loss() {
+        let mut jitter = Jitter::new(SETTINGS);
+        let tell =
+            |jitter: &mut Jitter, sequence, stamp| jitter.put(Arrival { stamp, sequence, units: 0, payload: &[60] });
+        let (mut decoded, mut made_up, mut numbers) = (0, 0, Vec::new());
+        for beat in 0..100u32 {
+            let (sequence, stamp) = (beat as u16, beat * FRAME);
+            match beat {
+                0..10 => assert_eq!(put(&mut jitter, sequence, stamp, FRAME as usize), Put::Kept),
+                // At once after the last word, in the middle, and late; and once more, from another clock's mistake.
+                10 => assert_eq!(tell(&mut jitter, 10, stamp), Put::Kept),
+                40 => assert_eq!(tell(&mut jitter, 11, stamp), Put::Kept),
+                41 => assert_eq!(tell(&mut jitter, 12, 39 * FRAME), Put::Late),
+                60.. => assert_eq!(put(&mut jitter, sequence - 47, stamp, FRAME as usize), Put::Kept),
+                _ => {}
+            }
+            let (heard, made) = tick(&mut jitter, &mut decoded);
+            numbers.extend(heard);
+            made_up += made;
+        }
+        assert_eq!(numbers, (0..10).chain(13..53).collect::<Vec<u16>>());
+        assert_eq!(made_up, 50 * FRAME);
+        assert_eq!(jitter.fates(), Fates { put: 53, played: 52, late: 1, ..Fates::default() });
     }
 
     #[test]
@@ -579,9 +633,8 @@ mod tests {
             assert_eq!((jitter.next(), jitter.depth()), (Some(stamp), 160));
         }
         assert_eq!(put(&mut jitter, 1, 4_000_000_000, 160), Put::Useless);
-        assert_eq!(put(&mut jitter, 2, 4_000_000_160, 0), Put::Useless);
         assert_eq!(put(&mut jitter, 2, 4_000_000_160, 481), Put::Useless);
-        let fates = Fates { put: 7, useless: 3, forgotten: 3, ..Fates::default() };
+        let fates = Fates { put: 6, useless: 2, forgotten: 3, ..Fates::default() };
         assert_eq!((jitter.fates(), jitter.held), (fates, 1));
     }
 

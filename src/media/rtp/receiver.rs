@@ -8,12 +8,11 @@ use super::report::Inbound;
 use super::stretch::{self, Piece};
 use super::{Order, Sequence, Unrest};
 use crate::clock::Mono;
+use crate::media::codec::comfort::{self, Noise};
 use crate::media::codec::conceal::{Conceal, product};
 use crate::media::codec::{self, Decoder};
 use crate::media::{Codec, Config, Plan, Rate, TICK_MS};
 
-/// Comfort noise (RFC 3389), by the number that it has whether agreed on or not: it says "nobody talks".
-const COMFORT_NOISE: u8 = 13;
 /// Sound stays hushed for 60 ms after the last packet of a key.
 const HUSH_TICKS: u8 = 3;
 /// The longest packet taken: 60 ms, three frames; of Opus, which may bundle more, 120 ms.
@@ -142,6 +141,18 @@ fn strength(sound: &[i16]) -> f32 {
     product(sound, sound) / sound.len().max(1) as f32
 }
 
+/// What became of a piece of sound that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Heard,
+    /// It never came, and its codec knew a replacement.
+    Replaced,
+    /// It never came.
+    Lost,
+    /// It may yet come.
+    Awaited,
+}
+
 /// One stream's way in.
 pub struct Receiver {
     ssrc: Option<u32>,
@@ -153,6 +164,11 @@ pub struct Receiver {
     jitter: Jitter,
     keypad: Keypad,
     conceal: Conceal,
+    /// What a silence of theirs sounds like; and whether there is one now.
+    noise: Noise,
+    rests: bool,
+    /// Sound was made up that the decoder knows nothing of.
+    is_behind: bool,
     hush: Hush,
     fifo: Fifo,
     bursts: Bursts,
@@ -202,6 +218,9 @@ impl Receiver {
             jitter: Jitter::new(shape.settings(config)),
             keypad: Keypad::default(),
             conceal: Conceal::new(shape.rate_hz),
+            noise: Noise::new(0),
+            rests: false,
+            is_behind: false,
             hush: Hush::default(),
             fifo: Fifo::new(&shape),
             bursts: Bursts::default(),
@@ -266,17 +285,19 @@ impl Receiver {
         self.jitter.forget();
         self.decoder.forget();
         self.keypad.forget();
+        self.rests = false;
         self.hush = Hush::default();
     }
 
     /// Takes a datagram from the agreed source.
     pub fn take(&mut self, now: Mono, plan: &Plan, datagram: &[u8]) -> Got {
+        // Comfort noise has its number whether agreed on or not.
         let agreed = |packet: &Packet| {
             let kind = packet.payload_type;
             kind == plan.payload_in
                 || Some(kind) == plan.telephone_event
                 || Some(kind) == plan.comfort_noise
-                || kind == COMFORT_NOISE
+                || kind == comfort::STATIC_TYPE
         };
         let Some(packet) = Packet::parse(datagram).filter(agreed) else {
             self.counts.bad += 1;
@@ -288,7 +309,10 @@ impl Receiver {
         if self.ssrc.is_some_and(|ssrc| ssrc != packet.ssrc) {
             self.forget();
         }
-        self.ssrc = Some(packet.ssrc);
+        if self.ssrc.replace(packet.ssrc).is_none() {
+            // Each makes its own noise: the same from all would add up as a voice does.
+            self.noise = Noise::new(packet.ssrc);
+        }
         match self.sequence.take(packet.sequence) {
             Order::Duplicate => {
                 self.counts.duplicate += 1;
@@ -306,8 +330,17 @@ impl Receiver {
         }
         if packet.payload_type == plan.payload_in {
             self.sound(now, packet);
+        } else if self.codec.clock_hz() == comfort::CLOCK_HZ {
+            self.silence(packet);
         }
         Got::Sign
+    }
+
+    /// In its place among the sound. More than the noise maker knows is not kept.
+    fn silence(&mut self, packet: &Packet) {
+        let Packet { timestamp: stamp, sequence, payload, .. } = *packet;
+        let payload = &payload[..payload.len().min(comfort::PAYLOAD_MOST)];
+        self.jitter.put(Arrival { stamp, sequence, units: 0, payload });
     }
 
     fn key(&mut self, packet: &Packet) -> Got {
@@ -393,38 +426,73 @@ impl Receiver {
             let hushed = self.hush.covers(self.jitter.next());
             let ready = self.fifo.ready;
             let rest = &mut self.fifo.sound[ready..];
+            let room = rest.len();
             let pull = self.jitter.pull(self.shape.units(want - ready).max(1), self.shape.units(ready));
-            let (is_sound, is_lost) = (matches!(pull, Pull::Sound { .. }), matches!(pull, Pull::Lost(_)));
-            let count = match pull {
-                Pull::Sound { payload, units, skip } => {
-                    let (count, skip) = (self.shape.samples(units).min(rest.len()), self.shape.samples(skip));
+            let (count, fate) = match pull {
+                Pull::Sound { payload, units, skip, missed } => {
+                    self.rests = false;
+                    self.bursts.played();
+                    if std::mem::take(&mut self.is_behind) {
+                        // Too late to be heard; but a decoder that remembers goes on from there.
+                        self.decoder.replace(Some(payload), &mut rest[..self.shape.samples(missed).min(room)]);
+                    }
+                    let (count, skip) = (self.shape.samples(units).min(room), self.shape.samples(skip));
                     // What was framed well and yet makes no sense is as long as it said, and silent.
                     if self.decoder.decode(payload, &mut rest[..count]).is_err() {
                         rest[..count].fill(0);
                     }
                     rest.copy_within(skip.min(count)..count, 0);
-                    count.saturating_sub(skip)
+                    (count.saturating_sub(skip), Fate::Heard)
                 }
-                Pull::Lost(units) | Pull::Wait(units) => self.shape.samples(units).clamp(1, rest.len()),
+                Pull::Silence { payload } => {
+                    self.rests = true;
+                    self.noise.describe(payload);
+                    continue;
+                }
+                Pull::Lost { units, .. } | Pull::Wait(units) if self.rests => {
+                    let count = self.shape.samples(units).clamp(1, room);
+                    self.noise.fill(&mut rest[..count]);
+                    (count, Fate::Heard)
+                }
+                Pull::Lost { units, next } => {
+                    self.bursts.missing();
+                    let count = self.shape.samples(units).clamp(1, room);
+                    let is_made = self.decoder.replace(next, &mut rest[..count]);
+                    (count, if is_made { Fate::Replaced } else { Fate::Lost })
+                }
+                Pull::Wait(units) => (self.shape.samples(units).clamp(1, room), Fate::Awaited),
             };
-            match (is_sound, is_lost) {
-                (true, _) => self.bursts.played(),
-                (_, true) => self.bursts.missing(),
-                _ => {}
-            }
-            let sound = &mut rest[..count];
-            if hushed {
+            self.finish(count, fate, hushed);
+        }
+    }
+
+    /// The last samples at hand, as they are to be heard.
+    fn finish(&mut self, count: usize, fate: Fate, hushed: bool) {
+        let sound = &mut self.fifo.sound[self.fifo.ready..][..count];
+        self.fifo.ready += count;
+        self.is_behind = matches!(fate, Fate::Lost | Fate::Awaited);
+        let made = match fate {
+            _ if hushed => {
                 sound.fill(0);
                 self.conceal.forget();
-            } else if is_sound {
-                self.conceal.hear(sound);
-            } else {
-                // A pause of the sender ends in silence: only what was really made up for it counts.
-                let audible = self.conceal.fill(sound);
-                self.counts.concealed += if is_lost { count } else { audible } as u64;
+                0
             }
-            self.fifo.ready += count;
-        }
+            Fate::Heard => {
+                self.conceal.hear(sound);
+                0
+            }
+            Fate::Replaced => {
+                self.conceal.hear(sound);
+                count
+            }
+            Fate::Lost => {
+                self.conceal.fill(sound);
+                count
+            }
+            // A pause of the sender ends in silence: only what was really made up for it counts.
+            Fate::Awaited => self.conceal.fill(sound),
+        };
+        self.counts.concealed += made as u64;
     }
 
     /// The voice is taken out of a mix: how it would have gone on.
@@ -661,16 +729,79 @@ mod tests {
     }
 
     #[test]
-    fn comfort_noise_and_strange_types_are_never_sound() {
+    fn strange_types_are_never_sound() {
         let mut receiver = Receiver::new(&Config::default(), Codec::Pcmu);
         let mut packets = Vec::new();
         for i in 0..50u16 {
-            let payload_type = [COMFORT_NOISE, 8, 96, 72, 127][usize::from(i) % 5];
-            packets.push((u64::from(i) * 20, packet(payload_type, i, u32::from(i) * 160, &[0x55; 160])));
+            let payload_type = [comfort::STATIC_TYPE, 8, 96, 72, 127][usize::from(i) % 5];
+            packets.push((u64::from(i) * 20, packet(payload_type, i, u32::from(i) * 160, &[127; 160])));
         }
         packets.push((10, vec![0x55; 1_400]));
         let (sound, _) = run(&mut receiver, packets, 50);
         assert!(sound.iter().all(|sample| *sample == 0));
         assert_eq!((receiver.counts().packets, receiver.counts().bad), (10, 41));
+    }
+
+    #[test]
+    fn a_described_silence_is_heard_as_its_noise_and_is_no_loss() {
+        let mut receiver = Receiver::new(&Config::default(), Codec::Pcmu);
+        // A second of a voice, two of silence described each half second (-40 dBov: about 284), a second of a voice.
+        let mut packets = Vec::new();
+        let mut sequence = 0;
+        for i in 0..200u64 {
+            let (at, stamp) = (i * 20 + 10, i as u32 * 160);
+            match i {
+                50..150 if i % 25 == 0 => packets.push((at, packet(comfort::STATIC_TYPE, sequence, stamp, &[40, 127]))),
+                50..150 => continue,
+                _ => packets.push((at, tone(sequence, stamp, 160))),
+            }
+            sequence += 1;
+        }
+        let (sound, _) = run(&mut receiver, packets, 200);
+        let frames: Vec<i32> = sound.chunks(FRAME).map(level).collect();
+        assert!(frames[2..50].iter().all(|level| *level > 4_000), "{frames:?}");
+        assert!(frames[53..150].iter().all(|level| (150..450).contains(level)), "{frames:?}");
+        assert!(frames[153..].iter().all(|level| *level > 4_000), "{frames:?}");
+        assert_eq!((receiver.concealed_ms(), receiver.lost()), (0, 0));
+    }
+
+    /// Opus brings back what was lost from the copy in the next packet, where that is there in time.
+    #[test]
+    fn a_lost_opus_packet_is_replaced_by_its_copy() {
+        let wave = |i: usize| (8_000.0 * (TAU * 300.0 * i as f32 / 8_000.0).sin() * (i as f32 / 900.0).sin()) as i16;
+        let said: Vec<i16> = (0..FRAME * 100).map(wave).collect();
+        let heard = |fec: bool| {
+            let settings = codec::Settings { fec, loss_percent: 20, ..codec::Settings::default() };
+            let mut encoder = codec::Encoder::new(Codec::Opus, Rate::Narrow, settings);
+            let config = Config { start_ms: 60, most_rate: Rate::Narrow, ..Config::default() };
+            let mut receiver = Receiver::new(&config, Codec::Opus);
+            let plan = Plan::plain("127.0.0.1:4000".parse().unwrap(), Codec::Opus, 111);
+            let mut sound = Vec::new();
+            for (i, piece) in said.chunks(FRAME).enumerate() {
+                let mut line = [0; 1_500];
+                let octets = encoder.encode(piece, &mut line);
+                if i % 10 != 5 {
+                    let datagram = packet(111, i as u16, i as u32 * 960, &line[..octets]);
+                    receiver.take(Mono::from_millis(i as u64 * 20), &plan, &datagram);
+                }
+                let mut frame = [0; FRAME];
+                receiver.frame(&mut frame);
+                sound.extend(frame);
+            }
+            assert_eq!((receiver.lost(), receiver.concealed_ms()), (10, 200));
+            sound
+        };
+        // How far the frames that were lost are from what was said, by the shift at which the rest is nearest.
+        let far = |sound: &[i16]| {
+            let apart = |shift: usize| -> f64 {
+                let lost = (1..9).map(|i| (i * 10 + 5) * FRAME);
+                let gaps =
+                    lost.flat_map(|at| (at..at + FRAME).map(|i| f64::from(sound[i + shift]) - f64::from(said[i])));
+                gaps.map(|gap| gap * gap).sum()
+            };
+            (0..FRAME * 5).map(apart).fold(f64::MAX, f64::min)
+        };
+        let (with, without) = (far(&heard(true)), far(&heard(false)));
+        assert!(with < without / 2.0, "{with:e} {without:e}");
     }
 }
