@@ -13,6 +13,8 @@ const HELD_MOST: usize = 16;
 /// So many packets late one after the other, and the clock is taken anew: the way became longer than the bound, or the
 /// sender's clock stood still. 100 ms of usual packets.
 const LATE_RUN: u8 = 5;
+/// They count as one after the other though one of two is lost; stragglers from here and there do not.
+const LATE_STEP: u16 = 2;
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +103,8 @@ pub struct Jitter {
     /// Units still to be made up before anything is played.
     hold: u32,
     late_run: u8,
+    /// Number of the packet that was late last.
+    late_last: u16,
     settings: Settings,
     delay: Delay,
     fates: Fates,
@@ -149,6 +153,7 @@ impl Jitter {
             owed: 0,
             hold: 0,
             late_run: 0,
+            late_last: 0,
             settings,
             delay: Delay::new(settings.frame, settings.bound),
             fates: Fates::default(),
@@ -225,7 +230,9 @@ impl Jitter {
         } else {
             self.delay.take(self.clock.wrapping_sub(stamp));
             if gap + i64::from(units) <= 0 {
-                self.late_run += 1;
+                let step = arrival.sequence.wrapping_sub(self.late_last);
+                self.late_run = if (1..=LATE_STEP).contains(&step) { self.late_run + 1 } else { 1 };
+                self.late_last = arrival.sequence;
                 return if self.late_run >= LATE_RUN { self.restart(arrival) } else { Put::Late };
             }
         }
@@ -673,6 +680,25 @@ mod tests {
         // Number 1 came when its moment was over; all others were still in time.
         assert_eq!(numbers, [2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(jitter.fates().late, 1);
+    }
+
+    #[test]
+    fn stragglers_do_not_turn_the_clock_back_but_a_longer_way_does() {
+        let mut jitter = Jitter::new(SETTINGS);
+        let mut decoded = 0;
+        for number in 0..20u16 {
+            if !(2..=17).contains(&number) {
+                put(&mut jitter, number, u32::from(number) * FRAME, 160);
+            }
+            tick(&mut jitter, &mut decoded);
+        }
+        for number in [2, 5, 8, 11, 14, 17] {
+            assert_eq!(put(&mut jitter, number, u32::from(number) * FRAME, 160), Put::Late);
+        }
+        for number in [3, 4, 6, 7] {
+            assert_eq!(put(&mut jitter, number, u32::from(number) * FRAME, 160), Put::Late);
+        }
+        assert_eq!(put(&mut jitter, 8, 8 * FRAME, 160), Put::Restarted);
     }
 
     proptest! {
