@@ -2,6 +2,7 @@
 //! default. All mistakes are told at once, each with its line.
 
 use crate::form::{Document, Form, Mistake};
+use crate::media::Rate;
 use crate::meeting::{Announce, KeyMap};
 use crate::sip::Transport;
 use crate::types::E164;
@@ -82,6 +83,15 @@ pub struct Media {
     pub threads: usize,
     /// A leg whose RTP and RTCP are gone this long is ended (never while on hold).
     pub silence_s: u64,
+    /// The lowest and highest rate of a room's sound.
+    pub rate_least: Rate,
+    pub rate_most: Rate,
+    /// How many of the loudest are mixed; 0: all.
+    pub loudest: u8,
+    pub automatic_gain: bool,
+    pub noise_suppression: bool,
+    /// Silence is described to carriers that take it (RFC 3389).
+    pub comfort_noise: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +158,12 @@ impl Default for Settings {
                 dscp: 46,
                 threads: 0,
                 silence_s: 30,
+                rate_least: Rate::Narrow,
+                rate_most: Rate::Full,
+                loudest: 0,
+                automatic_gain: false,
+                noise_suppression: false,
+                comfort_noise: true,
             },
             api: Api { listen: local(8080), token_file: None },
             meeting: Meeting {
@@ -210,6 +226,12 @@ impl Settings {
         set(&mut self.media.dscp, media.number("dscp", 0..=63).map(|n| n as u8));
         set(&mut self.media.threads, media.number("threads", 0..=256).map(|n| n as usize));
         set(&mut self.media.silence_s, media.number("silence_s", 1..=86_400));
+        set(&mut self.media.rate_least, rate(&media, "rate_least"));
+        set(&mut self.media.rate_most, rate(&media, "rate_most"));
+        set(&mut self.media.loudest, media.number("loudest", 0..=16).map(|n| n as u8));
+        set(&mut self.media.automatic_gain, media.flag("automatic_gain"));
+        set(&mut self.media.noise_suppression, media.flag("noise_suppression"));
+        set(&mut self.media.comfort_noise, media.flag("comfort_noise"));
         media.finish();
 
         let api = form.table("api");
@@ -275,6 +297,9 @@ impl Settings {
         if self.media.bind.is_unspecified() && self.media.advertise.is_none() {
             tell("media.advertise: say which address carriers reach, since media.bind is every address".into());
         }
+        if self.media.rate_least > self.media.rate_most {
+            tell("media.rate_least: no rate lies between it and media.rate_most".into());
+        }
         if !self.store_url.starts_with("sqlite:") {
             tell(format!("store.url: expected sqlite:PATH, found \"{}\"", self.store_url));
         }
@@ -283,6 +308,16 @@ impl Settings {
         }
         mistakes
     }
+}
+
+/// A rate in Hz that rooms can have.
+fn rate(form: &Form<'_>, key: &str) -> Option<Rate> {
+    let hz = form.number(key, 0..=48_000)?;
+    let rate = Rate::from_hz(hz as u32);
+    if rate.is_none() {
+        form.mistake(key, "expected 8000, 16000, 24000 or 48000");
+    }
+    rate
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {

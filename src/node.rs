@@ -143,7 +143,15 @@ fn media_config(settings: &Settings) -> media::io::Config {
         advertise: media.advertise,
         ports: media.ports.0.clone(),
         dscp: media.dscp,
-        sound: media::Config { silence_ms: (media.silence_s * 1_000) as u32, ..media::Config::default() },
+        sound: media::Config {
+            silence_ms: (media.silence_s * 1_000) as u32,
+            least_rate: media.rate_least,
+            most_rate: media.rate_most,
+            loudest: media.loudest,
+            automatic_gain: media.automatic_gain,
+            noise_suppression: media.noise_suppression,
+            ..media::Config::default()
+        },
     }
 }
 
@@ -183,6 +191,7 @@ fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::C
         lobby: LobbyConfig { conference_id_digits: meeting.conference_id_digits, ..LobbyConfig::default() },
         guard: GuardConfig::default(),
         codecs: CODECS.to_vec(),
+        comfort_noise: settings.media.comfort_noise,
         ring_ms: meeting.ring_s * 1_000,
         udp: sip.local(Transport::Udp).map(advertised),
         tcp: sip.local(Transport::Tcp).map(advertised),

@@ -261,6 +261,10 @@ pub struct Config {
     pub most_rate: Rate,
     /// Only so many of the loudest are mixed, where more talk at once; 0 mixes all.
     pub loudest: u8,
+    /// Voices are brought to one loudness.
+    pub automatic_gain: bool,
+    /// The steady noise behind a voice is lowered; what is said comes 10 ms later.
+    pub noise_suppression: bool,
     /// Events kept until they are fetched; what comes on top is lost and counted.
     pub most_events: usize,
 }
@@ -279,6 +283,8 @@ impl Default for Config {
             least_rate: Rate::Narrow,
             most_rate: Rate::Full,
             loudest: 0,
+            automatic_gain: false,
+            noise_suppression: false,
             most_events: 8_192,
         }
     }

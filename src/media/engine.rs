@@ -266,15 +266,15 @@ impl Engine {
     fn change(&mut self, now: Mono, stream: StreamId, plan: Plan) -> Result<Outcome, Refusal> {
         let slot = self.slot_of(stream)?;
         let Some(stream) = self.streams[slot.index()].as_deref_mut() else { return Err(Refusal::Unknown) };
-        let before = stream.plan.codec;
+        let before = stream.plan;
         stream.change(now, plan, &self.config);
         let place = stream.room;
         if let Some(place) = place
-            && before != plan.codec
             && let Some(room) = self.rooms[place].as_mut()
         {
-            room.dismiss(before);
-            room.enlist(plan.codec);
+            // In this order: the line of a codec that stays goes on.
+            room.enlist(&plan);
+            room.dismiss(&before);
             self.tune(place);
         }
         self.reserve();
@@ -332,7 +332,7 @@ impl Engine {
         if stream.rate() != room.rate() {
             stream.tune(room.rate());
         }
-        room.enlist(stream.plan.codec);
+        room.enlist(&stream.plan);
         room.members += 1;
         self.tune(place);
         Ok(Outcome::Done)
@@ -371,7 +371,7 @@ impl Engine {
         stream.go_on_from(room);
         let was_heard = stream.part(&mut end);
         room.members -= 1;
-        room.dismiss(stream.plan.codec);
+        room.dismiss(&stream.plan);
         if was_heard {
             room.part(&end[..room.rate().tick()]);
         }

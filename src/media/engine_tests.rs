@@ -68,10 +68,14 @@ impl Bench {
 
     /// A packet of a caller's voice, from `from`.
     fn say(&mut self, caller: usize, from: SocketAddr, voice: i16) {
+        self.say_sound(caller, from, &[voice; FRAME]);
+    }
+
+    fn say_sound(&mut self, caller: usize, from: SocketAddr, sound: &[i16; FRAME]) {
         let now = self.now();
         let caller = &mut self.callers[caller];
         let mut line = [0; FRAME];
-        caller.plan.codec.encode(&[voice; FRAME], &mut line);
+        caller.plan.codec.encode(sound, &mut line);
         let timestamp = u32::from(caller.sequence) * FRAME as u32;
         let (payload_type, sequence) = (caller.plan.payload_type, caller.sequence);
         let packet = Packet { marker: false, payload_type, sequence, timestamp, ssrc: 9, payload: &line };
@@ -635,3 +639,83 @@ fn a_gain_is_for_one_alone() {
 
 #[path = "engine_wire_tests.rs"]
 mod wire;
+
+/// Whoever takes comfort noise is sent a description in place of a background, and the voice whole; the others are sent
+/// every frame.
+#[test]
+fn silence_is_described_to_those_who_take_it() {
+    const NOISE_TYPE: u8 = 13;
+    let mut bench = Bench::new(&[0, 0, 0]);
+    let described = Plan { comfort_noise: Some(NOISE_TYPE), ..bench.callers[2].plan };
+    bench.order(Command::Change { stream: StreamId(102), plan: described });
+    // Of each tick: how many packets the plain listener was sent, and kind, marker and timestamp of the other's.
+    let mut sent = Vec::new();
+    for beat in 0..250 {
+        bench.callers[1].voice = if (100..150).contains(&beat) { [3_000, -2_000][beat % 2] } else { 0 };
+        bench.ticks(1);
+        let told =
+            |packet: &Vec<u8>| Packet::parse(packet).map(|p| (p.payload_type, p.marker, p.timestamp, p.sequence));
+        assert_eq!(bench.callers[0].packets.len(), 1, "{beat}");
+        assert!(bench.callers[2].packets.len() <= 1);
+        sent.push(bench.callers[2].packets.first().and_then(told));
+    }
+    let kinds =
+        |range: std::ops::Range<usize>| -> Vec<u8> { sent[range].iter().flatten().map(|told| told.0).collect() };
+    assert_eq!(kinds(0..98), [NOISE_TYPE; 2], "at once, and each second after: {sent:?}");
+    assert_eq!(kinds(102..150), [0; 48], "{sent:?}");
+    assert_eq!(kinds(162..250), [NOISE_TYPE; 2], "{sent:?}");
+    // One clock and one row of numbers over all of it; the first of a voice is marked.
+    let all: Vec<(usize, (u8, bool, u32, u16))> =
+        sent.iter().enumerate().filter_map(|(beat, told)| told.map(|told| (beat, told))).collect();
+    for pair in all.windows(2) {
+        let ((before, (kind_before, _, stamp_before, number_before)), (beat, (kind, marker, stamp, number))) =
+            (pair[0], pair[1]);
+        assert_eq!(stamp.wrapping_sub(stamp_before), ((beat - before) * FRAME) as u32);
+        assert_eq!(number, number_before.wrapping_add(1));
+        assert_eq!(marker, (kind_before, kind) == (NOISE_TYPE, 0), "{beat}");
+    }
+}
+
+/// Eight seconds of a caller who says what `sound` makes of each sample's number; mean magnitude of the last second that
+/// the other hears.
+fn heard_of(config: Config, mut sound: impl FnMut(usize) -> i16) -> i32 {
+    let mut bench = Bench::with(config, &[0, 0]);
+    let mut sum = 0;
+    for beat in 0..400 {
+        let piece = std::array::from_fn(|i| sound(beat * FRAME + i));
+        bench.say_sound(0, address(0), &piece);
+        bench.ticks(1);
+        if beat >= 350 {
+            sum += bench.callers[1].heard.iter().map(|s| i32::from(s.unsigned_abs())).sum::<i32>() / FRAME as i32;
+        }
+    }
+    sum / 50
+}
+
+#[test]
+fn automatic_gain_makes_soft_voices_louder_where_it_is_on() {
+    // Syllables: a tone of 300 Hz that swells four times a second.
+    let soft = |i: usize| {
+        let at = i as f32 / 8_000.0;
+        (900.0 * (at * 300.0 * std::f32::consts::TAU).sin() * (at * 4.0 * std::f32::consts::PI).sin().abs()) as i16
+    };
+    let off = heard_of(Config::default(), soft);
+    let on = heard_of(Config { automatic_gain: true, ..Config::default() }, soft);
+    assert!((300..450).contains(&off), "{off}");
+    assert!(on > 3 * off, "{on} {off}");
+}
+
+#[test]
+fn noise_suppression_lowers_a_steady_hiss_where_it_is_on() {
+    let hiss = || {
+        let mut seed = 1u32;
+        move |_| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((seed >> 16) as i16) / 40
+        }
+    };
+    let off = heard_of(Config::default(), hiss());
+    let on = heard_of(Config { noise_suppression: true, ..Config::default() }, hiss());
+    assert!((300..500).contains(&off), "{off}");
+    assert!(on * 4 < off, "{on} {off}");
+}

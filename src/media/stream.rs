@@ -1,9 +1,12 @@
 //! One leg's sound in the engine: what it said this tick, and what it hears.
 
+use super::codec::comfort::Teller;
 use super::codec::resample::Resampler;
 use super::codec::{Encoder, Settings};
 use super::keys::Keys;
+use super::mixer::gain::AutoGain;
 use super::mixer::level::{Gate, Talk, level};
+use super::mixer::noise::Denoiser;
 use super::mixer::room::Room;
 use super::mixer::sum::{self, Limiter};
 use super::player::{Play, Player};
@@ -15,7 +18,7 @@ use super::rtp::srtp::{Opener, Protector};
 use super::rtp::{is_rtcp, quality::Quality};
 use super::sdp::crypto::Secret;
 use super::{
-    Codec, Config, Direction, Event, Frame, Missing, Mix, Plan, Rate, Slot, Stats, StreamId, TICK_MOST, Target,
+    Codec, Config, Direction, Event, Frame, Missing, Mix, Plan, Rate, Slot, Stats, StreamId, TICK_MOST, TICK_MS, Target,
 };
 use crate::clock::{Mono, Now};
 use std::net::SocketAddr;
@@ -74,7 +77,12 @@ pub struct Stream {
     /// The rate of its codec's sound, and what brings that to `rate`.
     own_rate: Rate,
     inward: Option<Box<Resampler>>,
+    /// Where the settings ask for them.
+    denoiser: Option<Box<Denoiser>>,
+    auto_gain: Option<AutoGain>,
     encoder: Encoder,
+    /// Where they take silence described.
+    teller: Option<Box<Teller>>,
     /// Ticks since it last heard something of its own; while fewer than [`ALIKE_TICKS`], its own encoder works.
     alike: u16,
     voice: Frame,
@@ -112,6 +120,14 @@ const LEARNING: Duration = Duration::from_secs(5);
 /// The longest packet that is opened: what is longer is no sound.
 const PACKET_MOST: usize = 1_500;
 
+fn denoiser(config: &Config, rate: Rate) -> Option<Box<Denoiser>> {
+    config.noise_suppression.then(|| Box::new(Denoiser::new(rate)))
+}
+
+fn teller(plan: &Plan, rate: Rate) -> Option<Box<Teller>> {
+    plan.comfort_noise.map(|_| Box::new(Teller::new(rate.hz())))
+}
+
 /// Of [`sum::UNITY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gain {
@@ -146,7 +162,10 @@ impl Stream {
             rate,
             own_rate: rate,
             inward: None,
+            denoiser: denoiser(config, rate),
+            auto_gain: config.automatic_gain.then(AutoGain::default),
             encoder: Encoder::new(plan.codec, rate, Settings::default()),
+            teller: teller(&plan, rate),
             alike: 0,
             voice: [0; TICK_MOST],
             last_voice: 0,
@@ -198,8 +217,12 @@ impl Stream {
             self.keys.change(config.rate_of(plan.codec));
         }
         self.sender.change(&plan);
+        if before.comfort_noise != plan.comfort_noise {
+            self.teller = teller(&plan, self.rate);
+        }
         if before.codec != plan.codec {
             self.own_rate = config.rate_of(plan.codec);
+            self.denoiser = denoiser(config, self.own_rate);
             self.tune(if self.room.is_some() { self.rate } else { self.own_rate });
         }
         // Off hold they get the whole patience anew.
@@ -221,6 +244,7 @@ impl Stream {
             resampler.hold(self.last_voice);
         }
         self.encoder.hold(self.last);
+        self.teller = teller(&self.plan, rate);
         self.player.tune(rate);
         (self.retuned, self.alike) = (true, 0);
     }
@@ -338,19 +362,18 @@ impl Stream {
     /// First part of a tick: its voice. True if it wants to be in the room's sum.
     pub fn listen(&mut self, now: Mono, config: &Config, told: &mut Told) -> bool {
         let tick = self.rate.tick();
-        let key;
+        let mut frame = [0; TICK_MOST];
+        let frame = &mut frame[..self.own_rate.tick()];
+        self.receiver.frame(frame);
+        let key = self.keys.listen(now, frame);
+        if let Some(denoiser) = &mut self.denoiser {
+            denoiser.run(frame);
+        }
         match &mut self.inward {
             Some(resampler) => {
-                let mut frame = [0; TICK_MOST];
-                let frame = &mut frame[..self.own_rate.tick()];
-                self.receiver.frame(frame);
-                key = self.keys.listen(now, frame);
                 resampler.run(frame, &mut self.voice[..tick]);
             }
-            None => {
-                self.receiver.frame(&mut self.voice[..tick]);
-                key = self.keys.listen(now, &mut self.voice[..tick]);
-            }
+            None => self.voice[..tick].copy_from_slice(frame),
         }
         if let Some(key) = key {
             self.pressed(now, key, told);
@@ -366,6 +389,12 @@ impl Stream {
         self.level = level(voice);
         self.loud = self.gate.tick(self.level, config.gate_level);
         self.tell_talk(self.level, config, told);
+        if let Some(auto) = &mut self.auto_gain {
+            let voice = &mut self.voice[..tick];
+            auto.tick(self.level, self.talk.on());
+            auto.apply(voice);
+            self.level = level(voice);
+        }
         self.tell_silence(now, config, told);
         // Send-only legs (music from a caller's own switchboard) are not mixed.
         let open = self.room.is_some() && !self.muted && !self.gagged && self.plan.direction == Direction::SendRecv;
@@ -439,19 +468,35 @@ impl Stream {
             && let Some(room) = room
         {
             (self.last, self.limiter) = (room.last(), room.limiter());
+            if self.teller.is_some() && self.sender.rest(slot, self.id, &self.plan, room.teller(), outbox) {
+                return;
+            }
             let line = room.line(self.plan.codec).unwrap_or_default();
             return self.sender.push(slot, self.id, &self.plan, line, outbox);
         }
         if let (None, (_, false), false, Some(line)) = (&room, self.heard, self.seam, self.silent_line()) {
             self.last = 0;
+            if self.rests(slot, &[0; TICK_MOST], outbox) {
+                return;
+            }
             return self.sender.push(slot, self.id, &self.plan, line, outbox);
         }
         let mut sound = [0; TICK_MOST];
         let sound = &mut sound[..self.rate.tick()];
         self.mix(room.as_deref(), mixed, told, sound);
+        if self.rests(slot, sound, outbox) {
+            return;
+        }
         let mut line = [0; LINE_MOST];
         let length = self.encoder.encode(sound, &mut line);
         self.sender.push(slot, self.id, &self.plan, &line[..length], outbox);
+    }
+
+    /// There is nothing but a background in what it hears of its own, and they are told so in place of it.
+    fn rests(&mut self, slot: Slot, sound: &[i16], outbox: &mut Outbox) -> bool {
+        let Some(teller) = &mut self.teller else { return false };
+        teller.hear(sound, TICK_MS as u32);
+        self.sender.rest(slot, self.id, &self.plan, teller, outbox)
     }
 
     /// The room that it hears.
@@ -482,6 +527,9 @@ impl Stream {
             && let Some(common) = room.encoder(self.plan.codec)
         {
             self.encoder.follow(common);
+            if let Some(teller) = &mut self.teller {
+                teller.as_mut().clone_from(room.teller());
+            }
         }
     }
 
@@ -524,14 +572,23 @@ impl Stream {
 
     /// How its voice would have gone on.
     fn farewell(&mut self, end: &mut [i16]) {
+        let mut frame = [0; TICK_MOST];
+        let frame = &mut frame[..self.own_rate.tick()];
+        self.receiver.farewell(frame);
+        if let Some(denoiser) = &mut self.denoiser {
+            denoiser.run(frame);
+        }
         match &mut self.inward {
             Some(resampler) => {
-                let mut frame = [0; TICK_MOST];
-                let frame = &mut frame[..self.own_rate.tick()];
-                self.receiver.farewell(frame);
                 resampler.run(frame, end);
             }
-            None => self.receiver.farewell(end),
+            None => end.copy_from_slice(frame),
+        }
+        if self.gain.spoken != sum::UNITY {
+            sum::amplify(end, self.gain.spoken);
+        }
+        if let Some(auto) = &mut self.auto_gain {
+            auto.apply(end);
         }
     }
 

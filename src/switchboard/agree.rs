@@ -1,9 +1,9 @@
 //! What is spoken with a peer: our session descriptions and theirs, and the keys in them.
 
-use super::Switchboard;
-use super::inbound::{ours, shown_to};
+use super::inbound::shown_to;
+use super::{Config, Switchboard};
 use crate::media::sdp::{self, Secrecy, crypto};
-use crate::media::{Plan, sdp::crypto::Policy};
+use crate::media::{Codec, Direction, Plan, sdp::crypto::Policy};
 use crate::trunk::{Carrier, Srtp};
 use crate::types::{Cause, LegId};
 use bytes::Bytes;
@@ -31,12 +31,20 @@ impl Secrets {
     }
 }
 
+impl Config {
+    /// What we say of ourselves in an offer or answer.
+    fn ours<'a>(&self, address: SocketAddr, session: u64, version: u64, codecs: &'a [Codec]) -> sdp::Ours<'a> {
+        let (direction, prefer) = (Direction::SendRecv, sdp::Prefer::Theirs);
+        sdp::Ours { address, session, version, codecs, comfort_noise: self.comfort_noise, direction, prefer }
+    }
+}
+
 impl Switchboard {
     /// An offer of all that this carrier and we speak.
     pub(super) fn write_offer(&mut self, id: LegId, carrier: &Carrier, local: SocketAddr) -> Option<Bytes> {
         let codecs = self.codecs_of(carrier);
         let line = self.lines.get_mut(&id)?;
-        let ours = ours(shown_to(carrier, local), line.stream.0, line.version, &codecs);
+        let ours = self.config.ours(shown_to(carrier, local), line.stream.0, line.version, &codecs);
         let (offer, keys) = sdp::offer_with(&ours, &line.secrets.secrecy(carrier), &mut self.rng);
         line.secrets.offered = keys;
         Some(offer)
@@ -47,7 +55,12 @@ impl Switchboard {
         let codecs = self.codecs_of(carrier);
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
         let secrets = Secrets::default();
-        let found = sdp::answer_with(offer, &ours(nowhere, 1, 1, &codecs), &secrets.secrecy(carrier), &mut self.rng);
+        let found = sdp::answer_with(
+            offer,
+            &self.config.ours(nowhere, 1, 1, &codecs),
+            &secrets.secrecy(carrier),
+            &mut self.rng,
+        );
         found.map(drop).map_err(|why| {
             tracing::info!(carrier = carrier.id.as_str(), %why, "no agreement on sound");
             Cause::NoCodec
@@ -64,7 +77,7 @@ impl Switchboard {
     ) -> Option<(Bytes, Plan)> {
         let codecs = self.codecs_of(carrier);
         let line = self.lines.get_mut(&id)?;
-        let ours = ours(shown_to(carrier, local), line.stream.0, line.version, &codecs);
+        let ours = self.config.ours(shown_to(carrier, local), line.stream.0, line.version, &codecs);
         match sdp::answer_with(offer, &ours, &line.secrets.secrecy(carrier), &mut self.rng) {
             Ok((answer, plan, secret)) => {
                 line.secrets.agreed = secret.map(Box::new);
@@ -87,7 +100,7 @@ impl Switchboard {
     ) -> Option<Plan> {
         let codecs = self.codecs_of(carrier);
         let line = self.lines.get_mut(&id)?;
-        let ours = ours(shown_to(carrier, local), line.stream.0, line.version, &codecs);
+        let ours = self.config.ours(shown_to(carrier, local), line.stream.0, line.version, &codecs);
         match sdp::accept_with(answer, &ours, &line.secrets.secrecy(carrier), &line.secrets.offered) {
             Ok((plan, secret)) => {
                 line.secrets.agreed = secret.map(Box::new);

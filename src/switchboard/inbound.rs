@@ -5,7 +5,7 @@ use super::line::{Line, Wire};
 use super::{Books, Output, Switchboard};
 use crate::clock::Now;
 use crate::leg::{self, Direction, Leg};
-use crate::media::{self, Codec, sdp};
+use crate::media::{self, Codec};
 use crate::meeting::{Entry, KeyMap, Keypad};
 use crate::rating::CallType;
 use crate::sip::{self, Call, Invitation, Reason, Refusal};
@@ -275,11 +275,6 @@ impl Switchboard {
     }
 }
 
-pub(super) fn ours(address: SocketAddr, session: u64, version: u64, codecs: &[Codec]) -> sdp::Ours<'_> {
-    let (direction, prefer) = (media::Direction::SendRecv, sdp::Prefer::Theirs);
-    sdp::Ours { address, session, version, codecs, comfort_noise: true, direction, prefer }
-}
-
 /// The address of our sound as this carrier sees it: its own, for a bridge behind 1:1 NAT.
 pub(super) fn shown_to(carrier: &Carrier, local: SocketAddr) -> SocketAddr {
     carrier.advertise.map_or(local, |shown| SocketAddr::new(shown.ip(), local.port()))
@@ -303,7 +298,6 @@ pub(super) fn carrier_limit(carrier: &Carrier) -> Limit {
     Limit { max_calls: carrier.max_calls, max_calls_per_second: carrier.max_calls_per_second }
 }
 
-/// The two laws are what is spoken today; names of other codecs are kept for when they are.
 /// The codecs of a name: plain samples come at several rates, the widest first.
 fn codecs(name: CodecName) -> impl Iterator<Item = Codec> {
     let name = name.to_string();

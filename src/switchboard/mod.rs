@@ -42,6 +42,8 @@ pub struct Config {
     pub number_keys: BTreeMap<E164, KeyMap>,
     pub guard: GuardConfig,
     pub codecs: Vec<Codec>,
+    /// Silence is described to those who take it (RFC 3389).
+    pub comfort_noise: bool,
     /// How long a dialled phone may ring.
     pub ring_ms: u64,
     /// Our address of each transport for calls out, and what we call ourselves there.

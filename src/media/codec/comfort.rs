@@ -180,6 +180,49 @@ impl Study {
     }
 }
 
+/// What is to be sent in place of a frame, to one who takes descriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told<'a> {
+    Frame,
+    Describe(&'a [u8]),
+    Nothing,
+}
+
+/// One sound's [`Study`], for all who are sent that sound.
+#[derive(Clone, Debug)]
+pub struct Teller {
+    study: Study,
+    verdict: Verdict,
+    payload: [u8; PAYLOAD_MOST],
+    octets: usize,
+}
+
+impl Teller {
+    /// The colour of the noise is described where the sound has the rate that [`CLOCK_HZ`] says.
+    pub fn new(rate_hz: u32) -> Teller {
+        let study = Study::new(rate_hz == CLOCK_HZ);
+        Teller { study, verdict: Verdict::Voice, payload: [0; PAYLOAD_MOST], octets: 0 }
+    }
+
+    /// Once for each frame.
+    pub fn hear(&mut self, frame: &[i16], millis: u32) {
+        let mut payload = [0; PAYLOAD_MOST];
+        self.verdict = self.study.hear(frame, millis, &mut payload);
+        if let Verdict::Describe(octets) = self.verdict {
+            (self.payload, self.octets) = (payload, octets);
+        }
+    }
+
+    /// `rests`: the listener knows already that nobody talks. Who comes later has to be told.
+    pub fn tell(&self, rests: bool) -> Told<'_> {
+        match self.verdict {
+            Verdict::Voice => Told::Frame,
+            Verdict::Rest if rests => Told::Nothing,
+            _ => Told::Describe(&self.payload[..self.octets]),
+        }
+    }
+}
+
 /// Strength of a frame in dBov, -127 at least.
 fn level_db(frame: &[i16]) -> f32 {
     let sum: i64 = frame.iter().map(|s| i64::from(*s) * i64::from(*s)).sum();

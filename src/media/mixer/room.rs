@@ -2,10 +2,11 @@
 
 use super::loudest::Loudest;
 use super::sum::{self, Limiter};
+use crate::media::codec::comfort::Teller;
 use crate::media::codec::{Encoder, Settings};
 use crate::media::player::Player;
 use crate::media::rtp::sender::LINE_MOST;
-use crate::media::{Codec, Frame, Mix, Rate, RoomId, TICK_MOST};
+use crate::media::{Codec, Frame, Mix, Plan, Rate, RoomId, TICK_MOST, TICK_MS};
 
 /// One mix. It lives as long as it has members.
 pub struct Room {
@@ -21,6 +22,9 @@ pub struct Room {
     common: Frame,
     limiter: Limiter,
     lines: Vec<Line>,
+    /// What the common sound is to those who take silence described, and how many they are.
+    teller: Teller,
+    takers: u32,
 }
 
 /// What all listeners of one codec are sent.
@@ -58,6 +62,8 @@ impl Room {
             common: [0; TICK_MOST],
             limiter: Limiter::default(),
             lines: Vec::new(),
+            teller: Teller::new(rate.hz()),
+            takers: 0,
         }
     }
 
@@ -70,26 +76,30 @@ impl Room {
         let last = self.last();
         (self.rate, self.tail) = (rate, [0; TICK_MOST]);
         self.player.tune(rate);
+        self.teller = Teller::new(rate.hz());
         for line in &mut self.lines {
             line.encoder = Encoder::new(line.codec, rate, Settings::default());
             line.encoder.hold(last);
         }
     }
 
-    /// A member who is sent `codec` came.
-    pub fn enlist(&mut self, codec: Codec) {
+    /// A member came who is sent what `plan` says.
+    pub fn enlist(&mut self, plan: &Plan) {
+        let codec = plan.codec;
         let place = self.lines.iter().position(|line| line.codec == codec).unwrap_or_else(|| {
             self.lines.push(Line::new(codec, self.rate));
             self.lines.len() - 1
         });
         self.lines[place].listeners += 1;
+        self.takers += u32::from(plan.comfort_noise.is_some());
     }
 
-    /// A member who was sent `codec` went.
-    pub fn dismiss(&mut self, codec: Codec) {
-        if let Some(line) = self.lines.iter_mut().find(|line| line.codec == codec) {
+    /// A member went who was sent what `plan` says.
+    pub fn dismiss(&mut self, plan: &Plan) {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.codec == plan.codec) {
             line.listeners -= 1;
         }
+        self.takers -= u32::from(plan.comfort_noise.is_some());
         self.lines.retain(|line| line.listeners > 0);
     }
 
@@ -114,6 +124,9 @@ impl Room {
     pub fn finish(&mut self) {
         let tick = self.rate.tick();
         self.limiter.limit(&self.sum[..tick], &mut self.common[..tick]);
+        if self.takers > 0 {
+            self.teller.hear(&self.common[..tick], TICK_MS as u32);
+        }
         for line in &mut self.lines {
             line.is_made = false;
             // What hangs on the ticks before is made in every tick, asked for or not.
@@ -143,6 +156,10 @@ impl Room {
             line.make(&self.common[..self.rate.tick()]);
         }
         Some(&line.octets[..line.length])
+    }
+
+    pub fn teller(&self) -> &Teller {
+        &self.teller
     }
 
     /// What makes the common line of a codec: whoever leaves it goes on from there.

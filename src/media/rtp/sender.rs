@@ -3,6 +3,7 @@
 use super::packet::{HEADER, Packet};
 use super::report::Outbound;
 use super::srtp::{GROWTH_MOST, Protector};
+use crate::media::codec::comfort::{Teller, Told};
 use crate::media::{Codec, Direction, Plan, Rate, Slot, StreamId, TICK_MS};
 
 /// Octets of a tick's sound at the most: plain samples at the highest rate.
@@ -77,6 +78,8 @@ pub struct Sender {
     timestamp: u32,
     /// The next packet is the first after a pause (RFC 3551 section 4.1).
     marker: bool,
+    /// The far end was told that nobody talks.
+    rests: bool,
     codec: Codec,
     /// Octets a packet; none where the encoder makes packets.
     size: Option<usize>,
@@ -102,6 +105,7 @@ impl Sender {
             sequence: sequence & FIRST_MOST,
             timestamp,
             marker: true,
+            rests: false,
             codec: plan.codec,
             size,
             held,
@@ -179,10 +183,37 @@ impl Sender {
         self.held = held;
     }
 
+    /// In place of a tick's line, where `teller` found nothing but a background: its description when there is something
+    /// to tell, else nothing, while the clock runs on (RFC 3389 section 4). False: there is a voice, or they do not take
+    /// descriptions; the line is to be sent.
+    pub fn rest(&mut self, slot: Slot, stream: StreamId, plan: &Plan, teller: &Teller, outbox: &mut Outbox) -> bool {
+        let is_sent = matches!(plan.direction, Direction::SendRecv | Direction::SendOnly);
+        let told = teller.tell(self.rests);
+        let Some(kind) = plan.comfort_noise.filter(|_| is_sent && told != Told::Frame) else {
+            self.rests = false;
+            return false;
+        };
+        // What was held back is the end of the background.
+        self.skip(self.units(self.held.len()));
+        if let Told::Describe(payload) = told {
+            self.emit(slot, stream, (kind, false), payload, outbox);
+        }
+        self.skip(tick_units(self.codec));
+        (self.rests, self.marker) = (true, true);
+        true
+    }
+
     fn send(&mut self, slot: Slot, stream: StreamId, plan: &Plan, payload: &[u8], units: u32, outbox: &mut Outbox) {
+        let marker = std::mem::take(&mut self.marker);
+        self.emit(slot, stream, (plan.payload_type, marker), payload, outbox);
+        self.timestamp = self.timestamp.wrapping_add(units);
+    }
+
+    fn emit(&mut self, slot: Slot, stream: StreamId, head: (u8, bool), payload: &[u8], outbox: &mut Outbox) {
+        let (payload_type, marker) = head;
         let packet = Packet {
-            marker: std::mem::take(&mut self.marker),
-            payload_type: plan.payload_type,
+            marker,
+            payload_type,
             sequence: self.sequence,
             timestamp: self.timestamp,
             ssrc: self.ssrc,
@@ -190,7 +221,6 @@ impl Sender {
         };
         let went = outbox.push(slot, stream, &packet, self.secret.as_deref_mut());
         self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(units);
         if went {
             self.sent += 1;
             self.octets += payload.len() as u64;

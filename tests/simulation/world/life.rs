@@ -88,6 +88,7 @@ fn config() -> Config {
         number_keys: BTreeMap::new(),
         guard: GuardConfig::default(),
         codecs: vec![Codec::Pcma, Codec::Pcmu],
+        comfort_noise: true,
         ring_ms: 60_000,
         udp: Some(here),
         tcp: None,
