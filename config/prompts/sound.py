@@ -2,7 +2,7 @@
 """Shapes what the synthesiser said, and plays what no voice says.
 
     sound.py speech IN.wav OUT.wav    IN: mono, 32 bit, 8 kHz, already in the telephone band
-    sound.py common FOLDER            music, entry, exit, warning, ringback, busy
+    sound.py common FOLDER            music, entry, exit, warning, ringback, busy, recording
 
 Python's own library is enough; the same input gives the same bytes.
 """
@@ -200,6 +200,8 @@ def common(folder):
     write(folder / "warning.wav", scaled(tone(950, 0.2) + pause(0.15) + tone(950, 0.2), -20.0))
     write(folder / "ringback.wav", scaled(tone(425, 1.0), -20.0) + pause(4.0))
     write(folder / "busy.wav", (scaled(tone(425, 0.5), -20.0) + pause(0.5)) * 2)
+    # The tone of 47 CFR 64.501: 1400 Hz for a fifth of a second, each 15 s.
+    write(folder / "recording.wav", scaled(tone(1400, 0.2), -26.0))
 
 
 def main(arguments):

@@ -96,6 +96,15 @@ pub enum Command {
     Stop {
         target: Target,
     },
+    /// The recording of a room stands still, or goes on.
+    PauseRecording {
+        room: RoomId,
+        on: bool,
+    },
+    /// A room is recorded no more.
+    StopRecording {
+        room: RoomId,
+    },
     /// The end of a stream: [`Event::Detached`] brings its figures.
     Detach {
         stream: StreamId,

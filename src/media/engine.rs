@@ -7,6 +7,7 @@
 use super::mixer::room::Room;
 use super::mixer::sum;
 use super::player::Play;
+use super::recorder::{Reel, Tap};
 use super::rtp::monitor::REPORT_MOST;
 use super::rtp::press::Source;
 use super::rtp::sender::{Outbox, Sender};
@@ -87,7 +88,24 @@ impl Engine {
             }
             Command::Press { stream, key } => self.press(now, stream, key),
             Command::Stop { target } => self.stop(target),
+            Command::PauseRecording { room, on } => {
+                self.room(room)?.pause_recording(on);
+                Ok(Outcome::Done)
+            }
+            Command::StopRecording { room } => self.stop_recording(room),
         }
+    }
+
+    /// Records a room from the next tick on: `reel` turns and `tap` is given the mix, until [`Command::StopRecording`] or
+    /// the end of the room.
+    pub fn record(&mut self, room: RoomId, reel: Reel, tap: Tap) -> Result<(), Refusal> {
+        self.room(room)?.record(Some((reel, tap)));
+        Ok(())
+    }
+
+    /// A track of one stream's own, as long as it stays in its room.
+    pub fn track(&mut self, stream: StreamId, tap: Tap) -> Result<(), Refusal> {
+        self.with(stream, |s| s.tap = Some(tap)).map(drop)
     }
 
     /// Where a stream lives, while it lives here.
@@ -192,6 +210,9 @@ impl Engine {
     fn speak(&mut self) {
         for (index, stream) in self.streams.iter_mut().enumerate() {
             if let Some(stream) = stream {
+                if let Some(room) = stream.room.and_then(|room| self.rooms[room].as_ref()) {
+                    stream.record(room, self.mixed[index]);
+                }
                 let slot = Slot(index as u32);
                 stream.speak(slot, &mut self.rooms, self.mixed[index], &mut self.outbox, &mut self.told);
             }
@@ -245,6 +266,19 @@ impl Engine {
     fn with(&mut self, stream: StreamId, change: impl FnOnce(&mut Stream)) -> Result<Outcome, Refusal> {
         let slot = self.slot_of(stream)?;
         self.streams[slot.index()].as_deref_mut().map(change).ok_or(Refusal::Unknown)?;
+        Ok(Outcome::Done)
+    }
+
+    fn room(&mut self, room: RoomId) -> Result<&mut Room, Refusal> {
+        let place = *self.places.get(&room).ok_or(Refusal::Unknown)?;
+        self.rooms[place].as_mut().ok_or(Refusal::Unknown)
+    }
+
+    fn stop_recording(&mut self, room: RoomId) -> Result<Outcome, Refusal> {
+        self.room(room)?.record(None);
+        let place = self.places.get(&room).copied();
+        let members = self.streams.iter_mut().flatten().filter(|stream| stream.room == place);
+        members.for_each(|stream| stream.tap = None);
         Ok(Outcome::Done)
     }
 

@@ -1,5 +1,6 @@
 //! What an engine does, packet by packet.
 
+use super::super::recorder::tap as recorder;
 use super::super::rtp::packet::Packet;
 use super::*;
 use crate::media::codec::{Decoder, Encoder, Settings};
@@ -718,4 +719,41 @@ fn noise_suppression_lowers_a_steady_hiss_where_it_is_on() {
     let on = heard_of(Config { noise_suppression: true, ..Config::default() }, hiss());
     assert!((300..500).contains(&off), "{off}");
     assert!(on * 4 < off, "{on} {off}");
+}
+
+#[test]
+fn a_room_is_recorded_as_all_hear_it_and_each_as_they_are_heard() {
+    let mut bench = Bench::new(&[1_000, 500, 0]);
+    bench.ticks(5);
+    let (reel, counter) = recorder::reel();
+    let (mixed, mut all) = recorder::ring(Rate::Narrow);
+    bench.engine.record(RoomId(1), reel, mixed).unwrap();
+    let (own, mut first) = recorder::ring(Rate::Narrow);
+    bench.engine.track(bench.id(0), own).unwrap();
+    bench.ticks(10);
+    bench.order(Command::PauseRecording { room: RoomId(1), on: true });
+    bench.ticks(10);
+    bench.order(Command::PauseRecording { room: RoomId(1), on: false });
+    bench.order(Command::Mute { stream: StreamId(100), on: true });
+    bench.ticks(10);
+    assert_eq!(counter.ticks(), 20);
+    // What was last recorded of each, at each tick: the sum, and the voice or nothing.
+    let last = |spout: &mut recorder::Spout| -> Vec<(u64, Option<i16>)> {
+        let mut sound = [0; TICK_MOST];
+        std::iter::from_fn(|| spout.pop(&mut sound).map(|block| (block.at, sound[..block.samples].last().copied())))
+            .collect()
+    };
+    let (one, two) = (through(plan(0).codec, 1_000), through(plan(1).codec, 500));
+    let sums = last(&mut all);
+    let voices = last(&mut first);
+    assert_eq!(sums.iter().map(|(at, _)| *at).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+    assert!(sums[..10].iter().all(|(_, sample)| *sample == Some(one + two)), "{sums:?}");
+    assert!(sums[11..].iter().all(|(_, sample)| *sample == Some(two)), "{sums:?}");
+    assert!(voices[..10].iter().all(|(_, sample)| *sample == Some(one)), "{voices:?}");
+    assert!(voices[11..].iter().all(|(_, sample)| sample.is_none()), "{voices:?}");
+    bench.order(Command::StopRecording { room: RoomId(1) });
+    assert!(counter.is_over());
+    bench.ticks(2);
+    assert_eq!(last(&mut first), []);
+    assert_eq!(bench.engine.command(bench.now(), Command::StopRecording { room: RoomId(9) }), Err(Refusal::Unknown));
 }

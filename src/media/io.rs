@@ -10,10 +10,11 @@
 use super::beat::{Beat, Due, TICK};
 use super::counts::{Count, Counters, Counts};
 use super::ports::{Exhausted, Ports};
+use super::recorder::{Reel, Tap};
 use super::route::Routes;
 use super::rtp::monitor::REPORT_MOST;
 use super::sdp::crypto::Secret;
-use super::{Carried, Command, Engine, Event, Outcome, Plan, Refusal, Slot, Stats, StreamId};
+use super::{Carried, Command, Engine, Event, Outcome, Plan, Refusal, RoomId, Slot, Stats, StreamId, Target};
 use crate::clock::{self, Mono, Now};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
@@ -170,6 +171,15 @@ enum Order {
         port: Box<Port>,
     },
     Do(Command),
+    Record {
+        room: RoomId,
+        reel: Reel,
+        tap: Tap,
+    },
+    Track {
+        stream: StreamId,
+        tap: Tap,
+    },
     /// Let a stream go to another thread.
     Let {
         stream: StreamId,
@@ -187,7 +197,8 @@ impl Order {
     fn stream(&self) -> Option<StreamId> {
         match self {
             Order::Attach { stream, .. } | Order::Let { stream, .. } => Some(*stream),
-            Order::Do(_) | Order::Await(_) => None,
+            // A recording whose track is lost is silent there, and no stream is.
+            Order::Do(_) | Order::Await(_) | Order::Record { .. } | Order::Track { .. } => None,
             #[cfg(test)]
             Order::Break => None,
         }
@@ -300,6 +311,9 @@ impl Media {
                 }
                 way.to
             }
+            Command::PauseRecording { room, .. } | Command::StopRecording { room } => {
+                routes.thread_for(Target::Room(*room))?
+            }
             Command::Leave { stream } => routes.leave(*stream)?,
             Command::Detach { stream } => routes.detach(*stream)?,
             Command::Play { target, .. } | Command::Stop { target } => routes.thread_for(*target)?,
@@ -312,6 +326,20 @@ impl Media {
             | Command::Press { stream, .. } => routes.thread_of(*stream)?,
         };
         self.order(thread, Order::Do(command))
+    }
+
+    /// Records a room from the next tick on, as [`Engine::record`] does.
+    pub fn record(&self, room: RoomId, reel: Reel, tap: Tap) -> Result<(), Refusal> {
+        let routes = self.routes()?;
+        let thread = routes.thread_for(Target::Room(room))?;
+        self.order(thread, Order::Record { room, reel, tap })
+    }
+
+    /// A track of one stream's own, as [`Engine::track`] does.
+    pub fn track(&self, stream: StreamId, tap: Tap) -> Result<(), Refusal> {
+        let routes = self.routes()?;
+        let thread = routes.thread_of(stream)?;
+        self.order(thread, Order::Track { stream, tap })
     }
 
     pub fn counts(&self) -> Counts {
@@ -618,6 +646,14 @@ impl Mixer {
                 if let Ok(Outcome::Closed(slot)) = self.command(now, command) {
                     self.ports[slot.index()] = None;
                 }
+            }
+            Order::Record { room, reel, tap } => {
+                let done = self.engine.record(room, reel, tap);
+                self.counters.add(Count::Refused, u64::from(done.is_err()));
+            }
+            Order::Track { stream, tap } => {
+                let done = self.engine.track(stream, tap);
+                self.counters.add(Count::Refused, u64::from(done.is_err()));
             }
             Order::Let { stream, to } => self.pack(stream, &to),
             Order::Await(parcel) => self.awaited = Some(parcel),

@@ -10,6 +10,7 @@ use super::mixer::noise::Denoiser;
 use super::mixer::room::Room;
 use super::mixer::sum::{self, Limiter};
 use super::player::{Play, Player};
+use super::recorder::Tap;
 use super::rtp::monitor::{Monitor, REPORT_MOST};
 use super::rtp::press::Source;
 use super::rtp::receiver::{Got, Receiver};
@@ -93,6 +94,8 @@ pub struct Stream {
     loud: bool,
     /// Its voice is in the room's sum of this tick.
     speaks: bool,
+    /// Its own track in the recording of its room.
+    pub tap: Option<Tap>,
     gate: Gate,
     talk: Talk,
     limiter: Limiter,
@@ -173,6 +176,7 @@ impl Stream {
             level: 0,
             loud: false,
             speaks: false,
+            tap: None,
             gate: Gate::default(),
             talk: Talk::default(),
             limiter: Limiter::default(),
@@ -461,6 +465,14 @@ impl Stream {
         self.alike = if own || room.is_none() { 0 } else { self.alike.saturating_add(1) };
     }
 
+    /// What of it is in the room's sum of this tick goes to its own track as well.
+    pub fn record(&mut self, room: &Room, mixed: bool) {
+        if let (Some(tap), Some(reel)) = (&mut self.tap, room.reel()) {
+            let voice = &self.voice[..self.rate.tick()];
+            tap.push(reel, self.rate, if mixed { voice } else { &[] });
+        }
+    }
+
     /// Last part: what it hears goes to `outbox`. `mixed` says whether its own voice is in the sum.
     pub fn speak(&mut self, slot: Slot, rooms: &mut [Option<Room>], mixed: bool, outbox: &mut Outbox, told: &mut Told) {
         let room = self.listens_to().and_then(|room| rooms[room].as_mut());
@@ -559,7 +571,7 @@ impl Stream {
 
     /// It goes out of its room. True if it was heard there: then `end` is the fading end of its voice.
     pub fn part(&mut self, end: &mut Frame) -> bool {
-        self.room = None;
+        (self.room, self.tap) = (None, None);
         let heard = std::mem::take(&mut self.speaks);
         if heard {
             let end = &mut end[..self.rate.tick()];

@@ -5,6 +5,7 @@ use super::sum::{self, Limiter};
 use crate::media::codec::comfort::Teller;
 use crate::media::codec::{Encoder, Settings};
 use crate::media::player::Player;
+use crate::media::recorder::{Reel, Tap};
 use crate::media::rtp::sender::LINE_MOST;
 use crate::media::{Codec, Frame, Mix, Plan, Rate, RoomId, TICK_MOST, TICK_MS};
 
@@ -25,6 +26,8 @@ pub struct Room {
     /// What the common sound is to those who take silence described, and how many they are.
     teller: Teller,
     takers: u32,
+    /// The clock of its recording, and the track of the mix.
+    recording: Option<(Reel, Tap)>,
 }
 
 /// What all listeners of one codec are sent.
@@ -64,6 +67,7 @@ impl Room {
             lines: Vec::new(),
             teller: Teller::new(rate.hz()),
             takers: 0,
+            recording: None,
         }
     }
 
@@ -127,6 +131,10 @@ impl Room {
         if self.takers > 0 {
             self.teller.hear(&self.common[..tick], TICK_MS as u32);
         }
+        if let Some((reel, tap)) = &mut self.recording {
+            reel.tick();
+            tap.push(reel, self.rate, &self.common[..tick]);
+        }
         for line in &mut self.lines {
             line.is_made = false;
             // What hangs on the ticks before is made in every tick, asked for or not.
@@ -156,6 +164,22 @@ impl Room {
             line.make(&self.common[..self.rate.tick()]);
         }
         Some(&line.octets[..line.length])
+    }
+
+    /// From the next tick on it is recorded, in place of an earlier recording.
+    pub fn record(&mut self, recording: Option<(Reel, Tap)>) {
+        self.recording = recording;
+    }
+
+    pub fn pause_recording(&mut self, on: bool) {
+        if let Some((reel, _)) = &mut self.recording {
+            reel.pause(on);
+        }
+    }
+
+    /// The clock of its recording, if there is one.
+    pub fn reel(&self) -> Option<&Reel> {
+        self.recording.as_ref().map(|(reel, _)| reel)
     }
 
     pub fn teller(&self) -> &Teller {

@@ -9,7 +9,7 @@ pub mod io;
 mod ogg;
 mod opus;
 mod recording;
-mod tap;
+pub(super) mod tap;
 mod track;
 mod wav;
 

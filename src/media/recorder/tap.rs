@@ -41,9 +41,9 @@ struct Turns {
 
 /// What the writer sees of a [`Reel`].
 #[derive(Debug)]
-pub(super) struct Counter(Arc<Turns>);
+pub(in crate::media) struct Counter(Arc<Turns>);
 
-pub(super) fn reel() -> (Reel, Counter) {
+pub(in crate::media) fn reel() -> (Reel, Counter) {
     let shared = Arc::new(Turns::default());
     (Reel { turned: 0, at: None, is_paused: false, shared: shared.clone() }, Counter(shared))
 }
@@ -120,14 +120,14 @@ pub struct Tap {
 
 /// The writer's end of a [`Tap`].
 #[derive(Debug)]
-pub(super) struct Spout {
+pub(in crate::media) struct Spout {
     ring: Arc<Ring>,
     read: u64,
 }
 
 /// A tick of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Block {
+pub(in crate::media) struct Block {
     pub at: u64,
     pub rate: Rate,
     /// How many samples were filled; none is a tick of silence.
@@ -135,7 +135,7 @@ pub(super) struct Block {
 }
 
 /// A ring for sound of up to `rate`. Louder rates fit too, for less time.
-pub(super) fn ring(rate: Rate) -> (Tap, Spout) {
+pub(in crate::media) fn ring(rate: Rate) -> (Tap, Spout) {
     let words = (HELD_MS / TICK_MS) as usize * (1 + rate.samples(TICK_MS as usize) / SAMPLES_A_WORD);
     let ring = Arc::new(Ring {
         words: (0..words).map(|_| AtomicU64::new(0)).collect(),
