@@ -3,6 +3,7 @@
 
 use crate::form::{Document, Form, Mistake};
 use crate::media::Rate;
+use crate::media::recorder::Format;
 use crate::meeting::{Announce, KeyMap};
 use crate::sip::Transport;
 use crate::types::E164;
@@ -121,6 +122,20 @@ pub struct Meeting {
     pub organiser_gone_s: Option<u64>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// Where the files go; `None`: nothing can be recorded.
+    pub folder: Option<PathBuf>,
+    pub format: Format,
+    pub rate: Rate,
+    /// A track of each participant beside the mix.
+    pub tracks: bool,
+    /// So often all hear a tone while they are recorded; 0: never.
+    pub tone_s: u64,
+    /// Space left on the disk for the store and the rest, MiB.
+    pub keep_free_mib: u64,
+}
+
 /// All settings of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -131,6 +146,7 @@ pub struct Settings {
     /// What keys do, and where the callers of one number have keys of their own.
     pub keys: KeyMap,
     pub number_keys: BTreeMap<E164, KeyMap>,
+    pub recording: Recording,
     /// `sqlite:PATH`.
     pub store_url: String,
     /// A folder of prompts that replaces the embedded ones.
@@ -178,6 +194,14 @@ impl Default for Settings {
             },
             keys: KeyMap::default(),
             number_keys: BTreeMap::new(),
+            recording: Recording {
+                folder: None,
+                format: Format::Wav,
+                rate: Rate::Wide,
+                tracks: false,
+                tone_s: 15,
+                keep_free_mib: 1_024,
+            },
             store_url: "sqlite:data/tollbridge.db".into(),
             prompts_dir: None,
             log_level: "info".into(),
@@ -250,6 +274,15 @@ impl Settings {
         set_some(&mut self.meeting.organiser_gone_s, meeting.number("organiser_gone_s", 1..=5_400));
         meeting.finish();
         form.tables("keys").iter().for_each(|keys| self.read_keys(keys));
+
+        let recording = form.table("recording");
+        set_some(&mut self.recording.folder, recording.text("folder"));
+        set(&mut self.recording.format, recording.text("format"));
+        set(&mut self.recording.rate, rate(&recording, "rate"));
+        set(&mut self.recording.tracks, recording.flag("tracks"));
+        set(&mut self.recording.tone_s, recording.number("tone_s", 0..=3_600));
+        set(&mut self.recording.keep_free_mib, recording.number("keep_free_mib", 0..=1 << 40));
+        recording.finish();
 
         let store = form.table("store");
         set(&mut self.store_url, store.text("url"));

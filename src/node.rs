@@ -7,6 +7,7 @@ use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::leg;
 use crate::media::io::Media;
+use crate::media::recorder::io::Recorder;
 use crate::media::{self, Codec};
 use crate::meeting::{self, LobbyConfig};
 use crate::sip::{self, Command, Reason, Transport};
@@ -41,6 +42,8 @@ pub enum StartError {
     Sounds(Vec<BadSound>),
     #[error("sound: {0}")]
     Media(#[from] media::io::Error),
+    #[error(transparent)]
+    Recorder(#[from] media::recorder::io::Error),
     #[error(transparent)]
     Sip(#[from] sip::io::Error),
     #[error("api.listen: cannot listen on {0}: {1}")]
@@ -82,6 +85,7 @@ impl Node {
         let token_file = settings.api.token_file.clone().unwrap_or_else(|| token_beside(store.path()));
         let token = read_or_make_token(&token_file).map_err(|error| StartError::Token(token_file.clone(), error))?;
         let (media, media_events) = Media::start(media_config(settings), rand::random())?;
+        let recorder = start_recorder(settings)?;
         let (sip, sip_events) = start_sip(settings)?;
         let addresses: Vec<(Transport, SocketAddr)> =
             [Transport::Udp, Transport::Tcp].into_iter().filter_map(|t| Some((t, sip.local(t)?))).collect();
@@ -89,7 +93,7 @@ impl Node {
 
         let config = switchboard_config(settings, &sip);
         let switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
-        let wires = Wires { sip, sip_events, media, media_events, store: store.clone() };
+        let wires = Wires { sip, sip_events, media, media_events, recorder, store: store.clone() };
         let (desk, handle) = Desk::start(switchboard, wires);
         let reception =
             Reception { switchboard: handle.clone(), store: store.clone(), token: Token::new(&token), metrics };
@@ -155,6 +159,15 @@ fn media_config(settings: &Settings) -> media::io::Config {
     }
 }
 
+type RecorderParts = (Recorder, tokio::sync::mpsc::Receiver<media::recorder::Event>);
+
+fn start_recorder(settings: &Settings) -> Result<Option<RecorderParts>, media::recorder::io::Error> {
+    let Some(folder) = settings.recording.folder.clone() else { return Ok(None) };
+    let floor_octets = settings.recording.keep_free_mib << 20;
+    let config = media::recorder::io::Config { floor_octets, ..media::recorder::io::Config::new(folder) };
+    Recorder::start(config).map(Some)
+}
+
 fn start_sip(
     settings: &Settings,
 ) -> Result<(sip::io::Sip, tokio::sync::mpsc::Receiver<(Now, sip::Event)>), sip::io::Error> {
@@ -173,7 +186,8 @@ fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::C
         let ip: IpAddr = settings.sip.advertise.unwrap_or(bound.ip());
         (bound, SocketAddr::new(ip, bound.port()))
     };
-    let meeting = &settings.meeting;
+    let (meeting, recording) = (&settings.meeting, &settings.recording);
+    let tone = (recording.tone_s > 0).then_some(Duration::from_secs(recording.tone_s));
     switchboard::Config {
         leg: leg::Config {
             longest_ms: meeting.longest_call_s * 1_000,
@@ -185,6 +199,7 @@ fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::C
             keypad_calls: meeting.keypad_calls,
             operator: meeting.operator,
             organiser_gone: meeting.organiser_gone_s.map(Duration::from_secs),
+            recording: recording.folder.as_ref().map(|_| meeting::recording::Config { tone }),
         },
         keys: settings.keys.clone(),
         number_keys: settings.number_keys.clone(),
@@ -192,6 +207,11 @@ fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::C
         guard: GuardConfig::default(),
         codecs: CODECS.to_vec(),
         comfort_noise: settings.media.comfort_noise,
+        recording: recording.folder.as_ref().map(|_| switchboard::tape::Config {
+            format: recording.format,
+            rate: recording.rate,
+            tracks: recording.tracks,
+        }),
         ring_ms: meeting.ring_s * 1_000,
         udp: sip.local(Transport::Udp).map(advertised),
         tcp: sip.local(Transport::Tcp).map(advertised),

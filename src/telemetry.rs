@@ -40,6 +40,8 @@ pub mod name {
     pub const RTP_PACKETS: &str = "tollbridge_rtp_packets_total";
     pub const RTP_DROPPED: &str = "tollbridge_rtp_dropped_total";
     pub const RTCP_PACKETS: &str = "tollbridge_rtcp_packets_total";
+    /// Recordings that ended, by how: `whole`, or `broken` by the disk.
+    pub const RECORDINGS: &str = "tollbridge_recordings_total";
     /// Legs whose sound goes one way only, by carrier and by the way that is missing.
     pub const ONE_WAY: &str = "tollbridge_one_way_audio_total";
     /// Of legs that ended, by carrier: mean opinion (1 to 5), share lost (0 to 1), jitter (seconds).

@@ -39,6 +39,7 @@ pub(super) async fn ask(reception: &Reception, ask: Ask) -> Result<Told, Problem
         None => Err(Problem::down("the bridge is stopping")),
         Some(Told::Unknown(what)) => Err(Problem::unknown(what)),
         Some(Told::Refused(cause)) => Err(Problem::refused(cause)),
+        Some(Told::Not(why)) => Err(Problem::not_now(why)),
         Some(told) => Ok(told),
     }
 }

@@ -8,6 +8,15 @@ use crate::switchboard::ask::{Ask, MeetingView, Told};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+/// What a recording is to do.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordOrder {
+    /// `start`, `pause`, `resume` or `stop`.
+    pub step: String,
+}
 
 pub async fn list(State(reception): State<Reception>) -> Result<Json<Vec<MeetingView>>, Problem> {
     match ask(&reception, Ask::Meetings).await? {
@@ -31,4 +40,13 @@ pub async fn lock(
 
 pub async fn admit(State(reception): State<Reception>, Named(meeting): Named) -> Result<StatusCode, Problem> {
     ask(&reception, Ask::Admit { meeting: parse("meeting", &meeting)? }).await.map(|_| StatusCode::NO_CONTENT)
+}
+
+pub async fn record(
+    State(reception): State<Reception>,
+    Named(meeting): Named,
+    Said(order): Said<RecordOrder>,
+) -> Result<StatusCode, Problem> {
+    let order = Ask::Record { meeting: parse("meeting", &meeting)?, step: parse("step", &order.step)? };
+    ask(&reception, order).await.map(|_| StatusCode::NO_CONTENT)
 }

@@ -66,6 +66,7 @@ fn v1_pages() -> Vec<Page> {
         get "/meetings" => meeting::list;
         delete "/meetings/{meeting}" => meeting::end;
         post "/meetings/{meeting}/lock" => meeting::lock;
+        post "/meetings/{meeting}/record" => meeting::record;
         post "/meetings/{meeting}/admit" => meeting::admit;
         post "/apply" => money::apply, at most LARGEST_FILE;
         get "/usage" => money::usage;

@@ -16,6 +16,7 @@ pub async fn show() -> impl IntoResponse {
 mod tests {
     use super::*;
     use crate::api::leg::{DialOrder, Dialling, Switch};
+    use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
     use crate::api::{Page, V1, open_pages, v1_pages};
@@ -158,6 +159,7 @@ mod tests {
         let (meeting, to, key, memo) = (String::new(), String::new(), String::new(), String::new());
         fits("DialOrder", &[value(DialOrder { meeting, to })]);
         fits("Switch", &[value(Switch { on: true })]);
+        fits("RecordOrder", &[value(RecordOrder { step: "start".into() })]);
         let order = CreditsOrder { kind: "add".into(), amount: "1".into(), key, memo };
         fits("CreditsOrder", &[value(order)]);
         let beside = vec![(String::new(), String::new())];
@@ -198,6 +200,7 @@ mod tests {
             organiser: String::new(),
             organisation: String::new(),
             locked: false,
+            recording: "off".into(),
             started: true,
             inside: 1,
             waiting: 0,

@@ -53,6 +53,11 @@ impl Problem {
         Problem::new(status, cause.slug(), cause.words())
     }
 
+    /// Well asked, and not to be done as things are.
+    pub fn not_now(why: &str) -> Problem {
+        Problem::new(StatusCode::CONFLICT, "not-now", why)
+    }
+
     pub fn mistakes(mistakes: Vec<String>) -> Problem {
         let count = mistakes.len();
         let message = format!("{count} mistake{}; nothing was applied", if count == 1 { "" } else { "s" });

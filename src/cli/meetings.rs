@@ -27,7 +27,7 @@ pub fn run(context: &Context) -> Done {
             meeting.conference_id.clone(),
             meeting.organiser.clone(),
             meeting.organisation.clone(),
-            state(meeting).to_owned(),
+            state(meeting),
             meeting.inside.to_string(),
             meeting.waiting.to_string(),
         ]);
@@ -35,11 +35,13 @@ pub fn run(context: &Context) -> Done {
     say(&format!("{table}{}\n", count(meetings.len() as u64, "meeting")))
 }
 
-fn state(meeting: &MeetingView) -> &'static str {
-    match (meeting.started, meeting.locked) {
-        (false, false) => "not started",
-        (false, true) => "not started, locked",
-        (true, false) => "running",
-        (true, true) => "running, locked",
-    }
+fn state(meeting: &MeetingView) -> String {
+    let begun = if meeting.started { "running" } else { "not started" };
+    let locked = if meeting.locked { ", locked" } else { "" };
+    let recorded = match meeting.recording.as_str() {
+        "off" => "",
+        "paused" => ", recording paused",
+        _ => ", recorded",
+    };
+    format!("{begun}{locked}{recorded}")
 }

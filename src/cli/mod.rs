@@ -18,6 +18,7 @@ mod meetings;
 mod mute;
 pub mod phone;
 mod quote;
+mod record;
 mod remove;
 mod serve;
 pub mod sound;
@@ -79,6 +80,8 @@ enum Command {
     End(end::End),
     /// Lock a meeting, or open it again
     Lock(lock::Lock),
+    /// Record a meeting: start, pause, resume, stop
+    Record(record::Record),
     /// Let all who wait in a meeting's lobby in
     Admit(admit::Admit),
     /// Be a caller: for trying a trunk, and for sizing
@@ -142,6 +145,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Remove(remove)) => remove.run(context),
         Some(Command::End(end)) => end.run(context),
         Some(Command::Lock(lock)) => lock.run(context),
+        Some(Command::Record(record)) => record.run(context),
         Some(Command::Admit(admit)) => admit.run(context),
         Some(Command::Call(call)) => wait_for(call.run(context)),
         Some(Command::Demo(demo)) => wait_for(demo.run(context)),

@@ -6,6 +6,7 @@
 pub mod command;
 mod lobby;
 mod prompt;
+pub mod recording;
 mod role;
 mod roster;
 
@@ -17,6 +18,7 @@ pub use roster::{Participant, Place, Roster};
 
 use crate::clock::Mono;
 use crate::types::{Cause, E164, LegId, MeetingId, OrganisationId, UserId};
+use recording::{Recording, Step};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -73,6 +75,8 @@ pub struct Config {
     pub operator: Option<E164>,
     /// A meeting ends so long after its last organiser left; `None`: 90 minutes after its last verified person did.
     pub organiser_gone: Option<Duration>,
+    /// `None`: nothing can be recorded.
+    pub recording: Option<recording::Config>,
 }
 
 /// Participants where a meeting does not say (Microsoft's figure for phones).
@@ -127,6 +131,9 @@ pub enum Command {
     Lock {
         on: bool,
     },
+    Record {
+        step: Step,
+    },
     /// A number that was typed after [`Output::AskNumber`].
     DialOut {
         to: E164,
@@ -158,6 +165,8 @@ pub enum Input {
     Talking {
         leg: LegId,
     },
+    /// The recording came to an end of its own: the disk is full.
+    RecordingEnded,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,6 +215,9 @@ pub enum Output {
     SayAll {
         prompts: Vec<Prompt>,
     },
+    Record {
+        step: Step,
+    },
     /// Out of the meeting: hears why, then is hung up.
     Release {
         leg: LegId,
@@ -221,6 +233,8 @@ pub enum Output {
 pub enum Done {
     Yes,
     NoSuchLeg,
+    /// Not as things are, for this reason.
+    Not(&'static str),
 }
 
 /// A meeting with somebody in it, or waiting for it.
@@ -235,6 +249,7 @@ pub struct Meeting {
     locked: bool,
     all_muted: bool,
     tones: bool,
+    recording: Recording,
     began: Mono,
     changed: Mono,
     /// A PIN was used.
@@ -253,6 +268,7 @@ impl Meeting {
             started: false,
             locked: false,
             all_muted: false,
+            recording: Recording::default(),
             began: now,
             changed: now,
             ended: false,
@@ -279,6 +295,10 @@ impl Meeting {
         self.locked
     }
 
+    pub fn recording(&self) -> recording::State {
+        self.recording.state()
+    }
+
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -287,16 +307,29 @@ impl Meeting {
         if self.ended {
             return None;
         }
+        [self.recording.deadline(), Some(self.limit())].into_iter().flatten().min()
+    }
+
+    /// When it has lasted long enough.
+    fn limit(&self) -> Mono {
         let unverified = (!self.verified).then_some(self.began + UNVERIFIED);
         let grace = self.config.organiser_gone.unwrap_or(ABANDONED).min(ABANDONED);
         let abandoned = self.alone_since.map(|since| since + grace);
-        [Some(self.changed + STALE), unverified, abandoned].into_iter().flatten().min()
+        [unverified, abandoned].into_iter().flatten().fold(self.changed + STALE, Mono::min)
     }
 
-    /// One of the limits of a meeting came.
+    /// One of the limits of a meeting came, or the tone of its recording is due.
     pub fn wake(&mut self, now: Mono) {
-        if self.deadline().is_some_and(|deadline| now >= deadline) {
-            self.end();
+        if self.ended {
+            return;
+        }
+        if now >= self.limit() {
+            return self.end();
+        }
+        if let Some(config) = self.config.recording
+            && self.recording.wake(now, config)
+        {
+            self.outputs.push_back(Output::SayAll { prompts: vec![Prompt::RecordingTone] });
         }
     }
 
@@ -307,6 +340,7 @@ impl Meeting {
             Input::Left { leg } => self.left(now, leg),
             Input::Asked { by, command } => return self.asked(now, by, command),
             Input::Talking { leg } => self.talking(now, leg),
+            Input::RecordingEnded => return self.record(now, Step::Stop),
         }
         Done::Yes
     }
@@ -388,6 +422,9 @@ impl Meeting {
         let role = self.roster.get(leg).map_or(Role::Attendee, |participant| participant.role);
         if self.all_muted && !role.may(Verb::MuteAll) {
             self.set_muted(leg, true);
+        }
+        if self.recording.state() == recording::State::On {
+            self.outputs.push_back(Output::Say { leg, prompts: vec![Prompt::RecordingOn] });
         }
         self.announce_one(leg, Prompt::EntryTone, Prompt::HasJoined);
     }
@@ -475,6 +512,8 @@ impl Meeting {
             return Done::NoSuchLeg;
         }
         match command {
+            Command::Verb(Verb::Record) => return self.record_by(now, by, self.recording.turn()),
+            Command::Record { step } => return self.record_by(now, by, step),
             Command::Verb(verb) => self.verb(by, verb),
             Command::Lock { on } => self.lock(on),
             Command::Mute { leg, on } => self.mute(leg, on),
@@ -517,7 +556,6 @@ impl Meeting {
                 let on = !participant.muted;
                 return self.mute(leg, on);
             }
-            Verb::Record => vec![Prompt::NoRecording],
             Verb::Operator => self.call_operator(leg),
             Verb::DialOut if self.config.keypad_calls => {
                 self.outputs.push_back(Output::AskNumber { leg });
@@ -531,6 +569,31 @@ impl Meeting {
             _ => return,
         };
         self.outputs.push_back(Output::Say { leg, prompts });
+    }
+
+    fn record_by(&mut self, now: Mono, by: By, step: Step) -> Done {
+        let done = self.record(now, step);
+        if let (By::Leg(leg), Done::Not(_)) = (by, done) {
+            self.outputs.push_back(Output::Say { leg, prompts: vec![Prompt::NoRecording] });
+        }
+        done
+    }
+
+    /// All who are recorded know it: whoever is here by a word, whoever comes by the same, and everybody by a tone.
+    fn record(&mut self, now: Mono, step: Step) -> Done {
+        let Some(config) = self.config.recording else { return Done::Not("this bridge records nothing") };
+        if step == Step::Start && self.roster.inside() == 0 {
+            return Done::Not("nobody is in the meeting");
+        }
+        match self.recording.step(now, config, step) {
+            Err(why) => return Done::Not(why),
+            Ok(None) => {}
+            Ok(Some(prompt)) => {
+                self.outputs.push_back(Output::Record { step });
+                self.outputs.push_back(Output::SayAll { prompts: vec![prompt] });
+            }
+        }
+        Done::Yes
     }
 
     /// Who is here: how many, and who they are as far as numbers tell.
@@ -677,6 +740,7 @@ impl Command {
             Command::Promote { .. } => Verb::Promote,
             Command::Remove { .. } => Verb::Remove,
             Command::Lock { .. } => Verb::Lock,
+            Command::Record { .. } => Verb::Record,
             Command::DialOut { .. } => Verb::DialOut,
         }
     }
@@ -689,7 +753,7 @@ impl Command {
             | Command::Hold { leg, .. }
             | Command::Promote { leg, .. }
             | Command::Remove { leg } => Some(leg),
-            Command::Verb(_) | Command::Lock { .. } | Command::DialOut { .. } => None,
+            Command::Verb(_) | Command::Lock { .. } | Command::Record { .. } | Command::DialOut { .. } => None,
         }
     }
 }

@@ -86,6 +86,9 @@ prompts! {
     CallCancelled "call_cancelled"
     KeypadCallsOff "keypad_calls_off"
     NoRecording "no_recording"
+    RecordingOn "recording_on"
+    RecordingPaused "recording_paused"
+    RecordingOff "recording_off"
     NoOperator "no_operator"
     OperatorCalled "operator_called"
     TollNumberInstead "toll_number_instead"
@@ -116,6 +119,7 @@ prompts! {
     WarningTone "warning"
     Ringback "ringback"
     BusyTone "busy"
+    RecordingTone "recording"
 }
 
 impl Prompt {
@@ -125,7 +129,7 @@ impl Prompt {
     /// Sounds that are the same in every language.
     pub fn is_common(self) -> bool {
         use Prompt::*;
-        matches!(self, Music | EntryTone | ExitTone | WarningTone | Ringback | BusyTone)
+        matches!(self, Music | EntryTone | ExitTone | WarningTone | Ringback | BusyTone | RecordingTone)
     }
 
     /// Why a caller is not let in, in words that help.

@@ -270,6 +270,45 @@ fn the_operator_is_rung_where_there_is_one_and_recording_is_told_to_be_missing()
 }
 
 #[test]
+fn all_who_are_recorded_know_it() {
+    let all = |prompt| Output::SayAll { prompts: vec![prompt] };
+    let record = |meeting: &mut Meeting, seconds, step| {
+        let done = meeting.handle(at(seconds), Input::Asked { by: By::Desk, command: Command::Record { step } });
+        (done, drain(meeting))
+    };
+    let tone = Some(Duration::from_secs(15));
+    let mut meeting = with(Config { recording: Some(recording::Config { tone }), ..Config::default() });
+    assert!(matches!(record(&mut meeting, 0, Step::Start), (Done::Not(_), _)), "nobody is there");
+    enter(&mut meeting, A, Role::Organiser);
+    enter(&mut meeting, B, Role::Attendee);
+    assert_eq!(by_key(&mut meeting, B, Verb::Record), [say(B, &[Prompt::NotAllowed])]);
+    for step in [Step::Pause, Step::Resume] {
+        assert!(matches!(record(&mut meeting, 0, step), (Done::Not(_), _)), "{step:?}");
+    }
+    let started = [Output::Record { step: Step::Start }, all(Prompt::RecordingOn)];
+    assert_eq!(by_key(&mut meeting, A, Verb::Record), started);
+    assert_eq!(record(&mut meeting, 2, Step::Start), (Done::Yes, vec![]), "it is already");
+    assert!(enter(&mut meeting, C, Role::Attendee).contains(&say(C, &[Prompt::RecordingOn])));
+    // The tone, each 15 s.
+    assert_eq!(meeting.deadline(), Some(at(16)));
+    meeting.wake(at(16));
+    assert_eq!((drain(&mut meeting), meeting.deadline()), (vec![all(Prompt::RecordingTone)], Some(at(31))));
+    let paused = vec![Output::Record { step: Step::Pause }, all(Prompt::RecordingPaused)];
+    assert_eq!(record(&mut meeting, 20, Step::Pause), (Done::Yes, paused));
+    assert!(meeting.deadline().unwrap() > at(3_600), "no tone in a pause");
+    let resumed = [Output::Record { step: Step::Resume }, all(Prompt::RecordingOn)];
+    assert_eq!(by_key(&mut meeting, A, Verb::Record), resumed);
+    let stopped = [Output::Record { step: Step::Stop }, all(Prompt::RecordingOff)];
+    assert_eq!(by_key(&mut meeting, A, Verb::Record), stopped);
+    by_key(&mut meeting, A, Verb::Record);
+    // A full disk.
+    meeting.handle(at(30), Input::RecordingEnded);
+    assert_eq!((drain(&mut meeting), meeting.recording()), (stopped.to_vec(), recording::State::Off));
+    meeting.handle(at(31), Input::RecordingEnded);
+    assert_eq!(drain(&mut meeting), []);
+}
+
+#[test]
 fn a_roll_call_counts_and_names_by_the_end_of_numbers() {
     let mut meeting =
         Meeting::new(Settings { max_participants: 30, ..settings(false, true) }, Config::default(), at(0));

@@ -1,7 +1,7 @@
 //! What people ask of the running bridge, by API, command line or console, and what they are told.
 
 use crate::clock::Wall;
-use crate::meeting::Role;
+use crate::meeting::{Role, recording::Step};
 use crate::types::{Cause, E164, LegId, MeetingId};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,10 @@ pub enum Ask {
         meeting: MeetingId,
         on: bool,
     },
+    Record {
+        meeting: MeetingId,
+        step: Step,
+    },
     /// Lets all who wait in the lobby in.
     Admit {
         meeting: MeetingId,
@@ -64,6 +68,8 @@ pub enum Told {
     /// No such leg, or no such meeting.
     Unknown(&'static str),
     Refused(Cause),
+    /// Not as things are, for this reason.
+    Not(&'static str),
 }
 
 /// A leg as people see it.
@@ -100,6 +106,8 @@ pub struct MeetingView {
     pub organiser: String,
     pub organisation: String,
     pub locked: bool,
+    /// `off`, `on` or `paused`.
+    pub recording: String,
     pub started: bool,
     /// Legs that hear each other.
     pub inside: usize,

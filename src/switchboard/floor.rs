@@ -275,7 +275,7 @@ impl Switchboard {
         if !self.rooms.contains_key(&meeting) {
             let room = media::RoomId(self.number());
             let machine = Meeting::new(settings, self.config.meeting.clone(), now.mono);
-            self.rooms.insert(meeting.clone(), Room { meeting: machine, id: room, armed: None });
+            self.rooms.insert(meeting.clone(), Room { meeting: machine, id: room, recording: None, armed: None });
         }
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.present = true;
@@ -292,7 +292,7 @@ impl Switchboard {
         }
     }
 
-    fn tell_room(&mut self, now: Now, meeting: &MeetingId, input: Input) -> Done {
+    pub(super) fn tell_room(&mut self, now: Now, meeting: &MeetingId, input: Input) -> Done {
         let Some(room) = self.rooms.get_mut(meeting) else { return Done::NoSuchLeg };
         let done = room.meeting.handle(now.mono, input);
         self.touched_rooms.push_back(meeting.clone());
@@ -325,6 +325,7 @@ impl Switchboard {
                     self.touch(leg);
                 }
             }
+            Record { step } => self.record(meeting, step),
             Dial { by, to } => self.dial_by_keys(now, by, meeting.clone(), to),
             CancelCalls { by } => {
                 if !self.cancel_calls(now, by) {
@@ -351,6 +352,7 @@ impl Switchboard {
         if let Some(line) = self.lines.get_mut(&id) {
             line.joined.get_or_insert(now.wall);
         }
+        self.track(id, meeting);
         self.tell_lobby(now, id, LobbyInput::Entered);
     }
 
@@ -488,6 +490,7 @@ impl Switchboard {
             Ask::Promote { leg, role } => self.order(now, leg, Command::Promote { leg, role }),
             Ask::Remove { leg } => self.remove(now, leg),
             Ask::End { meeting } => self.order_meeting(now, &meeting, Command::Verb(meeting::Verb::EndAll)),
+            Ask::Record { meeting, step } => self.order_meeting(now, &meeting, Command::Record { step }),
             Ask::Lock { meeting, on } => self.order_meeting(now, &meeting, Command::Lock { on }),
             Ask::Admit { meeting } => self.order_meeting(now, &meeting, Command::Verb(meeting::Verb::Admit)),
         };
@@ -506,6 +509,7 @@ impl Switchboard {
         match self.tell_room(now, meeting, Input::Asked { by: By::Desk, command }) {
             Done::Yes => Told::Done,
             Done::NoSuchLeg => Told::Unknown("leg in this meeting"),
+            Done::Not(why) => Told::Not(why),
         }
     }
 
@@ -578,6 +582,7 @@ impl Switchboard {
                 organiser: settings.organiser.to_string(),
                 organisation: settings.organisation.to_string(),
                 locked: room.meeting.is_locked(),
+                recording: room.meeting.recording().word().into(),
                 started: room.meeting.is_started(),
                 inside: roster.inside(),
                 waiting: roster.len() - roster.inside(),

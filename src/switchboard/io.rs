@@ -1,11 +1,14 @@
 //! The one task of the switchboard: what comes from SIP, sound, books and people goes in, what it says goes out.
 
 use super::ask::{Ask, Told};
+use super::tape::Record;
 use super::{Books, Input, Output, Switchboard};
 use crate::clock::{self, Mono, Now};
 use crate::media::io::{Media, Port};
+use crate::media::recorder::io::Recorder;
+use crate::media::recorder::{self, RecordingId, Voice};
 use crate::media::sdp::crypto::Secret;
-use crate::media::{self, StreamId};
+use crate::media::{self, RoomId, StreamId};
 use crate::sip;
 use crate::sip::io::Sip;
 use crate::store::{Facts, Opened, Store, StoreError};
@@ -35,6 +38,8 @@ pub struct Wires {
     pub sip_events: mpsc::Receiver<(Now, sip::Event)>,
     pub media: Media,
     pub media_events: mpsc::Receiver<(Mono, media::Event)>,
+    /// Where recordings are set up.
+    pub recorder: Option<(Recorder, mpsc::Receiver<recorder::Event>)>,
     pub store: Store,
 }
 
@@ -73,11 +78,21 @@ impl Desk {
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let (answered, answers) = mpsc::unbounded_channel();
         let facts = wires.store.changes();
-        let Wires { sip, sip_events, media, media_events, store } = wires;
+        let Wires { sip, sip_events, media, media_events, recorder, store } = wires;
+        let (recorder, recorder_events) = recorder.unzip();
         let clerk = Clerk { store: store.clone(), queues: HashMap::new(), answered };
-        let rim =
-            Rim { switchboard, sip, media, store, clerk, ports: HashMap::new(), replies: HashMap::new(), token: 0 };
-        let inlets = Inlets { sip_events, media_events, answers, asked, facts, ordered };
+        let rim = Rim {
+            switchboard,
+            sip,
+            media,
+            recorder,
+            store,
+            clerk,
+            ports: HashMap::new(),
+            replies: HashMap::new(),
+            token: 0,
+        };
+        let inlets = Inlets { sip_events, media_events, recorder_events, answers, asked, facts, ordered };
         (Desk { orders, task: tokio::spawn(rim.run(inlets)) }, Handle { questions })
     }
 
@@ -113,6 +128,7 @@ enum Done {
 struct Inlets {
     sip_events: mpsc::Receiver<(Now, sip::Event)>,
     media_events: mpsc::Receiver<(Mono, media::Event)>,
+    recorder_events: Option<mpsc::Receiver<recorder::Event>>,
     answers: mpsc::UnboundedReceiver<Answer>,
     asked: mpsc::Receiver<(Ask, oneshot::Sender<Told>)>,
     facts: watch::Receiver<Arc<Facts>>,
@@ -123,6 +139,7 @@ struct Rim {
     switchboard: Switchboard,
     sip: Sip,
     media: Media,
+    recorder: Option<Recorder>,
     store: Store,
     clerk: Clerk,
     ports: HashMap<StreamId, Port>,
@@ -150,6 +167,9 @@ impl Rim {
                 Some((now, event)) = inlets.sip_events.recv() => self.switchboard.handle(now, Input::Sip(event)),
                 Some((mono, event)) = inlets.media_events.recv() => {
                     self.switchboard.handle(Now { mono, wall: clock::wall() }, Input::Media(event));
+                }
+                Some(event) = next(&mut inlets.recorder_events) => {
+                    self.switchboard.handle(Now::read(), Input::Recorder(event));
                 }
                 Some(answer) = inlets.answers.recv() => self.answered(answer),
                 Some((ask, reply)) = inlets.asked.recv() => self.asked(ask, reply),
@@ -224,6 +244,7 @@ impl Rim {
                 Output::Lend { leg, stream } => self.lend(leg, stream),
                 Output::Attach { stream, plan, secret } => self.attach(stream, plan, secret),
                 Output::GiveBack { stream } => drop(self.ports.remove(&stream)),
+                Output::Record(record) => self.record(record),
                 Output::Books(books) => self.clerk.take(books),
                 Output::Told { token, told } => {
                     if let Some(reply) = self.replies.remove(&token) {
@@ -236,7 +257,11 @@ impl Rim {
     }
 
     fn tell_media(&self, command: media::Command) {
-        if let Err(refusal) = self.media.command(command) {
+        self.told_media(self.media.command(command));
+    }
+
+    fn told_media(&self, told: Result<(), media::Refusal>) {
+        if let Err(refusal) = told {
             // The stream ended a moment ago, or its thread is stuck: the leg's own deadlines look after both.
             tracing::debug!(%refusal, "the mixer did not take a command");
         }
@@ -258,6 +283,46 @@ impl Rim {
         if let Err(refusal) = self.media.attach(stream, port, plan, secret) {
             tracing::warn!(%refusal, "the mixer did not take a stream");
         }
+    }
+
+    fn record(&mut self, record: Record) {
+        let Some(recorder) = &self.recorder else { return };
+        match record {
+            Record::Begin { recording, room, plan } => {
+                if let Err(why) = self.begin_recording(recorder, recording, room, plan) {
+                    tracing::error!(recording = recording.0, %why, "nothing is recorded");
+                    self.switchboard.handle(Now::read(), Input::Unrecorded { recording });
+                }
+            }
+            Record::Track { recording, stream, label, rate } => {
+                // Where a track is wanting, the mix still has all.
+                match recorder.track(recording, Voice::One(label), rate) {
+                    Ok(tap) => self.told_media(self.media.track(stream, tap)),
+                    Err(why) => tracing::warn!(recording = recording.0, %why, "a track is not recorded"),
+                }
+            }
+            Record::End { recording } => {
+                if let Err(why) = recorder.stop(recording) {
+                    // It ends with its reel all the same.
+                    tracing::debug!(recording = recording.0, %why, "the recorder did not take a command");
+                }
+            }
+        }
+    }
+
+    fn begin_recording(
+        &self,
+        recorder: &Recorder,
+        recording: RecordingId,
+        room: RoomId,
+        plan: recorder::Plan,
+    ) -> Result<(), recorder::io::Refusal> {
+        let rate = plan.rate;
+        let reel = recorder.begin(recording, plan)?;
+        let tap = recorder.track(recording, Voice::Mixed, rate)?;
+        // Refused, the reel is gone, and the recorder says so.
+        self.told_media(self.media.record(room, reel, tap));
+        Ok(())
     }
 
     /// Once a second all live legs go into one synced file, beside the way of the calls.
@@ -317,7 +382,7 @@ impl Rim {
 
     /// BYEs are on their way: they are given time to arrive.
     async fn hang_up_the_rest(self) {
-        let Rim { sip, clerk, .. } = self;
+        let Rim { sip, clerk, recorder, .. } = self;
         let open: usize = clerk.queues.values().map(|queue| 1 + queue.len()).sum();
         if open > 0 {
             tracing::error!(open, "the books did not take everything: the next start settles the rest");
@@ -327,6 +392,16 @@ impl Rim {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         sip.stop().await;
+        // It waits for the disk. A panic in there was told by the hook.
+        let _ = tokio::task::spawn_blocking(move || drop(recorder)).await;
+    }
+}
+
+/// What the recorder tells next; never, where there is none.
+async fn next(events: &mut Option<mpsc::Receiver<recorder::Event>>) -> Option<recorder::Event> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
     }
 }
 

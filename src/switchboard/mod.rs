@@ -13,9 +13,11 @@ pub mod io;
 mod line;
 mod outbound;
 pub mod sound;
+pub mod tape;
 
 use crate::clock::{Mono, Now};
 use crate::leg;
+use crate::media::recorder::{self, RecordingId};
 use crate::media::{self, Codec, StreamId};
 use crate::meeting::{self, KeyMap, LobbyConfig, Meeting};
 use crate::sip::{self, Call};
@@ -44,6 +46,8 @@ pub struct Config {
     pub codecs: Vec<Codec>,
     /// Silence is described to those who take it (RFC 3389).
     pub comfort_noise: bool,
+    /// `None`: nothing is recorded.
+    pub recording: Option<tape::Config>,
     /// How long a dialled phone may ring.
     pub ring_ms: u64,
     /// Our address of each transport for calls out, and what we call ourselves there.
@@ -58,6 +62,11 @@ pub struct Config {
 pub enum Input {
     Sip(sip::Event),
     Media(media::Event),
+    Recorder(recorder::Event),
+    /// A recording did not begin.
+    Unrecorded {
+        recording: RecordingId,
+    },
     /// A port for a leg's sound: its address as the peer sees it, or none is free.
     Lent {
         leg: LegId,
@@ -116,6 +125,7 @@ pub enum Output {
     GiveBack {
         stream: StreamId,
     },
+    Record(tape::Record),
     Books(Books),
     Told {
         token: u64,
@@ -163,6 +173,7 @@ enum Who {
 struct Room {
     meeting: Meeting,
     id: media::RoomId,
+    recording: Option<RecordingId>,
     armed: Option<Mono>,
 }
 
@@ -219,6 +230,8 @@ impl Switchboard {
         match input {
             Input::Sip(event) => self.sip(now, event),
             Input::Media(event) => self.sound(now, event),
+            Input::Recorder(event) => self.recorder(now, event),
+            Input::Unrecorded { recording } => self.recording_over(now, recording),
             Input::Lent { leg, port } => self.lent(now, leg, port),
             Input::Opened { leg, answer } => self.opened(now, leg, answer),
             Input::Rerouted { leg, done } => self.rerouted(now, leg, done),

@@ -5,5 +5,6 @@ mod dial_out;
 mod joining;
 mod keys;
 mod money;
+mod recording;
 mod stranger;
 mod world;

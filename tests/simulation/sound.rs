@@ -114,6 +114,7 @@ impl Told {
             Command::Detach { stream } => self.detach(stream),
             Command::Play { target, repeat, mark, .. } => self.play(target, mark, repeat),
             Command::Stop { target } => self.stop(target),
+            Command::PauseRecording { .. } | Command::StopRecording { .. } => {}
             Command::Press { stream, key } => {
                 self.stream(stream);
                 self.tell(Event::Digit { stream, key, at: now });

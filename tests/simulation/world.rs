@@ -423,6 +423,8 @@ impl World {
             Output::Media(command) => self.tell_media(command),
             Output::Lend { leg, stream } => self.lend(leg, stream),
             Output::Attach { stream, plan, .. } => self.attach(stream, plan),
+            // Worlds in simulation record nothing.
+            Output::Record(_) => {}
             Output::GiveBack { stream } => self.give_back(stream),
             Output::Books(books) => self.tell_books(books),
             Output::Told { token, told } => self.told(token, told),

@@ -36,6 +36,13 @@ pub enum Format {
     Opus,
 }
 
+impl std::str::FromStr for Format {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Format, &'static str> {
+        [Format::Wav, Format::Opus].into_iter().find(|format| format.extension() == text).ok_or("expected wav or opus")
+    }
+}
+
 impl Format {
     pub const fn extension(self) -> &'static str {
         match self {

@@ -89,6 +89,7 @@ fn config() -> Config {
         guard: GuardConfig::default(),
         codecs: vec![Codec::Pcma, Codec::Pcmu],
         comfort_noise: true,
+        recording: None,
         ring_ms: 60_000,
         udp: Some(here),
         tcp: None,

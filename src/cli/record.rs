@@ -1,0 +1,33 @@
+//! `tollbridge record`: what is said in a meeting is kept, or no more.
+
+use super::bridge::{Bridge, Pace};
+use super::{Context, Done, say, say_json};
+use crate::api::meeting::RecordOrder;
+use crate::meeting::recording::Step;
+use crate::types::MeetingId;
+
+#[derive(clap::Args)]
+pub struct Record {
+    /// As `tollbridge meetings` shows it
+    meeting: MeetingId,
+    /// start, pause, resume or stop
+    #[arg(default_value = "start")]
+    step: Step,
+}
+
+impl Record {
+    pub fn run(self, context: &Context) -> Done {
+        let (meeting, step) = (self.meeting, self.step);
+        let order = RecordOrder { step: step.word().to_owned() };
+        Bridge::reach(context)?.order(&format!("/meetings/{meeting}/record"), &order, Pace::Short)?;
+        let (state, words) = match step {
+            Step::Start | Step::Resume => ("on", "is being recorded"),
+            Step::Pause => ("paused", "is not recorded for now"),
+            Step::Stop => ("off", "is recorded no more"),
+        };
+        if context.json {
+            return say_json(&serde_json::json!({ "meeting": meeting.as_str(), "recording": state }));
+        }
+        say(&format!("{meeting} {words}\n"))
+    }
+}
