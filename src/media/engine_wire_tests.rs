@@ -142,7 +142,7 @@ impl Veiled {
         Veiled { protector: Protector::new(&secret.theirs), opener: Opener::new(&secret.ours) }
     }
 
-    fn say(&mut self, bench: &mut Bench, caller: usize, voice: i16) {
+    fn packet(&mut self, bench: &Bench, caller: usize, voice: i16) -> Vec<u8> {
         let mut line = [0; FRAME];
         bench.callers[caller].plan.codec.encode(&[voice; FRAME], &mut line);
         let (payload_type, sequence) = (bench.callers[caller].plan.payload_type, bench.callers[caller].sequence);
@@ -150,8 +150,14 @@ impl Veiled {
         let packet = Packet { marker: false, payload_type, sequence, timestamp, ssrc: 9, payload: &line };
         let mut datagram = [&packet.header()[..], &line, &[0; 20]].concat();
         let length = self.protector.protect(&mut datagram, 12 + FRAME).unwrap();
+        datagram.truncate(length);
+        datagram
+    }
+
+    fn say(&mut self, bench: &mut Bench, caller: usize, voice: i16) {
+        let datagram = self.packet(bench, caller, voice);
         let slot = bench.engine.slot(bench.id(caller)).unwrap();
-        bench.engine.receive(bench.now(), slot, address(caller), &datagram[..length]);
+        bench.engine.receive(bench.now(), slot, address(caller), &datagram);
     }
 
     fn hear(&mut self, bench: &Bench, caller: usize) -> i16 {
@@ -223,5 +229,61 @@ fn another_address_is_learnt_only_where_asked_for_and_only_at_first() {
         let heard = bench.hears(1) > 100;
         assert_eq!(heard, learnt, "{learns} {late}");
         assert!(bench.engine.stats(bench.id(0)).unwrap().foreign >= 9);
+    }
+}
+
+/// What two callers hear of each other in half a second, while `flood` does its worst to the first before each tick.
+fn heard_in(secret: Option<&Secret>, mut flood: impl FnMut(&mut Bench)) -> (Vec<Vec<i16>>, Stats) {
+    let mut bench = Bench::new(&[0, 1_000]);
+    let mut veiled = secret.map(Veiled::new);
+    if let Some(secret) = secret {
+        bench.order(Command::Secure { stream: bench.id(0), secret: Some(Box::new(secret.clone())) });
+    }
+    let mut heard = Vec::new();
+    for beat in 0..25 {
+        flood(&mut bench);
+        let voice = 500 + 20 * beat;
+        match &mut veiled {
+            Some(veiled) => veiled.say(&mut bench, 0, voice),
+            None => bench.say(0, address(0), voice),
+        }
+        bench.ticks(1);
+        heard.push(bench.callers[1].heard.clone());
+    }
+    (heard, bench.engine.stats(bench.id(0)).unwrap())
+}
+
+#[test]
+fn a_million_packets_of_a_stranger_change_nothing() {
+    let (quiet, _) = heard_in(None, |_| {});
+    let packet =
+        Packet { marker: false, payload_type: 0, sequence: 7, timestamp: 160, ssrc: 9, payload: &[0x55; FRAME] };
+    let datagram = [&packet.header()[..], packet.payload].concat();
+    let other_port = SocketAddr::from(([127, 0, 0, 1], address(0).port() + 1));
+    let other_host = SocketAddr::from(([127, 0, 0, 2], address(0).port()));
+    let (flooded, stats) = heard_in(None, |bench| {
+        let slot = bench.engine.slot(bench.id(0)).unwrap();
+        for _ in 0..20_000 {
+            bench.engine.receive(bench.now(), slot, other_port, &datagram);
+            bench.engine.receive(bench.now(), slot, other_host, &datagram);
+        }
+    });
+    assert_eq!(flooded, quiet);
+    assert_eq!((stats.foreign, stats.packets_in), (1_000_000, 25));
+}
+
+/// From the right address, and with the numbers that are due: only the tag tells them apart. 20,000 a second.
+#[test]
+fn forged_packets_change_nothing() {
+    for suite in Suite::ALL {
+        let (secret, wrong) = (secret(suite, 3), secret(suite, 4));
+        let (quiet, _) = heard_in(Some(&secret), |_| {});
+        let mut forger = Veiled::new(&wrong);
+        let (flooded, stats) = heard_in(Some(&secret), |bench| {
+            let (datagram, slot) = (forger.packet(bench, 0, 9_000), bench.engine.slot(bench.id(0)).unwrap());
+            (0..400).for_each(|_| bench.engine.receive(bench.now(), slot, address(0), &datagram));
+        });
+        assert_eq!(flooded, quiet, "{suite:?}");
+        assert_eq!((stats.forged, stats.packets_in, stats.lost), (10_000, 25, 0), "{suite:?}");
     }
 }
