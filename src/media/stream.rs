@@ -123,6 +123,22 @@ const LEARNING: Duration = Duration::from_secs(5);
 /// The longest packet that is opened: what is longer is no sound.
 const PACKET_MOST: usize = 1_500;
 
+/// The sound of a tick without its keys and, where that is wanted, without its noise; the key that was pressed.
+fn hear(
+    receiver: &mut Receiver,
+    keys: &mut Keys,
+    denoiser: Option<&mut Denoiser>,
+    now: Mono,
+    frame: &mut [i16],
+) -> Option<char> {
+    receiver.frame(frame);
+    let key = keys.listen(now, frame);
+    if let Some(denoiser) = denoiser {
+        denoiser.run(frame);
+    }
+    key
+}
+
 fn denoiser(config: &Config, rate: Rate) -> Option<Box<Denoiser>> {
     config.noise_suppression.then(|| Box::new(Denoiser::new(rate)))
 }
@@ -366,19 +382,19 @@ impl Stream {
     /// First part of a tick: its voice. True if it wants to be in the room's sum.
     pub fn listen(&mut self, now: Mono, config: &Config, told: &mut Told) -> bool {
         let tick = self.rate.tick();
-        let mut frame = [0; TICK_MOST];
-        let frame = &mut frame[..self.own_rate.tick()];
-        self.receiver.frame(frame);
-        let key = self.keys.listen(now, frame);
-        if let Some(denoiser) = &mut self.denoiser {
-            denoiser.run(frame);
-        }
-        match &mut self.inward {
+        let key = match &mut self.inward {
             Some(resampler) => {
+                let mut frame = [0; TICK_MOST];
+                let frame = &mut frame[..self.own_rate.tick()];
+                let key = hear(&mut self.receiver, &mut self.keys, self.denoiser.as_deref_mut(), now, frame);
                 resampler.run(frame, &mut self.voice[..tick]);
+                key
             }
-            None => self.voice[..tick].copy_from_slice(frame),
-        }
+            None => {
+                let voice = &mut self.voice[..tick];
+                hear(&mut self.receiver, &mut self.keys, self.denoiser.as_deref_mut(), now, voice)
+            }
+        };
         if let Some(key) = key {
             self.pressed(now, key, told);
         }

@@ -20,6 +20,8 @@ const FADE_END: usize = BASE_HZ * 60 / 1_000;
 /// The seam at the beginning is 5 ms long, that at the end 2.5 ms.
 const SEAM: usize = BASE_HZ / 200;
 const RETURN: usize = BASE_HZ / 400;
+/// An idle line of A-law swings so far.
+const IDLE: u16 = 8;
 /// The last 10 ms are compared with those before: a voice that was falling goes on falling, at most by half in 10 ms.
 const TREND: usize = BASE_HZ / 100;
 const TREND_LEAST: f32 = 0.5;
@@ -125,6 +127,11 @@ impl Conceal {
     /// Cuts the cycle out of the past: as many whole periods as fit, made so that its end leads into its beginning.
     fn study(&mut self) {
         let (past, end) = (&self.past, self.past.len());
+        // Of silence there is nothing to make up, and most legs are silent.
+        if past[end - WINDOW * self.step..].iter().all(|sample| sample.unsigned_abs() <= IDLE) {
+            (self.made, self.jump) = (FADE_END * self.step, 0.0);
+            return;
+        }
         let period = pitch(past, self.step);
         let length = period * (self.cycle.len() / period).max(1);
         let start = end - length;

@@ -165,6 +165,11 @@ impl Codec {
         }
     }
 
+    /// Whether a payload says, undecoded, that nobody talks in it. Of the codecs here only Opus's do.
+    pub fn is_inactive(self, payload: &[u8]) -> bool {
+        self == Codec::Opus && opus::is_inactive(payload)
+    }
+
     /// How long the sound of a payload is, in units of [`Codec::clock_hz`]. Nothing is decoded.
     pub fn units(self, payload: &[u8]) -> Result<u32, Bad> {
         if payload.is_empty() {

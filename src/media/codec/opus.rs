@@ -182,6 +182,19 @@ pub fn has_copy(packet: &[u8]) -> bool {
     units(packet).is_ok() && unsafe { library::opus_packet_has_lbrr(packet.as_ptr(), packet.len() as i32) } == 1
 }
 
+/// Whether a packet says by itself, undecoded, that nobody talks in it: it is one of DTX, or its encoder heard no voice
+/// (RFC 6716 section 4.2.3: the first bits of a frame with a SILK layer tell of each 20 ms). Frames of CELT alone do not
+/// tell, nor is it asked of bundles and of two channels.
+pub fn is_inactive(packet: &[u8]) -> bool {
+    match packet {
+        [toc, first, _, ..] if toc >> 3 < 16 && toc & 7 == 0 => {
+            let spans = (frame_units(*toc) / (CLOCK_HZ / 50)).clamp(1, 3);
+            first >> (8 - spans) == 0
+        }
+        _ => packet.len() <= 2,
+    }
+}
+
 /// From sound of one rate, one channel, to packets.
 pub struct Encoder {
     state: State,

@@ -141,6 +141,39 @@ fn strength(sound: &[i16]) -> f32 {
     product(sound, sound) / sound.len().max(1) as f32
 }
 
+/// A leg that sends silence all the time is hardly ever decoded: most legs of a large meeting are of that kind. Once it
+/// was silent for a while, packets that say of themselves that nobody talks in them are taken at their word, but for one
+/// now and then, lest a background that rises goes unheard.
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    /// Mean magnitude up to which sound is left out of the mix anyway.
+    gate: u32,
+    /// Packets that were silent, one after the other; and those that were not looked at since the last that was.
+    packets: u8,
+    spared: u8,
+}
+
+/// Half a second of usual packets before, and as much between two looks.
+const IDLE_PACKETS: u8 = 25;
+
+impl Idle {
+    fn new(config: &Config) -> Idle {
+        Idle { gate: config.gate_level.into(), packets: 0, spared: 0 }
+    }
+
+    fn spares(&mut self) -> bool {
+        let spares = self.packets >= IDLE_PACKETS && self.spared < IDLE_PACKETS;
+        self.spared = if spares { self.spared + 1 } else { 0 };
+        spares
+    }
+
+    fn heard(&mut self, sound: &[i16]) {
+        let sum: u32 = sound.iter().map(|sample| u32::from(sample.unsigned_abs())).sum();
+        let is_silent = sum <= self.gate * sound.len() as u32;
+        self.packets = if is_silent { self.packets.saturating_add(1) } else { 0 };
+    }
+}
+
 /// What became of a piece of sound that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -172,6 +205,7 @@ pub struct Receiver {
     hush: Hush,
     fifo: Fifo,
     bursts: Bursts,
+    idle: Idle,
     counts: Counts,
 }
 
@@ -224,6 +258,7 @@ impl Receiver {
             hush: Hush::default(),
             fifo: Fifo::new(&shape),
             bursts: Bursts::default(),
+            idle: Idle::new(config),
             counts: Counts::default(),
         }
     }
@@ -286,6 +321,7 @@ impl Receiver {
         self.decoder.forget();
         self.keypad.forget();
         self.rests = false;
+        self.idle.packets = 0;
         self.hush = Hush::default();
     }
 
@@ -394,10 +430,11 @@ impl Receiver {
 
     fn piece(&self, used: usize, wrong: usize, most: usize) -> Option<usize> {
         let rate_hz = self.shape.rate_hz;
-        let Piece { length, likeness } = stretch::find(&self.fifo.sound[..used], rate_hz, most)?;
         if self.fifo.is_quiet(used) {
-            return Some(most.min(stretch::piece_most(rate_hz)).min(used - stretch::blend(rate_hz)));
+            let length = most.min(stretch::piece_most(rate_hz)).min(used.saturating_sub(stretch::blend(rate_hz)));
+            return (length >= stretch::piece_least(rate_hz)).then_some(length);
         }
+        let Piece { length, likeness } = stretch::find(&self.fifo.sound[..used], rate_hz, most)?;
         (likeness >= self.bar(wrong)).then_some(length)
     }
 
@@ -437,9 +474,13 @@ impl Receiver {
                         self.decoder.replace(Some(payload), &mut rest[..self.shape.samples(missed).min(room)]);
                     }
                     let (count, skip) = (self.shape.samples(units).min(room), self.shape.samples(skip));
+                    let sound = &mut rest[..count];
+                    let is_known = self.codec.is_inactive(payload) && self.idle.spares();
                     // What was framed well and yet makes no sense is as long as it said, and silent.
-                    if self.decoder.decode(payload, &mut rest[..count]).is_err() {
-                        rest[..count].fill(0);
+                    if is_known || self.decoder.decode(payload, sound).is_err() {
+                        sound.fill(0);
+                    } else {
+                        self.idle.heard(sound);
                     }
                     rest.copy_within(skip.min(count)..count, 0);
                     (count.saturating_sub(skip), Fate::Heard)
@@ -803,5 +844,46 @@ mod tests {
         };
         let (with, without) = (far(&heard(true)), far(&heard(false)));
         assert!(with < without / 2.0, "{with:e} {without:e}");
+    }
+
+    /// Who says nothing for long is not decoded for long; the first word is heard as if they had been.
+    #[test]
+    fn after_a_silence_that_was_not_decoded_the_first_word_is_whole() {
+        let rate = Rate::Wide;
+        let wave = |i: usize| {
+            let at = i as f32 / rate.hz() as f32;
+            let voice = (1..12).map(|n| (TAU * 140.0 * at * n as f32).sin() / n as f32).sum::<f32>();
+            (4_000.0 * voice * (1.3 + (TAU * 4.0 * at).sin())) as i16
+        };
+        let config = Config { most_rate: rate, ..Config::default() };
+        let mut encoder = codec::Encoder::new(Codec::Opus, rate, codec::Settings::default());
+        let plan = Plan::plain("127.0.0.1:4000".parse().unwrap(), Codec::Opus, 111);
+        // The same packets to two: one takes none of them at its word.
+        let mut receivers =
+            [Config { gate_level: 0, ..config.clone() }, config].map(|c| Receiver::new(&c, Codec::Opus));
+        let (mut heard, mut inactive) = ([Vec::new(), Vec::new()], 0);
+        for beat in 0..150usize {
+            let talks = (30..60).contains(&beat) || beat >= 120;
+            let sound: Vec<i16> =
+                (0..rate.tick()).map(|i| if talks { wave(beat * rate.tick() + i) } else { 0 }).collect();
+            let mut line = [0; 1_500];
+            let octets = encoder.encode(&sound, &mut line);
+            inactive += usize::from(Codec::Opus.is_inactive(&line[..octets]));
+            let datagram = packet(111, beat as u16, beat as u32 * 960, &line[..octets]);
+            for (receiver, heard) in receivers.iter_mut().zip(&mut heard) {
+                receiver.take(Mono::from_millis(beat as u64 * 20), &plan, &datagram);
+                let mut frame = [0; Rate::Wide.tick()];
+                receiver.frame(&mut frame);
+                heard.push(level(&frame));
+            }
+            receivers[0].idle.packets = 0;
+        }
+        assert!((50..115).contains(&inactive), "{inactive}");
+        let [whole, spared] = &heard;
+        assert!(spared[95..118].iter().all(|level| *level == 0), "{spared:?}");
+        for (beat, (whole, spared)) in whole.iter().zip(spared).enumerate() {
+            assert!((whole - spared).abs() <= 40 + whole / 5, "{beat}: {whole} {spared}");
+        }
+        assert!(spared[121..].iter().all(|level| *level > 700), "{spared:?}");
     }
 }
