@@ -172,7 +172,8 @@ fn powers<const N: usize>(turns: &[f32; N], sound: &[i16]) -> [f32; N] {
     for sample in sound {
         let sample = f32::from(*sample);
         for lane in 0..N {
-            let next = sample + turns[lane] * last[lane] - before[lane];
+            // In this order: what comes two steps later waits for one product and one sum alone.
+            let next = (sample - before[lane]) + turns[lane] * last[lane];
             (before[lane], last[lane]) = (last[lane], next);
         }
     }
