@@ -177,7 +177,7 @@ async fn sort(inner: std::sync::Weak<Inner>, mut events: mpsc::Receiver<(Now, Ev
                 // Its line is open from the first ring on: a caller who gives up at once is heard too.
                 let signals = inner.open(call);
                 if queue.try_send((invitation, signals)).is_err() {
-                    inner.order(Command::Refuse { call, refusal: refusal(486) });
+                    inner.order(Command::Refuse { call, refusal: Refusal::plain(486) });
                 }
                 continue;
             }
@@ -204,10 +204,6 @@ async fn sort(inner: std::sync::Weak<Inner>, mut events: mpsc::Receiver<(Now, Ev
     }
 }
 
-fn refusal(status: u16) -> Refusal {
-    Refusal { status, phrase: String::new(), reason: None, retry_after_s: None }
-}
-
 /// A call that came in, with what happens to it.
 type Rung = (Box<Invitation>, UnboundedReceiver<Event>);
 
@@ -229,7 +225,7 @@ impl Incoming {
         let offer = self.invitation.offer.clone().unwrap_or_default();
         let agreed = sdp::answer(&offer, &phone.ours());
         let (answer, plan) = agreed.map_err(|error| {
-            phone.inner.order(Command::Refuse { call, refusal: refusal(488) });
+            phone.inner.order(Command::Refuse { call, refusal: Refusal::plain(488) });
             let reason = Some(Reason { q850: None, sip: None, text: error.to_string() });
             Ended { status: 488, reason }
         })?;
@@ -240,7 +236,7 @@ impl Incoming {
 
     /// Refuses: 486 is busy, 603 declined.
     pub fn refuse(self, status: u16) {
-        self.exchange.inner.order(Command::Refuse { call: self.invitation.call, refusal: refusal(status) });
+        self.exchange.inner.order(Command::Refuse { call: self.invitation.call, refusal: Refusal::plain(status) });
     }
 
     /// Waits for the bridge to cancel.

@@ -420,6 +420,6 @@ pub fn journal_of(dial: &Dial) -> String {
 impl Refusal {
     /// A refusal that says no more than its status.
     pub fn plain(status: u16) -> Refusal {
-        Refusal { status, phrase: message::phrase(status).to_owned(), reason: None, retry_after_s: None }
+        Refusal { status, phrase: message::phrase(status).to_owned(), reason: None, retry_after_s: None, warning: None }
     }
 }

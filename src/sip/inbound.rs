@@ -225,6 +225,9 @@ impl Endpoint {
         if let Some(seconds) = refusal.retry_after_s {
             response.push("Retry-After", &seconds.to_string());
         }
+        if let Some((code, text)) = &refusal.warning {
+            response.push("Warning", &format!("{code} tollbridge \"{text}\""));
+        }
         self.respond(*transaction, &response);
     }
 

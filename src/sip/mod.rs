@@ -163,6 +163,8 @@ pub struct Refusal {
     pub phrase: String,
     pub reason: Option<Reason>,
     pub retry_after_s: Option<u32>,
+    /// A code and a text without quotes, for whoever looks into their trace (RFC 3261 section 20.43).
+    pub warning: Option<(u16, String)>,
 }
 
 /// What names a call that we make, drawn before it is dialled so that it can be stored first.

@@ -5,7 +5,7 @@ use super::{Config, Switchboard};
 use crate::media::sdp::{self, Secrecy, crypto};
 use crate::media::{Codec, Direction, Plan, sdp::crypto::Policy};
 use crate::trunk::{Carrier, Srtp};
-use crate::types::{Cause, LegId};
+use crate::types::LegId;
 use bytes::Bytes;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -51,7 +51,7 @@ impl Switchboard {
     }
 
     /// Whether an offer can be answered at all, before there is a leg: the address does not matter yet.
-    pub(super) fn can_answer(&mut self, carrier: &Carrier, offer: &[u8]) -> Result<(), Cause> {
+    pub(super) fn can_answer(&mut self, carrier: &Carrier, offer: &[u8]) -> Result<(), sdp::Refusal> {
         let codecs = self.codecs_of(carrier);
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
         let secrets = Secrets::default();
@@ -61,9 +61,8 @@ impl Switchboard {
             &secrets.secrecy(carrier),
             &mut self.rng,
         );
-        found.map(drop).map_err(|why| {
+        found.map(drop).inspect_err(|why| {
             tracing::info!(carrier = carrier.id.as_str(), %why, "no agreement on sound");
-            Cause::NoCodec
         })
     }
 

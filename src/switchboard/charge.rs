@@ -124,7 +124,7 @@ impl Switchboard {
             }
             LegOutput::Refuse(cause) => {
                 let carrier = self.carrier_of(id);
-                self.refuse_call(carrier.as_ref(), call, cause);
+                self.refuse_call(carrier.as_ref(), call, cause.into());
             }
             LegOutput::Cancel(cause) => {
                 let reason = Some(reason(cause, None));

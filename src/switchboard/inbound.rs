@@ -18,15 +18,27 @@ use rand::RngExt;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+/// Why a call gets no leg and, where it is for the sound, what is wrong with that.
+pub(super) struct TurnedAway {
+    cause: Cause,
+    why: Option<media::sdp::Refusal>,
+}
+
+impl From<Cause> for TurnedAway {
+    fn from(cause: Cause) -> TurnedAway {
+        TurnedAway { cause, why: None }
+    }
+}
+
 impl Switchboard {
     pub(super) fn invited(&mut self, now: Now, invitation: Invitation) {
         let facts = self.facts.clone();
         let Some(carrier) = facts.directory.identify(invitation.flow.peer) else {
-            return self.refuse_call(None, invitation.call, Cause::UnknownNumber);
+            return self.refuse_call(None, invitation.call, Cause::UnknownNumber.into());
         };
         match self.admit_call(now, &facts, carrier, &invitation) {
             Ok((leg, number)) => self.open_in(now, leg, carrier, number, invitation),
-            Err(cause) => self.refuse_call(Some(carrier), invitation.call, cause),
+            Err(turned) => self.refuse_call(Some(carrier), invitation.call, turned),
         }
     }
 
@@ -37,9 +49,9 @@ impl Switchboard {
         facts: &'a Facts,
         carrier: &Carrier,
         invitation: &Invitation,
-    ) -> Result<(LegId, &'a Number), Cause> {
+    ) -> Result<(LegId, &'a Number), TurnedAway> {
         if self.draining {
-            return Err(Cause::Draining);
+            return Err(Cause::Draining.into());
         }
         let called = Called {
             request_user: &invitation.request_user,
@@ -50,7 +62,7 @@ impl Switchboard {
         let number = facts.directory.number(carrier, &called).ok_or(Cause::UnknownNumber)?;
         if let Some(offer) = &invitation.offer {
             // Looked at before a port is lent.
-            self.can_answer(carrier, offer)?;
+            self.can_answer(carrier, offer).map_err(|why| TurnedAway { cause: Cause::NoCodec, why: Some(why) })?;
         }
         let leg = self.new_leg(now);
         let mut scopes = vec![(Scope::Carrier(carrier.id.clone()), carrier_limit(carrier))];
@@ -236,7 +248,8 @@ impl Switchboard {
         self.say(Output::Media(media::Command::Change { stream, plan }));
     }
 
-    pub(super) fn refuse_call(&mut self, carrier: Option<&Carrier>, call: Call, cause: Cause) {
+    pub(super) fn refuse_call(&mut self, carrier: Option<&Carrier>, call: Call, turned: TurnedAway) {
+        let TurnedAway { cause, why } = turned;
         let (status, q850) = carrier.map_or((cause.sip(), cause.q850()), |carrier| carrier.refusal_for(cause));
         metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
         tracing::info!(cause = cause.slug(), status, carrier = carrier.map(|c| c.id.as_str()), "call refused");
@@ -245,6 +258,7 @@ impl Switchboard {
             phrase: String::new(),
             reason: Some(reason(cause, Some(q850))),
             retry_after_s: (status == 503).then_some(self.config.retry_after_s),
+            warning: why.map(|why| (why.warning(), why.to_string())),
         };
         self.say(Output::Sip(sip::Command::Refuse { call, refusal }));
     }

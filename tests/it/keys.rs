@@ -1,30 +1,13 @@
 //! What keys bring about, heard and paid for.
 
-use crate::world::{DIRECT, PEOPLE, TOLL, TOLL_FREE, World, hears, hears_said, listen, tone};
+use crate::world::{DIRECT, PEOPLE, TOLL, TOLL_FREE, World, hears, hears_said, led, listen, tone};
 use std::time::Duration;
-use tollbridge::cli::phone::Phone;
 use tollbridge::cli::sound::Voice;
 use tollbridge::meeting::Prompt;
 use tollbridge::types::Cause;
 
 const SOON: Duration = Duration::from_secs(10);
 const CALLED: &str = "+390699999999";
-
-/// Anna has begun her meeting, and Guido is in it.
-async fn led(world: &World) -> (Phone, Phone) {
-    let anna = world.call("+390622222222", TOLL).await;
-    anna.press("1000002").await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    anna.press("*").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    anna.press("4711#").await;
-    world.inside("led", 1).await;
-    // Silent, so that prompts are heard by themselves.
-    let guido = world.call("+390611111111", TOLL).await;
-    guido.press("1000002").await;
-    world.inside("led", 2).await;
-    (anna, guido)
-}
 
 /// The sound of a keypad (ITU-T Q.23), each key 100 ms with 100 ms behind it, and then a long silence.
 fn tones(keys: &str) -> Voice {

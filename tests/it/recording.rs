@@ -1,6 +1,6 @@
 //! What is said in a meeting, on the disk.
 
-use crate::world::{DIRECT, PEOPLE, TOLL, World, hears, hears_said, tone};
+use crate::world::{DIRECT, PEOPLE, TOLL, World, hears, hears_said, led, tone};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tollbridge::config::Settings;
@@ -110,16 +110,7 @@ async fn all_are_told_that_they_are_recorded_by_key_too_and_whoever_comes_later(
         settings.recording.tone_s = 2;
     })
     .await;
-    let anna = world.call("+390622222222", TOLL).await;
-    anna.press("1000002").await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    anna.press("*").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    anna.press("4711#").await;
-    world.inside("led", 1).await;
-    let guido = world.call("+390611111111", TOLL).await;
-    guido.press("1000002").await;
-    world.inside("led", 2).await;
+    let (anna, guido) = led(&world).await;
     let mark = guido.sound.mark();
     anna.press("*2").await;
     hears_said(&guido, mark, Prompt::RecordingOn, "it").await;

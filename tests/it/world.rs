@@ -295,6 +295,22 @@ impl World {
     }
 }
 
+/// Anna has begun her meeting, and Guido is in it.
+pub async fn led(world: &World) -> (Phone, Phone) {
+    let anna = world.call("+390622222222", TOLL).await;
+    anna.press("1000002").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    anna.press("*").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    anna.press("4711#").await;
+    world.inside("led", 1).await;
+    // Silent, so that prompts are heard by themselves.
+    let guido = world.call("+390611111111", TOLL).await;
+    guido.press("1000002").await;
+    world.inside("led", 2).await;
+    (anna, guido)
+}
+
 /// Half a second of a prompt: enough to tell it from any other, in pieces of 100 ms, at a quarter of the rate.
 const STRETCH: usize = 4_000;
 const PIECE: usize = 200;

@@ -210,7 +210,9 @@ async fn who_must_be_secret_and_is_not_gets_no_leg() {
     let address = Ipv4Addr::new(127, 0, 0, 34);
     let (world, other) = world(address, "srtp = \"required\"").await;
     let phone = Baresip { address, codec: "PCMA/8000/1", rate_hz: 8_000, security: None };
-    phone.call(&world).tells("488 ").await;
+    let running = phone.call(&world);
+    running.tells("488 ").await;
+    running.tells("Warning: 399 tollbridge \"").await;
     assert_eq!(world.legs().await.len(), 1, "the one who was there");
     other.hang_up();
     world.end().await;

@@ -79,6 +79,19 @@ pub enum Refusal {
     Secrecy(#[from] crypto::Unfit),
 }
 
+impl Refusal {
+    /// The code of a Warning (RFC 3261 section 20.43).
+    pub const fn warning(&self) -> u16 {
+        match self {
+            Refusal::Address(_) => 301,
+            Refusal::Profile => 302,
+            Refusal::NoAudio | Refusal::Declined => 304,
+            Refusal::NoCodec => 305,
+            Refusal::TooLarge(_) | Refusal::Malformed(_) | Refusal::Secrecy(_) => 399,
+        }
+    }
+}
+
 /// Who may listen: what a carrier's settings want, and what was agreed last in this call.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Secrecy<'a> {
