@@ -423,10 +423,15 @@ impl Meeting {
         if self.all_muted && !role.may(Verb::MuteAll) {
             self.set_muted(leg, true);
         }
+        self.tell_recorded(leg);
+        self.announce_one(leg, Prompt::EntryTone, Prompt::HasJoined);
+    }
+
+    /// Whoever comes into a room that is recorded, be it back from hold, is told so.
+    fn tell_recorded(&mut self, leg: LegId) {
         if self.recording.state() == recording::State::On {
             self.outputs.push_back(Output::Say { leg, prompts: vec![Prompt::RecordingOn] });
         }
-        self.announce_one(leg, Prompt::EntryTone, Prompt::HasJoined);
     }
 
     /// Somebody came or went, and all inside are told so, where they want to know.
@@ -634,6 +639,9 @@ impl Meeting {
         if let Some(participant) = here.filter(|participant| !participant.leaving && participant.held != on) {
             participant.held = on;
             self.outputs.push_back(Output::Hold { leg, on });
+            if !on {
+                self.tell_recorded(leg);
+            }
         }
     }
 

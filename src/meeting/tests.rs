@@ -289,6 +289,12 @@ fn all_who_are_recorded_know_it() {
     assert_eq!(by_key(&mut meeting, A, Verb::Record), started);
     assert_eq!(record(&mut meeting, 2, Step::Start), (Done::Yes, vec![]), "it is already");
     assert!(enter(&mut meeting, C, Role::Attendee).contains(&say(C, &[Prompt::RecordingOn])));
+    let mut hold = |on| {
+        meeting.handle(at(2), Input::Asked { by: By::Desk, command: Command::Hold { leg: C, on } });
+        drain(&mut meeting)
+    };
+    assert_eq!(hold(true), [Output::Hold { leg: C, on: true }]);
+    assert_eq!(hold(false), [Output::Hold { leg: C, on: false }, say(C, &[Prompt::RecordingOn])]);
     // The tone, each 15 s.
     assert_eq!(meeting.deadline(), Some(at(16)));
     meeting.wake(at(16));
