@@ -207,7 +207,7 @@ fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::C
         guard: GuardConfig::default(),
         codecs: CODECS.to_vec(),
         comfort_noise: settings.media.comfort_noise,
-        recording: recording.folder.as_ref().map(|_| switchboard::tape::Config {
+        recording: recording.folder.as_ref().map(|_| switchboard::recording::Config {
             format: recording.format,
             rate: recording.rate,
             tracks: recording.tracks,

@@ -1,7 +1,7 @@
 //! The one task of the switchboard: what comes from SIP, sound, books and people goes in, what it says goes out.
 
 use super::ask::{Ask, Told};
-use super::tape::Record;
+use super::recording::Record;
 use super::{Books, Input, Output, Switchboard};
 use crate::clock::{self, Mono, Now};
 use crate::media::io::{Media, Port};

@@ -12,8 +12,8 @@ mod inbound;
 pub mod io;
 mod line;
 mod outbound;
+pub mod recording;
 pub mod sound;
-pub mod tape;
 
 use crate::clock::{Mono, Now};
 use crate::leg;
@@ -47,7 +47,7 @@ pub struct Config {
     /// Silence is described to those who take it (RFC 3389).
     pub comfort_noise: bool,
     /// `None`: nothing is recorded.
-    pub recording: Option<tape::Config>,
+    pub recording: Option<recording::Config>,
     /// How long a dialled phone may ring.
     pub ring_ms: u64,
     /// Our address of each transport for calls out, and what we call ourselves there.
@@ -125,7 +125,7 @@ pub enum Output {
     GiveBack {
         stream: StreamId,
     },
-    Record(tape::Record),
+    Record(recording::Record),
     Books(Books),
     Told {
         token: u64,
