@@ -309,7 +309,9 @@ impl Engine {
             // In this order: the line of a codec that stays goes on.
             room.enlist(&plan);
             room.dismiss(&before);
-            self.tune(place);
+            if before.codec != plan.codec {
+                self.tune(place);
+            }
         }
         self.reserve();
         Ok(Outcome::Done)

@@ -504,7 +504,7 @@ impl Stream {
         }
         if let (None, (_, false), false, Some(line)) = (&room, self.heard, self.seam, self.silent_line()) {
             self.last = 0;
-            if self.rests(slot, &[0; TICK_MOST], outbox) {
+            if self.rests(slot, &[0; TICK_MOST][..self.rate.tick()], outbox) {
                 return;
             }
             return self.sender.push(slot, self.id, &self.plan, line, outbox);
