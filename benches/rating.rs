@@ -7,8 +7,8 @@ use std::fmt::Write;
 use std::hint::black_box;
 use tollbridge::clock::Wall;
 use tollbridge::rating::{
-    Book, CallType, Countries, Deck, DialOutPolicy, Licences, Lookup, Organiser, Payer, Request, SLICE_MS, Tab, Terms,
-    decide,
+    Book, CallType, Countries, Deck, DialOutPolicy, Exchange, Licences, Lookup, Organiser, Origin, Payer, PoolSplit,
+    Prices, Request, SLICE_MS, Tab, Terms, decide,
 };
 use tollbridge::types::{Currency, E164, Micros};
 
@@ -36,6 +36,7 @@ fn payer() -> Payer {
         volume_licensing: true,
         credits_set_up: true,
         require_credits_licence: false,
+        pool_split: PoolSplit::Second,
         allow_prefixes: vec!["263".to_owned()],
     }
 }
@@ -50,29 +51,53 @@ fn organiser() -> Organiser {
     }
 }
 
-fn terms(deck: &Deck, countries: &Countries) -> Terms {
+fn terms(prices: &Prices, countries: &Countries) -> Terms {
     let (payer, organiser) = (payer(), organiser());
-    decide(&book(&payer, &organiser, deck, countries), &request()).unwrap()
+    decide(&book(&payer, &organiser, prices, countries), &request()).unwrap()
 }
 
-fn book<'a>(payer: &'a Payer, organiser: &'a Organiser, deck: &'a Deck, countries: &'a Countries) -> Book<'a> {
-    Book { payer, organiser, countries, deck, number: None, pool_left_ms: 0, available: Micros(10_000_000) }
+/// A call that is cheaper every ten minutes, less a discount, paid in another currency.
+fn five_segments(countries: &Countries) -> Terms {
+    let text = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,tiers,minimum,maximum\n\
+                dial-out,44,UK,0.05,0.02,60,6,2020-01-01,600:0.04 1200:0.03 1800:0.02 2400:0.01,0.05,5\n";
+    let mut terms = terms(&Prices::of(Deck::parse("tiers.csv", text).unwrap().into()), countries);
+    let tariff = terms.tariff.as_mut().unwrap();
+    tariff.discount = "12.5%".parse().unwrap();
+    tariff.exchange = Exchange::new(Currency::USD, "0.92".parse().unwrap()).ok();
+    terms
+}
+
+fn book<'a>(payer: &'a Payer, organiser: &'a Organiser, prices: &'a Prices, countries: &'a Countries) -> Book<'a> {
+    Book { payer, organiser, countries, prices, number: None, pool_left_ms: 0, available: Micros(10_000_000) }
 }
 
 fn request() -> Request {
-    Request { call_type: CallType::DialOut, number: "+442079460123".parse().unwrap(), caller: None, at: AT }
+    Request {
+        call_type: CallType::DialOut,
+        number: "+442079460123".parse().unwrap(),
+        caller: None,
+        origin: Origin::Fixed,
+        at: AT,
+    }
 }
 
 fn rating(c: &mut Criterion) {
     let text = large_deck();
     let (deck, countries) = (Deck::parse("large.csv", &text).unwrap(), Countries::embedded());
     assert!(deck.len() > 200_000);
-    let terms = terms(&deck, &countries);
+    let prices = Prices::of(deck.into());
+    let deck = &*prices.lists[0].deck;
+    let terms = terms(&prices, &countries);
+    let segments = five_segments(&countries);
+    assert_eq!(segments.sum(3_600_000, 0).unwrap().parts.len(), 5);
     let numbers: Vec<E164> = (0..1_000_u64)
         .map(|n| E164::from_digits(&format!("{}55501", 2_000_000 + n * 7_919 % 7_999_993)).unwrap())
         .collect();
 
-    c.bench_function("price of a call", |b| b.iter(|| black_box(&terms).charge(black_box(310_123), 0).round()));
+    c.bench_function("price of a call", |b| b.iter(|| black_box(&terms).amount(black_box(310_123), 0)));
+    c.bench_function("price of an hour in 5 segments, discounted and exchanged", |b| {
+        b.iter(|| black_box(&segments).amount(black_box(3_600_000), 0))
+    });
     c.bench_function("hold of a slice", |b| {
         let tab = Tab::new(terms.clone());
         b.iter_batched(
@@ -84,7 +109,7 @@ fn rating(c: &mut Criterion) {
     c.bench_function("settlement, explained", |b| {
         let mut tab = Tab::new(terms.clone());
         tab.next(Micros(10_000_000), 0, 600_000).unwrap();
-        b.iter(|| black_box(&tab).settle(310_123));
+        b.iter(|| black_box(&tab).settle(Some(310_123)));
     });
     c.bench_function("1000 look-ups among 200 000 prefixes", |b| {
         let found = |number: &E164| matches!(deck.rate(CallType::DialOut, number.digits(), AT), Lookup::Found(_));
@@ -92,7 +117,7 @@ fn rating(c: &mut Criterion) {
     });
     c.bench_function("decide", |b| {
         let (payer, organiser, request) = (payer(), organiser(), request());
-        b.iter(|| decide(&book(&payer, &organiser, &deck, &countries), black_box(&request)));
+        b.iter(|| decide(&book(&payer, &organiser, &prices, &countries), black_box(&request)));
     });
     let mut slow = c.benchmark_group("deck");
     slow.sample_size(10);

@@ -1,15 +1,24 @@
 //! How fast the money goes, and so how long it lasts.
 
-use crate::rating::Tab;
+use crate::clock::Wall;
+use crate::rating::{Tab, Tariff};
 use crate::types::Micros;
 
 /// What a running leg burns a minute, `elapsed_ms` after its answer, in billionths of the currency unit; nothing while
 /// credits do not pay it.
 pub fn burn_nanos(tab: &Tab, elapsed_ms: u64) -> i128 {
-    let in_credits = tab.held_until_ms > tab.pool_held_ms;
+    let in_credits = tab.terms.billable(tab.held_until_ms) > tab.pool_held_ms;
     let tariff = tab.terms.paid_tariff().filter(|_| in_credits);
-    let row = tariff.map(|tariff| tariff.row_at(tab.terms.from.plus_millis(elapsed_ms)));
-    row.map_or(0, |row| i128::from(row.rate.per_minute_nanos()))
+    tariff.map_or(0, |tariff| tariff.burn_nanos(tab.terms.from.plus_millis(elapsed_ms)))
+}
+
+impl Tariff {
+    /// The price of a minute at a moment, discount, surcharge and exchange with it; tiers still to come are not.
+    fn burn_nanos(&self, at: Wall) -> i128 {
+        let minute = i128::from(self.price_at(at).per_minute_nanos) * i128::from(self.discount.rest()) / 10_000;
+        let all = minute + i128::from(self.surcharge().per_minute_nanos);
+        self.exchange.map_or(all, |exchange| all * i128::from(exchange.nanos) / 1_000_000_000)
+    }
 }
 
 /// How long the pool lasts a leg in it: the rest of its own hold, and `pool_left_ms` shared by all `legs` in the pool.

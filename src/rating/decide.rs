@@ -1,10 +1,11 @@
 //! May this leg be, and who pays? The checks of the law in their order; the first that fails names itself.
 
+use crate::rating::clauses::{Origin, Tiers};
 use crate::rating::deck::BrokenRow;
-use crate::rating::rate::{Class, RateRow};
+use crate::rating::prices::{Answer, Prices, Quoted};
+use crate::rating::rate::Class;
 use crate::rating::{
-    CallType, Capability, Countries, CountryRecord, Deck, DialOutPolicy, Funding, Lookup, Organiser, Payer, Request,
-    Step, Tariff, Terms,
+    CallType, Capability, Countries, CountryRecord, DialOutPolicy, Funding, Organiser, Payer, Request, Tariff, Terms,
 };
 use crate::types::{Cause, Country, Micros};
 
@@ -24,7 +25,7 @@ pub struct Book<'a> {
     pub payer: &'a Payer,
     pub organiser: &'a Organiser,
     pub countries: &'a Countries,
-    pub deck: &'a Deck,
+    pub prices: &'a Prices,
     /// In: our number; `None` if it is not ours (or not this payer's to use).
     pub number: Option<NumberFacts>,
     /// Pool minutes that nothing has used or holds.
@@ -38,13 +39,13 @@ pub struct Book<'a> {
 pub fn decide(book: &Book<'_>, request: &Request) -> Result<Terms, Cause> {
     let licence = licence(book)?;
     let place = place(book, request)?;
-    let row = class(book, request, &place)?;
+    let answer = class(book, request, &place)?;
     let funding = first_that_fits(book, request, licence, &place);
-    let price = price(book, row, funding)?;
+    let price = price(answer, funding)?;
     policies(book, request, &place)?;
     let funding = funded(book, request, licence, funding, &price)?;
     let terms = terms(book, request, licence, place, funding, price);
-    let first_increment = terms.charge(1, 0).round();
+    let first_increment = terms.amount(terms.free_ms().saturating_add(1), 0);
     if funding == Funding::Credits && (book.available.0 <= 0 || book.available < first_increment) {
         return Err(Cause::NoCredit);
     }
@@ -125,22 +126,18 @@ fn priced_by_caller(book: &Book<'_>, request: &Request, mut place: Place) -> Pla
 }
 
 /// Check 2, second half: calls out go to ordinary numbers, or to ranges that are allowed by name.
-fn class<'a>(book: &Book<'a>, request: &Request, place: &Place) -> Result<Lookup<'a>, Cause> {
-    let row = book.deck.rate(request.call_type, &place.digits, request.at);
+fn class<'a>(book: &Book<'a>, request: &Request, place: &Place) -> Result<Answer<'a>, Cause> {
+    let answer = book.prices.rate(request.call_type, &place.digits, request.at, book.payer.currency);
     if request.call_type != CallType::DialOut {
-        return Ok(row);
+        return Ok(answer);
     }
     let by_country = book.countries.class_of(&request.number);
-    let by_deck = match &row {
-        Lookup::Found(row) => Some((row.class, &*row.prefix)),
-        Lookup::Broken(row) => Some((row.class, &*row.prefix)),
-        Lookup::Absent => None,
-    };
+    let mut by_deck = book.prices.classes(request.call_type, &place.digits, request.at);
     let barred = |(class, range): (Class, &str)| !class.is_ordinary() && !allowed_by_name(book, &place.digits, range);
-    if by_country.is_some_and(barred) || by_deck.is_some_and(barred) {
+    if by_country.is_some_and(barred) || by_deck.any(barred) {
         return Err(Cause::NumberBlocked);
     }
-    Ok(row)
+    Ok(answer)
 }
 
 /// Allowed by name: an allowed prefix lies within the barred range. Allowing 44 does not open 449.
@@ -161,22 +158,21 @@ fn first_that_fits(book: &Book<'_>, request: &Request, licence: Licence, place: 
     }
 }
 
-/// The price as the deck has it: a row, none needed, or one that our own fault keeps from us.
-enum Price<'a> {
-    Row(&'a RateRow),
+/// The price as the decks have it: a row, none needed, or one that our own fault keeps from us.
+enum Cost<'a> {
+    Row(Quoted<'a>),
     Unneeded,
     Broken(&'a BrokenRow),
 }
 
-/// Check 2, the end: a rate exists where one is needed. A deck of another currency has none.
-fn price<'a>(book: &Book<'_>, row: Lookup<'a>, funding: Funding) -> Result<Price<'a>, Cause> {
-    let row = if book.deck.currency() == book.payer.currency { row } else { Lookup::Absent };
-    match (funding, row) {
-        (Funding::Included | Funding::Free, _) => Ok(Price::Unneeded),
-        (_, Lookup::Found(row)) => Ok(Price::Row(row)),
-        (Funding::Pool { .. }, Lookup::Absent | Lookup::Broken(_)) => Ok(Price::Unneeded),
-        (Funding::Credits, Lookup::Broken(row)) => Ok(Price::Broken(row)),
-        (Funding::Credits, Lookup::Absent) => Err(Cause::NoRate),
+/// Check 2, the end: a rate exists where one is needed.
+fn price(answer: Answer<'_>, funding: Funding) -> Result<Cost<'_>, Cause> {
+    match (funding, answer) {
+        (Funding::Included | Funding::Free, _) => Ok(Cost::Unneeded),
+        (_, Answer::Found(quoted)) => Ok(Cost::Row(quoted)),
+        (Funding::Pool { .. }, Answer::Absent | Answer::Broken(_)) => Ok(Cost::Unneeded),
+        (Funding::Credits, Answer::Broken(row)) => Ok(Cost::Broken(row)),
+        (Funding::Credits, Answer::Absent) => Err(Cause::NoRate),
     }
 }
 
@@ -206,13 +202,13 @@ fn funded(
     request: &Request,
     licence: Licence,
     funding: Funding,
-    price: &Price<'_>,
+    price: &Cost<'_>,
 ) -> Result<Funding, Cause> {
     match (funding, price) {
-        (_, Price::Broken(_)) => Ok(Funding::Free),
+        (_, Cost::Broken(_)) => Ok(Funding::Free),
         (Funding::Included | Funding::Free, _) => Ok(funding),
         (Funding::Pool { .. }, price) => {
-            let then_credits = matches!(price, Price::Row(_)) && may_spend(book, request, licence).is_ok();
+            let then_credits = matches!(price, Cost::Row(_)) && may_spend(book, request, licence).is_ok();
             Ok(Funding::Pool { then_credits })
         }
         (Funding::Credits, _) => may_spend(book, request, licence).map(|()| Funding::Credits),
@@ -246,12 +242,12 @@ fn terms(
     licence: Licence,
     mut place: Place,
     funding: Funding,
-    price: Price<'_>,
+    price: Cost<'_>,
 ) -> Terms {
     let tariff = match price {
-        Price::Row(row) => Some(tariff(book, request, &place, row)),
-        Price::Unneeded => None,
-        Price::Broken(row) => {
+        Cost::Row(quoted) => Some(tariff(book, request, &place, &quoted)),
+        Cost::Unneeded => None,
+        Cost::Broken(row) => {
             let note = format!("the rate of +{} cannot be told by our own fault ({}): free", row.prefix, row.why);
             place.notes.push(note);
             None
@@ -267,22 +263,47 @@ fn terms(
         priced_country: place.priced_country,
         zone_a: place.record.zone_a,
         domestic: place.country == book.organiser.country,
+        pool_split: book.payer.pool_split,
         notes: place.notes,
         from: request.at,
     }
 }
 
-fn tariff(book: &Book<'_>, request: &Request, place: &Place, row: &RateRow) -> Tariff {
-    let later = book.deck.later(request.call_type, &place.digits, request.at);
-    let step = |(from, row): (_, &RateRow)| Step { from, row: row.clone() };
-    Tariff { deck: book.deck.version().to_owned(), row: row.clone(), later: later.into_iter().map(step).collect() }
+/// The plan of one leg: what the row says, its bands, tiers and changes to come worked out into prices by the moment.
+fn tariff(book: &Book<'_>, request: &Request, place: &Place, quoted: &Quoted<'_>) -> Tariff {
+    let (price, later) = quoted.schedule(request.call_type, &place.digits, request.at);
+    let mut row = quoted.row.clone();
+    if let Some(clauses) = &mut row.clauses {
+        (clauses.bands, clauses.month_tiers) = (None, Tiers::NONE);
+    }
+    row.clauses = row.clauses.filter(|clauses| !clauses.is_none());
+    Tariff {
+        deck: quoted.list.deck.version().to_owned(),
+        row,
+        price,
+        later,
+        origin: origin(book, request),
+        discount: quoted.list.discount,
+        exchange: quoted.exchange,
+    }
+}
+
+/// Where a call in began: as its signalling says, else by the class that decks give the caller's number.
+fn origin(book: &Book<'_>, request: &Request) -> Origin {
+    let told = request.origin;
+    let Some(caller) = request.caller.filter(|_| told == Origin::Fixed && request.call_type != CallType::DialOut)
+    else {
+        return told;
+    };
+    let mut classes = book.prices.classes(CallType::DialOut, caller.digits(), request.at);
+    if classes.any(|(class, _)| class == Class::Mobile) { Origin::Mobile } else { Origin::Fixed }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Wall;
-    use crate::rating::Licences;
+    use crate::rating::{Deck, Licences, PoolSplit};
     use crate::types::{Currency, E164};
     use Cause::{
         CountryNotServed, CreditsLicenceMissing, CreditsNotSetUp, DestinationNotAllowed, NoCredit, NoRate, NotLicensed,
@@ -331,6 +352,7 @@ dial-out,870,Inmarsat,5,0,60,60,2020-01-01,satellite
                 volume_licensing: true,
                 credits_set_up: true,
                 require_credits_licence: false,
+                pool_split: PoolSplit::Second,
                 allow_prefixes: Vec::new(),
             },
             organiser: Organiser {
@@ -360,18 +382,22 @@ dial-out,870,Inmarsat,5,0,60,60,2020-01-01,satellite
 
         fn decide(&self, call_type: CallType, number: &str, caller: Option<&str>) -> Result<Terms, Cause> {
             let (deck, _) = Deck::salvage("deck.csv", DECK);
+            let prices = Prices::of(deck.into());
             let book = Book {
                 payer: &self.payer,
                 organiser: &self.organiser,
                 countries: &self.countries,
-                deck: &deck,
+                prices: &prices,
                 number: self.number,
                 pool_left_ms: self.pool_left_ms,
                 available: self.available.parse().unwrap(),
             };
             let number: E164 = number.parse().unwrap();
             let caller = caller.map(|caller| caller.parse().unwrap());
-            decide(&book, &Request { call_type, number, caller, at: Wall::from_seconds(1_700_000_000) })
+            decide(
+                &book,
+                &Request { call_type, number, caller, origin: Origin::Fixed, at: Wall::from_seconds(1_700_000_000) },
+            )
         }
 
         /// The decision in words: who pays, as what, at which rate; or why not.

@@ -64,8 +64,8 @@ impl Tab {
     }
 
     /// One slice more. `available` and `pool_left_ms` are what others have not taken; what this leg holds is its own
-    /// already. Refused with `NoCredit` where not one increment more can be paid: the leg then runs to its
-    /// `held_until_ms`, and may ask again after a top-up.
+    /// already. Refused with `NoCredit` where not one increment more can be paid (with `SpendLimit` where none more
+    /// may be): the leg then runs to its `held_until_ms`, and may ask again after a top-up.
     pub fn next(&mut self, available: Micros, pool_left_ms: u64, slice_ms: u64) -> Result<Hold, Cause> {
         self.cover(self.held_until_ms, available, pool_left_ms, slice_ms)
     }
@@ -83,9 +83,10 @@ impl Tab {
         let (pool, until) = self.reach(target, available, pool_left_ms);
         self.is_final = until < target;
         if until <= past {
-            return Err(Cause::NoCredit);
+            let capped = !self.terms.is_within(past.saturating_add(1), pool);
+            return Err(if capped { Cause::SpendLimit } else { Cause::NoCredit });
         }
-        let total = self.terms.charge(until, pool).round().max(self.credit_held);
+        let total = self.terms.amount(until, pool).max(self.credit_held);
         let hold = Hold {
             sequence: self.sequence,
             credit: Micros(total.0 - self.credit_held.0),
@@ -104,57 +105,65 @@ impl Tab {
             Funding::Included | Funding::Free => (0, target),
             Funding::Credits => (0, self.afford(0, target, available)),
             Funding::Pool { .. } => {
-                let credits_begun = self.held_until_ms > self.pool_held_ms;
-                let more = if credits_begun { 0 } else { pool_left_ms.min(target - self.held_until_ms) };
-                let pool = self.pool_held_ms + more;
-                (pool, if pool == target { target } else { self.afford(pool, target, available) })
+                let credits_begun = self.terms.billable(self.held_until_ms) > self.pool_held_ms;
+                let wanted = self.terms.pool_edge(self.terms.billable(target));
+                let most = self.terms.pool_floor(self.pool_held_ms.saturating_add(pool_left_ms));
+                let pool = if credits_begun { 0 } else { wanted.min(most) }.max(self.pool_held_ms);
+                (pool, if pool >= wanted { target } else { self.afford(pool, target, available) })
             }
         }
     }
 
-    /// The furthest edge up to the one at or after `target` that `available` pays, with `pool` milliseconds before the
-    /// grid begins; where it pays none, what is covered already. R(C) never falls, so halving finds it.
+    /// How far towards the edge at or after `target` that `available` pays, with `pool` milliseconds taken from the
+    /// pool. The price is the same all through an increment, so the furthest moment that is paid is an edge; and it
+    /// never falls, so halving finds it.
     fn afford(&self, pool: u64, target: u64, available: Micros) -> u64 {
-        let covered = self.held_until_ms.max(pool);
-        let Some(tariff) = self.terms.paid_tariff() else { return covered };
-        let rate = tariff.rate();
-        let edge = |count: u64| pool.saturating_add(rate.edge_of(count));
-        let pays = |count: u64| {
-            let more = self.terms.charge(edge(count), pool).round().0.saturating_sub(self.credit_held.0);
-            more <= available.0.max(0)
+        if self.terms.paid_tariff().is_none() {
+            return self.held_until_ms.max(self.terms.pool_end(pool));
+        }
+        let pays = |until: u64| {
+            let more = self.terms.amount(until, pool).0.saturating_sub(self.credit_held.0);
+            more <= available.0.max(0) && self.terms.is_within(until, pool)
         };
-        let (mut good, mut bad) = (rate.increments(covered - pool), rate.increments(target - pool) + 1);
+        let edge = self.terms.edge(target, pool);
+        if pays(edge) {
+            return edge;
+        }
+        let (mut good, mut bad) = (self.held_until_ms, edge);
         if !pays(good) {
             // A dearer row came while it rang: what is held already pays less than it did.
-            return covered;
+            return good;
         }
         while good + 1 < bad {
             let middle = good + (bad - good) / 2;
             if pays(middle) { good = middle } else { bad = middle }
         }
-        covered.max(edge(good))
+        good
     }
 
-    /// The end, `elapsed_ms` after the answer (0: never answered). Time beyond what was held is nobody's debt: a late
-    /// BYE or a crash cannot charge more than was set aside.
-    pub fn settle(&self, elapsed_ms: u64) -> Settlement {
-        let charged_ms = elapsed_ms.min(self.held_until_ms);
-        let pool_used_ms = charged_ms.min(self.pool_held_ms);
-        let paid_ms = charged_ms - pool_used_ms;
-        let charge = self.terms.charge(charged_ms, self.pool_held_ms).round().min(self.credit_held);
-        let tariff = self.terms.paid_tariff().filter(|_| paid_ms > 0);
-        let connect_fee = tariff.map_or(Micros::ZERO, |t| explain::fee(t).round().min(charge));
-        let in_credits = matches!(self.terms.funding, Funding::Pool { .. }) && paid_ms > 0;
+    /// The end, `elapsed_ms` after the answer; `None` for a leg whose charged time never began. Time beyond what was
+    /// held is nobody's debt: a late BYE or a crash cannot charge more than was set aside.
+    pub fn settle(&self, elapsed_ms: Option<u64>) -> Settlement {
+        let charged_ms = elapsed_ms.unwrap_or(0).min(self.held_until_ms);
+        let answered = elapsed_ms.is_some() && self.sequence > 0;
+        let pool_used_ms = if answered { self.terms.pooled(charged_ms, self.pool_held_ms) } else { 0 };
+        let tariff = self.terms.paid_tariff().filter(|_| answered);
+        let sum = tariff.and_then(|_| self.terms.sum(charged_ms, self.pool_held_ms)).unwrap_or_default();
+        let amount = |exact| tariff.map_or(Micros::ZERO, |tariff| tariff.amount(exact));
+        let charge = amount(sum.total).min(self.credit_held);
+        let in_credits = matches!(self.terms.funding, Funding::Pool { .. }) && sum.billed_ms > 0;
+        let unpriced_ms =
+            if self.terms.paid_tariff().is_none() { charged_ms - pool_used_ms.min(charged_ms) } else { 0 };
         Settlement {
             charge,
-            connect_fee,
+            connect_fee: amount(sum.fee).min(charge),
             release_credit: Micros(self.credit_held.0 - charge.0),
             pool_used_ms,
             pool_release_ms: self.pool_held_ms - pool_used_ms,
             charged_ms,
-            billed_ms: pool_used_ms + tariff.map_or(paid_ms, |t| t.rate().edge(paid_ms)),
+            billed_ms: pool_used_ms + sum.billed_ms + unpriced_ms,
             capability: if in_credits { Capability::Credits } else { self.terms.capability },
-            lines: explain::lines(&self.terms, elapsed_ms, charged_ms, pool_used_ms, charge),
+            lines: explain::lines(&self.terms, elapsed_ms, charged_ms, pool_used_ms, &sum, charge),
         }
     }
 }
@@ -165,7 +174,7 @@ pub fn quote(terms: &Terms, elapsed_ms: u64, available: Micros, pool_left_ms: u6
     let mut tab = Tab::new(terms.clone());
     // Refused is an answer too: nothing is held, so nothing is charged, and the lines say so.
     let _ = tab.next(available, pool_left_ms, elapsed_ms);
-    tab.settle(elapsed_ms)
+    tab.settle(Some(elapsed_ms))
 }
 
 #[cfg(test)]
@@ -196,7 +205,7 @@ mod tests {
         }
 
         fn settle(&mut self, tab: &Tab, elapsed_ms: u64) -> Settlement {
-            let settled = tab.settle(elapsed_ms);
+            let settled = tab.settle(Some(elapsed_ms));
             self.available += settled.release_credit.0;
             self.pool_ms += settled.pool_release_ms;
             settled
@@ -255,9 +264,9 @@ mod tests {
             let (mut money, mut leg) = (purse("1"), tab("credits", "0.10", "0", step, step));
             money.hold(&mut leg).unwrap();
             money.hold(&mut leg).unwrap();
-            let settled = leg.settle(80_000);
+            let settled = leg.settle(Some(80_000));
             assert_eq!((settled.charge.to_text(), settled.release_credit.to_text()), (charge.into(), release.into()));
-            assert_eq!(leg.settle(300_000).charge.to_text(), "0.2000", "never more than was held");
+            assert_eq!(leg.settle(Some(300_000)).charge.to_text(), "0.2000", "never more than was held");
         }
     }
 
@@ -303,7 +312,7 @@ mod tests {
             for slice in 1..100 {
                 assert_eq!(money.hold(&mut leg), Ok((slice * 60_000, false)));
             }
-            let settled = leg.settle(61_500);
+            let settled = leg.settle(Some(61_500));
             assert_eq!((settled.charge, settled.charged_ms, settled.billed_ms), (Micros::ZERO, 61_500, 61_500));
         }
     }
@@ -318,7 +327,7 @@ mod tests {
         // 30/18: a slice of 60 s is brought up to 66.
         let hold = tab("credits", "0.06", "0", 30_000, 18_000).next(Micros(1_000_000), 0, SLICE_MS).unwrap();
         assert_eq!((hold.until_ms, hold.credit.to_text()), (66_000, "0.0660".into()));
-        let settled = leg.settle(1);
+        let settled = leg.settle(Some(1));
         assert_eq!((settled.charge.to_text(), settled.connect_fee.to_text()), ("0.0800".into(), "0.0500".into()));
     }
 
@@ -326,7 +335,7 @@ mod tests {
     fn an_unanswered_leg_gives_everything_back() {
         let mut leg = tab("credits", "0.0300", "0.0500", 60_000, 60_000);
         leg.next(Micros(1_000_000), 0, SLICE_MS).unwrap();
-        let settled = leg.settle(0);
+        let settled = leg.settle(Some(0));
         assert_eq!(
             (settled.charge, settled.connect_fee, settled.release_credit),
             (Micros(0), Micros(0), Micros(80_000))
@@ -350,17 +359,17 @@ mod tests {
     #[test]
     fn a_dearer_row_that_came_while_it_rang_takes_no_more_than_there_is() {
         let mut leg = tab("credits", "0.06", "0", 1_000, 1_000);
-        let dearer = tab("credits", "0.60", "0", 90_000, 90_000).terms.tariff.unwrap().row;
+        let dearer = tab("credits", "0.60", "0", 90_000, 90_000).terms.tariff.unwrap().price;
         let from = leg.terms.from.plus_millis(5_000);
-        leg.terms.tariff.as_mut().unwrap().later.push(crate::rating::Step { from, row: dearer });
+        leg.terms.tariff.as_mut().unwrap().later.push(crate::rating::Step { from, price: dearer });
         leg.next(Micros(60_000), 0, SLICE_MS).unwrap();
         leg.terms.answered(from);
-        assert_eq!(leg.settle(50_000).charge, leg.credit_held, "no more than was held");
+        assert_eq!(leg.settle(Some(50_000)).charge, leg.credit_held, "no more than was held");
         let held = leg.clone();
-        assert_eq!(leg.next(Micros(844_999), 0, SLICE_MS), Err(Cause::NoCredit));
+        assert_eq!(leg.next(Micros(44_999), 0, SLICE_MS), Err(Cause::NoCredit));
         assert_eq!(leg, Tab { is_final: true, ..held });
         let hold = leg.next(Micros(845_000), 0, 30_000).unwrap();
-        assert_eq!((hold.credit, hold.until_ms), (Micros(845_000), 90_000));
+        assert_eq!((hold.credit, hold.until_ms), (Micros(345_000), 40_000));
     }
 
     #[test]
@@ -371,7 +380,7 @@ mod tests {
         while leg.held_until_ms < 310_000 {
             money.hold(&mut leg).unwrap();
         }
-        let told = leg.settle(310_000).lines;
+        let told = leg.settle(Some(310_000)).lines;
         assert_eq!(
             told,
             [
@@ -404,7 +413,7 @@ mod tests {
     fn an_endless_fraction_is_marked() {
         let mut leg = tab("credits", "0.10", "0", 1_000, 1_000);
         leg.next(Micros(1_000_000), 0, SLICE_MS).unwrap();
-        let told = leg.settle(42_400).lines;
+        let told = leg.settle(Some(42_400)).lines;
         assert!(told.contains(&"43 s × 0.1000 USD a minute / 60 s = 0.071666666666…".to_owned()), "{told:?}");
         assert!(told.contains(&"sum 0.071666666666…, rounded half up to 4 places: 0.0717".to_owned()), "{told:?}");
     }
@@ -431,7 +440,7 @@ mod tests {
                         prop_assert!(money.available >= 0 && hold.credit.0 >= 0);
                         prop_assert!(hold.until_ms > before.held_until_ms && hold.until_ms == leg.held_until_ms);
                         prop_assert_eq!(hold.sequence, before.sequence);
-                        prop_assert_eq!(leg.terms.charge(leg.held_until_ms, leg.pool_held_ms).round(), leg.credit_held);
+                        prop_assert_eq!(leg.terms.amount(leg.held_until_ms, leg.pool_held_ms), leg.credit_held);
                     }
                     Err(cause) => {
                         prop_assert_eq!(cause, Cause::NoCredit);
@@ -445,7 +454,7 @@ mod tests {
             prop_assert_eq!(money.available, available - settled.charge.0);
             prop_assert_eq!(money.pool_ms, pool_ms - settled.pool_used_ms);
             prop_assert!(settled.connect_fee <= settled.charge && settled.charge <= leg.credit_held);
-            prop_assert_eq!(settled.charge, leg.terms.charge(settled.charged_ms, leg.pool_held_ms).round());
+            prop_assert_eq!(settled.charge, leg.terms.amount(settled.charged_ms, leg.pool_held_ms));
         }
 
         /// The partial hold is the longest that money pays: one increment more costs more than there is.
@@ -455,7 +464,7 @@ mod tests {
             let mut leg = tab("credits", &price, "0", step, step);
             let held = leg.next(Micros(available), 0, SLICE_MS);
             if leg.is_final {
-                let one_more = leg.terms.charge(leg.held_until_ms + 1, 0).round();
+                let one_more = leg.terms.amount(leg.held_until_ms + 1, 0);
                 prop_assert!(one_more.0 > available);
             } else {
                 prop_assert!(held.unwrap().until_ms >= SLICE_MS);

@@ -3,7 +3,9 @@
 //! The law is the table in `decide`; the arithmetic is one function, C(t): the exact charge if the leg ended at t.
 //! A slice costs R(C(t2)) − R(C(t1)), so that slices always add up to R(C(T)), whatever their lengths.
 
+pub mod bands;
 pub mod burn;
+pub mod clauses;
 pub mod country;
 pub mod decide;
 pub mod deck;
@@ -12,18 +14,23 @@ pub mod hold;
 pub mod ledger;
 pub mod pool;
 pub mod price;
+pub mod prices;
 pub mod rate;
 pub mod record;
 pub mod terms;
+#[cfg(test)]
+mod worked;
 
+pub use clauses::{Clauses, Origin};
 pub use country::Countries;
 pub use decide::{Book, NumberFacts, decide};
 pub use deck::{Deck, Lookup};
 pub use hold::{Hold, SLICE_MS, Settlement, Tab, quote};
 pub use price::Exact;
+pub use prices::{Answer, Exchanges, PriceList, Prices, Quoted};
 pub use rate::{Class, Rate, RateRow};
 pub use record::UsageRecord;
-pub use terms::{Step, Tariff, Terms};
+pub use terms::{Discount, Exchange, PoolSplit, Price, Step, Tariff, Terms};
 
 use crate::clock::Wall;
 use crate::types::{Country, Currency, E164, Micros, OrganisationId, UserId};
@@ -121,6 +128,8 @@ pub struct Payer {
     pub credits_set_up: bool,
     /// Both licences are asked for (`require_credits_licence`).
     pub require_credits_licence: bool,
+    /// What the pool takes of a leg that it pays in part.
+    pub pool_split: PoolSplit,
     /// Destinations allowed beyond own country and Zone A, as digit prefixes; names premium ranges too.
     pub allow_prefixes: Vec<String>,
 }
@@ -144,6 +153,8 @@ pub struct Request {
     pub number: E164,
     /// In: the caller, where known.
     pub caller: Option<E164>,
+    /// In: where the call began, where that can be told.
+    pub origin: Origin,
     pub at: Wall,
 }
 

@@ -1,7 +1,7 @@
 //! One row of a deck: what a minute costs, from when, in which steps.
 
 use crate::clock::Wall;
-use crate::rating::{terms::text, words};
+use crate::rating::{Clauses, terms::text, words};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -48,9 +48,7 @@ impl Class {
 
 /// The price of a minute and its increments. It exists only if it can be charged: nothing negative, at most nine
 /// decimal places, increments from 1 ms to an hour.
-///
-/// Bands, tiers, a minimum, a cap, a discount and an exchange rate would be further fields here, and further terms of
-/// the one sum in `price`.
+/// What else a row may ask for stands in its [`Clauses`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct Rate {
@@ -82,7 +80,8 @@ impl fmt::Display for BadRate {
 
 impl std::error::Error for BadRate {}
 
-fn nanos(price: Decimal) -> Result<i64, BadRate> {
+/// A price as whole billionths: nothing negative, nothing that cannot be a price.
+pub(super) fn price_nanos(price: Decimal) -> Result<i64, BadRate> {
     if price.is_sign_negative() && !price.is_zero() {
         return Err(BadRate::Negative);
     }
@@ -94,6 +93,11 @@ fn nanos(price: Decimal) -> Result<i64, BadRate> {
         return Err(BadRate::TooPrecise);
     }
     i64::try_from(scaled.trunc()).map_err(|_| BadRate::TooDear)
+}
+
+/// Billionths as people read prices.
+pub(super) fn price_text(nanos: i64) -> String {
+    decimal(nanos).to_string()
 }
 
 fn decimal(nanos: i64) -> Decimal {
@@ -111,7 +115,7 @@ impl Rate {
         if !increments.contains(&initial_ms) || !increments.contains(&next_ms) {
             return Err(BadRate::BadIncrement);
         }
-        let (per_minute_nanos, connect_fee_nanos) = (nanos(per_minute)?, nanos(connect_fee)?);
+        let (per_minute_nanos, connect_fee_nanos) = (price_nanos(per_minute)?, price_nanos(connect_fee)?);
         Ok(Rate { per_minute_nanos, connect_fee_nanos, initial_ms, next_ms })
     }
 
@@ -197,9 +201,21 @@ pub struct RateRow {
     #[serde(with = "text")]
     pub class: Class,
     pub rate: Rate,
-    /// The first moment at which the row is valid; it is valid until a later row of its prefix is.
+    /// The first moment at which the row is valid; it is valid until a later row of its prefix is, or `valid_to`.
     #[serde(with = "crate::rating::terms::moment")]
     pub valid_from: Wall,
+    #[serde(with = "crate::rating::terms::moment_or_none", default, skip_serializing_if = "Option::is_none")]
+    pub valid_to: Option<Wall>,
+    /// What is beyond a plain rate; most rows have nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clauses: Option<Box<Clauses>>,
+}
+
+impl RateRow {
+    pub fn clauses(&self) -> &Clauses {
+        static NONE: Clauses = Clauses::NONE;
+        self.clauses.as_deref().unwrap_or(&NONE)
+    }
 }
 
 #[cfg(test)]

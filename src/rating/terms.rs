@@ -2,10 +2,14 @@
 //! the leg as one line of text; a deck that is imported later never touches it.
 
 use crate::clock::Wall;
+use crate::rating::clauses::{Origin, Tiers};
 use crate::rating::rate::RateRow;
 use crate::rating::{CallType, Capability, Funding};
 use crate::types::{Country, Currency};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
 /// What was decided for a leg.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +34,8 @@ pub struct Terms {
     pub zone_a: bool,
     /// `country` is the organiser's own. It matters to policy and reports, never to the price.
     pub domestic: bool,
+    #[serde(with = "text", default, skip_serializing_if = "is_usual")]
+    pub pool_split: PoolSplit,
     /// What a reader of the record must know, in sentences.
     pub notes: Vec<String>,
     /// The moment from which scheduled changes are counted: the decision, then the answer.
@@ -37,32 +43,168 @@ pub struct Terms {
     pub from: Wall,
 }
 
-/// The rates of a leg: the row at its start, and changes that were already scheduled then.
+/// The rates of a leg: the row, and prices by the moment from which they are valid, as far as they were known at its
+/// start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tariff {
     /// Which deck: the head of its hash.
     pub deck: String,
+    /// Fee, increments and clauses of the whole leg, its bands and monthly tiers worked out into `price` and `later`.
     pub row: RateRow,
-    /// In the order of their moments. Of a later row only the rate a minute counts: fee and increments stay as begun.
+    /// The price at the start.
+    pub price: Price,
+    /// In the order of their moments. Fee, increments and all other clauses stay as begun.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub later: Vec<Step>,
+    /// Where the call began, where the row has a surcharge for it.
+    #[serde(with = "text", default, skip_serializing_if = "is_usual")]
+    pub origin: Origin,
+    /// Off the price of minutes, in hundredths of a percent.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub discount: Discount,
+    /// From the deck's currency into the organisation's; `None` where they are one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Exchange>,
 }
 
-/// A change of rate at a moment.
+/// What a minute costs from some moment on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    #[serde(with = "nanos_text")]
+    pub per_minute_nanos: i64,
+    #[serde(with = "text", default, skip_serializing_if = "Tiers::is_empty")]
+    pub tiers: Tiers,
+    /// The tiers count the month's minutes.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub monthly: bool,
+    /// Why this price, in words: a band, a change of the deck. Empty where it is the row's own.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub why: Box<str>,
+}
+
+/// A change of price at a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     #[serde(with = "moment")]
     pub from: Wall,
-    pub row: RateRow,
+    pub price: Price,
+}
+
+/// Hundredths of a percent, at most all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct Discount(u16);
+
+impl Discount {
+    pub const WHOLE: u16 = 10_000;
+
+    /// What is left to pay, in ten-thousandths.
+    pub const fn rest(self) -> u16 {
+        Discount::WHOLE - self.0
+    }
+
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    pub const fn hundredths(self) -> u16 {
+        self.0
+    }
+}
+
+impl TryFrom<u16> for Discount {
+    type Error = &'static str;
+    fn try_from(hundredths: u16) -> Result<Discount, &'static str> {
+        if hundredths <= Discount::WHOLE { Ok(Discount(hundredths)) } else { Err("expected a discount of 0 to 100 %") }
+    }
+}
+
+impl From<Discount> for u16 {
+    fn from(discount: Discount) -> u16 {
+        discount.0
+    }
+}
+
+/// `10%`, `12.5%`.
+impl fmt::Display for Discount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", Decimal::new(i64::from(self.0), 2).normalize())
+    }
+}
+
+impl FromStr for Discount {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Discount, &'static str> {
+        const EXPECTED: &str = "expected a discount like 10% or 12.5%";
+        let percent = text.strip_suffix('%').and_then(|number| Decimal::from_str_exact(number.trim()).ok());
+        let hundredths = percent.and_then(|percent| percent.checked_mul(Decimal::ONE_HUNDRED)).ok_or(EXPECTED)?;
+        let whole = Some(hundredths).filter(|hundredths| hundredths.fract().is_zero()).ok_or(EXPECTED)?;
+        u16::try_from(whole).map_err(|_| EXPECTED)?.try_into()
+    }
+}
+
+/// An exchange rate, as it was at the start of the leg: one unit of `from` is `nanos` billionths of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchange {
+    #[serde(with = "text")]
+    pub from: Currency,
+    #[serde(with = "exchange_text")]
+    pub nanos: i64,
+}
+
+impl Exchange {
+    /// The dearest unit: beyond it a rate is a slip of the keyboard, and below it no charge leaves the exact range.
+    pub const MOST: i64 = 100_000;
+
+    /// More than zero, at most [`Exchange::MOST`], nine places.
+    pub fn new(from: Currency, rate: Decimal) -> Result<Exchange, &'static str> {
+        const EXPECTED: &str = "expected a rate of exchange above 0, up to 100000, of at most 9 places";
+        let scaled = Some(rate).filter(|rate| *rate > Decimal::ZERO && *rate <= Decimal::from(Exchange::MOST));
+        let scaled = scaled.map(|rate| rate * Decimal::from(1_000_000_000)).filter(|nanos| nanos.fract().is_zero());
+        let nanos = scaled.and_then(|nanos| i64::try_from(nanos.trunc()).ok()).filter(|nanos| *nanos > 0);
+        Ok(Exchange { from, nanos: nanos.ok_or(EXPECTED)? })
+    }
+
+    pub fn rate(&self) -> Decimal {
+        Decimal::new(self.nanos, 9).normalize()
+    }
+}
+
+/// What the pool takes of a leg that it pays in part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PoolSplit {
+    /// Seconds; the grid of increments starts anew on the rest.
+    #[default]
+    Second,
+    /// Whole increments; the grid goes on.
+    Increment,
+}
+
+crate::rating::words!(PoolSplit: "expected second or increment" { Second "second", Increment "increment" });
+
+fn is_usual<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Terms {
-    /// The leg was answered at `at`: rates count from here. A change that came while it rang is the row of its start.
+    /// The leg was answered at `at`: rates count from here. A change that came while it rang is the price of its start.
     pub fn answered(&mut self, at: Wall) {
         self.from = at;
         let Some(tariff) = &mut self.tariff else { return };
         let passed = tariff.later.iter().take_while(|step| step.from <= at).count();
         if let Some(step) = tariff.later.drain(..passed).next_back() {
-            tariff.row = step.row;
+            tariff.price = step.price;
+        }
+    }
+
+    /// The leg begins when `used_ms` of the month's minutes to its destination are used already.
+    pub fn month_used(&mut self, used_ms: u64) {
+        let Some(tariff) = &mut self.tariff else { return };
+        let prices = std::iter::once(&mut tariff.price).chain(tariff.later.iter_mut().map(|step| &mut step.price));
+        for price in prices.filter(|price| price.monthly) {
+            let (now, rest) = price.tiers.after(used_ms);
+            price.per_minute_nanos = now.unwrap_or(price.per_minute_nanos);
+            price.tiers = rest;
         }
     }
 
@@ -114,6 +256,39 @@ pub(crate) mod moment {
     }
 }
 
+/// Prices, written as people read them.
+mod nanos_text {
+    use crate::rating::rate::{price_nanos, price_text};
+    use rust_decimal::Decimal;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(nanos: &i64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&price_text(*nanos))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+        let price = String::deserialize(from)?.parse::<Decimal>().map_err(de::Error::custom)?;
+        price_nanos(price).map_err(de::Error::custom)
+    }
+}
+
+/// Rates of exchange, likewise.
+mod exchange_text {
+    use crate::rating::terms::Exchange;
+    use crate::types::Currency;
+    use rust_decimal::Decimal;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(nanos: &i64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&Decimal::new(*nanos, 9).normalize())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+        let rate = String::deserialize(from)?.parse::<Decimal>().map_err(de::Error::custom)?;
+        Exchange::new(Currency::USD, rate).map(|exchange| exchange.nanos).map_err(de::Error::custom)
+    }
+}
+
 /// As [`text`], for what may be absent.
 pub(crate) mod text_or_none {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -147,6 +322,23 @@ pub(crate) mod moment_or_none {
     }
 }
 
+impl Tariff {
+    /// The price of `row` and nothing else: no band, no change to come.
+    pub fn plain(deck: &str, row: RateRow) -> Tariff {
+        let tiers = row.clauses().tiers.clone();
+        let price = Price { per_minute_nanos: row.rate.per_minute_nanos(), tiers, monthly: false, why: "".into() };
+        Tariff {
+            deck: deck.to_owned(),
+            row,
+            price,
+            later: Vec::new(),
+            origin: Origin::Fixed,
+            discount: Discount::default(),
+            exchange: None,
+        }
+    }
+}
+
 #[cfg(test)]
 impl Terms {
     /// Terms for tests: a call out to Italy, USD, at a rate a minute with a fee and increments in milliseconds.
@@ -157,17 +349,20 @@ impl Terms {
             class: crate::rating::Class::Standard,
             rate: crate::rating::Rate::new(rate.parse().unwrap(), fee.parse().unwrap(), initial_ms, next_ms).unwrap(),
             valid_from: Wall::from_seconds(0),
+            valid_to: None,
+            clauses: None,
         };
         Terms {
             call_type: CallType::DialOut,
             funding,
             capability: Capability::AudioConferencing,
-            tariff: Some(Tariff { deck: "0a1b2c".to_owned(), row, later: Vec::new() }),
+            tariff: Some(Tariff::plain("0a1b2c", row)),
             currency: Currency::USD,
             country: "IT".parse().unwrap(),
             priced_country: "IT".parse().unwrap(),
             zone_a: true,
             domestic: true,
+            pool_split: PoolSplit::Second,
             notes: Vec::new(),
             from: Wall::from_seconds(1_700_000_000),
         }
@@ -201,13 +396,13 @@ mod tests {
     #[test]
     fn a_change_while_it_rang_is_the_row_of_its_start() {
         let mut terms = Terms::sample(Funding::Credits, "0.01", "0", 60_000, 60_000);
-        let dearer = Terms::sample(Funding::Credits, "0.02", "0", 60_000, 60_000).tariff.unwrap().row;
+        let dearer = Terms::sample(Funding::Credits, "0.02", "0", 60_000, 60_000).tariff.unwrap().price;
         let change = terms.from.plus_millis(10_000);
-        terms.tariff.as_mut().unwrap().later.push(Step { from: change, row: dearer.clone() });
+        terms.tariff.as_mut().unwrap().later.push(Step { from: change, price: dearer.clone() });
         let mut early = terms.clone();
         early.answered(terms.from.plus_millis(9_999));
         assert_eq!(early.tariff.unwrap().later.len(), 1);
         terms.answered(change);
-        assert_eq!(terms.tariff.as_ref().map(|t| (&t.row, t.later.len())), Some((&dearer, 0)));
+        assert_eq!(terms.tariff.as_ref().map(|t| (&t.price, t.later.len())), Some((&dearer, 0)));
     }
 }

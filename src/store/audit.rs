@@ -275,7 +275,7 @@ impl Audit<'_> {
             self.equal(PRICE, place, "the charge of a leg that nothing was held for", record.charge.0, 0);
             return Ok(());
         };
-        let due = tab.settle(leg.elapsed_ms);
+        let due = tab.settle(leg.answered.map(|_| leg.elapsed_ms));
         self.equal(PRICE, place, "the charge", line.number("record_charge")?, due.charge.0);
         self.equal(PRICE, place, "the pool time used", line.count("record_pool_used_ms")?, due.pool_used_ms);
         self.equal(PRICE, place, "the pool time held", line.count("record_pool_held_ms")?, tab.pool_held_ms);

@@ -4,7 +4,7 @@
 use super::pin::PinKey;
 use super::rows;
 use crate::meeting::Settings;
-use crate::rating::{Countries, Deck, DialOutPolicy, Licences, Organiser, Payer};
+use crate::rating::{Countries, Deck, DialOutPolicy, Licences, Organiser, Payer, PoolSplit, Prices};
 use crate::trunk::{Directory, Limit};
 use crate::types::{Country, Currency, Language, MeetingId, Micros, OrganisationId, UserId};
 use sqlx::SqliteConnection;
@@ -111,11 +111,17 @@ pub struct Facts {
     pub directory: Directory,
     pub countries: Countries,
     pub deck: Arc<Deck>,
+    prices: Prices,
     by_conference_id: HashMap<String, MeetingId>,
     pins: PinKey,
 }
 
 impl Facts {
+    /// What an organisation pays by.
+    pub const fn prices(&self, _organisation: &Organisation) -> &Prices {
+        &self.prices
+    }
+
     /// Whether no file was ever applied: nobody is in it, and nothing leads in or out.
     pub fn is_empty(&self) -> bool {
         self.organisations.is_empty() && self.directory.numbers().is_empty() && self.directory.carriers().is_empty()
@@ -171,6 +177,7 @@ impl Organisation {
             volume_licensing: self.volume_licensing,
             credits_set_up,
             require_credits_licence: self.require_credits_licence,
+            pool_split: PoolSplit::Second,
             allow_prefixes: self.allow_prefixes.clone(),
         }
     }
@@ -201,7 +208,8 @@ pub(super) async fn load(conn: &mut SqliteConnection, pins: PinKey, version: u64
     }
     let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&meeting.settings)).collect();
     let deck = Arc::new(rows::deck(conn).await?);
-    Ok(Facts { version, organisations, users, meetings, directory, countries, deck, by_conference_id, pins })
+    let prices = Prices::of(deck.clone());
+    Ok(Facts { version, organisations, users, meetings, directory, countries, deck, prices, by_conference_id, pins })
 }
 
 fn named(settings: &Settings) -> (String, MeetingId) {

@@ -10,7 +10,7 @@ use super::sheet::Kept;
 use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Kind;
-use crate::rating::{CallType, Funding, Hold, Request, SLICE_MS, Tab, Terms, burn};
+use crate::rating::{CallType, Funding, Hold, Origin, Request, SLICE_MS, Tab, Terms, burn};
 use crate::trunk::NumberKind;
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
 use serde_json::json;
@@ -295,12 +295,13 @@ async fn terms(
         payer: &organisation.payer(sums.has_entries),
         organiser: &user.organiser(organisation),
         countries: &facts.countries,
-        deck: &facts.deck,
+        prices: facts.prices(organisation),
         number,
         pool_left_ms: pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms),
         available: sums.available(),
     };
-    let request = Request { call_type: leg.call_type, number: leg.number, caller: leg.caller, at };
+    let request =
+        Request { call_type: leg.call_type, number: leg.number, caller: leg.caller, origin: Origin::Fixed, at };
     Ok(decide(&book, &request))
 }
 

@@ -11,7 +11,7 @@ use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Entry;
 use crate::rating::pool::month_of;
-use crate::rating::{self, Request, UsageRecord};
+use crate::rating::{self, Origin, Request, UsageRecord};
 use crate::trunk::NumberKind;
 use crate::types::{Cause, Micros, OrganisationId};
 use sqlx::{Row, SqliteConnection};
@@ -123,12 +123,18 @@ pub(super) async fn quote(
         payer: &organisation.payer(sums.has_entries),
         organiser: &user.organiser(organisation),
         countries: &facts.countries,
-        deck: &facts.deck,
+        prices: facts.prices(organisation),
         number: usable.map(|n| NumberFacts { country: n.country, toll_free: n.kind == NumberKind::TollFree }),
         pool_left_ms,
         available: sums.available(),
     };
-    let request = Request { call_type: asked.call_type, number: asked.number, caller: asked.caller, at: asked.now };
+    let request = Request {
+        call_type: asked.call_type,
+        number: asked.number,
+        caller: asked.caller,
+        origin: Origin::Fixed,
+        at: asked.now,
+    };
     let asked_ms = u64::from(asked.minutes.max(1)).saturating_mul(60_000);
     let terms = match decide(&book, &request) {
         Ok(terms) => terms,

@@ -43,7 +43,7 @@ pub(super) async fn close(books: &mut Books, leg: &LegRow, mut end: End) -> Resu
         return Err(StoreError::broken("a leg that was open is not"));
     }
     books.sheet.forget(leg.id);
-    let settlement = leg.tab.as_ref().map(|tab| tab.settle(end.elapsed_ms));
+    let settlement = leg.tab.as_ref().map(|tab| tab.settle(leg.answered.map(|_| end.elapsed_ms)));
     let organisation = leg.organisation.as_ref().map(|id| books.organisation(id)).transpose()?;
     if let (Some(settlement), Some(organisation)) = (&settlement, &organisation) {
         pay(books, leg, organisation, settlement, end.at).await?;
