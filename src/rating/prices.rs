@@ -116,6 +116,10 @@ impl Quoted<'_> {
                 }
             }
         }
+        // A change to the same price is none.
+        steps.dedup_by(|next, last| {
+            (next.price.per_minute_nanos, &next.price.tiers) == (last.price.per_minute_nanos, &last.price.tiers)
+        });
         let first = steps.remove(0);
         (first.price, steps)
     }
