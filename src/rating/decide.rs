@@ -264,6 +264,7 @@ fn terms(
         zone_a: place.record.zone_a,
         domestic: place.country == book.organiser.country,
         pool_split: book.payer.pool_split,
+        month: None,
         notes: place.notes,
         from: request.at,
     }

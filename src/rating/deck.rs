@@ -564,7 +564,8 @@ fn slugs(columns: &[Column], between: &str) -> String {
     columns.iter().map(|column| column.slug()).collect::<Vec<_>>().join(between)
 }
 
-fn read_moment(text: &str) -> Option<Wall> {
+/// A date (midnight UTC) or a moment with its offset.
+pub fn read_moment(text: &str) -> Option<Wall> {
     let midnight = |date: Date| date.to_zoned_datetime(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     let stamp = if text.len() == 10 { text.parse().ok().and_then(midnight) } else { text.parse().ok() };
     stamp.map(|stamp: Timestamp| Wall::from_micros(stamp.as_microsecond()))

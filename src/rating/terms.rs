@@ -36,6 +36,9 @@ pub struct Terms {
     pub domestic: bool,
     #[serde(with = "text", default, skip_serializing_if = "is_usual")]
     pub pool_split: PoolSplit,
+    /// The first moment of the month whose minutes decide a price, where they do.
+    #[serde(with = "moment_or_none", default, skip_serializing_if = "Option::is_none")]
+    pub month: Option<Wall>,
     /// What a reader of the record must know, in sentences.
     pub notes: Vec<String>,
     /// The moment from which scheduled changes are counted: the decision, then the answer.
@@ -197,8 +200,16 @@ impl Terms {
         }
     }
 
-    /// The leg begins when `used_ms` of the month's minutes to its destination are used already.
-    pub fn month_used(&mut self, used_ms: u64) {
+    /// The destination whose minutes of the month decide a price of this leg; `None` where none does.
+    pub fn month_destination(&self) -> Option<&str> {
+        let tariff = self.paid_tariff()?;
+        let monthly = tariff.price.monthly || tariff.later.iter().any(|step| step.price.monthly);
+        monthly.then_some(&*tariff.row.destination)
+    }
+
+    /// The leg counts into the month that begins at `month`, of whose minutes `used_ms` are used or held already.
+    pub fn month_used(&mut self, month: Wall, used_ms: u64) {
+        self.month = Some(month);
         let Some(tariff) = &mut self.tariff else { return };
         let prices = std::iter::once(&mut tariff.price).chain(tariff.later.iter_mut().map(|step| &mut step.price));
         for price in prices.filter(|price| price.monthly) {
@@ -363,6 +374,7 @@ impl Terms {
             zone_a: true,
             domestic: true,
             pool_split: PoolSplit::Second,
+            month: None,
             notes: Vec::new(),
             from: Wall::from_seconds(1_700_000_000),
         }

@@ -162,7 +162,7 @@ fn cases_15_to_17_clocks_are_put_forward_and_back() {
 fn case_18b_a_tier_of_the_month_is_reached_in_mid_call() {
     let begun = |used_minutes: u64| {
         let mut terms = plan(NOON, "0.02", ("60", "60"), &[("month_tiers", "1000:0.015")]);
-        terms.month_used(used_minutes * 60_000);
+        terms.month_used(wall("2026-03-01T00:00:00Z"), used_minutes * 60_000);
         charge(&terms, 300_000)
     };
     assert_eq!(begun(998), "0.0850");

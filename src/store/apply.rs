@@ -3,9 +3,9 @@
 use super::books::{Books, hash_text};
 use super::check::check;
 use super::credits;
-use super::document::{Applied, DeckFile, Document, UserEntry};
+use super::document::{Applied, DeckFile, Document, ExchangeEntry, UserEntry};
 use super::door::{CreditsAdded, Funds, FundsKind};
-use super::facts::{self, Meeting, OnEmpty, Organisation};
+use super::facts::{self, HOUSE, Meeting, OnEmpty, Organisation};
 use super::fault::StoreError;
 use super::rows::{held, list_text};
 use crate::clock::Wall;
@@ -86,10 +86,18 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
     for carrier in &document.carriers {
         write_carrier(conn, &carrier.value).await?;
     }
-    match document.deck.as_ref().filter(|file| file.deck.version() != facts.deck.version()) {
-        Some(file) => write_deck(conn, file, now).await.map(Some),
-        None => Ok(None),
+    for exchange in &document.exchanges {
+        write_exchange(conn, &exchange.value).await?;
     }
+    let mut rows = None;
+    for file in document.decks.iter().map(|deck| &deck.value) {
+        let in_use = if file.list == HOUSE { Some(&facts.deck) } else { facts.price_lists.get(&file.list) };
+        if in_use.is_none_or(|deck| deck.version() != file.deck.version()) {
+            write_deck(conn, file, now).await?;
+            *rows.get_or_insert(0) += file.deck.len();
+        }
+    }
+    Ok(rows)
 }
 
 async fn open_accounts(books: &mut Books, document: &Document, now: Wall) -> Result<usize, StoreError> {
@@ -137,14 +145,15 @@ async fn write_organisation(conn: &mut SqliteConnection, organisation: &Organisa
     sqlx::query(
         "INSERT INTO organisation (id, name, country, currency, volume_licensing, require_credits_licence, on_empty, \
          overdraft, time_zone, allow_prefixes, max_calls, max_calls_per_second, max_call_s, max_spend_per_day, \
-         max_spend_per_leg) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO UPDATE SET \
+         max_spend_per_leg, price_lists, discount, pool_split) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT (id) DO UPDATE SET \
          name = excluded.name, country = excluded.country, volume_licensing = excluded.volume_licensing, \
          require_credits_licence = excluded.require_credits_licence, on_empty = excluded.on_empty, \
          overdraft = excluded.overdraft, time_zone = excluded.time_zone, allow_prefixes = excluded.allow_prefixes, \
          max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second, \
          max_call_s = excluded.max_call_s, max_spend_per_day = excluded.max_spend_per_day, \
-         max_spend_per_leg = excluded.max_spend_per_leg",
+         max_spend_per_leg = excluded.max_spend_per_leg, price_lists = excluded.price_lists, \
+         discount = excluded.discount, pool_split = excluded.pool_split",
     )
     .bind(organisation.id.as_str())
     .bind(&organisation.name)
@@ -161,6 +170,9 @@ async fn write_organisation(conn: &mut SqliteConnection, organisation: &Organisa
     .bind(limits.max_call_s)
     .bind(limits.max_spend_per_day.map(|amount| amount.0))
     .bind(limits.max_spend_per_leg.map(|amount| amount.0))
+    .bind(list_text(&organisation.price_lists))
+    .bind(i64::from(organisation.discount.hundredths()))
+    .bind(organisation.pool_split.slug())
     .execute(&mut *conn)
     .await?;
     write_account(conn, organisation).await
@@ -307,16 +319,31 @@ async fn write_carrier(conn: &mut SqliteConnection, carrier: &Carrier) -> Result
     Ok(())
 }
 
-async fn write_deck(conn: &mut SqliteConnection, file: &DeckFile, now: Wall) -> Result<usize, StoreError> {
+async fn write_exchange(conn: &mut SqliteConnection, entry: &ExchangeEntry) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO deck (edition, version, name, csv, imported) \
-         SELECT COALESCE(MAX(edition), 0) + 1, $1, $2, $3, $4 FROM deck",
+        "INSERT INTO exchange_rate (base, quote, valid_from, nanos) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (base, quote, valid_from) DO UPDATE SET nanos = excluded.nanos",
+    )
+    .bind(entry.exchange.from.as_str())
+    .bind(entry.to.as_str())
+    .bind(entry.valid_from.micros())
+    .bind(entry.exchange.nanos)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn write_deck(conn: &mut SqliteConnection, file: &DeckFile, now: Wall) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO deck (edition, version, name, csv, imported, list) \
+         SELECT COALESCE(MAX(edition), 0) + 1, $1, $2, $3, $4, $5 FROM deck",
     )
     .bind(file.deck.version())
     .bind(&file.name)
     .bind(&file.csv)
     .bind(now.micros())
+    .bind(&file.list)
     .execute(conn)
     .await?;
-    Ok(file.deck.len())
+    Ok(())
 }

@@ -1,14 +1,14 @@
 //! Every invariant of the books, checked over the whole store from one snapshot: works while the bridge runs. The
 //! numbers are those of research/reliability-security.md, M0.
 
-use super::books::{hash_text, unhash};
+use super::books::{hash_text, millis, unhash};
 use super::door::Difference;
 use super::fault::StoreError;
 use super::leg::{self, LegRow};
 use super::rows::Line;
 use crate::clock::Wall;
-use crate::rating::UsageRecord;
 use crate::rating::ledger::{self, Account, Entry, Kind};
+use crate::rating::{Tab, UsageRecord};
 use crate::types::{Micros, OrganisationId};
 use sqlx::{Row, SqliteConnection};
 use std::collections::{BTreeMap, HashMap};
@@ -38,13 +38,15 @@ const GUARDED: [(&str, &str); 6] = [
 
 /// All differences: none, in books that are right.
 pub(super) async fn audit(conn: &mut SqliteConnection) -> Result<Vec<Difference>, StoreError> {
-    let mut audit = Audit { conn, differences: Vec::new(), charged: HashMap::new(), held: HashMap::new() };
+    let mut audit =
+        Audit { conn, differences: Vec::new(), charged: HashMap::new(), held: HashMap::new(), months: BTreeMap::new() };
     let ledger = audit.ledger().await?;
     audit.accounts(&ledger).await?;
     audit.open_legs().await?;
     audit.settled_legs().await?;
     audit.orphan_entries();
     audit.pools().await?;
+    audit.months().await?;
     audit.fundings().await?;
     audit.guards().await?;
     Ok(audit.differences)
@@ -58,6 +60,9 @@ struct Chain {
     balances: BTreeMap<Kind, i128>,
 }
 
+/// Organisation, the month's first moment, call type, destination.
+type MonthUse = (String, i64, String, String);
+
 struct Audit<'a> {
     conn: &'a mut SqliteConnection,
     differences: Vec<Difference>,
@@ -65,6 +70,8 @@ struct Audit<'a> {
     charged: HashMap<String, i64>,
     /// What the ledger says is held for each leg, release and charge taken off.
     held: HashMap<String, i128>,
+    /// Minutes of months that decide prices, as legs have used and hold them.
+    months: BTreeMap<MonthUse, u64>,
 }
 
 impl Audit<'_> {
@@ -231,11 +238,13 @@ impl Audit<'_> {
         let Some(text) = line.maybe_text("record")? else {
             if !leg.is_open {
                 self.tell(ONCE, place, "is settled and has no record");
+            } else if let Some(tab) = leg.tab.as_ref().filter(|tab| tab.sequence > 0) {
+                self.count_month(&leg, tab, leg::paid_ms(tab));
             }
             return Ok(());
         };
         if leg.is_open {
-            self.tell(ONCE, place, "has a record and is still open");
+            self.tell(ONCE, &place, "has a record and is still open");
             return Ok(());
         }
         let record = UsageRecord::from_line(&text)?;
@@ -281,6 +290,36 @@ impl Audit<'_> {
         self.equal(PRICE, place, "the pool time held", line.count("record_pool_held_ms")?, tab.pool_held_ms);
         self.equal(PRICE, place, "the charged time", record.duration_ms, due.charged_ms);
         self.equal(PRICE, place, "the connect fee", record.connection_fee.0, due.connect_fee.0);
+        self.count_month(leg, tab, due.billed_ms - due.pool_used_ms);
+        Ok(())
+    }
+
+    /// Notes what a leg has used or holds of the minutes of its month.
+    fn count_month(&mut self, leg: &LegRow, tab: &Tab, ms: u64) {
+        let (Some(month), Some(tariff), Some(organisation)) = (tab.terms.month, &tab.terms.tariff, &leg.organisation)
+        else {
+            return;
+        };
+        let call_type = tab.terms.call_type.to_string();
+        let key = (organisation.to_string(), month.micros(), call_type, tariff.row.destination.to_string());
+        *self.months.entry(key).or_default() += ms;
+    }
+
+    /// Minutes of months: what legs have used and hold.
+    async fn months(&mut self) -> Result<(), StoreError> {
+        let rows = sqlx::query("SELECT * FROM month_use").fetch_all(&mut *self.conn).await?;
+        for row in rows {
+            let text = |column: &str| row.try_get::<String, _>(column);
+            let key = (text("organisation")?, row.try_get("month")?, text("call_type")?, text("destination")?);
+            let place = format!("month {}/{}/{}/{}", key.0, key.1, key.2, key.3);
+            let due = self.months.remove(&key).unwrap_or(0);
+            self.equal(SUMS, place, "used", row.try_get::<i64, _>("used_ms")?, millis(due));
+        }
+        let missing: Vec<MonthUse> =
+            std::mem::take(&mut self.months).into_iter().filter(|(_, ms)| *ms > 0).map(|(key, _)| key).collect();
+        for (organisation, month, call_type, destination) in missing {
+            self.tell(SUMS, format_args!("month {organisation}/{month}/{call_type}/{destination}"), "is not counted");
+        }
         Ok(())
     }
 

@@ -68,6 +68,7 @@ impl<'a> Check<'a> {
         self.twice("meeting", document.meetings.iter().map(|p| (p.line, &p.value.settings.id)));
         self.twice("number", document.numbers.iter().map(|p| (p.line, p.value.e164)));
         self.twice("carrier", document.carriers.iter().map(|p| (p.line, &p.value.id)));
+        self.twice("price list", document.decks.iter().map(|p| (p.line, &p.value.list)));
         self.twice("country", document.countries.iter().map(|p| (p.line, p.value.0)));
     }
 
@@ -76,6 +77,12 @@ impl<'a> Check<'a> {
             let new = &placed.value;
             if self.countries.record(new.country).is_none() {
                 self.mistake(placed.line, format_args!("organisation {}: there is no country {}", new.id, new.country));
+            }
+            for name in &new.price_lists {
+                let own = self.document.decks.iter().any(|deck| deck.value.list == *name);
+                if !own && !self.facts.price_lists.contains_key(name) {
+                    self.mistake(placed.line, format_args!("organisation {}: there is no price list {name}", new.id));
+                }
             }
             let old = self.facts.organisations.get(&new.id);
             if let Some(old) = old.filter(|old| old.currency != new.currency) {

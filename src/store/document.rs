@@ -1,12 +1,14 @@
 //! A file for `apply`, read: every value by its own type, all mistakes at once. What only the whole bridge can tell
 //! (is there such an organiser, is the conference ID free) is asked in `check`.
 
-use super::facts::{Limits, Meeting, OnEmpty, Organisation, User};
+use super::facts::{HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 use super::pin::is_pin;
 use super::rows::give;
+use crate::clock::Wall;
 use crate::form::{Document as Sheet, Form, Mistake};
 use crate::meeting::{MOST_PARTICIPANTS, Settings};
-use crate::rating::{Countries, CountryRecord, Deck, Licences};
+use crate::rating::deck::read_moment;
+use crate::rating::{Countries, CountryRecord, Deck, Exchange, Licences};
 use crate::trunk::{Carrier, DialPlan, Failure, Number, WrittenAs};
 use crate::types::{Cause, Country, Currency, Micros, UserId};
 use std::collections::BTreeMap;
@@ -34,7 +36,9 @@ pub struct Document {
     pub(super) numbers: Vec<Placed<Number>>,
     pub(super) carriers: Vec<Placed<Carrier>>,
     pub(super) countries: Vec<Placed<(Country, CountryRecord)>>,
-    pub(super) deck: Option<DeckFile>,
+    pub(super) exchanges: Vec<Placed<ExchangeEntry>>,
+    /// The decks beside the file, the house's first.
+    pub(super) decks: Vec<Placed<DeckFile>>,
 }
 
 /// A user, and the PIN as it was written.
@@ -54,9 +58,18 @@ impl std::fmt::Debug for Pin {
     }
 }
 
-/// The deck beside the file.
+/// A rate of exchange as the file has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExchangeEntry {
+    pub exchange: Exchange,
+    pub to: Currency,
+    pub valid_from: Wall,
+}
+
+/// A deck beside the file.
 #[derive(Clone, Debug)]
 pub(super) struct DeckFile {
+    pub list: String,
     pub name: String,
     pub csv: String,
     pub deck: Arc<Deck>,
@@ -71,18 +84,18 @@ pub struct Applied {
     pub numbers: usize,
     pub carriers: usize,
     pub countries: usize,
-    /// Rows of the deck that is now in use; `None` where the file named no deck, or the one in use.
+    /// Rows of the decks that are newly in use; `None` where the file named none, or those in use.
     pub rates: Option<usize>,
     /// Opening fundings booked now (a repeat books none).
     pub funded: usize,
 }
 
 impl Document {
-    /// Reads `text`. `beside` reads a file that stands beside it (the deck), or says why it cannot be read.
+    /// Reads `text`. `beside` reads a file that stands beside it (a deck), or says why it cannot be read.
     pub fn parse(
         file: &str,
         text: &str,
-        beside: impl FnOnce(&str) -> Result<String, String>,
+        mut beside: impl FnMut(&str) -> Result<String, String>,
     ) -> Result<Document, Vec<Mistake>> {
         if text.len() > LARGEST_FILE {
             let text = format!("larger than {} MiB", LARGEST_FILE >> 20);
@@ -90,7 +103,21 @@ impl Document {
         }
         let sheet = Sheet::parse(file, text);
         let form = sheet.form();
-        let (deck, deck_mistakes) = deck(&form, beside);
+        let mut deck_mistakes = Vec::new();
+        let mut decks = Vec::new();
+        let mut read = |form: &Form<'_>, list: String| {
+            let (deck, mistakes) = deck(form, list, &mut beside);
+            deck_mistakes.extend(mistakes);
+            decks.extend(placed(form, deck));
+        };
+        read(&form, HOUSE.to_owned());
+        for form in form.tables("price_list") {
+            if let Some(name) = form.required::<String>("name") {
+                price_list_name(&form, "name", &name);
+                form.required::<String>("rates").into_iter().for_each(|_| read(&form, name.clone()));
+            }
+            form.finish();
+        }
         let mut document = Document {
             file: file.to_owned(),
             organisations: Vec::new(),
@@ -100,7 +127,8 @@ impl Document {
             numbers: all(&form, "number", number),
             carriers: all(&form, "carrier", carrier),
             countries: countries(&form),
-            deck,
+            exchanges: all(&form, "exchange", exchange),
+            decks,
         };
         for part in form.tables("organisation") {
             document.organisation(&part);
@@ -159,8 +187,42 @@ fn limit(form: &Form<'_>, key: &str) -> Option<u32> {
     form.number(key, 1..=1_000_000).and_then(|number| u32::try_from(number).ok())
 }
 
-/// The deck beside the file, with its own mistakes (they stand in another file).
-fn deck(form: &Form<'_>, beside: impl FnOnce(&str) -> Result<String, String>) -> (Option<DeckFile>, Vec<Mistake>) {
+/// Small letters, digits and `-`, and not the house's.
+fn price_list_name(form: &Form<'_>, key: &str, name: &str) {
+    let sound = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(sound) {
+        form.mistake(key, format_args!("expected small letters, digits and -, found \"{name}\""));
+    } else if name == HOUSE {
+        form.mistake(key, format_args!("\"{HOUSE}\" is the list of `rates`, which everybody has last"));
+    }
+}
+
+fn exchange(form: &Form<'_>) -> Option<ExchangeEntry> {
+    let (from, to) = (form.required::<Currency>("from"), form.required::<Currency>("to"));
+    let rate = form.decimal("rate");
+    if !form.has("rate") {
+        form.mistake("rate", "missing");
+    }
+    let valid_from = form.text::<String>("valid_from").map_or(Some(Wall::from_seconds(0)), |text| {
+        let moment = read_moment(&text);
+        if moment.is_none() {
+            form.mistake("valid_from", format_args!("expected 2026-01-01 or 2026-01-01T00:00:00Z, found \"{text}\""));
+        }
+        moment
+    });
+    if from.is_some() && from == to {
+        form.mistake("to", "a currency is not exchanged for itself");
+    }
+    let exchange = Exchange::new(from?, rate?).map_err(|why| form.mistake("rate", why)).ok()?;
+    Some(ExchangeEntry { exchange, to: to?, valid_from: valid_from? })
+}
+
+/// A deck beside the file, with its own mistakes (they stand in another file).
+fn deck(
+    form: &Form<'_>,
+    list: String,
+    beside: impl FnOnce(&str) -> Result<String, String>,
+) -> (Option<DeckFile>, Vec<Mistake>) {
     let Some(name) = form.text::<String>("rates") else { return (None, Vec::new()) };
     let csv = match beside(&name) {
         Ok(csv) => csv,
@@ -170,7 +232,7 @@ fn deck(form: &Form<'_>, beside: impl FnOnce(&str) -> Result<String, String>) ->
         }
     };
     match Deck::parse(&name, &csv) {
-        Ok(deck) => (Some(DeckFile { name, csv, deck: Arc::new(deck) }), Vec::new()),
+        Ok(deck) => (Some(DeckFile { list, name, csv, deck: Arc::new(deck) }), Vec::new()),
         Err(mistakes) => (None, mistakes),
     }
 }
@@ -197,6 +259,9 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
         overdraft: overdraft.unwrap_or_default(),
         time_zone,
         allow_prefixes: prefixes(form),
+        price_lists: form.texts("price_lists").unwrap_or_default(),
+        discount: form.text("discount").unwrap_or_default(),
+        pool_split: form.text("pool_split").unwrap_or_default(),
         limits,
         id: id?,
         country: country?,

@@ -4,12 +4,17 @@
 use super::pin::PinKey;
 use super::rows;
 use crate::meeting::Settings;
-use crate::rating::{Countries, Deck, DialOutPolicy, Licences, Organiser, Payer, PoolSplit, Prices};
+use crate::rating::{
+    Countries, Deck, DialOutPolicy, Discount, Licences, Organiser, Payer, PoolSplit, PriceList, Prices,
+};
 use crate::trunk::{Directory, Limit};
 use crate::types::{Country, Currency, Language, MeetingId, Micros, OrganisationId, UserId};
 use sqlx::SqliteConnection;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+/// The name of everybody's price list.
+pub const HOUSE: &str = "house";
 
 /// What happens to a leg whose credit is used up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +71,11 @@ pub struct Organisation {
     /// IANA name: where its months and days turn.
     pub time_zone: String,
     pub allow_prefixes: Vec<String>,
+    /// Price lists of its own, asked in this order, then the house's.
+    pub price_lists: Vec<String>,
+    /// Off the house's prices. Lists of its own have what was agreed, and no discount.
+    pub discount: Discount,
+    pub pool_split: PoolSplit,
     pub limits: Limits,
 }
 
@@ -110,16 +120,20 @@ pub struct Facts {
     pub meetings: BTreeMap<MeetingId, Meeting>,
     pub directory: Directory,
     pub countries: Countries,
+    /// The house's deck.
     pub deck: Arc<Deck>,
-    prices: Prices,
+    /// The other decks, by the names of their lists.
+    pub price_lists: BTreeMap<String, Arc<Deck>>,
+    prices: HashMap<OrganisationId, Prices>,
+    house: Prices,
     by_conference_id: HashMap<String, MeetingId>,
     pins: PinKey,
 }
 
 impl Facts {
     /// What an organisation pays by.
-    pub const fn prices(&self, _organisation: &Organisation) -> &Prices {
-        &self.prices
+    pub fn prices(&self, organisation: &Organisation) -> &Prices {
+        self.prices.get(&organisation.id).unwrap_or(&self.house)
     }
 
     /// Whether no file was ever applied: nobody is in it, and nothing leads in or out.
@@ -177,7 +191,7 @@ impl Organisation {
             volume_licensing: self.volume_licensing,
             credits_set_up,
             require_credits_licence: self.require_credits_licence,
-            pool_split: PoolSplit::Second,
+            pool_split: self.pool_split,
             allow_prefixes: self.allow_prefixes.clone(),
         }
     }
@@ -207,9 +221,32 @@ pub(super) async fn load(conn: &mut SqliteConnection, pins: PinKey, version: u64
         countries.set_record(country, record);
     }
     let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&meeting.settings)).collect();
-    let deck = Arc::new(rows::deck(conn).await?);
-    let prices = Prices::of(deck.clone());
-    Ok(Facts { version, organisations, users, meetings, directory, countries, deck, prices, by_conference_id, pins })
+    let mut price_lists = rows::decks(conn).await?;
+    let deck = price_lists.remove(HOUSE).unwrap_or_else(|| Arc::new(Deck::empty(Currency::USD)));
+    let exchanges = Arc::new(rows::exchanges(conn).await?);
+    let house = Prices { exchanges: exchanges.clone(), ..Prices::of(deck.clone()) };
+    let prices_of = |organisation: &Organisation| {
+        let own = organisation.price_lists.iter().filter_map(|name| price_lists.get(name));
+        let own = own.map(|deck| PriceList { deck: deck.clone(), discount: Discount::default() });
+        let house = PriceList { deck: deck.clone(), discount: organisation.discount };
+        Prices { lists: own.chain([house]).collect(), exchanges: exchanges.clone() }
+    };
+    let prices =
+        organisations.values().map(|organisation| (organisation.id.clone(), prices_of(organisation))).collect();
+    Ok(Facts {
+        version,
+        organisations,
+        users,
+        meetings,
+        directory,
+        countries,
+        deck,
+        price_lists,
+        prices,
+        house,
+        by_conference_id,
+        pins,
+    })
 }
 
 fn named(settings: &Settings) -> (String, MeetingId) {

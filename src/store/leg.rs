@@ -10,6 +10,7 @@ use super::sheet::Kept;
 use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Kind;
+use crate::rating::pool::month_of;
 use crate::rating::{CallType, Funding, Hold, Origin, Request, SLICE_MS, Tab, Terms, burn};
 use crate::trunk::NumberKind;
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
@@ -302,7 +303,66 @@ async fn terms(
     };
     let request =
         Request { call_type: leg.call_type, number: leg.number, caller: leg.caller, origin: Origin::Fixed, at };
-    Ok(decide(&book, &request))
+    let mut terms = match decide(&book, &request) {
+        Ok(terms) => terms,
+        Err(cause) => return Ok(Err(cause)),
+    };
+    count_from(&mut books.conn, organisation, &mut terms, at).await?;
+    Ok(Ok(terms))
+}
+
+/// Where a price falls with the month's minutes, the leg begins where they are now.
+pub(super) async fn count_from(
+    conn: &mut SqliteConnection,
+    organisation: &Organisation,
+    terms: &mut Terms,
+    at: Wall,
+) -> Result<(), StoreError> {
+    let Some(destination) = terms.month_destination() else { return Ok(()) };
+    let (month, _) = month_of(at, &organisation.time_zone).map_err(StoreError::broken)?;
+    let used: Option<i64> = sqlx::query_scalar(
+        "SELECT used_ms FROM month_use \
+         WHERE organisation = $1 AND month = $2 AND call_type = $3 AND destination = $4",
+    )
+    .bind(organisation.id.as_str())
+    .bind(month.micros())
+    .bind(terms.call_type.slug())
+    .bind(destination)
+    .fetch_optional(conn)
+    .await?;
+    terms.month_used(month, u64::try_from(used.unwrap_or(0)).unwrap_or(0));
+    Ok(())
+}
+
+/// The month's minutes move with what a leg holds: forward with a hold, back with what it did not use.
+pub(super) async fn count_month(
+    books: &mut Books,
+    organisation: &Organisation,
+    terms: &Terms,
+    (before_ms, after_ms): (u64, u64),
+) -> Result<(), StoreError> {
+    let (Some(month), Some(tariff)) = (terms.month, &terms.tariff) else { return Ok(()) };
+    if before_ms == after_ms {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO month_use (organisation, month, call_type, destination, used_ms) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (organisation, month, call_type, destination) DO UPDATE SET used_ms = used_ms + $6",
+    )
+    .bind(organisation.id.as_str())
+    .bind(month.micros())
+    .bind(terms.call_type.slug())
+    .bind(&*tariff.row.destination)
+    .bind(millis(after_ms))
+    .bind(millis(after_ms).saturating_sub(millis(before_ms)))
+    .execute(&mut books.conn)
+    .await?;
+    Ok(())
+}
+
+/// Paid time that a tab holds, brought up to its edge.
+pub(super) fn paid_ms(tab: &Tab) -> u64 {
+    tab.terms.sum(tab.held_until_ms, tab.pool_held_ms).map_or(0, |sum| sum.billed_ms)
 }
 
 /// What a leg may take now.
@@ -360,12 +420,12 @@ async fn fund(
     let purse = purse(books, &leg, &tab, organisation, now).await?;
     let before = tab.clone();
     let wanted = tab.cover(leg.elapsed_ms, purse.available, purse.pool_left_ms(), SLICE_MS);
-    let taken = match wanted {
-        Ok(hold) => take(books, &mut leg, &tab, organisation, &purse, hold).await?.map(|sums| (hold, sums)),
-        Err(_) => None,
+    let (taken, capped) = match wanted {
+        Ok(hold) => (take(books, &mut leg, &tab, organisation, &purse, hold).await?.map(|sums| (hold, sums)), false),
+        Err(cause) => (None, cause == Cause::SpendLimit),
     };
     let Some((hold, sums)) = taken else {
-        let cause = if purse.is_limited { Cause::SpendLimit } else { Cause::NoCredit };
+        let cause = if purse.is_limited || capped { Cause::SpendLimit } else { Cause::NoCredit };
         let kept = Tab { is_final: true, ..before };
         let begun = kept.held_until_ms > 0;
         leg.tab = begun.then_some(kept);
@@ -374,6 +434,10 @@ async fn fund(
         }
         return Ok(step.keep(books, Opened::Refused(cause), None, leg.tab.as_ref()));
     };
+    if tab.terms.month.is_some() {
+        let before_ms = if before.sequence > 0 { paid_ms(&before) } else { 0 };
+        count_month(books, organisation, &tab.terms, (before_ms, paid_ms(&tab))).await?;
+    }
     let key = format!("leg:{}:{}", leg.id, step.step);
     books.book(organisation, (Kind::Available, Kind::Held), hold.credit, key, "hold", now).await?;
     leg.pool_month = purse.pool.map(|pool| pool.month);

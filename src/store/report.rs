@@ -136,10 +136,11 @@ pub(super) async fn quote(
         at: asked.now,
     };
     let asked_ms = u64::from(asked.minutes.max(1)).saturating_mul(60_000);
-    let terms = match decide(&book, &request) {
+    let mut terms = match decide(&book, &request) {
         Ok(terms) => terms,
         Err(cause) => return Ok(Err(cause)),
     };
+    leg::count_from(conn, organisation, &mut terms, asked.now).await?;
     let settlement = rating::quote(&terms, asked_ms, sums.available(), pool_left_ms);
     if settlement.charged_ms == 0 {
         return Ok(Err(Cause::NoCredit));

@@ -2,15 +2,18 @@
 //! table: the store starts with all of it or not at all.
 
 use super::facts::{Limits, Meeting, OnEmpty, Organisation, User};
+use crate::clock::Wall;
 use crate::meeting::Settings;
-use crate::rating::{CountryRecord, Deck, Licences};
+use crate::rating::{CountryRecord, Deck, Discount, Exchange, Exchanges, Licences};
 use crate::trunk::{Carrier, Failure, Number};
 use crate::types::{Cause, Country, Currency, MeetingId, Micros, OrganisationId, UserId};
+use rust_decimal::Decimal;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A list of texts as one text.
 pub(super) fn list_text<T: Display>(items: impl IntoIterator<Item = T>) -> String {
@@ -106,6 +109,12 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
         overdraft: Micros(line.number("overdraft")?),
         time_zone: line.text("time_zone")?,
         allow_prefixes: line.list("allow_prefixes")?,
+        price_lists: line.list("price_lists")?,
+        discount: u16::try_from(line.number("discount")?)
+            .ok()
+            .and_then(|hundredths| Discount::try_from(hundredths).ok())
+            .ok_or_else(|| line.unreadable("discount", "more than all"))?,
+        pool_split: line.parse("pool_split")?,
         limits: Limits {
             max_calls: line.maybe_limit("max_calls")?,
             max_calls_per_second: line.maybe_limit("max_calls_per_second")?,
@@ -255,14 +264,31 @@ fn country(line: &Line<'_>) -> Result<(Country, CountryRecord), String> {
     Ok((line.parse("code")?, record))
 }
 
-/// The deck in use: the last imported. What cannot be read of it answers "broken", and the bridge starts all the same.
-pub(super) async fn deck(conn: &mut SqliteConnection) -> Result<Deck, String> {
-    let sql = "SELECT * FROM deck ORDER BY edition DESC LIMIT 1";
-    let last = lines(conn, "deck", sql, |line| Ok((line.text("name")?, line.text("csv")?))).await?;
-    let Some((name, csv)) = last.into_iter().next() else { return Ok(Deck::empty(Currency::USD)) };
-    let (deck, mistakes) = Deck::salvage(&name, &csv);
-    for mistake in mistakes {
-        tracing::error!(%mistake, "a row of the deck in use cannot be read: its calls are free");
+/// The decks in use, by their lists: the last imported of each. What cannot be read of one answers "broken", and the
+/// bridge starts all the same.
+pub(super) async fn decks(conn: &mut SqliteConnection) -> Result<BTreeMap<String, Arc<Deck>>, String> {
+    let sql = "SELECT * FROM deck WHERE edition IN (SELECT MAX(edition) FROM deck GROUP BY list)";
+    let read = |line: &Line<'_>| Ok((line.text("list")?, line.text("name")?, line.text("csv")?));
+    let mut decks = BTreeMap::new();
+    for (list, name, csv) in lines(conn, "deck", sql, read).await? {
+        let (deck, mistakes) = Deck::salvage(&name, &csv);
+        for mistake in mistakes {
+            tracing::error!(%mistake, "a row of a deck in use cannot be read: its calls are free");
+        }
+        decks.insert(list, Arc::new(deck));
     }
-    Ok(deck)
+    Ok(decks)
+}
+
+pub(super) async fn exchanges(conn: &mut SqliteConnection) -> Result<Exchanges, String> {
+    let read = |line: &Line<'_>| {
+        let rate = Decimal::new(line.number("nanos")?, 9);
+        let exchange = Exchange::new(line.parse("base")?, rate).map_err(|why| line.unreadable("nanos", why))?;
+        Ok((line.parse::<Currency>("quote")?, Wall::from_micros(line.number("valid_from")?), exchange))
+    };
+    let mut exchanges = Exchanges::default();
+    for (to, valid_from, exchange) in lines(conn, "exchange_rate", "SELECT * FROM exchange_rate", read).await? {
+        exchanges.put(to, valid_from, exchange);
+    }
+    Ok(exchanges)
 }

@@ -5,8 +5,11 @@ use sqlx::{Connection, Row, SqliteConnection};
 use std::path::Path;
 
 /// Each edition's file. Never edited once released: a change is a further file.
-const EDITIONS: &[&str] =
-    &[include_str!("migrations/0001_books.sql"), include_str!("migrations/0002_carrier_sound.sql")];
+const EDITIONS: &[&str] = &[
+    include_str!("migrations/0001_books.sql"),
+    include_str!("migrations/0002_carrier_sound.sql"),
+    include_str!("migrations/0003_price_lists.sql"),
+];
 
 /// Brings the store to the newest edition; one transaction an edition, so that none is ever half there.
 pub(super) async fn update(conn: &mut SqliteConnection, store: &Path) -> Result<(), OpenError> {

@@ -4,7 +4,7 @@ use super::books::{Books, millis};
 use super::door::{End, Settle};
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
-use super::leg::LegRow;
+use super::leg::{self, LegRow};
 use crate::clock::Wall;
 use crate::rating::ledger::Kind;
 use crate::rating::record::{Beyond, NumberType, Stamps, UsageRecord};
@@ -76,6 +76,10 @@ async fn pay(
     if settlement.charge > Micros::ZERO {
         books.use_fundings(&organisation.id, settlement.charge).await?;
         books.note_spent(organisation, at, settlement.charge).await?;
+    }
+    if tab.terms.month.is_some() && tab.sequence > 0 {
+        let used_ms = settlement.billed_ms - settlement.pool_used_ms;
+        leg::count_month(books, organisation, &tab.terms, (leg::paid_ms(tab), used_ms)).await?;
     }
     if let Some(month) = leg.pool_month.filter(|_| tab.pool_held_ms > 0) {
         books.release_pool(&organisation.id, month, tab.pool_held_ms, settlement.pool_used_ms).await?;

@@ -10,6 +10,7 @@ mod applying;
 mod auditing;
 mod legs;
 mod opening;
+mod pricing;
 mod running;
 
 const RATES: &str = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,class\n\

@@ -194,10 +194,11 @@ fn frozen(deck: Deck, at: i64, used: u64, discount: &str, exchange: &str, origin
         zone_a: true,
         domestic: true,
         pool_split: split.parse::<PoolSplit>().unwrap(),
+        month: None,
         notes: Vec::new(),
         from: at,
     };
-    terms.month_used(used * 60_000);
+    terms.month_used(at, used * 60_000);
     terms
 }
 

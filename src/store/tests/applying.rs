@@ -52,7 +52,7 @@ async fn a_price_list_imported_later_does_not_touch_a_running_leg() {
     grant(bench.store.open_leg(toll(leg)).await.unwrap());
     bench.store.answered(answer(leg)).await.unwrap();
     let dearer = RATES.replace("0.0100,0,60", "0.0900,0,60");
-    let document = Document::parse("demo.toml", FILE, |_| Ok(dearer)).unwrap();
+    let document = Document::parse("demo.toml", FILE, |_| Ok(dearer.clone())).unwrap();
     assert_eq!(bench.store.apply(document, NOON).await.unwrap().unwrap().rates, Some(5));
     grant(bench.store.extend(next(leg, 1, 50_000)).await.unwrap());
     assert_eq!(bench.store.settle(leg, over(100_000)).await.unwrap().charge, micros("0.02"));

@@ -36,7 +36,7 @@ async fn a_newer_schema_is_refused() {
     loop {
         match Store::open(&url(&folder), Options::default()).await {
             Err(OpenError::Held { .. }) => tokio::task::yield_now().await,
-            Err(OpenError::Newer { found: 99, known: 2, .. }) => return,
+            Err(OpenError::Newer { found: 99, known: 3, .. }) => return,
             other => panic!("{other:?}"),
         }
     }

@@ -9,7 +9,7 @@ impl World {
 
     pub(super) fn apply(&mut self) {
         let deck = self.script.deck();
-        let document = Document::parse("simulation.toml", &self.script.document(), |_| Ok(deck));
+        let document = Document::parse("simulation.toml", &self.script.document(), |_| Ok(deck.clone()));
         let document = document.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         let applied = self.runtime.block_on(self.store().apply(document, self.clock().wall));
         applied.expect("the books").unwrap_or_else(|mistakes| panic!("{mistakes:?}"));

@@ -1,0 +1,151 @@
+//! What organisations pay by: lists of their own, discounts, exchange, tiers of the month.
+
+use super::*;
+
+const HEAD: &str =
+    "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,class,currency,month_tiers\n";
+
+/// Aurora has two lists of its own before the house's, of which it pays nine tenths.
+fn file(more: &str) -> String {
+    let lists = "price_lists = [\"aurora\", \"islands\"]\ndiscount = \"10%\"\n";
+    let organisation = FILE.replacen("volume_licensing = true\n", &format!("volume_licensing = true\n{lists}"), 1);
+    organisation
+        + "[[price_list]]\nname = \"aurora\"\nrates = \"aurora.csv\"\n[[price_list]]\nname = \"islands\"\nrates = \"islands.csv\"\n"
+        + more
+}
+
+fn beside(name: &str) -> Result<String, String> {
+    Ok(match name {
+        "rates.csv" => RATES.to_owned(),
+        "aurora.csv" => format!("{HEAD}dial-out,39,Italy,0.0120,0,60,60,2020-01-01,,USD,3:0.0060\n"),
+        "islands.csv" => {
+            format!(
+                "{HEAD}dial-out,44,United Kingdom,0.0200,0,60,60,2020-01-01,,EUR,\ndial-out,449,Premium,1,0,60,60,2020-01-01,premium,EUR,\n"
+            )
+        }
+        other => return Err(format!("{other} is not there")),
+    })
+}
+
+async fn apply(bench: &Bench, text: &str) -> Result<Applied, Vec<Mistake>> {
+    bench.store.apply(Document::parse("demo.toml", text, beside)?, NOON).await.unwrap()
+}
+
+const ITALY: &str = "+390298765432";
+const LONDON: &str = "+442079460123";
+
+/// What a call out of so many minutes costs aurora, by a quote and by a leg.
+async fn costs(bench: &Bench, to: &str, minutes: u64) -> String {
+    let asked = QuoteRequest {
+        organiser: "anna".parse().unwrap(),
+        call_type: CallType::DialOut,
+        number: number(to),
+        caller: None,
+        minutes: u32::try_from(minutes).unwrap(),
+        now: NOON,
+    };
+    let quoted = bench.store.quote(&asked).await.unwrap().unwrap();
+    let leg = bench.leg();
+    let held = grant(bench.store.open_leg(dial(leg, to, "studio")).await.unwrap());
+    bench.store.answered(answer(leg)).await.unwrap();
+    let mut until = held.until_ms;
+    let mut sequence = 1;
+    while until < minutes * 60_000 {
+        until = grant(bench.store.extend(next(leg, sequence, until - 10_000)).await.unwrap()).until_ms;
+        sequence += 1;
+    }
+    let record = bench.store.settle(leg, over(minutes * 60_000)).await.unwrap();
+    assert_eq!(record.charge, quoted.charge, "a quote is what the leg is charged");
+    assert_eq!(record.beyond.explanation, quoted.lines);
+    bench.audited().await;
+    record.charge.to_text()
+}
+
+#[tokio::test]
+async fn its_own_lists_come_first_then_the_house_with_its_discount() {
+    let bench = Bench::empty().await;
+    apply(&bench, &file("[[exchange]]\nfrom = \"EUR\"\nto = \"USD\"\nrate = \"1.25\"\n")).await.unwrap();
+    assert_eq!(costs(&bench, ITALY, 2).await, "0.0240", "aurora's own price has no discount");
+    assert_eq!(costs(&bench, LONDON, 2).await, "0.0500", "0.04 EUR are 0.05 USD");
+    let house = FILE.replacen(
+        "volume_licensing = true\n",
+        "volume_licensing = true\ndiscount = \"10%\"\nprice_lists = []\n",
+        1,
+    );
+    apply(&bench, &house).await.unwrap();
+    assert_eq!(costs(&bench, ITALY, 2).await, "0.0360", "nine tenths of the house's price");
+    assert_eq!(costs(&bench, LONDON, 2).await, "0.0640", "the fee of 0.01 has no discount");
+    let bench = bench.reopened().await;
+    assert_eq!(costs(&bench, ITALY, 2).await, "0.0360");
+}
+
+#[tokio::test]
+async fn a_list_of_another_currency_has_no_price_without_a_rate_of_exchange() {
+    let bench = Bench::empty().await;
+    apply(&bench, &file("")).await.unwrap();
+    assert_eq!(costs(&bench, LONDON, 2).await, "0.0640", "the house's price, nine tenths, and its fee");
+    apply(&bench, "[[exchange]]\nfrom = \"EUR\"\nto = \"USD\"\nrate = \"1.25\"\nvalid_from = \"2099-01-01\"\n")
+        .await
+        .unwrap();
+    assert_eq!(costs(&bench, LONDON, 2).await, "0.0640", "not yet");
+    apply(&bench, "[[exchange]]\nfrom = \"EUR\"\nto = \"USD\"\nrate = \"1.10\"\n").await.unwrap();
+    assert_eq!(costs(&bench, LONDON, 2).await, "0.0440");
+}
+
+#[tokio::test]
+async fn a_barred_range_of_any_list_is_barred() {
+    let bench = Bench::empty().await;
+    apply(&bench, &file("[[exchange]]\nfrom = \"EUR\"\nto = \"USD\"\nrate = \"1.10\"\n")).await.unwrap();
+    let refused = bench.store.open_leg(dial(bench.leg(), "+449012345678", "studio")).await.unwrap();
+    assert_eq!(refused, Opened::Refused(Cause::NumberBlocked));
+}
+
+#[tokio::test]
+async fn the_months_minutes_move_with_what_legs_hold_and_give_back() {
+    let bench = Bench::empty().await;
+    apply(&bench, &file("")).await.unwrap();
+    assert_eq!(costs(&bench, ITALY, 2).await, "0.0240", "two of three minutes at the first price");
+    // Another leg holds the third minute and gives it back: the next finds it there.
+    let leg = bench.leg();
+    grant(bench.store.open_leg(dial(leg, ITALY, "studio")).await.unwrap());
+    assert_eq!(costs(&bench, ITALY, 1).await, "0.0060", "the third minute is held by another");
+    assert_eq!(bench.store.settle(leg, over(0)).await.unwrap().charge, Micros::ZERO);
+    assert_eq!(costs(&bench, ITALY, 2).await, "0.0120", "three minutes are used");
+    let bench = bench.reopened().await;
+    assert_eq!(costs(&bench, ITALY, 1).await, "0.0060");
+    for planted in ["UPDATE month_use SET used_ms = used_ms - 60000", "DELETE FROM month_use"] {
+        super::opening::tamper(&bench.store, planted).await;
+        let found = bench.store.audit().await.unwrap();
+        assert!(found.len() == 1 && found[0].place.starts_with("month aurora/"), "{planted}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn mistakes_in_what_is_paid_by_are_told() {
+    let bench = Bench::new().await;
+    let told = |outcome: Result<Applied, Vec<Mistake>>| {
+        outcome.unwrap_err().iter().map(|m| m.text.clone()).collect::<Vec<_>>()
+    };
+    let unknown = FILE.replacen("country = \"IT\"\n", "country = \"IT\"\nprice_lists = [\"gold\"]\n", 1);
+    assert_eq!(told(apply(&bench, &unknown).await), ["organisation aurora: there is no price list gold"]);
+    for (text, why) in [
+        ("[[exchange]]\nfrom = \"EUR\"\nto = \"EUR\"\nrate = \"1.1\"\n", "a currency is not exchanged for itself"),
+        ("[[exchange]]\nfrom = \"EUR\"\nto = \"USD\"\nrate = \"0\"\n", "expected a rate of exchange"),
+        ("[[exchange]]\nfrom = \"EUR\"\nto = \"USD\"\n", "missing"),
+        ("[[exchange]]\nfrom = \"EUR\"\nto = \"USD\"\nrate = \"1\"\nvalid_from = \"soon\"\n", "expected 2026-01-01"),
+        ("[[price_list]]\nname = \"house\"\nrates = \"aurora.csv\"\n", "everybody has last"),
+        ("[[price_list]]\nname = \"A b\"\nrates = \"aurora.csv\"\n", "expected small letters"),
+        ("[[price_list]]\nname = \"a\"\nrates = \"none.csv\"\n", "none.csv cannot be read"),
+        (
+            "[[price_list]]\nname = \"a\"\nrates = \"aurora.csv\"\n[[price_list]]\nname = \"a\"\nrates = \"aurora.csv\"\n",
+            "already",
+        ),
+    ] {
+        let told = told(apply(&bench, text).await);
+        assert!(told.len() == 1 && told[0].contains(why), "{text}: {told:?}");
+    }
+    for discount in ["10", "101%", "1.005%"] {
+        let text = FILE.replacen("country = \"IT\"\n", &format!("country = \"IT\"\ndiscount = \"{discount}\"\n"), 1);
+        assert!(told(apply(&bench, &text).await)[0].contains("expected a discount"), "{discount}");
+    }
+}
