@@ -765,3 +765,94 @@ fn a_killed_bridge_leaves_books_that_commands_can_read() {
     assert_eq!(house.run(&["audit"]).good().out, "0 differences\n");
     next.stop();
 }
+
+/// A carrier's list as it comes: its own columns, ranges, decimal commas.
+const THEIRS: &str = "Code;Code Name;Rate;Setup Fee;Min;Interval\n\
+    44 7400-7402;UK mobile;0,0350;0,01;30;6\n\
+    39;Italy;0,0150;;60;60\n\
+    33;France;0,9000;;60;60\n";
+
+const FILLED: [&str; 8] = [
+    "--decimal-comma",
+    "--fill",
+    "call_type=dial-out",
+    "--fill",
+    "connect_fee=0",
+    "--fill",
+    "valid_from=2026-01-01",
+    "--json",
+];
+
+#[test]
+fn price_lists_are_brought_in_compared_and_written_out() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    house.write("theirs.csv", THEIRS);
+    let import = |more: &[&str]| house.run(&[&["rates", "import", "theirs.csv"], &FILLED[..], more].concat());
+
+    // Into the air first: nothing is there after it.
+    let dry = import(&["--list", "gold", "--dry-run"]).good().json();
+    assert_eq!(
+        (&dry["rows"], &dry["applied"], dry["changes"].as_array().unwrap().len()),
+        (&6.into(), &false.into(), 6)
+    );
+    house.run(&["rates", "export", "gold"]).failed(1, &["there is no price list gold"]);
+    import(&["--list", "gold"]).good();
+    let exported = house.run(&["rates", "export", "gold"]).good().out;
+    assert!(exported.contains("dial-out,7401,UK mobile,0.0350,0.0100,30,6,2026-01-01,standard,USD"), "{exported}");
+
+    // What is written out and brought in again is the same.
+    house.write("again.csv", &exported);
+    let again = house.run(&["rates", "import", "again.csv", "--list", "gold", "--json"]).good().json();
+    assert_eq!((&again["unchanged"], again["changes"].as_array().unwrap().len()), (&6.into(), 0));
+    assert_eq!(house.run(&["rates", "export", "gold"]).good().out, exported);
+
+    // A slip is asked about; what is meant is done, also through a running bridge.
+    house.write("theirs.csv", &THEIRS.replace("0,0150", "0,1500").replace("33;France;0,9000", "33;France;0,0800"));
+    let slip = import(&["--list", "gold"]);
+    assert_eq!(slip.json()["applied"], false);
+    slip.failed(1, &["1 price becomes five times as dear or more", "--allow-jumps"]);
+    assert_eq!(house.run(&["rates", "export", "gold"]).good().out, exported, "nothing was changed");
+    let bridge = house.serve();
+    let meant = import(&["--list", "gold", "--allow-jumps"]).good().json();
+    let told: Vec<_> =
+        meant["changes"].as_array().unwrap().iter().map(|c| format!("{} {}", c["prefix"], c["change"])).collect();
+    assert_eq!(told, ["\"33\" \"cheaper\"", "\"39\" \"dearer\""]);
+    let lists = house.run(&["rates", "list"]).good().out;
+    assert!(lists.contains("house") && lists.contains("gold"), "{lists}");
+    drop(bridge);
+}
+
+#[test]
+fn an_organisation_with_its_own_list_is_quoted_by_it() {
+    let house = House::new();
+    house.write(
+        "gold.csv",
+        "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,bands,zone\n\
+        dial-out,39,Italy,0.0100,0,60,60,2020-01-01,daily 00:00-24:00 0.0200,Europe/Rome\n",
+    );
+    let gold = DEMO.replace("udp:127.0.0.1:5070", "udp:127.0.0.1:5070");
+    let list = "\n[[price_list]]\nname = \"gold\"\nrates = \"gold.csv\"\n";
+    let of_aurora = gold.replacen("id = \"aurora\"\n", "id = \"aurora\"\nprice_lists = [\"gold\"]\n", 1);
+    assert_ne!(of_aurora, gold);
+    house.write("demo.toml", &(of_aurora + list));
+    house.run(&["apply", "demo.toml"]).good();
+    let quoted = house.run(&["quote", "--organiser", "anna", "--type", "dial-out", "--to", "+390699999999"]).good().out;
+    assert!(quoted.contains("daily 00:00-24:00 Europe/Rome") && quoted.contains("0.2000 USD"), "{quoted}");
+}
+
+#[test]
+fn a_price_list_with_mistakes_changes_nothing() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let before = house.run(&["rates", "export"]).good().out;
+    house.write("bad.csv", "Code;Rate;Destination\n39;0.01;Italy\n4.42E+11;0.01;UK\n41;-1;Switzerland\n");
+    house.run(&["rates", "import", "bad.csv"]).failed(1, &["no column \"call_type\""]);
+    let fill = ["--fill", "call_type=dial-out", "--fill", "connect_fee=0", "--fill", "valid_from=2026-01-01"];
+    let fill = [&fill[..], &["--fill", "initial_s=60", "--fill", "next_s=60"]].concat();
+    let said = house.run(&[&["rates", "import", "bad.csv"], &fill[..]].concat());
+    said.failed(1, &["bad.csv:3: prefix", "spreadsheet", "bad.csv:4: rate"]);
+    house.run(&["rates", "import", "bad.csv", "--fill", "colour=red"]).failed(2, &["there is no column colour"]);
+    house.run(&["rates", "import", "none.csv"]).failed(1, &["none.csv"]);
+    assert_eq!(house.run(&["rates", "export"]).good().out, before);
+}

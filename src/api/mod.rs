@@ -9,6 +9,7 @@ pub mod meeting;
 pub mod money;
 pub mod openapi;
 pub mod problem;
+pub mod rates;
 
 use crate::store::Store;
 use crate::switchboard::io::Handle;
@@ -72,6 +73,8 @@ fn v1_pages() -> Vec<Page> {
         get "/usage" => money::usage;
         get "/quote" => money::quote;
         get "/audit" => money::audit;
+        get "/rates" => rates::lists;
+        get "/rates/{list}" => rates::deck;
         get "/organisations/{organisation}/balance" => money::balance;
         post "/organisations/{organisation}/credits" => money::credits;
     }

@@ -19,6 +19,7 @@ mod tests {
     use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
+    use crate::api::rates;
     use crate::api::{Page, V1, open_pages, v1_pages};
     use crate::clock::Wall;
     use crate::rating::CallType;
@@ -247,6 +248,8 @@ mod tests {
         fits("Usage", &records);
         let order = CreditsOrder { kind: "add".into(), amount: "1".into(), key: "k".into(), memo: String::new() };
         fits("CreditsBooked", &[money::credits_of(&store, "aurora", &order, NOON).await.unwrap()]);
+        let Value::Array(lists) = rates::lists_of(&store) else { panic!("a list of lists") };
+        fits("PriceList", &lists);
         fits("Audit", &[money::audit_of(&store).await.unwrap()]);
         let ask = |organiser: &str| QuoteQuery {
             organiser: organiser.into(),

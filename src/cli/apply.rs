@@ -48,7 +48,7 @@ fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
-fn told(mistakes: &[Mistake]) -> Failure {
+pub(super) fn told(mistakes: &[Mistake]) -> Failure {
     let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     Failure(crate::api::problem::Problem::mistakes(lines).into_body().to_string())
 }

@@ -5,7 +5,9 @@ use super::bridge::{Bridge, Pace, store_file};
 use super::{Context, Failure};
 use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::problem::Problem;
+use crate::api::rates;
 use crate::clock;
+use crate::rating::Deck;
 use crate::store::{OpenError, Options, Store};
 use indicatif::ProgressBar;
 use serde_json::Value;
@@ -88,6 +90,33 @@ impl Books {
             Books::Here(store) => money::credits_of(store, organisation, order, clock::wall()).await.map_err(words),
             Books::There(bridge) => bridge.post(&format!("/organisations/{organisation}/credits"), order, Pace::Short),
         }
+    }
+
+    /// Price lists in use.
+    pub async fn rates(&self) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => Ok(rates::lists_of(store)),
+            Books::There(bridge) => bridge.get("/rates"),
+        }
+    }
+
+    /// A price list as CSV.
+    pub async fn deck(&self, list: &str) -> Result<String, Failure> {
+        match self {
+            Books::Here(store) => rates::deck_of(store, list).await.map_err(words),
+            Books::There(bridge) => bridge.get_text(&format!("/rates/{list}"), &()),
+        }
+    }
+
+    /// The list that `deck` is to take the place of; an empty one where it is the first.
+    pub async fn known_deck(&self, list: &str, deck: &Deck) -> Result<Deck, Failure> {
+        let lists = self.rates().await?;
+        let mut known = lists.as_array().into_iter().flatten();
+        if !known.any(|known| known["list"] == list && known["rows"] != 0) {
+            return Ok(Deck::empty(deck.currency()));
+        }
+        let (known, _) = Deck::salvage(list, &self.deck(list).await?);
+        Ok(known)
     }
 
     pub async fn audit(&self) -> Result<Value, Failure> {

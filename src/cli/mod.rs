@@ -18,6 +18,7 @@ mod meetings;
 mod mute;
 pub mod phone;
 mod quote;
+mod rates;
 mod record;
 mod remove;
 mod serve;
@@ -64,6 +65,9 @@ enum Command {
     /// Pay into an account, or correct it
     #[command(subcommand)]
     Credits(credits::Credits),
+    /// Price lists: bring in, compare, write out
+    #[command(subcommand)]
+    Rates(rates::Rates),
     /// Check every invariant of the money over the whole store
     Audit,
     /// Who is in a call now
@@ -137,6 +141,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Usage(usage)) => wait_for(usage.run(context)),
         Some(Command::Balance(balance)) => wait_for(balance.run(context)),
         Some(Command::Credits(credits)) => wait_for(credits.run(context)),
+        Some(Command::Rates(rates)) => wait_for(rates.run(context)),
         Some(Command::Audit) => wait_for(audit::run(context)),
         Some(Command::Legs) => legs::run(context),
         Some(Command::Meetings) => meetings::run(context),

@@ -145,7 +145,7 @@ impl Deck {
 /// The columns, in the order of the product's own decks; a file may have them in any, and leave out all but the first
 /// [`REQUIRED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Column {
+pub enum Column {
     CallType,
     Prefix,
     Destination,
@@ -210,7 +210,7 @@ crate::rating::words!(Column: "a column" {
 });
 
 /// Columns whose cells make a row's [`Clauses`].
-const CLAUSES: [Column; 17] = [
+pub(super) const CLAUSES: [Column; 17] = [
     Column::Length,
     Column::ZeroLength,
     Column::Short,
@@ -572,7 +572,7 @@ pub fn read_moment(text: &str) -> Option<Wall> {
 }
 
 /// The cells of a line; a quoted cell may hold the delimiter, and `""` for a quote (RFC 4180 section 2).
-fn split(line: &str, delimiter: char) -> Vec<Cow<'_, str>> {
+pub(super) fn split(line: &str, delimiter: char) -> Vec<Cow<'_, str>> {
     if !line.contains('"') {
         return line.split(delimiter).map(Cow::Borrowed).collect();
     }

@@ -6,10 +6,12 @@
 pub mod bands;
 pub mod burn;
 pub mod clauses;
+pub mod convert;
 pub mod country;
 pub mod decide;
 pub mod deck;
 pub mod explain;
+pub mod export;
 pub mod hold;
 pub mod ledger;
 pub mod pool;

@@ -35,7 +35,7 @@ pub use door::{
     Answered, Balance, CreditsAdded, Difference, End, Extend, FundingRow, Funds, FundsKind, Grant, LiveLeg, NamePayer,
     OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Rerouted, Settle, UsageFilter,
 };
-pub use facts::{Facts, Limits, Meeting, OnEmpty, Organisation, User};
+pub use facts::{Facts, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 pub use fault::{OpenError, StoreError};
 
 use crate::clock::Wall;
