@@ -1,7 +1,7 @@
 //! How fast the money goes, and so how long it lasts.
 
 use crate::clock::Wall;
-use crate::rating::{Tab, Tariff};
+use crate::rating::{SLICE_MS, Tab, Tariff, Terms};
 use crate::types::Micros;
 
 /// What a running leg burns a minute, `elapsed_ms` after its answer, in billionths of the currency unit; nothing while
@@ -19,6 +19,42 @@ impl Tariff {
         let all = minute + i128::from(self.surcharge().per_minute_nanos);
         self.exchange.map_or(all, |exchange| all * i128::from(exchange.nanos) / 1_000_000_000)
     }
+}
+
+/// What a leg burns a minute while credits pay it, at a moment of it; before its first hold, too.
+pub fn paid_nanos(terms: &Terms, elapsed_ms: u64) -> i128 {
+    terms.paid_tariff().map_or(0, |tariff| tariff.burn_nanos(terms.from.plus_millis(elapsed_ms)))
+}
+
+/// The shortest slice of several legs that share what is left: refreshed at its middle, every ten seconds.
+const SHORTEST_SLICE_MS: u64 = 20_000;
+
+/// A slice is at most so much of the time for which all legs together are funded: what one leg holds and another could
+/// use stays small as the money runs out.
+const PART_OF_FUNDED: u64 = 5;
+
+/// What a leg asks the books for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    pub slice_ms: u64,
+    /// Of what is available, the most that may be this leg's. One increment may always be.
+    pub most: Micros,
+}
+
+/// How long a slice a leg asks for that burns `own_nanos` of the `all_nanos` that its organisation's legs burn, itself
+/// among them. Alone, or where money is plenty, the usual; as it runs out shorter; and at the last not more than the
+/// leg's share of it, so that all of them end together.
+pub fn ask(available: Micros, own_nanos: i128, all_nanos: i128) -> Ask {
+    let usual = Ask { slice_ms: SLICE_MS, most: available };
+    if own_nanos <= 0 || all_nanos <= own_nanos {
+        return usual;
+    }
+    let funded_ms = funded_ms(0, available, all_nanos);
+    if funded_ms >= SHORTEST_SLICE_MS {
+        return Ask { slice_ms: (funded_ms / PART_OF_FUNDED).clamp(SHORTEST_SLICE_MS, SLICE_MS), most: available };
+    }
+    let share = i128::from(available.0.max(0)) * own_nanos / all_nanos;
+    Ask { most: Micros(i64::try_from(share).unwrap_or(i64::MAX)), ..usual }
 }
 
 /// How long the pool lasts a leg in it: the rest of its own hold, and `pool_left_ms` shared by all `legs` in the pool.
@@ -41,6 +77,23 @@ pub fn funded_ms(rest_of_hold_ms: u64, available: Micros, burn_nanos: i128) -> u
 mod tests {
     use super::*;
     use crate::rating::Terms;
+
+    #[test]
+    fn a_slice_is_the_usual_then_shorter_then_a_share() {
+        let minute = 100_000_000; // 0.10 a minute
+        let of = |available: i64, legs: i128| {
+            let Ask { slice_ms, most } = ask(Micros(available), minute, minute * legs);
+            (slice_ms, most.0)
+        };
+        assert_eq!(of(10_000_000, 3), (60_000, 10_000_000), "33 minutes for three");
+        assert_eq!(of(1_500_000, 3), (60_000, 1_500_000), "five minutes");
+        assert_eq!(of(900_000, 3), (36_000, 900_000), "three minutes");
+        assert_eq!(of(300_000, 3), (20_000, 300_000), "one minute");
+        assert_eq!(of(90_000, 3), (60_000, 30_000), "18 seconds: a third of it, and that is the last");
+        assert_eq!(of(90_000, 1), (60_000, 90_000), "alone");
+        assert_eq!(ask(Micros(5), 0, 100), Ask { slice_ms: 60_000, most: Micros(5) });
+        assert_eq!(ask(Micros(-5), 1, 100).most, Micros(0));
+    }
 
     #[test]
     fn funded_time_is_the_hold_and_a_share_of_what_is_available() {

@@ -11,7 +11,7 @@ use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Kind;
 use crate::rating::pool::month_of;
-use crate::rating::{CallType, Funding, Hold, Origin, Request, SLICE_MS, Tab, Terms, burn};
+use crate::rating::{CallType, Funding, Hold, Origin, Request, Tab, Terms, burn};
 use crate::trunk::NumberKind;
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
 use serde_json::json;
@@ -419,7 +419,18 @@ async fn fund(
 ) -> Result<Opened, StoreError> {
     let purse = purse(books, &leg, &tab, organisation, now).await?;
     let before = tab.clone();
-    let wanted = tab.cover(leg.elapsed_ms, purse.available, purse.pool_left_ms(), SLICE_MS);
+    let own_nanos = burn::paid_nanos(&tab.terms, leg.elapsed_ms);
+    let all_nanos = i128::from(purse.sums.burn_nanos - leg.burn_nanos) + own_nanos;
+    let ask = burn::ask(purse.available, own_nanos, all_nanos);
+    let wanted = tab.cover(leg.elapsed_ms, ask.most, purse.pool_left_ms(), ask.slice_ms);
+    // A share that pays no increment gives way to one increment, as long as there is one.
+    let wanted = match wanted {
+        Err(Cause::NoCredit) if ask.most < purse.available => {
+            tab = before.clone();
+            tab.cover(leg.elapsed_ms, purse.available, purse.pool_left_ms(), 1)
+        }
+        wanted => wanted,
+    };
     let (taken, capped) = match wanted {
         Ok(hold) => (take(books, &mut leg, &tab, organisation, &purse, hold).await?.map(|sums| (hold, sums)), false),
         Err(cause) => (None, cause == Cause::SpendLimit),

@@ -254,3 +254,41 @@ proptest! {
         });
     }
 }
+
+/// Five calls at a price by the second, and money for two and a half minutes of all of them: each asks ahead of its end,
+/// as a leg does.
+#[tokio::test]
+async fn as_money_runs_out_all_legs_end_together_and_little_of_it_is_left() {
+    let bench = Bench::with_credits("0.4250").await;
+    let legs: Vec<LegId> = (0..5).map(|_| bench.leg()).collect();
+    let mut until = Vec::new();
+    for leg in &legs {
+        until.push(grant(bench.store.open_leg(dial(*leg, "+447700900123", "studio")).await.unwrap()).until_ms);
+        bench.store.answered(answer(*leg)).await.unwrap();
+    }
+    let (mut sequence, mut is_over) = (vec![1; 5], vec![false; 5]);
+    for second in 1..600_u64 {
+        let now_ms = second * 1_000;
+        for n in 0..5 {
+            // Staggered, as jitter has it.
+            let ahead_ms = 10_000 + n as u64 * 600;
+            if is_over[n] || now_ms + ahead_ms < until[n] {
+                continue;
+            }
+            match bench.store.extend(next(legs[n], sequence[n], now_ms.min(until[n]))).await.unwrap() {
+                Opened::Granted(grant) => until[n] = grant.until_ms,
+                _ => is_over[n] = now_ms >= until[n],
+            }
+            sequence[n] += 1;
+        }
+    }
+    assert!(is_over.iter().all(|over| *over));
+    let (first, last) = (until.iter().min().unwrap(), until.iter().max().unwrap());
+    assert!(last - first <= 10_000, "{until:?}");
+    for (leg, until) in legs.iter().zip(&until) {
+        bench.store.settle(*leg, over(*until)).await.unwrap();
+    }
+    let left = bench.balance("aurora").await.available;
+    assert!(left < micros("0.005"), "{left}");
+    bench.audited().await;
+}
