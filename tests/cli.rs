@@ -831,10 +831,9 @@ fn an_organisation_with_its_own_list_is_quoted_by_it() {
         "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,bands,zone\n\
         dial-out,39,Italy,0.0100,0,60,60,2020-01-01,daily 00:00-24:00 0.0200,Europe/Rome\n",
     );
-    let gold = DEMO.replace("udp:127.0.0.1:5070", "udp:127.0.0.1:5070");
     let list = "\n[[price_list]]\nname = \"gold\"\nrates = \"gold.csv\"\n";
-    let of_aurora = gold.replacen("id = \"aurora\"\n", "id = \"aurora\"\nprice_lists = [\"gold\"]\n", 1);
-    assert_ne!(of_aurora, gold);
+    let of_aurora = DEMO.replacen("id = \"aurora\"\n", "id = \"aurora\"\nprice_lists = [\"gold\"]\n", 1);
+    assert_ne!(of_aurora, DEMO);
     house.write("demo.toml", &(of_aurora + list));
     house.run(&["apply", "demo.toml"]).good();
     let quoted = house.run(&["quote", "--organiser", "anna", "--type", "dial-out", "--to", "+390699999999"]).good().out;
