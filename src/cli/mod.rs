@@ -3,6 +3,7 @@
 mod admit;
 mod apply;
 mod audit;
+mod backup;
 mod balance;
 mod books;
 mod bridge;
@@ -70,6 +71,10 @@ enum Command {
     Rates(rates::Rates),
     /// Check every invariant of the money over the whole store
     Audit,
+    /// Copy the books as they are now into one file, while the bridge runs
+    Backup(backup::Arguments),
+    /// Read a copy into a new, empty store, of either kind
+    Restore(backup::Arguments),
     /// Who is in a call now
     Legs,
     /// Which meetings run now
@@ -143,6 +148,8 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Credits(credits)) => wait_for(credits.run(context)),
         Some(Command::Rates(rates)) => wait_for(rates.run(context)),
         Some(Command::Audit) => wait_for(audit::run(context)),
+        Some(Command::Backup(arguments)) => wait_for(backup::backup(context, &arguments)),
+        Some(Command::Restore(arguments)) => wait_for(backup::restore(context, &arguments)),
         Some(Command::Legs) => legs::run(context),
         Some(Command::Meetings) => meetings::run(context),
         Some(Command::Dial(dial)) => wait_for(dial.run(context)),

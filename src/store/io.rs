@@ -42,6 +42,21 @@ pub(super) struct Desk {
     pub place: String,
 }
 
+/// A connection that sees the books as they are now, also while a bridge holds them; it can change nothing.
+pub(super) async fn look(url: &str) -> Result<Connection, OpenError> {
+    let place = Place::parse(url)?;
+    let failed = |error: sql::Error| OpenError::Database { store: shown(url), reason: error.to_string() };
+    let mut conn = Pool::new(place.reader(), 1, PATIENCE).snapshot().await.map_err(failed)?;
+    schema::is_newest(&mut conn, &shown(url)).await?;
+    Ok(conn)
+}
+
+/// A connection that writes, beside the store's own: for whoever has opened the store and asks it nothing meanwhile.
+pub(super) async fn write_beside(url: &str) -> Result<Connection, OpenError> {
+    let failed = |error: sql::Error| OpenError::Database { store: shown(url), reason: error.to_string() };
+    Place::parse(url)?.writer().connect().await.map_err(failed)
+}
+
 /// Whether `url` names a store.
 pub fn check_url(url: &str) -> Result<(), OpenError> {
     Place::parse(url).map(|_| ())
@@ -138,12 +153,12 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     Ok(Desk { jobs, reads, facts: facts_seen, home, place: store })
 }
 
-/// The number of the life that begins: what earlier ones of this node left open is to be settled, and what they still send
-/// is refused.
+/// The number of the life that begins: what earlier ones of this node left open (in books that were restored, too) is to be
+/// settled, and what they still send is refused.
 async fn begin_life(conn: &mut Connection, node: &str) -> Result<i64, sql::Error> {
     let row = sql::query(
-        "INSERT INTO node (name, life, since) VALUES ($1, 1, $2) \
-         ON CONFLICT (name) DO UPDATE SET life = node.life + 1, since = excluded.since RETURNING life",
+        "INSERT INTO node (name, life, since) \
+         VALUES ($1, (SELECT COALESCE(MAX(life), 0) + 1 FROM leg WHERE node = $1), $2) ON CONFLICT (name) DO UPDATE SET life = node.life + 1, since = excluded.since RETURNING life",
     );
     row.bind(node).bind(clock::wall().micros()).fetch_one(conn).await?.try_get(0)
 }

@@ -11,6 +11,7 @@ mod apply;
 mod audit;
 mod books;
 mod check;
+mod copy;
 mod credits;
 mod document;
 mod door;
@@ -32,6 +33,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
+pub use copy::{CopyError, Sealed, backup, restore};
 pub use document::{Applied, Document, LARGEST_FILE};
 pub use door::{
     Answered, Balance, CreditsAdded, Difference, End, Extend, FundingRow, Funds, FundsKind, Grant, LiveLeg, NamePayer,

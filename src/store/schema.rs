@@ -40,6 +40,18 @@ pub(super) async fn bring_to(conn: &mut Connection, store: &str, last: i64) -> R
     Ok(())
 }
 
+/// Whether a store that this program may not change is of the newest edition.
+pub(super) async fn is_newest(conn: &mut Connection, store: &str) -> Result<(), OpenError> {
+    let newest = sql::query("SELECT COALESCE(MAX(number), 0) FROM schema_edition").fetch_one(conn).await;
+    let found = newest.and_then(|row| row.try_get::<i64, _>(0));
+    match found {
+        Ok(NEWEST) => Ok(()),
+        Ok(found) if found > NEWEST => Err(OpenError::Newer { store: store.to_owned(), found, known: NEWEST }),
+        Ok(found) => Err(OpenError::Older { store: store.to_owned(), found, known: NEWEST }),
+        Err(error) => Err(OpenError::Database { store: store.to_owned(), reason: error.to_string() }),
+    }
+}
+
 async fn edition(conn: &mut Connection) -> Result<i64, sql::Error> {
     conn.define("CREATE TABLE IF NOT EXISTS schema_edition (number INTEGER NOT NULL PRIMARY KEY) STRICT;").await?;
     let newest = sql::query("SELECT COALESCE(MAX(number), 0) FROM schema_edition");

@@ -7,6 +7,7 @@ use crate::types::{Cause, Country, E164, Micros};
 use std::marker::PhantomData;
 use tempfile::TempDir;
 
+mod copying;
 mod files;
 mod server;
 
