@@ -14,6 +14,8 @@ pub mod deck;
 pub mod explain;
 pub mod export;
 pub mod hold;
+#[cfg(test)]
+mod laws;
 pub mod ledger;
 pub mod margin;
 pub mod pool;
