@@ -12,6 +12,7 @@ use crate::store::{OpenError, Store, file_of};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A bridge that starts or stops, or another command, holds the store for a moment without answering.
@@ -115,14 +116,18 @@ impl Books {
     }
 
     /// The list that `deck` is to take the place of; an empty one where it is the first.
-    pub async fn known_deck(&self, list: &str, deck: &Deck) -> Result<Deck, Failure> {
+    pub async fn known_deck(&self, list: &str, deck: &Deck) -> Result<Arc<Deck>, Failure> {
+        if let Books::Here(store) = self {
+            let known = store.facts().deck_named(list).cloned();
+            return Ok(known.filter(|known| !known.is_empty()).unwrap_or_else(|| Deck::empty(deck.currency()).into()));
+        }
         let lists = self.rates().await?;
         let mut known = lists.as_array().into_iter().flatten();
         if !known.any(|known| known["list"] == list && known["rows"] != 0) {
-            return Ok(Deck::empty(deck.currency()));
+            return Ok(Deck::empty(deck.currency()).into());
         }
         let (known, _) = Deck::salvage(list, &self.deck(list).await?);
-        Ok(known)
+        Ok(known.into())
     }
 
     pub async fn audit(&self) -> Result<Value, Failure> {
