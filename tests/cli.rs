@@ -772,8 +772,9 @@ const THEIRS: &str = "Code;Code Name;Rate;Setup Fee;Min;Interval\n\
     39;Italy;0,0150;;60;60\n\
     33;France;0,9000;;60;60\n";
 
-const FILLED: [&str; 8] = [
+const FILLED: [&str; 9] = [
     "--decimal-comma",
+    "--allow-past",
     "--fill",
     "call_type=dial-out",
     "--fill",
@@ -811,7 +812,7 @@ fn price_lists_are_brought_in_compared_and_written_out() {
     house.write("theirs.csv", &THEIRS.replace("0,0150", "0,1500").replace("33;France;0,9000", "33;France;0,0800"));
     let slip = import(&["--list", "gold"]);
     assert_eq!(slip.json()["applied"], false);
-    slip.failed(1, &["1 price becomes five times as dear or more", "--allow-jumps"]);
+    slip.failed(1, &["theirs.csv:3: dial-out 39 is more than 5 times as dear, 0.1500 after 0.0150", "--allow-jumps"]);
     assert_eq!(house.run(&["rates", "export", "gold"]).good().out, exported, "nothing was changed");
     let bridge = house.serve();
     let meant = import(&["--list", "gold", "--allow-jumps"]).good().json();
@@ -821,6 +822,77 @@ fn price_lists_are_brought_in_compared_and_written_out() {
     let lists = house.run(&["rates", "list"]).good().out;
     assert!(lists.contains("house") && lists.contains("gold"), "{lists}");
     drop(bridge);
+}
+
+/// Carriers' lists: brought in as price lists are, told apart from them, and held against them.
+#[test]
+fn what_carriers_take_is_known_to_the_house_alone() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let head = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from\n";
+    house.write(
+        "cost.csv",
+        &format!("{head}dial-out,39,Italy,0.0100,0,1,1,2026-01-01\ndial-out,3906,Rome,0.5,0,1,1,2026-01-01\n"),
+    );
+    let import = ["rates", "import", "cost.csv", "--allow-past", "--list"];
+    house.run(&[&import[..], &["cost:nobody"]].concat()).failed(1, &["there is no carrier nobody"]);
+    house.run(&[&import[..], &["cost:local"]].concat()).good();
+    assert!(house.run(&["rates", "list"]).good().out.contains("what the carrier takes"));
+    assert!(house.run(&["rates", "export", "cost:local"]).good().out.contains("dial-out,3906,Rome,0.5000"));
+
+    let quote = ["quote", "--organiser", "anna", "--type", "dial-out", "--to", "+390299999999"];
+    assert!(!house.run(&quote).good().out.contains("costs"));
+    let quoted = house.run(&[&quote[..], &["--costs"]].concat()).good().out;
+    assert!(quoted.contains("by local") && quoted.contains("costs 0.1000 USD (+39), earns"), "{quoted}");
+
+    let margin = |more: &[&str]| house.run(&[&["rates", "margin"], more].concat());
+    let all = margin(&["--json"]).good().json();
+    let worst = &all["destinations"][0];
+    assert_eq!(
+        (&worst["prefix"], &worst["carrier"], &worst["cost"]),
+        (&"3906".into(), &"local".into(), &"5.0000".into())
+    );
+    assert!(worst["earned"].as_str().unwrap().starts_with('-'), "{worst}");
+    let losses = margin(&["--below", "0", "--organisation", "aurora"]).good().out;
+    assert!(losses.contains("+3906") && losses.contains("2 at a loss, 0 of unknown cost"), "{losses}");
+    assert_eq!(losses.lines().count(), 4, "{losses}");
+    margin(&["--list", "silver"]).failed(1, &["there is no price list silver"]);
+    margin(&["--below", "x"]).failed(2, &["expected a percentage"]);
+    let bridge = house.serve();
+    assert_eq!(margin(&["--json"]).good().json()["destinations"][0], *worst);
+    let there = house.run(&[&quote[..], &["--costs"]].concat()).good().out;
+    assert!(there.contains("costs 0.1000 USD (+39)"), "{there}");
+    drop(bridge);
+}
+
+#[test]
+fn what_must_be_meant_is_asked_with_its_line_and_all_at_once() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let head = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,currency\n";
+    house.write(
+        "new.csv",
+        &format!(
+            "{head}dial-out,39,Italy,9,0,60,60,2099-01-01,USD\ndial-out,\"999,44\",UK,0.01,0,60,60,2026-01-01,USD\n"
+        ),
+    );
+    let refused = house.run(&["rates", "import", "new.csv"]);
+    assert!(refused.out.contains("would be"), "{}", refused.out);
+    refused.failed(
+        1,
+        &[
+            "new.csv:2: dial-out 39 is more than 5 times as dear",
+            "new.csv:3: dial-out 44 begins in the past, 2026-01-01",
+            "new.csv:3: dial-out 999: no country and no service has such numbers",
+            "nothing was applied",
+        ],
+    );
+    let meant = ["rates", "import", "new.csv", "--allow-jumps", "--allow-past"];
+    house.run(&meant).failed(1, &["new.csv:3: dial-out 999"]);
+    house.write("new.csv", &format!("{head}dial-out,39,Italy,9,0,60,60,2099-01-01,USX\n"));
+    house.run(&meant).failed(1, &["there is no USX"]);
+    house.write("new.csv", &format!("{head}dial-out,39,Italy,9,0,60,60,2099-01-01,USD\n"));
+    assert!(house.run(&meant).good().out.contains("price list house is 1 rate in USD"));
 }
 
 #[test]

@@ -73,6 +73,7 @@ fn v1_pages() -> Vec<Page> {
         get "/usage" => money::usage;
         get "/quote" => money::quote;
         get "/audit" => money::audit;
+        get "/margins" => rates::margin;
         get "/rates" => rates::lists;
         get "/rates/{list}" => rates::deck;
         get "/organisations/{organisation}/balance" => money::balance;

@@ -8,9 +8,12 @@ use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::form::Mistake;
-use crate::rating::{CallType, record};
-use crate::store::{CreditsAdded, Document, Funds, FundsKind, QuoteRequest, Store, StoreError, UsageFilter};
-use crate::types::{Cause, Micros, OrganisationId};
+use crate::rating::costs::{COMPARED_MINUTES, Call};
+use crate::rating::{CallType, Origin, record};
+use crate::store::{
+    CreditsAdded, Document, Facts, Funds, FundsKind, Quote, QuoteRequest, Store, StoreError, UsageFilter,
+};
+use crate::types::{CarrierId, Cause, Micros, OrganisationId};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -82,6 +85,9 @@ pub struct UsageQuery {
     pub to: Option<String>,
     /// `json` (default) or `csv`.
     pub format: Option<String>,
+    /// JSON alone: also what the carrier takes.
+    #[serde(default)]
+    pub costs: Option<bool>,
 }
 
 /// Reads a moment as people write it.
@@ -114,7 +120,9 @@ pub async fn usage_of(store: &Store, query: &UsageQuery) -> Result<String, Probl
             std::iter::once(record::csv_header()).chain(rows).map(|row| row + "\r\n").collect()
         }
         None | Some("json") => {
-            let rows: Vec<String> = records.iter().map(record::UsageRecord::to_json).collect();
+            let costs = query.costs == Some(true);
+            let row = if costs { record::UsageRecord::to_json_with_cost } else { record::UsageRecord::to_json };
+            let rows: Vec<String> = records.iter().map(row).collect();
             format!("[{}]", rows.join(",\n"))
         }
         Some(other) => return Err(Problem::bad(format!("format: expected json or csv, found \"{other}\""))),
@@ -142,9 +150,12 @@ pub struct QuoteQuery {
     pub caller: Option<String>,
     #[serde(default)]
     pub minutes: Option<u32>,
+    /// Also what carriers take, and what is left of the charge.
+    #[serde(default)]
+    pub costs: Option<bool>,
 }
 
-fn minutes(asked: Option<u32>) -> Result<u32, Problem> {
+pub fn minutes(asked: Option<u32>) -> Result<u32, Problem> {
     let minutes = asked.unwrap_or(10);
     let wrong = || Problem::bad(format!("minutes: expected 1 to {MOST_MINUTES}, found {minutes}"));
     (1..=MOST_MINUTES).contains(&minutes).then_some(minutes).ok_or_else(wrong)
@@ -161,13 +172,49 @@ pub async fn quote_of(store: &Store, query: &QuoteQuery, now: Wall) -> Result<Va
         now,
     };
     Ok(match store.quote(&request).await? {
-        Ok(quote) => json!({
-            "allowed": true, "funding": quote.funding.slug(), "currency": quote.currency.to_string(),
-            "charge": quote.charge.to_text(), "connect_fee": quote.connect_fee.to_text(),
-            "until_seconds": quote.until_ms / 1_000, "pool_seconds": quote.pool_used_ms / 1_000, "lines": quote.lines,
-        }),
+        Ok(quote) => {
+            let mut answer = json!({
+                "allowed": true, "funding": quote.funding.slug(), "currency": quote.currency.to_string(),
+                "charge": quote.charge.to_text(), "connect_fee": quote.connect_fee.to_text(),
+                "until_seconds": quote.until_ms / 1_000, "pool_seconds": quote.pool_used_ms / 1_000,
+                "lines": quote.lines,
+            });
+            if query.costs == Some(true) {
+                answer["costs"] = costs(&store.facts(), &request, &quote);
+            }
+            answer
+        }
         Err(cause) => refused(cause),
     })
+}
+
+/// What carriers take for a quoted call: out, all that would be tried, in their order; in, whoever says what it takes.
+fn costs(facts: &Facts, request: &QuoteRequest, quote: &Quote) -> Value {
+    let (digits, at) = (request.number.digits(), request.now);
+    let compared = u64::from(COMPARED_MINUTES) * 60_000;
+    let call = Call {
+        call_type: request.call_type,
+        digits,
+        origin: Origin::Fixed,
+        at,
+        ms: quote.until_ms,
+        currency: quote.currency,
+    };
+    let mut carriers: Vec<&CarrierId> = match request.call_type {
+        CallType::DialOut => facts.directory.routes(&request.number).iter().map(|carrier| &carrier.id).collect(),
+        CallType::DialInToll | CallType::DialInTollFree => facts.costs.lists().map(|(carrier, _)| carrier).collect(),
+    };
+    carriers.sort_by_cached_key(|carrier| facts.costs.rank(carrier, &Call { ms: compared, ..call }));
+    let shown = carriers.into_iter().map(|carrier| {
+        let cost = facts.costs.of(carrier, &call);
+        let earned = cost.and_then(|cost| quote.charge.checked_sub(cost.compared?));
+        json!({
+            "carrier": carrier.as_str(), "prefix": cost.map(|cost| cost.row.prefix.to_string()),
+            "amount": cost.map(|cost| cost.amount.to_text()),
+            "currency": cost.map(|cost| cost.deck.currency().to_string()), "earned": earned.map(Micros::to_text),
+        })
+    });
+    shown.collect()
 }
 
 fn refused(cause: Cause) -> Value {

@@ -167,8 +167,10 @@ mod tests {
         fits("File", &[value(File { name: String::new(), text: String::new(), beside })]);
         let usage = UsageQuery::default();
         let (organiser, call_type, to) = (String::new(), String::new(), String::new());
-        let quote = QuoteQuery { organiser, call_type, to, caller: None, minutes: None };
-        for (path, query) in [("/api/v1/usage", value(usage)), ("/api/v1/quote", value(quote))] {
+        let quote = QuoteQuery { organiser, call_type, to, caller: None, minutes: None, costs: None };
+        let margins = value(rates::MarginQuery::default());
+        let queries = [("/api/v1/usage", value(usage)), ("/api/v1/quote", value(quote)), ("/api/v1/margins", margins)];
+        for (path, query) in queries {
             let document = document();
             let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
             let told: BTreeSet<&str> = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
@@ -243,13 +245,14 @@ mod tests {
         fits("Applied", &[applied, bare]);
         one_call(&store).await;
         fits("Balance", &[money::balance_of(&store, "aurora", NOON).await.unwrap()]);
-        let usage = money::usage_of(&store, &UsageQuery::default()).await.unwrap();
+        let usage = money::usage_of(&store, &UsageQuery { costs: Some(true), ..UsageQuery::default() }).await.unwrap();
         let Value::Array(records) = serde_json::from_str(&usage).unwrap() else { panic!("{usage}") };
         fits("Usage", &records);
         let order = CreditsOrder { kind: "add".into(), amount: "1".into(), key: "k".into(), memo: String::new() };
         fits("CreditsBooked", &[money::credits_of(&store, "aurora", &order, NOON).await.unwrap()]);
         let Value::Array(lists) = rates::lists_of(&store) else { panic!("a list of lists") };
         fits("PriceList", &lists);
+        fits("Margins", &[rates::margins_of(&store, &rates::MarginQuery::default(), NOON).await.unwrap()]);
         fits("Audit", &[money::audit_of(&store).await.unwrap()]);
         let ask = |organiser: &str| QuoteQuery {
             organiser: organiser.into(),
@@ -257,6 +260,7 @@ mod tests {
             to: "+390699999999".into(),
             caller: None,
             minutes: None,
+            costs: Some(true),
         };
         let (yes, no) =
             (money::quote_of(&store, &ask("anna"), NOON).await, money::quote_of(&store, &ask("bruno"), NOON).await);

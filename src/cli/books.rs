@@ -5,13 +5,14 @@ use super::bridge::{Bridge, Pace};
 use super::{Context, Failure};
 use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::problem::Problem;
-use crate::api::rates;
+use crate::api::rates::{self, MarginQuery};
 use crate::clock;
 use crate::rating::Deck;
 use crate::store::{OpenError, Store, file_of};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A bridge that starts or stops, or another command, holds the store for a moment without answering.
@@ -98,6 +99,14 @@ impl Books {
         }
     }
 
+    /// Price against cost of every destination.
+    pub async fn margins(&self, query: &MarginQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => rates::margins_of(store, query, clock::wall()).await.map_err(words),
+            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/margins", query)?)?),
+        }
+    }
+
     /// A price list as CSV.
     pub async fn deck(&self, list: &str) -> Result<String, Failure> {
         match self {
@@ -107,14 +116,18 @@ impl Books {
     }
 
     /// The list that `deck` is to take the place of; an empty one where it is the first.
-    pub async fn known_deck(&self, list: &str, deck: &Deck) -> Result<Deck, Failure> {
+    pub async fn known_deck(&self, list: &str, deck: &Deck) -> Result<Arc<Deck>, Failure> {
+        if let Books::Here(store) = self {
+            let known = store.facts().deck_named(list).cloned();
+            return Ok(known.filter(|known| !known.is_empty()).unwrap_or_else(|| Deck::empty(deck.currency()).into()));
+        }
         let lists = self.rates().await?;
         let mut known = lists.as_array().into_iter().flatten();
         if !known.any(|known| known["list"] == list && known["rows"] != 0) {
-            return Ok(Deck::empty(deck.currency()));
+            return Ok(Deck::empty(deck.currency()).into());
         }
         let (known, _) = Deck::salvage(list, &self.deck(list).await?);
-        Ok(known)
+        Ok(known.into())
     }
 
     pub async fn audit(&self) -> Result<Value, Failure> {
@@ -140,6 +153,31 @@ impl Working {
         let bar = ProgressBar::new_spinner().with_message(what.into());
         bar.enable_steady_tick(SPIN);
         Working(bar)
+    }
+}
+
+/// How far work has come whose length is known, on a terminal; it is gone when it is dropped.
+pub(super) struct Progress(ProgressBar);
+
+impl Progress {
+    pub fn over(what: impl Into<String>, steps: usize) -> Progress {
+        if !std::io::stderr().is_terminal() {
+            return Progress(ProgressBar::hidden());
+        }
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3} %");
+        let bar = ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Progress(bar.with_message(what.into()))
+    }
+
+    /// So many steps are done.
+    pub fn at(&self, step: usize) {
+        self.0.set_position(step as u64);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

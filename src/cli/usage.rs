@@ -22,6 +22,9 @@ pub struct Usage {
     /// table, or json where --json is given
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// JSON alone: also what the carrier takes for each leg, and what is left of its charge
+    #[arg(long)]
+    costs: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -42,6 +45,7 @@ impl Usage {
             org: self.org.as_ref().map(ToString::to_string),
             from: self.from,
             to: self.to,
+            costs: self.costs.then_some(true),
             format: Some(if format == Format::Csv { "csv" } else { "json" }.to_owned()),
         };
         let text = {

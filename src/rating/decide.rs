@@ -1,11 +1,11 @@
 //! May this leg be, and who pays? The checks of the law in their order; the first that fails names itself.
 
-use crate::rating::clauses::{Origin, Tiers};
+use crate::rating::clauses::Origin;
 use crate::rating::deck::BrokenRow;
 use crate::rating::prices::{Answer, Prices, Quoted};
 use crate::rating::rate::Class;
 use crate::rating::{
-    CallType, Capability, Countries, CountryRecord, DialOutPolicy, Funding, Organiser, Payer, Request, Tariff, Terms,
+    CallType, Capability, Countries, CountryRecord, DialOutPolicy, Funding, Organiser, Payer, Request, Terms,
 };
 use crate::types::{Cause, Country, Micros};
 
@@ -245,7 +245,7 @@ fn terms(
     price: Cost<'_>,
 ) -> Terms {
     let tariff = match price {
-        Cost::Row(quoted) => Some(tariff(book, request, &place, &quoted)),
+        Cost::Row(quoted) => Some(quoted.tariff(request.call_type, &place.digits, request.at, origin(book, request))),
         Cost::Unneeded => None,
         Cost::Broken(row) => {
             let note = format!("the rate of +{} cannot be told by our own fault ({}): free", row.prefix, row.why);
@@ -267,25 +267,6 @@ fn terms(
         month: None,
         notes: place.notes,
         from: request.at,
-    }
-}
-
-/// The plan of one leg: what the row says, its bands, tiers and changes to come worked out into prices by the moment.
-fn tariff(book: &Book<'_>, request: &Request, place: &Place, quoted: &Quoted<'_>) -> Tariff {
-    let (price, later) = quoted.schedule(request.call_type, &place.digits, request.at);
-    let mut row = quoted.row.clone();
-    if let Some(clauses) = &mut row.clauses {
-        (clauses.bands, clauses.month_tiers) = (None, Tiers::NONE);
-    }
-    row.clauses = row.clauses.filter(|clauses| !clauses.is_none());
-    Tariff {
-        deck: quoted.list.deck.version().to_owned(),
-        row,
-        price,
-        later,
-        origin: origin(book, request),
-        discount: quoted.list.discount,
-        exchange: quoted.exchange,
     }
 }
 

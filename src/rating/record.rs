@@ -2,6 +2,7 @@
 //! them all that explains the charge.
 
 use crate::clock::Wall;
+use crate::rating::costs::LegCost;
 use crate::rating::terms::{moment, moment_or_none, text, text_or_none};
 use crate::rating::{CallType, Capability};
 use crate::types::{CarrierId, Cause, Country, Currency, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
@@ -80,6 +81,9 @@ pub struct Beyond {
     pub quality: Quality,
     pub pool_used_ms: u64,
     pub billed_ms: u64,
+    /// What the carrier takes for the leg, where its own list says. Whoever pays the charge is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<LegCost>,
     /// The price, line by line.
     pub explanation: Vec<String>,
     /// Keys of the ledger's entries that this leg made.
@@ -242,6 +246,20 @@ impl UsageRecord {
         Value::Object(self.object()).to_string()
     }
 
+    /// The same with what the carrier takes, and what is left of the charge: for the house alone.
+    pub fn to_json_with_cost(&self) -> String {
+        let mut object = self.object();
+        let cost = self.beyond.cost.as_ref().map(|cost| {
+            let left = cost.compared.and_then(|cost| self.charge.checked_sub(cost));
+            json!({
+                "deck": cost.deck, "prefix": cost.prefix, "amount": cost.amount.to_text(),
+                "currency": cost.currency.to_string(), "earned": left.map(Micros::to_text),
+            })
+        });
+        object.insert("cost".to_owned(), cost.unwrap_or(Value::Null));
+        Value::Object(object).to_string()
+    }
+
     fn object(&self) -> Map<String, Value> {
         let cells = self.cells();
         let value = |cell: String| if cell.is_empty() { Value::Null } else { Value::String(cell) };
@@ -385,6 +403,7 @@ mod tests {
                 quality: Quality { loss_ppm: 1_200, jitter_us: 800, mos_hundredths: Some(431), ..Quality::default() },
                 pool_used_ms: 0,
                 billed_ms: 120_000,
+                cost: None,
                 explanation: vec!["charge 0.0200 USD".to_owned()],
                 ledger: vec!["leg:charge".to_owned()],
                 holds: vec!["leg:0".to_owned()],

@@ -5,7 +5,7 @@ use super::check::check;
 use super::credits;
 use super::document::{Applied, DeckFile, Document, ExchangeEntry, UserEntry};
 use super::door::{CreditsAdded, Funds, FundsKind};
-use super::facts::{self, HOUSE, Meeting, OnEmpty, Organisation};
+use super::facts::{self, Meeting, OnEmpty, Organisation};
 use super::fault::StoreError;
 use super::rows::{held, list_text};
 use super::sql::{self, Connection};
@@ -91,7 +91,7 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
     }
     let mut rows = None;
     for file in document.decks.iter().map(|deck| &deck.value) {
-        let in_use = if file.list == HOUSE { Some(&facts.deck) } else { facts.price_lists.get(&file.list) };
+        let in_use = facts.deck_named(&file.list);
         if in_use.is_none_or(|deck| deck.version() != file.deck.version()) {
             write_deck(conn, file, now).await?;
             *rows.get_or_insert(0) += file.deck.len();

@@ -7,10 +7,11 @@ use super::rows::give;
 use crate::clock::Wall;
 use crate::form::{Document as Sheet, Form, Mistake};
 use crate::meeting::{MOST_PARTICIPANTS, Settings};
-use crate::rating::deck::read_moment;
+use crate::rating::costs::COST;
+use crate::rating::reader::read_moment;
 use crate::rating::{Countries, CountryRecord, Deck, Exchange, Licences};
 use crate::trunk::{Carrier, DialPlan, Failure, Number, WrittenAs};
-use crate::types::{Cause, Country, Currency, Micros, UserId};
+use crate::types::{CarrierId, Cause, Country, Currency, Micros, UserId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -187,8 +188,14 @@ fn limit(form: &Form<'_>, key: &str) -> Option<u32> {
     form.number(key, 1..=1_000_000).and_then(|number| u32::try_from(number).ok())
 }
 
-/// Small letters, digits and `-`, and not the house's.
+/// Small letters, digits and `-`, and not the house's; or `cost:` and a carrier.
 fn price_list_name(form: &Form<'_>, key: &str, name: &str) {
+    if let Some(carrier) = name.strip_prefix(COST) {
+        if let Err(why) = carrier.parse::<CarrierId>() {
+            form.mistake(key, format_args!("{COST} and a carrier: {why}, found \"{carrier}\""));
+        }
+        return;
+    }
     let sound = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if name.is_empty() || name.len() > 64 || !name.bytes().all(sound) {
         form.mistake(key, format_args!("expected small letters, digits and -, found \"{name}\""));

@@ -5,8 +5,9 @@ use super::pin::PinKey;
 use super::rows;
 use super::sql::Connection;
 use crate::meeting::Settings;
+use crate::rating::costs::COST;
 use crate::rating::{
-    Countries, Deck, DialOutPolicy, Discount, Licences, Organiser, Payer, PoolSplit, PriceList, Prices,
+    Costs, Countries, Deck, DialOutPolicy, Discount, Licences, Organiser, Payer, PoolSplit, PriceList, Prices,
 };
 use crate::trunk::{Directory, Limit};
 use crate::types::{Country, Currency, Language, MeetingId, Micros, OrganisationId, UserId};
@@ -124,6 +125,8 @@ pub struct Facts {
     pub deck: Arc<Deck>,
     /// The other decks, by the names of their lists.
     pub price_lists: BTreeMap<String, Arc<Deck>>,
+    /// What carriers take, by lists of their own.
+    pub costs: Costs,
     prices: HashMap<OrganisationId, Prices>,
     house: Prices,
     by_conference_id: HashMap<String, MeetingId>,
@@ -134,6 +137,21 @@ impl Facts {
     /// What an organisation pays by.
     pub fn prices(&self, organisation: &Organisation) -> &Prices {
         self.prices.get(&organisation.id).unwrap_or(&self.house)
+    }
+
+    /// What somebody would pay who pays by one list alone, and no discount; `None` where there is no such list.
+    pub fn prices_of_list(&self, name: &str) -> Option<Prices> {
+        let deck = if name == HOUSE { &self.deck } else { self.price_lists.get(name)? };
+        Some(Prices { exchanges: self.house.exchanges.clone(), ..Prices::of(deck.clone()) })
+    }
+
+    /// The deck of a list by its name: the house's, a price list, or what a carrier takes.
+    pub fn deck_named(&self, name: &str) -> Option<&Arc<Deck>> {
+        match name.strip_prefix(COST) {
+            _ if name == HOUSE => Some(&self.deck),
+            Some(carrier) => self.costs.deck(&carrier.parse().ok()?),
+            None => self.price_lists.get(name),
+        }
     }
 
     /// Whether no file was ever applied: nobody is in it, and nothing leads in or out.
@@ -224,6 +242,9 @@ pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> R
     let mut price_lists = rows::decks(conn).await?;
     let deck = price_lists.remove(HOUSE).unwrap_or_else(|| Arc::new(Deck::empty(Currency::USD)));
     let exchanges = Arc::new(rows::exchanges(conn).await?);
+    let costs = price_lists.extract_if(COST.to_owned().., |name, _| name.starts_with(COST));
+    let costs = costs.filter_map(|(name, deck)| Some((name[COST.len()..].parse().ok()?, deck)));
+    let costs = Costs::new(costs.collect::<Vec<_>>(), exchanges.clone());
     let house = Prices { exchanges: exchanges.clone(), ..Prices::of(deck.clone()) };
     let prices_of = |organisation: &Organisation| {
         let own = organisation.price_lists.iter().filter_map(|name| price_lists.get(name));
@@ -242,6 +263,7 @@ pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> R
         countries,
         deck,
         price_lists,
+        costs,
         prices,
         house,
         by_conference_id,

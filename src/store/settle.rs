@@ -7,6 +7,7 @@ use super::fault::StoreError;
 use super::leg::{self, LegRow};
 use super::sql::{self, Connection};
 use crate::clock::Wall;
+use crate::rating::costs::{Call, LegCost};
 use crate::rating::ledger::Kind;
 use crate::rating::record::{Beyond, NumberType, Stamps, UsageRecord};
 use crate::rating::{CallType, Settlement};
@@ -140,8 +141,25 @@ fn written(
         charge: settlement.map_or(Micros::ZERO, |settlement| settlement.charge),
         currency: organisation.map_or(Currency::USD, |organisation| organisation.currency),
         capability: settlement.map(|settlement| settlement.capability),
-        beyond: beyond(leg, end, ended, settlement, ledger, holds),
+        beyond: Beyond {
+            cost: cost(facts, leg, end, organisation),
+            ..beyond(leg, end, ended, settlement, ledger, holds)
+        },
     }
+}
+
+/// What the carrier takes for all of it, by its list as it is now and the moment of the answer.
+fn cost(facts: &Facts, leg: &LegRow, end: &End, organisation: Option<&Organisation>) -> Option<LegCost> {
+    let tariff = leg.tab.as_ref().and_then(|tab| tab.terms.tariff.as_ref());
+    let call = Call {
+        call_type: leg.call_type,
+        digits: leg.number.digits(),
+        origin: tariff.map(|tariff| tariff.origin).unwrap_or_default(),
+        at: leg.answered?,
+        ms: end.elapsed_ms,
+        currency: organisation.map_or(Currency::USD, |organisation| organisation.currency),
+    };
+    facts.costs.of(leg.carrier.as_ref()?, &call).map(|cost| cost.kept())
 }
 
 fn beyond(
@@ -174,6 +192,7 @@ fn beyond(
         quality: end.quality,
         pool_used_ms: settlement.map_or(0, |settlement| settlement.pool_used_ms),
         billed_ms: settlement.map_or(0, |settlement| settlement.billed_ms),
+        cost: None,
         explanation: settlement.map_or_else(nothing_held, |settlement| settlement.lines.clone()),
         ledger,
         holds,
