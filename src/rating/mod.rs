@@ -18,7 +18,9 @@ pub mod pool;
 pub mod price;
 pub mod prices;
 pub mod rate;
+pub mod reconcile;
 pub mod record;
+pub mod report;
 pub mod terms;
 #[cfg(test)]
 mod worked;

@@ -210,7 +210,7 @@ impl UsageRecord {
             self.number_type.to_string(),
             if self.domestic { "domestic" } else { "international" }.to_owned(),
             shown(self.destination_country),
-            self.destination.to_string(),
+            shown(Some(self.destination).filter(|number| !number.is_forgotten())),
             utc(self.start),
             utc(self.end),
             self.duration_seconds().to_string(),
@@ -227,13 +227,14 @@ impl UsageRecord {
         let place = if self.call_type == CallType::DialOut { DESTINATION_NUMBER } else { CALLER_ID };
         let stars = starred_digits(organisation);
         let outside = if self.call_type == CallType::DialOut { Some(self.destination) } else { self.caller };
-        cells[place] = outside.map(|number| starred(&number, stars)).unwrap_or_default();
+        let known = outside.filter(|number| !number.is_forgotten());
+        cells[place] = known.map(|number| starred(&number, stars)).unwrap_or_default();
         cells
     }
 
     /// A line of the CSV export, without its line break.
     pub fn csv_row(&self) -> String {
-        csv_line(&self.cells())
+        csv_line(self.cells().iter().map(|cell| (cell.as_str(), true)))
     }
 
     /// The record as the API and `usage --format json` show it: the twenty fields by name, then what lies beyond them.
@@ -301,23 +302,50 @@ impl Beyond {
 
 /// The header of the CSV export, without its line break.
 pub fn csv_header() -> String {
-    csv_line(&FIELDS.map(|(header, _)| header))
+    csv_line(FIELDS.iter().map(|(header, _)| (*header, true)))
 }
 
-/// A line of CSV (RFC 4180 section 2): what holds a comma, a quote or a line break is quoted.
-fn csv_line<T: AsRef<str>>(cells: &[T]) -> String {
-    let cells: Vec<String> = cells.iter().map(|cell| quoted(&harmless(cell.as_ref()))).collect();
+/// A line of CSV (RFC 4180 section 2), without its line break: what holds a comma, a quote or a line break is quoted. A
+/// cell from outside (`true`) is made harmless; an amount that we wrote may begin with its sign.
+pub(crate) fn csv_line<'a>(cells: impl IntoIterator<Item = (&'a str, bool)>) -> String {
+    let written = |(cell, outside): (&str, bool)| if outside { quoted(&harmless(cell)) } else { quoted(cell) };
+    let cells: Vec<String> = cells.into_iter().map(written).collect();
     cells.join(",")
 }
 
-/// A spreadsheet takes a cell that begins with one of these for a formula, and runs it: such a cell gets an apostrophe
-/// before it. A number in international form keeps its `+`: behind it are digits alone, which calculate nothing.
+/// A spreadsheet takes a cell that begins with one of these for a formula, and runs it; some take their wide forms too.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
+/// Where a spreadsheet may begin a cell of its own in the middle of ours, whatever our comma says.
+const BREAKS: [char; 5] = [';', ',', '\t', '\r', '\n'];
+
+/// A cell that no spreadsheet runs: an apostrophe stands before what could be a formula, at the beginning (also behind
+/// blanks and quotes) and behind each character where a cell could begin. A cell that begins with a tab or a line break
+/// gets one too. A telephone number keeps its `+`: behind it are digits alone, the last of them perhaps starred, which
+/// calculate nothing; to keep its digits apart, bring the column in as text.
 fn harmless(cell: &str) -> String {
-    let is_number = cell.parse::<E164>().is_ok();
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) && !is_number {
-        return format!("'{cell}");
+    if is_number(cell) {
+        return cell.to_owned();
     }
-    cell.to_owned()
+    let mut safe = String::with_capacity(cell.len() + 1);
+    if cell.starts_with(['\t', '\r', '\n']) {
+        safe.push('\'');
+    }
+    let mut begins = true;
+    for c in cell.chars() {
+        if begins && FORMULA.contains(&c) {
+            safe.push('\'');
+        }
+        begins = BREAKS.contains(&c) || begins && (c.is_whitespace() || c == '"');
+        safe.push(c);
+    }
+    safe
+}
+
+/// `+390612345678` or, masked, `+390612345***`.
+fn is_number(cell: &str) -> bool {
+    let digits = cell.strip_prefix('+').map(|rest| rest.trim_end_matches('*'));
+    digits.is_some_and(|digits| !digits.is_empty() && cell.len() <= 16 && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 pub(crate) fn quoted(cell: &str) -> String {
@@ -340,57 +368,60 @@ pub fn starred(number: &E164, stars: usize) -> String {
     format!("+{}{}", &digits[..shown], "*".repeat(digits.len() - shown))
 }
 
+/// A record as a carrier's call leaves it: for tests.
+#[cfg(test)]
+pub(crate) fn sample() -> UsageRecord {
+    let start = Wall::from_micros(1_700_000_000_123_456);
+    UsageRecord {
+        usage_id: LegId::new(1_700_000_000_123, 7),
+        call_id: "a84b4c76@carrier.example".to_owned(),
+        conference_id: Some("1234567".to_owned()),
+        user_location: "IT".parse().ok(),
+        user: "anna".parse().ok(),
+        user_principal_name: "anna@acme.example".to_owned(),
+        user_display_name: "Anna \"the boss\", Rossi".to_owned(),
+        caller: "+393331234567".parse().ok(),
+        call_type: CallType::DialInToll,
+        number_type: NumberType::Service,
+        domestic: true,
+        destination_country: "IT".parse().ok(),
+        destination: "+390612345678".parse().unwrap(),
+        start,
+        end: start.plus_millis(61_000),
+        duration_ms: 60_001,
+        connection_fee: Micros::ZERO,
+        charge: Micros(20_000),
+        currency: Currency::USD,
+        capability: Some(Capability::PayPerMinute),
+        beyond: Beyond {
+            organisation: "acme".parse().ok(),
+            meeting: "weekly".parse().ok(),
+            carrier: "line-1".parse().ok(),
+            codec: Some("PCMA".to_owned()),
+            ended_by: EndedBy::FarSide,
+            cause: Cause::HungUp,
+            sip: 200,
+            q850: 16,
+            stamps: Stamps {
+                invited: start,
+                answered: Some(start),
+                ended: start.plus_millis(60_001),
+                ..Stamps::default()
+            },
+            quality: Quality { loss_ppm: 1_200, jitter_us: 800, mos_hundredths: Some(431), ..Quality::default() },
+            pool_used_ms: 0,
+            billed_ms: 120_000,
+            explanation: vec!["charge 0.0200 USD".to_owned()],
+            ledger: vec!["leg:charge".to_owned()],
+            holds: vec!["leg:0".to_owned()],
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::sample as record;
     use super::*;
-
-    fn record() -> UsageRecord {
-        let start = Wall::from_micros(1_700_000_000_123_456);
-        UsageRecord {
-            usage_id: LegId::new(1_700_000_000_123, 7),
-            call_id: "a84b4c76@carrier.example".to_owned(),
-            conference_id: Some("1234567".to_owned()),
-            user_location: "IT".parse().ok(),
-            user: "anna".parse().ok(),
-            user_principal_name: "anna@acme.example".to_owned(),
-            user_display_name: "Anna \"the boss\", Rossi".to_owned(),
-            caller: "+393331234567".parse().ok(),
-            call_type: CallType::DialInToll,
-            number_type: NumberType::Service,
-            domestic: true,
-            destination_country: "IT".parse().ok(),
-            destination: "+390612345678".parse().unwrap(),
-            start,
-            end: start.plus_millis(61_000),
-            duration_ms: 60_001,
-            connection_fee: Micros::ZERO,
-            charge: Micros(20_000),
-            currency: Currency::USD,
-            capability: Some(Capability::PayPerMinute),
-            beyond: Beyond {
-                organisation: "acme".parse().ok(),
-                meeting: "weekly".parse().ok(),
-                carrier: "line-1".parse().ok(),
-                codec: Some("PCMA".to_owned()),
-                ended_by: EndedBy::FarSide,
-                cause: Cause::HungUp,
-                sip: 200,
-                q850: 16,
-                stamps: Stamps {
-                    invited: start,
-                    answered: Some(start),
-                    ended: start.plus_millis(60_001),
-                    ..Stamps::default()
-                },
-                quality: Quality { loss_ppm: 1_200, jitter_us: 800, mos_hundredths: Some(431), ..Quality::default() },
-                pool_used_ms: 0,
-                billed_ms: 120_000,
-                explanation: vec!["charge 0.0200 USD".to_owned()],
-                ledger: vec!["leg:charge".to_owned()],
-                holds: vec!["leg:0".to_owned()],
-            },
-        }
-    }
 
     #[test]
     fn the_export_has_the_twenty_fields_in_their_order() {
@@ -417,8 +448,22 @@ mod tests {
             ("+39-0612345", "'+39-0612345"),
             ("-5", "'-5"),
             ("@sum", "'@sum"),
-            ("\t=1", "'\t=1"),
+            ("\t=1", "'\t'=1"),
             ("0.0240", "0.0240"),
+            ("+3906123456**", "+3906123456**"),
+            ("+*", "'+*"),
+            ("+39**1", "'+39**1"),
+            ("+1234567890123456", "'+1234567890123456"),
+            ("\r=1", "'\r'=1"),
+            ("\n", "'\n"),
+            ("  =1", "  '=1"),
+            ("\"=1\"", "\"'=1\""),
+            ("a;=1", "a;'=1"),
+            ("a;\"+1", "a;\"'+1"),
+            ("a,-1", "a,'-1"),
+            ("＝1+1", "'＝1+1"),
+            ("a=1", "a=1"),
+            ("Anna-Maria", "Anna-Maria"),
         ] {
             assert_eq!(harmless(cell), shown);
         }
