@@ -228,7 +228,9 @@ impl Statement {
             page.push_str("<h2>Charges by day</h2><p class=\"note\">No call was charged in this month.</p>");
             return;
         }
-        page.push_str("<h2>Charges by day</h2><figure><svg viewBox=\"0 0 680 148\" role=\"img\" aria-label=\"Charges by day\">");
+        page.push_str(
+            "<h2>Charges by day</h2><figure><svg viewBox=\"0 0 680 148\" role=\"img\" aria-label=\"Charges by day\">",
+        );
         for (part, of) in [(0_i64, 2_i64), (1, 2), (2, 2)] {
             let y = TOP + HEIGHT - HEIGHT * part / of;
             let amount = money(Micros(most / of * part));
@@ -290,7 +292,8 @@ impl Statement {
             return;
         }
         let granted = self.pool.granted_ms.max(1);
-        let width = u64::min(u64::try_from(u128::from(self.pool.used_ms) * 680 / u128::from(granted)).unwrap_or(680), 680);
+        let width =
+            u64::min(u64::try_from(u128::from(self.pool.used_ms) * 680 / u128::from(granted)).unwrap_or(680), 680);
         let _ = write!(
             page,
             "<h2>Minute pool</h2><figure><svg viewBox=\"0 0 680 12\" role=\"img\" aria-label=\"Pool used\">\
@@ -436,7 +439,9 @@ mod tests {
 
     #[test]
     fn amounts_are_written_for_people() {
-        for (amount, shown) in [(0, "0.0000"), (-5_000_000, "\u{2212}5.0000"), (1_234_567_890_100, "1\u{202f}234\u{202f}567.8901")] {
+        for (amount, shown) in
+            [(0, "0.0000"), (-5_000_000, "\u{2212}5.0000"), (1_234_567_890_100, "1\u{202f}234\u{202f}567.8901")]
+        {
             assert_eq!(money(Micros(amount)), shown);
         }
         assert_eq!((clock(3_723), clock(3_600_000)), ("1:02:03".into(), "1\u{202f}000:00:00".into()));
@@ -469,7 +474,8 @@ mod tests {
         assert!(page.contains("&lt;/title&gt;&lt;script&gt;"));
         assert!(page.contains("2 of 60 minutes used, 58 left"));
         // Every tag that opens closes.
-        for tag in ["table", "svg", "tbody", "figure", "tr", "td", "dl", "header", "footer", "html", "body", "h2", "p"] {
+        for tag in ["table", "svg", "tbody", "figure", "tr", "td", "dl", "header", "footer", "html", "body", "h2", "p"]
+        {
             let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
             assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
         }

@@ -167,7 +167,8 @@ mod tests {
         let period = read("2026-11", "2026-11-23").unwrap();
         assert_eq!((period.from, period.to), (Some(at("2026-10-31T23:00:00Z")), Some(at("2026-11-22T23:00:00Z"))));
         assert_eq!(read("2026-11-01T10:00:00+01:00", "2026-12").unwrap().from, Some(at("2026-11-01T09:00:00Z")));
-        for (from, to) in [("yesterday", "2026-12"), ("2026-11-31", "2026-12"), ("2026-12", "2026-11"), ("", "2026-11")] {
+        for (from, to) in [("yesterday", "2026-12"), ("2026-11-31", "2026-12"), ("2026-12", "2026-11"), ("", "2026-11")]
+        {
             assert!(read(from, to).is_err(), "{from} {to}");
         }
         assert!(Period::all("Europe/Atlantis").is_err());

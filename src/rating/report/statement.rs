@@ -253,7 +253,8 @@ pub fn charge_key(leg: LegId) -> String {
 /// The exact amount before rounding, as the explanation tells it: `sum X, rounded …` or `sum X EUR × R USD a EUR,
 /// rounded …`. `None` where the charge was not worked out from a rate.
 fn exact(explanation: &[String]) -> Option<Decimal> {
-    let line = explanation.iter().find_map(|line| line.strip_prefix("sum ").filter(|rest| rest.contains(", rounded ")))?;
+    let line =
+        explanation.iter().find_map(|line| line.strip_prefix("sum ").filter(|rest| rest.contains(", rounded ")))?;
     let (sum, _) = line.split_once(", rounded ")?;
     let number = |text: &str| Decimal::from_str_exact(text.split(' ').next()?.trim_end_matches('…')).ok();
     let mut factors = sum.split(" × ").map(number);
