@@ -5,6 +5,7 @@ use crate::form::{Document, Form, Mistake};
 use crate::media::Rate;
 use crate::media::recorder::Format;
 use crate::meeting::{Announce, KeyMap};
+use crate::rating::report::Masking;
 use crate::sip::Transport;
 use crate::store;
 use crate::types::E164;
@@ -157,6 +158,8 @@ pub struct Settings {
     /// A folder of prompts that replaces the embedded ones.
     pub prompts_dir: Option<PathBuf>,
     pub log_level: String,
+    /// How much of outside parties' numbers reports show.
+    pub masking: Masking,
 }
 
 impl Default for Settings {
@@ -212,6 +215,7 @@ impl Default for Settings {
             node: "bridge".into(),
             prompts_dir: None,
             log_level: "info".into(),
+            masking: Masking::default(),
         }
     }
 }
@@ -291,6 +295,11 @@ impl Settings {
         set(&mut self.recording.keep_free_mib, recording.number("keep_free_mib", 0..=1 << 40));
         recording.finish();
 
+        let privacy = form.table("privacy");
+        set(&mut self.masking.rule, privacy.text("mask"));
+        self.read_digits(&privacy.table("digits"));
+        privacy.finish();
+
         let store = form.table("store");
         set(&mut self.store_url, store.text("url"));
         set(&mut self.store_folder, store.text("folder"));
@@ -302,6 +311,18 @@ impl Settings {
         let log = form.table("log");
         set(&mut self.log_level, log.text("level"));
         log.finish();
+    }
+
+    /// Hidden digits by country.
+    fn read_digits(&mut self, form: &Form<'_>) {
+        for (key, text) in form.entries() {
+            match (key.to_ascii_uppercase().parse(), text.parse::<u8>().ok().filter(|digits| *digits <= 15)) {
+                (Ok(country), Some(digits)) => drop(self.masking.digits.insert(country, digits)),
+                (Err(why), _) => form.mistake(&key, why),
+                (Ok(_), None) => form.mistake(&key, "expected a whole number from 0 to 15"),
+            }
+        }
+        form.finish();
     }
 
     /// A map of the keypad: of some numbers, or of all that have none of their own.

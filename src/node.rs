@@ -95,8 +95,13 @@ impl Node {
         let switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
         let wires = Wires { sip, sip_events, media, media_events, recorder, store: store.clone() };
         let (desk, handle) = Desk::start(switchboard, wires);
-        let reception =
-            Reception { switchboard: handle.clone(), store: store.clone(), token: Token::new(&token), metrics };
+        let reception = Reception {
+            switchboard: handle.clone(),
+            store: store.clone(),
+            token: Token::new(&token),
+            masking: settings.masking.clone(),
+            metrics,
+        };
         let api = Api::start(listener, reception).map_err(|error| StartError::Api(settings.api.listen, error))?;
         Ok(Node { desk, api, store, handle, sip: addresses, token_file })
     }

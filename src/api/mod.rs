@@ -10,7 +10,9 @@ pub mod money;
 pub mod openapi;
 pub mod problem;
 pub mod rates;
+pub mod report;
 
+use crate::rating::report::Masking;
 use crate::store::Store;
 use crate::switchboard::io::Handle;
 use axum::Router;
@@ -30,6 +32,8 @@ pub struct Reception {
     pub switchboard: Handle,
     pub store: Store,
     pub token: auth::Token,
+    /// How much of outside parties' numbers reports show.
+    pub masking: Masking,
     /// `None` where nothing collects metrics (several nodes in one test process).
     pub metrics: Option<PrometheusHandle>,
 }
@@ -77,6 +81,10 @@ fn v1_pages() -> Vec<Page> {
         get "/rates/{list}" => rates::deck;
         get "/organisations/{organisation}/balance" => money::balance;
         post "/organisations/{organisation}/credits" => money::credits;
+        get "/organisations/{organisation}/reports/{report}" => report::of_one;
+        get "/organisations/{organisation}/statements/{month}" => report::statement;
+        get "/reports/{report}" => report::of_all;
+        post "/carriers/{carrier}/reconcile" => report::reconcile, at most LARGEST_FILE;
     }
 }
 

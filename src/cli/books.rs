@@ -6,8 +6,10 @@ use super::{Context, Failure};
 use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::problem::Problem;
 use crate::api::rates;
+use crate::api::report::{self, CarrierFile, ReportQuery};
 use crate::clock;
 use crate::rating::Deck;
+use crate::rating::report::{Masking, Period};
 use crate::store::{OpenError, Store, file_of};
 use indicatif::ProgressBar;
 use serde_json::Value;
@@ -115,6 +117,45 @@ impl Books {
         }
         let (known, _) = Deck::salvage(list, &self.deck(list).await?);
         Ok(known)
+    }
+
+    /// The text of a report, JSON or CSV as the query asks. A bridge shows numbers as its own settings say.
+    pub async fn report(
+        &self,
+        (name, org): (&str, Option<&str>),
+        query: &ReportQuery,
+        masking: &Masking,
+    ) -> Result<String, Failure> {
+        match (self, org) {
+            (Books::Here(store), _) => {
+                report::report_text(store, masking, (name, org), query, clock::wall()).await.map_err(words)
+            }
+            (Books::There(bridge), Some(org)) => {
+                bridge.get_text(&format!("/organisations/{org}/reports/{name}"), query)
+            }
+            (Books::There(bridge), None) => bridge.get_text(&format!("/reports/{name}"), query),
+        }
+    }
+
+    /// The page of a month.
+    pub async fn statement(&self, org: &str, month: &str) -> Result<String, Failure> {
+        match self {
+            Books::Here(store) => report::statement_of(store, org, month, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                // It stands in a path: what is no month goes no farther.
+                Period::month("UTC", month)?;
+                bridge.get_text(&format!("/organisations/{org}/statements/{month}"), &())
+            }
+        }
+    }
+
+    pub async fn reconcile(&self, carrier: &str, file: CarrierFile, masking: &Masking) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => {
+                report::reconcile_of(store, masking, carrier, file, clock::wall()).await.map_err(words)
+            }
+            Books::There(bridge) => bridge.post(&format!("/carriers/{carrier}/reconcile"), &file, Pace::Long),
+        }
     }
 
     pub async fn audit(&self) -> Result<Value, Failure> {

@@ -19,10 +19,13 @@ mod mute;
 pub mod phone;
 mod quote;
 mod rates;
+mod reconcile;
 mod record;
 mod remove;
+mod report;
 mod serve;
 pub mod sound;
+mod statement;
 mod table;
 mod usage;
 
@@ -68,6 +71,12 @@ enum Command {
     /// Price lists: bring in, compare, write out
     #[command(subcommand)]
     Rates(rates::Rates),
+    /// Usage, pools and balances added up: by day, organiser, country, number, capability, carrier
+    Report(report::Report),
+    /// A month of an organisation as one page to print or keep
+    Statement(statement::Statement),
+    /// Compare a carrier's call records with ours
+    Reconcile(Box<reconcile::Reconcile>),
     /// Check every invariant of the money over the whole store
     Audit,
     /// Who is in a call now
@@ -142,6 +151,9 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Balance(balance)) => wait_for(balance.run(context)),
         Some(Command::Credits(credits)) => wait_for(credits.run(context)),
         Some(Command::Rates(rates)) => wait_for(rates.run(context)),
+        Some(Command::Report(report)) => wait_for(report.run(context)),
+        Some(Command::Statement(statement)) => wait_for(statement.run(context)),
+        Some(Command::Reconcile(reconcile)) => wait_for(reconcile.run(context)),
         Some(Command::Audit) => wait_for(audit::run(context)),
         Some(Command::Legs) => legs::run(context),
         Some(Command::Meetings) => meetings::run(context),

@@ -253,6 +253,27 @@ pub struct UsageFilter {
     pub limit: Option<u32>,
 }
 
+/// What a month is told from.
+#[derive(Clone, Debug)]
+pub enum MonthRow {
+    Entry(crate::rating::ledger::Entry),
+    Record(Box<crate::rating::UsageRecord>),
+}
+
+/// A carrier's file that was compared with our legs. Key: its hash.
+#[derive(Clone, Debug)]
+pub struct Reconciled {
+    /// Of the carrier and the file, in hexadecimal.
+    pub hash: String,
+    pub carrier: CarrierId,
+    pub file: String,
+    pub at: Wall,
+    pub theirs: u64,
+    pub differences: u64,
+    /// Ours that are in it.
+    pub legs: Vec<LegId>,
+}
+
 /// A question without consequences.
 #[derive(Clone, Debug)]
 pub struct QuoteRequest {

@@ -14,7 +14,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 /// Rows of a file at most: a month of a busy carrier is some hundred thousand.
 pub const MOST_ROWS: usize = 2_000_000;
 /// Of a file; above it, bring it in by days.
-pub const LARGEST_FILE: usize = 256 << 20;
+pub const LARGEST_FILE: usize = 60 << 20;
 /// Mistakes that are told one by one.
 const MOST_MISTAKES: usize = 100;
 /// A cell is an identity, a number, a moment: nothing longer is any of them.
@@ -383,7 +383,10 @@ impl Mapping {
             let seconds = Decimal::from_str_exact(parts.next()?).ok()?;
             let (minutes, hours) =
                 (parts.next()?.parse::<u32>().ok()?, parts.next().unwrap_or("0").parse::<u32>().ok()?);
-            if parts.next().is_some() || !(Decimal::ZERO..Decimal::from(60)).contains(&seconds) || (minutes >= 60 && hours > 0) {
+            if parts.next().is_some()
+                || !(Decimal::ZERO..Decimal::from(60)).contains(&seconds)
+                || (minutes >= 60 && hours > 0)
+            {
                 return None;
             }
             let whole = Decimal::from(hours) * Decimal::from(3_600) + Decimal::from(minutes) * Decimal::from(60);
