@@ -30,6 +30,8 @@ macro_rules! suite {
             mod opening;
             #[path = "pricing.rs"]
             mod pricing;
+            #[path = "reporting.rs"]
+            mod reporting;
             #[path = "running.rs"]
             mod running;
         }
