@@ -72,7 +72,7 @@ h2{font-size:11.5pt;margin:8mm 0 2mm;font-weight:600}\
 .preview{margin:4mm 0 0;padding:2mm 3mm;border-left:3px solid #b45309;background:#fef6e7}\
 dl{display:grid;grid-template-columns:repeat(4,1fr);gap:3mm;margin:5mm 0 0}\
 dl div{border:1px solid #d5dae0;border-radius:1.5mm;padding:2.5mm 3mm}\
-dt{color:#56616e;font-size:8.5pt}dd{margin:0;font-size:13pt;font-weight:600}\
+dt{color:#56616e;font-size:8.5pt}dd{margin:0;font-size:12.5pt;font-weight:600;white-space:nowrap}dd small{font-weight:400;font-size:8.5pt;color:#56616e}\
 table{width:100%;border-collapse:collapse}\
 th{text-align:left;font-weight:600;font-size:8.5pt;color:#56616e;border-bottom:1px solid #8b95a1;padding:1mm 2mm}\
 td{padding:1mm 2mm;border-bottom:1px solid #e6e9ed;vertical-align:top}\
@@ -80,7 +80,7 @@ td:first-child,th:first-child{padding-left:0}td:last-child,th:last-child{padding
 .r{text-align:right;white-space:nowrap}\
 .sum td{font-weight:600;border-top:1px solid #8b95a1;border-bottom:0}\
 .key{overflow-wrap:anywhere}\
-.bar{width:26%}\
+.bar{width:19%}\
 svg{display:block;width:100%;height:auto}svg text{font-size:9px;fill:#56616e}\
 tr,dl div,figure{break-inside:avoid}h2{break-after:avoid}thead{display:table-header-group}\
 figure{margin:0}\
@@ -166,14 +166,14 @@ impl Statement {
         }
         let (into, out) = self.sums().unwrap_or_default();
         let tiles = [
-            ("Opening balance", self.money(self.opening)),
-            ("In", self.money(into)),
-            ("Out", self.money(Micros(-out.0))),
-            ("Closing balance", self.money(self.closing)),
+            ("Opening balance", money(self.opening)),
+            ("In", money(into)),
+            ("Out", money(Micros(-out.0))),
+            ("Closing balance", money(self.closing)),
         ];
         page.push_str("<dl>");
         for (name, amount) in tiles {
-            let _ = write!(page, "<div><dt>{name}</dt><dd>{amount}</dd></div>");
+            let _ = write!(page, "<div><dt>{name}</dt><dd>{amount} <small>{}</small></dd></div>", heading.currency);
         }
         page.push_str("</dl>");
     }
