@@ -1,6 +1,7 @@
 //! Settings: a TOML file, then the environment over it (`TOLLBRIDGE__SECTION__KEY`), then what is not said at its
 //! default. All mistakes are told at once, each with its line.
 
+use crate::api::privacy::Retention;
 use crate::form::{Document, Form, Mistake};
 use crate::media::Rate;
 use crate::media::recorder::Format;
@@ -160,6 +161,8 @@ pub struct Settings {
     pub log_level: String,
     /// How much of outside parties' numbers reports show.
     pub masking: Masking,
+    /// Without the folder, which is that of recordings: see [`Settings::retention`].
+    retention: Retention,
 }
 
 impl Default for Settings {
@@ -216,6 +219,7 @@ impl Default for Settings {
             prompts_dir: None,
             log_level: "info".into(),
             masking: Masking::default(),
+            retention: Retention::default(),
         }
     }
 }
@@ -300,6 +304,12 @@ impl Settings {
         self.read_digits(&privacy.table("digits"));
         privacy.finish();
 
+        let retention = form.table("retention");
+        set(&mut self.retention.records, retention.number("records", 0..=36_500));
+        set(&mut self.retention.recordings, retention.number("recordings", 0..=36_500));
+        set(&mut self.retention.traces, retention.number("traces", 0..=36_500));
+        retention.finish();
+
         let store = form.table("store");
         set(&mut self.store_url, store.text("url"));
         set(&mut self.store_folder, store.text("folder"));
@@ -345,6 +355,11 @@ impl Settings {
                 self.number_keys.extend(numbers.into_iter().map(|number| (number, map.clone())))
             }
         }
+    }
+
+    /// How long what tells of people is kept.
+    pub fn retention(&self) -> Retention {
+        Retention { folder: self.recording.folder.clone(), ..self.retention.clone() }
     }
 
     /// How the store is opened.

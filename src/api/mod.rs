@@ -8,6 +8,7 @@ pub mod leg;
 pub mod meeting;
 pub mod money;
 pub mod openapi;
+pub mod privacy;
 pub mod problem;
 pub mod rates;
 pub mod report;
@@ -34,6 +35,7 @@ pub struct Reception {
     pub token: auth::Token,
     /// How much of outside parties' numbers reports show.
     pub masking: Masking,
+    pub retention: privacy::Retention,
     /// `None` where nothing collects metrics (several nodes in one test process).
     pub metrics: Option<PrometheusHandle>,
 }
@@ -84,6 +86,8 @@ fn v1_pages() -> Vec<Page> {
         get "/organisations/{organisation}/reports/{report}" => report::of_one;
         get "/organisations/{organisation}/statements/{month}" => report::statement;
         get "/reports/{report}" => report::of_all;
+        post "/retention" => privacy::retain;
+        post "/forget" => privacy::forget;
         post "/carriers/{carrier}/reconcile" => report::reconcile, at most LARGEST_FILE;
     }
 }

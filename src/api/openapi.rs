@@ -20,7 +20,7 @@ mod tests {
     use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
     use crate::api::{Page, V1, open_pages, v1_pages};
-    use crate::api::{rates, report};
+    use crate::api::{privacy, rates, report};
     use crate::clock::Wall;
     use crate::rating::CallType;
     use crate::rating::record::EndedBy;
@@ -168,6 +168,8 @@ mod tests {
         let usage = UsageQuery::default();
         let (organiser, call_type, to) = (String::new(), String::new(), String::new());
         let quote = QuoteQuery { organiser, call_type, to, caller: None, minutes: None };
+        fits("RetentionOrder", &[value(privacy::RetentionOrder { dry_run: true })]);
+        fits("ForgetOrder", &[value(privacy::ForgetOrder { number: None, user: None, dry_run: true })]);
         fits("CarrierFile", &[value(report::CarrierFile::default())]);
         let asked = value(report::ReportQuery::default());
         for (path, query) in [
@@ -264,6 +266,10 @@ mod tests {
         let text = "call_id,start,duration\nc,2026-06-16T12:00:00Z,61\n".to_owned();
         let theirs = report::CarrierFile { name: "cdr.csv".into(), text, ..Default::default() };
         fits("Reconciliation", &[report::reconcile_of(&store, &masking, "local", theirs, NOON).await.unwrap()]);
+        let (order, own) = (privacy::RetentionOrder { dry_run: false }, privacy::Retention::default());
+        fits("Retained", &[privacy::retain_of(&store, &own, order, NOON).await.unwrap()]);
+        let order = privacy::ForgetOrder { number: Some("+390612345678".into()), user: None, dry_run: true };
+        fits("Forgotten", &[privacy::forget_of(&store, &order).await.unwrap()]);
         fits("Audit", &[money::audit_of(&store).await.unwrap()]);
         let ask = |organiser: &str| QuoteQuery {
             organiser: organiser.into(),

@@ -4,6 +4,7 @@
 use super::bridge::{Bridge, Pace};
 use super::{Context, Failure};
 use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
+use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
 use crate::api::rates;
 use crate::api::report::{self, CarrierFile, ReportQuery};
@@ -155,6 +156,21 @@ impl Books {
                 report::reconcile_of(store, masking, carrier, file, clock::wall()).await.map_err(words)
             }
             Books::There(bridge) => bridge.post(&format!("/carriers/{carrier}/reconcile"), &file, Pace::Long),
+        }
+    }
+
+    /// Empties what is too old. A bridge goes by its own settings.
+    pub async fn retain(&self, order: RetentionOrder, own: &Retention) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => privacy::retain_of(store, own, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post("/retention", &order, Pace::Long),
+        }
+    }
+
+    pub async fn forget(&self, order: &ForgetOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => privacy::forget_of(store, order).await.map_err(words),
+            Books::There(bridge) => bridge.post("/forget", order, Pace::Long),
         }
     }
 

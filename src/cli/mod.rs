@@ -12,6 +12,7 @@ mod credits;
 mod demo;
 mod dial;
 mod end;
+mod forget;
 mod legs;
 mod lock;
 mod meetings;
@@ -23,6 +24,7 @@ mod reconcile;
 mod record;
 mod remove;
 mod report;
+mod retention;
 mod serve;
 pub mod sound;
 mod statement;
@@ -77,6 +79,11 @@ enum Command {
     Statement(statement::Statement),
     /// Compare a carrier's call records with ours
     Reconcile(Box<reconcile::Reconcile>),
+    /// Empty what is older than it may be kept
+    #[command(subcommand)]
+    Retention(retention::Retention),
+    /// Take a person out of every record; what was paid stays
+    Forget(forget::Forget),
     /// Check every invariant of the money over the whole store
     Audit,
     /// Who is in a call now
@@ -154,6 +161,8 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Report(report)) => wait_for(report.run(context)),
         Some(Command::Statement(statement)) => wait_for(statement.run(context)),
         Some(Command::Reconcile(reconcile)) => wait_for(reconcile.run(context)),
+        Some(Command::Retention(retention)) => wait_for(retention.run(context)),
+        Some(Command::Forget(forget)) => wait_for(forget.run(context)),
         Some(Command::Audit) => wait_for(audit::run(context)),
         Some(Command::Legs) => legs::run(context),
         Some(Command::Meetings) => meetings::run(context),

@@ -179,7 +179,48 @@ pub fn utc(at: Wall) -> String {
     format!("{stamp:.3}")
 }
 
+/// What of a record tells who it was: kept apart from what it cost, so that it can be forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Person {
+    /// The outside party's: the caller's of a call in, the number called of a call out.
+    pub number: Option<E164>,
+    pub call_id: String,
+    pub conference_id: Option<String>,
+    pub user: Option<UserId>,
+    pub principal: String,
+    pub name: String,
+}
+
 impl UsageRecord {
+    /// Takes the person out; what stays tells nobody.
+    pub fn take_person(&mut self) -> Person {
+        let number = match self.call_type {
+            CallType::DialOut => Some(std::mem::replace(&mut self.destination, E164::FORGOTTEN)),
+            CallType::DialInToll | CallType::DialInTollFree => self.caller.take(),
+        };
+        Person {
+            number: number.filter(|number| !number.is_forgotten()),
+            call_id: std::mem::take(&mut self.call_id),
+            conference_id: self.conference_id.take(),
+            user: self.user.take(),
+            principal: std::mem::take(&mut self.user_principal_name),
+            name: std::mem::take(&mut self.user_display_name),
+        }
+    }
+
+    /// Puts it back, or what is still known of it.
+    pub fn give_person(&mut self, person: Person) {
+        match self.call_type {
+            CallType::DialOut => self.destination = person.number.unwrap_or(E164::FORGOTTEN),
+            CallType::DialInToll | CallType::DialInTollFree => self.caller = person.number,
+        }
+        self.call_id = person.call_id;
+        self.conference_id = person.conference_id;
+        self.user = person.user;
+        self.user_principal_name = person.principal;
+        self.user_display_name = person.name;
+    }
+
     /// Connected time in whole seconds, the last begun one counted.
     pub const fn duration_seconds(&self) -> u64 {
         self.duration_ms.div_ceil(1_000)
@@ -495,6 +536,24 @@ mod tests {
             assert_eq!(UsageRecord::from_line(&record.to_line()), Ok(record));
         }
         assert!(UsageRecord::from_line("{}").is_err());
+    }
+
+    #[test]
+    fn a_record_without_its_person_tells_nobody_and_takes_them_back() {
+        for call_type in CallType::ALL {
+            let whole = UsageRecord { call_type: *call_type, ..record() };
+            let mut parted = whole.clone();
+            let person = parted.take_person();
+            let outside = if *call_type == CallType::DialOut { "390612345678" } else { "393331234567" };
+            for word in [outside, "a84b4c76", "\"1234567\"", "anna", "Rossi"] {
+                assert!(!parted.to_line().contains(word), "{word}: {}", parted.to_line());
+            }
+            let mut forgotten = parted.clone();
+            forgotten.give_person(Person { number: None, ..person.clone() });
+            parted.give_person(person);
+            assert_eq!(parted, whole);
+            assert!(!forgotten.csv_row().contains(outside) && !forgotten.csv_row().contains("999"));
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod io;
 mod job;
 mod leg;
 mod life;
+mod person;
 mod pin;
 mod reconcile;
 mod recover;
@@ -36,9 +37,9 @@ mod walk;
 
 pub use document::{Applied, Document, LARGEST_FILE};
 pub use door::{
-    Answered, Balance, CreditsAdded, Difference, End, Extend, FundingRow, Funds, FundsKind, Grant, LiveLeg, MonthRow,
-    NamePayer, OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Reconciled, Rerouted, Settle,
-    UsageFilter,
+    Answered, Balance, CreditsAdded, Difference, End, Extend, Forget, Forgotten, FundingRow, Funds, FundsKind, Grant,
+    Keep, LiveLeg, MonthRow, NamePayer, OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Reconciled,
+    Rerouted, Settle, UsageFilter, Whom,
 };
 pub use facts::{Facts, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 pub use fault::{OpenError, StoreError};
@@ -213,6 +214,24 @@ impl Store {
             _ => Ok(()),
         };
         walk::records(&mut conn, &filter, free).await
+    }
+
+    /// Forgets a person: what told them is gone from the database when this returns, and the books are as they were.
+    pub async fn forget(&self, asked: Forget) -> Result<Forgotten, StoreError> {
+        self.desk.ask(asked, Job::Forget).await
+    }
+
+    /// Empties what is older than it may be kept: how many records that is (a dry run), or was. A page at a time, so that
+    /// calls go on.
+    pub async fn keep(&self, asked: Keep) -> Result<u64, StoreError> {
+        let mut all = 0;
+        loop {
+            let some = self.desk.ask(asked, Job::Keep).await?;
+            all += some;
+            if some == 0 || asked.dry_run {
+                return Ok(all);
+            }
+        }
     }
 
     /// Our legs by a carrier that ended between two moments; those that another file than `hash` has charged are marked.

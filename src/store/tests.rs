@@ -24,6 +24,8 @@ macro_rules! suite {
             mod applying;
             #[path = "auditing.rs"]
             mod auditing;
+            #[path = "forgetting.rs"]
+            mod forgetting;
             #[path = "legs.rs"]
             mod legs;
             #[path = "opening.rs"]

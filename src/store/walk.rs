@@ -3,6 +3,7 @@
 use super::audit;
 use super::door::UsageFilter;
 use super::fault::StoreError;
+use super::person;
 use super::rows::Line;
 use super::sql::{self, Connection};
 use crate::clock::Wall;
@@ -25,9 +26,9 @@ pub(super) async fn records<E>(
     let (mut at, mut leg) = (filter.from.map_or(i64::MIN, Wall::micros), String::new());
     loop {
         let rows = sql::query(
-            "SELECT at, leg, record FROM usage_record \
-             WHERE (CAST($1 AS TEXT) IS NULL OR organisation = $1) AND at >= $2 AND (at > $2 OR leg > $3) AND at < $4 \
-             ORDER BY at, leg LIMIT $5",
+            "SELECT * FROM usage_record JOIN person ON person.leg = usage_record.leg \
+             WHERE (CAST($1 AS TEXT) IS NULL OR organisation = $1) AND at >= $2 \
+             AND (at > $2 OR usage_record.leg > $3) AND at < $4 ORDER BY at, usage_record.leg LIMIT $5",
         )
         .bind(filter.organisation.as_ref().map(OrganisationId::as_str))
         .bind(at)
@@ -39,15 +40,11 @@ pub(super) async fn records<E>(
         let Some(last) = rows.last() else { return Ok(Ok(())) };
         (at, leg) = (last.try_get("at")?, last.try_get("leg")?);
         for row in &rows {
-            if let Err(refusal) = visit(record(row)?) {
+            if let Err(refusal) = visit(person::record(row)?) {
                 return Ok(Err(refusal));
             }
         }
     }
-}
-
-fn record(row: &sql::Row) -> Result<UsageRecord, StoreError> {
-    UsageRecord::from_line(&row.try_get::<String, _>("record")?).map_err(StoreError::Broken)
 }
 
 /// An organisation's ledger, in its order.
@@ -89,8 +86,9 @@ pub(super) async fn charged<E>(
     loop {
         // A key is `leg:` and 36 characters and `:charge`.
         let rows = sql::query(
-            "SELECT entry.sequence AS sequence, usage_record.record AS record FROM ledger_entry AS entry \
+            "SELECT person.*, entry.sequence AS sequence, usage_record.record AS record FROM ledger_entry AS entry \
              JOIN usage_record ON usage_record.leg = substr(entry.key, 5, 36) \
+             JOIN person ON person.leg = usage_record.leg \
              WHERE entry.organisation = $1 AND entry.sequence > $2 AND entry.at >= $3 AND entry.at < $4 \
              AND entry.key LIKE 'leg:%:charge' ORDER BY entry.sequence LIMIT $5",
         )
@@ -104,7 +102,7 @@ pub(super) async fn charged<E>(
         let Some(last) = rows.last() else { return Ok(Ok(())) };
         sequence = last.try_get("sequence")?;
         for row in &rows {
-            if let Err(refusal) = visit(record(row)?) {
+            if let Err(refusal) = visit(person::record(row)?) {
                 return Ok(Err(refusal));
             }
         }
