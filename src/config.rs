@@ -1,10 +1,12 @@
 //! Settings: a TOML file, then the environment over it (`TOLLBRIDGE__SECTION__KEY`), then what is not said at its
 //! default. All mistakes are told at once, each with its line.
 
+use crate::api::privacy::Retention;
 use crate::form::{Document, Form, Mistake};
 use crate::media::Rate;
 use crate::media::recorder::Format;
 use crate::meeting::{Announce, KeyMap};
+use crate::rating::report::Masking;
 use crate::sip::Transport;
 use crate::store;
 use crate::types::E164;
@@ -157,6 +159,10 @@ pub struct Settings {
     /// A folder of prompts that replaces the embedded ones.
     pub prompts_dir: Option<PathBuf>,
     pub log_level: String,
+    /// How much of outside parties' numbers reports show.
+    pub masking: Masking,
+    /// Without the folder, which is that of recordings: see [`Settings::retention`].
+    retention: Retention,
 }
 
 impl Default for Settings {
@@ -212,6 +218,8 @@ impl Default for Settings {
             node: "bridge".into(),
             prompts_dir: None,
             log_level: "info".into(),
+            masking: Masking::default(),
+            retention: Retention::default(),
         }
     }
 }
@@ -291,6 +299,17 @@ impl Settings {
         set(&mut self.recording.keep_free_mib, recording.number("keep_free_mib", 0..=1 << 40));
         recording.finish();
 
+        let privacy = form.table("privacy");
+        set(&mut self.masking.rule, privacy.text("mask"));
+        self.read_digits(&privacy.table("digits"));
+        privacy.finish();
+
+        let retention = form.table("retention");
+        set(&mut self.retention.records, retention.number("records", 0..=36_500));
+        set(&mut self.retention.recordings, retention.number("recordings", 0..=36_500));
+        set(&mut self.retention.traces, retention.number("traces", 0..=36_500));
+        retention.finish();
+
         let store = form.table("store");
         set(&mut self.store_url, store.text("url"));
         set(&mut self.store_folder, store.text("folder"));
@@ -302,6 +321,18 @@ impl Settings {
         let log = form.table("log");
         set(&mut self.log_level, log.text("level"));
         log.finish();
+    }
+
+    /// Hidden digits by country.
+    fn read_digits(&mut self, form: &Form<'_>) {
+        for (key, text) in form.entries() {
+            match (key.to_ascii_uppercase().parse(), text.parse::<u8>().ok().filter(|digits| *digits <= 15)) {
+                (Ok(country), Some(digits)) => drop(self.masking.digits.insert(country, digits)),
+                (Err(why), _) => form.mistake(&key, why),
+                (Ok(_), None) => form.mistake(&key, "expected a whole number from 0 to 15"),
+            }
+        }
+        form.finish();
     }
 
     /// A map of the keypad: of some numbers, or of all that have none of their own.
@@ -324,6 +355,11 @@ impl Settings {
                 self.number_keys.extend(numbers.into_iter().map(|number| (number, map.clone())))
             }
         }
+    }
+
+    /// How long what tells of people is kept.
+    pub fn retention(&self) -> Retention {
+        Retention { folder: self.recording.folder.clone(), ..self.retention.clone() }
     }
 
     /// How the store is opened.

@@ -3,6 +3,7 @@
 use crate::api::Reception;
 use crate::api::auth::Token;
 use crate::api::io::Api;
+use crate::api::privacy::{self, Retention, RetentionOrder};
 use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::leg;
@@ -15,6 +16,7 @@ use crate::store::{OpenError, Store, StoreError};
 use crate::switchboard::io::{Desk, Handle, Wires};
 use crate::switchboard::sound::{BadSound, Sounds};
 use crate::switchboard::{self, Switchboard};
+use crate::telemetry::name;
 use crate::trunk::GuardConfig;
 use crate::types::Cause;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -58,6 +60,7 @@ pub struct Node {
     api: Api,
     store: Store,
     handle: Handle,
+    retention: tokio::task::JoinHandle<()>,
     sip: Vec<(Transport, SocketAddr)>,
     token_file: PathBuf,
 }
@@ -95,10 +98,17 @@ impl Node {
         let switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
         let wires = Wires { sip, sip_events, media, media_events, recorder, store: store.clone() };
         let (desk, handle) = Desk::start(switchboard, wires);
-        let reception =
-            Reception { switchboard: handle.clone(), store: store.clone(), token: Token::new(&token), metrics };
+        let reception = Reception {
+            switchboard: handle.clone(),
+            store: store.clone(),
+            token: Token::new(&token),
+            masking: settings.masking.clone(),
+            retention: settings.retention(),
+            metrics,
+        };
         let api = Api::start(listener, reception).map_err(|error| StartError::Api(settings.api.listen, error))?;
-        Ok(Node { desk, api, store, handle, sip: addresses, token_file })
+        let retention = tokio::spawn(retain_daily(store.clone(), settings.retention()));
+        Ok(Node { desk, api, store, handle, retention, sip: addresses, token_file })
     }
 
     pub fn store(&self) -> &Store {
@@ -134,8 +144,28 @@ impl Node {
 
     /// Ends all calls, closes their accounts, and stops.
     pub async fn stop(self) {
+        self.retention.abort();
         self.desk.stop().await;
         self.api.stop().await;
+    }
+}
+
+/// After the start, when calls that wait have been taken; then each day.
+const FIRST_RETENTION: Duration = Duration::from_secs(600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Empties what is older than it may be kept.
+async fn retain_daily(store: Store, retention: Retention) {
+    tokio::time::sleep(FIRST_RETENTION).await;
+    loop {
+        match privacy::retain_of(&store, &retention, RetentionOrder { dry_run: false }, clock::wall()).await {
+            Ok(done) => tracing::info!(records = %done["records"], recordings = %done["recordings"], "retention"),
+            Err(problem) => {
+                metrics::counter!(name::RETENTION_FAILED).increment(1);
+                tracing::error!(why = %problem.into_body(), "what is too old could not be emptied; tried again tomorrow");
+            }
+        }
+        tokio::time::sleep(DAY).await;
     }
 }
 

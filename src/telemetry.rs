@@ -52,6 +52,8 @@ pub mod name {
     pub const MIXER_PANICS: &str = "tollbridge_mixer_panics_total";
     pub const STORE_COMMITS: &str = "tollbridge_store_commits_total";
     pub const STORE_FAULTS: &str = "tollbridge_store_faults_total";
+    /// Days on which what is too old could not be emptied.
+    pub const RETENTION_FAILED: &str = "tollbridge_retention_failed_total";
     pub const AUDIT_DIFFERENCES: &str = "tollbridge_audit_differences";
     pub const API_CONNECTIONS: &str = "tollbridge_api_connections";
     pub const API_DROPPED: &str = "tollbridge_api_dropped_total";

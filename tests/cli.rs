@@ -927,3 +927,45 @@ fn a_price_list_with_mistakes_changes_nothing() {
     house.run(&["rates", "import", "none.csv"]).failed(1, &["none.csv"]);
     assert_eq!(house.run(&["rates", "export"]).good().out, before);
 }
+
+/// Reports, a statement, a carrier's file and a person, with and without a bridge.
+#[test]
+fn books_are_told_compared_and_cleared_of_people() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    house.write("cut.csv", "call_id,start,duration\nx,2026-11-01T10:00:00Z,61");
+    house.write("theirs.csv", "call_id,start,duration\nx,2026-11-01T10:00:00Z,61\n");
+    let ask = || {
+        let days = house.run(&["report", "balance", "--org", "aurora", "--by", "day", "--json"]).good().json();
+        assert_eq!(days["rows"][0]["closing"], "25.0000", "{days}");
+        assert!(
+            house
+                .run(&["report", "usage", "--by", "day,organiser", "--format", "csv"])
+                .good()
+                .out
+                .starts_with("day,organiser,legs,")
+        );
+        assert_eq!(house.run(&["report", "pool", "--json"]).good().json()["rows"][1]["total_minutes"], 120);
+        house.run(&["report", "usage", "--by", "week"]).failed(1, &["expected day, organisation"]);
+        let page = house.run(&["statement", "--org", "aurora", "--month", "2026-11"]).good().out;
+        assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+        house.run(&["statement", "--org", "aurora", "--month", "november"]).failed(1, &["like 2026-11"]);
+        house
+            .run(&["reconcile", "cut.csv", "--carrier", "local"])
+            .failed(1, &["cut.csv:2: the file ends in the middle"]);
+        let told = house.run(&["reconcile", "theirs.csv", "--carrier", "local", "--json"]);
+        assert_eq!((told.code, &told.json()["counts"]["only_theirs"]), (1, &Value::from(1)), "{told:?}");
+        assert_eq!(house.run(&["forget", "--number", "+393331234567", "--json"]).good().json()["dry_run"], true);
+        house.run(&["forget", "--user", "nobody"]).failed(1, &["nobody"]);
+        house.run(&["forget"]).failed(2, &["--number"]);
+        assert_eq!(house.run(&["retention", "run", "--dry-run", "--json"]).good().json()["records"], 0);
+    };
+    ask();
+    let bridge = house.serve();
+    ask();
+    let again = house.run(&["reconcile", "theirs.csv", "--carrier", "local"]);
+    assert!(again.out.contains("was brought in before"), "{again:?}");
+    assert!(house.run(&["forget", "--user", "anna", "--yes"]).good().out.contains("forgotten-"));
+    house.run(&["audit"]).good();
+    drop(bridge);
+}

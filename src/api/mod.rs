@@ -8,9 +8,12 @@ pub mod leg;
 pub mod meeting;
 pub mod money;
 pub mod openapi;
+pub mod privacy;
 pub mod problem;
 pub mod rates;
+pub mod report;
 
+use crate::rating::report::Masking;
 use crate::store::Store;
 use crate::switchboard::io::Handle;
 use axum::Router;
@@ -30,6 +33,9 @@ pub struct Reception {
     pub switchboard: Handle,
     pub store: Store,
     pub token: auth::Token,
+    /// How much of outside parties' numbers reports show.
+    pub masking: Masking,
+    pub retention: privacy::Retention,
     /// `None` where nothing collects metrics (several nodes in one test process).
     pub metrics: Option<PrometheusHandle>,
 }
@@ -78,6 +84,12 @@ fn v1_pages() -> Vec<Page> {
         get "/rates/{list}" => rates::deck;
         get "/organisations/{organisation}/balance" => money::balance;
         post "/organisations/{organisation}/credits" => money::credits;
+        get "/organisations/{organisation}/reports/{report}" => report::of_one;
+        get "/organisations/{organisation}/statements/{month}" => report::statement;
+        get "/reports/{report}" => report::of_all;
+        post "/retention" => privacy::retain;
+        post "/forget" => privacy::forget;
+        post "/carriers/{carrier}/reconcile" => report::reconcile, at most LARGEST_FILE;
     }
 }
 

@@ -19,8 +19,8 @@ mod tests {
     use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
-    use crate::api::rates;
     use crate::api::{Page, V1, open_pages, v1_pages};
+    use crate::api::{privacy, rates, report};
     use crate::clock::Wall;
     use crate::rating::CallType;
     use crate::rating::record::EndedBy;
@@ -168,12 +168,21 @@ mod tests {
         let usage = UsageQuery::default();
         let (organiser, call_type, to) = (String::new(), String::new(), String::new());
         let quote = QuoteQuery { organiser, call_type, to, caller: None, minutes: None, costs: None };
-        let margins = value(rates::MarginQuery::default());
-        let queries = [("/api/v1/usage", value(usage)), ("/api/v1/quote", value(quote)), ("/api/v1/margins", margins)];
-        for (path, query) in queries {
+        fits("RetentionOrder", &[value(privacy::RetentionOrder { dry_run: true })]);
+        fits("ForgetOrder", &[value(privacy::ForgetOrder { number: None, user: None, dry_run: true })]);
+        fits("CarrierFile", &[value(report::CarrierFile::default())]);
+        let asked = value(report::ReportQuery::default());
+        for (path, query) in [
+            ("/api/v1/usage", value(usage)),
+            ("/api/v1/quote", value(quote)),
+            ("/api/v1/margins", value(rates::MarginQuery::default())),
+            ("/api/v1/reports/{report}", asked.clone()),
+            ("/api/v1/organisations/{organisation}/reports/{report}", asked),
+        ] {
             let document = document();
             let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
-            let told: BTreeSet<&str> = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
+            let parameters = parameters.iter().filter(|parameter| parameter["in"] == "query");
+            let told: BTreeSet<&str> = parameters.map(|parameter| parameter["name"].as_str().unwrap()).collect();
             assert_eq!(told, query.as_object().unwrap().keys().map(String::as_str).collect(), "{path}");
         }
     }
@@ -253,6 +262,16 @@ mod tests {
         let Value::Array(lists) = rates::lists_of(&store) else { panic!("a list of lists") };
         fits("PriceList", &lists);
         fits("Margins", &[rates::margins_of(&store, &rates::MarginQuery::default(), NOON).await.unwrap()]);
+        let masking = crate::rating::report::Masking::default();
+        let report = report::report_text(&store, &masking, ("usage", None), &Default::default(), NOON).await.unwrap();
+        fits("Report", &[serde_json::from_str(&report).unwrap()]);
+        let text = "call_id,start,duration\nc,2026-06-16T12:00:00Z,61\n".to_owned();
+        let theirs = report::CarrierFile { name: "cdr.csv".into(), text, ..Default::default() };
+        fits("Reconciliation", &[report::reconcile_of(&store, &masking, "local", theirs, NOON).await.unwrap()]);
+        let (order, own) = (privacy::RetentionOrder { dry_run: false }, privacy::Retention::default());
+        fits("Retained", &[privacy::retain_of(&store, &own, order, NOON).await.unwrap()]);
+        let order = privacy::ForgetOrder { number: Some("+390612345678".into()), user: None, dry_run: true };
+        fits("Forgotten", &[privacy::forget_of(&store, &order).await.unwrap()]);
         fits("Audit", &[money::audit_of(&store).await.unwrap()]);
         let ask = |organiser: &str| QuoteQuery {
             organiser: organiser.into(),

@@ -4,10 +4,13 @@
 use super::bridge::{Bridge, Pace};
 use super::{Context, Failure};
 use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
+use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
 use crate::api::rates::{self, MarginQuery};
+use crate::api::report::{self, CarrierFile, ReportQuery};
 use crate::clock;
 use crate::rating::Deck;
+use crate::rating::report::{Masking, Period};
 use crate::store::{OpenError, Store, file_of};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -128,6 +131,60 @@ impl Books {
         }
         let (known, _) = Deck::salvage(list, &self.deck(list).await?);
         Ok(known.into())
+    }
+
+    /// The text of a report, JSON or CSV as the query asks. A bridge shows numbers as its own settings say.
+    pub async fn report(
+        &self,
+        (name, org): (&str, Option<&str>),
+        query: &ReportQuery,
+        masking: &Masking,
+    ) -> Result<String, Failure> {
+        match (self, org) {
+            (Books::Here(store), _) => {
+                report::report_text(store, masking, (name, org), query, clock::wall()).await.map_err(words)
+            }
+            (Books::There(bridge), Some(org)) => {
+                bridge.get_text(&format!("/organisations/{org}/reports/{name}"), query)
+            }
+            (Books::There(bridge), None) => bridge.get_text(&format!("/reports/{name}"), query),
+        }
+    }
+
+    /// The page of a month.
+    pub async fn statement(&self, org: &str, month: &str) -> Result<String, Failure> {
+        match self {
+            Books::Here(store) => report::statement_of(store, org, month, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                // It stands in a path: what is no month goes no farther.
+                Period::month("UTC", month)?;
+                bridge.get_text(&format!("/organisations/{org}/statements/{month}"), &())
+            }
+        }
+    }
+
+    pub async fn reconcile(&self, carrier: &str, file: CarrierFile, masking: &Masking) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => {
+                report::reconcile_of(store, masking, carrier, file, clock::wall()).await.map_err(words)
+            }
+            Books::There(bridge) => bridge.post(&format!("/carriers/{carrier}/reconcile"), &file, Pace::Long),
+        }
+    }
+
+    /// Empties what is too old. A bridge goes by its own settings.
+    pub async fn retain(&self, order: RetentionOrder, own: &Retention) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => privacy::retain_of(store, own, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post("/retention", &order, Pace::Long),
+        }
+    }
+
+    pub async fn forget(&self, order: &ForgetOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => privacy::forget_of(store, order).await.map_err(words),
+            Books::There(bridge) => bridge.post("/forget", order, Pace::Long),
+        }
     }
 
     pub async fn audit(&self) -> Result<Value, Failure> {

@@ -13,6 +13,7 @@ mod credits;
 mod demo;
 mod dial;
 mod end;
+mod forget;
 mod legs;
 mod lock;
 mod meetings;
@@ -20,10 +21,14 @@ mod mute;
 pub mod phone;
 mod quote;
 mod rates;
+mod reconcile;
 mod record;
 mod remove;
+mod report;
+mod retention;
 mod serve;
 pub mod sound;
+mod statement;
 mod table;
 mod usage;
 
@@ -69,6 +74,17 @@ enum Command {
     /// Price lists: bring in, compare, write out
     #[command(subcommand)]
     Rates(rates::Rates),
+    /// Usage, pools and balances added up: by day, organiser, country, number, capability, carrier
+    Report(report::Report),
+    /// A month of an organisation as one page to print or keep
+    Statement(statement::Statement),
+    /// Compare a carrier's call records with ours
+    Reconcile(Box<reconcile::Reconcile>),
+    /// Empty what is older than it may be kept
+    #[command(subcommand)]
+    Retention(retention::Retention),
+    /// Take a person out of every record; what was paid stays
+    Forget(forget::Forget),
     /// Check every invariant of the money over the whole store
     Audit,
     /// Copy the books as they are now into one file, while the bridge runs
@@ -147,6 +163,11 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Balance(balance)) => wait_for(balance.run(context)),
         Some(Command::Credits(credits)) => wait_for(credits.run(context)),
         Some(Command::Rates(rates)) => wait_for(rates.run(context)),
+        Some(Command::Report(report)) => wait_for(report.run(context)),
+        Some(Command::Statement(statement)) => wait_for(statement.run(context)),
+        Some(Command::Reconcile(reconcile)) => wait_for(reconcile.run(context)),
+        Some(Command::Retention(retention)) => wait_for(retention.run(context)),
+        Some(Command::Forget(forget)) => wait_for(forget.run(context)),
         Some(Command::Audit) => wait_for(audit::run(context)),
         Some(Command::Backup(arguments)) => wait_for(backup::backup(context, &arguments)),
         Some(Command::Restore(arguments)) => wait_for(backup::restore(context, &arguments)),

@@ -13,13 +13,18 @@ pub(super) enum Side {
 }
 
 pub(super) struct Table {
-    columns: Vec<(&'static str, Side)>,
+    columns: Vec<(String, Side)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     pub fn new(columns: &[(&'static str, Side)]) -> Table {
-        Table { columns: columns.to_vec(), rows: Vec::new() }
+        Table { columns: columns.iter().map(|(name, side)| ((*name).to_owned(), *side)).collect(), rows: Vec::new() }
+    }
+
+    /// Other columns, known only when the rows are.
+    pub fn title(&mut self, columns: Vec<(String, Side)>) {
+        self.columns = columns;
     }
 
     /// A row, a cell a column. What comes from a network or a file is shown, not carried out: see [`harmless`].
@@ -49,7 +54,7 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths = self.widths();
-        let titles: Vec<&str> = self.columns.iter().map(|(title, _)| *title).collect();
+        let titles: Vec<&str> = self.columns.iter().map(|(title, _)| title.as_str()).collect();
         writeln!(f, "{}", self.line(&titles, &widths))?;
         for row in &self.rows {
             let cells: Vec<&str> = row.iter().map(String::as_str).collect();

@@ -23,7 +23,9 @@ pub mod price;
 pub mod prices;
 pub mod rate;
 pub mod reader;
+pub mod reconcile;
 pub mod record;
+pub mod report;
 pub mod review;
 pub mod terms;
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub(super) struct Books {
     pub sheet: Sheet,
     /// After a failure: one request at a time, and nothing is taken for granted that a row can tell.
     pub careful: bool,
+    /// Somebody was forgotten: the database is to be written anew when the batch is.
+    pub rewrite: bool,
 }
 
 /// The sums of an account.
@@ -61,7 +63,7 @@ pub(super) fn millis(ms: u64) -> i64 {
 
 impl Books {
     pub fn new(conn: Connection, facts: Arc<Facts>, node: String, life: i64) -> Books {
-        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false }
+        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false, rewrite: false }
     }
 
     pub fn organisation(&self, id: &OrganisationId) -> Result<Organisation, StoreError> {

@@ -41,6 +41,9 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("leg", "id"),
     ("hold", "leg, step"),
     ("usage_record", "leg"),
+    ("person", "leg"),
+    ("reconciliation", "hash"),
+    ("reconciled", "leg"),
 ];
 
 /// What a copy is: its first line.

@@ -253,6 +253,65 @@ pub struct UsageFilter {
     pub limit: Option<u32>,
 }
 
+/// Whom to forget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// A caller, or somebody who was called.
+    Number(E164),
+    /// A user: their name, PIN and licences too.
+    User(crate::types::UserId),
+}
+
+/// A person to be forgotten.
+#[derive(Clone, Debug)]
+pub struct Forget {
+    pub whom: Whom,
+    /// Count, and forget nothing.
+    pub dry_run: bool,
+}
+
+/// What there was of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    pub records: u64,
+    /// Meetings of a user: they stay, and nobody can be admitted to them.
+    pub meetings: u64,
+    /// What rows call a user now.
+    pub name: Option<String>,
+}
+
+/// Until when records still tell who it was. `None`: for ever.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Numbers and conference IDs of records that ended before.
+    pub records: Option<Wall>,
+    /// Call-IDs.
+    pub traces: Option<Wall>,
+    /// Count, and empty nothing.
+    pub dry_run: bool,
+}
+
+/// What a month is told from.
+#[derive(Clone, Debug)]
+pub enum MonthRow {
+    Entry(crate::rating::ledger::Entry),
+    Record(Box<crate::rating::UsageRecord>),
+}
+
+/// A carrier's file that was compared with our legs. Key: its hash.
+#[derive(Clone, Debug)]
+pub struct Reconciled {
+    /// Of the carrier and the file, in hexadecimal.
+    pub hash: String,
+    pub carrier: CarrierId,
+    pub file: String,
+    pub at: Wall,
+    pub theirs: u64,
+    pub differences: u64,
+    /// Ours that are in it.
+    pub legs: Vec<LegId>,
+}
+
 /// A question without consequences.
 #[derive(Clone, Debug)]
 pub struct QuoteRequest {

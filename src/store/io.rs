@@ -218,6 +218,10 @@ impl Writer {
             fate = self.run("COMMIT").await;
         }
         self.conclude(&fate).await;
+        if std::mem::take(&mut self.books.rewrite) && fate.is_ok() {
+            // Done before it is told: who is forgotten is forgotten when the answer says so.
+            fate = self.books.conn.rewrite().await.map_err(StoreError::from);
+        }
         done.into_iter().for_each(|done| done.tell(&fate));
         if let Err(fault) = fate {
             jobs.into_iter().for_each(|job| job.refuse(fault.clone()));

@@ -2,9 +2,12 @@
 
 use super::books::Books;
 use super::document::{Applied, Document};
-use super::door::{Answered, CreditsAdded, Extend, Funds, NamePayer, OpenLeg, Opened, Orphan, Rerouted, Settle};
+use super::door::{
+    Answered, CreditsAdded, Extend, Forget, Forgotten, Funds, Keep, NamePayer, OpenLeg, Opened, Orphan, Reconciled,
+    Rerouted, Settle,
+};
 use super::fault::StoreError;
-use super::{apply, credits, leg, recover, settle};
+use super::{apply, credits, leg, person, reconcile, recover, settle};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::UsageRecord;
@@ -103,6 +106,9 @@ jobs! {
     Settle(Settle) -> UsageRecord = settle::settle;
     Credits(Funds) -> CreditsAdded = credits::add;
     Recover((HashMap<LegId, u64>, Wall)) -> Vec<Orphan> = recover::recover;
+    Forget(Forget) -> Forgotten = person::forget;
+    Keep(Keep) -> u64 = person::keep;
+    Remember(Reconciled) -> bool = reconcile::remember;
     // Does what no request ever may: for tests of what then happens.
     #[cfg(test)]
     Tamper(&'static str) -> () = super::books::tamper;

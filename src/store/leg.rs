@@ -18,7 +18,7 @@ use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, Organisatio
 use serde_json::json;
 
 /// The key of a leg's first step, and the beginnings of those of others.
-const OPEN: &str = "open";
+pub(super) const OPEN: &str = "open";
 pub(super) const PAYER: &str = "payer:";
 pub(super) const EXTEND: &str = "extend:";
 
@@ -542,7 +542,9 @@ async fn first_answer(books: &mut Books, leg: LegId, step: &str, request: &str) 
         .fetch_optional(&mut books.conn)
         .await?;
     let Some(row) = row else { return Ok(None) };
-    if row.try_get::<String, _>("request")? != request {
+    let before: String = row.try_get("request")?;
+    // Of a leg that is over an alias is kept, and of one that is forgotten, nothing.
+    if before != request && !before.is_empty() && before != books.facts.pins().alias(request) {
         return Err(StoreError::Conflict(format!("leg {leg}: \"{step}\" was asked before, for something else")));
     }
     kept(&Line { row: &row, table: "hold" }).map(Some).map_err(StoreError::Broken)

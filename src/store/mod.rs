@@ -22,7 +22,9 @@ mod io;
 mod job;
 mod leg;
 mod life;
+mod person;
 mod pin;
+mod reconcile;
 mod recover;
 mod report;
 mod rows;
@@ -32,12 +34,14 @@ mod sheet;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use copy::{CopyError, Sealed, backup, restore};
 pub use document::{Applied, Document, LARGEST_FILE};
 pub use door::{
-    Answered, Balance, CreditsAdded, Difference, End, Extend, FundingRow, Funds, FundsKind, Grant, LiveLeg, NamePayer,
-    OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Rerouted, Settle, UsageFilter,
+    Answered, Balance, CreditsAdded, Difference, End, Extend, Forget, Forgotten, FundingRow, Funds, FundsKind, Grant,
+    Keep, LiveLeg, MonthRow, NamePayer, OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Reconciled,
+    Rerouted, Settle, UsageFilter, Whom,
 };
 pub use facts::{Facts, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 pub use fault::{OpenError, StoreError};
@@ -48,7 +52,8 @@ use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::UsageRecord;
 use crate::rating::ledger::Entry;
-use crate::types::{Cause, LegId, OrganisationId};
+use crate::rating::reconcile::Ours;
+use crate::types::{CarrierId, Cause, LegId, OrganisationId};
 use io::Desk;
 use job::Job;
 use sql::Connection;
@@ -166,6 +171,89 @@ impl Store {
     /// Usage records, the earliest first.
     pub async fn usage(&self, filter: &UsageFilter) -> Result<Vec<UsageRecord>, StoreError> {
         report::usage(&mut self.reader().await?, filter).await
+    }
+
+    /// Usage records one by one, the earliest first, however many there are (`limit` does not count here). The visitor's
+    /// refusal ends the walk, and is given back.
+    pub async fn each_record<E>(
+        &self,
+        filter: &UsageFilter,
+        visit: impl FnMut(UsageRecord) -> Result<(), E>,
+    ) -> Result<Result<(), E>, StoreError> {
+        walk::records(&mut self.reader().await?, filter, visit).await
+    }
+
+    /// An organisation's ledger, entry by entry, likewise.
+    pub async fn each_entry<E>(
+        &self,
+        organisation: &OrganisationId,
+        visit: impl FnMut(Entry) -> Result<(), E>,
+    ) -> Result<Result<(), E>, StoreError> {
+        walk::entries(&mut self.reader().await?, organisation, visit).await
+    }
+
+    /// A month of an organisation: first its whole ledger, entry by entry, then the records of the legs that ended or were
+    /// charged between the two moments. All of it as it is at one moment.
+    pub async fn each_of_month<E>(
+        &self,
+        organisation: &OrganisationId,
+        (from, to): (Wall, Wall),
+        mut visit: impl FnMut(MonthRow) -> Result<(), E>,
+    ) -> Result<Result<(), E>, StoreError> {
+        let mut conn = self.desk.reads.snapshot().await?;
+        if let Err(refusal) = walk::entries(&mut conn, organisation, |entry| visit(MonthRow::Entry(entry))).await? {
+            return Ok(Err(refusal));
+        }
+        let charged = |record| visit(MonthRow::Record(Box::new(record)));
+        if let Err(refusal) = walk::charged(&mut conn, organisation, (from, to), charged).await? {
+            return Ok(Err(refusal));
+        }
+        // Those that cost nothing: the others were told above.
+        let filter =
+            UsageFilter { organisation: Some(organisation.clone()), from: Some(from), to: Some(to), limit: None };
+        let free = |record: UsageRecord| match record.charge {
+            crate::types::Micros::ZERO => visit(MonthRow::Record(Box::new(record))),
+            _ => Ok(()),
+        };
+        walk::records(&mut conn, &filter, free).await
+    }
+
+    /// Forgets a person: what told them is gone from the database when this returns, and the books are as they were.
+    pub async fn forget(&self, asked: Forget) -> Result<Forgotten, StoreError> {
+        self.desk.ask(asked, Job::Forget).await
+    }
+
+    /// Empties what is older than it may be kept: how many records that is (a dry run), or was. A page at a time, so that
+    /// calls go on.
+    pub async fn keep(&self, asked: Keep) -> Result<u64, StoreError> {
+        let mut all = 0;
+        loop {
+            let some = self.desk.ask(asked, Job::Keep).await?;
+            all += some;
+            if some == 0 || asked.dry_run {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Our legs by a carrier that ended between two moments; those that another file than `hash` has charged are marked.
+    pub async fn legs_by(
+        &self,
+        carrier: &CarrierId,
+        period: (Wall, Wall),
+        hash: &str,
+    ) -> Result<Vec<Ours>, StoreError> {
+        reconcile::ours(&mut self.reader().await?, carrier, period, hash).await
+    }
+
+    /// When a carrier's file was brought in first, if it was.
+    pub async fn reconciled_at(&self, hash: &str) -> Result<Option<Wall>, StoreError> {
+        reconcile::known(&mut self.reader().await?, hash).await
+    }
+
+    /// Remembers a carrier's file and the legs that it charges: whether it was new.
+    pub async fn remember(&self, file: Reconciled) -> Result<bool, StoreError> {
+        self.desk.ask(file, Job::Remember).await
     }
 
     /// The record of one settled leg.

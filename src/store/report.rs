@@ -6,6 +6,7 @@ use super::door::{Balance, FundingRow, LiveLeg, PoolState, Quote, QuoteRequest, 
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::leg;
+use super::person;
 use super::rows::Line;
 use super::sql::{self, Connection};
 use crate::clock::Wall;
@@ -85,9 +86,9 @@ pub(super) async fn ledger(
 /// Usage records, the earliest end first; with a limit, the latest of them.
 pub(super) async fn usage(conn: &mut Connection, filter: &UsageFilter) -> Result<Vec<UsageRecord>, StoreError> {
     let rows = sql::query(
-        "SELECT record FROM usage_record \
+        "SELECT * FROM usage_record JOIN person ON person.leg = usage_record.leg \
          WHERE (CAST($1 AS TEXT) IS NULL OR organisation = $1) AND at >= $2 AND at < $3 \
-         ORDER BY at DESC, leg DESC LIMIT $4",
+         ORDER BY at DESC, usage_record.leg DESC LIMIT $4",
     )
     .bind(filter.organisation.as_ref().map(OrganisationId::as_str))
     .bind(filter.from.map_or(i64::MIN, Wall::micros))
@@ -95,8 +96,7 @@ pub(super) async fn usage(conn: &mut Connection, filter: &UsageFilter) -> Result
     .bind(filter.limit.map_or(i64::MAX, i64::from))
     .fetch_all(conn)
     .await?;
-    let record = |row: &sql::Row| UsageRecord::from_line(&row.try_get::<String, _>(0)?).map_err(StoreError::Broken);
-    rows.iter().rev().map(record).collect()
+    rows.iter().rev().map(person::record).collect()
 }
 
 /// The decision and the price, as they would be now.

@@ -2,6 +2,7 @@
 //! once, for SQLite; [`Kind::schema`] says them in PostgreSQL's words.
 
 use super::fault::OpenError;
+use super::person;
 use super::sql::{self, Connection, Kind};
 
 /// Each edition's file. Never edited once released: a change is a further file.
@@ -10,10 +11,21 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0002_carrier_sound.sql"),
     include_str!("migrations/0003_price_lists.sql"),
     include_str!("migrations/0004_node.sql"),
+    include_str!("migrations/0005_reconciliation.sql"),
+    PARTED,
 ];
 
 /// What PostgreSQL wants before the first of them.
 const BEFORE_ALL: &str = include_str!("migrations/postgres.sql");
+
+/// The edition that parts people from records: row by row, between two files.
+const PARTED: &str = include_str!("migrations/0006_person.sql");
+const APART: &str = include_str!("migrations/0006_person_apart.sql");
+
+/// Its number.
+fn parted() -> i64 {
+    (1_i64..).zip(EDITIONS).find(|(_, edition)| **edition == PARTED).map_or(0, |(number, _)| number)
+}
 
 /// The edition that this program knows.
 pub(super) const NEWEST: i64 = EDITIONS.len() as i64;
@@ -36,6 +48,10 @@ pub(super) async fn bring_to(conn: &mut Connection, store: &str, last: i64) -> R
             let _ = conn.run("ROLLBACK").await;
             return Err(failed(error));
         }
+    }
+    // What was parted still stands in pages that are free.
+    if (1..parted()).contains(&found) && last >= parted() && conn.kind() == Kind::Sqlite {
+        conn.run("VACUUM").await.map_err(failed)?;
     }
     Ok(())
 }
@@ -64,6 +80,10 @@ async fn bring(conn: &mut Connection, number: i64, edition: &'static str) -> Res
         conn.run(BEFORE_ALL).await?;
     }
     conn.define(edition).await?;
+    if edition == PARTED {
+        person::part(conn).await.map_err(sql::Error::Protocol)?;
+        conn.define(APART).await?;
+    }
     sql::query("INSERT INTO schema_edition (number) VALUES ($1)").bind(number).execute(conn).await?;
     conn.run("COMMIT").await
 }

@@ -5,6 +5,7 @@ use super::door::{End, Settle};
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::leg::{self, LegRow};
+use super::person;
 use super::sql::{self, Connection};
 use crate::clock::Wall;
 use crate::rating::costs::{Call, LegCost};
@@ -24,9 +25,13 @@ pub(super) async fn settle(books: &mut Books, asked: &Settle) -> Result<UsageRec
 
 /// The record of a settled leg.
 pub(super) async fn record(conn: &mut Connection, leg: LegId) -> Result<UsageRecord, StoreError> {
-    let row =
-        sql::query("SELECT record FROM usage_record WHERE leg = $1").bind(leg.to_string()).fetch_one(conn).await?;
-    UsageRecord::from_line(&row.try_get::<String, _>(0)?).map_err(StoreError::Broken)
+    let row = sql::query(
+        "SELECT * FROM usage_record JOIN person ON person.leg = usage_record.leg WHERE usage_record.leg = $1",
+    )
+    .bind(leg.to_string())
+    .fetch_one(conn)
+    .await?;
+    person::record(&row)
 }
 
 /// Closes an open leg.
@@ -35,15 +40,19 @@ pub(super) async fn close(books: &mut Books, leg: &LegRow, mut end: End) -> Resu
         // Ringing costs nothing, nor does a 200 that nobody acknowledged.
         end.elapsed_ms = 0;
     }
-    let changed = sql::query("UPDATE leg SET state = 'settled', elapsed_ms = $1 WHERE id = $2 AND state = 'open'")
-        .bind(millis(end.elapsed_ms))
-        .bind(leg.id.to_string())
-        .execute(&mut books.conn)
-        .await?;
+    let changed = sql::query(
+        "UPDATE leg SET state = 'settled', elapsed_ms = $1, caller = NULL, call_id = '', journal = '', \
+         number = CASE WHEN call_type = 'dial-out' THEN '+999' ELSE number END WHERE id = $2 AND state = 'open'",
+    )
+    .bind(millis(end.elapsed_ms))
+    .bind(leg.id.to_string())
+    .execute(&mut books.conn)
+    .await?;
     if changed != 1 {
         return Err(StoreError::broken("a leg that was open is not"));
     }
     books.sheet.forget(leg.id);
+    hide_request(books, leg.id).await?;
     let settlement = leg.tab.as_ref().map(|tab| tab.settle(leg.answered.map(|_| end.elapsed_ms)));
     let organisation = leg.organisation.as_ref().map(|id| books.organisation(id)).transpose()?;
     if let (Some(settlement), Some(organisation)) = (&settlement, &organisation) {
@@ -55,6 +64,17 @@ pub(super) async fn close(books: &mut Books, leg: &LegRow, mut end: End) -> Resu
     let record = written(&books.facts, leg, &end, organisation.as_ref(), settlement.as_ref(), ledger, steps);
     keep(books, leg, &end, settlement.as_ref(), &record).await?;
     Ok(record)
+}
+
+/// The first step names the number called: what is kept of it tells a repeat from another request, and nothing else.
+async fn hide_request(books: &mut Books, leg: LegId) -> Result<(), StoreError> {
+    let asked = sql::query("SELECT request FROM hold WHERE leg = $1 AND step = $2");
+    let asked = asked.bind(leg.to_string()).bind(leg::OPEN).fetch_optional(&mut books.conn).await?;
+    let Some(asked) = asked else { return Ok(()) };
+    let alias = books.facts.pins().alias(&asked.try_get::<String, _>(0)?);
+    let hidden = sql::query("UPDATE hold SET request = $3 WHERE leg = $1 AND step = $2");
+    hidden.bind(leg.to_string()).bind(leg::OPEN).bind(alias).execute(&mut books.conn).await?;
+    Ok(())
 }
 
 /// Moves the money and the minutes.
@@ -207,6 +227,8 @@ async fn keep(
     record: &UsageRecord,
 ) -> Result<(), StoreError> {
     let tab = leg.tab.as_ref();
+    let mut apart = record.clone();
+    let person = apart.take_person();
     sql::query(
         "INSERT INTO usage_record \
          (leg, organisation, at, elapsed_ms, credit_held, charge, pool_held_ms, pool_used_ms, record) \
@@ -220,8 +242,8 @@ async fn keep(
     .bind(settlement.map_or(0, |settlement| settlement.charge.0))
     .bind(tab.map_or(0, |tab| millis(tab.pool_held_ms)))
     .bind(settlement.map_or(0, |settlement| millis(settlement.pool_used_ms)))
-    .bind(record.to_line())
+    .bind(apart.to_line())
     .execute(&mut books.conn)
     .await?;
-    Ok(())
+    person::write(&mut books.conn, leg.id, &person).await
 }

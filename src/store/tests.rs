@@ -25,12 +25,16 @@ macro_rules! suite {
             mod applying;
             #[path = "auditing.rs"]
             mod auditing;
+            #[path = "forgetting.rs"]
+            mod forgetting;
             #[path = "legs.rs"]
             mod legs;
             #[path = "opening.rs"]
             mod opening;
             #[path = "pricing.rs"]
             mod pricing;
+            #[path = "reporting.rs"]
+            mod reporting;
             #[path = "running.rs"]
             mod running;
         }

@@ -1,0 +1,33 @@
+//! `tollbridge retention`: what is older than it may be kept.
+
+use super::books::{Books, Working};
+use super::table::count;
+use super::{Context, Done, say, say_json};
+use crate::api::privacy::RetentionOrder;
+
+#[derive(clap::Subcommand)]
+pub enum Retention {
+    /// Empty what is older than [retention] says, as a running bridge does each day
+    Run {
+        /// Count, and empty nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+impl Retention {
+    pub async fn run(self, context: &Context) -> Done {
+        let Retention::Run { dry_run } = self;
+        let done = {
+            let _sign = Working::on("looking through the records");
+            let books = Books::find(context).await?;
+            books.retain(RetentionOrder { dry_run }, &context.settings.retention()).await?
+        };
+        if context.json {
+            return say_json(&done);
+        }
+        let number = |name: &str| done[name].as_u64().unwrap_or(0);
+        let verb = if dry_run { "would be emptied" } else { "emptied" };
+        say(&format!("{}, {} {verb}\n", count(number("records"), "record"), count(number("recordings"), "recording")))
+    }
+}
