@@ -5,6 +5,8 @@ mod dial_out;
 mod joining;
 mod keys;
 mod money;
+mod notice;
 mod recording;
+mod sink;
 mod stranger;
 mod world;
