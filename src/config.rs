@@ -6,6 +6,7 @@ use crate::media::Rate;
 use crate::media::recorder::Format;
 use crate::meeting::{Announce, KeyMap};
 use crate::sip::Transport;
+use crate::store;
 use crate::types::E164;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -149,6 +150,10 @@ pub struct Settings {
     pub recording: Recording,
     /// `sqlite:PATH`.
     pub store_url: String,
+    /// The node's own files, where the store is on a server.
+    pub store_folder: PathBuf,
+    /// The node's name in the store.
+    pub node: String,
     /// A folder of prompts that replaces the embedded ones.
     pub prompts_dir: Option<PathBuf>,
     pub log_level: String,
@@ -203,6 +208,8 @@ impl Default for Settings {
                 keep_free_mib: 1_024,
             },
             store_url: "sqlite:data/tollbridge.db".into(),
+            store_folder: "data".into(),
+            node: "bridge".into(),
             prompts_dir: None,
             log_level: "info".into(),
         }
@@ -286,6 +293,8 @@ impl Settings {
 
         let store = form.table("store");
         set(&mut self.store_url, store.text("url"));
+        set(&mut self.store_folder, store.text("folder"));
+        set(&mut self.node, store.text("node"));
         store.finish();
         let prompts = form.table("prompts");
         set_some(&mut self.prompts_dir, prompts.text("dir"));
@@ -317,6 +326,11 @@ impl Settings {
         }
     }
 
+    /// How the store is opened.
+    pub fn store_options(&self) -> store::Options {
+        store::Options { node: self.node.clone(), folder: self.store_folder.clone(), ..store::Options::default() }
+    }
+
     fn contradictions(&self) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         let mut tell = |text: String| mistakes.push(Mistake { file: "settings".into(), line: 0, text });
@@ -333,8 +347,12 @@ impl Settings {
         if self.media.rate_least > self.media.rate_most {
             tell("media.rate_least: no rate lies between it and media.rate_most".into());
         }
-        if !self.store_url.starts_with("sqlite:") {
-            tell(format!("store.url: expected sqlite:PATH, found \"{}\"", self.store_url));
+        if let Err(error) = store::check_url(&self.store_url) {
+            tell(format!("store.url: {error}"));
+        }
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        if !(1..=64).contains(&self.node.len()) || !self.node.bytes().all(is_name) {
+            tell(format!("store.node: expected 1 to 64 letters, digits and -, found \"{}\"", self.node));
         }
         if let Some(dir) = self.prompts_dir.as_ref().filter(|dir| !dir.is_dir()) {
             tell(format!("prompts.dir: no such folder: {}", dir.display()));

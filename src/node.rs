@@ -11,7 +11,7 @@ use crate::media::recorder::io::Recorder;
 use crate::media::{self, Codec};
 use crate::meeting::{self, LobbyConfig};
 use crate::sip::{self, Command, Reason, Transport};
-use crate::store::{OpenError, Options, Store, StoreError};
+use crate::store::{OpenError, Store, StoreError};
 use crate::switchboard::io::{Desk, Handle, Wires};
 use crate::switchboard::sound::{BadSound, Sounds};
 use crate::switchboard::{self, Switchboard};
@@ -65,7 +65,7 @@ pub struct Node {
 impl Node {
     /// Opens the store that the settings name, and starts on it.
     pub async fn start(settings: &Settings, metrics: Option<PrometheusHandle>) -> Result<Node, StartError> {
-        let store = Store::open(&settings.store_url, Options::default()).await?;
+        let store = Store::open(&settings.store_url, settings.store_options()).await?;
         Node::start_on(store, settings, metrics).await
     }
 
@@ -82,7 +82,7 @@ impl Node {
         let sounds = Arc::new(sounds.map_err(StartError::Sounds)?);
         let listener = Api::bind(settings.api.listen).await;
         let listener = listener.map_err(|error| StartError::Api(settings.api.listen, error))?;
-        let token_file = settings.api.token_file.clone().unwrap_or_else(|| token_beside(store.path()));
+        let token_file = settings.api.token_file.clone().unwrap_or_else(|| store.folder().join(TOKEN));
         let token = read_or_make_token(&token_file).map_err(|error| StartError::Token(token_file.clone(), error))?;
         let (media, media_events) = Media::start(media_config(settings), rand::random())?;
         let recorder = start_recorder(settings)?;
@@ -234,10 +234,8 @@ async fn bury(store: &Store, sip: &sip::io::Sip) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The token's file where no other is set.
-pub fn token_beside(store: &Path) -> PathBuf {
-    store.parent().unwrap_or(Path::new("")).join("token")
-}
+/// The token's file where no other is set, among the files of the store.
+pub const TOKEN: &str = "token";
 
 /// Made at the first start, for its owner alone.
 fn read_or_make_token(path: &Path) -> std::io::Result<String> {

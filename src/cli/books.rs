@@ -1,14 +1,14 @@
 //! The books, wherever they are: held by a running bridge, and then asked through it, or opened here. Both give the
 //! same answer, since both ask the functions of `api::money`.
 
-use super::bridge::{Bridge, Pace, store_file};
+use super::bridge::{Bridge, Pace};
 use super::{Context, Failure};
 use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::problem::Problem;
 use crate::api::rates;
 use crate::clock;
 use crate::rating::Deck;
-use crate::store::{OpenError, Options, Store};
+use crate::store::{OpenError, Store, file_of};
 use indicatif::ProgressBar;
 use serde_json::Value;
 use std::io::IsTerminal;
@@ -28,9 +28,7 @@ pub(super) enum Books {
 impl Books {
     /// The books of these settings, which must be there already.
     pub async fn find(context: &Context) -> Result<Books, Failure> {
-        let url = &context.settings.store_url;
-        let file = store_file(url);
-        if !file.exists() {
+        if let Some(file) = file_of(&context.settings.store_url).filter(|file| !file.exists()) {
             return Err(Failure(format!(
                 "there is no store {}: make one with `tollbridge serve` or `tollbridge apply FILE`, or name another \
                  (--config, TOLLBRIDGE__STORE__URL)",
@@ -43,7 +41,7 @@ impl Books {
     pub async fn find_or_make(context: &Context) -> Result<Books, Failure> {
         let until = Instant::now() + PATIENCE;
         loop {
-            let held = match Store::open(&context.settings.store_url, Options::default()).await {
+            let held = match Store::open(&context.settings.store_url, context.settings.store_options()).await {
                 Ok(store) => return Ok(Books::Here(store)),
                 Err(held @ OpenError::Held { .. }) => held,
                 Err(other) => return Err(other.into()),

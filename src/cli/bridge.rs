@@ -2,11 +2,12 @@
 
 use super::{Context, Failure};
 use crate::api::problem::Body;
-use crate::node::token_beside;
+use crate::node::TOKEN;
+use crate::store::folder_of;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use ureq::http::Response;
 
@@ -158,13 +159,11 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 
 fn token_file(context: &Context) -> PathBuf {
     let settings = &context.settings;
-    settings.api.token_file.clone().unwrap_or_else(|| token_beside(store_file(&settings.store_url)))
-}
-
-/// The file of a store, as its URL names it.
-pub(super) fn store_file(url: &str) -> &Path {
-    let path = url.strip_prefix("sqlite:").unwrap_or(url);
-    Path::new(path.strip_prefix("//").unwrap_or(path))
+    settings
+        .api
+        .token_file
+        .clone()
+        .unwrap_or_else(|| folder_of(&settings.store_url, &settings.store_folder).join(TOKEN))
 }
 
 fn how_to_start(context: &Context) -> String {
@@ -178,6 +177,7 @@ fn how_to_start(context: &Context) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn a_query_leaves_out_what_is_none() {
@@ -197,8 +197,13 @@ mod tests {
 
     #[test]
     fn the_token_stands_beside_the_store_however_it_is_named() {
-        for url in ["sqlite:data/x.db", "sqlite://data/x.db"] {
-            assert_eq!(token_beside(store_file(url)), Path::new("data/token"));
+        for (url, folder) in [
+            ("sqlite:data/x.db", "data"),
+            ("sqlite://data/x.db", "data"),
+            ("sqlite:x.db", ""),
+            ("postgres://host/x", "mine"),
+        ] {
+            assert_eq!(folder_of(url, Path::new("mine")), Path::new(folder), "{url}");
         }
     }
 }

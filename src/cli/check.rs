@@ -16,6 +16,6 @@ pub fn run(context: &Context) -> Done {
         ports.start(),
         ports.end(),
         settings.api.listen,
-        settings.store_url
+        crate::store::shown(&settings.store_url)
     ))
 }

@@ -2,10 +2,11 @@
 
 use super::{Context, Done, Failure, note, say};
 use crate::clock;
+use crate::config::Settings;
 use crate::form::Mistake;
 use crate::node::Node;
 use crate::sip::Transport;
-use crate::store::{Document, OpenError, Options, Store};
+use crate::store::{Document, OpenError, Store};
 use crate::telemetry;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::time::Duration;
@@ -63,7 +64,7 @@ async fn start(context: &Context) -> Result<Node, Failure> {
     let settings = &context.settings;
     // A second recorder in one process is refused; the first goes on then.
     let metrics = PrometheusBuilder::new().install_recorder().ok();
-    let store = open(&settings.store_url).await?;
+    let store = open(settings).await?;
     // Only without settings is anything made up, and only where nothing is in the store: a start that was stopped before
     // it had filled it is made good by the next.
     let fresh = context.config.is_none() && store.facts().is_empty();
@@ -76,10 +77,10 @@ async fn start(context: &Context) -> Result<Node, Failure> {
 }
 
 /// A command that looks into the books holds them for a moment: it is waited for. Another bridge is not.
-async fn open(url: &str) -> Result<Store, OpenError> {
+async fn open(settings: &Settings) -> Result<Store, OpenError> {
     let mut tries = 0;
     loop {
-        match Store::open(url, Options::default()).await {
+        match Store::open(&settings.store_url, settings.store_options()).await {
             Err(OpenError::Held { .. }) if tries < HELD_TRIES => tries += 1,
             opened => return opened,
         }
@@ -104,7 +105,7 @@ fn welcome(node: &Node, fresh: bool) -> String {
         lines.extend(node.sip(transport).map(|address| format!("  SIP      {name}:{address}")));
     }
     lines.push(format!("  API      http://{} (token in {})", node.api(), node.token_file().display()));
-    lines.push(format!("  store    {}", node.store().path().display()));
+    lines.push(format!("  store    {}", node.store().place()));
     lines.push("numbers:".to_owned());
     for number in facts.directory.numbers() {
         let leads = number.meeting.as_ref().map(|meeting| format!(", straight to meeting {meeting}"));

@@ -8,12 +8,12 @@ use super::door::{CreditsAdded, Funds, FundsKind};
 use super::facts::{self, HOUSE, Meeting, OnEmpty, Organisation};
 use super::fault::StoreError;
 use super::rows::{held, list_text};
+use super::sql::{self, Connection};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::{CountryRecord, ledger};
 use crate::trunk::{Carrier, Number};
 use crate::types::{Country, Micros, OrganisationId};
-use sqlx::SqliteConnection;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -118,8 +118,8 @@ async fn open_accounts(books: &mut Books, document: &Document, now: Wall) -> Res
     Ok(funded)
 }
 
-async fn write_country(conn: &mut SqliteConnection, code: Country, record: CountryRecord) -> Result<(), StoreError> {
-    sqlx::query(
+async fn write_country(conn: &mut Connection, code: Country, record: CountryRecord) -> Result<(), StoreError> {
+    sql::query(
         "INSERT INTO country \
          (code, service_sold, automatic_numbers, toll, toll_free, dial_out, credits_sold, zone_a) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (code) DO UPDATE SET \
@@ -140,9 +140,9 @@ async fn write_country(conn: &mut SqliteConnection, code: Country, record: Count
     Ok(())
 }
 
-async fn write_organisation(conn: &mut SqliteConnection, organisation: &Organisation) -> Result<(), StoreError> {
+async fn write_organisation(conn: &mut Connection, organisation: &Organisation) -> Result<(), StoreError> {
     let limits = &organisation.limits;
-    sqlx::query(
+    sql::query(
         "INSERT INTO organisation (id, name, country, currency, volume_licensing, require_credits_licence, on_empty, \
          overdraft, time_zone, allow_prefixes, max_calls, max_calls_per_second, max_call_s, max_spend_per_day, \
          max_spend_per_leg, price_lists, discount, pool_split) \
@@ -179,9 +179,9 @@ async fn write_organisation(conn: &mut SqliteConnection, organisation: &Organisa
 }
 
 /// The account, and its overdraft: never less than legs have already used of it.
-async fn write_account(conn: &mut SqliteConnection, organisation: &Organisation) -> Result<(), StoreError> {
+async fn write_account(conn: &mut Connection, organisation: &Organisation) -> Result<(), StoreError> {
     let overdraft = if organisation.on_empty == OnEmpty::Finish { organisation.overdraft.0 } else { 0 };
-    sqlx::query(
+    sql::query(
         "INSERT INTO account (organisation, overdraft, head) VALUES ($1, $2, $3) \
          ON CONFLICT (organisation) DO UPDATE SET overdraft = CASE \
          WHEN excluded.overdraft > account.held - account.posted THEN excluded.overdraft \
@@ -195,9 +195,9 @@ async fn write_account(conn: &mut SqliteConnection, organisation: &Organisation)
     Ok(())
 }
 
-async fn write_user(conn: &mut SqliteConnection, entry: &UserEntry, pin: Option<String>) -> Result<(), StoreError> {
+async fn write_user(conn: &mut Connection, entry: &UserEntry, pin: Option<String>) -> Result<(), StoreError> {
     let user = &entry.user;
-    sqlx::query(
+    sql::query(
         "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET name = excluded.name, \
          country = excluded.country, dial_out = excluded.dial_out, toll_free = excluded.toll_free, pin = excluded.pin",
@@ -211,9 +211,9 @@ async fn write_user(conn: &mut SqliteConnection, entry: &UserEntry, pin: Option<
     .bind(pin)
     .execute(&mut *conn)
     .await?;
-    sqlx::query("DELETE FROM licence WHERE organiser = $1").bind(user.id.as_str()).execute(&mut *conn).await?;
+    sql::query("DELETE FROM licence WHERE organiser = $1").bind(user.id.as_str()).execute(&mut *conn).await?;
     for kind in held(user.licences) {
-        sqlx::query("INSERT INTO licence (organiser, kind) VALUES ($1, $2)")
+        sql::query("INSERT INTO licence (organiser, kind) VALUES ($1, $2)")
             .bind(user.id.as_str())
             .bind(kind)
             .execute(&mut *conn)
@@ -223,9 +223,9 @@ async fn write_user(conn: &mut SqliteConnection, entry: &UserEntry, pin: Option<
 }
 
 /// Two meetings may exchange their conference IDs: each gives its own up first.
-async fn clear_conference_ids(conn: &mut SqliteConnection, document: &Document) -> Result<(), StoreError> {
+async fn clear_conference_ids(conn: &mut Connection, document: &Document) -> Result<(), StoreError> {
     for meeting in &document.meetings {
-        sqlx::query("UPDATE meeting SET conference_id = 'of ' || id WHERE id = $1")
+        sql::query("UPDATE meeting SET conference_id = 'of ' || id WHERE id = $1")
             .bind(meeting.value.settings.id.as_str())
             .execute(&mut *conn)
             .await?;
@@ -233,9 +233,9 @@ async fn clear_conference_ids(conn: &mut SqliteConnection, document: &Document) 
     Ok(())
 }
 
-async fn write_meeting(conn: &mut SqliteConnection, meeting: &Meeting) -> Result<(), StoreError> {
+async fn write_meeting(conn: &mut Connection, meeting: &Meeting) -> Result<(), StoreError> {
     let settings = &meeting.settings;
-    sqlx::query(
+    sql::query(
         "INSERT INTO meeting (id, organiser, conference_id, lobby, callers_may_start, max_participants, tones, \
          confirm_join, language) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE SET \
          organiser = excluded.organiser, conference_id = excluded.conference_id, lobby = excluded.lobby, \
@@ -257,9 +257,9 @@ async fn write_meeting(conn: &mut SqliteConnection, meeting: &Meeting) -> Result
 }
 
 /// Two numbers may exchange their aliases.
-async fn clear_aliases(conn: &mut SqliteConnection, document: &Document) -> Result<(), StoreError> {
+async fn clear_aliases(conn: &mut Connection, document: &Document) -> Result<(), StoreError> {
     for number in &document.numbers {
-        sqlx::query("UPDATE number SET alias = NULL WHERE e164 = $1")
+        sql::query("UPDATE number SET alias = NULL WHERE e164 = $1")
             .bind(number.value.e164.to_string())
             .execute(&mut *conn)
             .await?;
@@ -267,8 +267,8 @@ async fn clear_aliases(conn: &mut SqliteConnection, document: &Document) -> Resu
     Ok(())
 }
 
-async fn write_number(conn: &mut SqliteConnection, number: &Number) -> Result<(), StoreError> {
-    sqlx::query(
+async fn write_number(conn: &mut Connection, number: &Number) -> Result<(), StoreError> {
+    sql::query(
         "INSERT INTO number (e164, kind, country, city, languages, organisation, meeting, alias) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (e164) DO UPDATE SET kind = excluded.kind, \
          country = excluded.country, city = excluded.city, languages = excluded.languages, \
@@ -287,10 +287,10 @@ async fn write_number(conn: &mut SqliteConnection, number: &Number) -> Result<()
     Ok(())
 }
 
-async fn write_carrier(conn: &mut SqliteConnection, carrier: &Carrier) -> Result<(), StoreError> {
+async fn write_carrier(conn: &mut Connection, carrier: &Carrier) -> Result<(), StoreError> {
     let failures: BTreeMap<String, String> =
         carrier.failure_map.iter().map(|(cause, failure)| (cause.to_string(), failure.to_string())).collect();
-    sqlx::query(
+    sql::query(
         "INSERT INTO carrier (id, sources, route, codecs, max_calls, max_calls_per_second, number_format_in, \
          number_format_out, called_from, advertise, old_syntax, failure_map, srtp, learn_source) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (id) DO UPDATE SET \
@@ -319,8 +319,8 @@ async fn write_carrier(conn: &mut SqliteConnection, carrier: &Carrier) -> Result
     Ok(())
 }
 
-async fn write_exchange(conn: &mut SqliteConnection, entry: &ExchangeEntry) -> Result<(), StoreError> {
-    sqlx::query(
+async fn write_exchange(conn: &mut Connection, entry: &ExchangeEntry) -> Result<(), StoreError> {
+    sql::query(
         "INSERT INTO exchange_rate (base, quote, valid_from, nanos) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (base, quote, valid_from) DO UPDATE SET nanos = excluded.nanos",
     )
@@ -333,8 +333,8 @@ async fn write_exchange(conn: &mut SqliteConnection, entry: &ExchangeEntry) -> R
     Ok(())
 }
 
-async fn write_deck(conn: &mut SqliteConnection, file: &DeckFile, now: Wall) -> Result<(), StoreError> {
-    sqlx::query(
+async fn write_deck(conn: &mut Connection, file: &DeckFile, now: Wall) -> Result<(), StoreError> {
+    sql::query(
         "INSERT INTO deck (edition, version, name, csv, imported, list) \
          SELECT COALESCE(MAX(edition), 0) + 1, $1, $2, $3, $4, $5 FROM deck",
     )

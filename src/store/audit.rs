@@ -6,11 +6,11 @@ use super::door::Difference;
 use super::fault::StoreError;
 use super::leg::{self, LegRow};
 use super::rows::Line;
+use super::sql::{self, Connection, Kind as Database};
 use crate::clock::Wall;
 use crate::rating::ledger::{self, Account, Entry, Kind};
 use crate::rating::{Tab, UsageRecord};
 use crate::types::{Micros, OrganisationId};
-use sqlx::{Row, SqliteConnection};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 
@@ -27,17 +27,67 @@ const GUARDS: u8 = 9;
 const CHAIN: u8 = 10;
 
 /// Guards that the schema has to have: what stands in the database's own catalogue under these names.
-const GUARDED: [(&str, &str); 6] = [
-    ("ledger_entry_is_not_changed", "BEFORE UPDATE ON ledger_entry\nBEGIN SELECT RAISE(ABORT"),
-    ("ledger_entry_is_not_removed", "BEFORE DELETE ON ledger_entry\nBEGIN SELECT RAISE(ABORT"),
-    ("usage_record_is_not_changed", "BEFORE UPDATE ON usage_record\nBEGIN SELECT RAISE(ABORT"),
-    ("usage_record_is_not_removed", "BEFORE DELETE ON usage_record\nBEGIN SELECT RAISE(ABORT"),
-    ("account", "CHECK (posted - held >= -overdraft)"),
-    ("pool", "CHECK (used_ms + held_ms <= granted_ms)"),
+const GUARDED: [Guard; 6] = [
+    Guard {
+        table: "ledger_entry",
+        name: "ledger_entry_is_not_changed",
+        sqlite: "BEFORE UPDATE ON ledger_entry\nBEGIN SELECT RAISE(ABORT",
+        postgres: &["BEFORE UPDATE ON", KEPT],
+    },
+    Guard {
+        table: "ledger_entry",
+        name: "ledger_entry_is_not_removed",
+        sqlite: "BEFORE DELETE ON ledger_entry\nBEGIN SELECT RAISE(ABORT",
+        postgres: &["BEFORE DELETE ON", KEPT],
+    },
+    Guard {
+        table: "usage_record",
+        name: "usage_record_is_not_changed",
+        sqlite: "BEFORE UPDATE ON usage_record\nBEGIN SELECT RAISE(ABORT",
+        postgres: &["BEFORE UPDATE ON", KEPT],
+    },
+    Guard {
+        table: "usage_record",
+        name: "usage_record_is_not_removed",
+        sqlite: "BEFORE DELETE ON usage_record\nBEGIN SELECT RAISE(ABORT",
+        postgres: &["BEFORE DELETE ON", KEPT],
+    },
+    Guard {
+        table: "account",
+        name: "account",
+        sqlite: "CHECK (posted - held >= -overdraft)",
+        postgres: &["CHECK (((posted - held) >= (- overdraft)))"],
+    },
+    Guard {
+        table: "pool",
+        name: "pool",
+        sqlite: "CHECK (used_ms + held_ms <= granted_ms)",
+        postgres: &["CHECK (((used_ms + held_ms) <= granted_ms))"],
+    },
 ];
 
+/// What a trigger of PostgreSQL has to do.
+const KEPT: &str = "RAISE EXCEPTION";
+
+/// A guard, and the words that tell it in either catalogue: SQLite's has what was written, PostgreSQL's what was understood.
+struct Guard {
+    table: &'static str,
+    name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static [&'static str],
+}
+
+const SQLITE_CATALOGUE: &str = "SELECT sql FROM sqlite_master WHERE name = $1 AND tbl_name = $2";
+
+/// Triggers that are on, with what they do, and checks that hold for all rows.
+const POSTGRES_CATALOGUE: &str = "SELECT pg_get_triggerdef(t.oid) || f.prosrc FROM pg_trigger t \
+     JOIN pg_proc f ON f.oid = t.tgfoid \
+     WHERE t.tgname = $1 AND t.tgrelid = CAST(CAST($2 AS TEXT) AS regclass) AND t.tgenabled IN ('O', 'A') \
+     UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint \
+     WHERE conrelid = CAST(CAST($2 AS TEXT) AS regclass) AND convalidated AND contype = 'c'";
+
 /// All differences: none, in books that are right.
-pub(super) async fn audit(conn: &mut SqliteConnection) -> Result<Vec<Difference>, StoreError> {
+pub(super) async fn audit(conn: &mut Connection) -> Result<Vec<Difference>, StoreError> {
     let mut audit =
         Audit { conn, differences: Vec::new(), charged: HashMap::new(), held: HashMap::new(), months: BTreeMap::new() };
     let ledger = audit.ledger().await?;
@@ -64,7 +114,7 @@ struct Chain {
 type MonthUse = (String, i64, String, String);
 
 struct Audit<'a> {
-    conn: &'a mut SqliteConnection,
+    conn: &'a mut Connection,
     differences: Vec<Difference>,
     /// Charges in the ledger that no record has claimed yet, by leg.
     charged: HashMap<String, i64>,
@@ -90,7 +140,7 @@ impl Audit<'_> {
         let mut chains: BTreeMap<OrganisationId, Chain> = BTreeMap::new();
         let (mut organisation, mut sequence) = (String::new(), -1_i64);
         loop {
-            let rows = sqlx::query(
+            let rows = sql::query(
                 "SELECT * FROM ledger_entry WHERE (organisation, sequence) > ($1, $2) \
                  ORDER BY organisation, sequence LIMIT $3",
             )
@@ -150,9 +200,9 @@ impl Audit<'_> {
 
     /// The account of each organisation against its ledger, and against its legs.
     async fn accounts(&mut self, chains: &BTreeMap<OrganisationId, Chain>) -> Result<(), StoreError> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT account.*, COALESCE(legs.hold, 0) AS legs_hold, COALESCE(legs.burn, 0) AS legs_burn FROM account \
-             LEFT JOIN (SELECT organisation, SUM(credit_held) AS hold, SUM(burn_nanos) AS burn FROM leg \
+             LEFT JOIN (SELECT organisation, CAST(SUM(credit_held) AS BIGINT) AS hold, CAST(SUM(burn_nanos) AS BIGINT) AS burn FROM leg \
              WHERE state = 'open' GROUP BY organisation) AS legs ON legs.organisation = account.organisation",
         )
         .fetch_all(&mut *self.conn)
@@ -182,10 +232,10 @@ impl Audit<'_> {
 
     /// Live legs: what they hold is what their steps took, and what the ledger set aside.
     async fn open_legs(&mut self) -> Result<(), StoreError> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT leg.*, \
-             (SELECT COALESCE(SUM(credit), 0) FROM hold WHERE hold.leg = leg.id) AS steps_credit, \
-             (SELECT COALESCE(SUM(pool_ms), 0) FROM hold WHERE hold.leg = leg.id) AS steps_pool \
+             (SELECT COALESCE(CAST(SUM(credit) AS BIGINT), 0) FROM hold WHERE hold.leg = leg.id) AS steps_credit, \
+             (SELECT COALESCE(CAST(SUM(pool_ms) AS BIGINT), 0) FROM hold WHERE hold.leg = leg.id) AS steps_pool \
              FROM leg WHERE state = 'open'",
         )
         .fetch_all(&mut *self.conn)
@@ -209,7 +259,7 @@ impl Audit<'_> {
     async fn settled_legs(&mut self) -> Result<(), StoreError> {
         let mut after = String::new();
         loop {
-            let rows = sqlx::query(
+            let rows = sql::query(
                 "SELECT leg.*, usage_record.elapsed_ms AS record_elapsed_ms, usage_record.charge AS record_charge, \
                  usage_record.credit_held AS record_credit_held, usage_record.pool_used_ms AS record_pool_used_ms, \
                  usage_record.pool_held_ms AS record_pool_held_ms, usage_record.record AS record, \
@@ -307,7 +357,7 @@ impl Audit<'_> {
 
     /// Minutes of months: what legs have used and hold.
     async fn months(&mut self) -> Result<(), StoreError> {
-        let rows = sqlx::query("SELECT * FROM month_use").fetch_all(&mut *self.conn).await?;
+        let rows = sql::query("SELECT * FROM month_use").fetch_all(&mut *self.conn).await?;
         for row in rows {
             let text = |column: &str| row.try_get::<String, _>(column);
             let key = (text("organisation")?, row.try_get("month")?, text("call_type")?, text("destination")?);
@@ -337,11 +387,11 @@ impl Audit<'_> {
 
     /// Pools: used and held are what legs used and hold.
     async fn pools(&mut self) -> Result<(), StoreError> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT pool.*, COALESCE(legs.used, 0) AS legs_used, COALESCE(legs.hold, 0) AS legs_hold FROM pool \
              LEFT JOIN (SELECT leg.organisation, leg.pool_month, \
-             SUM(COALESCE(usage_record.pool_used_ms, 0)) AS used, \
-             SUM(CASE WHEN leg.state = 'open' THEN leg.pool_held_ms ELSE 0 END) AS hold \
+             CAST(SUM(COALESCE(usage_record.pool_used_ms, 0)) AS BIGINT) AS used, \
+             CAST(SUM(CASE WHEN leg.state = 'open' THEN leg.pool_held_ms ELSE 0 END) AS BIGINT) AS hold \
              FROM leg LEFT JOIN usage_record ON usage_record.leg = leg.id \
              WHERE leg.pool_held_ms > 0 GROUP BY leg.organisation, leg.pool_month) AS legs \
              ON legs.organisation = pool.organisation AND legs.pool_month = pool.month",
@@ -363,9 +413,9 @@ impl Audit<'_> {
 
     /// Dated fundings: what remains of them is the balance, but for an overdraft.
     async fn fundings(&mut self) -> Result<(), StoreError> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT account.organisation, account.posted, \
-             (SELECT COALESCE(SUM(remaining), 0) FROM funding \
+             (SELECT COALESCE(CAST(SUM(remaining) AS BIGINT), 0) FROM funding \
               WHERE funding.organisation = account.organisation) AS remaining FROM account",
         )
         .fetch_all(&mut *self.conn)
@@ -375,7 +425,7 @@ impl Audit<'_> {
             let (posted, remaining): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
             self.equal(SUMS, place, "the rest of its fundings", remaining, posted.max(0));
         }
-        let strangers = sqlx::query(
+        let strangers = sql::query(
             "SELECT funding.key FROM funding LEFT JOIN ledger_entry ON ledger_entry.key = funding.key \
              AND ledger_entry.amount = funding.amount AND ledger_entry.organisation = funding.organisation \
              WHERE ledger_entry.key IS NULL",
@@ -390,14 +440,16 @@ impl Audit<'_> {
 
     /// Triggers and checks stand where they should.
     async fn guards(&mut self) -> Result<(), StoreError> {
-        for (name, due) in GUARDED {
-            let row = sqlx::query("SELECT sql FROM sqlite_master WHERE name = $1")
-                .bind(name)
-                .fetch_optional(&mut *self.conn)
-                .await?;
-            let sql = row.map_or(Ok(String::new()), |row| row.try_get::<String, _>(0))?;
-            if !sql.contains(due) {
-                self.tell(GUARDS, name, "this guard of the books is not there");
+        let database = self.conn.kind();
+        for guard in GUARDED {
+            let (catalogue, words) = match database {
+                Database::Sqlite => (SQLITE_CATALOGUE, std::slice::from_ref(&guard.sqlite)),
+                Database::Postgres => (POSTGRES_CATALOGUE, guard.postgres),
+            };
+            let rows = sql::query(catalogue).bind(guard.name).bind(guard.table).fetch_all(&mut *self.conn).await?;
+            let defined = rows.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<Vec<_>, _>>()?;
+            if !defined.iter().any(|text| words.iter().all(|words| text.contains(words))) {
+                self.tell(GUARDS, guard.name, "this guard of the books is not there");
             }
         }
         Ok(())

@@ -5,6 +5,8 @@ use super::door::PoolState;
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::sheet::{AccountCopy, Sheet};
+use super::sql::Row;
+use super::sql::{self, Connection};
 use crate::clock::Wall;
 use crate::rating::ledger::{self, Account, Entry, Kind};
 use crate::rating::pool::{month_of, pool_minutes};
@@ -12,13 +14,11 @@ use crate::types::{Currency, Micros, OrganisationId};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 use std::sync::Arc;
 
 /// The writer's desk.
 pub(super) struct Books {
-    pub conn: SqliteConnection,
+    pub conn: Connection,
     pub facts: Arc<Facts>,
     pub node: String,
     /// Which life of the bridge this is: legs of earlier ones are orphans.
@@ -60,7 +60,7 @@ pub(super) fn millis(ms: u64) -> i64 {
 }
 
 impl Books {
-    pub fn new(conn: SqliteConnection, facts: Arc<Facts>, node: String, life: i64) -> Books {
+    pub fn new(conn: Connection, facts: Arc<Facts>, node: String, life: i64) -> Books {
         Books { conn, facts, node, life, sheet: Sheet::default(), careful: false }
     }
 
@@ -180,7 +180,7 @@ impl Books {
     pub async fn use_fundings(&mut self, organisation: &OrganisationId, amount: Micros) -> Result<(), StoreError> {
         let mut rest = amount.0;
         while rest > 0 {
-            let oldest = sqlx::query(
+            let oldest = sql::query(
                 "SELECT key, remaining FROM funding WHERE organisation = $1 AND remaining > 0 \
                  ORDER BY expires, key LIMIT 1",
             )
@@ -190,7 +190,7 @@ impl Books {
             let Some(oldest) = oldest else { return Ok(()) };
             let (key, remaining): (String, i64) = (oldest.try_get(0)?, oldest.try_get(1)?);
             let used = remaining.min(rest);
-            sqlx::query("UPDATE funding SET remaining = remaining - $1 WHERE key = $2")
+            sql::query("UPDATE funding SET remaining = remaining - $1 WHERE key = $2")
                 .bind(used)
                 .bind(key)
                 .execute(&mut self.conn)
@@ -205,7 +205,7 @@ impl Books {
         if self.account(&organisation.id).await?.expires.is_none_or(|first| first > now.micros()) {
             return Ok(());
         }
-        let due = sqlx::query(
+        let due = sql::query(
             "SELECT key, remaining FROM funding WHERE organisation = $1 AND remaining > 0 AND expires <= $2 \
              ORDER BY expires, key",
         )
@@ -220,7 +220,7 @@ impl Books {
             if gone == Micros::ZERO || !self.shift(&organisation.id, Micros(-gone.0)).await? {
                 return Ok(());
             }
-            sqlx::query("UPDATE funding SET remaining = remaining - $1 WHERE key = $2")
+            sql::query("UPDATE funding SET remaining = remaining - $1 WHERE key = $2")
                 .bind(gone.0)
                 .bind(&key)
                 .execute(&mut self.conn)
@@ -248,7 +248,7 @@ impl Books {
         }
         self.sheet.pools.remove(&organisation.id);
         // Never taken back below what is used or held.
-        sqlx::query(
+        sql::query(
             "INSERT INTO pool (organisation, month, granted_ms) VALUES ($1, $2, $3) \
              ON CONFLICT (organisation, month) DO UPDATE SET granted_ms = \
              CASE WHEN excluded.granted_ms > pool.used_ms + pool.held_ms THEN excluded.granted_ms \
@@ -271,7 +271,7 @@ impl Books {
         ms: u64,
     ) -> Result<bool, StoreError> {
         self.sheet.pools.remove(organisation);
-        let changed = sqlx::query(
+        let changed = sql::query(
             "UPDATE pool SET held_ms = held_ms + $1 \
              WHERE organisation = $2 AND month = $3 AND used_ms + held_ms + $1 <= granted_ms",
         )
@@ -280,7 +280,7 @@ impl Books {
         .bind(month.micros())
         .execute(&mut self.conn)
         .await?;
-        Ok(changed.rows_affected() == 1)
+        Ok(changed == 1)
     }
 
     /// Held pool time is used in part, and the rest is free again.
@@ -292,7 +292,7 @@ impl Books {
         used_ms: u64,
     ) -> Result<(), StoreError> {
         self.sheet.pools.remove(organisation);
-        let changed = sqlx::query(
+        let changed = sql::query(
             "UPDATE pool SET held_ms = held_ms - $1, used_ms = used_ms + $2 WHERE organisation = $3 AND month = $4",
         )
         .bind(millis(held_ms))
@@ -301,12 +301,12 @@ impl Books {
         .bind(month.micros())
         .execute(&mut self.conn)
         .await?;
-        one(changed.rows_affected(), "pool", organisation)
+        one(changed, "pool", organisation)
     }
 
     /// Credits charged on the day around `at`.
     pub async fn spent_on(&mut self, organisation: &Organisation, at: Wall) -> Result<Micros, StoreError> {
-        let row = sqlx::query("SELECT charged FROM spend WHERE organisation = $1 AND day = $2")
+        let row = sql::query("SELECT charged FROM spend WHERE organisation = $1 AND day = $2")
             .bind(organisation.id.as_str())
             .bind(day_of(at, &organisation.time_zone)?)
             .fetch_optional(&mut self.conn)
@@ -320,7 +320,7 @@ impl Books {
         at: Wall,
         charge: Micros,
     ) -> Result<(), StoreError> {
-        sqlx::query(
+        sql::query(
             "INSERT INTO spend (organisation, day, charged) VALUES ($1, $2, $3) \
              ON CONFLICT (organisation, day) DO UPDATE SET charged = spend.charged + excluded.charged",
         )
@@ -354,30 +354,30 @@ const ACCOUNT: &str = "SELECT posted, held, overdraft, burn_nanos, entries, head
      (SELECT MIN(expires) FROM funding WHERE funding.organisation = account.organisation AND remaining > 0) \
      FROM account WHERE organisation = $1";
 
-async fn account(conn: &mut SqliteConnection, organisation: &OrganisationId) -> Result<AccountCopy, StoreError> {
-    let row = sqlx::query(ACCOUNT).bind(organisation.as_str()).fetch_optional(conn).await?;
+async fn account(conn: &mut Connection, organisation: &OrganisationId) -> Result<AccountCopy, StoreError> {
+    let row = sql::query(ACCOUNT).bind(organisation.as_str()).fetch_optional(conn).await?;
     let row = row.ok_or_else(|| StoreError::Unknown(format!("account of {organisation}")))?;
     let (sums, entries): (Sums, i64) = (read_sums(&row)?, row.try_get(4)?);
     let head = unhash(&row.try_get::<String, _>(5)?).ok_or_else(|| StoreError::broken("the head of a hash chain"))?;
     Ok(AccountCopy { sums, entries, head, expires: row.try_get(6)?, written: (sums, entries, head), floor: None })
 }
 
-fn read_sums(row: &SqliteRow) -> Result<Sums, StoreError> {
+fn read_sums(row: &Row) -> Result<Sums, StoreError> {
     let money = |column: usize| row.try_get(column).map(Micros);
     let has_entries = row.try_get::<i64, _>(4)? > 0;
     Ok(Sums { posted: money(0)?, held: money(1)?, overdraft: money(2)?, burn_nanos: row.try_get(3)?, has_entries })
 }
 
-pub(super) async fn sums(conn: &mut SqliteConnection, organisation: &OrganisationId) -> Result<Sums, StoreError> {
+pub(super) async fn sums(conn: &mut Connection, organisation: &OrganisationId) -> Result<Sums, StoreError> {
     Ok(account(conn, organisation).await?.sums)
 }
 
 pub(super) async fn pool_row(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     organisation: &OrganisationId,
     month: Wall,
 ) -> Result<Option<PoolState>, StoreError> {
-    let row = sqlx::query("SELECT granted_ms, used_ms, held_ms FROM pool WHERE organisation = $1 AND month = $2")
+    let row = sql::query("SELECT granted_ms, used_ms, held_ms FROM pool WHERE organisation = $1 AND month = $2")
         .bind(organisation.as_str())
         .bind(month.micros())
         .fetch_optional(conn)
@@ -406,6 +406,6 @@ pub(super) fn unhash(text: &str) -> Option<[u8; 32]> {
 /// Runs what no request ever may: for tests of what the audit then finds.
 #[cfg(test)]
 pub(super) async fn tamper(books: &mut Books, sql: &&'static str) -> Result<(), StoreError> {
-    sqlx::raw_sql(*sql).execute(&mut books.conn).await?;
+    books.conn.run(sql).await?;
     Ok(())
 }

@@ -4,11 +4,11 @@ use super::books::Books;
 use super::door::{CreditsAdded, Funds, FundsKind};
 use super::facts::Organisation;
 use super::fault::StoreError;
+use super::sql;
 use crate::clock::Wall;
 use crate::rating::ledger::Kind;
 use crate::types::Micros;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
-use sqlx::Row;
 
 /// Fundings expire after this many months (research/microsoft-audio-conferencing.md, part 3).
 const MONTHS: i64 = 12;
@@ -56,7 +56,7 @@ fn check(funds: &Funds) -> Result<(), StoreError> {
 
 /// What was booked under `key`: whose, and how much into (or, below zero, out of) what is available.
 pub(super) async fn booked(books: &mut Books, key: &str) -> Result<Option<(String, i64)>, StoreError> {
-    let row = sqlx::query("SELECT organisation, credit, amount FROM ledger_entry WHERE key = $1")
+    let row = sql::query("SELECT organisation, credit, amount FROM ledger_entry WHERE key = $1")
         .bind(key)
         .fetch_optional(&mut books.conn)
         .await?;
@@ -78,7 +78,7 @@ async fn write(books: &mut Books, organisation: &Organisation, funds: &Funds) ->
 
 async fn date(books: &mut Books, funds: &Funds, remaining: i64) -> Result<(), StoreError> {
     let expires = a_year_after(funds.at).ok_or_else(|| StoreError::broken("a moment out of the calendar"))?;
-    sqlx::query(
+    sql::query(
         "INSERT INTO funding (key, organisation, amount, remaining, at, expires) VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(&funds.key)

@@ -4,6 +4,7 @@ use crate::clock::Wall;
 use crate::rating::record::{EndedBy, Quality};
 use crate::rating::{CallType, Funding};
 use crate::types::{CarrierId, Cause, Currency, E164, LegId, MeetingId, Micros, OrganisationId};
+use std::path::PathBuf;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -17,11 +18,22 @@ pub struct Options {
     pub queue: usize,
     /// Connections for reports.
     pub readers: u32,
+    /// The node's own files, where the store is not a file itself: the lock, the key of PINs, the proofs of life.
+    pub folder: PathBuf,
+    /// Where another process holds the node's name: it is taken from it, and what that one still sends is refused.
+    pub take_over: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { node: "bridge".to_owned(), batch: 512, queue: 8_192, readers: 4 }
+        Options {
+            node: "bridge".to_owned(),
+            batch: 512,
+            queue: 8_192,
+            readers: 4,
+            folder: PathBuf::from("data"),
+            take_over: false,
+        }
     }
 }
 

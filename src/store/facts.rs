@@ -3,13 +3,13 @@
 
 use super::pin::PinKey;
 use super::rows;
+use super::sql::Connection;
 use crate::meeting::Settings;
 use crate::rating::{
     Countries, Deck, DialOutPolicy, Discount, Licences, Organiser, Payer, PoolSplit, PriceList, Prices,
 };
 use crate::trunk::{Directory, Limit};
 use crate::types::{Country, Currency, Language, MeetingId, Micros, OrganisationId, UserId};
-use sqlx::SqliteConnection;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -211,7 +211,7 @@ impl User {
 }
 
 /// Reads everything.
-pub(super) async fn load(conn: &mut SqliteConnection, pins: PinKey, version: u64) -> Result<Facts, String> {
+pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> Result<Facts, String> {
     let organisations = rows::organisations(conn).await?;
     let users = rows::users(conn).await?;
     let meetings = rows::meetings(conn).await?;

@@ -1,4 +1,4 @@
-//! Where the store meets the world: files, the lock, the one task that writes.
+//! Where the store meets the world: the database, and the one task that writes.
 //!
 //! One writer takes up to [`Options::batch`] requests into one transaction, each behind a savepoint of its own, and
 //! answers only when the transaction is on the disk. Requests of many legs thus share one sync of the disk, and two of
@@ -8,177 +8,155 @@ use super::books::Books;
 use super::door::Options;
 use super::facts::{self, Facts};
 use super::fault::{OpenError, StoreError};
+use super::home::{self, Home};
 use super::job::{Done, Job, Reply};
-use super::leg;
-use super::life;
-use super::pin::{KEY_LEN, PinKey};
 use super::schema;
+use super::sql::{self, Address, Connection, Kind, Pool, shown};
+use crate::clock;
 use crate::telemetry::name;
 use crate::types::LegId;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqlitePool};
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
-/// How long a reader waits for the database: reports may wait, the writer never does (nobody else writes).
-const BUSY: Duration = Duration::from_secs(5);
+/// How long a reader waits for the database, and the writer for a new connection.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Mode of every file of a store: callers' numbers, hashes of PINs and money stand in them.
-const OWNER_ALONE: u32 = 0o600;
+/// A batch that is not written by then is given up, and its connection with it: the network may have swallowed what was
+/// sent. Whoever asks again under the same key learns what came of it.
+const LONGEST_BATCH: Duration = Duration::from_secs(10);
 
-/// Everything that an open store owns. The lock goes with the last of it.
+/// With a file to apply or a life to bury in it.
+const LONGEST_WORK: Duration = Duration::from_secs(300);
+
+/// Everything that an open store owns.
 #[derive(Debug)]
 pub(super) struct Desk {
     jobs: mpsc::Sender<Job>,
-    pub reads: SqlitePool,
+    pub reads: Pool,
     pub facts: watch::Receiver<Arc<Facts>>,
-    life: Arc<Mutex<LifeFile>>,
-    pub path: PathBuf,
+    pub home: Arc<Home>,
+    pub place: String,
 }
 
-/// Opens the store, brings it to the newest schema, and starts its writer.
-pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError> {
-    let path = path_of(url)?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(|error| file_error(folder, error))?;
+/// Whether `url` names a store.
+pub fn check_url(url: &str) -> Result<(), OpenError> {
+    Place::parse(url).map(|_| ())
+}
+
+/// The folder of the node's own files: where the file of the store stands, or, where the store is on a server, `folder`.
+pub fn folder_of(url: &str, folder: &Path) -> PathBuf {
+    let place = Place::parse(url);
+    let stem = place.map_or(PathBuf::new(), |place| place.stem(folder));
+    stem.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+/// The file that a store is, where it is one.
+pub fn file_of(url: &str) -> Option<PathBuf> {
+    match Place::parse(url) {
+        Ok(Place::Sqlite(path)) => Some(path),
+        Ok(Place::Postgres(_)) | Err(_) => None,
     }
-    let lock = hold(&path)?;
-    // Made here, so that the database and the log beside it, which takes its mode, are nobody else's to read.
-    private(&path)?;
-    draw_in_the_log(&path)?;
-    let key = pin_key(&beside(&path, "pin-key"))?;
-    let life = LifeFile::open(&path, &options.node)?;
-    let failed = |error: sqlx::Error| OpenError::Database { store: path.clone(), reason: error.to_string() };
-    let connect = writer_options(&path);
-    let mut conn = connect.connect().await.map_err(failed)?;
-    schema::update(&mut conn, &path).await?;
+}
+
+/// A store's address, understood.
+enum Place {
+    Sqlite(PathBuf),
+    Postgres(Address),
+}
+
+impl Place {
+    fn parse(url: &str) -> Result<Place, OpenError> {
+        let bad = || OpenError::BadUrl(shown(url));
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Address::postgres(url).map(Place::Postgres).ok_or_else(bad);
+        }
+        let rest = url.strip_prefix("sqlite:").ok_or_else(bad)?;
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path.is_empty() || path.contains(['?', '\0']) || path == ":memory:" {
+            return Err(bad());
+        }
+        Ok(Place::Sqlite(PathBuf::from(path)))
+    }
+
+    /// What the names of the node's files begin with.
+    fn stem(&self, folder: &Path) -> PathBuf {
+        match self {
+            Place::Sqlite(path) => path.clone(),
+            Place::Postgres(_) => folder.join("tollbridge"),
+        }
+    }
+
+    fn writer(&self) -> Address {
+        match self {
+            Place::Sqlite(path) => Address::sqlite_writer(path, PATIENCE),
+            Place::Postgres(address) => address.clone(),
+        }
+    }
+
+    fn reader(&self) -> Address {
+        match self {
+            Place::Sqlite(path) => Address::sqlite_reader(path, PATIENCE),
+            Place::Postgres(address) => address.clone(),
+        }
+    }
+}
+
+/// Opens the store, brings it to the newest schema, takes the node's name, and starts its writer.
+pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError> {
+    let place = Place::parse(url)?;
+    let store = match &place {
+        Place::Sqlite(path) => path.display().to_string(),
+        Place::Postgres(_) => shown(url),
+    };
+    let (home, key) = Home::open(&place.stem(&options.folder), &options.node, &store)?;
+    if let Place::Sqlite(path) = &place {
+        home::database(path)?;
+    }
+    let failed = |error: sql::Error| OpenError::Database { store: store.clone(), reason: error.to_string() };
+    let address = place.writer();
+    let mut conn = address.connect().await.map_err(failed)?;
+    // On a server a node of this name may run elsewhere: its connection holds the name. (A file's lock is the kernel's.)
+    if !options.take_over
+        && let Some(holder) = conn.take_name(&options.node).await.map_err(failed)?
+    {
+        return Err(OpenError::Held { store, pid: holder });
+    }
+    schema::update(&mut conn, &store).await?;
+    let life = begin_life(&mut conn, &options.node).await.map_err(failed)?;
     let facts = Arc::new(facts::load(&mut conn, key, 1).await.map_err(OpenError::Unreadable)?);
-    let reads = SqlitePoolOptions::new().max_connections(options.readers.max(1));
-    let reads = reads.connect_with(reader_options(&path)).await.map_err(failed)?;
+    let reads = Pool::new(place.reader(), options.readers, PATIENCE);
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (publish, facts_seen) = watch::channel(facts.clone());
-    let life_now = leg::next_life(&mut conn).await.map_err(failed)?;
-    let books = Books::new(conn, facts, options.node.clone(), life_now);
-    let writer = Writer { books, publish, connect, batch: options.batch.max(1), _lock: lock };
+    let books = Books::new(conn, facts, options.node.clone(), life);
+    let home = Arc::new(home);
+    let writer = Writer { books, publish, address, batch: options.batch.max(1), fenced: None, _home: home.clone() };
     tokio::spawn(writer.work(queue));
-    Ok(Desk { jobs, reads, facts: facts_seen, life: Arc::new(Mutex::new(life)), path })
+    Ok(Desk { jobs, reads, facts: facts_seen, home, place: store })
 }
 
-fn path_of(url: &str) -> Result<PathBuf, OpenError> {
-    let rest = url.strip_prefix("sqlite:").ok_or_else(|| OpenError::BadUrl(url.to_owned()))?;
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    if path.is_empty() || path.contains(['?', '\0']) || path == ":memory:" {
-        return Err(OpenError::BadUrl(url.to_owned()));
-    }
-    Ok(PathBuf::from(path))
-}
-
-fn beside(store: &Path, suffix: &str) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-fn file_error(path: &Path, error: std::io::Error) -> OpenError {
-    OpenError::File { what: path.display().to_string(), error }
-}
-
-/// Files of the store are for its owner alone, also those that were copied here with a wider mode.
-fn private(path: &Path) -> Result<File, OpenError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(OWNER_ALONE);
-    let file = options.open(path).map_err(|error| file_error(path, error))?;
-    draw_in(path, &file).map_err(|error| file_error(path, error))?;
-    Ok(file)
-}
-
-fn draw_in(path: &Path, file: &File) -> std::io::Result<()> {
-    if file.metadata()?.permissions().mode() & 0o777 == OWNER_ALONE {
-        return Ok(());
-    }
-    tracing::warn!(file = %path.display(), "others could read a file of the store: now they cannot");
-    file.set_permissions(Permissions::from_mode(OWNER_ALONE))
-}
-
-/// The database's log and its index, where a crash left them. What SQLite makes anew takes the database's mode.
-fn draw_in_the_log(store: &Path) -> Result<(), OpenError> {
-    for suffix in ["-wal", "-shm"] {
-        let mut path = store.as_os_str().to_owned();
-        path.push(suffix);
-        match OpenOptions::new().write(true).open(&path) {
-            Ok(file) => draw_in(path.as_ref(), &file).map_err(|error| file_error(path.as_ref(), error))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(file_error(path.as_ref(), error)),
-        }
-    }
-    Ok(())
-}
-
-/// Takes the store for this process. The lock is the kernel's, so that it is free the moment the process is gone.
-fn hold(store: &Path) -> Result<File, OpenError> {
-    let path = beside(store, "lock");
-    let mut file = private(&path)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            // Who holds it may be writing its number just now: then it is told without.
-            let _ = file.read_to_string(&mut pid);
-            let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
-            return Err(OpenError::Held { store: store.to_owned(), pid });
-        }
-        Err(TryLockError::Error(error)) => return Err(file_error(&path, error)),
-    }
-    let pid = format!("{}\n", std::process::id());
-    let written =
-        file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(pid.as_bytes()));
-    written.map(|()| file).map_err(|error| file_error(&path, error))
-}
-
-/// The key of PINs: made at the first start. A file of another length is no key: PINs hashed by it would fit nobody.
-fn pin_key(path: &Path) -> Result<PinKey, OpenError> {
-    let mut key = [0; KEY_LEN];
-    let mut file = private(path)?;
-    let mut found = Vec::new();
-    file.read_to_end(&mut found).map_err(|error| file_error(path, error))?;
-    if found.is_empty() {
-        rand::fill(&mut key);
-        file.write_all(&key).and_then(|()| file.sync_all()).map_err(|error| file_error(path, error))?;
-        return Ok(PinKey::new(key));
-    }
-    let short = || OpenError::Unreadable(format!("{} is not a key of {KEY_LEN} bytes", path.display()));
-    Ok(PinKey::new(found.try_into().map_err(|_| short())?))
-}
-
-/// FULL, not NORMAL: what was answered must survive the power plug. With batches it costs nothing (research/crates.md 5).
-fn writer_options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY)
-}
-
-fn reader_options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY)
+/// The number of the life that begins: what earlier ones of this node left open is to be settled, and what they still send
+/// is refused.
+async fn begin_life(conn: &mut Connection, node: &str) -> Result<i64, sql::Error> {
+    let row = sql::query(
+        "INSERT INTO node (name, life, since) VALUES ($1, 1, $2) \
+         ON CONFLICT (name) DO UPDATE SET life = node.life + 1, since = excluded.since RETURNING life",
+    );
+    row.bind(node).bind(clock::wall().micros()).fetch_one(conn).await?.try_get(0)
 }
 
 /// The one task that writes.
 struct Writer {
     books: Books,
     publish: watch::Sender<Arc<Facts>>,
-    connect: SqliteConnectOptions,
+    address: Address,
     batch: usize,
-    _lock: File,
+    /// Set for ever once another process has taken the node's name.
+    fenced: Option<StoreError>,
+    _home: Arc<Home>,
 }
 
 impl Writer {
@@ -186,7 +164,14 @@ impl Writer {
     async fn work(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut batch = Vec::with_capacity(self.batch);
         while queue.recv_many(&mut batch, self.batch).await > 0 {
-            self.write(std::mem::take(&mut batch)).await;
+            let batch = std::mem::take(&mut batch);
+            let longest = if batch.iter().all(Job::is_on_the_sheet) { LONGEST_BATCH } else { LONGEST_WORK };
+            // Who waits for an answer that was given up is told so, by the end of its way back.
+            if timeout(longest, self.write(batch)).await.is_err() {
+                metrics::counter!(name::STORE_FAULTS).increment(1);
+                tracing::error!("the books did not answer in time: their connection is given up");
+                self.begin_anew(true).await;
+            }
         }
         // The last connection folds the log into the database; a failure leaves the log, which the next start reads.
         let _ = self.books.conn.close().await;
@@ -194,11 +179,11 @@ impl Writer {
 
     /// One batch: all that went well is durable before anybody hears of it.
     async fn write(&mut self, batch: Vec<Job>) {
-        if let Err(fault) = self.run("BEGIN IMMEDIATE").await {
+        if let Err(fault) = self.begin().await {
             metrics::counter!(name::STORE_FAULTS).increment(1);
             tracing::error!(%fault, "the books cannot be opened for writing");
             batch.into_iter().for_each(|job| job.refuse(fault.clone()));
-            return self.begin_anew().await;
+            return self.begin_anew(false).await;
         }
         let mut done = Vec::with_capacity(batch.len());
         let mut jobs = VecDeque::from(batch);
@@ -222,6 +207,27 @@ impl Writer {
         if let Err(fault) = fate {
             jobs.into_iter().for_each(|job| job.refuse(fault.clone()));
         }
+    }
+
+    /// Opens a transaction, and sees that this node's name is still this process's.
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        if let Some(fenced) = &self.fenced {
+            return Err(fenced.clone());
+        }
+        let (begin, fence) = match self.books.conn.kind() {
+            Kind::Sqlite => ("BEGIN IMMEDIATE", "SELECT life FROM node WHERE name = $1"),
+            // Whoever takes the name waits until this transaction is done.
+            Kind::Postgres => ("BEGIN", "SELECT life FROM node WHERE name = $1 FOR SHARE"),
+        };
+        self.run(begin).await?;
+        let row = sql::query(fence).bind(&self.books.node).fetch_optional(&mut self.books.conn).await?;
+        let life: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
+        if life == Some(self.books.life) {
+            return Ok(());
+        }
+        let fenced = StoreError::Fenced(self.books.node.clone());
+        self.fenced = Some(fenced.clone());
+        Err(fenced)
     }
 
     /// Requests of legs, worked out one after the other and written at once. Where one of them fails nothing of the run is
@@ -302,28 +308,34 @@ impl Writer {
             Err(fault) => {
                 metrics::counter!(name::STORE_FAULTS).increment(1);
                 tracing::error!(%fault, "the books could not be written; nothing of the batch is in them");
-                self.begin_anew().await;
+                self.begin_anew(false).await;
             }
         }
     }
 
     /// After a fault: back to what is durable, on a connection that is sound.
-    async fn begin_anew(&mut self) {
+    async fn begin_anew(&mut self, is_lost: bool) {
         self.books.forget();
+        self.books.careful = false;
         self.books.facts = self.publish.borrow().clone();
-        if self.run("ROLLBACK").await.is_ok() {
+        if !is_lost && self.run("ROLLBACK").await.is_ok() {
             return;
         }
         // No transaction was open, or the connection is no use: a new one tells. Where even that fails the old one
         // stays, and the next batch comes here again.
-        if let Ok(conn) = self.connect.connect().await {
-            self.books.conn = conn;
+        match self.address.connect().await {
+            Ok(conn) => self.books.conn = conn,
+            Err(error) => return tracing::error!(%error, "the books cannot be reached"),
+        }
+        // Another may have the name by now; then the next transaction finds that this life is over.
+        let node = self.books.node.clone();
+        if let Err(error) = self.books.conn.take_name(&node).await {
+            tracing::error!(%error, "the name of this node could not be taken again");
         }
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<(), StoreError> {
-        sqlx::raw_sql(sql).execute(&mut self.books.conn).await?;
-        Ok(())
+        Ok(self.books.conn.run(sql).await?)
     }
 }
 
@@ -343,57 +355,12 @@ impl Desk {
 
     /// Writes how long each live leg has talked, and returns when it is on the disk.
     pub async fn prove(&self, legs: Vec<(LegId, u64)>) -> Result<(), StoreError> {
-        let life = self.life.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let mut life = life.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            life.prove(&legs)
-        });
-        let result = written.await.map_err(|error| StoreError::Down(error.to_string()))?;
+        let home = self.home.clone();
+        let written = tokio::task::spawn_blocking(move || home.prove(&legs)).await;
+        let result = written.map_err(|error| StoreError::Down(error.to_string()))?;
         result.map_err(|error| {
             metrics::counter!(name::STORE_FAULTS).increment(1);
             StoreError::Down(error.to_string())
         })
-    }
-
-    /// The last proofs, of whichever life wrote them.
-    pub fn proofs(&self) -> Result<std::collections::HashMap<LegId, u64>, StoreError> {
-        let life = self.life.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let pages = [life.page(0), life.page(1)].map(|page| page.map_err(|error| StoreError::Down(error.to_string())));
-        let [first, second] = pages;
-        Ok(life::newest([first?, second?]).legs)
-    }
-}
-
-/// The two pages of proofs, a file each.
-#[derive(Debug)]
-struct LifeFile {
-    pages: [File; 2],
-    turn: u64,
-}
-
-impl LifeFile {
-    fn open(store: &Path, node: &str) -> Result<LifeFile, OpenError> {
-        let page = |number: u8| private(&beside(store, &format!("life-{node}-{number}")));
-        let mut life = LifeFile { pages: [page(0)?, page(1)?], turn: 0 };
-        let found = [life.page(0), life.page(1)].map(|page| page.ok().flatten());
-        life.turn = life::newest(found).turn;
-        Ok(life)
-    }
-
-    fn page(&self, number: usize) -> std::io::Result<Option<life::Page>> {
-        let file = &self.pages[number];
-        let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
-        let mut bytes = vec![0; length.min(life::LONGEST_PAGE)];
-        file.read_exact_at(&mut bytes, 0)?;
-        Ok(life::read(&bytes))
-    }
-
-    fn prove(&mut self, legs: &[(LegId, u64)]) -> std::io::Result<()> {
-        let turn = self.turn + 1;
-        let file = &self.pages[(turn % 2) as usize];
-        file.write_all_at(&life::write(turn, legs), 0)?;
-        file.sync_data()?;
-        self.turn = turn;
-        Ok(())
     }
 }

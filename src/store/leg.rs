@@ -7,6 +7,7 @@ use super::facts::{OnEmpty, Organisation, User};
 use super::fault::StoreError;
 use super::rows::Line;
 use super::sheet::Kept;
+use super::sql::{self, Connection};
 use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Kind;
@@ -15,7 +16,6 @@ use crate::rating::{CallType, Funding, Hold, Origin, Request, Tab, Terms, burn};
 use crate::trunk::NumberKind;
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
 use serde_json::json;
-use sqlx::{Row, SqliteConnection};
 
 /// The key of a leg's first step, and the beginnings of those of others.
 const OPEN: &str = "open";
@@ -51,8 +51,8 @@ pub(super) struct LegRow {
 
 const SELECT: &str = "SELECT * FROM leg WHERE id = $1";
 
-async fn find(conn: &mut SqliteConnection, leg: LegId) -> Result<LegRow, StoreError> {
-    let row = sqlx::query(SELECT).bind(leg.to_string()).fetch_optional(conn).await?;
+async fn find(conn: &mut Connection, leg: LegId) -> Result<LegRow, StoreError> {
+    let row = sql::query(SELECT).bind(leg.to_string()).fetch_optional(conn).await?;
     let row = row.ok_or_else(|| StoreError::Unknown(format!("leg {leg}")))?;
     read(&Line { row: &row, table: "leg" }).map_err(StoreError::Broken)
 }
@@ -64,7 +64,7 @@ impl Books {
             return Ok(kept.row.clone());
         }
         let row = find(&mut self.conn, leg).await?;
-        let steps = sqlx::query("SELECT step FROM hold WHERE leg = $1").bind(leg.to_string());
+        let steps = sql::query("SELECT step FROM hold WHERE leg = $1").bind(leg.to_string());
         let steps = steps.fetch_all(&mut self.conn).await?;
         let mut kept = Kept { row: row.clone(), asked: 0, named: false };
         for step in steps {
@@ -123,12 +123,6 @@ pub(super) fn read(line: &Line<'_>) -> Result<LegRow, String> {
         pool_month: moment("pool_month")?,
         burn_nanos: line.number("burn_nanos")?,
     })
-}
-
-/// The number of the life that begins: above those of all open legs.
-pub(super) async fn next_life(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    let sql = "SELECT COALESCE(MAX(life), 0) + 1 FROM leg WHERE state = 'open'";
-    sqlx::query(sql).fetch_one(conn).await?.try_get(0)
 }
 
 // ------------------------------------------------------------------------------------------------------------- the door
@@ -313,14 +307,14 @@ async fn terms(
 
 /// Where a price falls with the month's minutes, the leg begins where they are now.
 pub(super) async fn count_from(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     organisation: &Organisation,
     terms: &mut Terms,
     at: Wall,
 ) -> Result<(), StoreError> {
     let Some(destination) = terms.month_destination() else { return Ok(()) };
     let (month, _) = month_of(at, &organisation.time_zone).map_err(StoreError::broken)?;
-    let used: Option<i64> = sqlx::query_scalar(
+    let row = sql::query(
         "SELECT used_ms FROM month_use \
          WHERE organisation = $1 AND month = $2 AND call_type = $3 AND destination = $4",
     )
@@ -330,7 +324,8 @@ pub(super) async fn count_from(
     .bind(destination)
     .fetch_optional(conn)
     .await?;
-    terms.month_used(month, u64::try_from(used.unwrap_or(0)).unwrap_or(0));
+    let used: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
+    terms.month_used(month, u64::try_from(used).unwrap_or(0));
     Ok(())
 }
 
@@ -345,9 +340,9 @@ pub(super) async fn count_month(
     if before_ms == after_ms {
         return Ok(());
     }
-    sqlx::query(
+    sql::query(
         "INSERT INTO month_use (organisation, month, call_type, destination, used_ms) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (organisation, month, call_type, destination) DO UPDATE SET used_ms = used_ms + $6",
+         ON CONFLICT (organisation, month, call_type, destination) DO UPDATE SET used_ms = month_use.used_ms + $6",
     )
     .bind(organisation.id.as_str())
     .bind(month.micros())
@@ -526,7 +521,7 @@ impl Step<'_> {
             hold.map_or(0, |hold| hold.credit.0),
             hold.map_or(0, |hold| millis(hold.pool_ms)),
             tab.map_or(0, |tab| millis(tab.held_until_ms)),
-            grant.is_some_and(|grant| grant.is_final),
+            i64::from(grant.is_some_and(|grant| grant.is_final)),
             grant.and_then(|grant| grant.funded_ms).map(millis),
         ]);
         books.sheet.answer(self.leg, self.step, row);
@@ -541,7 +536,7 @@ async fn first_answer(books: &mut Books, leg: LegId, step: &str, request: &str) 
     }
     // It may be of this very batch.
     books.write().await?;
-    let row = sqlx::query("SELECT * FROM hold WHERE leg = $1 AND step = $2")
+    let row = sql::query("SELECT * FROM hold WHERE leg = $1 AND step = $2")
         .bind(leg.to_string())
         .bind(step)
         .fetch_optional(&mut books.conn)

@@ -16,6 +16,7 @@ mod document;
 mod door;
 mod facts;
 mod fault;
+mod home;
 mod io;
 mod job;
 mod leg;
@@ -27,6 +28,7 @@ mod rows;
 mod schema;
 mod settle;
 mod sheet;
+mod sql;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +39,8 @@ pub use door::{
 };
 pub use facts::{Facts, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 pub use fault::{OpenError, StoreError};
+pub use io::{check_url, file_of, folder_of};
+pub use sql::shown;
 
 use crate::clock::Wall;
 use crate::form::Mistake;
@@ -45,7 +49,7 @@ use crate::rating::ledger::Entry;
 use crate::types::{Cause, LegId, OrganisationId};
 use io::Desk;
 use job::Job;
-use sqlx::SqliteConnection;
+use sql::Connection;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -57,15 +61,21 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens (or makes) the store that `url` names: `sqlite:data/tollbridge.db`. One process at a time.
+    /// Opens (or makes) the store that `url` names: `sqlite:data/tollbridge.db`, `postgres://user@host/database`. One process
+    /// at a time, but for nodes of different names on one PostgreSQL.
     pub async fn open(url: &str, options: Options) -> Result<Store, OpenError> {
         let desk = io::open(url, &options).await?;
         Ok(Store { desk: Arc::new(desk) })
     }
 
-    /// Where its file is: what belongs to a store stands beside it.
-    pub fn path(&self) -> &Path {
-        &self.desk.path
+    /// Where its files are: what belongs to a store stands in it.
+    pub fn folder(&self) -> &Path {
+        self.desk.home.folder()
+    }
+
+    /// What it is called where people read it: no password is in it.
+    pub fn place(&self) -> &str {
+        &self.desk.place
     }
 
     // ----------------------------------------------------------------------------------------------------------- facts
@@ -126,7 +136,7 @@ impl Store {
     /// Settles what an earlier life left open, each leg at its last proof of life. To be called once, at the start and
     /// before the first call. Gives the dialogs to end, in the order in which to end them.
     pub async fn recover(&self, now: Wall) -> Result<Vec<Orphan>, StoreError> {
-        let proofs = self.desk.proofs()?;
+        let proofs = self.desk.home.proofs()?;
         self.desk.ask((proofs, now), Job::Recover).await
     }
 
@@ -138,47 +148,45 @@ impl Store {
     }
 
     pub async fn balance(&self, organisation: &OrganisationId) -> Result<Balance, StoreError> {
-        report::balance(&mut *self.reader().await?, &self.facts(), organisation).await
+        report::balance(&mut self.reader().await?, &self.facts(), organisation).await
     }
 
     /// The pool of the month around `at`.
     pub async fn pool(&self, organisation: &OrganisationId, at: Wall) -> Result<PoolState, StoreError> {
-        report::pool(&mut *self.reader().await?, &self.facts(), organisation, at).await
+        report::pool(&mut self.reader().await?, &self.facts(), organisation, at).await
     }
 
     /// An organisation's entries in the ledger: at most the latest `limit`, the earliest of them first.
     pub async fn ledger(&self, organisation: &OrganisationId, limit: u32) -> Result<Vec<Entry>, StoreError> {
-        report::ledger(&mut *self.reader().await?, &self.facts(), organisation, limit).await
+        report::ledger(&mut self.reader().await?, &self.facts(), organisation, limit).await
     }
 
     /// Usage records, the earliest first.
     pub async fn usage(&self, filter: &UsageFilter) -> Result<Vec<UsageRecord>, StoreError> {
-        report::usage(&mut *self.reader().await?, filter).await
+        report::usage(&mut self.reader().await?, filter).await
     }
 
     /// The record of one settled leg.
     pub async fn record(&self, leg: LegId) -> Result<UsageRecord, StoreError> {
-        settle::record(&mut *self.reader().await?, leg).await
+        settle::record(&mut self.reader().await?, leg).await
     }
 
     /// May it be, who pays, how much: no money moves.
     pub async fn quote(&self, asked: &QuoteRequest) -> Result<Result<Quote, Cause>, StoreError> {
-        report::quote(&mut *self.reader().await?, &self.facts(), asked).await
+        report::quote(&mut self.reader().await?, &self.facts(), asked).await
     }
 
     /// Legs that are open in the journal.
     pub async fn live_legs(&self) -> Result<Vec<LiveLeg>, StoreError> {
-        report::live(&mut *self.reader().await?).await
+        report::live(&mut self.reader().await?).await
     }
 
     /// Every invariant of the books, over the whole store: empty where all is right. Works while the bridge runs.
     pub async fn audit(&self) -> Result<Vec<Difference>, StoreError> {
-        let mut snapshot = self.desk.reads.begin().await?;
-        let conn: &mut SqliteConnection = &mut snapshot;
-        audit::audit(conn).await
+        audit::audit(&mut self.desk.reads.snapshot().await?).await
     }
 
-    async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
+    async fn reader(&self) -> Result<Connection, StoreError> {
         Ok(self.desk.reads.acquire().await?)
     }
 }

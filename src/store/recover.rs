@@ -6,6 +6,7 @@ use super::fault::StoreError;
 use super::leg::{self, LegRow};
 use super::rows::Line;
 use super::settle;
+use super::sql;
 use crate::clock::Wall;
 use crate::rating::record::EndedBy;
 use crate::types::{Cause, LegId, Micros};
@@ -16,7 +17,8 @@ pub(super) async fn recover(
     books: &mut Books,
     (proofs, now): &(HashMap<LegId, u64>, Wall),
 ) -> Result<Vec<Orphan>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM leg WHERE state = 'open' AND life < $1 ORDER BY id")
+    let rows = sql::query("SELECT * FROM leg WHERE state = 'open' AND node = $1 AND life < $2 ORDER BY id")
+        .bind(&books.node)
         .bind(books.life)
         .fetch_all(&mut books.conn)
         .await?;

@@ -7,6 +7,7 @@ use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::leg;
 use super::rows::Line;
+use super::sql::{self, Connection};
 use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Entry;
@@ -14,27 +15,22 @@ use crate::rating::pool::month_of;
 use crate::rating::{self, Origin, Request, UsageRecord};
 use crate::trunk::NumberKind;
 use crate::types::{Cause, Micros, OrganisationId};
-use sqlx::{Row, SqliteConnection};
 
 fn known<'a>(facts: &'a Facts, id: &OrganisationId) -> Result<&'a Organisation, StoreError> {
     facts.organisations.get(id).ok_or_else(|| StoreError::Unknown(format!("organisation {id}")))
 }
 
 /// The account, with its fundings in the order in which they are used.
-pub(super) async fn balance(
-    conn: &mut SqliteConnection,
-    facts: &Facts,
-    id: &OrganisationId,
-) -> Result<Balance, StoreError> {
+pub(super) async fn balance(conn: &mut Connection, facts: &Facts, id: &OrganisationId) -> Result<Balance, StoreError> {
     let organisation = known(facts, id)?;
     let sums = sums(conn, id).await?;
-    let rows = sqlx::query(
+    let rows = sql::query(
         "SELECT key, amount, remaining, at, expires FROM funding WHERE organisation = $1 ORDER BY expires, key",
     )
     .bind(id.as_str())
     .fetch_all(conn)
     .await?;
-    let funding = |row: &sqlx::sqlite::SqliteRow| {
+    let funding = |row: &sql::Row| {
         Ok(FundingRow {
             key: row.try_get(0)?,
             amount: Micros(row.try_get(1)?),
@@ -56,7 +52,7 @@ pub(super) async fn balance(
 
 /// The pool of the month around `at`, as the licences assigned now make it.
 pub(super) async fn pool(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     facts: &Facts,
     id: &OrganisationId,
     at: Wall,
@@ -71,13 +67,13 @@ pub(super) async fn pool(
 
 /// Entries of the ledger in their order; of many the latest.
 pub(super) async fn ledger(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     facts: &Facts,
     id: &OrganisationId,
     limit: u32,
 ) -> Result<Vec<Entry>, StoreError> {
     known(facts, id)?;
-    let rows = sqlx::query("SELECT * FROM ledger_entry WHERE organisation = $1 ORDER BY sequence DESC LIMIT $2")
+    let rows = sql::query("SELECT * FROM ledger_entry WHERE organisation = $1 ORDER BY sequence DESC LIMIT $2")
         .bind(id.as_str())
         .bind(limit)
         .fetch_all(conn)
@@ -87,8 +83,8 @@ pub(super) async fn ledger(
 }
 
 /// Usage records, the earliest end first; with a limit, the latest of them.
-pub(super) async fn usage(conn: &mut SqliteConnection, filter: &UsageFilter) -> Result<Vec<UsageRecord>, StoreError> {
-    let rows = sqlx::query(
+pub(super) async fn usage(conn: &mut Connection, filter: &UsageFilter) -> Result<Vec<UsageRecord>, StoreError> {
+    let rows = sql::query(
         "SELECT record FROM usage_record \
          WHERE (CAST($1 AS TEXT) IS NULL OR organisation = $1) AND at >= $2 AND at < $3 \
          ORDER BY at DESC, leg DESC LIMIT $4",
@@ -99,15 +95,13 @@ pub(super) async fn usage(conn: &mut SqliteConnection, filter: &UsageFilter) -> 
     .bind(filter.limit.map_or(i64::MAX, i64::from))
     .fetch_all(conn)
     .await?;
-    let record = |row: &sqlx::sqlite::SqliteRow| {
-        UsageRecord::from_line(&row.try_get::<String, _>(0)?).map_err(StoreError::Broken)
-    };
+    let record = |row: &sql::Row| UsageRecord::from_line(&row.try_get::<String, _>(0)?).map_err(StoreError::Broken);
     rows.iter().rev().map(record).collect()
 }
 
 /// The decision and the price, as they would be now.
 pub(super) async fn quote(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     facts: &Facts,
     asked: &QuoteRequest,
 ) -> Result<Result<Quote, Cause>, StoreError> {
@@ -157,8 +151,8 @@ pub(super) async fn quote(
 }
 
 /// Legs that are open in the journal.
-pub(super) async fn live(conn: &mut SqliteConnection) -> Result<Vec<LiveLeg>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM leg WHERE state = 'open' ORDER BY id").fetch_all(conn).await?;
+pub(super) async fn live(conn: &mut Connection) -> Result<Vec<LiveLeg>, StoreError> {
+    let rows = sql::query("SELECT * FROM leg WHERE state = 'open' ORDER BY id").fetch_all(conn).await?;
     let live = |row| {
         let leg = leg::read(&Line { row, table: "leg" }).map_err(StoreError::Broken)?;
         let tab = leg.tab.as_ref();

@@ -2,14 +2,14 @@
 //! table: the store starts with all of it or not at all.
 
 use super::facts::{Limits, Meeting, OnEmpty, Organisation, User};
+use super::sql::Row;
+use super::sql::{self, Connection};
 use crate::clock::Wall;
 use crate::meeting::Settings;
 use crate::rating::{CountryRecord, Deck, Discount, Exchange, Exchanges, Licences};
 use crate::trunk::{Carrier, Failure, Number};
 use crate::types::{Cause, Country, Currency, MeetingId, Micros, OrganisationId, UserId};
 use rust_decimal::Decimal;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ pub(super) fn list_text<T: Display>(items: impl IntoIterator<Item = T>) -> Strin
 
 /// One row and the table it is of.
 pub(super) struct Line<'a> {
-    pub row: &'a SqliteRow,
+    pub row: &'a Row,
     pub table: &'static str,
 }
 
@@ -79,18 +79,16 @@ impl Line<'_> {
 }
 
 async fn lines<T>(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     table: &'static str,
     sql: &'static str,
     read: fn(&Line<'_>) -> Result<T, String>,
 ) -> Result<Vec<T>, String> {
-    let rows = sqlx::query(sql).fetch_all(conn).await.map_err(|error| format!("{table}: {error}"))?;
+    let rows = sql::query(sql).fetch_all(conn).await.map_err(|error| format!("{table}: {error}"))?;
     rows.iter().map(|row| read(&Line { row, table })).collect()
 }
 
-pub(super) async fn organisations(
-    conn: &mut SqliteConnection,
-) -> Result<BTreeMap<OrganisationId, Organisation>, String> {
+pub(super) async fn organisations(conn: &mut Connection) -> Result<BTreeMap<OrganisationId, Organisation>, String> {
     let rows = lines(conn, "organisation", "SELECT * FROM organisation", organisation).await?;
     Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
 }
@@ -125,7 +123,7 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
     })
 }
 
-pub(super) async fn users(conn: &mut SqliteConnection) -> Result<BTreeMap<UserId, User>, String> {
+pub(super) async fn users(conn: &mut Connection) -> Result<BTreeMap<UserId, User>, String> {
     let rows = lines(conn, "organiser", "SELECT * FROM organiser", user).await?;
     let mut users: BTreeMap<UserId, User> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
     for (user, kind) in lines(conn, "licence", "SELECT * FROM licence", licence).await? {
@@ -181,7 +179,7 @@ pub(super) fn held(mut licences: Licences) -> impl Iterator<Item = &'static str>
 const MEETINGS: &str =
     "SELECT meeting.*, organiser.organisation FROM meeting JOIN organiser ON organiser.id = meeting.organiser";
 
-pub(super) async fn meetings(conn: &mut SqliteConnection) -> Result<BTreeMap<MeetingId, Meeting>, String> {
+pub(super) async fn meetings(conn: &mut Connection) -> Result<BTreeMap<MeetingId, Meeting>, String> {
     let rows = lines(conn, "meeting", MEETINGS, meeting).await?;
     Ok(rows.into_iter().map(|row| (row.settings.id.clone(), row)).collect())
 }
@@ -201,7 +199,7 @@ fn meeting(line: &Line<'_>) -> Result<Meeting, String> {
     Ok(Meeting { settings, language: line.maybe("language")? })
 }
 
-pub(super) async fn numbers(conn: &mut SqliteConnection) -> Result<Vec<Number>, String> {
+pub(super) async fn numbers(conn: &mut Connection) -> Result<Vec<Number>, String> {
     lines(conn, "number", "SELECT * FROM number ORDER BY e164", number).await
 }
 
@@ -218,7 +216,7 @@ fn number(line: &Line<'_>) -> Result<Number, String> {
     })
 }
 
-pub(super) async fn carriers(conn: &mut SqliteConnection) -> Result<Vec<Carrier>, String> {
+pub(super) async fn carriers(conn: &mut Connection) -> Result<Vec<Carrier>, String> {
     lines(conn, "carrier", "SELECT * FROM carrier ORDER BY id", carrier).await
 }
 
@@ -247,7 +245,7 @@ fn carrier(line: &Line<'_>) -> Result<Carrier, String> {
     })
 }
 
-pub(super) async fn countries(conn: &mut SqliteConnection) -> Result<Vec<(Country, CountryRecord)>, String> {
+pub(super) async fn countries(conn: &mut Connection) -> Result<Vec<(Country, CountryRecord)>, String> {
     lines(conn, "country", "SELECT * FROM country", country).await
 }
 
@@ -266,7 +264,7 @@ fn country(line: &Line<'_>) -> Result<(Country, CountryRecord), String> {
 
 /// The decks in use, by their lists: the last imported of each. What cannot be read of one answers "broken", and the
 /// bridge starts all the same.
-pub(super) async fn decks(conn: &mut SqliteConnection) -> Result<BTreeMap<String, Arc<Deck>>, String> {
+pub(super) async fn decks(conn: &mut Connection) -> Result<BTreeMap<String, Arc<Deck>>, String> {
     let sql = "SELECT * FROM deck WHERE edition IN (SELECT MAX(edition) FROM deck GROUP BY list)";
     let read = |line: &Line<'_>| Ok((line.text("list")?, line.text("name")?, line.text("csv")?));
     let mut decks = BTreeMap::new();
@@ -280,7 +278,7 @@ pub(super) async fn decks(conn: &mut SqliteConnection) -> Result<BTreeMap<String
     Ok(decks)
 }
 
-pub(super) async fn exchanges(conn: &mut SqliteConnection) -> Result<Exchanges, String> {
+pub(super) async fn exchanges(conn: &mut Connection) -> Result<Exchanges, String> {
     let read = |line: &Line<'_>| {
         let rate = Decimal::new(line.number("nanos")?, 9);
         let exchange = Exchange::new(line.parse("base")?, rate).map_err(|why| line.unreadable("nanos", why))?;

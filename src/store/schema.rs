@@ -1,40 +1,57 @@
-//! Editions of the schema, one numbered file each, brought in order into a store that has not seen them.
+//! Editions of the schema, one numbered file each, brought in order into a store that has not seen them. They are written
+//! once, for SQLite; [`Kind::schema`] says them in PostgreSQL's words.
 
 use super::fault::OpenError;
-use sqlx::{Connection, Row, SqliteConnection};
-use std::path::Path;
+use super::sql::{self, Connection, Kind};
 
 /// Each edition's file. Never edited once released: a change is a further file.
 const EDITIONS: &[&str] = &[
     include_str!("migrations/0001_books.sql"),
     include_str!("migrations/0002_carrier_sound.sql"),
     include_str!("migrations/0003_price_lists.sql"),
+    include_str!("migrations/0004_node.sql"),
 ];
 
+/// What PostgreSQL wants before the first of them.
+const BEFORE_ALL: &str = include_str!("migrations/postgres.sql");
+
+/// The edition that this program knows.
+pub(super) const NEWEST: i64 = EDITIONS.len() as i64;
+
 /// Brings the store to the newest edition; one transaction an edition, so that none is ever half there.
-pub(super) async fn update(conn: &mut SqliteConnection, store: &Path) -> Result<(), OpenError> {
-    let failed = |error: sqlx::Error| OpenError::Database { store: store.to_owned(), reason: error.to_string() };
-    let known = EDITIONS.len() as i64;
+pub(super) async fn update(conn: &mut Connection, store: &str) -> Result<(), OpenError> {
+    bring_to(conn, store, NEWEST).await
+}
+
+/// Brings the store to the edition `last`, if it is below it.
+pub(super) async fn bring_to(conn: &mut Connection, store: &str, last: i64) -> Result<(), OpenError> {
+    let failed = |error: sql::Error| OpenError::Database { store: store.to_owned(), reason: error.to_string() };
     let found = edition(conn).await.map_err(failed)?;
-    if found > known {
-        return Err(OpenError::Newer { store: store.to_owned(), found, known });
+    if found > NEWEST {
+        return Err(OpenError::Newer { store: store.to_owned(), found, known: NEWEST });
     }
-    for (number, edition) in (1_i64..).zip(EDITIONS).filter(|(number, _)| *number > found) {
-        bring(conn, number, edition).await.map_err(failed)?;
+    for (number, edition) in (1_i64..).zip(EDITIONS).filter(|(number, _)| (found + 1..=last).contains(number)) {
+        if let Err(error) = bring(conn, number, edition).await {
+            // Told below; the connection is closed by whoever opens the store.
+            let _ = conn.run("ROLLBACK").await;
+            return Err(failed(error));
+        }
     }
     Ok(())
 }
 
-async fn edition(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_edition (number INTEGER NOT NULL PRIMARY KEY) STRICT")
-        .execute(&mut *conn)
-        .await?;
-    sqlx::query("SELECT COALESCE(MAX(number), 0) FROM schema_edition").fetch_one(conn).await?.try_get(0)
+async fn edition(conn: &mut Connection) -> Result<i64, sql::Error> {
+    conn.define("CREATE TABLE IF NOT EXISTS schema_edition (number INTEGER NOT NULL PRIMARY KEY) STRICT;").await?;
+    let newest = sql::query("SELECT COALESCE(MAX(number), 0) FROM schema_edition");
+    newest.fetch_one(conn).await?.try_get(0)
 }
 
-async fn bring(conn: &mut SqliteConnection, number: i64, edition: &'static str) -> Result<(), sqlx::Error> {
-    let mut transaction = conn.begin().await?;
-    sqlx::raw_sql(edition).execute(&mut *transaction).await?;
-    sqlx::query("INSERT INTO schema_edition (number) VALUES ($1)").bind(number).execute(&mut *transaction).await?;
-    transaction.commit().await
+async fn bring(conn: &mut Connection, number: i64, edition: &'static str) -> Result<(), sql::Error> {
+    conn.run("BEGIN").await?;
+    if number == 1 && conn.kind() == Kind::Postgres {
+        conn.run(BEFORE_ALL).await?;
+    }
+    conn.define(edition).await?;
+    sql::query("INSERT INTO schema_edition (number) VALUES ($1)").bind(number).execute(conn).await?;
+    conn.run("COMMIT").await
 }

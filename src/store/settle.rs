@@ -5,12 +5,12 @@ use super::door::{End, Settle};
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::leg::{self, LegRow};
+use super::sql::{self, Connection};
 use crate::clock::Wall;
 use crate::rating::ledger::Kind;
 use crate::rating::record::{Beyond, NumberType, Stamps, UsageRecord};
 use crate::rating::{CallType, Settlement};
 use crate::types::{Currency, LegId, Micros};
-use sqlx::{Row, SqliteConnection};
 
 /// Settles a leg, or gives the record of one that is settled.
 pub(super) async fn settle(books: &mut Books, asked: &Settle) -> Result<UsageRecord, StoreError> {
@@ -22,9 +22,9 @@ pub(super) async fn settle(books: &mut Books, asked: &Settle) -> Result<UsageRec
 }
 
 /// The record of a settled leg.
-pub(super) async fn record(conn: &mut SqliteConnection, leg: LegId) -> Result<UsageRecord, StoreError> {
+pub(super) async fn record(conn: &mut Connection, leg: LegId) -> Result<UsageRecord, StoreError> {
     let row =
-        sqlx::query("SELECT record FROM usage_record WHERE leg = $1").bind(leg.to_string()).fetch_one(conn).await?;
+        sql::query("SELECT record FROM usage_record WHERE leg = $1").bind(leg.to_string()).fetch_one(conn).await?;
     UsageRecord::from_line(&row.try_get::<String, _>(0)?).map_err(StoreError::Broken)
 }
 
@@ -34,12 +34,12 @@ pub(super) async fn close(books: &mut Books, leg: &LegRow, mut end: End) -> Resu
         // Ringing costs nothing, nor does a 200 that nobody acknowledged.
         end.elapsed_ms = 0;
     }
-    let changed = sqlx::query("UPDATE leg SET state = 'settled', elapsed_ms = $1 WHERE id = $2 AND state = 'open'")
+    let changed = sql::query("UPDATE leg SET state = 'settled', elapsed_ms = $1 WHERE id = $2 AND state = 'open'")
         .bind(millis(end.elapsed_ms))
         .bind(leg.id.to_string())
         .execute(&mut books.conn)
         .await?;
-    if changed.rows_affected() != 1 {
+    if changed != 1 {
         return Err(StoreError::broken("a leg that was open is not"));
     }
     books.sheet.forget(leg.id);
@@ -88,8 +88,8 @@ async fn pay(
 }
 
 /// The leg's steps, in the order in which they were asked, with the credit that each took.
-async fn holds(conn: &mut SqliteConnection, leg: LegId) -> Result<Vec<(String, i64)>, StoreError> {
-    let rows = sqlx::query("SELECT step, credit FROM hold WHERE leg = $1 ORDER BY until_ms, step")
+async fn holds(conn: &mut Connection, leg: LegId) -> Result<Vec<(String, i64)>, StoreError> {
+    let rows = sql::query("SELECT step, credit FROM hold WHERE leg = $1 ORDER BY until_ms, step")
         .bind(leg.to_string())
         .fetch_all(conn)
         .await?;
@@ -188,7 +188,7 @@ async fn keep(
     record: &UsageRecord,
 ) -> Result<(), StoreError> {
     let tab = leg.tab.as_ref();
-    sqlx::query(
+    sql::query(
         "INSERT INTO usage_record \
          (leg, organisation, at, elapsed_ms, credit_held, charge, pool_held_ms, pool_used_ms, record) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",

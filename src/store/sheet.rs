@@ -9,10 +9,10 @@ use super::books::{Sums, millis};
 use super::door::PoolState;
 use super::fault::StoreError;
 use super::leg::LegRow;
+use super::sql::{self, Connection};
 use crate::clock::Wall;
 use crate::types::{LegId, OrganisationId};
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Copies of legs at most: several times what one node carries. Above it all copies are dropped, and read again.
@@ -115,7 +115,7 @@ impl Sheet {
     }
 
     /// Writes all that has changed.
-    pub async fn write(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    pub async fn write(&mut self, conn: &mut Connection) -> Result<(), StoreError> {
         let (told, tabs) = (std::mem::take(&mut self.told), std::mem::take(&mut self.tabs));
         let rows = |legs: BTreeSet<LegId>, row: fn(&LegRow) -> Value| -> Vec<Value> {
             legs.iter().filter_map(|leg| self.legs.get(leg)).map(|kept| row(&kept.row)).collect()
@@ -137,22 +137,22 @@ impl Sheet {
 }
 
 /// Rows come as one JSON text: a statement a table, not a row, and always the same statement.
-async fn all(conn: &mut SqliteConnection, sql: &'static str, rows: Vec<Value>) -> Result<(), StoreError> {
+async fn all(conn: &mut Connection, sql: &'static str, rows: Vec<Value>) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
     }
     let count = rows.len() as u64;
-    let done = sqlx::query(sql).bind(Value::Array(rows).to_string()).execute(conn).await?;
-    if done.rows_affected() == count { Ok(()) } else { Err(StoreError::broken("a row that the writer knows is gone")) }
+    let done = sql::query(sql).bind(Value::Array(rows).to_string()).execute(conn).await?;
+    if done == count { Ok(()) } else { Err(StoreError::broken("a row that the writer knows is gone")) }
 }
 
 const BORN: &str = "INSERT INTO leg \
      (id, state, node, life, call_type, number, caller, carrier, call_id, journal, invited) \
-     SELECT value ->> 0, 'open', value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, \
-     value ->> 7, value ->> 8, value ->> 9 FROM json_each($1)";
+     SELECT value ->> 0, 'open', value ->> 1, CAST(value ->> 2 AS BIGINT), value ->> 3, value ->> 4, value ->> 5, value ->> 6, \
+     value ->> 7, value ->> 8, CAST(value ->> 9 AS BIGINT) FROM json_each($1)";
 
 const TOLD: &str = "UPDATE leg SET organisation = value ->> 1, organiser = value ->> 2, meeting = value ->> 3, \
-     payer_known = value ->> 4, answered = value ->> 5, journal = value ->> 6, terms = value ->> 7, \
+     payer_known = CAST(value ->> 4 AS BIGINT), answered = CAST(value ->> 5 AS BIGINT), journal = value ->> 6, terms = value ->> 7, \
      carrier = value ->> 8, call_id = value ->> 9 FROM json_each($1) WHERE leg.id = value ->> 0";
 
 fn told_row(leg: &LegRow) -> Value {
@@ -170,9 +170,9 @@ fn told_row(leg: &LegRow) -> Value {
     ])
 }
 
-const TABS: &str = "UPDATE leg SET pool_month = value ->> 1, held_until_ms = value ->> 2, \
-     credit_held = value ->> 3, pool_held_ms = value ->> 4, burn_nanos = value ->> 5, sequence = value ->> 6, \
-     is_final = value ->> 7, elapsed_ms = value ->> 8 FROM json_each($1) WHERE leg.id = value ->> 0";
+const TABS: &str = "UPDATE leg SET pool_month = CAST(value ->> 1 AS BIGINT), held_until_ms = CAST(value ->> 2 AS BIGINT), \
+     credit_held = CAST(value ->> 3 AS BIGINT), pool_held_ms = CAST(value ->> 4 AS BIGINT), burn_nanos = CAST(value ->> 5 AS BIGINT), sequence = CAST(value ->> 6 AS BIGINT), \
+     is_final = CAST(value ->> 7 AS BIGINT), elapsed_ms = CAST(value ->> 8 AS BIGINT) FROM json_each($1) WHERE leg.id = value ->> 0";
 
 fn tab_row(leg: &LegRow) -> Value {
     let tab = leg.tab.as_ref();
@@ -184,25 +184,25 @@ fn tab_row(leg: &LegRow) -> Value {
         tab.map_or(0, |tab| millis(tab.pool_held_ms)),
         leg.burn_nanos,
         tab.map_or(0, |tab| tab.sequence),
-        tab.is_some_and(|tab| tab.is_final),
+        i64::from(tab.is_some_and(|tab| tab.is_final)),
         millis(leg.proven_ms),
     ])
 }
 
 const ENTRIES: &str = "INSERT INTO ledger_entry \
      (organisation, sequence, key, debit, credit, amount, currency, at, memo, hash) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, \
+     SELECT value ->> 0, CAST(value ->> 1 AS BIGINT), value ->> 2, value ->> 3, value ->> 4, CAST(value ->> 5 AS BIGINT), value ->> 6, CAST(value ->> 7 AS BIGINT), \
      value ->> 8, value ->> 9 FROM json_each($1)";
 
 const HOLDS: &str = "INSERT INTO hold \
      (leg, step, request, outcome, cause, funding, credit, pool_ms, until_ms, is_final, funded_ms) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, \
-     value ->> 8, value ->> 9, value ->> 10 FROM json_each($1)";
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, CAST(value ->> 6 AS BIGINT), CAST(value ->> 7 AS BIGINT), \
+     CAST(value ->> 8 AS BIGINT), CAST(value ->> 9 AS BIGINT), CAST(value ->> 10 AS BIGINT) FROM json_each($1)";
 
 /// **One statement** an account: it goes through only if nothing was changed behind the writer's back, and only if what
 /// is taken is there. The CHECK of the table stands behind it.
 async fn write_account(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     organisation: &OrganisationId,
     account: &mut AccountCopy,
 ) -> Result<(), StoreError> {
@@ -211,7 +211,7 @@ async fn write_account(
         return Ok(());
     }
     let (before, entries, head) = account.written;
-    let changed = sqlx::query(
+    let changed = sql::query(
         "UPDATE account SET posted = posted + $1, held = held + $2, burn_nanos = burn_nanos + $3, \
          entries = entries + $4, head = $5 \
          WHERE organisation = $6 AND posted = $7 AND held = $8 AND entries = $9 AND head = $10 \
@@ -231,7 +231,7 @@ async fn write_account(
     .execute(conn)
     .await?;
     account.written = now;
-    match changed.rows_affected() {
+    match changed {
         1 => Ok(()),
         _ => Err(StoreError::broken(format!("the account of {organisation} is not what its writer left"))),
     }

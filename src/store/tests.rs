@@ -1,17 +1,76 @@
-//! The store as the rooms above meet it.
+//! The store as the rooms above meet it: one suite, run on SQLite and on PostgreSQL.
 
 use super::*;
 use crate::rating::record::EndedBy;
 use crate::rating::{CallType, Funding};
 use crate::types::{Cause, Country, E164, Micros};
+use std::marker::PhantomData;
 use tempfile::TempDir;
 
-mod applying;
-mod auditing;
-mod legs;
-mod opening;
-mod pricing;
-mod running;
+mod files;
+mod server;
+
+/// The suite, once a database.
+macro_rules! suite {
+    ($($database:ident $which:ident),*) => {$(
+        #[allow(clippy::duplicate_mod)] // The same tests, meant to be there twice.
+        #[path = "tests"]
+        mod $database {
+            use super::*;
+
+            type Bench = super::Bench<super::$which>;
+
+            #[path = "applying.rs"]
+            mod applying;
+            #[path = "auditing.rs"]
+            mod auditing;
+            #[path = "legs.rs"]
+            mod legs;
+            #[path = "opening.rs"]
+            mod opening;
+            #[path = "pricing.rs"]
+            mod pricing;
+            #[path = "running.rs"]
+            mod running;
+        }
+    )*};
+}
+
+suite!(sqlite Sqlite, postgres Postgres);
+
+/// A database that the suite runs on.
+trait Database {
+    /// A new, empty one; its own files, if it has any, in `folder`.
+    async fn url(folder: &TempDir) -> String;
+    /// A statement of the suite in its words.
+    fn words(sql: &'static str) -> &'static str {
+        sql
+    }
+}
+
+struct Sqlite;
+
+impl Database for Sqlite {
+    async fn url(folder: &TempDir) -> String {
+        format!("sqlite:{}", folder.path().join("data").join("store.db").display())
+    }
+}
+
+struct Postgres;
+
+impl Database for Postgres {
+    async fn url(_: &TempDir) -> String {
+        server::schema().await
+    }
+
+    /// A trigger is dropped with its table's name.
+    fn words(sql: &'static str) -> &'static str {
+        let Some((_, rest)) = sql.split_once("DROP TRIGGER ") else { return sql };
+        let name = rest.split(';').next().unwrap_or_default();
+        let table = name.split("_is_").next().unwrap_or_default();
+        Box::leak(sql.replace(name, &format!("{name} ON {table}")).into_boxed_str())
+    }
+}
 
 const RATES: &str = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,class\n\
     dial-in-toll,39,Italy,0.0100,0,60,60,2020-01-01,standard\n\
@@ -68,36 +127,39 @@ sources = ["127.0.0.1"]
 /// Noon, UTC, of a day in the middle of a month.
 const NOON: Wall = Wall::from_seconds(1_781_611_200);
 
-struct Bench {
+struct Bench<D> {
     folder: TempDir,
+    url: String,
     store: Store,
     legs: std::cell::Cell<u64>,
-}
-
-fn url(folder: &TempDir) -> String {
-    format!("sqlite:{}", folder.path().join("data").join("store.db").display())
+    database: PhantomData<D>,
 }
 
 fn document(text: &str) -> Result<Document, Vec<Mistake>> {
     Document::parse("demo.toml", text, |_| Ok(RATES.to_owned()))
 }
 
-impl Bench {
-    async fn empty() -> Bench {
+fn options(folder: &TempDir) -> Options {
+    Options { folder: folder.path().join("data"), ..Options::default() }
+}
+
+impl<D: Database> Bench<D> {
+    async fn empty() -> Bench<D> {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&url(&folder), Options::default()).await.unwrap();
-        Bench { folder, store, legs: std::cell::Cell::new(0) }
+        let url = D::url(&folder).await;
+        let store = Store::open(&url, options(&folder)).await.unwrap();
+        Bench { folder, url, store, legs: std::cell::Cell::new(0), database: PhantomData }
     }
 
     /// The customers of [`FILE`].
-    async fn new() -> Bench {
+    async fn new() -> Bench<D> {
         let bench = Bench::empty().await;
         bench.apply(FILE).await.unwrap();
         bench
     }
 
     /// With another opening funding of aurora.
-    async fn with_credits(credits: &str) -> Bench {
+    async fn with_credits(credits: &str) -> Bench<D> {
         let bench = Bench::empty().await;
         bench.apply(&FILE.replace("\"1.00\"", &format!("\"{credits}\""))).await.unwrap();
         bench
@@ -120,18 +182,23 @@ impl Bench {
         self.store.balance(&organisation.parse().unwrap()).await.unwrap()
     }
 
+    /// Does behind the store's back what no request may.
+    async fn tamper(&self, sql: &'static str) -> Result<(), StoreError> {
+        self.store.desk.ask(D::words(sql), Job::Tamper).await
+    }
+
     /// The process dies and starts again: nothing of it is said good-bye to, but for the lock.
-    async fn reopened(self) -> Bench {
-        let Bench { folder, store, legs } = self;
+    async fn reopened(self) -> Bench<D> {
+        let Bench { folder, url, store, legs, database } = self;
         drop(store);
-        Bench { store: open_when_free(&folder).await, folder, legs }
+        Bench { store: open_when_free(&url, &folder).await, folder, url, legs, database }
     }
 }
 
 /// The lock is free once the writer has seen that nobody is left to write for.
-async fn open_when_free(folder: &TempDir) -> Store {
+async fn open_when_free(url: &str, folder: &TempDir) -> Store {
     loop {
-        match Store::open(&url(folder), Options::default()).await {
+        match Store::open(url, options(folder)).await {
             Err(OpenError::Held { .. }) => tokio::task::yield_now().await,
             other => return other.unwrap(),
         }

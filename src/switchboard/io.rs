@@ -463,7 +463,7 @@ async fn ask(store: &Store, books: Books) -> Done {
 async fn insist<T, F: Future<Output = Result<T, StoreError>>>(mut attempt: impl FnMut() -> F) {
     while let Err(error) = attempt().await {
         tracing::error!(%error, "the books did not take it");
-        if !matches!(error, StoreError::Down(_) | StoreError::Full) {
+        if !error.is_passing() {
             return;
         }
         tokio::time::sleep(RETRY).await;

@@ -94,7 +94,7 @@ async fn it_asks_whether_we_are_there() {
 async fn who_gives_up_while_it_rings_pays_nothing() {
     let _turn = MACHINE.read().await;
     let world = bridge().await;
-    let file = SqliteConnectOptions::new().filename(world.node.store().path());
+    let file = SqliteConnectOptions::new().filename(world.node.store().place());
     let mut books = SqliteConnection::connect_with(&file).await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut books).await.unwrap();
     let sipp = Sipp { calls: 5, calls_per_second: 50, pause_ms: 200, ..caller(&world, "cancel") }.start();

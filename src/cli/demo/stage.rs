@@ -11,7 +11,7 @@ use crate::media::Clip;
 use crate::meeting::Prompt;
 use crate::node::Node;
 use crate::sip::Transport;
-use crate::store::{Balance, Document, Options, Store};
+use crate::store::{Balance, Document, Store};
 use crate::switchboard::ask::{Ask, LegView, MeetingView, Told};
 use crate::switchboard::io::Handle;
 use crate::switchboard::sound::Sounds;
@@ -66,7 +66,7 @@ pub(super) struct Stage {
 impl Stage {
     pub async fn open(folder: &Path, story: Story) -> Result<Stage, Failure> {
         let settings = settings(folder)?;
-        let store = Store::open(&settings.store_url, Options::default()).await?;
+        let store = Store::open(&settings.store_url, settings.store_options()).await?;
         apply(&store, &format!("{HOUSE}\n{}", carrier(None))).await?;
         let node = Node::start_on(store.clone(), &settings, None).await?;
         let trunk = node.sip(Transport::Udp).ok_or("the bridge has no UDP address")?;

@@ -1,6 +1,5 @@
 //! What was changed behind the store's back is found.
 
-use super::opening::tamper;
 use super::*;
 use crate::rating::ledger::{self, Account, Kind};
 
@@ -61,7 +60,7 @@ const PLANTED: &[(&str, u8)] = &[
 async fn every_planted_change_is_found() {
     for (sql, invariant) in PLANTED {
         let bench = lived_in().await;
-        tamper(&bench.store, sql).await;
+        bench.tamper(sql).await.unwrap();
         let found = bench.store.audit().await.unwrap();
         assert!(found.iter().any(|difference| difference.invariant == *invariant), "{sql}: {found:#?}");
     }
@@ -81,7 +80,7 @@ async fn entries_and_records_cannot_be_changed_and_balances_cannot_be_overdrawn(
         "INSERT INTO leg (id, state, node, life, call_type, number, call_id, journal, invited) \
          SELECT id, 'open', '', 0, '', '', '', '', 0 FROM leg",
     ] {
-        let refused = bench.store.desk.ask(sql, Job::Tamper).await;
+        let refused = bench.tamper(sql).await;
         assert!(matches!(refused, Err(StoreError::Broken(_))), "{sql}: {refused:?}");
     }
     bench.audited().await;

@@ -114,7 +114,7 @@ async fn the_months_minutes_move_with_what_legs_hold_and_give_back() {
     let bench = bench.reopened().await;
     assert_eq!(costs(&bench, ITALY, 1).await, "0.0060");
     for planted in ["UPDATE month_use SET used_ms = used_ms - 60000", "DELETE FROM month_use"] {
-        super::opening::tamper(&bench.store, planted).await;
+        bench.tamper(planted).await.unwrap();
         let found = bench.store.audit().await.unwrap();
         assert!(found.len() == 1 && found[0].place.starts_with("month aurora/"), "{planted}: {found:?}");
     }

@@ -1,0 +1,172 @@
+//! The files of a node: the lock, the key of PINs, the proofs of life, and, where the store is SQLite, its database. They are
+//! for their owner alone.
+
+use super::fault::{OpenError, StoreError};
+use super::life;
+use super::pin::{KEY_LEN, PinKey};
+use crate::types::LegId;
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Mode of every file of a store: callers' numbers, hashes of PINs and money stand in them.
+const OWNER_ALONE: u32 = 0o600;
+
+/// Held as long as the store is open.
+#[derive(Debug)]
+pub(super) struct Home {
+    folder: PathBuf,
+    life: Mutex<LifeFile>,
+    /// Free the moment the process is gone: the kernel keeps it.
+    _lock: File,
+}
+
+impl Home {
+    /// Takes the files whose names begin with `stem`; `store` is what they are called in a refusal.
+    pub fn open(stem: &Path, node: &str, store: &str) -> Result<(Home, PinKey), OpenError> {
+        let folder = stem.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(|error| file_error(folder, error))?;
+        let lock = hold(stem, store)?;
+        let key = pin_key(&beside(stem, "pin-key"))?;
+        let life = Mutex::new(LifeFile::open(stem, node)?);
+        Ok((Home { folder: folder.to_owned(), life, _lock: lock }, key))
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes how long each live leg has talked, and returns when it is on the disk.
+    pub fn prove(&self, legs: &[(LegId, u64)]) -> std::io::Result<()> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner).prove(legs)
+    }
+
+    /// The last proofs, of whichever life wrote them.
+    pub fn proofs(&self) -> Result<HashMap<LegId, u64>, StoreError> {
+        let life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        let pages = [life.page(0), life.page(1)].map(|page| page.map_err(|error| StoreError::Down(error.to_string())));
+        let [first, second] = pages;
+        Ok(life::newest([first?, second?]).legs)
+    }
+}
+
+/// Makes the database of SQLite here, so that it, and the log beside it, which takes its mode, are nobody else's to read.
+pub(super) fn database(path: &Path) -> Result<(), OpenError> {
+    private(path)?;
+    draw_in_the_log(path)
+}
+
+fn beside(store: &Path, suffix: &str) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn file_error(path: &Path, error: std::io::Error) -> OpenError {
+    OpenError::File { what: path.display().to_string(), error }
+}
+
+/// Files of the store are for its owner alone, also those that were copied here with a wider mode.
+fn private(path: &Path) -> Result<File, OpenError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(OWNER_ALONE);
+    let file = options.open(path).map_err(|error| file_error(path, error))?;
+    draw_in(path, &file).map_err(|error| file_error(path, error))?;
+    Ok(file)
+}
+
+fn draw_in(path: &Path, file: &File) -> std::io::Result<()> {
+    if file.metadata()?.permissions().mode() & 0o777 == OWNER_ALONE {
+        return Ok(());
+    }
+    tracing::warn!(file = %path.display(), "others could read a file of the store: now they cannot");
+    file.set_permissions(Permissions::from_mode(OWNER_ALONE))
+}
+
+/// The database's log and its index, where a crash left them. What SQLite makes anew takes the database's mode.
+fn draw_in_the_log(store: &Path) -> Result<(), OpenError> {
+    for suffix in ["-wal", "-shm"] {
+        let mut path = store.as_os_str().to_owned();
+        path.push(suffix);
+        match OpenOptions::new().write(true).open(&path) {
+            Ok(file) => draw_in(path.as_ref(), &file).map_err(|error| file_error(path.as_ref(), error))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(file_error(path.as_ref(), error)),
+        }
+    }
+    Ok(())
+}
+
+/// Takes the store for this process. The lock is the kernel's, so that it is free the moment the process is gone.
+fn hold(stem: &Path, store: &str) -> Result<File, OpenError> {
+    let path = beside(stem, "lock");
+    let mut file = private(&path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // Who holds it may be writing its number just now: then it is told without.
+            let _ = file.read_to_string(&mut pid);
+            let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
+            return Err(OpenError::Held { store: store.to_owned(), pid });
+        }
+        Err(TryLockError::Error(error)) => return Err(file_error(&path, error)),
+    }
+    let pid = format!("{}\n", std::process::id());
+    let written =
+        file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(pid.as_bytes()));
+    written.map(|()| file).map_err(|error| file_error(&path, error))
+}
+
+/// The key of PINs: made at the first start. A file of another length is no key: PINs hashed by it would fit nobody.
+fn pin_key(path: &Path) -> Result<PinKey, OpenError> {
+    let mut key = [0; KEY_LEN];
+    let mut file = private(path)?;
+    let mut found = Vec::new();
+    file.read_to_end(&mut found).map_err(|error| file_error(path, error))?;
+    if found.is_empty() {
+        rand::fill(&mut key);
+        file.write_all(&key).and_then(|()| file.sync_all()).map_err(|error| file_error(path, error))?;
+        return Ok(PinKey::new(key));
+    }
+    let short = || OpenError::Unreadable(format!("{} is not a key of {KEY_LEN} bytes", path.display()));
+    Ok(PinKey::new(found.try_into().map_err(|_| short())?))
+}
+
+/// The two pages of proofs, a file each.
+#[derive(Debug)]
+struct LifeFile {
+    pages: [File; 2],
+    turn: u64,
+}
+
+impl LifeFile {
+    fn open(store: &Path, node: &str) -> Result<LifeFile, OpenError> {
+        let page = |number: u8| private(&beside(store, &format!("life-{node}-{number}")));
+        let mut life = LifeFile { pages: [page(0)?, page(1)?], turn: 0 };
+        let found = [life.page(0), life.page(1)].map(|page| page.ok().flatten());
+        life.turn = life::newest(found).turn;
+        Ok(life)
+    }
+
+    fn page(&self, number: usize) -> std::io::Result<Option<life::Page>> {
+        let file = &self.pages[number];
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+        let mut bytes = vec![0; length.min(life::LONGEST_PAGE)];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(life::read(&bytes))
+    }
+
+    fn prove(&mut self, legs: &[(LegId, u64)]) -> std::io::Result<()> {
+        let turn = self.turn + 1;
+        let file = &self.pages[(turn % 2) as usize];
+        file.write_all_at(&life::write(turn, legs), 0)?;
+        file.sync_data()?;
+        self.turn = turn;
+        Ok(())
+    }
+}

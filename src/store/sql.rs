@@ -1,0 +1,433 @@
+//! One SQL for two databases: SQLite in a file of ours, PostgreSQL on a server. Statements are the same text for both
+//! (`$1` and BIGINT in either; the few that cannot be stand in this file), values are whole numbers and texts alone, and
+//! what passes the room's other files is these types, never a driver's.
+
+use sqlx::pool::{PoolConnection, PoolOptions};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgRow};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{
+    Arguments, ColumnIndex, ConnectOptions, Connection as _, Decode, PgConnection, Postgres, Row as _, Sqlite,
+    SqliteConnection, Type,
+};
+use std::borrow::Cow;
+use std::path::Path;
+use std::time::Duration;
+
+pub(super) type Error = sqlx::Error;
+
+/// The primary result code of a constraint that failed, a trigger's included (sqlite.org/rescode.html).
+const SQLITE_CONSTRAINT: u32 = 19;
+
+/// Whether the database refused what was asked (a constraint, a guard, a value that is none), rather than failed: asked
+/// again it would refuse again. PostgreSQL's classes 22 and 23 (its manual, appendix A).
+pub(super) fn is_refused(error: &Error) -> bool {
+    if matches!(error, Error::ColumnDecode { .. } | Error::RowNotFound) {
+        return true;
+    }
+    let Some(code) = error.as_database_error().and_then(|told| told.code()) else { return false };
+    // PostgreSQL's have five characters, SQLite's are numbers of at most four.
+    match code.parse::<u32>().ok().filter(|_| code.len() < 5) {
+        Some(code) => code & 0xff == SQLITE_CONSTRAINT,
+        None => code.starts_with("22") || code.starts_with("23"),
+    }
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+impl Kind {
+    /// A file of the schema in this database's words. The files are SQLite's; what differs is the name of a whole number,
+    /// the order of texts (by their bytes, in either), STRICT, and how a trigger refuses.
+    fn schema(self, text: &str) -> String {
+        match self {
+            Kind::Sqlite => text.to_owned(),
+            Kind::Postgres => text
+                .split_inclusive(';')
+                .map(|statement| trigger(statement).unwrap_or_else(|| in_postgres(statement)))
+                .collect(),
+        }
+    }
+}
+
+fn in_postgres(statement: &str) -> String {
+    let words = [(" INTEGER", " BIGINT"), (" TEXT", " TEXT COLLATE \"C\""), (") STRICT;", ");")];
+    words.iter().fold(statement.to_owned(), |text, (ours, theirs)| text.replace(ours, theirs))
+}
+
+/// `CREATE TRIGGER … BEGIN SELECT RAISE(ABORT, 'words'); END;` comes in two pieces, the second of them ` END;`.
+fn trigger(statement: &str) -> Option<String> {
+    if statement.trim() == "END;" {
+        return Some(String::new());
+    }
+    let (head, rest) = statement.split_once("\nBEGIN SELECT RAISE(ABORT, ")?;
+    let words = rest.strip_suffix(");")?;
+    let each = format!("{head}\nFOR EACH ROW EXECUTE FUNCTION is_kept({words});");
+    // SQLite empties a table by DELETE; PostgreSQL has a word more.
+    let Some((before, table)) = head.split_once(" BEFORE DELETE ON ") else { return Some(each) };
+    let all =
+        format!("{before}_at_once BEFORE TRUNCATE ON {table}\nFOR EACH STATEMENT EXECUTE FUNCTION is_kept({words});");
+    let all = &all[all.find("CREATE")?..];
+    Some(format!("{each}\n{all}"))
+}
+
+/// A connection: the writer's own, or one that a pool has lent.
+pub(super) enum Connection {
+    Sqlite(Box<SqliteConnection>),
+    Postgres(Box<PgConnection>),
+    LentSqlite(PoolConnection<Sqlite>),
+    LentPostgres(PoolConnection<Postgres>),
+}
+
+/// Does the same on whichever connection it is: `$values` puts values into its driver's words, `$row` its rows into ours.
+macro_rules! on {
+    ($conn:expr, |$it:ident, $values:ident, $row:ident| $done:expr) => {
+        match $conn {
+            Connection::Sqlite(conn) => {
+                let ($it, $values, $row) = (&mut **conn, sqlite, Row::Sqlite);
+                $done
+            }
+            Connection::LentSqlite(conn) => {
+                let ($it, $values, $row) = (&mut **conn, sqlite, Row::Sqlite);
+                $done
+            }
+            Connection::Postgres(conn) => {
+                let ($it, $values, $row) = (&mut **conn, postgres, Row::Postgres);
+                $done
+            }
+            Connection::LentPostgres(conn) => {
+                let ($it, $values, $row) = (&mut **conn, postgres, Row::Postgres);
+                $done
+            }
+        }
+    };
+}
+
+/// How to reach a database.
+#[derive(Clone, Debug)]
+pub(super) enum Address {
+    Sqlite(Box<SqliteConnectOptions>),
+    Postgres(Box<PgConnectOptions>),
+}
+
+impl Address {
+    /// A database of SQLite in a file, for the one who writes. FULL, not NORMAL: what was answered must survive the power
+    /// plug. With batches it costs nothing (a sync a batch).
+    pub fn sqlite_writer(path: &Path, patience: Duration) -> Address {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(patience);
+        Address::Sqlite(Box::new(options))
+    }
+
+    pub fn sqlite_reader(path: &Path, patience: Duration) -> Address {
+        Address::Sqlite(Box::new(SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(patience)))
+    }
+
+    /// `postgres://user:password@host:5432/database?sslmode=…`; what is left out is taken from the environment and the
+    /// password file that PostgreSQL's own programs read. `None` where it is no such address.
+    pub fn postgres(url: &str) -> Option<Address> {
+        let options: PgConnectOptions = url.parse().ok()?;
+        let options = options
+            .application_name("tollbridge")
+            // A lock that another holds, or a statement that does not end, is an error in time, not a call that waits.
+            .options([("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "60s")])
+            .log_statements(log::LevelFilter::Off);
+        Some(Address::Postgres(Box::new(options)))
+    }
+
+    pub async fn connect(&self) -> Result<Connection, Error> {
+        Ok(match self {
+            Address::Sqlite(options) => Connection::Sqlite(Box::new(options.connect().await?)),
+            Address::Postgres(options) => Connection::Postgres(Box::new(options.connect().await?)),
+        })
+    }
+}
+
+/// Connections for those who only read.
+#[derive(Clone, Debug)]
+pub(super) enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Pool {
+    /// At most `most` connections, each made when it is wanted. Whoever waits longer than `patience` for one is told so.
+    pub fn new(address: Address, most: u32, patience: Duration) -> Pool {
+        match address {
+            Address::Sqlite(options) => Pool::Sqlite(pool(most, patience).connect_lazy_with(*options)),
+            Address::Postgres(options) => Pool::Postgres(pool(most, patience).connect_lazy_with(*options)),
+        }
+    }
+
+    pub async fn acquire(&self) -> Result<Connection, Error> {
+        Ok(match self {
+            Pool::Sqlite(pool) => Connection::LentSqlite(pool.acquire().await?),
+            Pool::Postgres(pool) => Connection::LentPostgres(pool.acquire().await?),
+        })
+    }
+
+    /// A connection that sees the database as it is now, whatever is written beside it; it ends with its last use.
+    pub async fn snapshot(&self) -> Result<Connection, Error> {
+        let mut conn = self.acquire().await?;
+        let begin = match &mut conn {
+            Connection::LentSqlite(conn) => {
+                conn.close_on_drop();
+                "BEGIN"
+            }
+            Connection::LentPostgres(conn) => {
+                conn.close_on_drop();
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+            }
+            Connection::Sqlite(_) | Connection::Postgres(_) => "BEGIN",
+        };
+        conn.run(begin).await?;
+        Ok(conn)
+    }
+}
+
+fn pool<DB: sqlx::Database>(most: u32, patience: Duration) -> PoolOptions<DB> {
+    PoolOptions::new().max_connections(most.max(1)).acquire_timeout(patience)
+}
+
+impl Connection {
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Connection::Sqlite(_) | Connection::LentSqlite(_) => Kind::Sqlite,
+            Connection::Postgres(_) | Connection::LentPostgres(_) => Kind::Postgres,
+        }
+    }
+
+    /// Runs statements that have no values and no answer.
+    pub async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
+        on!(self, |conn, _values, _row| sqlx::raw_sql(sql).execute(conn).await.map(|_| ()))
+    }
+
+    /// Runs a file of the schema.
+    pub async fn define(&mut self, text: &'static str) -> Result<(), Error> {
+        // Put together from our own files and nothing else.
+        let text = sqlx::AssertSqlSafe(self.kind().schema(text));
+        on!(self, |conn, _values, _row| sqlx::raw_sql(text).execute(conn).await.map(|_| ()))
+    }
+
+    /// Takes a name for as long as this connection lives: `None`, or who has it. Only a server has names to take.
+    pub async fn take_name(&mut self, name: &str) -> Result<Option<String>, Error> {
+        if self.kind() == Kind::Sqlite {
+            return Ok(None);
+        }
+        // Of this schema: tests and tenants share a database.
+        let taken = query(
+            "SELECT COUNT(*) FROM (SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '/' || $1, 0)) AS ours) \
+             AS taken WHERE ours",
+        );
+        if taken.bind(name).fetch_one(self).await?.try_get::<i64, _>(0)? == 1 {
+            return Ok(None);
+        }
+        let holder = query(
+            "SELECT a.pid || COALESCE(' on ' || host(a.client_addr), '') FROM pg_locks l \
+             JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.objsubid = 1 \
+             AND (CAST(l.classid AS BIGINT) << 32 | CAST(l.objid AS BIGINT)) \
+             = hashtextextended(current_schema() || '/' || $1, 0)",
+        );
+        let row = holder.bind(name).fetch_optional(self).await?;
+        Ok(Some(row.map_or(Ok("unknown".to_owned()), |row| row.try_get(0))?))
+    }
+
+    /// Says good-bye.
+    pub async fn close(self) -> Result<(), Error> {
+        match self {
+            Connection::Sqlite(conn) => conn.close().await,
+            Connection::Postgres(conn) => conn.close().await,
+            Connection::LentSqlite(conn) => conn.close().await,
+            Connection::LentPostgres(conn) => conn.close().await,
+        }
+    }
+}
+
+/// An address as it may be shown.
+pub fn shown(url: &str) -> String {
+    let hidden = || {
+        let (scheme, rest) = url.split_once("://")?;
+        let (user, host) = rest.rsplit_once('@')?;
+        let (name, _) = user.split_once(':')?;
+        Some(format!("{scheme}://{name}:…@{host}"))
+    };
+    hidden().unwrap_or_else(|| url.to_owned())
+}
+
+/// What a statement is given.
+#[derive(Clone, Debug)]
+pub(super) enum Value<'q> {
+    Number(Option<i64>),
+    Text(Option<Cow<'q, str>>),
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Value::Number(Some(number))
+    }
+}
+
+impl From<Option<i64>> for Value<'_> {
+    fn from(number: Option<i64>) -> Self {
+        Value::Number(number)
+    }
+}
+
+impl From<u32> for Value<'_> {
+    fn from(number: u32) -> Self {
+        Value::Number(Some(number.into()))
+    }
+}
+
+impl From<Option<u32>> for Value<'_> {
+    fn from(number: Option<u32>) -> Self {
+        Value::Number(number.map(i64::from))
+    }
+}
+
+/// Yes is 1, no is 0, in both databases.
+impl From<bool> for Value<'_> {
+    fn from(yes: bool) -> Self {
+        Value::Number(Some(yes.into()))
+    }
+}
+
+impl<'q> From<&'q str> for Value<'q> {
+    fn from(text: &'q str) -> Self {
+        Value::Text(Some(Cow::Borrowed(text)))
+    }
+}
+
+impl<'q> From<&'q String> for Value<'q> {
+    fn from(text: &'q String) -> Self {
+        Value::Text(Some(Cow::Borrowed(text)))
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Value::Text(Some(Cow::Owned(text)))
+    }
+}
+
+impl<'q> From<Option<&'q str>> for Value<'q> {
+    fn from(text: Option<&'q str>) -> Self {
+        Value::Text(text.map(Cow::Borrowed))
+    }
+}
+
+impl<'q> From<&'q Option<String>> for Value<'q> {
+    fn from(text: &'q Option<String>) -> Self {
+        Value::Text(text.as_deref().map(Cow::Borrowed))
+    }
+}
+
+impl From<Option<String>> for Value<'_> {
+    fn from(text: Option<String>) -> Self {
+        Value::Text(text.map(Cow::Owned))
+    }
+}
+
+/// What a row may be asked for: `i64`, `String`, and either of them or nothing.
+pub(super) trait Cell:
+    for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>
+{
+}
+
+impl<T> Cell for T where T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres> {}
+
+/// A column's name or its place.
+pub(super) trait Column: ColumnIndex<SqliteRow> + ColumnIndex<PgRow> {}
+
+impl<T> Column for T where T: ColumnIndex<SqliteRow> + ColumnIndex<PgRow> {}
+
+/// One row of an answer.
+pub(super) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl Row {
+    pub fn try_get<T: Cell, C: Column>(&self, column: C) -> Result<T, Error> {
+        match self {
+            Row::Sqlite(row) => row.try_get(column),
+            Row::Postgres(row) => row.try_get(column),
+        }
+    }
+}
+
+/// A statement and its values.
+pub(super) struct Query<'q> {
+    sql: &'static str,
+    values: Vec<Value<'q>>,
+}
+
+/// A statement that both databases understand.
+pub(super) fn query<'q>(sql: &'static str) -> Query<'q> {
+    Query { sql, values: Vec::new() }
+}
+
+impl<'q> Query<'q> {
+    pub fn bind(mut self, value: impl Into<Value<'q>>) -> Query<'q> {
+        self.values.push(value.into());
+        self
+    }
+
+    /// How many rows it changed.
+    pub async fn execute(self, conn: &mut Connection) -> Result<u64, Error> {
+        Ok(on!(conn, |conn, values, _row| {
+            sqlx::query_with(self.sql, values(self.values)?).execute(conn).await?.rows_affected()
+        }))
+    }
+
+    pub async fn fetch_all(self, conn: &mut Connection) -> Result<Vec<Row>, Error> {
+        Ok(on!(conn, |conn, values, row| {
+            let rows = sqlx::query_with(self.sql, values(self.values)?).fetch_all(conn).await?;
+            rows.into_iter().map(row).collect()
+        }))
+    }
+
+    /// The first row; `None` where there is none.
+    pub async fn fetch_optional(self, conn: &mut Connection) -> Result<Option<Row>, Error> {
+        Ok(self.fetch_all(conn).await?.into_iter().next())
+    }
+
+    /// The first row; an error where there is none.
+    pub async fn fetch_one(self, conn: &mut Connection) -> Result<Row, Error> {
+        self.fetch_optional(conn).await?.ok_or(Error::RowNotFound)
+    }
+}
+
+fn sqlite(values: Vec<Value<'_>>) -> Result<SqliteArguments, Error> {
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        match value {
+            Value::Number(number) => arguments.add(number),
+            Value::Text(text) => arguments.add(text.map(Cow::into_owned)),
+        }
+        .map_err(Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+fn postgres(values: Vec<Value<'_>>) -> Result<PgArguments, Error> {
+    let mut arguments = PgArguments::default();
+    for value in values {
+        match value {
+            Value::Number(number) => arguments.add(number),
+            Value::Text(text) => arguments.add(text.as_deref()),
+        }
+        .map_err(Error::Encode)?;
+    }
+    Ok(arguments)
+}
