@@ -1,5 +1,6 @@
 //! The reception window: HTTP. One resource a file; each handler translates, asks, and translates back.
 
+pub mod alert;
 pub mod auth;
 pub mod extract;
 pub mod health;
@@ -11,6 +12,7 @@ pub mod openapi;
 pub mod problem;
 pub mod rates;
 
+use crate::notice::Gate;
 use crate::store::Store;
 use crate::switchboard::io::Handle;
 use axum::Router;
@@ -29,6 +31,8 @@ const LARGEST_ORDER: usize = 64 << 10;
 pub struct Reception {
     pub switchboard: Handle,
     pub store: Store,
+    /// Where hooks may lead.
+    pub gate: Gate,
     pub token: auth::Token,
     /// `None` where nothing collects metrics (several nodes in one test process).
     pub metrics: Option<PrometheusHandle>,
@@ -77,6 +81,8 @@ fn v1_pages() -> Vec<Page> {
         get "/rates/{list}" => rates::deck;
         get "/organisations/{organisation}/balance" => money::balance;
         post "/organisations/{organisation}/credits" => money::credits;
+        get "/alerts" => alert::list;
+        post "/organisations/{organisation}/alerts/test" => alert::test;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Exit 0: done; 1: refused or failed; 2: misused.
 
 mod admit;
+mod alerts;
 mod apply;
 mod audit;
 mod balance;
@@ -68,6 +69,8 @@ enum Command {
     /// Price lists: bring in, compare, write out
     #[command(subcommand)]
     Rates(rates::Rates),
+    /// What was told of the money, to whom, and what became of it; recharges; webhooks that are off
+    Alerts(alerts::Alerts),
     /// Check every invariant of the money over the whole store
     Audit,
     /// Who is in a call now
@@ -142,6 +145,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Balance(balance)) => wait_for(balance.run(context)),
         Some(Command::Credits(credits)) => wait_for(credits.run(context)),
         Some(Command::Rates(rates)) => wait_for(rates.run(context)),
+        Some(Command::Alerts(alerts)) => wait_for(alerts.run(context)),
         Some(Command::Audit) => wait_for(audit::run(context)),
         Some(Command::Legs) => legs::run(context),
         Some(Command::Meetings) => meetings::run(context),

@@ -120,7 +120,7 @@ impl Import {
         let jumps = changes.iter().filter(|change| change.jump).count();
         let refused = jumps > 0 && !self.allow_jumps && !self.dry_run;
         if !self.dry_run && !refused {
-            books.apply(self.file_for(csv)).await?;
+            books.apply(context, self.file_for(csv)).await?;
         }
         drop(sign);
         if context.json {

@@ -26,6 +26,8 @@ pub(super) struct Books {
     pub sheet: Sheet,
     /// After a failure: one request at a time, and nothing is taken for granted that a row can tell.
     pub careful: bool,
+    /// Grows whenever something to be told, or to be paid, is written.
+    pub outbox: u64,
 }
 
 /// The sums of an account.
@@ -61,7 +63,7 @@ pub(super) fn millis(ms: u64) -> i64 {
 
 impl Books {
     pub fn new(conn: Connection, facts: Arc<Facts>, node: String, life: i64) -> Books {
-        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false }
+        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false, outbox: 0 }
     }
 
     pub fn organisation(&self, id: &OrganisationId) -> Result<Organisation, StoreError> {
@@ -344,7 +346,7 @@ pub(super) fn pool_due_ms(facts: &Facts, organisation: &Organisation) -> u64 {
 }
 
 /// The day of the organisation's calendar around `at`.
-fn day_of(at: Wall, zone: &str) -> Result<String, StoreError> {
+pub(super) fn day_of(at: Wall, zone: &str) -> Result<String, StoreError> {
     let zone = TimeZone::get(zone).map_err(StoreError::broken)?;
     let stamp = Timestamp::from_microsecond(at.micros()).map_err(StoreError::broken)?;
     Ok(stamp.to_zoned_datetime(zone).date().to_string())

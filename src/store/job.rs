@@ -2,13 +2,16 @@
 
 use super::books::Books;
 use super::document::{Applied, Document};
-use super::door::{Answered, CreditsAdded, Extend, Funds, NamePayer, OpenLeg, Opened, Orphan, Rerouted, Settle};
+use super::door::{
+    Answered, Claim, Claimed, CreditsAdded, Extend, Funds, NamePayer, OpenLeg, Opened, Orphan, Raise, Rerouted, Settle,
+};
 use super::fault::StoreError;
-use super::{apply, credits, leg, recover, settle};
+use super::{apply, credits, leg, outbox, recover, settle};
 use crate::clock::Wall;
 use crate::form::Mistake;
+use crate::notice::Report;
 use crate::rating::UsageRecord;
-use crate::types::LegId;
+use crate::types::{LegId, OrganisationId};
 use std::collections::HashMap;
 use tokio::sync::oneshot;
 
@@ -102,6 +105,10 @@ jobs! {
     Extend(Extend) -> Opened = leg::extend;
     Settle(Settle) -> UsageRecord = settle::settle;
     Credits(Funds) -> CreditsAdded = credits::add;
+    Raise(Raise) -> bool = outbox::raise;
+    Claim(Claim) -> Claimed = outbox::claim;
+    Report((Report, Wall)) -> Option<OrganisationId> = outbox::report;
+    HouseHooks(()) -> () = outbox::switch_on_the_house;
     Recover((HashMap<LegId, u64>, Wall)) -> Vec<Orphan> = recover::recover;
     // Does what no request ever may: for tests of what then happens.
     #[cfg(test)]

@@ -6,6 +6,7 @@ use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::leg::{self, LegRow};
 use super::sql::{self, Connection};
+use super::threshold::{self, Seen};
 use crate::clock::Wall;
 use crate::rating::ledger::Kind;
 use crate::rating::record::{Beyond, NumberType, Stamps, UsageRecord};
@@ -76,6 +77,7 @@ async fn pay(
     if settlement.charge > Micros::ZERO {
         books.use_fundings(&organisation.id, settlement.charge).await?;
         books.note_spent(organisation, at, settlement.charge).await?;
+        threshold::spent(books, organisation, at).await?;
     }
     if tab.terms.month.is_some() && tab.sequence > 0 {
         let used_ms = settlement.billed_ms - settlement.pool_used_ms;
@@ -84,6 +86,7 @@ async fn pay(
     if let Some(month) = leg.pool_month.filter(|_| tab.pool_held_ms > 0) {
         books.release_pool(&organisation.id, month, tab.pool_held_ms, settlement.pool_used_ms).await?;
     }
+    threshold::money(books, organisation, Seen::default(), at).await?;
     Ok(())
 }
 
