@@ -182,8 +182,8 @@ async fn is_off(books: &mut Books, owner: &str, address: &str) -> Result<bool, S
     Ok(off.try_get::<i64, _>(0)? > 0)
 }
 
-/// Of each target the first that is due, unless one is on its way to it: what hangs holds up itself alone, and what one
-/// receiver is told comes in order.
+/// Of each target the first that is due, unless one is on its way to it: what hangs holds up itself alone, and what
+/// failed waits behind what was not tried.
 const DUE: &str = "SELECT l.id, l.way, l.address, l.secret, l.tries, l.state, l.next_at, a.id AS alert_id, a.kind, a.at, \
      a.organisation, a.facts FROM letter l JOIN alert a ON a.key = l.alert \
      WHERE l.state IN ('wanted', 'going') AND l.next_at <= $1 AND NOT EXISTS (SELECT 1 FROM letter o \

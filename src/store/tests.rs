@@ -32,6 +32,8 @@ macro_rules! suite {
             mod pricing;
             #[path = "running.rs"]
             mod running;
+            #[path = "telling.rs"]
+            mod telling;
         }
     )*};
 }

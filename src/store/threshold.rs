@@ -60,10 +60,12 @@ pub(super) async fn money(
     if organisation.alerts.is_none() && organisation.recharge.is_none() {
         return Ok(());
     }
-    let available = books.sums(&organisation.id).await?.available();
+    let sums = books.sums(&organisation.id).await?;
+    let available = sums.available();
     let mut levels = levels(books, &organisation.id).await?;
     let before = levels;
-    if let Some(settings) = &organisation.alerts {
+    // Who has never paid in lives on what is included: there is no balance to be low.
+    if let Some(settings) = organisation.alerts.as_ref().filter(|_| sums.has_entries) {
         low(books, organisation, settings, available, &mut levels, now).await?;
         let is_zero = available <= Micros::ZERO || seen.refused;
         if is_zero && !levels.zero {

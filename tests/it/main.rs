@@ -6,6 +6,7 @@ mod joining;
 mod keys;
 mod money;
 mod notice;
+mod recharge;
 mod recording;
 mod sink;
 mod stranger;
