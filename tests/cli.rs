@@ -260,6 +260,37 @@ fn money_is_paid_in_once_a_key() {
 }
 
 #[test]
+fn alerts_are_listed_and_hooks_that_lead_inside_are_not_saved() {
+    let house = House::new();
+    let told = |hook: &str| {
+        format!(
+            "[[organisation]]\nid = \"third\"\ncountry = \"IT\"\ncredits = \"1\"\n[organisation.alerts]\n\
+             emails = [\"ops@example.com\"]\nwebhook = \"{hook}\"\nwebhook_secret = \"env:HOOK\"\n"
+        )
+    };
+    for (hook, why) in [
+        ("http://127.0.0.1:9/x", "127.0.0.1 is not an address of the open Internet"),
+        ("http://localhost/x", "is not an address of the open Internet"),
+        ("http://2130706433/", "expected a host name"),
+        ("http://u@hooks.example.com/", "expected no user"),
+    ] {
+        house.write("inside.toml", &told(hook));
+        house.run(&["apply", "inside.toml"]).failed(1, &["inside.toml:", why, "nothing was applied"]);
+    }
+    house.write("open.toml", &told("https://93.184.215.14/x"));
+    house.run(&["apply", "open.toml"]).good();
+    assert!(house.run(&["alerts"]).good().out.starts_with("AT  ORGANISATION"));
+    house.run(&["credits", "adjust", "--org", "third", "--amount", "-0.9"]).good();
+    assert!(house.run(&["alerts", "--org", "third", "--test"]).good().out.contains("on its way to 2 targets"));
+    let shown = house.run(&["alerts", "--org", "third", "--json"]).good().json();
+    let kinds: Vec<&str> = shown["alerts"].as_array().unwrap().iter().map(|a| a["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["test", "low-balance"]);
+    let table = house.run(&["alerts"]).good().out;
+    assert!(table.contains("low-balance") && table.contains("wanted") && table.contains("2 alerts"), "{table}");
+    house.run(&["alerts", "--test"]).failed(2, &["--org"]);
+}
+
+#[test]
 fn a_quote_tells_who_pays_and_how_much() {
     let house = House::new();
     house.run(&["apply", "demo.toml"]).good();
@@ -361,6 +392,9 @@ const QUESTIONS: &[&[&str]] = &[
     &["audit", "--json"],
     &["credits", "adjust", "--org", "aurora", "--amount", "-1000"],
     &["apply", "unknown.toml"],
+    &["alerts"],
+    &["alerts", "--org", "nobody"],
+    &["alerts", "--org", "aurora", "--test"],
 ];
 
 #[test]

@@ -1,5 +1,6 @@
 //! The reception window: HTTP. One resource a file; each handler translates, asks, and translates back.
 
+pub mod alert;
 pub mod auth;
 pub mod extract;
 pub mod health;
@@ -13,6 +14,7 @@ pub mod problem;
 pub mod rates;
 pub mod report;
 
+use crate::notice::Gate;
 use crate::rating::report::Masking;
 use crate::store::Store;
 use crate::switchboard::io::Handle;
@@ -32,6 +34,8 @@ const LARGEST_ORDER: usize = 64 << 10;
 pub struct Reception {
     pub switchboard: Handle,
     pub store: Store,
+    /// Where hooks may lead.
+    pub gate: Gate,
     pub token: auth::Token,
     /// How much of outside parties' numbers reports show.
     pub masking: Masking,
@@ -90,6 +94,8 @@ fn v1_pages() -> Vec<Page> {
         post "/retention" => privacy::retain;
         post "/forget" => privacy::forget;
         post "/carriers/{carrier}/reconcile" => report::reconcile, at most LARGEST_FILE;
+        get "/alerts" => alert::list;
+        post "/organisations/{organisation}/alerts/test" => alert::test;
     }
 }
 

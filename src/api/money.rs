@@ -8,10 +8,13 @@ use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::form::Mistake;
+use crate::notice::address::Barred;
+use crate::notice::{self, Gate, HookUrl, Kind, alert};
 use crate::rating::costs::{COMPARED_MINUTES, Call};
 use crate::rating::{CallType, Origin, record};
 use crate::store::{
-    CreditsAdded, Document, Facts, Funds, FundsKind, Quote, QuoteRequest, Store, StoreError, UsageFilter,
+    CreditsAdded, Difference, Document, Facts, Funds, FundsKind, Quote, QuoteRequest, Raise, Store, StoreError,
+    UsageFilter,
 };
 use crate::types::{CarrierId, Cause, Micros, OrganisationId};
 use axum::Json;
@@ -55,10 +58,14 @@ fn read(file: &File) -> Result<Document, Vec<Mistake>> {
     Document::parse(&file.name, &file.text, beside)
 }
 
-pub async fn apply_to(store: &Store, file: File, now: Wall) -> Result<Value, Problem> {
+pub async fn apply_to(store: &Store, gate: &Gate, file: File, now: Wall) -> Result<Value, Problem> {
     let told = |mistakes: Vec<Mistake>| Problem::mistakes(mistakes.iter().map(ToString::to_string).collect());
     // A deck of 200,000 rows is read for a second.
     let document = aside(move || read(&file)).await?.map_err(told)?;
+    let mistakes = barred(gate, &document).await;
+    if !mistakes.is_empty() {
+        return Err(told(mistakes));
+    }
     let applied = store.apply(document, now).await?.map_err(told)?;
     Ok(json!({
         "organisations": applied.organisations, "users": applied.users, "meetings": applied.meetings,
@@ -67,12 +74,24 @@ pub async fn apply_to(store: &Store, file: File, now: Wall) -> Result<Value, Pro
     }))
 }
 
+/// Hooks that lead where none may: told when they are saved, and looked at again each time something is sent.
+async fn barred(gate: &Gate, document: &Document) -> Vec<Mistake> {
+    let hooks = document.hooks();
+    let urls: Vec<HookUrl> = hooks.iter().map(|(_, url)| url.clone()).collect();
+    let found = notice::io::check_all(gate, &urls).await;
+    let mistake = |((line, url), barred): ((usize, HookUrl), Option<Barred>)| {
+        let text = format!("{url:?}: {}", barred?);
+        Some(Mistake { file: document.file().to_owned(), line, text })
+    };
+    hooks.into_iter().zip(found).filter_map(mistake).collect()
+}
+
 pub async fn apply(
     State(reception): State<Reception>,
     Moment(now): Moment,
     Said(file): Said<File>,
 ) -> Result<Json<Value>, Problem> {
-    apply_to(&reception.store, file, now).await.map(Json)
+    apply_to(&reception.store, &reception.gate, file, now).await.map(Json)
 }
 
 /// Which records, and how they are written.
@@ -316,11 +335,16 @@ pub async fn credits(
     Named(organisation): Named,
     Said(order): Said<CreditsOrder>,
 ) -> Result<Json<Value>, Problem> {
-    credits_of(&reception.store, &organisation, &order, now).await.map(Json)
+    let booked = credits_of(&reception.store, &organisation, &order, now).await?;
+    reception.switchboard.paid_in();
+    Ok(Json(booked))
 }
 
-pub async fn audit_of(store: &Store) -> Result<Value, Problem> {
+pub async fn audit_of(store: &Store, now: Wall) -> Result<Value, Problem> {
     let differences = store.audit().await?;
+    if let Some(first) = differences.first() {
+        tell_house(store, differences.len(), first, now).await?;
+    }
     let rows: Vec<Value> = differences
         .iter()
         .map(|row| json!({ "invariant": row.invariant, "place": row.place, "text": row.text }))
@@ -328,6 +352,21 @@ pub async fn audit_of(store: &Store) -> Result<Value, Problem> {
     Ok(json!({ "differences": rows }))
 }
 
-pub async fn audit(State(reception): State<Reception>) -> Result<Json<Value>, Problem> {
-    audit_of(&reception.store).await.map(Json)
+/// Told once a day and number: an audit that is run every minute must not tell it every minute.
+async fn tell_house(store: &Store, count: usize, first: &Difference, now: Wall) -> Result<(), Problem> {
+    let day: String = record::utc(now).chars().take(10).collect();
+    let first = format!("{}: {}", first.place, first.text);
+    let raised = Raise {
+        key: format!("{}:{day}:{count}", Kind::AuditDifference),
+        kind: Kind::AuditDifference,
+        organisation: None,
+        at: now,
+        facts: alert::facts([("count", count.to_string()), ("first", first)]),
+    };
+    store.raise(raised).await?;
+    Ok(())
+}
+
+pub async fn audit(State(reception): State<Reception>, Moment(now): Moment) -> Result<Json<Value>, Problem> {
+    audit_of(&reception.store, now).await.map(Json)
 }

@@ -15,6 +15,7 @@ pub async fn show() -> impl IntoResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::alert::{self, AlertsQuery};
     use crate::api::leg::{DialOrder, Dialling, Switch};
     use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
@@ -22,9 +23,10 @@ mod tests {
     use crate::api::{Page, V1, open_pages, v1_pages};
     use crate::api::{privacy, rates, report};
     use crate::clock::Wall;
+    use crate::notice::{Errand, Gate, Report, Target};
     use crate::rating::CallType;
     use crate::rating::record::EndedBy;
-    use crate::store::{Answered, End, OpenLeg, Options, Store};
+    use crate::store::{Answered, Claim, End, OpenLeg, Options, Store};
     use crate::switchboard::ask::{LegView, MeetingView};
     use crate::types::{Cause, LegId};
     use serde::Serialize;
@@ -247,10 +249,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("books.db").display());
         let store = Store::open(&url, Options::default()).await.unwrap();
+        let gate = Gate::default();
         let beside = vec![("rates.csv".to_owned(), RATES.to_owned())];
         let file = |text: &str, beside| File { name: "demo.toml".into(), text: text.into(), beside };
-        let applied = money::apply_to(&store, file(DEMO, beside), NOON).await.unwrap();
-        let bare = money::apply_to(&store, file("", Vec::new()), NOON).await.unwrap();
+        let applied = money::apply_to(&store, &gate, file(DEMO, beside), NOON).await.unwrap();
+        let bare = money::apply_to(&store, &gate, file("", Vec::new()), NOON).await.unwrap();
         fits("Applied", &[applied, bare]);
         one_call(&store).await;
         fits("Balance", &[money::balance_of(&store, "aurora", NOON).await.unwrap()]);
@@ -272,7 +275,7 @@ mod tests {
         fits("Retained", &[privacy::retain_of(&store, &own, order, NOON).await.unwrap()]);
         let order = privacy::ForgetOrder { number: Some("+390612345678".into()), user: None, dry_run: true };
         fits("Forgotten", &[privacy::forget_of(&store, &order).await.unwrap()]);
-        fits("Audit", &[money::audit_of(&store).await.unwrap()]);
+        fits("Audit", &[money::audit_of(&store, NOON).await.unwrap()]);
         let ask = |organiser: &str| QuoteQuery {
             organiser: organiser.into(),
             call_type: "dial-out".into(),
@@ -287,5 +290,62 @@ mod tests {
         fits("Quote", &[yes.clone(), no.clone()]);
         fits("Allowed", &[yes]);
         fits("Refused", &[no]);
+    }
+
+    const TOLD: &str = r#"
+        [[organisation]]
+        id = "acme"
+        country = "IT"
+        credits = "1.00"
+        [organisation.alerts]
+        emails = ["ops@example.com"]
+        webhook = "https://93.184.215.14/hook"
+        webhook_secret = "env:HOOK"
+        [organisation.recharge]
+        trigger = "5.00"
+        amount = "20.00"
+        max_per_day = "40.00"
+        hook = "https://93.184.215.14/pay"
+        hook_secret = "env:HOOK"
+    "#;
+
+    /// A test is raised, one letter arrives, the webhook fails until it is off, and a recharge is on its way.
+    #[tokio::test]
+    async fn what_is_answered_of_alerts_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("books.db").display());
+        let store = Store::open(&url, Options::default()).await.unwrap();
+        let file = File { name: "acme.toml".into(), text: TOLD.into(), beside: Vec::new() };
+        money::apply_to(&store, &Gate::default(), file, NOON).await.unwrap();
+        let query = AlertsQuery { org: Some("acme".into()) };
+        fits("TestSent", &[alert::test_of(&store, "acme", NOON).await.unwrap()]);
+        let fresh = alert::alerts_of(&store, &query).await.unwrap();
+        let claim = Claim { now: NOON, letters: 9, payments: 9, house: Default::default() };
+        for errand in store.claim(claim).await.unwrap().errands {
+            let why = "answered 500".to_owned();
+            let again = NOON.plus_millis(1);
+            let report = match errand {
+                Errand::Payment(payment) => Report::Open { key: payment.key, why, again },
+                Errand::Letter(letter) if matches!(letter.target, Target::Mail(_)) => {
+                    Report::Delivered { id: letter.id }
+                }
+                Errand::Letter(letter) => {
+                    Report::Undelivered { id: letter.id, why, again: Some(again), disable_after: 1 }
+                }
+            };
+            store.report(report, NOON).await.unwrap();
+        }
+        let shown = alert::alerts_of(&store, &query).await.unwrap();
+        let rows = |name: &str| shown[name].as_array().unwrap().clone();
+        let letters: Vec<Value> =
+            rows("alerts").iter().flat_map(|alert| alert["letters"].as_array().unwrap().clone()).collect();
+        let states: BTreeSet<&str> = letters.iter().map(|letter| letter["state"].as_str().unwrap()).collect();
+        assert_eq!(states, BTreeSet::from(["dropped", "sent"]), "{shown:#}");
+        assert_eq!(rows("recharges")[0]["error"], "answered 500", "{shown:#}");
+        fits("Alert", &rows("alerts"));
+        fits("Letter", &letters);
+        fits("SwitchedOff", &rows("switched_off"));
+        fits("Recharge", &rows("recharges"));
+        fits("Alerts", &[fresh, shown]);
     }
 }

@@ -3,6 +3,7 @@
 
 use super::bridge::{Bridge, Pace};
 use super::{Context, Failure};
+use crate::api::alert::{self, AlertsQuery};
 use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
@@ -58,9 +59,13 @@ impl Books {
         }
     }
 
-    pub async fn apply(&self, file: File) -> Result<Value, Failure> {
+    /// Hooks that the file names are held against the settings of whoever holds the books.
+    pub async fn apply(&self, context: &Context, file: File) -> Result<Value, Failure> {
         match self {
-            Books::Here(store) => money::apply_to(store, file, clock::wall()).await.map_err(words),
+            Books::Here(store) => {
+                let gate = context.settings.notice.gate();
+                money::apply_to(store, &gate, file, clock::wall()).await.map_err(words)
+            }
             Books::There(bridge) => bridge.post("/apply", &file, Pace::Long),
         }
     }
@@ -187,9 +192,25 @@ impl Books {
         }
     }
 
+    pub async fn alerts(&self, query: &AlertsQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => alert::alerts_of(store, query).await.map_err(words),
+            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/alerts", query)?)?),
+        }
+    }
+
+    pub async fn test_alert(&self, organisation: &str) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => alert::test_of(store, organisation, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                bridge.post(&format!("/organisations/{organisation}/alerts/test"), &(), Pace::Short)
+            }
+        }
+    }
+
     pub async fn audit(&self) -> Result<Value, Failure> {
         match self {
-            Books::Here(store) => money::audit_of(store).await.map_err(words),
+            Books::Here(store) => money::audit_of(store, clock::wall()).await.map_err(words),
             Books::There(bridge) => bridge.get("/audit"),
         }
     }

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Exit 0: done; 1: refused or failed; 2: misused.
 
 mod admit;
+mod alerts;
 mod apply;
 mod audit;
 mod backup;
@@ -85,6 +86,8 @@ enum Command {
     Retention(retention::Retention),
     /// Take a person out of every record; what was paid stays
     Forget(forget::Forget),
+    /// What was told of the money, to whom, and what became of it; recharges; webhooks that are off
+    Alerts(alerts::Alerts),
     /// Check every invariant of the money over the whole store
     Audit,
     /// Copy the books as they are now into one file, while the bridge runs
@@ -168,6 +171,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Reconcile(reconcile)) => wait_for(reconcile.run(context)),
         Some(Command::Retention(retention)) => wait_for(retention.run(context)),
         Some(Command::Forget(forget)) => wait_for(forget.run(context)),
+        Some(Command::Alerts(alerts)) => wait_for(alerts.run(context)),
         Some(Command::Audit) => wait_for(audit::run(context)),
         Some(Command::Backup(arguments)) => wait_for(backup::backup(context, &arguments)),
         Some(Command::Restore(arguments)) => wait_for(backup::restore(context, &arguments)),

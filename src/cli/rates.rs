@@ -212,7 +212,7 @@ impl Import {
         drop(sign);
         if applied {
             let _sign = Working::on("bringing it in");
-            books.apply(self.file_for(converted.csv)).await?;
+            books.apply(context, self.file_for(converted.csv)).await?;
         }
         if context.json {
             say_json(&json!({

@@ -9,6 +9,8 @@ use super::facts::{self, Meeting, OnEmpty, Organisation};
 use super::fault::StoreError;
 use super::rows::{held, list_text};
 use super::sql::{self, Connection};
+use super::threshold::{self, Seen};
+use super::wishes;
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::{CountryRecord, ledger};
@@ -33,6 +35,9 @@ pub(super) async fn apply(
     let loaded = facts::load(&mut books.conn, books.facts.pins().clone(), version).await;
     books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
     let funded = open_accounts(books, document, *now).await?;
+    for organisation in &document.organisations {
+        threshold::money(books, &organisation.value, Seen::default(), *now).await?;
+    }
     Ok(Ok(Applied {
         organisations: document.organisations.len(),
         users: document.users.len(),
@@ -69,6 +74,7 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
     }
     for organisation in &document.organisations {
         write_organisation(conn, &organisation.value).await?;
+        wishes::write(conn, &organisation.value).await?;
     }
     for user in &document.users {
         let entry = &user.value;

@@ -28,6 +28,8 @@ pub(super) struct Books {
     pub careful: bool,
     /// Somebody was forgotten: the database is to be written anew when the batch is.
     pub rewrite: bool,
+    /// Grows whenever something to be told, or to be paid, is written.
+    pub outbox: u64,
 }
 
 /// The sums of an account.
@@ -63,7 +65,7 @@ pub(super) fn millis(ms: u64) -> i64 {
 
 impl Books {
     pub fn new(conn: Connection, facts: Arc<Facts>, node: String, life: i64) -> Books {
-        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false, rewrite: false }
+        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false, rewrite: false, outbox: 0 }
     }
 
     pub fn organisation(&self, id: &OrganisationId) -> Result<Organisation, StoreError> {
@@ -346,7 +348,7 @@ pub(super) fn pool_due_ms(facts: &Facts, organisation: &Organisation) -> u64 {
 }
 
 /// The day of the organisation's calendar around `at`.
-fn day_of(at: Wall, zone: &str) -> Result<String, StoreError> {
+pub(super) fn day_of(at: Wall, zone: &str) -> Result<String, StoreError> {
     let zone = TimeZone::get(zone).map_err(StoreError::broken)?;
     let stamp = Timestamp::from_microsecond(at.micros()).map_err(StoreError::broken)?;
     Ok(stamp.to_zoned_datetime(zone).date().to_string())

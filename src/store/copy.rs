@@ -44,6 +44,13 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("person", "leg"),
     ("reconciliation", "hash"),
     ("reconciled", "leg"),
+    ("alert_setting", "organisation"),
+    ("recharge_setting", "organisation"),
+    ("alert_level", "organisation"),
+    ("alert", "key"),
+    ("letter", "id"),
+    ("hook_state", "owner, address"),
+    ("recharge", "key"),
 ];
 
 /// What a copy is: its first line.

@@ -4,7 +4,8 @@ use super::books::Books;
 use super::door::{CreditsAdded, Funds, FundsKind};
 use super::facts::Organisation;
 use super::fault::StoreError;
-use super::sql;
+use super::threshold::{self, Seen};
+use super::{recharge, sql};
 use crate::clock::Wall;
 use crate::rating::ledger::Kind;
 use crate::types::Micros;
@@ -15,8 +16,17 @@ const MONTHS: i64 = 12;
 
 /// Books a funding or a correction, once a key.
 pub(super) async fn add(books: &mut Books, funds: &Funds) -> Result<CreditsAdded, StoreError> {
-    let organisation = books.organisation(&funds.organisation)?;
     check(funds)?;
+    // Keys of legs, of expiries and of recharges are the store's own.
+    if ["leg:", "expire:", recharge::KEY].iter().any(|own| funds.key.starts_with(own)) {
+        return Err(StoreError::Conflict("a key of that form is taken".to_owned()));
+    }
+    book(books, funds).await
+}
+
+/// The same under any key.
+pub(super) async fn book(books: &mut Books, funds: &Funds) -> Result<CreditsAdded, StoreError> {
+    let organisation = books.organisation(&funds.organisation)?;
     if let Some(first) = booked(books, &funds.key).await? {
         let same = first == (funds.organisation.to_string(), funds.amount.0);
         let conflict = || StoreError::Conflict(format!("\"{}\" was booked before, with another amount", funds.key));
@@ -35,8 +45,10 @@ pub(super) async fn add(books: &mut Books, funds: &Funds) -> Result<CreditsAdded
         // What pays back an overdraft is used already.
         let remaining = funds.amount.0.min(before.posted.0.saturating_add(funds.amount.0)).max(0);
         date(books, funds, remaining).await?;
+        threshold::paid_in(books, &organisation, funds.at).await?;
     } else {
         books.use_fundings(&organisation.id, Micros(-funds.amount.0)).await?;
+        threshold::money(books, &organisation, Seen::default(), funds.at).await?;
     }
     Ok(CreditsAdded::Booked)
 }
@@ -45,8 +57,6 @@ fn check(funds: &Funds) -> Result<(), StoreError> {
     let refuse = |why: &str| Err(StoreError::Conflict(why.to_owned()));
     match funds.kind {
         _ if funds.key.is_empty() || funds.key.len() > 128 => refuse("a key has 1 to 128 characters"),
-        // Keys of legs and of expiries are the store's own.
-        _ if funds.key.starts_with("leg:") || funds.key.starts_with("expire:") => refuse("a key of that form is taken"),
         FundsKind::Funding if funds.amount <= Micros::ZERO => refuse("a funding is more than zero"),
         FundsKind::Adjustment if funds.amount == Micros::ZERO => refuse("an adjustment of nothing"),
         FundsKind::Adjustment if funds.amount.0 == i64::MIN => refuse("more than an account can hold"),

@@ -4,9 +4,11 @@
 use super::facts::{HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 use super::pin::is_pin;
 use super::rows::give;
+use super::wishes;
 use crate::clock::Wall;
 use crate::form::{Document as Sheet, Form, Mistake};
 use crate::meeting::{MOST_PARTICIPANTS, Settings};
+use crate::notice::HookUrl;
 use crate::rating::costs::COST;
 use crate::rating::reader::read_moment;
 use crate::rating::{Countries, CountryRecord, Deck, Exchange, Licences};
@@ -140,6 +142,21 @@ impl Document {
         if mistakes.is_empty() { Ok(document) } else { Err(mistakes) }
     }
 
+    /// Every hook that the file names, and its line: for whoever looks where they lead before they are saved.
+    pub fn hooks(&self) -> Vec<(usize, HookUrl)> {
+        let of = |placed: &Placed<Organisation>| {
+            let webhook = placed.value.alerts.as_ref().and_then(|alerts| alerts.hook.as_ref()).map(|(url, _)| url);
+            let payment = placed.value.recharge.as_ref().map(|recharge| &recharge.hook);
+            webhook.into_iter().chain(payment).map(|url| (placed.line, url.clone())).collect::<Vec<_>>()
+        };
+        self.organisations.iter().flat_map(of).collect()
+    }
+
+    /// What it is called where its mistakes are told.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     fn organisation(&mut self, form: &Form<'_>) {
         let organisation = organisation(form);
         let credits = form.decimal("credits").and_then(|amount| money(form, "credits", amount));
@@ -248,6 +265,8 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
     let id = form.required("id");
     let country = form.required::<Country>("country");
     let limits = limits(&form.table("limits"));
+    let alerts = form.has("alerts").then(|| wishes::alerts(&form.table("alerts"))).flatten();
+    let recharge = form.has("recharge").then(|| wishes::recharge(&form.table("recharge"))).flatten();
     let on_empty = form.word("on_empty", OnEmpty::WORDS).unwrap_or_default();
     let overdraft = form.decimal("overdraft").and_then(|amount| money(form, "overdraft", amount));
     if overdraft.is_some_and(|amount| amount > Micros::ZERO) && on_empty != OnEmpty::Finish {
@@ -270,6 +289,8 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
         discount: form.text("discount").unwrap_or_default(),
         pool_split: form.text("pool_split").unwrap_or_default(),
         limits,
+        alerts,
+        recharge,
         id: id?,
         country: country?,
     };

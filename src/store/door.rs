@@ -1,6 +1,8 @@
 //! What goes into the store and what comes out of it: past facts in, answers out.
 
+use super::facts::AlertSettings;
 use crate::clock::Wall;
+use crate::notice::{Alert, Errand, Kind, alert};
 use crate::rating::record::{EndedBy, Quality};
 use crate::rating::{CallType, Funding};
 use crate::types::{CarrierId, Cause, Currency, E164, LegId, MeetingId, Micros, OrganisationId};
@@ -356,4 +358,92 @@ pub struct LiveLeg {
     pub meeting: Option<MeetingId>,
     pub held_until_ms: u64,
     pub credit_held: Micros,
+}
+
+/// Something to be told. Key: `key`; a repeat is not told.
+#[derive(Clone, Debug)]
+pub struct Raise {
+    pub key: String,
+    pub kind: Kind,
+    /// Whose money; `None` where it is about the bridge itself.
+    pub organisation: Option<OrganisationId>,
+    pub at: Wall,
+    pub facts: alert::Facts,
+}
+
+/// Letters and payments to carry, so many at most. Whoever takes some and does not report them within two minutes is
+/// taken for dead.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub now: Wall,
+    pub letters: u32,
+    pub payments: u32,
+    /// Whom the house wants told.
+    pub house: AlertSettings,
+}
+
+/// What is due, and when the next of the rest becomes so.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub errands: Vec<Errand>,
+    pub next: Option<Wall>,
+}
+
+/// The outbox as people see it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The newest first.
+    pub alerts: Vec<AlertView>,
+    pub switched_off: Vec<SwitchedOff>,
+    /// The newest first.
+    pub recharges: Vec<RechargeView>,
+}
+
+/// An alert and its letters.
+#[derive(Clone, Debug)]
+pub struct AlertView {
+    pub alert: Alert,
+    /// Whether its letters are written.
+    pub posted: bool,
+    pub letters: Vec<LetterView>,
+}
+
+/// One alert to one target.
+#[derive(Clone, Debug)]
+pub struct LetterView {
+    /// An organisation, or '' for the house.
+    pub owner: String,
+    /// `mail` or `webhook`.
+    pub way: String,
+    pub address: String,
+    /// `wanted`, `going`, `sent`, `failed` or `dropped`.
+    pub state: String,
+    pub tries: i64,
+    /// Of one that is wanted: tried not before.
+    pub next: Wall,
+    /// Why the last try failed.
+    pub error: Option<String>,
+}
+
+/// A webhook that is sent nothing, since it failed too often in a row.
+#[derive(Clone, Debug)]
+pub struct SwitchedOff {
+    /// An organisation, or '' for the house.
+    pub owner: String,
+    pub webhook: String,
+    pub failures: i64,
+}
+
+/// An attempt to fetch money.
+#[derive(Clone, Debug)]
+pub struct RechargeView {
+    pub key: String,
+    pub organisation: String,
+    pub amount: Micros,
+    pub currency: String,
+    /// `wanted`, `asked`, `paid` or `declined`.
+    pub state: String,
+    pub at: Wall,
+    pub tries: i64,
+    pub error: Option<String>,
 }

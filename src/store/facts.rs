@@ -2,9 +2,10 @@
 //! snapshot, made anew at each `apply`; decisions and look-ups read it without waiting for anybody.
 
 use super::pin::PinKey;
-use super::rows;
 use super::sql::Connection;
+use super::{rows, wishes};
 use crate::meeting::Settings;
+use crate::notice::{HookUrl, Mailbox, SecretRef};
 use crate::rating::costs::COST;
 use crate::rating::{
     Costs, Countries, Deck, DialOutPolicy, Discount, Licences, Organiser, Payer, PoolSplit, PriceList, Prices,
@@ -12,6 +13,8 @@ use crate::rating::{
 use crate::trunk::{Directory, Limit};
 use crate::types::{Country, Currency, Language, MeetingId, Micros, OrganisationId, UserId};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// The name of everybody's price list.
@@ -78,6 +81,69 @@ pub struct Organisation {
     pub discount: Discount,
     pub pool_split: PoolSplit,
     pub limits: Limits,
+    /// Whom to tell of its money; `None`: nobody.
+    pub alerts: Option<AlertSettings>,
+    /// How it is fetched before it runs out.
+    pub recharge: Option<RechargeSettings>,
+}
+
+/// Whom an organisation (or the house) wants told, and of what beyond the usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlertSettings {
+    pub mails: Vec<Mailbox>,
+    pub hook: Option<(HookUrl, SecretRef)>,
+    /// Below this the balance is low.
+    pub low_balance: Option<LowBalance>,
+    /// It is low, too, when it lasts no longer than so many days like the last seven.
+    pub low_days: Option<u32>,
+    /// A day is unusual on which more than so many times a usual day is spent.
+    pub unusual_spend: Option<u32>,
+}
+
+/// When a balance is low.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LowBalance {
+    Amount(Micros),
+    /// Percent of what there was after the last payment.
+    Share(u8),
+}
+
+impl FromStr for LowBalance {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<LowBalance, &'static str> {
+        const EXPECTED: &str = "expected a share like \"20%\" or an amount like \"5.00\"";
+        match text.strip_suffix('%') {
+            Some(percent) => match percent.trim().parse() {
+                Ok(percent @ 1..=99) => Ok(LowBalance::Share(percent)),
+                _ => Err(EXPECTED),
+            },
+            None => match text.parse::<Micros>() {
+                Ok(amount) if amount > Micros::ZERO => Ok(LowBalance::Amount(amount)),
+                _ => Err(EXPECTED),
+            },
+        }
+    }
+}
+
+impl fmt::Display for LowBalance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LowBalance::Amount(amount) => amount.fmt(f),
+            LowBalance::Share(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+/// How money is fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RechargeSettings {
+    /// Below this much available.
+    pub trigger: Micros,
+    pub amount: Micros,
+    /// Of one day of the organisation's calendar, all recharges together.
+    pub max_per_day: Micros,
+    pub hook: HookUrl,
+    pub secret: SecretRef,
 }
 
 /// A user who owns meetings.
@@ -230,7 +296,8 @@ impl User {
 
 /// Reads everything.
 pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> Result<Facts, String> {
-    let organisations = rows::organisations(conn).await?;
+    let mut organisations = rows::organisations(conn).await?;
+    wishes::load(conn, &mut organisations).await?;
     let users = rows::users(conn).await?;
     let meetings = rows::meetings(conn).await?;
     let directory = Directory::new(rows::carriers(conn).await?, rows::numbers(conn).await?);

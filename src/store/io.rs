@@ -38,6 +38,7 @@ pub(super) struct Desk {
     jobs: mpsc::Sender<Job>,
     pub reads: Pool,
     pub facts: watch::Receiver<Arc<Facts>>,
+    pub outbox: watch::Receiver<u64>,
     pub home: Arc<Home>,
     pub place: String,
 }
@@ -146,11 +147,13 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     let reads = Pool::new(place.reader(), options.readers, PATIENCE);
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (publish, facts_seen) = watch::channel(facts.clone());
+    let (outbox, outbox_seen) = watch::channel(0);
     let books = Books::new(conn, facts, options.node.clone(), life);
     let home = Arc::new(home);
-    let writer = Writer { books, publish, address, batch: options.batch.max(1), fenced: None, _home: home.clone() };
+    let writer =
+        Writer { books, publish, outbox, address, batch: options.batch.max(1), fenced: None, _home: home.clone() };
     tokio::spawn(writer.work(queue));
-    Ok(Desk { jobs, reads, facts: facts_seen, home, place: store })
+    Ok(Desk { jobs, reads, facts: facts_seen, outbox: outbox_seen, home, place: store })
 }
 
 /// The number of the life that begins: what earlier ones of this node left open (in books that were restored, too) is to be
@@ -167,6 +170,7 @@ async fn begin_life(conn: &mut Connection, node: &str) -> Result<i64, sql::Error
 struct Writer {
     books: Books,
     publish: watch::Sender<Arc<Facts>>,
+    outbox: watch::Sender<u64>,
     address: Address,
     batch: usize,
     /// Set for ever once another process has taken the node's name.
@@ -323,6 +327,8 @@ impl Writer {
                     *shown = fresh;
                     changed
                 });
+                let written = self.books.outbox;
+                self.outbox.send_if_modified(|shown| std::mem::replace(shown, written) != written);
             }
             Err(fault) => {
                 metrics::counter!(name::STORE_FAULTS).increment(1);

@@ -3,15 +3,16 @@
 use super::books::Books;
 use super::document::{Applied, Document};
 use super::door::{
-    Answered, CreditsAdded, Extend, Forget, Forgotten, Funds, Keep, NamePayer, OpenLeg, Opened, Orphan, Reconciled,
-    Rerouted, Settle,
+    Answered, Claim, Claimed, CreditsAdded, Extend, Forget, Forgotten, Funds, Keep, NamePayer, OpenLeg, Opened, Orphan,
+    Raise, Reconciled, Rerouted, Settle,
 };
 use super::fault::StoreError;
-use super::{apply, credits, leg, person, reconcile, recover, settle};
+use super::{apply, credits, leg, outbox, person, reconcile, recover, settle};
 use crate::clock::Wall;
 use crate::form::Mistake;
+use crate::notice::Report;
 use crate::rating::UsageRecord;
-use crate::types::LegId;
+use crate::types::{LegId, OrganisationId};
 use std::collections::HashMap;
 use tokio::sync::oneshot;
 
@@ -105,6 +106,10 @@ jobs! {
     Extend(Extend) -> Opened = leg::extend;
     Settle(Settle) -> UsageRecord = settle::settle;
     Credits(Funds) -> CreditsAdded = credits::add;
+    Raise(Raise) -> bool = outbox::raise;
+    Claim(Claim) -> Claimed = outbox::claim;
+    Report((Report, Wall)) -> Option<OrganisationId> = outbox::report;
+    HouseHooks(()) -> () = outbox::switch_on_the_house;
     Recover((HashMap<LegId, u64>, Wall)) -> Vec<Orphan> = recover::recover;
     Forget(Forget) -> Forgotten = person::forget;
     Keep(Keep) -> u64 = person::keep;

@@ -8,7 +8,9 @@ use super::fault::StoreError;
 use super::rows::Line;
 use super::sheet::Kept;
 use super::sql::{self, Connection};
+use super::threshold::{self, Seen};
 use crate::clock::Wall;
+use crate::notice::Kind as Alarm;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Kind;
 use crate::rating::pool::month_of;
@@ -260,12 +262,25 @@ async fn admit(
     books.expire(organisation, at).await?;
     let mut terms = match terms(books, &leg, user, organisation, at).await? {
         Ok(terms) => terms,
-        Err(cause) => return Ok(step.keep(books, Opened::Refused(cause), None, None)),
+        Err(cause) => {
+            match cause {
+                Cause::NoRate => {
+                    threshold::price(books, organisation, Alarm::NoRate, (leg.call_type, &leg.number), at).await?
+                }
+                Cause::NoCredit => {
+                    let seen = Seen { refused: true, ..Seen::default() };
+                    threshold::money(books, organisation, seen, at).await?;
+                }
+                _ => {}
+            }
+            return Ok(step.keep(books, Opened::Refused(cause), None, None));
+        }
     };
     if let Some(answered) = leg.answered {
         terms.answered(answered);
     }
     if terms.funding == Funding::Free {
+        threshold::price(books, organisation, Alarm::FreeCall, (leg.call_type, &leg.number), at).await?;
         tracing::error!(leg = %leg.id, "a row of the deck is broken: this call is let in free");
     }
     fund(books, leg, Tab::new(terms), organisation, at, step).await
@@ -438,6 +453,8 @@ async fn fund(
         if begun {
             books.sheet.change(&leg, false);
         }
+        threshold::money(books, organisation, Seen { refused: cause == Cause::NoCredit, ..Seen::default() }, now)
+            .await?;
         return Ok(step.keep(books, Opened::Refused(cause), None, leg.tab.as_ref()));
     };
     if tab.terms.month.is_some() {
@@ -456,6 +473,13 @@ async fn fund(
         books.sheet.change(&leg, true);
     }
     books.sheet.change(&leg, false);
+    if let Some(pool) = purse.pool.filter(|_| hold.pool_ms > 0) {
+        let pool = PoolState { held_ms: pool.held_ms + hold.pool_ms, ..pool };
+        threshold::pool(books, organisation, pool, now).await?;
+    }
+    if hold.credit > Micros::ZERO {
+        threshold::money(books, organisation, Seen { funded_ms, ..Seen::default() }, now).await?;
+    }
     let grant = Grant { until_ms: hold.until_ms, is_final: hold.is_final, funding, funded_ms };
     Ok(step.keep(books, Opened::Granted(grant), Some(hold), leg.tab.as_ref()))
 }

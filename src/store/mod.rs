@@ -22,8 +22,10 @@ mod io;
 mod job;
 mod leg;
 mod life;
+mod outbox;
 mod person;
 mod pin;
+mod recharge;
 mod reconcile;
 mod recover;
 mod report;
@@ -34,22 +36,29 @@ mod sheet;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod threshold;
 mod walk;
+mod wishes;
 
 pub use copy::{CopyError, Sealed, backup, restore};
 pub use document::{Applied, Document, LARGEST_FILE};
 pub use door::{
-    Answered, Balance, CreditsAdded, Difference, End, Extend, Forget, Forgotten, FundingRow, Funds, FundsKind, Grant,
-    Keep, LiveLeg, MonthRow, NamePayer, OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Reconciled,
-    Rerouted, Settle, UsageFilter, Whom,
+    AlertView, Answered, Balance, Claim, Claimed, CreditsAdded, Difference, End, Extend, Forget, Forgotten, FundingRow,
+    Funds, FundsKind, Grant, Keep, LetterView, LiveLeg, MonthRow, NamePayer, OpenLeg, Opened, Options, Orphan,
+    PoolState, Quote, QuoteRequest, Raise, RechargeView, Reconciled, Rerouted, Settle, Shown, SwitchedOff, UsageFilter,
+    Whom,
 };
-pub use facts::{Facts, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
+pub use facts::{
+    AlertSettings, Facts, HOUSE, Limits, LowBalance, Meeting, OnEmpty, Organisation, RechargeSettings, User,
+};
 pub use fault::{OpenError, StoreError};
 pub use io::{check_url, file_of, folder_of};
 pub use sql::shown;
+pub use wishes::{mails, secret};
 
 use crate::clock::Wall;
 use crate::form::Mistake;
+use crate::notice::Report;
 use crate::rating::UsageRecord;
 use crate::rating::ledger::Entry;
 use crate::rating::reconcile::Ours;
@@ -264,6 +273,45 @@ impl Store {
     /// May it be, who pays, how much: no money moves.
     pub async fn quote(&self, asked: &QuoteRequest) -> Result<Result<Quote, Cause>, StoreError> {
         report::quote(&mut self.reader().await?, &self.facts(), asked).await
+    }
+
+    // ---------------------------------------------------------------------------------------------------------- notices
+
+    /// Writes something to be told, once a key; whether it is new.
+    pub async fn raise(&self, raised: Raise) -> Result<bool, StoreError> {
+        self.desk.ask(raised, Job::Raise).await
+    }
+
+    /// Gives out letters and payments that are due. Where none is, nothing is written.
+    pub async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
+        match outbox::idle(&mut self.reader().await?, claim.now).await? {
+            Some(nothing) => Ok(nothing),
+            None => self.desk.ask(claim, Job::Claim).await,
+        }
+    }
+
+    /// What came of one of them. Gives whose account was paid into, where one was.
+    pub async fn report(&self, report: Report, now: Wall) -> Result<Option<OrganisationId>, StoreError> {
+        self.desk.ask((report, now), Job::Report).await
+    }
+
+    /// At a start the house's webhooks are tried again, whatever they did before.
+    pub async fn switch_on_house_hooks(&self) -> Result<(), StoreError> {
+        self.desk.ask((), Job::HouseHooks).await
+    }
+
+    /// The latest alerts and recharges, of one organisation or of all.
+    pub async fn alerts(&self, organisation: Option<&OrganisationId>, limit: u32) -> Result<Shown, StoreError> {
+        let facts = self.facts();
+        if let Some(unknown) = organisation.filter(|id| !facts.organisations.contains_key(*id)) {
+            return Err(StoreError::Unknown(format!("organisation {unknown}")));
+        }
+        outbox::show(&mut self.reader().await?, &facts, organisation, limit).await
+    }
+
+    /// Changes whenever something was written that may be due.
+    pub fn outbox(&self) -> watch::Receiver<u64> {
+        self.desk.outbox.clone()
     }
 
     /// Legs that are open in the journal.

@@ -53,7 +53,7 @@ impl Line<'_> {
         self.row.try_get(column).map_err(|error| self.unreadable(column, error))
     }
 
-    fn maybe_limit(&self, column: &str) -> Result<Option<u32>, String> {
+    pub fn maybe_limit(&self, column: &str) -> Result<Option<u32>, String> {
         let number = self.maybe_number(column)?;
         number.map(|n| u32::try_from(n).map_err(|error| self.unreadable(column, error))).transpose()
     }
@@ -71,7 +71,7 @@ impl Line<'_> {
         text.map(|text| text.parse().map_err(|error| self.unreadable(column, error))).transpose()
     }
 
-    fn list<T: FromStr<Err: Display>>(&self, column: &str) -> Result<Vec<T>, String> {
+    pub fn list<T: FromStr<Err: Display>>(&self, column: &str) -> Result<Vec<T>, String> {
         let items: Vec<String> =
             serde_json::from_str(&self.text(column)?).map_err(|error| self.unreadable(column, error))?;
         items.iter().map(|item| item.parse().map_err(|error| self.unreadable(column, error))).collect()
@@ -120,6 +120,8 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
             max_spend_per_day: line.maybe_number("max_spend_per_day")?.map(Micros),
             max_spend_per_leg: line.maybe_number("max_spend_per_leg")?.map(Micros),
         },
+        alerts: None,
+        recharge: None,
     })
 }
 

@@ -13,6 +13,7 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0004_node.sql"),
     include_str!("migrations/0005_reconciliation.sql"),
     PARTED,
+    include_str!("migrations/0007_notice.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

@@ -7,6 +7,7 @@ use super::fault::StoreError;
 use super::leg::{self, LegRow};
 use super::person;
 use super::sql::{self, Connection};
+use super::threshold::{self, Seen};
 use crate::clock::Wall;
 use crate::rating::costs::{Call, LegCost};
 use crate::rating::ledger::Kind;
@@ -97,6 +98,7 @@ async fn pay(
     if settlement.charge > Micros::ZERO {
         books.use_fundings(&organisation.id, settlement.charge).await?;
         books.note_spent(organisation, at, settlement.charge).await?;
+        threshold::spent(books, organisation, at).await?;
     }
     if tab.terms.month.is_some() && tab.sequence > 0 {
         let used_ms = settlement.billed_ms - settlement.pool_used_ms;
@@ -105,6 +107,7 @@ async fn pay(
     if let Some(month) = leg.pool_month.filter(|_| tab.pool_held_ms > 0) {
         books.release_pool(&organisation.id, month, tab.pool_held_ms, settlement.pool_used_ms).await?;
     }
+    threshold::money(books, organisation, Seen::default(), at).await?;
     Ok(())
 }
 

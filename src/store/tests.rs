@@ -37,6 +37,8 @@ macro_rules! suite {
             mod reporting;
             #[path = "running.rs"]
             mod running;
+            #[path = "telling.rs"]
+            mod telling;
         }
     )*};
 }
