@@ -25,55 +25,67 @@ pub(super) enum Fate {
 struct Drawer {
     /// Moment and place, in order.
     legs: Vec<(i64, usize)>,
-    /// The next leg at or after this place that is free, as far as that is known.
-    next: Vec<usize>,
+    /// The next place at or after this one, and the next at or before it, that is not known to be taken. Places count
+    /// from 1 here, so that both have an end.
+    up: Vec<usize>,
+    down: Vec<usize>,
+}
+
+/// The end of a chain of places, each of which is led to it on the way.
+fn follow(chain: &mut [usize], place: usize) -> usize {
+    let mut end = place;
+    while chain[end] != end {
+        end = chain[end];
+    }
+    let mut at = place;
+    while chain[at] != end {
+        at = std::mem::replace(&mut chain[at], end);
+    }
+    end
 }
 
 impl Drawer {
     fn new(mut legs: Vec<(i64, usize)>) -> Drawer {
         legs.sort_unstable();
-        let next = (0..=legs.len()).collect();
-        Drawer { legs, next }
+        let all: Vec<usize> = (0..legs.len() + 2).collect();
+        Drawer { legs, up: all.clone(), down: all }
     }
 
-    fn free_from(&mut self, place: usize) -> usize {
-        let mut end = place;
-        while self.next[end] != end {
-            end = self.next[end];
-        }
-        let mut at = place;
-        while self.next[at] != end {
-            at = std::mem::replace(&mut self.next[at], end);
-        }
-        end
+    fn pass_over(&mut self, place: usize) {
+        (self.up[place], self.down[place]) = (place + 1, place - 1);
     }
 
-    /// The free leg within the window that fits best.
+    /// The free leg within the window that fits best: outwards from their moment in both directions, until what comes is
+    /// farther than what is found.
     fn best(&mut self, own: &Theirs, window: i64, taken: &[bool], fit: impl Fn(usize) -> Option<Fit>) -> Option<usize> {
-        let (from, to) = (own.at.micros().saturating_sub(window), own.at.micros().saturating_add(window));
-        let mut place = self.legs.partition_point(|(at, _)| *at < from);
-        let (mut best, mut seen): (Option<(Fit, usize, usize)>, usize) = (None, 0);
-        loop {
-            place = self.free_from(place);
-            let Some((at, leg)) = self.legs.get(place).copied().filter(|(at, _)| *at <= to) else { break };
-            if taken[leg] {
-                self.next[place] = place + 1;
-                continue;
+        let first = self.legs.partition_point(|(at, _)| *at < own.at.micros()) + 1;
+        let mut best: Option<(Fit, usize, usize)> = None;
+        for upwards in [true, false] {
+            let (mut place, mut seen) = (if upwards { first } else { first - 1 }, 0);
+            while seen < MOST_CANDIDATES {
+                place = follow(if upwards { &mut self.up } else { &mut self.down }, place);
+                let leg = place.checked_sub(1).and_then(|index| self.legs.get(index)).copied();
+                let Some((at, leg)) = leg else { break };
+                let distance = at.abs_diff(own.at.micros());
+                let is_beaten = |(known, ..): &(Fit, usize, usize)| !known.0 && distance > known.1;
+                if distance > window.unsigned_abs() || best.as_ref().is_some_and(is_beaten) {
+                    break;
+                }
+                if taken[leg] {
+                    self.pass_over(place);
+                    continue;
+                }
+                seen += 1;
+                if let Some(fit) = fit(leg)
+                    && best.as_ref().is_none_or(|(known, ..)| fit < *known)
+                {
+                    best = Some((fit, place, leg));
+                }
+                place = if upwards { place + 1 } else { place - 1 };
             }
-            seen += 1;
-            if let Some(fit) = fit(leg)
-                && best.as_ref().is_none_or(|(known, ..)| fit < *known)
-            {
-                best = Some((fit, place, leg));
-            }
-            // Moments go up: behind their own, what comes is only farther away.
-            if seen >= MOST_CANDIDATES && at >= own.at.micros() {
-                break;
-            }
-            place += 1;
         }
         let (_, place, leg) = best?;
-        self.next[place] = place + 1;
+        self.pass_over(place);
         Some(leg)
     }
 }
