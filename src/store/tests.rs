@@ -24,6 +24,8 @@ macro_rules! suite {
             mod applying;
             #[path = "auditing.rs"]
             mod auditing;
+            #[path = "fraud.rs"]
+            mod fraud;
             #[path = "legs.rs"]
             mod legs;
             #[path = "opening.rs"]
