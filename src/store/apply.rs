@@ -73,7 +73,7 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
         write_country(conn, country.value.0, country.value.1).await?;
     }
     for organisation in &document.organisations {
-        write_organisation(conn, &organisation.value).await?;
+        write_organisation(conn, &organisation.value, now).await?;
         wishes::write(conn, &organisation.value).await?;
     }
     for user in &document.users {
@@ -146,13 +146,14 @@ async fn write_country(conn: &mut Connection, code: Country, record: CountryReco
     Ok(())
 }
 
-async fn write_organisation(conn: &mut Connection, organisation: &Organisation) -> Result<(), StoreError> {
+async fn write_organisation(conn: &mut Connection, organisation: &Organisation, now: Wall) -> Result<(), StoreError> {
     let limits = &organisation.limits;
     sql::query(
         "INSERT INTO organisation (id, name, country, currency, volume_licensing, require_credits_licence, on_empty, \
          overdraft, time_zone, allow_prefixes, max_calls, max_calls_per_second, max_call_s, max_spend_per_day, \
-         max_spend_per_leg, price_lists, discount, pool_split) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT (id) DO UPDATE SET \
+         max_spend_per_leg, price_lists, discount, pool_split, caps, since) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+         ON CONFLICT (id) DO UPDATE SET caps = excluded.caps, \
          name = excluded.name, country = excluded.country, volume_licensing = excluded.volume_licensing, \
          require_credits_licence = excluded.require_credits_licence, on_empty = excluded.on_empty, \
          overdraft = excluded.overdraft, time_zone = excluded.time_zone, allow_prefixes = excluded.allow_prefixes, \
@@ -179,6 +180,8 @@ async fn write_organisation(conn: &mut Connection, organisation: &Organisation) 
     .bind(list_text(&organisation.price_lists))
     .bind(i64::from(organisation.discount.hundredths()))
     .bind(organisation.pool_split.slug())
+    .bind(serde_json::to_string(&limits.caps).map_err(StoreError::broken)?)
+    .bind(now.micros())
     .execute(&mut *conn)
     .await?;
     write_account(conn, organisation).await

@@ -318,6 +318,15 @@ impl Books {
         row.map_or(Ok(Micros::ZERO), |row| Ok(Micros(row.try_get(0)?)))
     }
 
+    /// All that was ever charged.
+    pub async fn spent(&mut self, organisation: &Organisation) -> Result<Micros, StoreError> {
+        let row = sql::query("SELECT CAST(COALESCE(SUM(charged), 0) AS BIGINT) FROM spend WHERE organisation = $1")
+            .bind(organisation.id.as_str())
+            .fetch_one(&mut self.conn)
+            .await?;
+        Ok(Micros(row.try_get(0)?))
+    }
+
     pub async fn note_spent(
         &mut self,
         organisation: &Organisation,

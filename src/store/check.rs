@@ -203,6 +203,19 @@ impl<'a> Check<'a> {
                 self.mistake(placed.line, format_args!("meeting {}: {why}", meeting.id));
             }
         }
+        self.density(ids.len(), length);
+    }
+
+    /// Whoever dials IDs at random finds a meeting once in a million at the most.
+    fn density(&mut self, count: usize, length: Option<usize>) {
+        let (Some(first), Some(length)) = (self.document.meetings.first(), length) else { return };
+        let needed = (7_u32..).find(|digits| 10_u128.pow(*digits) >= count as u128 * 1_000_000).unwrap_or(12);
+        if length < needed as usize {
+            let why = format!(
+                "{count} meetings need conference IDs of {needed} digits, so that one in a million is in use; they have {length}"
+            );
+            self.mistake(first.line, why);
+        }
     }
 
     fn numbers(&mut self) {

@@ -1,7 +1,7 @@
 //! A file for `apply`, read: every value by its own type, all mistakes at once. What only the whole bridge can tell
 //! (is there such an organiser, is the conference ID free) is asked in `check`.
 
-use super::facts::{HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
+use super::facts::{Caps, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 use super::pin::is_pin;
 use super::rows::give;
 use super::wishes;
@@ -291,6 +291,7 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
         limits,
         alerts,
         recharge,
+        since: Wall::from_seconds(0),
         id: id?,
         country: country?,
     };
@@ -318,6 +319,16 @@ fn limits(form: &Form<'_>) -> Limits {
         max_call_s: limit(form, "max_call_minutes").map(|minutes| minutes.saturating_mul(60)),
         max_spend_per_day: amount("max_spend_per_day"),
         max_spend_per_leg: amount("max_spend_per_leg"),
+        caps: Caps {
+            organiser_calls: limit(form, "organiser_calls"),
+            organiser_calls_per_second: limit(form, "organiser_calls_per_second"),
+            meeting_calls: limit(form, "meeting_calls"),
+            meeting_calls_per_second: limit(form, "meeting_calls_per_second"),
+            block_calls: limit(form, "block_calls"),
+            rate_micros: amount("max_rate_per_minute").map(|amount| amount.0),
+            first_day_micros: amount("max_spend_first_day").map(|amount| amount.0),
+            quiet_percent: form.number("quiet_percent", 1..=100).and_then(|number| u32::try_from(number).ok()),
+        },
     };
     form.finish();
     found

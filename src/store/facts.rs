@@ -4,6 +4,7 @@
 use super::pin::PinKey;
 use super::sql::Connection;
 use super::{rows, wishes};
+use crate::clock::Wall;
 use crate::meeting::Settings;
 use crate::notice::{HookUrl, Mailbox, SecretRef};
 use crate::rating::costs::COST;
@@ -12,6 +13,7 @@ use crate::rating::{
 };
 use crate::trunk::{Directory, Limit};
 use crate::types::{Country, Currency, Language, MeetingId, Micros, OrganisationId, UserId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
@@ -51,14 +53,44 @@ pub struct Limits {
     /// Credits that may be used on one day of the organisation's calendar, holds included.
     pub max_spend_per_day: Option<Micros>,
     pub max_spend_per_leg: Option<Micros>,
+    pub caps: Caps,
 }
 
-impl Limits {
-    /// The part that counts calls, as the guard wants it.
-    pub const fn calls(&self) -> Limit {
-        Limit { max_calls: self.max_calls, max_calls_per_second: self.max_calls_per_second }
+/// Limits against fraud, kept together in one column. `None` is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Caps {
+    /// Calls at once, and new ones a second, of each organiser and of each meeting.
+    pub organiser_calls: Option<u32>,
+    pub organiser_calls_per_second: Option<u32>,
+    pub meeting_calls: Option<u32>,
+    pub meeting_calls_per_second: Option<u32>,
+    /// Calls out at once to one block of numbers.
+    pub block_calls: Option<u32>,
+    /// The dearest minute, in millionths of the organisation's currency.
+    pub rate_micros: Option<i64>,
+    /// What the first 24 hours may use, holds included, in millionths.
+    pub first_day_micros: Option<i64>,
+    /// Of the limits on calls at once and on spending a day, so much holds from midnight to six, and on Saturday and Sunday.
+    pub quiet_percent: Option<u32>,
+}
+
+impl Caps {
+    pub const fn organiser(&self) -> Limit {
+        Limit { max_calls: self.organiser_calls, max_calls_per_second: self.organiser_calls_per_second }
+    }
+
+    pub const fn meeting(&self) -> Limit {
+        Limit { max_calls: self.meeting_calls, max_calls_per_second: self.meeting_calls_per_second }
     }
 }
+
+/// The hour at which a night is over. Before it nothing of the day is spent yet, so that a share of the day's limit is
+/// what the night may use.
+const MORNING: i8 = 6;
+
+/// How long an organisation is new.
+const FIRST_DAY_MS: u64 = 86_400_000;
 
 /// The paying customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +117,8 @@ pub struct Organisation {
     pub alerts: Option<AlertSettings>,
     /// How it is fetched before it runs out.
     pub recharge: Option<RechargeSettings>,
+    /// When it was first written into the books.
+    pub since: Wall,
 }
 
 /// Whom an organisation (or the house) wants told, and of what beyond the usual.
@@ -266,6 +300,40 @@ impl Facts {
 }
 
 impl Organisation {
+    /// Whether `at` is in the night or on a weekend where its days turn.
+    pub fn is_quiet(&self, at: Wall) -> bool {
+        let zone = jiff::tz::TimeZone::get(&self.time_zone);
+        let stamp = jiff::Timestamp::from_microsecond(at.micros());
+        // A zone that is gone from the machine: the tighter of the two.
+        let (Ok(zone), Ok(stamp)) = (zone, stamp) else { return true };
+        let there = zone.to_datetime(stamp);
+        let weekend = [jiff::civil::Weekday::Saturday, jiff::civil::Weekday::Sunday].contains(&there.weekday());
+        weekend || there.hour() < MORNING
+    }
+
+    fn percent(&self, at: Wall) -> Option<u32> {
+        self.limits.caps.quiet_percent.filter(|_| self.is_quiet(at))
+    }
+
+    /// The limits that count its calls, at a moment, as the guard wants them. However small the share, one call has room.
+    pub fn calls(&self, at: Wall) -> Limit {
+        let percent = u64::from(self.percent(at).unwrap_or(100));
+        let share = |most: u32| (u64::from(most) * percent).div_ceil(100) as u32;
+        Limit { max_calls: self.limits.max_calls.map(share), max_calls_per_second: self.limits.max_calls_per_second }
+    }
+
+    /// What the day around `at` may use.
+    pub(super) fn day_limit(&self, at: Wall) -> Option<Micros> {
+        let percent = i128::from(self.percent(at).unwrap_or(100));
+        self.limits.max_spend_per_day.map(|most| Micros((i128::from(most.0) * percent / 100) as i64))
+    }
+
+    /// What all of it may use, while it is new.
+    pub(super) fn first_day_limit(&self, at: Wall) -> Option<Micros> {
+        let is_new = at.micros() < self.since.plus_millis(FIRST_DAY_MS).micros();
+        self.limits.caps.first_day_micros.filter(|_| is_new).map(Micros)
+    }
+
     /// As the decision wants it.
     pub(super) fn payer(&self, credits_set_up: bool) -> Payer {
         Payer {

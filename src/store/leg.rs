@@ -279,11 +279,22 @@ async fn admit(
     if let Some(answered) = leg.answered {
         terms.answered(answered);
     }
+    if organisation.limits.caps.rate_micros.is_some_and(|most| dearest_nanos(&terms) > i128::from(most) * 1_000) {
+        return Ok(step.keep(books, Opened::Refused(Cause::RateTooHigh), None, None));
+    }
     if terms.funding == Funding::Free {
         threshold::price(books, organisation, Alarm::FreeCall, (leg.call_type, &leg.number), at).await?;
         tracing::error!(leg = %leg.id, "a row of the deck is broken: this call is let in free");
     }
     fund(books, leg, Tab::new(terms), organisation, at, step).await
+}
+
+/// The dearest minute that credits may have to pay, of a call of one day.
+fn dearest_nanos(terms: &Terms) -> i128 {
+    let steps = terms.tariff.iter().flat_map(|tariff| &tariff.later);
+    let moments = steps.filter_map(|step| u64::try_from(step.from.micros() - terms.from.micros()).ok());
+    let within_a_day = moments.map(|micros| micros.div_ceil(1_000)).filter(|ms| *ms <= 86_400_000);
+    [0].into_iter().chain(within_a_day).map(|ms| burn::paid_nanos(terms, ms)).max().unwrap_or(0)
 }
 
 /// The accountant's decision, on what this transaction sees.
@@ -378,8 +389,8 @@ pub(super) fn paid_ms(tab: &Tab) -> u64 {
 /// What a leg may take now.
 struct Purse {
     available: Micros,
-    /// A limit on spending, not the balance, is what is short.
-    is_limited: bool,
+    /// A limit on spending, not the balance, is what is short: its name.
+    limited: Option<Cause>,
     floor: Micros,
     sums: Sums,
     /// Of a leg that the pool pays.
@@ -404,18 +415,24 @@ async fn purse(
     let may_finish = organisation.on_empty == OnEmpty::Finish && tab.held_until_ms > 0;
     let floor = if may_finish { Micros(-sums.overdraft.0) } else { Micros::ZERO };
     let available = Micros(sums.available().0.saturating_sub(floor.0));
-    let a_day = match organisation.limits.max_spend_per_day {
+    let a_day = match organisation.day_limit(now) {
         Some(most) => most.0 - books.spent_on(organisation, now).await?.0 - sums.held.0,
         None => i64::MAX,
     };
+    let at_first = match organisation.first_day_limit(now) {
+        Some(most) => most.0 - books.spent(organisation).await?.0 - sums.held.0,
+        None => i64::MAX,
+    };
     let a_leg = organisation.limits.max_spend_per_leg.map_or(i64::MAX, |most| most.0 - tab.credit_held.0);
-    let limit = a_day.min(a_leg);
+    let cause = if at_first < a_day.min(a_leg) { Cause::FirstDayLimit } else { Cause::SpendLimit };
+    let limit = a_day.min(a_leg).min(at_first);
     // The pool of the month in which the leg began stays its pool.
     let pool = match tab.terms.funding {
         Funding::Pool { .. } => Some(books.pool(organisation, leg.pool_month.unwrap_or(now)).await?),
         Funding::Included | Funding::Credits | Funding::Free => None,
     };
-    Ok(Purse { available: Micros(available.0.min(limit).max(0)), is_limited: limit < available.0, floor, sums, pool })
+    let limited = (limit < available.0).then_some(cause);
+    Ok(Purse { available: Micros(available.0.min(limit).max(0)), limited, floor, sums, pool })
 }
 
 /// One more hold for a tab: the accountant says how much, the books either have it or not.
@@ -446,7 +463,7 @@ async fn fund(
         Err(cause) => (None, cause == Cause::SpendLimit),
     };
     let Some((hold, sums)) = taken else {
-        let cause = if purse.is_limited || capped { Cause::SpendLimit } else { Cause::NoCredit };
+        let cause = purse.limited.unwrap_or(if capped { Cause::SpendLimit } else { Cause::NoCredit });
         let kept = Tab { is_final: true, ..before };
         let begun = kept.held_until_ms > 0;
         leg.tab = begun.then_some(kept);

@@ -119,9 +119,11 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
             max_call_s: line.maybe_limit("max_call_s")?,
             max_spend_per_day: line.maybe_number("max_spend_per_day")?.map(Micros),
             max_spend_per_leg: line.maybe_number("max_spend_per_leg")?.map(Micros),
+            caps: serde_json::from_str(&line.text("caps")?).map_err(|error| line.unreadable("caps", error))?,
         },
         alerts: None,
         recharge: None,
+        since: Wall::from_micros(line.number("since")?),
     })
 }
 

@@ -14,6 +14,7 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0005_reconciliation.sql"),
     PARTED,
     include_str!("migrations/0007_notice.sql"),
+    include_str!("migrations/0008_caps.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

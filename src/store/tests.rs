@@ -27,6 +27,8 @@ macro_rules! suite {
             mod auditing;
             #[path = "forgetting.rs"]
             mod forgetting;
+            #[path = "fraud.rs"]
+            mod fraud;
             #[path = "legs.rs"]
             mod legs;
             #[path = "opening.rs"]

@@ -1,0 +1,239 @@
+//! A stolen account, and what it may do until somebody wakes up.
+
+use super::*;
+use crate::trunk::DialPlan;
+use std::collections::BTreeSet;
+
+/// [`FILE`] with these limits of aurora, and money enough.
+fn limited(limits: &str) -> String {
+    FILE.replacen("credits = \"1.00\"", &format!("credits = \"100.00\"\n[organisation.limits]\n{limits}"), 1)
+}
+
+async fn bench(limits: &str) -> Bench {
+    let bench = Bench::empty().await;
+    bench.apply(&limited(limits)).await.unwrap();
+    bench
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+impl Bench {
+    /// Calls to Britain at a moment, until one is refused: what they hold, and the refusal.
+    async fn call_until_refused(&self, at: Wall) -> (Vec<LegId>, Cause) {
+        let mut legs = Vec::new();
+        for _ in 0..200 {
+            let leg = self.leg();
+            match self.store.open_leg(OpenLeg { invited: at, ..dial(leg, "+447700900123", "studio") }).await.unwrap() {
+                Opened::Granted(_) => legs.push(leg),
+                Opened::Refused(cause) => return (legs, cause),
+                Opened::NoPayerYet => unreachable!("the meeting is named"),
+            }
+        }
+        panic!("200 calls, and none was refused")
+    }
+
+    async fn held(&self) -> Micros {
+        self.store.live_legs().await.unwrap().iter().map(|leg| leg.credit_held).sum()
+    }
+}
+
+/// Twenty lines, all talking as long as they are let: what is charged, and what each was told at its end.
+#[tokio::test]
+async fn a_thief_on_all_lines_takes_the_days_limit_and_no_more() {
+    let bench = bench("max_spend_per_day = \"0.50\"").await;
+    let mut lines = Vec::new();
+    for _ in 0..20 {
+        let leg = bench.leg();
+        if let Opened::Granted(grant) = bench.store.open_leg(dial(leg, "+447700900123", "studio")).await.unwrap() {
+            bench.store.answered(answer(leg)).await.unwrap();
+            lines.push((leg, grant.until_ms));
+        }
+    }
+    assert!(lines.len() >= 10, "{}", lines.len());
+    let mut charged = Micros::ZERO;
+    for (leg, mut until_ms) in lines {
+        let mut told = None;
+        for sequence in 1..100 {
+            match bench.store.extend(next(leg, sequence, until_ms)).await.unwrap() {
+                Opened::Granted(grant) => until_ms = grant.until_ms,
+                other => told = Some(other),
+            }
+            if told.is_some() {
+                break;
+            }
+        }
+        assert_eq!(told, Some(Opened::Refused(Cause::SpendLimit)));
+        charged = Micros(charged.0 + bench.store.settle(leg, over(until_ms)).await.unwrap().charge.0);
+    }
+    assert!(charged <= micros("0.50") && charged > micros("0.40"), "{charged}");
+    assert_eq!(bench.call_until_refused(NOON).await.1, Cause::SpendLimit);
+    bench.audited().await;
+}
+
+#[tokio::test]
+async fn a_minute_that_is_too_dear_is_refused_whatever_the_balance() {
+    for (most, britain) in [("0.0299", false), ("0.03", true)] {
+        let bench = bench(&format!("max_rate_per_minute = \"{most}\"")).await;
+        let told = bench.store.open_leg(dial(bench.leg(), "+447700900123", "studio")).await.unwrap();
+        assert_eq!(matches!(told, Opened::Granted(_)), britain, "{told:?}");
+        assert!(britain || told == Opened::Refused(Cause::RateTooHigh));
+        grant(bench.store.open_leg(dial(bench.leg(), "+390655512345", "studio")).await.unwrap());
+        bench.audited().await;
+    }
+}
+
+#[tokio::test]
+async fn the_first_day_has_a_limit_that_no_second_file_renews() {
+    let text = "max_spend_first_day = \"0.10\"";
+    let bench = bench(text).await;
+    let (legs, cause) = bench.call_until_refused(NOON).await;
+    assert_eq!((cause, bench.held().await <= micros("0.10")), (Cause::FirstDayLimit, true));
+    for leg in legs {
+        bench.store.answered(answer(leg)).await.unwrap();
+        bench.store.settle(leg, over(40_000)).await.unwrap();
+    }
+    // What is charged counts on, over midnight too.
+    let next_morning = NOON.plus_millis(20 * HOUR_MS);
+    let (legs, cause) = bench.call_until_refused(next_morning).await;
+    assert_eq!(cause, Cause::FirstDayLimit);
+    for leg in legs {
+        bench.store.settle(leg, over(0)).await.unwrap();
+    }
+    bench.store.apply(document(&limited(text)).unwrap(), NOON.plus_millis(23 * HOUR_MS)).await.unwrap().unwrap();
+    let after = OpenLeg { invited: NOON.plus_millis(24 * HOUR_MS), ..dial(bench.leg(), "+447700900123", "studio") };
+    let hold = grant(bench.store.open_leg(after).await.unwrap());
+    assert_eq!(hold.until_ms, 60_000);
+    bench.audited().await;
+}
+
+#[tokio::test]
+async fn nights_and_weekends_have_a_share_of_the_day() {
+    let bench = bench("max_calls = 10\nmax_spend_per_day = \"0.50\"\nquiet_percent = 20").await;
+    let facts = bench.store.facts();
+    let aurora = facts.organisations.values().find(|organisation| organisation.id.as_str() == "aurora").unwrap();
+    // NOON is a Tuesday's.
+    for (hours, calls) in [(0, 10), (11, 10), (12, 2), (17, 2), (18, 10), (83, 10), (84, 2), (137, 2), (138, 10)] {
+        let at = NOON.plus_millis(hours * HOUR_MS);
+        assert_eq!(aurora.calls(at).max_calls, Some(calls), "{hours} hours after noon");
+    }
+    let three_at_night = NOON.plus_millis(15 * HOUR_MS);
+    let (legs, cause) = bench.call_until_refused(three_at_night).await;
+    assert_eq!(cause, Cause::SpendLimit);
+    assert!(bench.held().await <= micros("0.10") && legs.len() >= 2);
+    // In the morning the whole of it.
+    let (legs, _) = bench.call_until_refused(NOON.plus_millis(18 * HOUR_MS)).await;
+    assert!(bench.held().await > micros("0.40") && legs.len() >= 5);
+    bench.audited().await;
+}
+
+#[tokio::test]
+async fn meetings_too_many_for_their_ids_are_refused_with_the_length_to_use() {
+    let bench = Bench::new().await;
+    let file = |count: usize, base: u64| {
+        let meeting = |n: usize| {
+            let id = base + n as u64;
+            format!("[[organisation.meeting]]\nid = \"more-{n}\"\norganiser = \"anna\"\nconference_id = \"{id}\"\n")
+        };
+        let meetings: String = (0..count).map(meeting).collect();
+        format!("[[organisation]]\nid = \"aurora\"\ncountry = \"IT\"\nvolume_licensing = true\n{meetings}")
+    };
+    // Three are there.
+    bench.apply(&file(7, 2_000_000)).await.unwrap();
+    let mistakes = bench.apply(&file(8, 2_000_000)).await.unwrap_err();
+    assert_eq!(mistakes.len(), 1);
+    let told = mistakes[0].to_string();
+    assert!(told.contains("11 meetings need conference IDs of 8 digits") && told.contains("they have 7"), "{told}");
+    let other = Bench::empty().await;
+    let mistakes = other.apply(&file(101, 20_000_000)).await.unwrap_err();
+    assert!(mistakes.iter().any(|mistake| mistake.to_string().contains("of 9 digits")), "{mistakes:?}");
+}
+
+/// The ways in which one may write a number so that somebody who looks at the text sees another.
+fn written(number: &str, mut form: usize) -> String {
+    let mut choose = |ways: usize| {
+        let way = form % ways;
+        form /= ways;
+        way
+    };
+    let before = ["+", "00", "", "011", "tel:+", "0", "000", "+0", "tel:", "＋", "sip:+", "%2B", "*31#", "+00"][choose(14)];
+    let between = ["", " ", "-", ".", "(", ")", "/", "  ", "\u{a0}", "\t", ","][choose(11)];
+    let digits: String = match choose(5) {
+        0 => number.to_owned(),
+        1 => number.chars().map(|c| char::from_u32(0xff10 + c.to_digit(10).unwrap()).unwrap()).collect(),
+        2 => number.chars().map(|c| char::from_u32(0x660 + c.to_digit(10).unwrap()).unwrap()).collect(),
+        3 => number.chars().map(|c| format!("%3{c}")).collect(),
+        _ => format!("{}(0){}", &number[..2], &number[2..]),
+    };
+    let at = [2, 3, 5][choose(3)];
+    let (head, tail): (String, String) = (digits.chars().take(at).collect(), digits.chars().skip(at).collect());
+    let country = &number[..2];
+    let after = [
+        String::new(),
+        ";isub=1".to_owned(),
+        ";ext=9".to_owned(),
+        ";postd=p1".to_owned(),
+        format!(";phone-context=+{country}"),
+        ";phone-context=+44".to_owned(),
+        ";phone-context=example.com".to_owned(),
+        ";phone-context=+4;phone-context=+44".to_owned(),
+        ",,1".to_owned(),
+        "p1".to_owned(),
+        "w".to_owned(),
+        "#".to_owned(),
+        "*".to_owned(),
+        "@127.0.0.1".to_owned(),
+        "0".repeat(40),
+        "abc".to_owned(),
+        "\0".to_owned(),
+        ";PHONE-CONTEXT=+1".to_owned(),
+    ][choose(18)]
+    .clone();
+    // Without its country, which stands behind it.
+    if choose(8) == 7 {
+        return format!("{}{between};phone-context=+{country}", &number[2..]);
+    }
+    format!("{before}{head}{between}{tail}{after}")
+}
+
+/// Premium and satellite ranges, service numbers, and a country that is not allowed: what is read as a number at all is
+/// read as one that the books refuse. All doors read by this plan, and what they read is priced, permitted and dialled.
+#[tokio::test]
+async fn ten_thousand_ways_to_write_a_barred_number_and_none_gets_out() {
+    // Whatever is refused is not refused for the want of a price.
+    let rows: String = (2..10).map(|first| format!("dial-out,{first},Far,5,0,60,60,2020-01-01,standard\n")).collect();
+    let bench = Bench::empty().await;
+    let file = Document::parse("demo.toml", &limited(""), |_| Ok(format!("{RATES}{rows}"))).unwrap();
+    bench.store.apply(file, NOON).await.unwrap().unwrap();
+    let barred = ["8816123456789", "882161234567", "870773123456", "97912345678", "5355512345", "85012345678"];
+    let mut read = BTreeSet::new();
+    let mut forms = 0;
+    for number in barred {
+        // A prime step over all ways of writing: each way of each kind comes up with each of another.
+        for form in (0..332_640).step_by(181) {
+            forms += 1;
+            read.extend(DialPlan::default().read(&written(number, form)));
+        }
+    }
+    assert!(forms >= 10_000, "{forms}");
+    let national = |number: &E164| ["44", "39", "1"].iter().any(|open| number.digits().starts_with(open));
+    for number in &read {
+        let told = bench.store.open_leg(dial(bench.leg(), &number.to_string(), "studio")).await.unwrap();
+        // A context may make another number of it, of a country that may be called: then that is what is dialled.
+        if national(number) {
+            continue;
+        }
+        let Opened::Refused(cause) = told else { panic!("{number} got out: {told:?}") };
+        let causes =
+            [Cause::NumberBlocked, Cause::DestinationNotAllowed, Cause::UnknownNumber, Cause::CountryNotServed];
+        assert!(causes.contains(&cause), "{number}: {cause}");
+    }
+    for number in barred {
+        assert!(read.contains(&E164::from_digits(number).unwrap()), "{number} was among what was read");
+    }
+    // The same ways of writing lead out where the number may be called.
+    for form in ["+447700900123", "0044 7700-900123", "tel:+44 (0)7700.900123", "7700900123;phone-context=+44"] {
+        let number = DialPlan::default().read(form).unwrap();
+        grant(bench.store.open_leg(dial(bench.leg(), &number.to_string(), "studio")).await.unwrap());
+    }
+    bench.audited().await;
+}
