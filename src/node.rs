@@ -11,7 +11,7 @@ use crate::media::recorder::io::Recorder;
 use crate::media::{self, Codec};
 use crate::meeting::{self, LobbyConfig};
 use crate::sip::{self, Command, Reason, Transport};
-use crate::store::{OpenError, Store, StoreError};
+use crate::store::{OpenError, Store, StoreError, TrailDoor, Who};
 use crate::switchboard::io::{Desk, Handle, Wires};
 use crate::switchboard::sound::{BadSound, Sounds};
 use crate::switchboard::{self, Switchboard};
@@ -96,7 +96,7 @@ impl Node {
         let wires = Wires { sip, sip_events, media, media_events, recorder, store: store.clone() };
         let (desk, handle) = Desk::start(switchboard, wires);
         let reception =
-            Reception { switchboard: handle.clone(), store: store.clone(), token: Token::new(&token), metrics };
+            Reception { switchboard: handle.clone(), store: store.by(owner()), token: Token::new(&token), metrics };
         let api = Api::start(listener, reception).map_err(|error| StartError::Api(settings.api.listen, error))?;
         Ok(Node { desk, api, store, handle, sip: addresses, token_file })
     }
@@ -232,6 +232,11 @@ async fn bury(store: &Store, sip: &sip::io::Sip) -> Result<(), StoreError> {
         sip.command(Command::Bury { journal: orphan.journal, reason }).await;
     }
     Ok(())
+}
+
+/// Whoever has the token of the first start.
+fn owner() -> Who {
+    Who { name: "owner".to_owned(), door: TrailDoor::Api }
 }
 
 /// The token's file where no other is set, among the files of the store.

@@ -10,6 +10,7 @@ pub mod money;
 pub mod openapi;
 pub mod problem;
 pub mod rates;
+pub mod trail;
 
 use crate::store::Store;
 use crate::switchboard::io::Handle;
@@ -73,6 +74,7 @@ fn v1_pages() -> Vec<Page> {
         get "/usage" => money::usage;
         get "/quote" => money::quote;
         get "/audit" => money::audit;
+        get "/trail" => trail::list;
         get "/rates" => rates::lists;
         get "/rates/{list}" => rates::deck;
         get "/organisations/{organisation}/balance" => money::balance;

@@ -20,6 +20,7 @@ mod tests {
     use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
     use crate::api::rates;
+    use crate::api::trail::{self, TrailQuery};
     use crate::api::{Page, V1, open_pages, v1_pages};
     use crate::clock::Wall;
     use crate::rating::CallType;
@@ -168,7 +169,11 @@ mod tests {
         let usage = UsageQuery::default();
         let (organiser, call_type, to) = (String::new(), String::new(), String::new());
         let quote = QuoteQuery { organiser, call_type, to, caller: None, minutes: None };
-        for (path, query) in [("/api/v1/usage", value(usage)), ("/api/v1/quote", value(quote))] {
+        for (path, query) in [
+            ("/api/v1/usage", value(usage)),
+            ("/api/v1/quote", value(quote)),
+            ("/api/v1/trail", value(TrailQuery::default())),
+        ] {
             let document = document();
             let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
             let told: BTreeSet<&str> = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
@@ -250,6 +255,9 @@ mod tests {
         fits("CreditsBooked", &[money::credits_of(&store, "aurora", &order, NOON).await.unwrap()]);
         let Value::Array(lists) = rates::lists_of(&store) else { panic!("a list of lists") };
         fits("PriceList", &lists);
+        let asked = TrailQuery::default();
+        let Value::Array(rows) = trail::trail_of(&store, &asked).await.unwrap() else { panic!("a list of changes") };
+        fits("TrailRow", &rows);
         fits("Audit", &[money::audit_of(&store).await.unwrap()]);
         let ask = |organiser: &str| QuoteQuery {
             organiser: organiser.into(),

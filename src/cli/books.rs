@@ -6,9 +6,10 @@ use super::{Context, Failure};
 use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::problem::Problem;
 use crate::api::rates;
+use crate::api::trail::{self, TrailQuery};
 use crate::clock;
 use crate::rating::Deck;
-use crate::store::{OpenError, Store, file_of};
+use crate::store::{OpenError, Store, TrailDoor, Who, file_of};
 use indicatif::ProgressBar;
 use serde_json::Value;
 use std::io::IsTerminal;
@@ -42,7 +43,7 @@ impl Books {
         let until = Instant::now() + PATIENCE;
         loop {
             let held = match Store::open(&context.settings.store_url, context.settings.store_options()).await {
-                Ok(store) => return Ok(Books::Here(store)),
+                Ok(store) => return Ok(Books::Here(store.by(who()))),
                 Err(held @ OpenError::Held { .. }) => held,
                 Err(other) => return Err(other.into()),
             };
@@ -117,12 +118,26 @@ impl Books {
         Ok(known)
     }
 
+    /// Who changed what.
+    pub async fn trail(&self, query: &TrailQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => trail::trail_of(store, query).await.map_err(words),
+            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/trail", query)?)?),
+        }
+    }
+
     pub async fn audit(&self) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => money::audit_of(store).await.map_err(words),
             Books::There(bridge) => bridge.get("/audit"),
         }
     }
+}
+
+/// Whoever typed the command, by the name that the shell gives.
+fn who() -> Who {
+    let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
+    Who { name: name.unwrap_or_else(|| "unknown".to_owned()), door: TrailDoor::Cli }
 }
 
 fn words(problem: Problem) -> Failure {

@@ -24,6 +24,7 @@ mod remove;
 mod serve;
 pub mod sound;
 mod table;
+mod trail;
 mod usage;
 
 use crate::config::Settings;
@@ -70,6 +71,8 @@ enum Command {
     Rates(rates::Rates),
     /// Check every invariant of the money over the whole store
     Audit,
+    /// Who changed what, and when
+    Trail(trail::Trail),
     /// Who is in a call now
     Legs,
     /// Which meetings run now
@@ -143,6 +146,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Credits(credits)) => wait_for(credits.run(context)),
         Some(Command::Rates(rates)) => wait_for(rates.run(context)),
         Some(Command::Audit) => wait_for(audit::run(context)),
+        Some(Command::Trail(trail)) => wait_for(trail.run(context)),
         Some(Command::Legs) => legs::run(context),
         Some(Command::Meetings) => meetings::run(context),
         Some(Command::Dial(dial)) => wait_for(dial.run(context)),

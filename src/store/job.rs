@@ -4,6 +4,7 @@ use super::books::Books;
 use super::document::{Applied, Document};
 use super::door::{Answered, CreditsAdded, Extend, Funds, NamePayer, OpenLeg, Opened, Orphan, Rerouted, Settle};
 use super::fault::StoreError;
+use super::trail::Who;
 use super::{apply, credits, leg, recover, settle};
 use crate::clock::Wall;
 use crate::form::Mistake;
@@ -94,14 +95,14 @@ impl Job {
 }
 
 jobs! {
-    Apply((Document, Wall)) -> Result<Applied, Vec<Mistake>> = apply::apply;
+    Apply((Document, Wall, Who)) -> Result<Applied, Vec<Mistake>> = apply::apply;
     Open(OpenLeg) -> Opened = leg::open;
     Payer(NamePayer) -> Opened = leg::name_payer;
     Answer(Answered) -> () = leg::answered;
     Reroute(Rerouted) -> () = leg::rerouted;
     Extend(Extend) -> Opened = leg::extend;
     Settle(Settle) -> UsageRecord = settle::settle;
-    Credits(Funds) -> CreditsAdded = credits::add;
+    Credits((Funds, Who)) -> CreditsAdded = credits::add_told;
     Recover((HashMap<LegId, u64>, Wall)) -> Vec<Orphan> = recover::recover;
     // Does what no request ever may: for tests of what then happens.
     #[cfg(test)]

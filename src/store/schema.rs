@@ -10,6 +10,7 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0002_carrier_sound.sql"),
     include_str!("migrations/0003_price_lists.sql"),
     include_str!("migrations/0004_node.sql"),
+    include_str!("migrations/0005_trail.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.
