@@ -13,6 +13,7 @@ pub mod privacy;
 pub mod problem;
 pub mod rates;
 pub mod report;
+pub mod trail;
 
 use crate::notice::Gate;
 use crate::rating::report::Masking;
@@ -84,6 +85,7 @@ fn v1_pages() -> Vec<Page> {
         get "/quote" => money::quote;
         get "/audit" => money::audit;
         get "/margins" => rates::margin;
+        get "/trail" => trail::list;
         get "/rates" => rates::lists;
         get "/rates/{list}" => rates::deck;
         get "/organisations/{organisation}/balance" => money::balance;

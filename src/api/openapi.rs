@@ -20,6 +20,7 @@ mod tests {
     use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
+    use crate::api::trail::{self, TrailQuery};
     use crate::api::{Page, V1, open_pages, v1_pages};
     use crate::api::{privacy, rates, report};
     use crate::clock::Wall;
@@ -177,6 +178,7 @@ mod tests {
         for (path, query) in [
             ("/api/v1/usage", value(usage)),
             ("/api/v1/quote", value(quote)),
+            ("/api/v1/trail", value(TrailQuery::default())),
             ("/api/v1/margins", value(rates::MarginQuery::default())),
             ("/api/v1/reports/{report}", asked.clone()),
             ("/api/v1/organisations/{organisation}/reports/{report}", asked),
@@ -276,6 +278,9 @@ mod tests {
         let order = privacy::ForgetOrder { number: Some("+390612345678".into()), user: None, dry_run: true };
         fits("Forgotten", &[privacy::forget_of(&store, &order).await.unwrap()]);
         fits("Audit", &[money::audit_of(&store, NOON).await.unwrap()]);
+        let asked = TrailQuery::default();
+        let Value::Array(rows) = trail::trail_of(&store, &asked).await.unwrap() else { panic!("a list of changes") };
+        fits("TrailRow", &rows);
         let ask = |organiser: &str| QuoteQuery {
             organiser: organiser.into(),
             call_type: "dial-out".into(),

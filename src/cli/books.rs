@@ -9,10 +9,11 @@ use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
 use crate::api::rates::{self, MarginQuery};
 use crate::api::report::{self, CarrierFile, ReportQuery};
+use crate::api::trail::{self, TrailQuery};
 use crate::clock;
 use crate::rating::Deck;
 use crate::rating::report::{Masking, Period};
-use crate::store::{OpenError, Store, file_of};
+use crate::store::{OpenError, Store, TrailDoor, Who, file_of};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::io::IsTerminal;
@@ -47,7 +48,7 @@ impl Books {
         let until = Instant::now() + PATIENCE;
         loop {
             let held = match Store::open(&context.settings.store_url, context.settings.store_options()).await {
-                Ok(store) => return Ok(Books::Here(store)),
+                Ok(store) => return Ok(Books::Here(store.by(who()))),
                 Err(held @ OpenError::Held { .. }) => held,
                 Err(other) => return Err(other.into()),
             };
@@ -208,12 +209,26 @@ impl Books {
         }
     }
 
+    /// Who changed what.
+    pub async fn trail(&self, query: &TrailQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => trail::trail_of(store, query).await.map_err(words),
+            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/trail", query)?)?),
+        }
+    }
+
     pub async fn audit(&self) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => money::audit_of(store, clock::wall()).await.map_err(words),
             Books::There(bridge) => bridge.get("/audit"),
         }
     }
+}
+
+/// Whoever typed the command, by the name that the shell gives.
+fn who() -> Who {
+    let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
+    Who { name: name.unwrap_or_else(|| "unknown".to_owned()), door: TrailDoor::Cli }
 }
 
 fn words(problem: Problem) -> Failure {

@@ -31,6 +31,7 @@ mod serve;
 pub mod sound;
 mod statement;
 mod table;
+mod trail;
 mod usage;
 
 use crate::config::Settings;
@@ -94,6 +95,8 @@ enum Command {
     Backup(backup::Arguments),
     /// Read a copy into a new, empty store, of either kind
     Restore(backup::Arguments),
+    /// Who changed what, and when
+    Trail(trail::Trail),
     /// Who is in a call now
     Legs,
     /// Which meetings run now
@@ -175,6 +178,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Audit) => wait_for(audit::run(context)),
         Some(Command::Backup(arguments)) => wait_for(backup::backup(context, &arguments)),
         Some(Command::Restore(arguments)) => wait_for(backup::restore(context, &arguments)),
+        Some(Command::Trail(trail)) => wait_for(trail.run(context)),
         Some(Command::Legs) => legs::run(context),
         Some(Command::Meetings) => meetings::run(context),
         Some(Command::Dial(dial)) => wait_for(dial.run(context)),

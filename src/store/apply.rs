@@ -3,26 +3,28 @@
 use super::books::{Books, hash_text};
 use super::check::check;
 use super::credits;
-use super::document::{Applied, DeckFile, Document, ExchangeEntry, UserEntry};
+use super::document::{Applied, DeckFile, Document, ExchangeEntry, Placed, UserEntry};
 use super::door::{CreditsAdded, Funds, FundsKind};
-use super::facts::{self, Meeting, OnEmpty, Organisation};
+use super::facts::{self, HOUSE, Meeting, OnEmpty, Organisation};
 use super::fault::StoreError;
 use super::rows::{held, list_text};
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
+use super::trail::{self, Who};
 use super::wishes;
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::{CountryRecord, ledger};
 use crate::trunk::{Carrier, Number};
 use crate::types::{Country, Micros, OrganisationId};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Checks and writes a file. Mistakes are an answer: nothing is written then.
 pub(super) async fn apply(
     books: &mut Books,
-    (document, now): &(Document, Wall),
+    (document, now, who): &(Document, Wall, Who),
 ) -> Result<Result<Applied, Vec<Mistake>>, StoreError> {
     let opened = opened(books, document).await?;
     let mistakes = check(document, &books.facts, &opened);
@@ -30,6 +32,7 @@ pub(super) async fn apply(
         return Ok(Err(mistakes));
     }
 
+    let lists = trail_of_lists(books, document);
     let rates = write(books, document, *now).await?;
     let version = books.facts.version + 1;
     let loaded = facts::load(&mut books.conn, books.facts.pins().clone(), version).await;
@@ -38,6 +41,7 @@ pub(super) async fn apply(
     for organisation in &document.organisations {
         threshold::money(books, &organisation.value, Seen::default(), *now).await?;
     }
+    tell(books, document, (*now, who), lists).await?;
     Ok(Ok(Applied {
         organisations: document.organisations.len(),
         users: document.users.len(),
@@ -48,6 +52,38 @@ pub(super) async fn apply(
         rates,
         funded,
     }))
+}
+
+/// The price lists that the file brings, each with the version that it takes the place of.
+fn trail_of_lists(books: &Books, document: &Document) -> Vec<Value> {
+    let before = |list: &str| match list {
+        HOUSE => Some(&books.facts.deck),
+        _ => books.facts.price_lists.get(list),
+    };
+    let lists = document.decks.iter().map(|deck| &deck.value);
+    let shown = lists.map(|file| {
+        let before = before(&file.list).map(|deck| deck.version().to_string());
+        json!({ "list": file.list, "before": before, "after": file.deck.version().to_string() })
+    });
+    shown.collect()
+}
+
+/// One row for the file: what it named.
+async fn tell(books: &mut Books, document: &Document, by: (Wall, &Who), lists: Vec<Value>) -> Result<(), StoreError> {
+    fn names<T>(all: &[Placed<T>], name: impl Fn(&T) -> String) -> Vec<String> {
+        all.iter().map(|placed| name(&placed.value)).collect()
+    }
+    let detail = json!({
+        "organisations": names(&document.organisations, |own| own.id.to_string()),
+        "users": names(&document.users, |entry| entry.user.id.to_string()),
+        "meetings": names(&document.meetings, |meeting| meeting.settings.id.to_string()),
+        "numbers": names(&document.numbers, |number| number.e164.to_string()),
+        "carriers": names(&document.carriers, |carrier| carrier.id.to_string()),
+        "countries": names(&document.countries, |(code, _)| code.as_str().to_owned()),
+        "lists": lists,
+    });
+    let what = format!("file {}", document.file);
+    trail::write(books, trail::Step { at: by.0, who: by.1, verb: "apply", what, organisation: None, detail }).await
 }
 
 /// The key of an organisation's opening funding.

@@ -7,6 +7,7 @@ use super::fault::StoreError;
 use super::leg::{self, LegRow};
 use super::rows::Line;
 use super::sql::{self, Connection, Kind as Database};
+use super::trail;
 use crate::clock::Wall;
 use crate::rating::ledger::{self, Account, Entry, Kind};
 use crate::rating::{Tab, UsageRecord};
@@ -27,7 +28,19 @@ const GUARDS: u8 = 9;
 const CHAIN: u8 = 10;
 
 /// Guards that the schema has to have: what stands in the database's own catalogue under these names.
-const GUARDED: [Guard; 6] = [
+const GUARDED: [Guard; 8] = [
+    Guard {
+        table: "trail",
+        name: "trail_is_not_changed",
+        sqlite: "BEFORE UPDATE ON trail\nBEGIN SELECT RAISE(ABORT",
+        postgres: &["BEFORE UPDATE ON", KEPT],
+    },
+    Guard {
+        table: "trail",
+        name: "trail_is_not_removed",
+        sqlite: "BEFORE DELETE ON trail\nBEGIN SELECT RAISE(ABORT",
+        postgres: &["BEFORE DELETE ON", KEPT],
+    },
     Guard {
         table: "ledger_entry",
         name: "ledger_entry_is_not_changed",
@@ -99,6 +112,7 @@ pub(super) async fn audit(conn: &mut Connection) -> Result<Vec<Difference>, Stor
     audit.months().await?;
     audit.fundings().await?;
     audit.guards().await?;
+    audit.trail().await?;
     Ok(audit.differences)
 }
 
@@ -132,6 +146,23 @@ impl Audit<'_> {
     fn equal<T: PartialEq + Display>(&mut self, invariant: u8, place: impl Display, what: &str, found: T, due: T) {
         if found != due {
             self.tell(invariant, place, format_args!("{what} is {found}, and should be {due}"));
+        }
+    }
+
+    /// The trail: no row is missing, and each is as it was written.
+    async fn trail(&mut self) -> Result<(), StoreError> {
+        let (mut next, mut hash) = (0, String::new());
+        loop {
+            let rows = trail::page(self.conn, next, PAGE).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in rows {
+                let place = format!("trail {}", row.sequence);
+                self.equal(CHAIN, &place, "the place in the trail", row.sequence, next);
+                self.equal(CHAIN, &place, "the hash", row.hash.as_str(), row.due(&hash).as_str());
+                (next, hash) = (row.sequence + 1, row.hash);
+            }
         }
     }
 

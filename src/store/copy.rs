@@ -51,6 +51,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("letter", "id"),
     ("hook_state", "owner, address"),
     ("recharge", "key"),
+    ("trail", "sequence"),
 ];
 
 /// What a copy is: its first line.

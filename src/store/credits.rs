@@ -5,6 +5,7 @@ use super::door::{CreditsAdded, Funds, FundsKind};
 use super::facts::Organisation;
 use super::fault::StoreError;
 use super::threshold::{self, Seen};
+use super::trail::{self, Who};
 use super::{recharge, sql};
 use crate::clock::Wall;
 use crate::rating::ledger::Kind;
@@ -13,6 +14,31 @@ use jiff::{Timestamp, ToSpan, tz::TimeZone};
 
 /// Fundings expire after this many months (research/microsoft-audio-conferencing.md, part 3).
 const MONTHS: i64 = 12;
+
+/// As [`add`], and what was booked, or refused for want of money, stands in the trail.
+pub(super) async fn add_told(books: &mut Books, (funds, who): &(Funds, Who)) -> Result<CreditsAdded, StoreError> {
+    let added = add(books, funds).await?;
+    let outcome = match added {
+        CreditsAdded::Booked => "booked",
+        CreditsAdded::NotAvailable { .. } => "not-available",
+        CreditsAdded::Repeated => return Ok(added),
+    };
+    let step = trail::Step {
+        at: funds.at,
+        who,
+        verb: match funds.kind {
+            FundsKind::Funding => "credits-add",
+            FundsKind::Adjustment => "credits-adjust",
+        },
+        what: format!("organisation {}", funds.organisation),
+        organisation: Some(&funds.organisation),
+        detail: serde_json::json!({
+            "amount": funds.amount.to_text(), "key": funds.key, "memo": funds.memo, "outcome": outcome,
+        }),
+    };
+    trail::write(books, step).await?;
+    Ok(added)
+}
 
 /// Books a funding or a correction, once a key.
 pub(super) async fn add(books: &mut Books, funds: &Funds) -> Result<CreditsAdded, StoreError> {

@@ -7,6 +7,7 @@ use super::door::{
     Raise, Reconciled, Rerouted, Settle,
 };
 use super::fault::StoreError;
+use super::trail::Who;
 use super::{apply, credits, leg, outbox, person, reconcile, recover, settle};
 use crate::clock::Wall;
 use crate::form::Mistake;
@@ -98,14 +99,14 @@ impl Job {
 }
 
 jobs! {
-    Apply((Document, Wall)) -> Result<Applied, Vec<Mistake>> = apply::apply;
+    Apply((Document, Wall, Who)) -> Result<Applied, Vec<Mistake>> = apply::apply;
     Open(OpenLeg) -> Opened = leg::open;
     Payer(NamePayer) -> Opened = leg::name_payer;
     Answer(Answered) -> () = leg::answered;
     Reroute(Rerouted) -> () = leg::rerouted;
     Extend(Extend) -> Opened = leg::extend;
     Settle(Settle) -> UsageRecord = settle::settle;
-    Credits(Funds) -> CreditsAdded = credits::add;
+    Credits((Funds, Who)) -> CreditsAdded = credits::add_told;
     Raise(Raise) -> bool = outbox::raise;
     Claim(Claim) -> Claimed = outbox::claim;
     Report((Report, Wall)) -> Option<OrganisationId> = outbox::report;

@@ -37,6 +37,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 mod threshold;
+mod trail;
 mod walk;
 mod wishes;
 
@@ -54,6 +55,7 @@ pub use facts::{
 pub use fault::{OpenError, StoreError};
 pub use io::{check_url, file_of, folder_of};
 pub use sql::shown;
+pub use trail::{MOST_TRAIL_ROWS, TrailDoor, TrailFilter, TrailRow, Who};
 pub use wishes::{mails, secret};
 
 use crate::clock::Wall;
@@ -74,6 +76,8 @@ use tokio::sync::watch;
 #[derive(Clone, Debug)]
 pub struct Store {
     desk: Arc<Desk>,
+    /// Whose changes these are, in the trail.
+    who: Who,
 }
 
 impl Store {
@@ -81,7 +85,12 @@ impl Store {
     /// at a time, but for nodes of different names on one PostgreSQL.
     pub async fn open(url: &str, options: Options) -> Result<Store, OpenError> {
         let desk = io::open(url, &options).await?;
-        Ok(Store { desk: Arc::new(desk) })
+        Ok(Store { desk: Arc::new(desk), who: Who::default() })
+    }
+
+    /// The same store in the hands of `who`: what is changed through it stands in the trail under that name.
+    pub fn by(&self, who: Who) -> Store {
+        Store { desk: self.desk.clone(), who }
     }
 
     /// Where its files are: what belongs to a store stands in it.
@@ -108,7 +117,7 @@ impl Store {
 
     /// Brings a file into the store, all of it or (with every mistake told) nothing. Repeatable; touches no live leg.
     pub async fn apply(&self, document: Document, now: Wall) -> Result<Result<Applied, Vec<Mistake>>, StoreError> {
-        self.desk.ask((document, now), Job::Apply).await
+        self.desk.ask((document, now, self.who.clone()), Job::Apply).await
     }
 
     // ------------------------------------------------------------------------------------------------------------ legs
@@ -160,7 +169,7 @@ impl Store {
 
     /// Books a funding or a correction, once a key.
     pub async fn add_credits(&self, funds: Funds) -> Result<CreditsAdded, StoreError> {
-        self.desk.ask(funds, Job::Credits).await
+        self.desk.ask((funds, self.who.clone()), Job::Credits).await
     }
 
     pub async fn balance(&self, organisation: &OrganisationId) -> Result<Balance, StoreError> {
@@ -322,6 +331,11 @@ impl Store {
     /// Every invariant of the books, over the whole store: empty where all is right. Works while the bridge runs.
     pub async fn audit(&self) -> Result<Vec<Difference>, StoreError> {
         audit::audit(&mut self.desk.reads.snapshot().await?).await
+    }
+
+    /// Who changed what: the earliest first, of many the latest.
+    pub async fn trail(&self, filter: &TrailFilter) -> Result<Vec<TrailRow>, StoreError> {
+        trail::list(&mut self.reader().await?, filter).await
     }
 
     async fn reader(&self) -> Result<Connection, StoreError> {

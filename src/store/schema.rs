@@ -15,6 +15,7 @@ const EDITIONS: &[&str] = &[
     PARTED,
     include_str!("migrations/0007_notice.sql"),
     include_str!("migrations/0008_caps.sql"),
+    include_str!("migrations/0009_trail.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

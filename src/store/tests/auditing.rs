@@ -51,6 +51,9 @@ const PLANTED: &[(&str, u8)] = &[
     ),
     ("DROP TRIGGER ledger_entry_is_not_removed; DELETE FROM ledger_entry WHERE sequence = 1", 10),
     ("DROP TRIGGER ledger_entry_is_not_removed; DELETE FROM ledger_entry WHERE key = 'by-hand'", 10),
+    ("DROP TRIGGER trail_is_not_changed", 9),
+    ("DROP TRIGGER trail_is_not_changed; UPDATE trail SET who = 'x' WHERE sequence = 0", 10),
+    ("DROP TRIGGER trail_is_not_removed; DELETE FROM trail WHERE sequence = 0", 10),
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET charge = charge - 1 WHERE charge > 0", 6),
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET record = REPLACE(record, '70000', '60000')", 6),
     ("DROP TRIGGER usage_record_is_not_removed; DELETE FROM usage_record WHERE charge > 0", 3),
@@ -74,6 +77,8 @@ async fn entries_and_records_cannot_be_changed_and_balances_cannot_be_overdrawn(
         "DELETE FROM ledger_entry",
         "UPDATE usage_record SET charge = 0",
         "DELETE FROM usage_record",
+        "UPDATE trail SET who = 'x'",
+        "DELETE FROM trail",
         "UPDATE account SET posted = held - 1 WHERE organisation = 'aurora'",
         "UPDATE account SET held = -1",
         "UPDATE pool SET held_ms = granted_ms + 1",
@@ -98,4 +103,26 @@ async fn the_ledger_is_read_in_its_order() {
     assert_eq!(all[0].key, "opening:aurora");
     assert_eq!(bench.store.ledger(&aurora, 2).await.unwrap(), all[all.len() - 2..], "the latest, in order");
     assert!(bench.store.ledger(&"nobody".parse().unwrap(), 1).await.is_err());
+}
+
+#[tokio::test]
+async fn who_changed_what_stands_in_the_trail_and_secrets_do_not() {
+    let bench = Bench::new().await;
+    let store = bench.store.by(Who { name: "paola".to_owned(), door: TrailDoor::Cli });
+    store.add_credits(funds("more", "3")).await.unwrap();
+    store.add_credits(funds("more", "3")).await.unwrap();
+    store.add_credits(funds("less", "-1000")).await.unwrap();
+    assert!(bench.apply(&FILE.replace("organiser = \"anna\"", "organiser = \"nobody\"")).await.is_err());
+    let all = bench.store.trail(&TrailFilter::default()).await.unwrap();
+    let told: Vec<(&str, &str, &str)> = all.iter().map(|row| (&*row.who, &*row.door, &*row.verb)).collect();
+    // A repeat and a file that was not applied have changed nothing.
+    assert_eq!(
+        told,
+        [("bridge", "bridge", "apply"), ("paola", "cli", "credits-add"), ("paola", "cli", "credits-adjust")]
+    );
+    assert!(all[0].detail.contains("\"anna\"") && !all[0].detail.contains("4711"), "{}", all[0].detail);
+    assert!(all[2].detail.contains("not-available"), "{}", all[2].detail);
+    let of = TrailFilter { organisation: Some("aurora".parse().unwrap()), limit: Some(1), ..TrailFilter::default() };
+    assert_eq!(bench.store.trail(&of).await.unwrap(), all[2..]);
+    bench.audited().await;
 }

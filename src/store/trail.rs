@@ -1,0 +1,174 @@
+//! The trail: who changed what, when, and by which door. A row is written in the transaction of the change itself, so
+//! that neither is ever there without the other; it is never changed, and hashes chain the rows.
+
+use super::books::{Books, hash_text};
+use super::fault::StoreError;
+use super::rows::Line;
+use super::sql::{self, Connection, Row};
+use crate::clock::Wall;
+use crate::types::OrganisationId;
+use sha2::{Digest, Sha256};
+
+/// Rows of one answer at most.
+pub const MOST_TRAIL_ROWS: u32 = 1_000;
+
+/// By which way somebody came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrailDoor {
+    /// The program itself, and who has it in their own process.
+    Bridge,
+    Cli,
+    Api,
+}
+
+impl TrailDoor {
+    pub const fn slug(self) -> &'static str {
+        match self {
+            TrailDoor::Bridge => "bridge",
+            TrailDoor::Cli => "cli",
+            TrailDoor::Api => "api",
+        }
+    }
+}
+
+/// Who asks for a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    pub name: String,
+    pub door: TrailDoor,
+}
+
+impl Default for Who {
+    fn default() -> Who {
+        Who { name: "bridge".to_owned(), door: TrailDoor::Bridge }
+    }
+}
+
+/// A change, before it has a place in the trail.
+pub(super) struct Step<'a> {
+    pub at: Wall,
+    pub who: &'a Who,
+    pub verb: &'static str,
+    pub what: String,
+    pub organisation: Option<&'a OrganisationId>,
+    pub detail: serde_json::Value,
+}
+
+/// A change as the trail has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrailRow {
+    pub sequence: i64,
+    pub at: Wall,
+    pub who: String,
+    pub door: String,
+    pub verb: String,
+    pub what: String,
+    pub organisation: Option<String>,
+    /// JSON, without secrets.
+    pub detail: String,
+    pub(super) hash: String,
+}
+
+impl TrailRow {
+    /// What its hash has to be, behind a row with `before`. Each text comes with its length, so that none can pass for two.
+    pub(super) fn due(&self, before: &str) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.sequence.to_be_bytes());
+        digest.update(self.at.micros().to_be_bytes());
+        let organisation = self.organisation.as_deref().map_or(String::new(), |id| format!("of {id}"));
+        for text in [before, &self.who, &self.door, &self.verb, &self.what, &organisation, &self.detail] {
+            digest.update((text.len() as u64).to_be_bytes());
+            digest.update(text.as_bytes());
+        }
+        hash_text(&digest.finalize().into())
+    }
+}
+
+/// Writes a row behind the last.
+pub(super) async fn write(books: &mut Books, step: Step<'_>) -> Result<(), StoreError> {
+    let last = sql::query("SELECT sequence, hash FROM trail ORDER BY sequence DESC LIMIT 1");
+    let last = last.fetch_optional(&mut books.conn).await?;
+    let (sequence, before) = match &last {
+        None => (0, String::new()),
+        Some(row) => (row.try_get::<i64, _>(0)? + 1, row.try_get(1)?),
+    };
+    let mut row = TrailRow {
+        sequence,
+        at: step.at,
+        who: step.who.name.clone(),
+        door: step.who.door.slug().to_owned(),
+        verb: step.verb.to_owned(),
+        what: step.what,
+        organisation: step.organisation.map(ToString::to_string),
+        detail: step.detail.to_string(),
+        hash: String::new(),
+    };
+    row.hash = row.due(&before);
+    sql::query(
+        "INSERT INTO trail (sequence, at, who, door, verb, what, organisation, detail, hash) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(row.sequence)
+    .bind(row.at.micros())
+    .bind(&row.who)
+    .bind(&row.door)
+    .bind(&row.verb)
+    .bind(&row.what)
+    .bind(&row.organisation)
+    .bind(&row.detail)
+    .bind(&row.hash)
+    .execute(&mut books.conn)
+    .await?;
+    Ok(())
+}
+
+/// Which rows.
+#[derive(Clone, Debug, Default)]
+pub struct TrailFilter {
+    pub organisation: Option<OrganisationId>,
+    pub from: Option<Wall>,
+    /// Before.
+    pub to: Option<Wall>,
+    /// The latest so many, and never more than [`MOST_TRAIL_ROWS`].
+    pub limit: Option<u32>,
+}
+
+/// The rows asked for, the earliest first; of many the latest.
+pub(super) async fn list(conn: &mut Connection, filter: &TrailFilter) -> Result<Vec<TrailRow>, StoreError> {
+    let rows = sql::query(
+        "SELECT * FROM trail WHERE (CAST($1 AS TEXT) IS NULL OR organisation = $1) AND at >= $2 AND at < $3 \
+         ORDER BY sequence DESC LIMIT $4",
+    )
+    .bind(filter.organisation.as_ref().map(OrganisationId::as_str))
+    .bind(filter.from.map_or(i64::MIN, Wall::micros))
+    .bind(filter.to.map_or(i64::MAX, Wall::micros))
+    .bind(filter.limit.unwrap_or(MOST_TRAIL_ROWS).min(MOST_TRAIL_ROWS))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().rev().map(read).collect()
+}
+
+/// The next rows from `sequence` on, in their order: for who walks the chain.
+pub(super) async fn page(conn: &mut Connection, sequence: i64, most: i64) -> Result<Vec<TrailRow>, StoreError> {
+    let rows = sql::query("SELECT * FROM trail WHERE sequence >= $1 ORDER BY sequence LIMIT $2");
+    let rows = rows.bind(sequence).bind(most).fetch_all(conn).await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<TrailRow, StoreError> {
+    let line = Line { row, table: "trail" };
+    let read = || {
+        Ok(TrailRow {
+            sequence: line.number("sequence")?,
+            at: Wall::from_micros(line.number("at")?),
+            who: line.text("who")?,
+            door: line.text("door")?,
+            verb: line.text("verb")?,
+            what: line.text("what")?,
+            organisation: line.maybe_text("organisation")?,
+            detail: line.text("detail")?,
+            hash: line.text("hash")?,
+        })
+    };
+    read().map_err(StoreError::Broken)
+}
