@@ -84,7 +84,7 @@ async fn fill(folder: &Path, rooms: usize) {
         text += &format!(
             "[[organisation.meeting]]\nid = \"room-{room}\"\norganiser = \"berta\"\nconference_id = \"{}\"\n\
              callers_may_start = true\nlobby = false\n",
-            900_000_000_000 + room as u64
+            9_000_000 + room
         );
     }
     for room in 0..rooms {

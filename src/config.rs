@@ -1,14 +1,10 @@
 //! Settings: a TOML file, then the environment over it (`TOLLBRIDGE__SECTION__KEY`), then what is not said at its
 //! default. All mistakes are told at once, each with its line.
 
-use crate::api::privacy::Retention;
 use crate::form::{Document, Form, Mistake};
 use crate::media::Rate;
 use crate::media::recorder::Format;
 use crate::meeting::{Announce, KeyMap};
-use crate::notice::address::Network;
-use crate::notice::{Gate, HookUrl, Mailbox, SecretRef, Tls};
-use crate::rating::report::Masking;
 use crate::sip::Transport;
 use crate::store;
 use crate::types::E164;
@@ -141,52 +137,6 @@ pub struct Recording {
     pub keep_free_mib: u64,
 }
 
-/// How people are told, and whom of the house.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// The mail server; `None`: no mail is sent.
-    pub smtp: Option<MailServer>,
-    pub smtp_tls: Tls,
-    pub smtp_user: Option<String>,
-    pub smtp_password: Option<SecretRef>,
-    pub from: Option<Mailbox>,
-    /// Whom the house wants told.
-    pub emails: Vec<Mailbox>,
-    pub webhook: Option<HookUrl>,
-    pub webhook_secret: Option<SecretRef>,
-    /// Addresses that hooks may lead to, though they are not of the open Internet.
-    pub allow_addresses: Vec<Network>,
-    pub tries: u32,
-    pub disable_after: u32,
-}
-
-impl Notice {
-    /// Where hooks may lead.
-    pub fn gate(&self) -> Gate {
-        Gate { allowed: self.allow_addresses.clone() }
-    }
-}
-
-/// `mail.example.com:587`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MailServer {
-    pub host: String,
-    pub port: u16,
-}
-
-impl FromStr for MailServer {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<MailServer, &'static str> {
-        const EXPECTED: &str = "expected HOST:PORT, like mail.example.com:587";
-        let (host, port) = text.rsplit_once(':').ok_or(EXPECTED)?;
-        let sound = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
-        match port.parse() {
-            Ok(port @ 1..) if !host.is_empty() && host.bytes().all(sound) => Ok(MailServer { host: host.into(), port }),
-            _ => Err(EXPECTED),
-        }
-    }
-}
-
 /// All settings of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -198,7 +148,6 @@ pub struct Settings {
     pub keys: KeyMap,
     pub number_keys: BTreeMap<E164, KeyMap>,
     pub recording: Recording,
-    pub notice: Notice,
     /// `sqlite:PATH`.
     pub store_url: String,
     /// The node's own files, where the store is on a server.
@@ -208,10 +157,6 @@ pub struct Settings {
     /// A folder of prompts that replaces the embedded ones.
     pub prompts_dir: Option<PathBuf>,
     pub log_level: String,
-    /// How much of outside parties' numbers reports show.
-    pub masking: Masking,
-    /// Without the folder, which is that of recordings: see [`Settings::retention`].
-    retention: Retention,
 }
 
 impl Default for Settings {
@@ -262,26 +207,11 @@ impl Default for Settings {
                 tone_s: 15,
                 keep_free_mib: 1_024,
             },
-            notice: Notice {
-                smtp: None,
-                smtp_tls: Tls::StartTls,
-                smtp_user: None,
-                smtp_password: None,
-                from: None,
-                emails: Vec::new(),
-                webhook: None,
-                webhook_secret: None,
-                allow_addresses: Vec::new(),
-                tries: 5,
-                disable_after: 20,
-            },
             store_url: "sqlite:data/tollbridge.db".into(),
             store_folder: "data".into(),
             node: "bridge".into(),
             prompts_dir: None,
             log_level: "info".into(),
-            masking: Masking::default(),
-            retention: Retention::default(),
         }
     }
 }
@@ -360,18 +290,6 @@ impl Settings {
         set(&mut self.recording.tone_s, recording.number("tone_s", 0..=3_600));
         set(&mut self.recording.keep_free_mib, recording.number("keep_free_mib", 0..=1 << 40));
         recording.finish();
-        self.read_notice(&form.table("notice"));
-
-        let privacy = form.table("privacy");
-        set(&mut self.masking.rule, privacy.text("mask"));
-        self.read_digits(&privacy.table("digits"));
-        privacy.finish();
-
-        let retention = form.table("retention");
-        set(&mut self.retention.records, retention.number("records", 0..=36_500));
-        set(&mut self.retention.recordings, retention.number("recordings", 0..=36_500));
-        set(&mut self.retention.traces, retention.number("traces", 0..=36_500));
-        retention.finish();
 
         let store = form.table("store");
         set(&mut self.store_url, store.text("url"));
@@ -384,33 +302,6 @@ impl Settings {
         let log = form.table("log");
         set(&mut self.log_level, log.text("level"));
         log.finish();
-    }
-
-    /// Hidden digits by country.
-    fn read_digits(&mut self, form: &Form<'_>) {
-        for (key, text) in form.entries() {
-            match (key.to_ascii_uppercase().parse(), text.parse::<u8>().ok().filter(|digits| *digits <= 15)) {
-                (Ok(country), Some(digits)) => drop(self.masking.digits.insert(country, digits)),
-                (Err(why), _) => form.mistake(&key, why),
-                (Ok(_), None) => form.mistake(&key, "expected a whole number from 0 to 15"),
-            }
-        }
-        form.finish();
-    }
-
-    fn read_notice(&mut self, notice: &Form<'_>) {
-        set_some(&mut self.notice.smtp, notice.text("smtp"));
-        set(&mut self.notice.smtp_tls, notice.word("smtp_tls", Tls::WORDS));
-        set_some(&mut self.notice.smtp_user, notice.text("smtp_user"));
-        set_some(&mut self.notice.smtp_password, store::secret(notice, "smtp_password"));
-        set_some(&mut self.notice.from, notice.text("from"));
-        set(&mut self.notice.emails, notice.has("emails").then(|| store::mails(notice, "emails")));
-        set_some(&mut self.notice.webhook, notice.text("webhook"));
-        set_some(&mut self.notice.webhook_secret, store::secret(notice, "webhook_secret"));
-        set(&mut self.notice.allow_addresses, notice.texts("allow_addresses"));
-        set(&mut self.notice.tries, notice.number("tries", 1..=20).map(|n| n as u32));
-        set(&mut self.notice.disable_after, notice.number("disable_after", 1..=10_000).map(|n| n as u32));
-        notice.finish();
     }
 
     /// A map of the keypad: of some numbers, or of all that have none of their own.
@@ -433,11 +324,6 @@ impl Settings {
                 self.number_keys.extend(numbers.into_iter().map(|number| (number, map.clone())))
             }
         }
-    }
-
-    /// How long what tells of people is kept.
-    pub fn retention(&self) -> Retention {
-        Retention { folder: self.recording.folder.clone(), ..self.retention.clone() }
     }
 
     /// How the store is opened.
@@ -467,18 +353,6 @@ impl Settings {
         let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
         if !(1..=64).contains(&self.node.len()) || !self.node.bytes().all(is_name) {
             tell(format!("store.node: expected 1 to 64 letters, digits and -, found \"{}\"", self.node));
-        }
-        let notice = &self.notice;
-        if notice.smtp.is_some() && notice.from.is_none() {
-            tell("notice.from: say whom mail is from, since notice.smtp is set".into());
-        }
-        if notice.smtp_user.is_some() != notice.smtp_password.is_some() {
-            tell("notice.smtp_user and notice.smtp_password: neither without the other".into());
-        }
-        if notice.webhook.is_some() != notice.webhook_secret.is_some() {
-            tell(
-                "notice.webhook and notice.webhook_secret: neither without the other; what is posted is signed".into(),
-            );
         }
         if let Some(dir) = self.prompts_dir.as_ref().filter(|dir| !dir.is_dir()) {
             tell(format!("prompts.dir: no such folder: {}", dir.display()));

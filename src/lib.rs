@@ -15,7 +15,7 @@
 //! 4  switchboard      introduces the crafts to each other
 //! 3  cluster          who is alive, where a meeting lives
 //! 2  store            remembers; the only room with SQL
-//! 1  sip  media  trunk  leg  meeting  rating  notice   seven crafts, strangers to each other
+//! 1  sip  media  trunk  leg  meeting  rating      six crafts, strangers to each other
 //! 0  types  clock  telemetry  form                words, moments, counters, forms that people fill in
 //! ```
 //!
@@ -36,7 +36,6 @@ pub mod leg;
 pub mod media;
 pub mod meeting;
 pub mod node;
-pub mod notice;
 pub mod rating;
 pub mod sip;
 pub mod store;

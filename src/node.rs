@@ -1,11 +1,8 @@
 //! A node: the rooms wired together, started in their order and stopped in the other.
 
-mod post;
-
 use crate::api::Reception;
 use crate::api::auth::Token;
 use crate::api::io::Api;
-use crate::api::privacy::{self, Retention, RetentionOrder};
 use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::leg;
@@ -13,18 +10,14 @@ use crate::media::io::Media;
 use crate::media::recorder::io::Recorder;
 use crate::media::{self, Codec};
 use crate::meeting::{self, LobbyConfig};
-use crate::notice::io::Office;
-use crate::notice::{self, Smtp};
 use crate::sip::{self, Command, Reason, Transport};
-use crate::store::{AlertSettings, OpenError, Store, StoreError, TrailDoor, Who};
+use crate::store::{OpenError, Store, StoreError};
 use crate::switchboard::io::{Desk, Handle, Wires};
 use crate::switchboard::sound::{BadSound, Sounds};
 use crate::switchboard::{self, Switchboard};
-use crate::telemetry::name;
 use crate::trunk::GuardConfig;
 use crate::types::Cause;
 use metrics_exporter_prometheus::PrometheusHandle;
-use post::Postman;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -32,7 +25,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// Transactions for each call: its INVITE, ACK, BYE and a re-INVITE, each kept half a minute after its end.
 const TRANSACTIONS_A_CALL: usize = 8;
@@ -64,11 +56,8 @@ pub enum StartError {
 pub struct Node {
     desk: Desk,
     api: Api,
-    office: Office,
-    postman: JoinHandle<()>,
     store: Store,
     handle: Handle,
-    retention: tokio::task::JoinHandle<()>,
     sip: Vec<(Transport, SocketAddr)>,
     token_file: PathBuf,
 }
@@ -106,23 +95,10 @@ impl Node {
         let switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
         let wires = Wires { sip, sip_events, media, media_events, recorder, store: store.clone() };
         let (desk, handle) = Desk::start(switchboard, wires);
-        let notice = notice_config(settings);
-        let gate = notice.gate.clone();
-        let (office, inbox, wants) = Office::start(notice, rand::random());
-        let postman = Postman { store: store.clone(), inbox, switchboard: handle.clone(), house: house(settings) };
-        let postman = tokio::spawn(postman.walk(wants));
-        let reception = Reception {
-            switchboard: handle.clone(),
-            store: store.by(owner()),
-            gate,
-            token: Token::new(&token),
-            masking: settings.masking.clone(),
-            retention: settings.retention(),
-            metrics,
-        };
+        let reception =
+            Reception { switchboard: handle.clone(), store: store.clone(), token: Token::new(&token), metrics };
         let api = Api::start(listener, reception).map_err(|error| StartError::Api(settings.api.listen, error))?;
-        let retention = tokio::spawn(retain_daily(store.clone(), settings.retention()));
-        Ok(Node { desk, api, office, postman, store, handle, retention, sip: addresses, token_file })
+        Ok(Node { desk, api, store, handle, sip: addresses, token_file })
     }
 
     pub fn store(&self) -> &Store {
@@ -158,32 +134,8 @@ impl Node {
 
     /// Ends all calls, closes their accounts, and stops.
     pub async fn stop(self) {
-        self.retention.abort();
         self.desk.stop().await;
         self.api.stop().await;
-        // What the last calls have caused is in the books: the next start sends it.
-        self.office.stop().await;
-        // A panic in the task was told by the hook.
-        let _ = self.postman.await;
-    }
-}
-
-/// After the start, when calls that wait have been taken; then each day.
-const FIRST_RETENTION: Duration = Duration::from_secs(600);
-const DAY: Duration = Duration::from_secs(86_400);
-
-/// Empties what is older than it may be kept.
-async fn retain_daily(store: Store, retention: Retention) {
-    tokio::time::sleep(FIRST_RETENTION).await;
-    loop {
-        match privacy::retain_of(&store, &retention, RetentionOrder { dry_run: false }, clock::wall()).await {
-            Ok(done) => tracing::info!(records = %done["records"], recordings = %done["recordings"], "retention"),
-            Err(problem) => {
-                metrics::counter!(name::RETENTION_FAILED).increment(1);
-                tracing::error!(why = %problem.into_body(), "what is too old could not be emptied; tried again tomorrow");
-            }
-        }
-        tokio::time::sleep(DAY).await;
     }
 }
 
@@ -205,27 +157,6 @@ fn media_config(settings: &Settings) -> media::io::Config {
             ..media::Config::default()
         },
     }
-}
-
-fn notice_config(settings: &Settings) -> notice::Config {
-    let notice = &settings.notice;
-    let smtp = notice.smtp.as_ref().zip(notice.from.as_ref()).map(|(server, from)| Smtp {
-        host: server.host.clone(),
-        port: server.port,
-        tls: notice.smtp_tls,
-        from: from.clone(),
-        login: notice.smtp_user.clone().zip(notice.smtp_password.clone()),
-    });
-    let gate = notice.gate();
-    let (tries, disable_after) = (notice.tries, notice.disable_after);
-    notice::Config { smtp, gate, tries, disable_after, ..notice::Config::default() }
-}
-
-/// Whom the house wants told.
-fn house(settings: &Settings) -> AlertSettings {
-    let notice = &settings.notice;
-    let hook = notice.webhook.clone().zip(notice.webhook_secret.clone());
-    AlertSettings { mails: notice.emails.clone(), hook, ..AlertSettings::default() }
 }
 
 type RecorderParts = (Recorder, tokio::sync::mpsc::Receiver<media::recorder::Event>);
@@ -301,11 +232,6 @@ async fn bury(store: &Store, sip: &sip::io::Sip) -> Result<(), StoreError> {
         sip.command(Command::Bury { journal: orphan.journal, reason }).await;
     }
     Ok(())
-}
-
-/// Whoever has the token of the first start.
-fn owner() -> Who {
-    Who { name: "owner".to_owned(), door: TrailDoor::Api }
 }
 
 /// The token's file where no other is set, among the files of the store.

@@ -52,15 +52,8 @@ pub mod name {
     pub const MIXER_PANICS: &str = "tollbridge_mixer_panics_total";
     pub const STORE_COMMITS: &str = "tollbridge_store_commits_total";
     pub const STORE_FAULTS: &str = "tollbridge_store_faults_total";
-    /// Days on which what is too old could not be emptied.
-    pub const RETENTION_FAILED: &str = "tollbridge_retention_failed_total";
     pub const AUDIT_DIFFERENCES: &str = "tollbridge_audit_differences";
     pub const API_CONNECTIONS: &str = "tollbridge_api_connections";
     pub const API_DROPPED: &str = "tollbridge_api_dropped_total";
-    /// Alerts and payments that were tried, by way (`mail`, `webhook`, `payment`) and what came of it.
-    pub const NOTICES: &str = "tollbridge_notices_total";
-    /// Alerts written, by kind; and those that were not, since too many wait.
-    pub const ALERTS: &str = "tollbridge_alerts_total";
-    pub const ALERTS_DROPPED: &str = "tollbridge_alerts_dropped_total";
     pub const PANICS: &str = "tollbridge_panics_total";
 }

@@ -260,37 +260,6 @@ fn money_is_paid_in_once_a_key() {
 }
 
 #[test]
-fn alerts_are_listed_and_hooks_that_lead_inside_are_not_saved() {
-    let house = House::new();
-    let told = |hook: &str| {
-        format!(
-            "[[organisation]]\nid = \"third\"\ncountry = \"IT\"\ncredits = \"1\"\n[organisation.alerts]\n\
-             emails = [\"ops@example.com\"]\nwebhook = \"{hook}\"\nwebhook_secret = \"env:HOOK\"\n"
-        )
-    };
-    for (hook, why) in [
-        ("http://127.0.0.1:9/x", "127.0.0.1 is not an address of the open Internet"),
-        ("http://localhost/x", "is not an address of the open Internet"),
-        ("http://2130706433/", "expected a host name"),
-        ("http://u@hooks.example.com/", "expected no user"),
-    ] {
-        house.write("inside.toml", &told(hook));
-        house.run(&["apply", "inside.toml"]).failed(1, &["inside.toml:", why, "nothing was applied"]);
-    }
-    house.write("open.toml", &told("https://93.184.215.14/x"));
-    house.run(&["apply", "open.toml"]).good();
-    assert!(house.run(&["alerts"]).good().out.starts_with("AT  ORGANISATION"));
-    house.run(&["credits", "adjust", "--org", "third", "--amount", "-0.9"]).good();
-    assert!(house.run(&["alerts", "--org", "third", "--test"]).good().out.contains("on its way to 2 targets"));
-    let shown = house.run(&["alerts", "--org", "third", "--json"]).good().json();
-    let kinds: Vec<&str> = shown["alerts"].as_array().unwrap().iter().map(|a| a["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["test", "low-balance"]);
-    let table = house.run(&["alerts"]).good().out;
-    assert!(table.contains("low-balance") && table.contains("wanted") && table.contains("2 alerts"), "{table}");
-    house.run(&["alerts", "--test"]).failed(2, &["--org"]);
-}
-
-#[test]
 fn a_quote_tells_who_pays_and_how_much() {
     let house = House::new();
     house.run(&["apply", "demo.toml"]).good();
@@ -392,9 +361,6 @@ const QUESTIONS: &[&[&str]] = &[
     &["audit", "--json"],
     &["credits", "adjust", "--org", "aurora", "--amount", "-1000"],
     &["apply", "unknown.toml"],
-    &["alerts"],
-    &["alerts", "--org", "nobody"],
-    &["alerts", "--org", "aurora", "--test"],
 ];
 
 #[test]
@@ -806,9 +772,8 @@ const THEIRS: &str = "Code;Code Name;Rate;Setup Fee;Min;Interval\n\
     39;Italy;0,0150;;60;60\n\
     33;France;0,9000;;60;60\n";
 
-const FILLED: [&str; 9] = [
+const FILLED: [&str; 8] = [
     "--decimal-comma",
-    "--allow-past",
     "--fill",
     "call_type=dial-out",
     "--fill",
@@ -846,7 +811,7 @@ fn price_lists_are_brought_in_compared_and_written_out() {
     house.write("theirs.csv", &THEIRS.replace("0,0150", "0,1500").replace("33;France;0,9000", "33;France;0,0800"));
     let slip = import(&["--list", "gold"]);
     assert_eq!(slip.json()["applied"], false);
-    slip.failed(1, &["theirs.csv:3: dial-out 39 is more than 5 times as dear, 0.1500 after 0.0150", "--allow-jumps"]);
+    slip.failed(1, &["1 price becomes five times as dear or more", "--allow-jumps"]);
     assert_eq!(house.run(&["rates", "export", "gold"]).good().out, exported, "nothing was changed");
     let bridge = house.serve();
     let meant = import(&["--list", "gold", "--allow-jumps"]).good().json();
@@ -856,77 +821,6 @@ fn price_lists_are_brought_in_compared_and_written_out() {
     let lists = house.run(&["rates", "list"]).good().out;
     assert!(lists.contains("house") && lists.contains("gold"), "{lists}");
     drop(bridge);
-}
-
-/// Carriers' lists: brought in as price lists are, told apart from them, and held against them.
-#[test]
-fn what_carriers_take_is_known_to_the_house_alone() {
-    let house = House::new();
-    house.run(&["apply", "demo.toml"]).good();
-    let head = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from\n";
-    house.write(
-        "cost.csv",
-        &format!("{head}dial-out,39,Italy,0.0100,0,1,1,2026-01-01\ndial-out,3906,Rome,0.5,0,1,1,2026-01-01\n"),
-    );
-    let import = ["rates", "import", "cost.csv", "--allow-past", "--list"];
-    house.run(&[&import[..], &["cost:nobody"]].concat()).failed(1, &["there is no carrier nobody"]);
-    house.run(&[&import[..], &["cost:local"]].concat()).good();
-    assert!(house.run(&["rates", "list"]).good().out.contains("what the carrier takes"));
-    assert!(house.run(&["rates", "export", "cost:local"]).good().out.contains("dial-out,3906,Rome,0.5000"));
-
-    let quote = ["quote", "--organiser", "anna", "--type", "dial-out", "--to", "+390299999999"];
-    assert!(!house.run(&quote).good().out.contains("costs"));
-    let quoted = house.run(&[&quote[..], &["--costs"]].concat()).good().out;
-    assert!(quoted.contains("by local") && quoted.contains("costs 0.1000 USD (+39), earns"), "{quoted}");
-
-    let margin = |more: &[&str]| house.run(&[&["rates", "margin"], more].concat());
-    let all = margin(&["--json"]).good().json();
-    let worst = &all["destinations"][0];
-    assert_eq!(
-        (&worst["prefix"], &worst["carrier"], &worst["cost"]),
-        (&"3906".into(), &"local".into(), &"5.0000".into())
-    );
-    assert!(worst["earned"].as_str().unwrap().starts_with('-'), "{worst}");
-    let losses = margin(&["--below", "0", "--organisation", "aurora"]).good().out;
-    assert!(losses.contains("+3906") && losses.contains("2 at a loss, 0 of unknown cost"), "{losses}");
-    assert_eq!(losses.lines().count(), 4, "{losses}");
-    margin(&["--list", "silver"]).failed(1, &["there is no price list silver"]);
-    margin(&["--below", "x"]).failed(2, &["expected a percentage"]);
-    let bridge = house.serve();
-    assert_eq!(margin(&["--json"]).good().json()["destinations"][0], *worst);
-    let there = house.run(&[&quote[..], &["--costs"]].concat()).good().out;
-    assert!(there.contains("costs 0.1000 USD (+39)"), "{there}");
-    drop(bridge);
-}
-
-#[test]
-fn what_must_be_meant_is_asked_with_its_line_and_all_at_once() {
-    let house = House::new();
-    house.run(&["apply", "demo.toml"]).good();
-    let head = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,currency\n";
-    house.write(
-        "new.csv",
-        &format!(
-            "{head}dial-out,39,Italy,9,0,60,60,2099-01-01,USD\ndial-out,\"999,44\",UK,0.01,0,60,60,2026-01-01,USD\n"
-        ),
-    );
-    let refused = house.run(&["rates", "import", "new.csv"]);
-    assert!(refused.out.contains("would be"), "{}", refused.out);
-    refused.failed(
-        1,
-        &[
-            "new.csv:2: dial-out 39 is more than 5 times as dear",
-            "new.csv:3: dial-out 44 begins in the past, 2026-01-01",
-            "new.csv:3: dial-out 999: no country and no service has such numbers",
-            "nothing was applied",
-        ],
-    );
-    let meant = ["rates", "import", "new.csv", "--allow-jumps", "--allow-past"];
-    house.run(&meant).failed(1, &["new.csv:3: dial-out 999"]);
-    house.write("new.csv", &format!("{head}dial-out,39,Italy,9,0,60,60,2099-01-01,USX\n"));
-    house.run(&meant).failed(1, &["there is no USX"]);
-    house.write("new.csv", &format!("{head}dial-out,39,Italy,9,0,60,60,2099-01-01,USD\n"));
-    assert!(house.run(&meant).good().out.contains("price list house is 1 rate in USD"));
 }
 
 #[test]
@@ -960,46 +854,4 @@ fn a_price_list_with_mistakes_changes_nothing() {
     house.run(&["rates", "import", "bad.csv", "--fill", "colour=red"]).failed(2, &["there is no column colour"]);
     house.run(&["rates", "import", "none.csv"]).failed(1, &["none.csv"]);
     assert_eq!(house.run(&["rates", "export"]).good().out, before);
-}
-
-/// Reports, a statement, a carrier's file and a person, with and without a bridge.
-#[test]
-fn books_are_told_compared_and_cleared_of_people() {
-    let house = House::new();
-    house.run(&["apply", "demo.toml"]).good();
-    house.write("cut.csv", "call_id,start,duration\nx,2026-11-01T10:00:00Z,61");
-    house.write("theirs.csv", "call_id,start,duration\nx,2026-11-01T10:00:00Z,61\n");
-    let ask = || {
-        let days = house.run(&["report", "balance", "--org", "aurora", "--by", "day", "--json"]).good().json();
-        assert_eq!(days["rows"][0]["closing"], "25.0000", "{days}");
-        assert!(
-            house
-                .run(&["report", "usage", "--by", "day,organiser", "--format", "csv"])
-                .good()
-                .out
-                .starts_with("day,organiser,legs,")
-        );
-        assert_eq!(house.run(&["report", "pool", "--json"]).good().json()["rows"][1]["total_minutes"], 120);
-        house.run(&["report", "usage", "--by", "week"]).failed(1, &["expected day, organisation"]);
-        let page = house.run(&["statement", "--org", "aurora", "--month", "2026-11"]).good().out;
-        assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
-        house.run(&["statement", "--org", "aurora", "--month", "november"]).failed(1, &["like 2026-11"]);
-        house
-            .run(&["reconcile", "cut.csv", "--carrier", "local"])
-            .failed(1, &["cut.csv:2: the file ends in the middle"]);
-        let told = house.run(&["reconcile", "theirs.csv", "--carrier", "local", "--json"]);
-        assert_eq!((told.code, &told.json()["counts"]["only_theirs"]), (1, &Value::from(1)), "{told:?}");
-        assert_eq!(house.run(&["forget", "--number", "+393331234567", "--json"]).good().json()["dry_run"], true);
-        house.run(&["forget", "--user", "nobody"]).failed(1, &["nobody"]);
-        house.run(&["forget"]).failed(2, &["--number"]);
-        assert_eq!(house.run(&["retention", "run", "--dry-run", "--json"]).good().json()["records"], 0);
-    };
-    ask();
-    let bridge = house.serve();
-    ask();
-    let again = house.run(&["reconcile", "theirs.csv", "--carrier", "local"]);
-    assert!(again.out.contains("was brought in before"), "{again:?}");
-    assert!(house.run(&["forget", "--user", "anna", "--yes"]).good().out.contains("forgotten-"));
-    house.run(&["audit"]).good();
-    drop(bridge);
 }

@@ -20,7 +20,6 @@ const FLOORS: &[(&str, u8)] = &[
     ("leg", 1),
     ("meeting", 1),
     ("rating", 1),
-    ("notice", 1),
     ("types", 0),
     ("clock", 0),
     ("telemetry", 0),

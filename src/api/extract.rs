@@ -20,10 +20,6 @@ pub struct Query<T>(pub T);
 #[derive(Debug)]
 pub struct Named(pub String);
 
-/// The two names in the path, in its order.
-#[derive(Debug)]
-pub struct TwoNames(pub String, pub String);
-
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
     async fn from_request(request: Request, state: &S) -> Result<Json<T>, Problem> {
@@ -47,15 +43,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named, Problem> {
         let read = extract::Path::<String>::from_request_parts(parts, state).await;
         read.map(|extract::Path(name)| Named(name))
-            .map_err(|refusal: PathRejection| refused(refusal.status(), refusal.body_text()))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for TwoNames {
-    type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<TwoNames, Problem> {
-        let read = extract::Path::<(String, String)>::from_request_parts(parts, state).await;
-        read.map(|extract::Path((first, second))| TwoNames(first, second))
             .map_err(|refusal: PathRejection| refused(refusal.status(), refusal.body_text()))
     }
 }

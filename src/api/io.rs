@@ -14,8 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -37,41 +36,6 @@ pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", error.to_string()))
 }
-
-/// Recordings in a folder that were last written before a moment: counted, or removed and counted. Other files stay.
-pub async fn old_files(folder: PathBuf, until: Wall, dry_run: bool) -> Result<u64, Problem> {
-    let failed = move |place: &Path, error: std::io::Error| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", format!("{}: {error}", place.display()))
-    };
-    let until = UNIX_EPOCH + Duration::from_micros(u64::try_from(until.micros()).unwrap_or(0));
-    aside(move || {
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            // Made with the first recording.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(failed(&folder, error)),
-        };
-        let mut found = 0;
-        for entry in entries {
-            let path = entry.map_err(|error| failed(&folder, error))?.path();
-            let is_recording = path.extension().is_some_and(|end| RECORDINGS.iter().any(|known| end == *known));
-            let about = std::fs::symlink_metadata(&path).map_err(|error| failed(&path, error))?;
-            let written = about.modified().map_err(|error| failed(&path, error))?;
-            if !is_recording || !about.is_file() || written >= until {
-                continue;
-            }
-            if !dry_run {
-                std::fs::remove_file(&path).map_err(|error| failed(&path, error))?;
-            }
-            found += 1;
-        }
-        Ok(found)
-    })
-    .await?
-}
-
-/// How files of recordings end.
-const RECORDINGS: [&str; 2] = ["wav", "opus"];
 
 /// A body, in time: who sends half of one holds neither a connection nor the memory for it.
 pub async fn in_time<T>(reading: impl Future<Output = T>) -> Result<T, Problem> {
@@ -227,26 +191,6 @@ mod tests {
             }
         }
         true
-    }
-
-    #[tokio::test]
-    async fn old_recordings_go_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = |name: &str| folder.path().join(name);
-        for name in ["old.wav", "new.opus", "old.txt"] {
-            std::fs::write(place(name), "x").unwrap();
-        }
-        std::fs::create_dir(place("deep.wav")).unwrap();
-        let long_ago = UNIX_EPOCH + Duration::from_secs(1_000);
-        for name in ["old.wav", "old.txt"] {
-            std::fs::File::options().write(true).open(place(name)).unwrap().set_modified(long_ago).unwrap();
-        }
-        let until = Wall::from_seconds(2_000);
-        let old = |dry_run| old_files(folder.path().to_owned(), until, dry_run);
-        assert_eq!((old(true).await.unwrap(), place("old.wav").exists()), (1, true));
-        assert_eq!((old(false).await.unwrap(), place("old.wav").exists()), (1, false));
-        assert!(place("new.opus").exists() && place("old.txt").exists() && place("deep.wav").exists());
-        assert_eq!(old_files(place("none"), until, false).await.unwrap(), 0);
     }
 
     #[tokio::test]

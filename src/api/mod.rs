@@ -1,7 +1,7 @@
 //! The reception window: HTTP. One resource a file; each handler translates, asks, and translates back.
 
-pub mod alert;
 pub mod auth;
+pub mod correct;
 pub mod extract;
 pub mod health;
 pub mod io;
@@ -9,14 +9,9 @@ pub mod leg;
 pub mod meeting;
 pub mod money;
 pub mod openapi;
-pub mod privacy;
 pub mod problem;
 pub mod rates;
-pub mod report;
-pub mod trail;
 
-use crate::notice::Gate;
-use crate::rating::report::Masking;
 use crate::store::Store;
 use crate::switchboard::io::Handle;
 use axum::Router;
@@ -35,12 +30,7 @@ const LARGEST_ORDER: usize = 64 << 10;
 pub struct Reception {
     pub switchboard: Handle,
     pub store: Store,
-    /// Where hooks may lead.
-    pub gate: Gate,
     pub token: auth::Token,
-    /// How much of outside parties' numbers reports show.
-    pub masking: Masking,
-    pub retention: privacy::Retention,
     /// `None` where nothing collects metrics (several nodes in one test process).
     pub metrics: Option<PrometheusHandle>,
 }
@@ -82,22 +72,16 @@ fn v1_pages() -> Vec<Page> {
         post "/meetings/{meeting}/admit" => meeting::admit;
         post "/apply" => money::apply, at most LARGEST_FILE;
         get "/usage" => money::usage;
+        get "/usage/{leg}" => correct::usage;
+        post "/usage/{leg}/refund" => correct::refund;
+        post "/rerate" => correct::rerate;
+        get "/corrections" => correct::corrections;
         get "/quote" => money::quote;
         get "/audit" => money::audit;
-        get "/margins" => rates::margin;
-        get "/trail" => trail::list;
         get "/rates" => rates::lists;
         get "/rates/{list}" => rates::deck;
         get "/organisations/{organisation}/balance" => money::balance;
         post "/organisations/{organisation}/credits" => money::credits;
-        get "/organisations/{organisation}/reports/{report}" => report::of_one;
-        get "/organisations/{organisation}/statements/{month}" => report::statement;
-        get "/reports/{report}" => report::of_all;
-        post "/retention" => privacy::retain;
-        post "/forget" => privacy::forget;
-        post "/carriers/{carrier}/reconcile" => report::reconcile, at most LARGEST_FILE;
-        get "/alerts" => alert::list;
-        post "/organisations/{organisation}/alerts/test" => alert::test;
     }
 }
 

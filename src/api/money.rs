@@ -8,15 +8,9 @@ use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::form::Mistake;
-use crate::notice::address::Barred;
-use crate::notice::{self, Gate, HookUrl, Kind, alert};
-use crate::rating::costs::{COMPARED_MINUTES, Call};
-use crate::rating::{CallType, Origin, record};
-use crate::store::{
-    CreditsAdded, Difference, Document, Facts, Funds, FundsKind, Quote, QuoteRequest, Raise, Store, StoreError,
-    UsageFilter,
-};
-use crate::types::{CarrierId, Cause, Micros, OrganisationId};
+use crate::rating::{CallType, record};
+use crate::store::{CreditsAdded, Document, Funds, FundsKind, QuoteRequest, Store, StoreError, UsageFilter};
+use crate::types::{Cause, Micros, OrganisationId};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -58,14 +52,10 @@ fn read(file: &File) -> Result<Document, Vec<Mistake>> {
     Document::parse(&file.name, &file.text, beside)
 }
 
-pub async fn apply_to(store: &Store, gate: &Gate, file: File, now: Wall) -> Result<Value, Problem> {
+pub async fn apply_to(store: &Store, file: File, now: Wall) -> Result<Value, Problem> {
     let told = |mistakes: Vec<Mistake>| Problem::mistakes(mistakes.iter().map(ToString::to_string).collect());
     // A deck of 200,000 rows is read for a second.
     let document = aside(move || read(&file)).await?.map_err(told)?;
-    let mistakes = barred(gate, &document).await;
-    if !mistakes.is_empty() {
-        return Err(told(mistakes));
-    }
     let applied = store.apply(document, now).await?.map_err(told)?;
     Ok(json!({
         "organisations": applied.organisations, "users": applied.users, "meetings": applied.meetings,
@@ -74,24 +64,12 @@ pub async fn apply_to(store: &Store, gate: &Gate, file: File, now: Wall) -> Resu
     }))
 }
 
-/// Hooks that lead where none may: told when they are saved, and looked at again each time something is sent.
-async fn barred(gate: &Gate, document: &Document) -> Vec<Mistake> {
-    let hooks = document.hooks();
-    let urls: Vec<HookUrl> = hooks.iter().map(|(_, url)| url.clone()).collect();
-    let found = notice::io::check_all(gate, &urls).await;
-    let mistake = |((line, url), barred): ((usize, HookUrl), Option<Barred>)| {
-        let text = format!("{url:?}: {}", barred?);
-        Some(Mistake { file: document.file().to_owned(), line, text })
-    };
-    hooks.into_iter().zip(found).filter_map(mistake).collect()
-}
-
 pub async fn apply(
     State(reception): State<Reception>,
     Moment(now): Moment,
     Said(file): Said<File>,
 ) -> Result<Json<Value>, Problem> {
-    apply_to(&reception.store, &reception.gate, file, now).await.map(Json)
+    apply_to(&reception.store, file, now).await.map(Json)
 }
 
 /// Which records, and how they are written.
@@ -104,9 +82,6 @@ pub struct UsageQuery {
     pub to: Option<String>,
     /// `json` (default) or `csv`.
     pub format: Option<String>,
-    /// JSON alone: also what the carrier takes.
-    #[serde(default)]
-    pub costs: Option<bool>,
 }
 
 /// Reads a moment as people write it.
@@ -118,20 +93,23 @@ pub fn moment(name: &str, text: &str) -> Result<Wall, Problem> {
     Ok(Wall::from_micros(at.as_microsecond()))
 }
 
-/// Usage records as JSON text or CSV.
-pub async fn usage_of(store: &Store, query: &UsageQuery) -> Result<String, Problem> {
+pub(super) fn filter(store: &Store, query: &UsageQuery) -> Result<UsageFilter, Problem> {
     let organisation: Option<OrganisationId> = query.org.as_deref().map(|org| parse("org", org)).transpose()?;
     // Nothing was used by an organisation that nobody knows, but its name is more likely misspelt.
     if let Some(unknown) = organisation.as_ref().filter(|org| !store.facts().organisations.contains_key(*org)) {
         return Err(stranger(&format!("organisation {unknown}")));
     }
-    let filter = UsageFilter {
+    Ok(UsageFilter {
         organisation,
         from: query.from.as_deref().map(|from| moment("from", from)).transpose()?,
         to: query.to.as_deref().map(|to| moment("to", to)).transpose()?,
         limit: None,
-    };
-    let records = store.usage(&filter).await?;
+    })
+}
+
+/// Usage records as JSON text or CSV.
+pub async fn usage_of(store: &Store, query: &UsageQuery) -> Result<String, Problem> {
+    let records = store.usage(&filter(store, query)?).await?;
     Ok(match query.format.as_deref() {
         Some("csv") => {
             // Each line ends with CR LF, the last too (RFC 4180 section 2).
@@ -139,9 +117,7 @@ pub async fn usage_of(store: &Store, query: &UsageQuery) -> Result<String, Probl
             std::iter::once(record::csv_header()).chain(rows).map(|row| row + "\r\n").collect()
         }
         None | Some("json") => {
-            let costs = query.costs == Some(true);
-            let row = if costs { record::UsageRecord::to_json_with_cost } else { record::UsageRecord::to_json };
-            let rows: Vec<String> = records.iter().map(row).collect();
+            let rows: Vec<String> = records.iter().map(record::UsageRecord::to_json).collect();
             format!("[{}]", rows.join(",\n"))
         }
         Some(other) => return Err(Problem::bad(format!("format: expected json or csv, found \"{other}\""))),
@@ -169,12 +145,9 @@ pub struct QuoteQuery {
     pub caller: Option<String>,
     #[serde(default)]
     pub minutes: Option<u32>,
-    /// Also what carriers take, and what is left of the charge.
-    #[serde(default)]
-    pub costs: Option<bool>,
 }
 
-pub fn minutes(asked: Option<u32>) -> Result<u32, Problem> {
+fn minutes(asked: Option<u32>) -> Result<u32, Problem> {
     let minutes = asked.unwrap_or(10);
     let wrong = || Problem::bad(format!("minutes: expected 1 to {MOST_MINUTES}, found {minutes}"));
     (1..=MOST_MINUTES).contains(&minutes).then_some(minutes).ok_or_else(wrong)
@@ -191,49 +164,13 @@ pub async fn quote_of(store: &Store, query: &QuoteQuery, now: Wall) -> Result<Va
         now,
     };
     Ok(match store.quote(&request).await? {
-        Ok(quote) => {
-            let mut answer = json!({
-                "allowed": true, "funding": quote.funding.slug(), "currency": quote.currency.to_string(),
-                "charge": quote.charge.to_text(), "connect_fee": quote.connect_fee.to_text(),
-                "until_seconds": quote.until_ms / 1_000, "pool_seconds": quote.pool_used_ms / 1_000,
-                "lines": quote.lines,
-            });
-            if query.costs == Some(true) {
-                answer["costs"] = costs(&store.facts(), &request, &quote);
-            }
-            answer
-        }
+        Ok(quote) => json!({
+            "allowed": true, "funding": quote.funding.slug(), "currency": quote.currency.to_string(),
+            "charge": quote.charge.to_text(), "connect_fee": quote.connect_fee.to_text(),
+            "until_seconds": quote.until_ms / 1_000, "pool_seconds": quote.pool_used_ms / 1_000, "lines": quote.lines,
+        }),
         Err(cause) => refused(cause),
     })
-}
-
-/// What carriers take for a quoted call: out, all that would be tried, in their order; in, whoever says what it takes.
-fn costs(facts: &Facts, request: &QuoteRequest, quote: &Quote) -> Value {
-    let (digits, at) = (request.number.digits(), request.now);
-    let compared = u64::from(COMPARED_MINUTES) * 60_000;
-    let call = Call {
-        call_type: request.call_type,
-        digits,
-        origin: Origin::Fixed,
-        at,
-        ms: quote.until_ms,
-        currency: quote.currency,
-    };
-    let mut carriers: Vec<&CarrierId> = match request.call_type {
-        CallType::DialOut => facts.directory.routes(&request.number).iter().map(|carrier| &carrier.id).collect(),
-        CallType::DialInToll | CallType::DialInTollFree => facts.costs.lists().map(|(carrier, _)| carrier).collect(),
-    };
-    carriers.sort_by_cached_key(|carrier| facts.costs.rank(carrier, &Call { ms: compared, ..call }));
-    let shown = carriers.into_iter().map(|carrier| {
-        let cost = facts.costs.of(carrier, &call);
-        let earned = cost.and_then(|cost| quote.charge.checked_sub(cost.compared?));
-        json!({
-            "carrier": carrier.as_str(), "prefix": cost.map(|cost| cost.row.prefix.to_string()),
-            "amount": cost.map(|cost| cost.amount.to_text()),
-            "currency": cost.map(|cost| cost.deck.currency().to_string()), "earned": earned.map(Micros::to_text),
-        })
-    });
-    shown.collect()
 }
 
 fn refused(cause: Cause) -> Value {
@@ -335,16 +272,11 @@ pub async fn credits(
     Named(organisation): Named,
     Said(order): Said<CreditsOrder>,
 ) -> Result<Json<Value>, Problem> {
-    let booked = credits_of(&reception.store, &organisation, &order, now).await?;
-    reception.switchboard.paid_in();
-    Ok(Json(booked))
+    credits_of(&reception.store, &organisation, &order, now).await.map(Json)
 }
 
-pub async fn audit_of(store: &Store, now: Wall) -> Result<Value, Problem> {
+pub async fn audit_of(store: &Store) -> Result<Value, Problem> {
     let differences = store.audit().await?;
-    if let Some(first) = differences.first() {
-        tell_house(store, differences.len(), first, now).await?;
-    }
     let rows: Vec<Value> = differences
         .iter()
         .map(|row| json!({ "invariant": row.invariant, "place": row.place, "text": row.text }))
@@ -352,21 +284,6 @@ pub async fn audit_of(store: &Store, now: Wall) -> Result<Value, Problem> {
     Ok(json!({ "differences": rows }))
 }
 
-/// Told once a day and number: an audit that is run every minute must not tell it every minute.
-async fn tell_house(store: &Store, count: usize, first: &Difference, now: Wall) -> Result<(), Problem> {
-    let day: String = record::utc(now).chars().take(10).collect();
-    let first = format!("{}: {}", first.place, first.text);
-    let raised = Raise {
-        key: format!("{}:{day}:{count}", Kind::AuditDifference),
-        kind: Kind::AuditDifference,
-        organisation: None,
-        at: now,
-        facts: alert::facts([("count", count.to_string()), ("first", first)]),
-    };
-    store.raise(raised).await?;
-    Ok(())
-}
-
-pub async fn audit(State(reception): State<Reception>, Moment(now): Moment) -> Result<Json<Value>, Problem> {
-    audit_of(&reception.store, now).await.map(Json)
+pub async fn audit(State(reception): State<Reception>) -> Result<Json<Value>, Problem> {
+    audit_of(&reception.store).await.map(Json)
 }

@@ -15,19 +15,17 @@ pub async fn show() -> impl IntoResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::alert::{self, AlertsQuery};
+    use crate::api::correct::{self, RefundOrder, RerateOrder};
     use crate::api::leg::{DialOrder, Dialling, Switch};
     use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
-    use crate::api::trail::{self, TrailQuery};
+    use crate::api::rates;
     use crate::api::{Page, V1, open_pages, v1_pages};
-    use crate::api::{privacy, rates, report};
     use crate::clock::Wall;
-    use crate::notice::{Errand, Gate, Report, Target};
     use crate::rating::CallType;
     use crate::rating::record::EndedBy;
-    use crate::store::{Answered, Claim, End, OpenLeg, Options, Store};
+    use crate::store::{Answered, End, OpenLeg, Options, Store};
     use crate::switchboard::ask::{LegView, MeetingView};
     use crate::types::{Cause, LegId};
     use serde::Serialize;
@@ -168,25 +166,18 @@ mod tests {
         fits("CreditsOrder", &[value(order)]);
         let beside = vec![(String::new(), String::new())];
         fits("File", &[value(File { name: String::new(), text: String::new(), beside })]);
+        let order = RefundOrder { amount: None, key: String::new(), reason: String::new() };
+        fits("RefundOrder", &[value(order)]);
+        fits("RerateOrder", &[value(RerateOrder::default())]);
         let usage = UsageQuery::default();
         let (organiser, call_type, to) = (String::new(), String::new(), String::new());
-        let quote = QuoteQuery { organiser, call_type, to, caller: None, minutes: None, costs: None };
-        fits("RetentionOrder", &[value(privacy::RetentionOrder { dry_run: true })]);
-        fits("ForgetOrder", &[value(privacy::ForgetOrder { number: None, user: None, dry_run: true })]);
-        fits("CarrierFile", &[value(report::CarrierFile::default())]);
-        let asked = value(report::ReportQuery::default());
-        for (path, query) in [
-            ("/api/v1/usage", value(usage)),
-            ("/api/v1/quote", value(quote)),
-            ("/api/v1/trail", value(TrailQuery::default())),
-            ("/api/v1/margins", value(rates::MarginQuery::default())),
-            ("/api/v1/reports/{report}", asked.clone()),
-            ("/api/v1/organisations/{organisation}/reports/{report}", asked),
-        ] {
+        let quote = QuoteQuery { organiser, call_type, to, caller: None, minutes: None };
+        let queries =
+            [("/api/v1/usage", value(&usage)), ("/api/v1/corrections", value(usage)), ("/api/v1/quote", value(quote))];
+        for (path, query) in queries {
             let document = document();
             let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
-            let parameters = parameters.iter().filter(|parameter| parameter["in"] == "query");
-            let told: BTreeSet<&str> = parameters.map(|parameter| parameter["name"].as_str().unwrap()).collect();
+            let told: BTreeSet<&str> = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
             assert_eq!(told, query.as_object().unwrap().keys().map(String::as_str).collect(), "{path}");
         }
     }
@@ -251,43 +242,37 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("books.db").display());
         let store = Store::open(&url, Options::default()).await.unwrap();
-        let gate = Gate::default();
         let beside = vec![("rates.csv".to_owned(), RATES.to_owned())];
         let file = |text: &str, beside| File { name: "demo.toml".into(), text: text.into(), beside };
-        let applied = money::apply_to(&store, &gate, file(DEMO, beside), NOON).await.unwrap();
-        let bare = money::apply_to(&store, &gate, file("", Vec::new()), NOON).await.unwrap();
+        let applied = money::apply_to(&store, file(DEMO, beside), NOON).await.unwrap();
+        let bare = money::apply_to(&store, file("", Vec::new()), NOON).await.unwrap();
         fits("Applied", &[applied, bare]);
         one_call(&store).await;
         fits("Balance", &[money::balance_of(&store, "aurora", NOON).await.unwrap()]);
-        let usage = money::usage_of(&store, &UsageQuery { costs: Some(true), ..UsageQuery::default() }).await.unwrap();
+        let usage = money::usage_of(&store, &UsageQuery::default()).await.unwrap();
         let Value::Array(records) = serde_json::from_str(&usage).unwrap() else { panic!("{usage}") };
         fits("Usage", &records);
+        let leg = LegId::new(1, 1).to_string();
+        let order = RefundOrder { amount: None, key: "k".into(), reason: "r".into() };
+        fits("Refunded", &[correct::refund_of(&store, &leg, &order, NOON).await.unwrap()]);
+        let order =
+            RerateOrder { leg: Some(leg.clone()), key: "r".into(), reason: "r".into(), ..RerateOrder::default() };
+        fits("Rerated", &[correct::rerate_of(&store, &order, NOON).await.unwrap()]);
+        fits("UsageOfLeg", &[correct::usage_of_leg(&store, &leg).await.unwrap()]);
+        let corrections = correct::corrections_of(&store, &UsageQuery::default()).await.unwrap();
+        let Value::Array(corrections) = corrections else { panic!("{corrections}") };
+        fits("Correction", &corrections);
         let order = CreditsOrder { kind: "add".into(), amount: "1".into(), key: "k".into(), memo: String::new() };
         fits("CreditsBooked", &[money::credits_of(&store, "aurora", &order, NOON).await.unwrap()]);
         let Value::Array(lists) = rates::lists_of(&store) else { panic!("a list of lists") };
         fits("PriceList", &lists);
-        fits("Margins", &[rates::margins_of(&store, &rates::MarginQuery::default(), NOON).await.unwrap()]);
-        let masking = crate::rating::report::Masking::default();
-        let report = report::report_text(&store, &masking, ("usage", None), &Default::default(), NOON).await.unwrap();
-        fits("Report", &[serde_json::from_str(&report).unwrap()]);
-        let text = "call_id,start,duration\nc,2026-06-16T12:00:00Z,61\n".to_owned();
-        let theirs = report::CarrierFile { name: "cdr.csv".into(), text, ..Default::default() };
-        fits("Reconciliation", &[report::reconcile_of(&store, &masking, "local", theirs, NOON).await.unwrap()]);
-        let (order, own) = (privacy::RetentionOrder { dry_run: false }, privacy::Retention::default());
-        fits("Retained", &[privacy::retain_of(&store, &own, order, NOON).await.unwrap()]);
-        let order = privacy::ForgetOrder { number: Some("+390612345678".into()), user: None, dry_run: true };
-        fits("Forgotten", &[privacy::forget_of(&store, &order).await.unwrap()]);
-        fits("Audit", &[money::audit_of(&store, NOON).await.unwrap()]);
-        let asked = TrailQuery::default();
-        let Value::Array(rows) = trail::trail_of(&store, &asked).await.unwrap() else { panic!("a list of changes") };
-        fits("TrailRow", &rows);
+        fits("Audit", &[money::audit_of(&store).await.unwrap()]);
         let ask = |organiser: &str| QuoteQuery {
             organiser: organiser.into(),
             call_type: "dial-out".into(),
             to: "+390699999999".into(),
             caller: None,
             minutes: None,
-            costs: Some(true),
         };
         let (yes, no) =
             (money::quote_of(&store, &ask("anna"), NOON).await, money::quote_of(&store, &ask("bruno"), NOON).await);
@@ -295,62 +280,5 @@ mod tests {
         fits("Quote", &[yes.clone(), no.clone()]);
         fits("Allowed", &[yes]);
         fits("Refused", &[no]);
-    }
-
-    const TOLD: &str = r#"
-        [[organisation]]
-        id = "acme"
-        country = "IT"
-        credits = "1.00"
-        [organisation.alerts]
-        emails = ["ops@example.com"]
-        webhook = "https://93.184.215.14/hook"
-        webhook_secret = "env:HOOK"
-        [organisation.recharge]
-        trigger = "5.00"
-        amount = "20.00"
-        max_per_day = "40.00"
-        hook = "https://93.184.215.14/pay"
-        hook_secret = "env:HOOK"
-    "#;
-
-    /// A test is raised, one letter arrives, the webhook fails until it is off, and a recharge is on its way.
-    #[tokio::test]
-    async fn what_is_answered_of_alerts_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("books.db").display());
-        let store = Store::open(&url, Options::default()).await.unwrap();
-        let file = File { name: "acme.toml".into(), text: TOLD.into(), beside: Vec::new() };
-        money::apply_to(&store, &Gate::default(), file, NOON).await.unwrap();
-        let query = AlertsQuery { org: Some("acme".into()) };
-        fits("TestSent", &[alert::test_of(&store, "acme", NOON).await.unwrap()]);
-        let fresh = alert::alerts_of(&store, &query).await.unwrap();
-        let claim = Claim { now: NOON, letters: 9, payments: 9, house: Default::default() };
-        for errand in store.claim(claim).await.unwrap().errands {
-            let why = "answered 500".to_owned();
-            let again = NOON.plus_millis(1);
-            let report = match errand {
-                Errand::Payment(payment) => Report::Open { key: payment.key, why, again },
-                Errand::Letter(letter) if matches!(letter.target, Target::Mail(_)) => {
-                    Report::Delivered { id: letter.id }
-                }
-                Errand::Letter(letter) => {
-                    Report::Undelivered { id: letter.id, why, again: Some(again), disable_after: 1 }
-                }
-            };
-            store.report(report, NOON).await.unwrap();
-        }
-        let shown = alert::alerts_of(&store, &query).await.unwrap();
-        let rows = |name: &str| shown[name].as_array().unwrap().clone();
-        let letters: Vec<Value> =
-            rows("alerts").iter().flat_map(|alert| alert["letters"].as_array().unwrap().clone()).collect();
-        let states: BTreeSet<&str> = letters.iter().map(|letter| letter["state"].as_str().unwrap()).collect();
-        assert_eq!(states, BTreeSet::from(["dropped", "sent"]), "{shown:#}");
-        assert_eq!(rows("recharges")[0]["error"], "answered 500", "{shown:#}");
-        fits("Alert", &rows("alerts"));
-        fits("Letter", &letters);
-        fits("SwitchedOff", &rows("switched_off"));
-        fits("Recharge", &rows("recharges"));
-        fits("Alerts", &[fresh, shown]);
     }
 }

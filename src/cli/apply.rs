@@ -20,7 +20,7 @@ impl Apply {
         let file = gather(&self.file)?;
         let applied = {
             let _sign = Working::on(format!("applying {}", file.name));
-            Books::find_or_make(context).await?.apply(context, file).await?
+            Books::find_or_make(context).await?.apply(file).await?
         };
         if context.json { say_json(&applied) } else { say(&format!("{}\n", words(&applied))) }
     }

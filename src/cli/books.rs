@@ -3,21 +3,16 @@
 
 use super::bridge::{Bridge, Pace};
 use super::{Context, Failure};
-use crate::api::alert::{self, AlertsQuery};
+use crate::api::correct::{self, RefundOrder, RerateOrder};
 use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
-use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
-use crate::api::rates::{self, MarginQuery};
-use crate::api::report::{self, CarrierFile, ReportQuery};
-use crate::api::trail::{self, TrailQuery};
+use crate::api::rates;
 use crate::clock;
 use crate::rating::Deck;
-use crate::rating::report::{Masking, Period};
-use crate::store::{OpenError, Store, TrailDoor, Who, file_of};
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::store::{OpenError, Store, file_of};
+use indicatif::ProgressBar;
 use serde_json::Value;
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A bridge that starts or stops, or another command, holds the store for a moment without answering.
@@ -48,7 +43,7 @@ impl Books {
         let until = Instant::now() + PATIENCE;
         loop {
             let held = match Store::open(&context.settings.store_url, context.settings.store_options()).await {
-                Ok(store) => return Ok(Books::Here(store.by(who()))),
+                Ok(store) => return Ok(Books::Here(store)),
                 Err(held @ OpenError::Held { .. }) => held,
                 Err(other) => return Err(other.into()),
             };
@@ -60,13 +55,9 @@ impl Books {
         }
     }
 
-    /// Hooks that the file names are held against the settings of whoever holds the books.
-    pub async fn apply(&self, context: &Context, file: File) -> Result<Value, Failure> {
+    pub async fn apply(&self, file: File) -> Result<Value, Failure> {
         match self {
-            Books::Here(store) => {
-                let gate = context.settings.notice.gate();
-                money::apply_to(store, &gate, file, clock::wall()).await.map_err(words)
-            }
+            Books::Here(store) => money::apply_to(store, file, clock::wall()).await.map_err(words),
             Books::There(bridge) => bridge.post("/apply", &file, Pace::Long),
         }
     }
@@ -100,19 +91,40 @@ impl Books {
         }
     }
 
+    pub async fn refund(&self, leg: &str, order: &RefundOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => correct::refund_of(store, leg, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post(&format!("/usage/{leg}/refund"), order, Pace::Short),
+        }
+    }
+
+    pub async fn rerate(&self, order: &RerateOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => correct::rerate_of(store, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post("/rerate", order, Pace::Long),
+        }
+    }
+
+    pub async fn corrections(&self, query: &UsageQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => correct::corrections_of(store, query).await.map_err(words),
+            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/corrections", query)?)?),
+        }
+    }
+
+    /// A settled leg with its corrections.
+    pub async fn usage_of_leg(&self, leg: &str) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => correct::usage_of_leg(store, leg).await.map_err(words),
+            Books::There(bridge) => bridge.get(&format!("/usage/{leg}")),
+        }
+    }
+
     /// Price lists in use.
     pub async fn rates(&self) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => Ok(rates::lists_of(store)),
             Books::There(bridge) => bridge.get("/rates"),
-        }
-    }
-
-    /// Price against cost of every destination.
-    pub async fn margins(&self, query: &MarginQuery) -> Result<Value, Failure> {
-        match self {
-            Books::Here(store) => rates::margins_of(store, query, clock::wall()).await.map_err(words),
-            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/margins", query)?)?),
         }
     }
 
@@ -125,110 +137,22 @@ impl Books {
     }
 
     /// The list that `deck` is to take the place of; an empty one where it is the first.
-    pub async fn known_deck(&self, list: &str, deck: &Deck) -> Result<Arc<Deck>, Failure> {
-        if let Books::Here(store) = self {
-            let known = store.facts().deck_named(list).cloned();
-            return Ok(known.filter(|known| !known.is_empty()).unwrap_or_else(|| Deck::empty(deck.currency()).into()));
-        }
+    pub async fn known_deck(&self, list: &str, deck: &Deck) -> Result<Deck, Failure> {
         let lists = self.rates().await?;
         let mut known = lists.as_array().into_iter().flatten();
         if !known.any(|known| known["list"] == list && known["rows"] != 0) {
-            return Ok(Deck::empty(deck.currency()).into());
+            return Ok(Deck::empty(deck.currency()));
         }
         let (known, _) = Deck::salvage(list, &self.deck(list).await?);
-        Ok(known.into())
-    }
-
-    /// The text of a report, JSON or CSV as the query asks. A bridge shows numbers as its own settings say.
-    pub async fn report(
-        &self,
-        (name, org): (&str, Option<&str>),
-        query: &ReportQuery,
-        masking: &Masking,
-    ) -> Result<String, Failure> {
-        match (self, org) {
-            (Books::Here(store), _) => {
-                report::report_text(store, masking, (name, org), query, clock::wall()).await.map_err(words)
-            }
-            (Books::There(bridge), Some(org)) => {
-                bridge.get_text(&format!("/organisations/{org}/reports/{name}"), query)
-            }
-            (Books::There(bridge), None) => bridge.get_text(&format!("/reports/{name}"), query),
-        }
-    }
-
-    /// The page of a month.
-    pub async fn statement(&self, org: &str, month: &str) -> Result<String, Failure> {
-        match self {
-            Books::Here(store) => report::statement_of(store, org, month, clock::wall()).await.map_err(words),
-            Books::There(bridge) => {
-                // It stands in a path: what is no month goes no farther.
-                Period::month("UTC", month)?;
-                bridge.get_text(&format!("/organisations/{org}/statements/{month}"), &())
-            }
-        }
-    }
-
-    pub async fn reconcile(&self, carrier: &str, file: CarrierFile, masking: &Masking) -> Result<Value, Failure> {
-        match self {
-            Books::Here(store) => {
-                report::reconcile_of(store, masking, carrier, file, clock::wall()).await.map_err(words)
-            }
-            Books::There(bridge) => bridge.post(&format!("/carriers/{carrier}/reconcile"), &file, Pace::Long),
-        }
-    }
-
-    /// Empties what is too old. A bridge goes by its own settings.
-    pub async fn retain(&self, order: RetentionOrder, own: &Retention) -> Result<Value, Failure> {
-        match self {
-            Books::Here(store) => privacy::retain_of(store, own, order, clock::wall()).await.map_err(words),
-            Books::There(bridge) => bridge.post("/retention", &order, Pace::Long),
-        }
-    }
-
-    pub async fn forget(&self, order: &ForgetOrder) -> Result<Value, Failure> {
-        match self {
-            Books::Here(store) => privacy::forget_of(store, order).await.map_err(words),
-            Books::There(bridge) => bridge.post("/forget", order, Pace::Long),
-        }
-    }
-
-    pub async fn alerts(&self, query: &AlertsQuery) -> Result<Value, Failure> {
-        match self {
-            Books::Here(store) => alert::alerts_of(store, query).await.map_err(words),
-            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/alerts", query)?)?),
-        }
-    }
-
-    pub async fn test_alert(&self, organisation: &str) -> Result<Value, Failure> {
-        match self {
-            Books::Here(store) => alert::test_of(store, organisation, clock::wall()).await.map_err(words),
-            Books::There(bridge) => {
-                bridge.post(&format!("/organisations/{organisation}/alerts/test"), &(), Pace::Short)
-            }
-        }
-    }
-
-    /// Who changed what.
-    pub async fn trail(&self, query: &TrailQuery) -> Result<Value, Failure> {
-        match self {
-            Books::Here(store) => trail::trail_of(store, query).await.map_err(words),
-            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/trail", query)?)?),
-        }
+        Ok(known)
     }
 
     pub async fn audit(&self) -> Result<Value, Failure> {
         match self {
-            Books::Here(store) => money::audit_of(store, clock::wall()).await.map_err(words),
+            Books::Here(store) => money::audit_of(store).await.map_err(words),
             Books::There(bridge) => bridge.get("/audit"),
         }
     }
-}
-
-/// Whoever typed the command, by the name that the shell gives.
-fn who() -> Who {
-    let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
-    Who { name: name.unwrap_or_else(|| "unknown".to_owned()), door: TrailDoor::Cli }
 }
 
 fn words(problem: Problem) -> Failure {
@@ -246,31 +170,6 @@ impl Working {
         let bar = ProgressBar::new_spinner().with_message(what.into());
         bar.enable_steady_tick(SPIN);
         Working(bar)
-    }
-}
-
-/// How far work has come whose length is known, on a terminal; it is gone when it is dropped.
-pub(super) struct Progress(ProgressBar);
-
-impl Progress {
-    pub fn over(what: impl Into<String>, steps: usize) -> Progress {
-        if !std::io::stderr().is_terminal() {
-            return Progress(ProgressBar::hidden());
-        }
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3} %");
-        let bar = ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Progress(bar.with_message(what.into()))
-    }
-
-    /// So many steps are done.
-    pub fn at(&self, step: usize) {
-        self.0.set_position(step as u64);
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
     }
 }
 

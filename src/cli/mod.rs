@@ -1,10 +1,8 @@
 //! The command line: one file a command. Exit 0: done; 1: refused or failed; 2: misused.
 
 mod admit;
-mod alerts;
 mod apply;
 mod audit;
-mod backup;
 mod balance;
 mod books;
 mod bridge;
@@ -14,7 +12,6 @@ mod credits;
 mod demo;
 mod dial;
 mod end;
-mod forget;
 mod legs;
 mod lock;
 mod meetings;
@@ -22,16 +19,13 @@ mod mute;
 pub mod phone;
 mod quote;
 mod rates;
-mod reconcile;
 mod record;
+mod refund;
 mod remove;
-mod report;
-mod retention;
+mod rerate;
 mod serve;
 pub mod sound;
-mod statement;
 mod table;
-mod trail;
 mod usage;
 
 use crate::config::Settings;
@@ -73,30 +67,15 @@ enum Command {
     /// Pay into an account, or correct it
     #[command(subcommand)]
     Credits(credits::Credits),
+    /// Give a leg's charge back, whole or in part
+    Refund(refund::Refund),
+    /// Price legs again by the prices in use now, and book the differences
+    Rerate(rerate::Rerate),
     /// Price lists: bring in, compare, write out
     #[command(subcommand)]
     Rates(rates::Rates),
-    /// Usage, pools and balances added up: by day, organiser, country, number, capability, carrier
-    Report(report::Report),
-    /// A month of an organisation as one page to print or keep
-    Statement(statement::Statement),
-    /// Compare a carrier's call records with ours
-    Reconcile(Box<reconcile::Reconcile>),
-    /// Empty what is older than it may be kept
-    #[command(subcommand)]
-    Retention(retention::Retention),
-    /// Take a person out of every record; what was paid stays
-    Forget(forget::Forget),
-    /// What was told of the money, to whom, and what became of it; recharges; webhooks that are off
-    Alerts(alerts::Alerts),
     /// Check every invariant of the money over the whole store
     Audit,
-    /// Copy the books as they are now into one file, while the bridge runs
-    Backup(backup::Arguments),
-    /// Read a copy into a new, empty store, of either kind
-    Restore(backup::Arguments),
-    /// Who changed what, and when
-    Trail(trail::Trail),
     /// Who is in a call now
     Legs,
     /// Which meetings run now
@@ -168,17 +147,10 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Usage(usage)) => wait_for(usage.run(context)),
         Some(Command::Balance(balance)) => wait_for(balance.run(context)),
         Some(Command::Credits(credits)) => wait_for(credits.run(context)),
+        Some(Command::Refund(refund)) => wait_for(refund.run(context)),
+        Some(Command::Rerate(rerate)) => wait_for(rerate.run(context)),
         Some(Command::Rates(rates)) => wait_for(rates.run(context)),
-        Some(Command::Report(report)) => wait_for(report.run(context)),
-        Some(Command::Statement(statement)) => wait_for(statement.run(context)),
-        Some(Command::Reconcile(reconcile)) => wait_for(reconcile.run(context)),
-        Some(Command::Retention(retention)) => wait_for(retention.run(context)),
-        Some(Command::Forget(forget)) => wait_for(forget.run(context)),
-        Some(Command::Alerts(alerts)) => wait_for(alerts.run(context)),
         Some(Command::Audit) => wait_for(audit::run(context)),
-        Some(Command::Backup(arguments)) => wait_for(backup::backup(context, &arguments)),
-        Some(Command::Restore(arguments)) => wait_for(backup::restore(context, &arguments)),
-        Some(Command::Trail(trail)) => wait_for(trail.run(context)),
         Some(Command::Legs) => legs::run(context),
         Some(Command::Meetings) => meetings::run(context),
         Some(Command::Dial(dial)) => wait_for(dial.run(context)),

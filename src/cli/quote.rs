@@ -26,9 +26,6 @@ pub struct Quote {
     /// Length of the call
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_MINUTES)))]
     minutes: u32,
-    /// Also what carriers take for it, in the order in which they would be tried, and what is left of the charge
-    #[arg(long)]
-    costs: bool,
 }
 
 impl Quote {
@@ -39,7 +36,6 @@ impl Quote {
             to: self.to.to_string(),
             caller: self.caller.map(|caller| caller.to_string()),
             minutes: Some(self.minutes),
-            costs: self.costs.then_some(true),
         };
         let quote = Books::find(context).await?.quote(&query).await?;
         let allowed = quote["allowed"].as_bool().unwrap_or(false);
@@ -72,21 +68,7 @@ impl Quote {
         for line in quote["lines"].as_array().into_iter().flatten() {
             let _ = writeln!(words, "  - {}", text(line));
         }
-        for cost in quote["costs"].as_array().into_iter().flatten() {
-            let _ = writeln!(words, "  {:18} {}", format!("by {}", text(&cost["carrier"])), taken(cost, currency));
-        }
         words
-    }
-}
-
-/// What one carrier takes, and what is left.
-fn taken(cost: &Value, currency: &str) -> String {
-    let (Some(amount), Some(own)) = (cost["amount"].as_str(), cost["currency"].as_str()) else {
-        return "does not say what it takes".to_owned();
-    };
-    match cost["earned"].as_str() {
-        Some(earned) => format!("costs {amount} {own} (+{}), earns {earned} {currency}", text(&cost["prefix"])),
-        None => format!("costs {amount} {own} (+{}): no rate of exchange to {currency}", text(&cost["prefix"])),
     }
 }
 

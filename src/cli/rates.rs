@@ -1,21 +1,16 @@
 //! `tollbridge rates`: price lists brought in from other people's files, compared, and written out.
 
 use super::apply::told;
-use super::books::{Books, Progress, Working};
+use super::books::{Books, Working};
 use super::table::{Side, Table, count};
 use super::{Context, Done, Failure, say, say_json};
-use crate::api::money::{File, MOST_MINUTES};
-use crate::api::rates::{MarginQuery, percent};
+use crate::api::money::File;
 use crate::clock;
 use crate::rating::Deck;
-use crate::rating::convert::{Converted, Mapping};
-use crate::rating::costs::COMPARED_MINUTES;
-use crate::rating::deck::LARGEST_DECK;
+use crate::rating::convert::Mapping;
+use crate::rating::deck::{Column, LARGEST_DECK};
 use crate::rating::export::{Change, Changed, difference};
-use crate::rating::reader::Column;
-use crate::rating::review::{Leave, review};
 use crate::store::HOUSE;
-use crate::types::OrganisationId;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -35,88 +30,13 @@ pub enum Rates {
     },
     /// Bring a price list in: all of it or, with every mistake told, nothing
     Import(Import),
-    /// Price against what carriers take, destination by destination, losses first
-    Margin(Margin),
-}
-
-#[derive(clap::Args)]
-pub struct Margin {
-    /// By this price list alone; everybody's where neither it nor an organisation is named
-    #[arg(long, value_name = "LIST", conflicts_with = "organisation")]
-    list: Option<String>,
-    /// By all that this organisation pays by, its discount taken off, in its currency
-    #[arg(long, value_name = "ORGANISATION")]
-    organisation: Option<OrganisationId>,
-    /// Only what earns less than so many percent of its price, like 10; 0 for losses alone
-    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true, value_parser = a_percentage)]
-    below: Option<String>,
-    /// The length of the calls that are compared
-    #[arg(long, default_value_t = COMPARED_MINUTES, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_MINUTES)))]
-    minutes: u32,
-}
-
-fn a_percentage(text: &str) -> Result<String, &'static str> {
-    percent(text).map(|_| text.to_owned())
-}
-
-impl Margin {
-    async fn run(self, context: &Context) -> Done {
-        let query = MarginQuery {
-            list: self.list,
-            organisation: self.organisation.map(|id| id.to_string()),
-            minutes: Some(self.minutes),
-            below: self.below,
-        };
-        let margins = {
-            let _sign = Working::on("comparing prices and costs");
-            Books::find(context).await?.margins(&query).await?
-        };
-        if context.json { say_json(&margins) } else { say(&margin_words(&margins, self.minutes)) }
-    }
-}
-
-fn margin_words(margins: &Value, minutes: u32) -> String {
-    let mut table = Table::new(&[
-        ("type", Side::Left),
-        ("destination", Side::Left),
-        ("worst prefix", Side::Left),
-        ("of", Side::Right),
-        ("price", Side::Right),
-        ("cost", Side::Right),
-        ("carrier", Side::Left),
-        ("earned", Side::Right),
-        ("%", Side::Right),
-    ]);
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let all = margins["destinations"].as_array().map_or(&[][..], Vec::as_slice);
-    for row in all {
-        table.row([
-            text(&row["type"]),
-            text(&row["destination"]),
-            format!("+{}", text(&row["prefix"])),
-            row["prefixes"].to_string(),
-            text(&row["price"]),
-            text(&row["cost"]),
-            text(&row["carrier"]),
-            text(&row["earned"]),
-            text(&row["percent"]),
-        ]);
-    }
-    let losses = all.iter().filter(|row| row["earned"].as_str().is_some_and(|earned| earned.starts_with('-'))).count();
-    let unknown = all.iter().filter(|row| row["cost"].is_null()).count();
-    format!(
-        "{table}{}, a call of {} each, in {}: {losses} at a loss, {unknown} of unknown cost\n",
-        count(all.len() as u64, "destination"),
-        count(u64::from(minutes), "minute"),
-        text(&margins["currency"]),
-    )
 }
 
 #[derive(clap::Args)]
 pub struct Import {
     /// CSV, as this program writes it or as others do: comma, semicolon or tab; ranges and lists of prefixes
     file: PathBuf,
-    /// The list that it becomes: everybody's where not given; `cost:CARRIER` is what a carrier takes
+    /// The list that it becomes; everybody's where not given
     #[arg(long, default_value = HOUSE)]
     list: String,
     /// Our column is their column, like rate="Sell Price"; names that are usual in the trade are known
@@ -131,12 +51,9 @@ pub struct Import {
     /// Tell what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Prices that become more than five times as dear are meant, and so is another currency
+    /// Prices that become five times as dear, or more, are meant
     #[arg(long)]
     allow_jumps: bool,
-    /// Rows that begin in the past are meant
-    #[arg(long)]
-    allow_past: bool,
 }
 
 /// `column=text`.
@@ -161,7 +78,6 @@ impl Rates {
             Rates::List => list(context).await,
             Rates::Export { list } => say(&Books::find(context).await?.deck(&list).await?),
             Rates::Import(import) => import.run(context).await,
-            Rates::Margin(margin) => margin.run(context).await,
         }
     }
 }
@@ -181,11 +97,7 @@ async fn list(context: &Context) -> Done {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     for list in lists.as_array().into_iter().flatten() {
         let users: Vec<String> = list["organisations"].as_array().into_iter().flatten().map(text).collect();
-        let users = match () {
-            () if list["list"] == HOUSE => "all".to_owned(),
-            () if list["kind"] == "cost" => "nobody: what the carrier takes".to_owned(),
-            () => users.join(", "),
-        };
+        let users = if list["list"] == HOUSE { "all".to_owned() } else { users.join(", ") };
         table.row([
             text(&list["list"]),
             list["rows"].to_string(),
@@ -201,44 +113,43 @@ impl Import {
     async fn run(self, context: &Context) -> Done {
         let name = self.file.display().to_string();
         let text = read(&self.file).map_err(|why| Failure(format!("{name}: {why}")))?;
-        let (converted, deck) = self.converted(&name, &text)?;
-        let sign = Working::on(format!("comparing {}", count(deck.len() as u64, "rate")));
+        let (csv, deck) = self.converted(&name, &text)?;
+        let sign = Working::on(format!("reading {}", count(deck.len() as u64, "rate")));
         let books = Books::find_or_make(context).await?;
-        let (known, now) = (books.known_deck(&self.list, &deck).await?, clock::wall());
-        let (changes, same) = difference(&known, &deck, now);
-        let leave = Leave { jumps: self.allow_jumps, past: self.allow_past };
-        let mistakes = review(&name, &known, &deck, now, leave, |line| converted.line_at_home(line));
-        let applied = mistakes.is_empty() && !self.dry_run;
-        drop(sign);
-        if applied {
-            let _sign = Working::on("bringing it in");
-            books.apply(context, self.file_for(converted.csv)).await?;
+        let (changes, same) = difference(&books.known_deck(&self.list, &deck).await?, &deck, clock::wall());
+        let jumps = changes.iter().filter(|change| change.jump).count();
+        let refused = jumps > 0 && !self.allow_jumps && !self.dry_run;
+        if !self.dry_run && !refused {
+            books.apply(self.file_for(csv)).await?;
         }
+        drop(sign);
         if context.json {
             say_json(&json!({
                 "list": self.list, "rows": deck.len(), "version": deck.version(), "unchanged": same,
-                "applied": applied, "changes": changes.iter().map(in_json).collect::<Vec<_>>(),
-                "mistakes": mistakes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "applied": !self.dry_run && !refused, "changes": changes.iter().map(in_json).collect::<Vec<_>>(),
             }))?;
         } else {
-            say(&self.words(&deck, &changes, same, applied))?;
+            say(&self.words(&deck, &changes, same))?;
         }
-        if mistakes.is_empty() { Ok(()) } else { Err(told(&mistakes)) }
+        if refused {
+            let what = count(jumps as u64, "price");
+            let verb = if jumps == 1 { "becomes" } else { "become" };
+            return Err(Failure(format!(
+                "refused: {what} {verb} five times as dear or more; nothing was changed. If that is meant: --allow-jumps"
+            )));
+        }
+        Ok(())
     }
 
     /// Their file in our form, read; mistakes at the lines of their file.
-    fn converted(&self, name: &str, text: &str) -> Result<(Converted, Deck), Failure> {
+    fn converted(&self, name: &str, text: &str) -> Result<(String, Deck), Failure> {
         let pairs = |pairs: &[Pair]| pairs.iter().map(|Pair(column, text)| (*column, text.clone())).collect();
         let mapping = Mapping { columns: pairs(&self.map), fill: pairs(&self.fill), decimal_comma: self.decimal_comma };
-        let lines = text.lines().count();
-        // Each line is read twice: as theirs, then as ours. A range may be many lines of ours.
-        let progress = Progress::over(format!("reading {}", count(lines as u64, "line")), lines * 2);
-        let converted =
-            mapping.convert(name, text, &mut |line| progress.at(line)).map_err(|mistakes| told(&mistakes))?;
-        let own = converted.csv.lines().count().max(1);
-        let (deck, mistakes) = Deck::watched(name, &converted.csv, &mut |line| progress.at(lines + line * lines / own));
-        drop(progress);
-        if mistakes.is_empty() { Ok((converted, deck)) } else { Err(told(&converted.at_home(name, mistakes))) }
+        let converted = mapping.convert(name, text).map_err(|mistakes| told(&mistakes))?;
+        match Deck::parse(name, &converted.csv) {
+            Ok(deck) => Ok((converted.csv, deck)),
+            Err(mistakes) => Err(told(&converted.at_home(name, mistakes))),
+        }
     }
 
     /// What `apply` is given.
@@ -253,14 +164,14 @@ impl Import {
         File { name: self.file.display().to_string(), text, beside: vec![(beside, csv)] }
     }
 
-    fn words(&self, deck: &Deck, changes: &[Changed], same: usize, applied: bool) -> String {
+    fn words(&self, deck: &Deck, changes: &[Changed], same: usize) -> String {
         let of = |change: Change| changes.iter().filter(|changed| changed.change == change).count();
         let counts: Vec<String> = Change::ALL
             .iter()
             .filter(|change| of(**change) > 0)
             .map(|change| format!("{} {change}", of(*change)))
             .collect();
-        let done = if applied { "is" } else { "would be" };
+        let done = if self.dry_run { "would be" } else { "is" };
         let mut words = format!(
             "price list {} {done} {} in {}, version {}: {}{same} unchanged\n",
             self.list,

@@ -13,18 +13,13 @@ pub(super) enum Side {
 }
 
 pub(super) struct Table {
-    columns: Vec<(String, Side)>,
+    columns: Vec<(&'static str, Side)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     pub fn new(columns: &[(&'static str, Side)]) -> Table {
-        Table { columns: columns.iter().map(|(name, side)| ((*name).to_owned(), *side)).collect(), rows: Vec::new() }
-    }
-
-    /// Other columns, known only when the rows are.
-    pub fn title(&mut self, columns: Vec<(String, Side)>) {
-        self.columns = columns;
+        Table { columns: columns.to_vec(), rows: Vec::new() }
     }
 
     /// A row, a cell a column. What comes from a network or a file is shown, not carried out: see [`harmless`].
@@ -54,7 +49,7 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths = self.widths();
-        let titles: Vec<&str> = self.columns.iter().map(|(title, _)| title.as_str()).collect();
+        let titles: Vec<&str> = self.columns.iter().map(|(title, _)| *title).collect();
         writeln!(f, "{}", self.line(&titles, &widths))?;
         for row in &self.rows {
             let cells: Vec<&str> = row.iter().map(String::as_str).collect();

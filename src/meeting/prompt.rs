@@ -137,11 +137,9 @@ impl Prompt {
         match cause {
             Cause::NotLicensed | Cause::CountryNotServed | Cause::LicenceGone => Prompt::RefusedLicence,
             Cause::TollFreeNotAllowed => Prompt::RefusedTollFree,
-            Cause::NoCredit
-            | Cause::CreditsNotSetUp
-            | Cause::CreditsLicenceMissing
-            | Cause::SpendLimit
-            | Cause::FirstDayLimit => Prompt::RefusedCredit,
+            Cause::NoCredit | Cause::CreditsNotSetUp | Cause::CreditsLicenceMissing | Cause::SpendLimit => {
+                Prompt::RefusedCredit
+            }
             Cause::CreditGone => Prompt::CreditGone,
             Cause::MeetingLocked => Prompt::MeetingLocked,
             Cause::MeetingFull => Prompt::MeetingFull,
@@ -161,9 +159,7 @@ impl Prompt {
             Cause::Declined => Prompt::CallDeclined,
             Cause::UnknownNumber | Cause::BadNumber | Cause::NoRoute => Prompt::CallUnknownNumber,
             Cause::Cancelled => Prompt::CallCancelled,
-            Cause::NumberBlocked | Cause::NoRate | Cause::DestinationNotAllowed | Cause::RateTooHigh => {
-                Prompt::CallNotAllowed
-            }
+            Cause::NumberBlocked | Cause::NoRate | Cause::DestinationNotAllowed => Prompt::CallNotAllowed,
             Cause::NotLicensed
             | Cause::CountryNotServed
             | Cause::LicenceGone
@@ -172,7 +168,6 @@ impl Prompt {
             | Cause::CreditsNotSetUp
             | Cause::CreditsLicenceMissing
             | Cause::SpendLimit
-            | Cause::FirstDayLimit
             | Cause::MeetingFull => Prompt::of_refusal(cause),
             _ => Prompt::CallFailed,
         }

@@ -188,11 +188,6 @@ impl Bands {
         self.list.iter().map(Band::to_string).collect::<Vec<_>>().join(" | ")
     }
 
-    /// The prices of all bands, in a unit's billionths.
-    pub fn prices(&self) -> impl Iterator<Item = i64> {
-        self.list.iter().map(|band| band.per_minute_nanos)
-    }
-
     pub fn zone_name(&self) -> &str {
         &self.zone_name
     }
@@ -345,20 +340,15 @@ mod tests {
         assert!(told("daily 08:00-19:00 0.03", "", "2026-13-01").contains("2026-13-01"));
     }
 
-    /// In the gate one change of clocks in so many is tried; all with `TOLLBRIDGE_TEST_LONG=1`.
-    const SAMPLE: usize = 7;
-
     /// Every zone, every change of its clock from 1970 to 2037: what the changes say is what the clock shows.
     #[test]
     fn in_every_zone_the_changes_are_those_that_a_walk_along_the_clock_finds() {
-        let sample = if std::env::var_os("TOLLBRIDGE_TEST_LONG").is_some() { 1 } else { SAMPLE };
-        let (mut zones, mut jumps) = (0_usize, 0_usize);
+        let (mut zones, mut jumps) = (0, 0);
         for name in jiff::tz::db().available() {
             let bands = bands("daily 00:30-02:30 0.02 | daily 23:00-23:59 0.03", name.as_str());
             zones += 1;
             let last = "2037-12-31T00:00:00Z".parse().unwrap();
-            let all = bands.zone.following(Timestamp::UNIX_EPOCH).take_while(|jump| jump.timestamp() < last);
-            for jump in all.skip(zones % sample).step_by(sample) {
+            for jump in bands.zone.following(Timestamp::UNIX_EPOCH).take_while(|jump| jump.timestamp() < last) {
                 jumps += 1;
                 let micros = |minutes: i64| jump.timestamp().as_microsecond() + minutes * 60_000_000;
                 let (from, to) = (Wall::from_micros(micros(-200)), Wall::from_micros(micros(200)));
@@ -383,6 +373,6 @@ mod tests {
                 );
             }
         }
-        assert!(zones > 300 && jumps * sample > 10_000, "{zones} zones, {jumps} jumps");
+        assert!(zones > 300 && jumps > 10_000, "{zones} zones, {jumps} jumps");
     }
 }

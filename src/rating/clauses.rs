@@ -306,7 +306,6 @@ pub struct Places(u8);
 
 impl Places {
     pub const USUAL: Places = Places(4);
-    pub const FINEST: Places = Places(6);
 
     pub const fn count(self) -> u8 {
         self.0

@@ -9,10 +9,6 @@ use std::collections::{BTreeMap, HashSet};
 /// The table inside the binary.
 const EMBEDDED: &str = include_str!("../../config/countries.csv");
 
-/// Codes of services that are no country's and that the table has nothing to say of (ITU-T E.164, list of codes assigned):
-/// international freephone.
-const SERVICES: [&str; 1] = ["800"];
-
 /// The prefix of the North American Numbering Plan, which some 25 countries share.
 const NORTH_AMERICA: &str = "1";
 
@@ -122,13 +118,6 @@ impl Countries {
     /// Whose number it is, by the longest prefix.
     pub fn country_of(&self, number: &E164) -> Option<Country> {
         self.by_prefix.longest(number.digits()).map(|(_, country)| *country)
-    }
-
-    /// Whether there are numbers that begin with these digits: a country's, or a service's that is no country's.
-    pub fn knows(&self, digits: &str) -> bool {
-        self.by_prefix.meets(digits)
-            || self.classes.meets(digits)
-            || SERVICES.iter().any(|code| digits.starts_with(code))
     }
 
     pub fn record(&self, country: Country) -> Option<CountryRecord> {

@@ -1,11 +1,11 @@
 //! May this leg be, and who pays? The checks of the law in their order; the first that fails names itself.
 
-use crate::rating::clauses::Origin;
+use crate::rating::clauses::{Origin, Tiers};
 use crate::rating::deck::BrokenRow;
 use crate::rating::prices::{Answer, Prices, Quoted};
 use crate::rating::rate::Class;
 use crate::rating::{
-    CallType, Capability, Countries, CountryRecord, DialOutPolicy, Funding, Organiser, Payer, Request, Terms,
+    CallType, Capability, Countries, CountryRecord, DialOutPolicy, Funding, Organiser, Payer, Request, Tariff, Terms,
 };
 use crate::types::{Cause, Country, Micros};
 
@@ -50,6 +50,44 @@ pub fn decide(book: &Book<'_>, request: &Request) -> Result<Terms, Cause> {
         return Err(Cause::NoCredit);
     }
     Ok(terms)
+}
+
+/// A leg's terms as they would have been under the prices of `book`: who pays, and how far, stays as it was decided; only
+/// the rates are asked for again, at the moment of the decision. The same prices give the same terms. Of `book` only the
+/// payer, the countries and the prices are looked at.
+pub fn reprice(book: &Book<'_>, request: &Request, terms: &Terms) -> Result<Terms, Unpriced> {
+    let Some(old) = &terms.tariff else { return Ok(terms.clone()) };
+    let record = book.countries.record(terms.country).ok_or(Unpriced::NoRate)?;
+    let place = priced(book, request, terms.country, record);
+    let Answer::Found(quoted) = book.prices.rate(request.call_type, &place.digits, request.at, terms.currency) else {
+        return Err(Unpriced::NoRate);
+    };
+    let tariff = tariff(book, request, &place, &quoted);
+    let same_month = old.row.destination == tariff.row.destination;
+    let mut fresh = Terms { tariff: Some(tariff), month: None, month_used_ms: None, from: request.at, ..terms.clone() };
+    match (fresh.month_destination().is_some(), terms.month.zip(terms.month_used_ms)) {
+        (true, Some((month, used_ms))) if same_month => fresh.month_used(month, used_ms),
+        (true, _) => return Err(Unpriced::NoMonth),
+        (false, _) => {}
+    }
+    fresh.answered(terms.from);
+    Ok(fresh)
+}
+
+/// Why a leg cannot be priced again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpriced {
+    NoRate,
+    NoMonth,
+}
+
+impl Unpriced {
+    pub const fn words(self) -> &'static str {
+        match self {
+            Unpriced::NoRate => "no rate in use now fits it",
+            Unpriced::NoMonth => "its price goes by the month's minutes, and those that stood before it were not kept",
+        }
+    }
 }
 
 /// Which of the two licences a leg goes by. Who has both is a per-user organiser: more is included.
@@ -101,10 +139,15 @@ fn place(book: &Book<'_>, request: &Request) -> Result<Place, Cause> {
     if !allowed {
         return Err(Cause::CountryNotServed);
     }
+    Ok(priced(book, request, country, record))
+}
+
+/// By which digits the decks are asked.
+fn priced(book: &Book<'_>, request: &Request, country: Country, record: CountryRecord) -> Place {
     let digits = request.number.digits().to_owned();
     let place = Place { country, record, priced_country: country, digits, notes: Vec::new() };
     let by_caller = request.call_type == CallType::DialInTollFree && book.countries.is_north_american(country);
-    Ok(if by_caller { priced_by_caller(book, request, place) } else { place })
+    if by_caller { priced_by_caller(book, request, place) } else { place }
 }
 
 /// North American toll-free has the rate of the caller's country; who cannot be placed there, the one of the US.
@@ -245,7 +288,7 @@ fn terms(
     price: Cost<'_>,
 ) -> Terms {
     let tariff = match price {
-        Cost::Row(quoted) => Some(quoted.tariff(request.call_type, &place.digits, request.at, origin(book, request))),
+        Cost::Row(quoted) => Some(tariff(book, request, &place, &quoted)),
         Cost::Unneeded => None,
         Cost::Broken(row) => {
             let note = format!("the rate of +{} cannot be told by our own fault ({}): free", row.prefix, row.why);
@@ -265,8 +308,28 @@ fn terms(
         domestic: place.country == book.organiser.country,
         pool_split: book.payer.pool_split,
         month: None,
+        month_used_ms: None,
         notes: place.notes,
         from: request.at,
+    }
+}
+
+/// The plan of one leg: what the row says, its bands, tiers and changes to come worked out into prices by the moment.
+fn tariff(book: &Book<'_>, request: &Request, place: &Place, quoted: &Quoted<'_>) -> Tariff {
+    let (price, later) = quoted.schedule(request.call_type, &place.digits, request.at);
+    let mut row = quoted.row.clone();
+    if let Some(clauses) = &mut row.clauses {
+        (clauses.bands, clauses.month_tiers) = (None, Tiers::NONE);
+    }
+    row.clauses = row.clauses.filter(|clauses| !clauses.is_none());
+    Tariff {
+        deck: quoted.list.deck.version().to_owned(),
+        row,
+        price,
+        later,
+        origin: origin(book, request),
+        discount: quoted.list.discount,
+        exchange: quoted.exchange,
     }
 }
 

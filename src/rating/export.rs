@@ -2,11 +2,9 @@
 
 use crate::clock::Wall;
 use crate::rating::clauses::{Clauses, Surcharge};
-use crate::rating::deck::Deck;
+use crate::rating::deck::{CLAUSES, Column, Deck};
 use crate::rating::rate::{RateRow, price_text};
-use crate::rating::reader::{CLAUSES, Column};
 use crate::rating::record::quoted;
-use crate::rating::review::jump;
 use crate::rating::{CallType, words};
 use crate::types::Currency;
 use jiff::Timestamp;
@@ -135,9 +133,12 @@ pub struct Changed {
     pub destination: String,
     pub before: Option<Decimal>,
     pub after: Option<Decimal>,
-    /// More than five times as dear as it is now: most likely a slip.
+    /// Five times as dear, or more: most likely a slip.
     pub jump: bool,
 }
+
+/// How many times as dear a price may become before it is asked whether that is meant.
+const JUMP: i64 = 5;
 
 /// What another deck would change, in the order of call type and prefix, and how many prefixes stay as they are. A
 /// prefix has the row that is valid at `at`, or the first that is to be.
@@ -162,7 +163,10 @@ pub fn difference(before: &Deck, after: &Deck, at: Wall) -> (Vec<Changed>, usize
                 std::cmp::Ordering::Equal => Change::Other,
             },
         };
-        let jump = new.is_some_and(|new| jump(before, key.0, new, at).is_some());
+        let jump = old.zip(new).is_some_and(|(old, new)| {
+            old.rate.per_minute_nanos() > 0
+                && new.rate.per_minute_nanos() >= old.rate.per_minute_nanos().saturating_mul(JUMP)
+        });
         changes.push(Changed {
             change,
             call_type: key.0,
@@ -233,7 +237,7 @@ mod tests {
             "dial-out,49,Germany,0.03,0,60,60,2020-01-01",
         ]);
         let after = rows(&[
-            "dial-out,39,Italy,0.051,0,60,60,2020-01-01",
+            "dial-out,39,Italy,0.05,0,60,60,2020-01-01",
             "dial-out,44,UK,0.01,0,60,60,2026-06-01",
             "dial-out,44,UK,0.90,0,60,60,2099-06-01",
             "dial-out,33,France,0.03,0,60,1,2020-01-01",

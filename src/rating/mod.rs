@@ -7,34 +7,25 @@ pub mod bands;
 pub mod burn;
 pub mod clauses;
 pub mod convert;
-pub mod costs;
 pub mod country;
 pub mod decide;
 pub mod deck;
 pub mod explain;
 pub mod export;
 pub mod hold;
-#[cfg(test)]
-mod laws;
 pub mod ledger;
-pub mod margin;
 pub mod pool;
 pub mod price;
 pub mod prices;
 pub mod rate;
-pub mod reader;
-pub mod reconcile;
 pub mod record;
-pub mod report;
-pub mod review;
 pub mod terms;
 #[cfg(test)]
 mod worked;
 
 pub use clauses::{Clauses, Origin};
-pub use costs::Costs;
 pub use country::Countries;
-pub use decide::{Book, NumberFacts, decide};
+pub use decide::{Book, NumberFacts, Unpriced, decide, reprice};
 pub use deck::{Deck, Lookup};
 pub use hold::{Hold, SLICE_MS, Settlement, Tab, quote};
 pub use price::Exact;

@@ -136,12 +136,6 @@ impl Tariff {
         self.later.iter().take_while(|step| step.from <= at).last().map_or(&self.price, |step| &step.price)
     }
 
-    /// What a call of `elapsed_ms` costs from its answer at `at` on, where nothing else pays a part of it.
-    pub fn total(&self, at: Wall, elapsed_ms: u64) -> Exact {
-        let clauses = self.row.clauses();
-        self.sum(&Paid { from: at, begin_ms: clauses.free_ms, grid_ms: 0, ms: clauses.billable(elapsed_ms) }).total
-    }
-
     /// R of this tariff.
     pub fn amount(&self, exact: Exact) -> Micros {
         let clauses = self.row.clauses();

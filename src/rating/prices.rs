@@ -1,10 +1,9 @@
 //! What an organisation pays by: its own decks, then the house's, each with its discount, and rates of exchange.
 
 use crate::clock::Wall;
-use crate::rating::clauses::{Origin, Tiers};
 use crate::rating::deck::{LONGEST_CALL_MS, Lookup};
 use crate::rating::rate::{Class, RateRow};
-use crate::rating::terms::{Discount, Exchange, Price, Step, Tariff};
+use crate::rating::terms::{Discount, Exchange, Price, Step};
 use crate::rating::{CallType, Deck};
 use crate::types::Currency;
 use std::collections::HashMap;
@@ -101,18 +100,6 @@ impl Prices {
 }
 
 impl Quoted<'_> {
-    /// The plan of one call: what the row says, its bands, tiers and changes to come worked out into prices by the moment.
-    pub fn tariff(&self, call_type: CallType, digits: &str, at: Wall, origin: Origin) -> Tariff {
-        let (price, later) = self.schedule(call_type, digits, at);
-        let mut row = self.row.clone();
-        if let Some(clauses) = &mut row.clauses {
-            (clauses.bands, clauses.month_tiers) = (None, Tiers::NONE);
-        }
-        row.clauses = row.clauses.filter(|clauses| !clauses.is_none());
-        let deck = self.list.deck.version().to_owned();
-        Tariff { deck, row, price, later, origin, discount: self.list.discount, exchange: self.exchange }
-    }
-
     /// The price now, and every change of it that is scheduled, as far ahead as a call may run: changes of rows, and of
     /// bands within them.
     pub fn schedule(&self, call_type: CallType, digits: &str, at: Wall) -> (Price, Vec<Step>) {

@@ -1,5 +1,5 @@
 //! The worked cases of the law, each from the row of a deck as a person would write it. Cases 22 to 24, of holds, are
-//! beside the tab; case 21, of what is used first, is the store's.
+//! beside the tab.
 
 use crate::clock::Wall;
 use crate::rating::clauses::Origin;
@@ -10,7 +10,7 @@ use crate::rating::{CallType, Deck, Funding, Tariff, Terms};
 use crate::types::{Currency, Micros};
 use jiff::Timestamp;
 
-pub(super) fn wall(text: &str) -> Wall {
+fn wall(text: &str) -> Wall {
     Wall::from_micros(text.parse::<Timestamp>().unwrap().as_microsecond())
 }
 
@@ -21,7 +21,7 @@ fn plan(at: &str, rate: &str, increments: (&str, &str), more: &[(&str, &str)]) -
 }
 
 /// As [`plan`], from rows that are valid from one moment after another.
-pub(super) fn changing(at: &str, rows: &[(&str, &str)], (initial, next): (&str, &str), more: &[(&str, &str)]) -> Terms {
+fn changing(at: &str, rows: &[(&str, &str)], (initial, next): (&str, &str), more: &[(&str, &str)]) -> Terms {
     let fee = more.iter().find(|(name, _)| *name == "connect_fee").map_or("0", |(_, fee)| fee);
     let discount = more.iter().find(|(name, _)| *name == "discount").map_or("0%", |(_, discount)| discount);
     let more: Vec<_> = more.iter().filter(|(name, _)| !["connect_fee", "discount"].contains(name)).collect();
@@ -90,11 +90,9 @@ const PLAIN: &[Case<'_>] = &[
     ("10 no places", "0.9", ("60", "60"), &[("places", "0")], 30_000, "1.0000"),
     ("10 six places", "0.0249", ("30", "30"), &[("places", "6")], 30_000, "0.012450"),
     ("11", "0.05", ("1", "1"), &[], 60_000, "0.0500"),
-    ("11 anew", "0.05", ("1", "1"), &[("rounding", "up")], 60_000, "0.0500"),
     ("12 minimum", "0.03", ("6", "6"), &[("minimum", "0.05")], 6_000, "0.0500"),
     ("12 maximum", "0.25", ("60", "60"), &[("maximum", "2.00")], 1_800_000, "2.0000"),
     ("18a", "0.05", ("60", "60"), &[("tiers", "600:0.02")], 740_000, "0.5600"),
-    ("18a at the edge", "0.05", ("60", "60"), &[("tiers", "600:0.02")], 600_000, "0.5000"),
     ("25", "0.12", ("60", "1"), &[], 95_000, "0.1900"),
     ("the dearest week", "1000", ("60", "60"), &[("connect_fee", "1000")], 604_800_000, "10081000.0000"),
 ];
@@ -215,4 +213,125 @@ fn case_20_the_pool_ends_in_mid_call() {
     let mut fine = plan(NOON, "0.04", ("1", "1"), &[("places", "6")]);
     fine.funding = Funding::Pool { then_credits: true };
     assert_eq!(fine.amount(310_000, 150_000).to_text(), "0.106667");
+}
+
+/// Of a call that costs by a plan, whatever its clauses: nothing falls, an edge is where the price next changes, and
+/// what is held for it is what it costs.
+mod laws {
+    use super::*;
+    use crate::rating::Tab;
+    use proptest::prelude::*;
+
+    fn any_plan() -> impl Strategy<Value = Terms> {
+        let price = |most: i64| (0..most).prop_map(|nanos| rust_decimal::Decimal::new(nanos, 9).to_string());
+        let seconds =
+            |most: u32| prop_oneof![Just(0), 0..most].prop_map(|ms| format!("{}.{:03}", ms / 1_000, ms % 1_000));
+        let step = || {
+            prop_oneof![
+                Just("60".to_owned()),
+                Just("1".to_owned()),
+                (1_u32..90_000).prop_map(|ms| format!("{}.{:03}", ms / 1_000, ms % 1_000))
+            ]
+        };
+        let word = |words: &'static [&'static str]| proptest::sample::select(words).prop_map(str::to_owned);
+        let shape = prop_oneof![
+            Just(("tiers", String::new())),
+            (1_u32..900, price(900_000_000)).prop_map(|(after, price)| ("tiers", format!("{after}:{price}"))),
+            (1_u32..15, price(900_000_000)).prop_map(|(after, price)| ("month_tiers", format!("{after}:{price}"))),
+            price(900_000_000)
+                .prop_map(|price| ("bands", format!("mon-fri 17:00-18:03 {price} | sun 02:10-02:40 {price}"))),
+        ];
+        let at = word(&[
+            "2026-06-16T17:58:30Z",
+            "2026-10-25T00:20:00.123456Z",
+            "2026-03-29T00:55:00Z",
+            "2026-03-04T12:00:00Z",
+        ]);
+        let first = (at, price(1_000_000_000), step(), step(), shape, price(100_000_000));
+        let second = (
+            word(&["", "exact", "ceil-s", "floor-s", "nearest-s"]),
+            word(&["", "minimum"]),
+            seconds(8_000),
+            seconds(40_000),
+            word(&["", "answer", "split"]),
+            (price(300_000_000), price(900_000_000)),
+            (word(&["half-up", "half-even", "up", "down"]), word(&["", "0", "2", "6"])),
+            (word(&["second", "increment"]), word(&["0%", "10%", "33.33%", "100%"])),
+        );
+        (first, second).prop_map(|((at, rate, initial, next, shape, fee), more)| {
+            let (length, zero, short, free, on_change, (least, above), (rounding, places), (split, discount)) = more;
+            let most =
+                least.parse::<rust_decimal::Decimal>().unwrap() + above.parse::<rust_decimal::Decimal>().unwrap();
+            let most = most.to_string();
+            let mut cells = vec![
+                ("connect_fee", fee.as_str()),
+                ("length", &length),
+                ("zero_length", &zero),
+                ("short_s", &short),
+                ("free_s", &free),
+                ("on_change", &on_change),
+                ("minimum", &least),
+                ("maximum", &most),
+                ("rounding", &rounding),
+                ("places", &places),
+                ("discount", &discount),
+                (shape.0, &shape.1),
+            ];
+            if shape.0 == "bands" {
+                cells.push(("zone", "Europe/Paris"));
+            }
+            let rows = [("2020-01-01", rate.as_str()), ("2026-03-04T12:04:10.5Z", "0.3")];
+            let mut terms = changing(&at, &rows, (&initial, &next), &cells);
+            terms.pool_split = split.parse().unwrap();
+            terms
+        })
+    }
+
+    proptest! {
+            #![proptest_config(ProptestConfig::with_cases(1_024))]
+
+            #[test]
+            fn a_price_never_falls(terms in any_plan(), pool in 0_u64..300_000, a in 0_u64..900_000, more in 0_u64..100_000) {
+                let pool = terms.pool_floor(pool);
+                prop_assert!(terms.charge(a, pool) <= terms.charge(a + more, pool));
+                prop_assert!(terms.amount(a, pool) <= terms.amount(a + more, pool));
+            }
+
+            #[test]
+            fn an_edge_costs_what_the_moment_costs_and_is_the_last_that_must(terms in any_plan(), pool in 0_u64..300_000, a in 0_u64..900_000) {
+                let pool = terms.pool_floor(pool);
+                let edge = terms.edge(a, pool);
+                prop_assert!(edge >= a);
+                prop_assert_eq!(terms.charge(a, pool), terms.charge(edge, pool));
+                prop_assert_eq!(terms.edge(edge, pool), edge);
+                let billed = |ms| terms.sum(ms, pool).unwrap().billed_ms;
+                if billed(a) > 0 {
+                    prop_assert!(billed(edge + 1) > billed(edge) || billed(edge) == billed(a), "{} {}", billed(edge), billed(edge + 1));
+                    prop_assert!(billed(edge + 1) > billed(a));
+                }
+            }
+
+            #[test]
+            fn a_leg_is_charged_what_it_costs_and_never_more_than_it_held(mut terms in any_plan(), pooled in any::<bool>(), available in 0_i64..3_000_000, pool in 0_u64..200_000, elapsed in 0_u64..600_000) {
+                terms.funding = if pooled { Funding::Pool { then_credits: true } } else { Funding::Credits };
+                let mut tab = Tab::new(terms);
+                let (mut money, mut minutes) = (available, if pooled { pool } else { 0 });
+                while tab.held_until_ms < elapsed {
+                    let Ok(hold) = tab.next(Micros(money), minutes, 60_000) else { break };
+                    money -= hold.credit.0;
+                    minutes -= hold.pool_ms;
+                    prop_assert!(money >= 0);
+                }
+    if tab.sequence > 0 {
+                    let due = tab.terms.amount(tab.held_until_ms, tab.pool_held_ms);
+                    prop_assert!(due <= tab.credit_held, "{} of {}", due, tab.credit_held);
+                }
+                let settled = tab.settle(Some(elapsed));
+                prop_assert!(settled.charge <= tab.credit_held && settled.pool_used_ms <= tab.pool_held_ms);
+                prop_assert!(settled.connect_fee <= settled.charge);
+                if tab.sequence > 0 {
+                    prop_assert_eq!(settled.charge, tab.terms.amount(settled.charged_ms, tab.pool_held_ms));
+                }
+            }
+        }
 }

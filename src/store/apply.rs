@@ -3,28 +3,24 @@
 use super::books::{Books, hash_text};
 use super::check::check;
 use super::credits;
-use super::document::{Applied, DeckFile, Document, ExchangeEntry, Placed, UserEntry};
+use super::document::{Applied, DeckFile, Document, ExchangeEntry, UserEntry};
 use super::door::{CreditsAdded, Funds, FundsKind};
 use super::facts::{self, HOUSE, Meeting, OnEmpty, Organisation};
 use super::fault::StoreError;
 use super::rows::{held, list_text};
 use super::sql::{self, Connection};
-use super::threshold::{self, Seen};
-use super::trail::{self, Who};
-use super::wishes;
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::{CountryRecord, ledger};
 use crate::trunk::{Carrier, Number};
 use crate::types::{Country, Micros, OrganisationId};
-use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Checks and writes a file. Mistakes are an answer: nothing is written then.
 pub(super) async fn apply(
     books: &mut Books,
-    (document, now, who): &(Document, Wall, Who),
+    (document, now): &(Document, Wall),
 ) -> Result<Result<Applied, Vec<Mistake>>, StoreError> {
     let opened = opened(books, document).await?;
     let mistakes = check(document, &books.facts, &opened);
@@ -32,16 +28,11 @@ pub(super) async fn apply(
         return Ok(Err(mistakes));
     }
 
-    let lists = trail_of_lists(books, document);
     let rates = write(books, document, *now).await?;
     let version = books.facts.version + 1;
     let loaded = facts::load(&mut books.conn, books.facts.pins().clone(), version).await;
     books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
     let funded = open_accounts(books, document, *now).await?;
-    for organisation in &document.organisations {
-        threshold::money(books, &organisation.value, Seen::default(), *now).await?;
-    }
-    tell(books, document, (*now, who), lists).await?;
     Ok(Ok(Applied {
         organisations: document.organisations.len(),
         users: document.users.len(),
@@ -52,38 +43,6 @@ pub(super) async fn apply(
         rates,
         funded,
     }))
-}
-
-/// The price lists that the file brings, each with the version that it takes the place of.
-fn trail_of_lists(books: &Books, document: &Document) -> Vec<Value> {
-    let before = |list: &str| match list {
-        HOUSE => Some(&books.facts.deck),
-        _ => books.facts.price_lists.get(list),
-    };
-    let lists = document.decks.iter().map(|deck| &deck.value);
-    let shown = lists.map(|file| {
-        let before = before(&file.list).map(|deck| deck.version().to_string());
-        json!({ "list": file.list, "before": before, "after": file.deck.version().to_string() })
-    });
-    shown.collect()
-}
-
-/// One row for the file: what it named.
-async fn tell(books: &mut Books, document: &Document, by: (Wall, &Who), lists: Vec<Value>) -> Result<(), StoreError> {
-    fn names<T>(all: &[Placed<T>], name: impl Fn(&T) -> String) -> Vec<String> {
-        all.iter().map(|placed| name(&placed.value)).collect()
-    }
-    let detail = json!({
-        "organisations": names(&document.organisations, |own| own.id.to_string()),
-        "users": names(&document.users, |entry| entry.user.id.to_string()),
-        "meetings": names(&document.meetings, |meeting| meeting.settings.id.to_string()),
-        "numbers": names(&document.numbers, |number| number.e164.to_string()),
-        "carriers": names(&document.carriers, |carrier| carrier.id.to_string()),
-        "countries": names(&document.countries, |(code, _)| code.as_str().to_owned()),
-        "lists": lists,
-    });
-    let what = format!("file {}", document.file);
-    trail::write(books, trail::Step { at: by.0, who: by.1, verb: "apply", what, organisation: None, detail }).await
 }
 
 /// The key of an organisation's opening funding.
@@ -109,8 +68,7 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
         write_country(conn, country.value.0, country.value.1).await?;
     }
     for organisation in &document.organisations {
-        write_organisation(conn, &organisation.value, now).await?;
-        wishes::write(conn, &organisation.value).await?;
+        write_organisation(conn, &organisation.value).await?;
     }
     for user in &document.users {
         let entry = &user.value;
@@ -133,7 +91,7 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
     }
     let mut rows = None;
     for file in document.decks.iter().map(|deck| &deck.value) {
-        let in_use = facts.deck_named(&file.list);
+        let in_use = if file.list == HOUSE { Some(&facts.deck) } else { facts.price_lists.get(&file.list) };
         if in_use.is_none_or(|deck| deck.version() != file.deck.version()) {
             write_deck(conn, file, now).await?;
             *rows.get_or_insert(0) += file.deck.len();
@@ -182,21 +140,21 @@ async fn write_country(conn: &mut Connection, code: Country, record: CountryReco
     Ok(())
 }
 
-async fn write_organisation(conn: &mut Connection, organisation: &Organisation, now: Wall) -> Result<(), StoreError> {
+async fn write_organisation(conn: &mut Connection, organisation: &Organisation) -> Result<(), StoreError> {
     let limits = &organisation.limits;
     sql::query(
         "INSERT INTO organisation (id, name, country, currency, volume_licensing, require_credits_licence, on_empty, \
          overdraft, time_zone, allow_prefixes, max_calls, max_calls_per_second, max_call_s, max_spend_per_day, \
-         max_spend_per_leg, price_lists, discount, pool_split, caps, since) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
-         ON CONFLICT (id) DO UPDATE SET caps = excluded.caps, \
+         max_spend_per_leg, price_lists, discount, pool_split, refund_days) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT (id) DO UPDATE SET \
          name = excluded.name, country = excluded.country, volume_licensing = excluded.volume_licensing, \
          require_credits_licence = excluded.require_credits_licence, on_empty = excluded.on_empty, \
          overdraft = excluded.overdraft, time_zone = excluded.time_zone, allow_prefixes = excluded.allow_prefixes, \
          max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second, \
          max_call_s = excluded.max_call_s, max_spend_per_day = excluded.max_spend_per_day, \
          max_spend_per_leg = excluded.max_spend_per_leg, price_lists = excluded.price_lists, \
-         discount = excluded.discount, pool_split = excluded.pool_split",
+         discount = excluded.discount, pool_split = excluded.pool_split, \
+         refund_days = excluded.refund_days",
     )
     .bind(organisation.id.as_str())
     .bind(&organisation.name)
@@ -216,8 +174,7 @@ async fn write_organisation(conn: &mut Connection, organisation: &Organisation, 
     .bind(list_text(&organisation.price_lists))
     .bind(i64::from(organisation.discount.hundredths()))
     .bind(organisation.pool_split.slug())
-    .bind(serde_json::to_string(&limits.caps).map_err(StoreError::broken)?)
-    .bind(now.micros())
+    .bind(organisation.refund_days)
     .execute(&mut *conn)
     .await?;
     write_account(conn, organisation).await

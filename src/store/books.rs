@@ -26,10 +26,6 @@ pub(super) struct Books {
     pub sheet: Sheet,
     /// After a failure: one request at a time, and nothing is taken for granted that a row can tell.
     pub careful: bool,
-    /// Somebody was forgotten: the database is to be written anew when the batch is.
-    pub rewrite: bool,
-    /// Grows whenever something to be told, or to be paid, is written.
-    pub outbox: u64,
 }
 
 /// The sums of an account.
@@ -44,6 +40,11 @@ pub(super) struct Sums {
 }
 
 impl Sums {
+    /// What was used of the overdraft.
+    pub fn debt(&self) -> Micros {
+        Micros(self.posted.0.saturating_neg().max(0))
+    }
+
     /// What nothing has used or holds.
     pub const fn available(&self) -> Micros {
         Micros(self.posted.0.saturating_sub(self.held.0))
@@ -65,7 +66,7 @@ pub(super) fn millis(ms: u64) -> i64 {
 
 impl Books {
     pub fn new(conn: Connection, facts: Arc<Facts>, node: String, life: i64) -> Books {
-        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false, rewrite: false, outbox: 0 }
+        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false }
     }
 
     pub fn organisation(&self, id: &OrganisationId) -> Result<Organisation, StoreError> {
@@ -180,61 +181,9 @@ impl Books {
         self.post(&Entry { key, debit, credit, amount, currency, at, memo: memo.to_owned() }).await
     }
 
-    /// Uses up fundings, the oldest first. What they do not cover is the overdraft's.
-    pub async fn use_fundings(&mut self, organisation: &OrganisationId, amount: Micros) -> Result<(), StoreError> {
-        let mut rest = amount.0;
-        while rest > 0 {
-            let oldest = sql::query(
-                "SELECT key, remaining FROM funding WHERE organisation = $1 AND remaining > 0 \
-                 ORDER BY expires, key LIMIT 1",
-            )
-            .bind(organisation.as_str())
-            .fetch_optional(&mut self.conn)
-            .await?;
-            let Some(oldest) = oldest else { return Ok(()) };
-            let (key, remaining): (String, i64) = (oldest.try_get(0)?, oldest.try_get(1)?);
-            let used = remaining.min(rest);
-            sql::query("UPDATE funding SET remaining = remaining - $1 WHERE key = $2")
-                .bind(used)
-                .bind(key)
-                .execute(&mut self.conn)
-                .await?;
-            rest -= used;
-        }
-        Ok(())
-    }
-
-    /// Takes back fundings that have expired, as far as no running leg holds them.
-    pub async fn expire(&mut self, organisation: &Organisation, now: Wall) -> Result<(), StoreError> {
-        if self.account(&organisation.id).await?.expires.is_none_or(|first| first > now.micros()) {
-            return Ok(());
-        }
-        let due = sql::query(
-            "SELECT key, remaining FROM funding WHERE organisation = $1 AND remaining > 0 AND expires <= $2 \
-             ORDER BY expires, key",
-        )
-        .bind(organisation.id.as_str())
-        .bind(now.micros())
-        .fetch_all(&mut self.conn)
-        .await?;
-        for row in due {
-            let (key, remaining): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
-            let available = self.sums(&organisation.id).await?.available();
-            let gone = Micros(remaining.min(available.0.max(0)));
-            if gone == Micros::ZERO || !self.shift(&organisation.id, Micros(-gone.0)).await? {
-                return Ok(());
-            }
-            sql::query("UPDATE funding SET remaining = remaining - $1 WHERE key = $2")
-                .bind(gone.0)
-                .bind(&key)
-                .execute(&mut self.conn)
-                .await?;
-            // What is left behind gives each part its own key, should holds delay the rest.
-            let entry = format!("expire:{key}:{remaining}");
-            self.book(organisation, (Kind::Available, Kind::Breakage), gone, entry, "expired after 12 months", now)
-                .await?;
-        }
-        Ok(())
+    /// Whether a funding has expired that is not taken back yet.
+    pub async fn has_expired(&mut self, organisation: &OrganisationId, now: Wall) -> Result<bool, StoreError> {
+        Ok(self.account(organisation).await?.expires.is_some_and(|first| first <= now.micros()))
     }
 
     /// The pool of the month around `at`, made or brought up to date where that is due.
@@ -318,31 +267,24 @@ impl Books {
         row.map_or(Ok(Micros::ZERO), |row| Ok(Micros(row.try_get(0)?)))
     }
 
-    /// All that was ever charged.
-    pub async fn spent(&mut self, organisation: &Organisation) -> Result<Micros, StoreError> {
-        let row = sql::query("SELECT CAST(COALESCE(SUM(charged), 0) AS BIGINT) FROM spend WHERE organisation = $1")
-            .bind(organisation.id.as_str())
-            .fetch_one(&mut self.conn)
-            .await?;
-        Ok(Micros(row.try_get(0)?))
-    }
-
+    /// Counts a charge to the spending of the day around `at`, and gives the day's name.
     pub async fn note_spent(
         &mut self,
         organisation: &Organisation,
         at: Wall,
         charge: Micros,
-    ) -> Result<(), StoreError> {
+    ) -> Result<String, StoreError> {
+        let day = day_of(at, &organisation.time_zone)?;
         sql::query(
             "INSERT INTO spend (organisation, day, charged) VALUES ($1, $2, $3) \
              ON CONFLICT (organisation, day) DO UPDATE SET charged = spend.charged + excluded.charged",
         )
         .bind(organisation.id.as_str())
-        .bind(day_of(at, &organisation.time_zone)?)
+        .bind(&day)
         .bind(charge.0)
         .execute(&mut self.conn)
         .await?;
-        Ok(())
+        Ok(day)
     }
 }
 
@@ -357,7 +299,7 @@ pub(super) fn pool_due_ms(facts: &Facts, organisation: &Organisation) -> u64 {
 }
 
 /// The day of the organisation's calendar around `at`.
-pub(super) fn day_of(at: Wall, zone: &str) -> Result<String, StoreError> {
+fn day_of(at: Wall, zone: &str) -> Result<String, StoreError> {
     let zone = TimeZone::get(zone).map_err(StoreError::broken)?;
     let stamp = Timestamp::from_microsecond(at.micros()).map_err(StoreError::broken)?;
     Ok(stamp.to_zoned_datetime(zone).date().to_string())
@@ -421,4 +363,15 @@ pub(super) fn unhash(text: &str) -> Option<[u8; 32]> {
 pub(super) async fn tamper(books: &mut Books, sql: &&'static str) -> Result<(), StoreError> {
     books.conn.run(sql).await?;
     Ok(())
+}
+
+/// What the audit tells of it; nothing of it stays.
+#[cfg(test)]
+pub(super) async fn plant(books: &mut Books, sql: &&'static str) -> Result<Vec<super::door::Difference>, StoreError> {
+    books.conn.run("SAVEPOINT planted").await?;
+    let planted = books.conn.run(sql).await;
+    let told = if planted.is_ok() { super::audit::audit(&mut books.conn).await } else { Ok(Vec::new()) };
+    books.conn.run("ROLLBACK TO planted; RELEASE planted").await?;
+    planted?;
+    told
 }

@@ -5,7 +5,6 @@ use super::document::Document;
 use super::facts::{Facts, Organisation};
 use crate::form::Mistake;
 use crate::rating::Countries;
-use crate::rating::costs::COST;
 use crate::types::{E164, MeetingId, Micros, OrganisationId, UserId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
@@ -22,7 +21,6 @@ pub(super) fn check(document: &Document, facts: &Facts, opened: &HashMap<Organis
     check.conference_ids();
     check.numbers();
     check.sources();
-    check.costs();
     check.mistakes.sort();
     check.mistakes
 }
@@ -82,10 +80,7 @@ impl<'a> Check<'a> {
             }
             for name in &new.price_lists {
                 let own = self.document.decks.iter().any(|deck| deck.value.list == *name);
-                if name.starts_with(COST) {
-                    let why = format!("{name} is what a carrier takes, and no price of anybody");
-                    self.mistake(placed.line, format_args!("organisation {}: {why}", new.id));
-                } else if !own && !self.facts.price_lists.contains_key(name) {
+                if !own && !self.facts.price_lists.contains_key(name) {
                     self.mistake(placed.line, format_args!("organisation {}: there is no price list {name}", new.id));
                 }
             }
@@ -203,19 +198,6 @@ impl<'a> Check<'a> {
                 self.mistake(placed.line, format_args!("meeting {}: {why}", meeting.id));
             }
         }
-        self.density(ids.len(), length);
-    }
-
-    /// Whoever dials IDs at random finds a meeting once in a million at the most.
-    fn density(&mut self, count: usize, length: Option<usize>) {
-        let (Some(first), Some(length)) = (self.document.meetings.first(), length) else { return };
-        let needed = (7_u32..).find(|digits| 10_u128.pow(*digits) >= count as u128 * 1_000_000).unwrap_or(12);
-        if length < needed as usize {
-            let why = format!(
-                "{count} meetings need conference IDs of {needed} digits, so that one in a million is in use; they have {length}"
-            );
-            self.mistake(first.line, why);
-        }
     }
 
     fn numbers(&mut self) {
@@ -257,18 +239,6 @@ impl<'a> Check<'a> {
             let own = placed.value.e164;
             if let Some(other) = owners.insert(alias.to_ascii_lowercase(), own).filter(|other| *other != own) {
                 self.mistake(placed.line, format_args!("number {own}: alias \"{alias}\" is {other}'s"));
-            }
-        }
-    }
-
-    /// What a carrier takes is said of carriers that there are.
-    fn costs(&mut self) {
-        for placed in &self.document.decks {
-            let Some(name) = placed.value.list.strip_prefix(COST) else { continue };
-            let own = self.document.carriers.iter().any(|carrier| carrier.value.id.as_str() == name);
-            let known = || self.facts.directory.carriers().iter().any(|carrier| carrier.id.as_str() == name);
-            if !own && !known() {
-                self.mistake(placed.line, format_args!("price list {COST}{name}: there is no carrier {name}"));
             }
         }
     }

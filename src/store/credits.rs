@@ -2,57 +2,20 @@
 
 use super::books::Books;
 use super::door::{CreditsAdded, Funds, FundsKind};
+use super::draw::Draws;
 use super::facts::Organisation;
 use super::fault::StoreError;
-use super::threshold::{self, Seen};
-use super::trail::{self, Who};
-use super::{recharge, sql};
-use crate::clock::Wall;
+use super::sql;
 use crate::rating::ledger::Kind;
 use crate::types::Micros;
-use jiff::{Timestamp, ToSpan, tz::TimeZone};
 
-/// Fundings expire after this many months (research/microsoft-audio-conferencing.md, part 3).
-const MONTHS: i64 = 12;
-
-/// As [`add`], and what was booked, or refused for want of money, stands in the trail.
-pub(super) async fn add_told(books: &mut Books, (funds, who): &(Funds, Who)) -> Result<CreditsAdded, StoreError> {
-    let added = add(books, funds).await?;
-    let outcome = match added {
-        CreditsAdded::Booked => "booked",
-        CreditsAdded::NotAvailable { .. } => "not-available",
-        CreditsAdded::Repeated => return Ok(added),
-    };
-    let step = trail::Step {
-        at: funds.at,
-        who,
-        verb: match funds.kind {
-            FundsKind::Funding => "credits-add",
-            FundsKind::Adjustment => "credits-adjust",
-        },
-        what: format!("organisation {}", funds.organisation),
-        organisation: Some(&funds.organisation),
-        detail: serde_json::json!({
-            "amount": funds.amount.to_text(), "key": funds.key, "memo": funds.memo, "outcome": outcome,
-        }),
-    };
-    trail::write(books, step).await?;
-    Ok(added)
-}
+/// Keys that begin like this are the store's own: of legs, of expiries, of what was drawn before draws were kept.
+const OURS: [&str; 3] = ["leg:", "expire:", "before:"];
 
 /// Books a funding or a correction, once a key.
 pub(super) async fn add(books: &mut Books, funds: &Funds) -> Result<CreditsAdded, StoreError> {
-    check(funds)?;
-    // Keys of legs, of expiries and of recharges are the store's own.
-    if ["leg:", "expire:", recharge::KEY].iter().any(|own| funds.key.starts_with(own)) {
-        return Err(StoreError::Conflict("a key of that form is taken".to_owned()));
-    }
-    book(books, funds).await
-}
-
-/// The same under any key.
-pub(super) async fn book(books: &mut Books, funds: &Funds) -> Result<CreditsAdded, StoreError> {
     let organisation = books.organisation(&funds.organisation)?;
+    check(funds)?;
     if let Some(first) = booked(books, &funds.key).await? {
         let same = first == (funds.organisation.to_string(), funds.amount.0);
         let conflict = || StoreError::Conflict(format!("\"{}\" was booked before, with another amount", funds.key));
@@ -68,13 +31,10 @@ pub(super) async fn book(books: &mut Books, funds: &Funds) -> Result<CreditsAdde
     }
     write(books, &organisation, funds).await?;
     if funds.amount > Micros::ZERO {
-        // What pays back an overdraft is used already.
-        let remaining = funds.amount.0.min(before.posted.0.saturating_add(funds.amount.0)).max(0);
-        date(books, funds, remaining).await?;
-        threshold::paid_in(books, &organisation, funds.at).await?;
+        books.date(&organisation.id, &funds.key, funds.amount, before.debt(), funds.at).await?;
     } else {
-        books.use_fundings(&organisation.id, Micros(-funds.amount.0)).await?;
-        threshold::money(books, &organisation, Seen::default(), funds.at).await?;
+        let draws = Draws::new(&funds.key, None);
+        books.use_fundings(&organisation.id, Micros(-funds.amount.0), draws).await?;
     }
     Ok(CreditsAdded::Booked)
 }
@@ -83,6 +43,7 @@ fn check(funds: &Funds) -> Result<(), StoreError> {
     let refuse = |why: &str| Err(StoreError::Conflict(why.to_owned()));
     match funds.kind {
         _ if funds.key.is_empty() || funds.key.len() > 128 => refuse("a key has 1 to 128 characters"),
+        _ if OURS.iter().any(|ours| funds.key.starts_with(ours)) => refuse("a key of that form is taken"),
         FundsKind::Funding if funds.amount <= Micros::ZERO => refuse("a funding is more than zero"),
         FundsKind::Adjustment if funds.amount == Micros::ZERO => refuse("an adjustment of nothing"),
         FundsKind::Adjustment if funds.amount.0 == i64::MIN => refuse("more than an account can hold"),
@@ -110,26 +71,4 @@ async fn write(books: &mut Books, organisation: &Organisation, funds: &Funds) ->
         FundsKind::Adjustment => (Kind::Available, Kind::Adjustment),
     };
     books.book(organisation, from_to, amount, funds.key.clone(), &funds.memo, funds.at).await
-}
-
-async fn date(books: &mut Books, funds: &Funds, remaining: i64) -> Result<(), StoreError> {
-    let expires = a_year_after(funds.at).ok_or_else(|| StoreError::broken("a moment out of the calendar"))?;
-    sql::query(
-        "INSERT INTO funding (key, organisation, amount, remaining, at, expires) VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(&funds.key)
-    .bind(funds.organisation.as_str())
-    .bind(funds.amount.0)
-    .bind(remaining)
-    .bind(funds.at.micros())
-    .bind(expires.micros())
-    .execute(&mut books.conn)
-    .await?;
-    Ok(())
-}
-
-fn a_year_after(at: Wall) -> Option<Wall> {
-    let stamp = Timestamp::from_microsecond(at.micros()).ok()?;
-    let later = stamp.to_zoned_datetime(TimeZone::UTC).checked_add(MONTHS.months()).ok()?;
-    Some(Wall::from_micros(later.timestamp().as_microsecond()))
 }

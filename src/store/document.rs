@@ -1,19 +1,16 @@
 //! A file for `apply`, read: every value by its own type, all mistakes at once. What only the whole bridge can tell
 //! (is there such an organiser, is the conference ID free) is asked in `check`.
 
-use super::facts::{Caps, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
+use super::facts::{HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 use super::pin::is_pin;
 use super::rows::give;
-use super::wishes;
 use crate::clock::Wall;
 use crate::form::{Document as Sheet, Form, Mistake};
 use crate::meeting::{MOST_PARTICIPANTS, Settings};
-use crate::notice::HookUrl;
-use crate::rating::costs::COST;
-use crate::rating::reader::read_moment;
+use crate::rating::deck::read_moment;
 use crate::rating::{Countries, CountryRecord, Deck, Exchange, Licences};
 use crate::trunk::{Carrier, DialPlan, Failure, Number, WrittenAs};
-use crate::types::{CarrierId, Cause, Country, Currency, Micros, UserId};
+use crate::types::{Cause, Country, Currency, Micros, UserId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -142,21 +139,6 @@ impl Document {
         if mistakes.is_empty() { Ok(document) } else { Err(mistakes) }
     }
 
-    /// Every hook that the file names, and its line: for whoever looks where they lead before they are saved.
-    pub fn hooks(&self) -> Vec<(usize, HookUrl)> {
-        let of = |placed: &Placed<Organisation>| {
-            let webhook = placed.value.alerts.as_ref().and_then(|alerts| alerts.hook.as_ref()).map(|(url, _)| url);
-            let payment = placed.value.recharge.as_ref().map(|recharge| &recharge.hook);
-            webhook.into_iter().chain(payment).map(|url| (placed.line, url.clone())).collect::<Vec<_>>()
-        };
-        self.organisations.iter().flat_map(of).collect()
-    }
-
-    /// What it is called where its mistakes are told.
-    pub fn file(&self) -> &str {
-        &self.file
-    }
-
     fn organisation(&mut self, form: &Form<'_>) {
         let organisation = organisation(form);
         let credits = form.decimal("credits").and_then(|amount| money(form, "credits", amount));
@@ -205,14 +187,8 @@ fn limit(form: &Form<'_>, key: &str) -> Option<u32> {
     form.number(key, 1..=1_000_000).and_then(|number| u32::try_from(number).ok())
 }
 
-/// Small letters, digits and `-`, and not the house's; or `cost:` and a carrier.
+/// Small letters, digits and `-`, and not the house's.
 fn price_list_name(form: &Form<'_>, key: &str, name: &str) {
-    if let Some(carrier) = name.strip_prefix(COST) {
-        if let Err(why) = carrier.parse::<CarrierId>() {
-            form.mistake(key, format_args!("{COST} and a carrier: {why}, found \"{carrier}\""));
-        }
-        return;
-    }
     let sound = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if name.is_empty() || name.len() > 64 || !name.bytes().all(sound) {
         form.mistake(key, format_args!("expected small letters, digits and -, found \"{name}\""));
@@ -265,8 +241,6 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
     let id = form.required("id");
     let country = form.required::<Country>("country");
     let limits = limits(&form.table("limits"));
-    let alerts = form.has("alerts").then(|| wishes::alerts(&form.table("alerts"))).flatten();
-    let recharge = form.has("recharge").then(|| wishes::recharge(&form.table("recharge"))).flatten();
     let on_empty = form.word("on_empty", OnEmpty::WORDS).unwrap_or_default();
     let overdraft = form.decimal("overdraft").and_then(|amount| money(form, "overdraft", amount));
     if overdraft.is_some_and(|amount| amount > Micros::ZERO) && on_empty != OnEmpty::Finish {
@@ -288,15 +262,16 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
         price_lists: form.texts("price_lists").unwrap_or_default(),
         discount: form.text("discount").unwrap_or_default(),
         pool_split: form.text("pool_split").unwrap_or_default(),
+        refund_days: form.number("refund_days", 0..=3_660).map_or(REFUND_DAYS, |days| u32::try_from(days).unwrap_or(0)),
         limits,
-        alerts,
-        recharge,
-        since: Wall::from_seconds(0),
         id: id?,
         country: country?,
     };
     Some(found)
 }
+
+/// How long fundings are open again for refunds, where the file does not say.
+const REFUND_DAYS: u32 = 30;
 
 fn prefixes(form: &Form<'_>) -> Vec<String> {
     let prefixes = form.texts::<String>("allow_prefixes").unwrap_or_default();
@@ -319,16 +294,6 @@ fn limits(form: &Form<'_>) -> Limits {
         max_call_s: limit(form, "max_call_minutes").map(|minutes| minutes.saturating_mul(60)),
         max_spend_per_day: amount("max_spend_per_day"),
         max_spend_per_leg: amount("max_spend_per_leg"),
-        caps: Caps {
-            organiser_calls: limit(form, "organiser_calls"),
-            organiser_calls_per_second: limit(form, "organiser_calls_per_second"),
-            meeting_calls: limit(form, "meeting_calls"),
-            meeting_calls_per_second: limit(form, "meeting_calls_per_second"),
-            block_calls: limit(form, "block_calls"),
-            rate_micros: amount("max_rate_per_minute").map(|amount| amount.0),
-            first_day_micros: amount("max_spend_first_day").map(|amount| amount.0),
-            quiet_percent: form.number("quiet_percent", 1..=100).and_then(|number| u32::try_from(number).ok()),
-        },
     };
     form.finish();
     found

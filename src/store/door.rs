@@ -1,8 +1,6 @@
 //! What goes into the store and what comes out of it: past facts in, answers out.
 
-use super::facts::AlertSettings;
 use crate::clock::Wall;
-use crate::notice::{Alert, Errand, Kind, alert};
 use crate::rating::record::{EndedBy, Quality};
 use crate::rating::{CallType, Funding};
 use crate::types::{CarrierId, Cause, Currency, E164, LegId, MeetingId, Micros, OrganisationId};
@@ -255,65 +253,6 @@ pub struct UsageFilter {
     pub limit: Option<u32>,
 }
 
-/// Whom to forget.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whom {
-    /// A caller, or somebody who was called.
-    Number(E164),
-    /// A user: their name, PIN and licences too.
-    User(crate::types::UserId),
-}
-
-/// A person to be forgotten.
-#[derive(Clone, Debug)]
-pub struct Forget {
-    pub whom: Whom,
-    /// Count, and forget nothing.
-    pub dry_run: bool,
-}
-
-/// What there was of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forgotten {
-    pub records: u64,
-    /// Meetings of a user: they stay, and nobody can be admitted to them.
-    pub meetings: u64,
-    /// What rows call a user now.
-    pub name: Option<String>,
-}
-
-/// Until when records still tell who it was. `None`: for ever.
-#[derive(Clone, Copy, Debug)]
-pub struct Keep {
-    /// Numbers and conference IDs of records that ended before.
-    pub records: Option<Wall>,
-    /// Call-IDs.
-    pub traces: Option<Wall>,
-    /// Count, and empty nothing.
-    pub dry_run: bool,
-}
-
-/// What a month is told from.
-#[derive(Clone, Debug)]
-pub enum MonthRow {
-    Entry(crate::rating::ledger::Entry),
-    Record(Box<crate::rating::UsageRecord>),
-}
-
-/// A carrier's file that was compared with our legs. Key: its hash.
-#[derive(Clone, Debug)]
-pub struct Reconciled {
-    /// Of the carrier and the file, in hexadecimal.
-    pub hash: String,
-    pub carrier: CarrierId,
-    pub file: String,
-    pub at: Wall,
-    pub theirs: u64,
-    pub differences: u64,
-    /// Ours that are in it.
-    pub legs: Vec<LegId>,
-}
-
 /// A question without consequences.
 #[derive(Clone, Debug)]
 pub struct QuoteRequest {
@@ -360,90 +299,120 @@ pub struct LiveLeg {
     pub credit_held: Micros,
 }
 
-/// Something to be told. Key: `key`; a repeat is not told.
+/// Give a leg's charge back. Key: `key`, chosen by the asker.
 #[derive(Clone, Debug)]
-pub struct Raise {
+pub struct Refund {
+    pub leg: LegId,
+    /// So much of its money; `None`: all that is left of it, with its pool time and minutes of the month.
+    pub amount: Option<Micros>,
     pub key: String,
-    pub kind: Kind,
-    /// Whose money; `None` where it is about the bridge itself.
-    pub organisation: Option<OrganisationId>,
+    pub reason: String,
     pub at: Wall,
-    pub facts: alert::Facts,
 }
 
-/// Letters and payments to carry, so many at most. Whoever takes some and does not report them within two minutes is
-/// taken for dead.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    pub now: Wall,
-    pub letters: u32,
-    pub payments: u32,
-    /// Whom the house wants told.
-    pub house: AlertSettings,
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Corrected {
+    Booked(Correction),
+    /// The key was used before, for the same.
+    Repeated(Correction),
+    /// More than the leg has cost, all told.
+    TooMuch {
+        left: Micros,
+    },
 }
 
-/// What is due, and when the next of the rest becomes so.
+/// Price settled legs again, by the prices in use now. Key: `key` and the leg.
 #[derive(Clone, Debug)]
-pub struct Claimed {
-    pub errands: Vec<Errand>,
-    pub next: Option<Wall>,
-}
-
-/// The outbox as people see it.
-#[derive(Clone, Debug)]
-pub struct Shown {
-    /// The newest first.
-    pub alerts: Vec<AlertView>,
-    pub switched_off: Vec<SwitchedOff>,
-    /// The newest first.
-    pub recharges: Vec<RechargeView>,
-}
-
-/// An alert and its letters.
-#[derive(Clone, Debug)]
-pub struct AlertView {
-    pub alert: Alert,
-    /// Whether its letters are written.
-    pub posted: bool,
-    pub letters: Vec<LetterView>,
-}
-
-/// One alert to one target.
-#[derive(Clone, Debug)]
-pub struct LetterView {
-    /// An organisation, or '' for the house.
-    pub owner: String,
-    /// `mail` or `webhook`.
-    pub way: String,
-    pub address: String,
-    /// `wanted`, `going`, `sent`, `failed` or `dropped`.
-    pub state: String,
-    pub tries: i64,
-    /// Of one that is wanted: tried not before.
-    pub next: Wall,
-    /// Why the last try failed.
-    pub error: Option<String>,
-}
-
-/// A webhook that is sent nothing, since it failed too often in a row.
-#[derive(Clone, Debug)]
-pub struct SwitchedOff {
-    /// An organisation, or '' for the house.
-    pub owner: String,
-    pub webhook: String,
-    pub failures: i64,
-}
-
-/// An attempt to fetch money.
-#[derive(Clone, Debug)]
-pub struct RechargeView {
+pub struct Reprice {
+    pub legs: Vec<LegId>,
     pub key: String,
-    pub organisation: String,
+    pub reason: String,
+    pub at: Wall,
+}
+
+/// One leg priced again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repriced {
+    pub leg: LegId,
+    /// Its price before, refunds not counted.
+    pub before: Micros,
+    pub price: Micros,
+    /// The difference as it is booked: what was refunded is not given back twice.
     pub amount: Micros,
-    pub currency: String,
-    /// `wanted`, `asked`, `paid` or `declined`.
-    pub state: String,
+    /// Why it has the price that it had.
+    pub why_not: Option<String>,
+}
+
+/// Which legs are priced again.
+#[derive(Clone, Debug)]
+pub enum Which {
+    Leg(LegId),
+    /// Those of an organisation that ended in a period.
+    Period {
+        organisation: OrganisationId,
+        from: Wall,
+        to: Wall,
+    },
+}
+
+/// Legs priced again, all together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rerating {
+    pub legs: u64,
+    /// Of them with another price.
+    pub changed: u64,
+    /// Of them such as could not be priced, or paid.
+    pub failed: u64,
+    /// The sum of all differences.
+    pub amount: Micros,
+    /// Those that changed or failed, the first thousand.
+    pub list: Vec<Repriced>,
+}
+
+impl Rerating {
+    /// Changes and failures that are told one by one.
+    const MOST_TOLD: usize = 1_000;
+
+    pub(super) fn count(&mut self, repriced: Repriced) {
+        self.legs += 1;
+        self.changed += u64::from(repriced.price != repriced.before);
+        self.failed += u64::from(repriced.why_not.is_some());
+        self.amount.0 += repriced.amount.0;
+        let is_news = repriced.price != repriced.before || repriced.why_not.is_some();
+        if is_news && self.list.len() < Rerating::MOST_TOLD {
+            self.list.push(repriced);
+        }
+    }
+}
+
+/// What a correction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorrectionKind {
+    Refund,
+    Rerate,
+}
+
+crate::rating::words!(CorrectionKind: "expected refund or re-rate" { Refund "refund", Rerate "re-rate" });
+
+/// A further entry to a usage record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Correction {
+    pub key: String,
+    pub leg: LegId,
+    /// The leg's first, second, …
+    pub number: u32,
+    pub organisation: OrganisationId,
+    pub kind: CorrectionKind,
+    /// Over what the leg had cost before; below zero, given back.
+    pub amount: Micros,
+    /// Pool time likewise, in milliseconds.
+    pub pool_ms: i64,
+    /// Minutes of the month likewise.
+    pub month_ms: i64,
     pub at: Wall,
-    pub tries: i64,
-    pub error: Option<String>,
+    pub reason: String,
+    /// The price that a re-rating gave it.
+    pub price: Option<Micros>,
+    pub(super) terms: Option<String>,
 }

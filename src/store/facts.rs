@@ -2,21 +2,15 @@
 //! snapshot, made anew at each `apply`; decisions and look-ups read it without waiting for anybody.
 
 use super::pin::PinKey;
+use super::rows;
 use super::sql::Connection;
-use super::{rows, wishes};
-use crate::clock::Wall;
 use crate::meeting::Settings;
-use crate::notice::{HookUrl, Mailbox, SecretRef};
-use crate::rating::costs::COST;
 use crate::rating::{
-    Costs, Countries, Deck, DialOutPolicy, Discount, Licences, Organiser, Payer, PoolSplit, PriceList, Prices,
+    Countries, Deck, DialOutPolicy, Discount, Licences, Organiser, Payer, PoolSplit, PriceList, Prices,
 };
 use crate::trunk::{Directory, Limit};
 use crate::types::{Country, Currency, Language, MeetingId, Micros, OrganisationId, UserId};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 /// The name of everybody's price list.
@@ -53,44 +47,14 @@ pub struct Limits {
     /// Credits that may be used on one day of the organisation's calendar, holds included.
     pub max_spend_per_day: Option<Micros>,
     pub max_spend_per_leg: Option<Micros>,
-    pub caps: Caps,
 }
 
-/// Limits against fraud, kept together in one column. `None` is off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Caps {
-    /// Calls at once, and new ones a second, of each organiser and of each meeting.
-    pub organiser_calls: Option<u32>,
-    pub organiser_calls_per_second: Option<u32>,
-    pub meeting_calls: Option<u32>,
-    pub meeting_calls_per_second: Option<u32>,
-    /// Calls out at once to one block of numbers.
-    pub block_calls: Option<u32>,
-    /// The dearest minute, in millionths of the organisation's currency.
-    pub rate_micros: Option<i64>,
-    /// What the first 24 hours may use, holds included, in millionths.
-    pub first_day_micros: Option<i64>,
-    /// Of the limits on calls at once and on spending a day, so much holds from midnight to six, and on Saturday and Sunday.
-    pub quiet_percent: Option<u32>,
-}
-
-impl Caps {
-    pub const fn organiser(&self) -> Limit {
-        Limit { max_calls: self.organiser_calls, max_calls_per_second: self.organiser_calls_per_second }
-    }
-
-    pub const fn meeting(&self) -> Limit {
-        Limit { max_calls: self.meeting_calls, max_calls_per_second: self.meeting_calls_per_second }
+impl Limits {
+    /// The part that counts calls, as the guard wants it.
+    pub const fn calls(&self) -> Limit {
+        Limit { max_calls: self.max_calls, max_calls_per_second: self.max_calls_per_second }
     }
 }
-
-/// The hour at which a night is over. Before it nothing of the day is spent yet, so that a share of the day's limit is
-/// what the night may use.
-const MORNING: i8 = 6;
-
-/// How long an organisation is new.
-const FIRST_DAY_MS: u64 = 86_400_000;
 
 /// The paying customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,72 +76,9 @@ pub struct Organisation {
     /// Off the house's prices. Lists of its own have what was agreed, and no discount.
     pub discount: Discount,
     pub pool_split: PoolSplit,
+    /// How long a funding that had expired is open again when a refund comes back to it; 0: the refund is a new funding.
+    pub refund_days: u32,
     pub limits: Limits,
-    /// Whom to tell of its money; `None`: nobody.
-    pub alerts: Option<AlertSettings>,
-    /// How it is fetched before it runs out.
-    pub recharge: Option<RechargeSettings>,
-    /// When it was first written into the books.
-    pub since: Wall,
-}
-
-/// Whom an organisation (or the house) wants told, and of what beyond the usual.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AlertSettings {
-    pub mails: Vec<Mailbox>,
-    pub hook: Option<(HookUrl, SecretRef)>,
-    /// Below this the balance is low.
-    pub low_balance: Option<LowBalance>,
-    /// It is low, too, when it lasts no longer than so many days like the last seven.
-    pub low_days: Option<u32>,
-    /// A day is unusual on which more than so many times a usual day is spent.
-    pub unusual_spend: Option<u32>,
-}
-
-/// When a balance is low.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LowBalance {
-    Amount(Micros),
-    /// Percent of what there was after the last payment.
-    Share(u8),
-}
-
-impl FromStr for LowBalance {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<LowBalance, &'static str> {
-        const EXPECTED: &str = "expected a share like \"20%\" or an amount like \"5.00\"";
-        match text.strip_suffix('%') {
-            Some(percent) => match percent.trim().parse() {
-                Ok(percent @ 1..=99) => Ok(LowBalance::Share(percent)),
-                _ => Err(EXPECTED),
-            },
-            None => match text.parse::<Micros>() {
-                Ok(amount) if amount > Micros::ZERO => Ok(LowBalance::Amount(amount)),
-                _ => Err(EXPECTED),
-            },
-        }
-    }
-}
-
-impl fmt::Display for LowBalance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LowBalance::Amount(amount) => amount.fmt(f),
-            LowBalance::Share(percent) => write!(f, "{percent}%"),
-        }
-    }
-}
-
-/// How money is fetched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RechargeSettings {
-    /// Below this much available.
-    pub trigger: Micros,
-    pub amount: Micros,
-    /// Of one day of the organisation's calendar, all recharges together.
-    pub max_per_day: Micros,
-    pub hook: HookUrl,
-    pub secret: SecretRef,
 }
 
 /// A user who owns meetings.
@@ -225,8 +126,6 @@ pub struct Facts {
     pub deck: Arc<Deck>,
     /// The other decks, by the names of their lists.
     pub price_lists: BTreeMap<String, Arc<Deck>>,
-    /// What carriers take, by lists of their own.
-    pub costs: Costs,
     prices: HashMap<OrganisationId, Prices>,
     house: Prices,
     by_conference_id: HashMap<String, MeetingId>,
@@ -237,21 +136,6 @@ impl Facts {
     /// What an organisation pays by.
     pub fn prices(&self, organisation: &Organisation) -> &Prices {
         self.prices.get(&organisation.id).unwrap_or(&self.house)
-    }
-
-    /// What somebody would pay who pays by one list alone, and no discount; `None` where there is no such list.
-    pub fn prices_of_list(&self, name: &str) -> Option<Prices> {
-        let deck = if name == HOUSE { &self.deck } else { self.price_lists.get(name)? };
-        Some(Prices { exchanges: self.house.exchanges.clone(), ..Prices::of(deck.clone()) })
-    }
-
-    /// The deck of a list by its name: the house's, a price list, or what a carrier takes.
-    pub fn deck_named(&self, name: &str) -> Option<&Arc<Deck>> {
-        match name.strip_prefix(COST) {
-            _ if name == HOUSE => Some(&self.deck),
-            Some(carrier) => self.costs.deck(&carrier.parse().ok()?),
-            None => self.price_lists.get(name),
-        }
     }
 
     /// Whether no file was ever applied: nobody is in it, and nothing leads in or out.
@@ -300,40 +184,6 @@ impl Facts {
 }
 
 impl Organisation {
-    /// Whether `at` is in the night or on a weekend where its days turn.
-    pub fn is_quiet(&self, at: Wall) -> bool {
-        let zone = jiff::tz::TimeZone::get(&self.time_zone);
-        let stamp = jiff::Timestamp::from_microsecond(at.micros());
-        // A zone that is gone from the machine: the tighter of the two.
-        let (Ok(zone), Ok(stamp)) = (zone, stamp) else { return true };
-        let there = zone.to_datetime(stamp);
-        let weekend = [jiff::civil::Weekday::Saturday, jiff::civil::Weekday::Sunday].contains(&there.weekday());
-        weekend || there.hour() < MORNING
-    }
-
-    fn percent(&self, at: Wall) -> Option<u32> {
-        self.limits.caps.quiet_percent.filter(|_| self.is_quiet(at))
-    }
-
-    /// The limits that count its calls, at a moment, as the guard wants them. However small the share, one call has room.
-    pub fn calls(&self, at: Wall) -> Limit {
-        let percent = u64::from(self.percent(at).unwrap_or(100));
-        let share = |most: u32| (u64::from(most) * percent).div_ceil(100) as u32;
-        Limit { max_calls: self.limits.max_calls.map(share), max_calls_per_second: self.limits.max_calls_per_second }
-    }
-
-    /// What the day around `at` may use.
-    pub(super) fn day_limit(&self, at: Wall) -> Option<Micros> {
-        let percent = i128::from(self.percent(at).unwrap_or(100));
-        self.limits.max_spend_per_day.map(|most| Micros((i128::from(most.0) * percent / 100) as i64))
-    }
-
-    /// What all of it may use, while it is new.
-    pub(super) fn first_day_limit(&self, at: Wall) -> Option<Micros> {
-        let is_new = at.micros() < self.since.plus_millis(FIRST_DAY_MS).micros();
-        self.limits.caps.first_day_micros.filter(|_| is_new).map(Micros)
-    }
-
     /// As the decision wants it.
     pub(super) fn payer(&self, credits_set_up: bool) -> Payer {
         Payer {
@@ -364,8 +214,7 @@ impl User {
 
 /// Reads everything.
 pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> Result<Facts, String> {
-    let mut organisations = rows::organisations(conn).await?;
-    wishes::load(conn, &mut organisations).await?;
+    let organisations = rows::organisations(conn).await?;
     let users = rows::users(conn).await?;
     let meetings = rows::meetings(conn).await?;
     let directory = Directory::new(rows::carriers(conn).await?, rows::numbers(conn).await?);
@@ -377,9 +226,6 @@ pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> R
     let mut price_lists = rows::decks(conn).await?;
     let deck = price_lists.remove(HOUSE).unwrap_or_else(|| Arc::new(Deck::empty(Currency::USD)));
     let exchanges = Arc::new(rows::exchanges(conn).await?);
-    let costs = price_lists.extract_if(COST.to_owned().., |name, _| name.starts_with(COST));
-    let costs = costs.filter_map(|(name, deck)| Some((name[COST.len()..].parse().ok()?, deck)));
-    let costs = Costs::new(costs.collect::<Vec<_>>(), exchanges.clone());
     let house = Prices { exchanges: exchanges.clone(), ..Prices::of(deck.clone()) };
     let prices_of = |organisation: &Organisation| {
         let own = organisation.price_lists.iter().filter_map(|name| price_lists.get(name));
@@ -398,7 +244,6 @@ pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> R
         countries,
         deck,
         price_lists,
-        costs,
         prices,
         house,
         by_conference_id,

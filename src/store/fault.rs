@@ -14,11 +14,6 @@ pub enum OpenError {
         "the store {store} was written by a newer tollbridge (schema {found}, this one knows {known}); update this program"
     )]
     Newer { store: String, found: i64, known: i64 },
-    #[error(
-        "the store {store} is of an older tollbridge (schema {found}, this one knows {known}); start the bridge once, which \
-         brings it up to date"
-    )]
-    Older { store: String, found: i64, known: i64 },
     #[error("{what}: {error}")]
     File { what: String, error: std::io::Error },
     #[error("the store {store} cannot be opened: {reason}")]

@@ -38,24 +38,8 @@ pub(super) struct Desk {
     jobs: mpsc::Sender<Job>,
     pub reads: Pool,
     pub facts: watch::Receiver<Arc<Facts>>,
-    pub outbox: watch::Receiver<u64>,
     pub home: Arc<Home>,
     pub place: String,
-}
-
-/// A connection that sees the books as they are now, also while a bridge holds them; it can change nothing.
-pub(super) async fn look(url: &str) -> Result<Connection, OpenError> {
-    let place = Place::parse(url)?;
-    let failed = |error: sql::Error| OpenError::Database { store: shown(url), reason: error.to_string() };
-    let mut conn = Pool::new(place.reader(), 1, PATIENCE).snapshot().await.map_err(failed)?;
-    schema::is_newest(&mut conn, &shown(url)).await?;
-    Ok(conn)
-}
-
-/// A connection that writes, beside the store's own: for whoever has opened the store and asks it nothing meanwhile.
-pub(super) async fn write_beside(url: &str) -> Result<Connection, OpenError> {
-    let failed = |error: sql::Error| OpenError::Database { store: shown(url), reason: error.to_string() };
-    Place::parse(url)?.writer().connect().await.map_err(failed)
 }
 
 /// Whether `url` names a store.
@@ -147,21 +131,19 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     let reads = Pool::new(place.reader(), options.readers, PATIENCE);
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (publish, facts_seen) = watch::channel(facts.clone());
-    let (outbox, outbox_seen) = watch::channel(0);
     let books = Books::new(conn, facts, options.node.clone(), life);
     let home = Arc::new(home);
-    let writer =
-        Writer { books, publish, outbox, address, batch: options.batch.max(1), fenced: None, _home: home.clone() };
+    let writer = Writer { books, publish, address, batch: options.batch.max(1), fenced: None, _home: home.clone() };
     tokio::spawn(writer.work(queue));
-    Ok(Desk { jobs, reads, facts: facts_seen, outbox: outbox_seen, home, place: store })
+    Ok(Desk { jobs, reads, facts: facts_seen, home, place: store })
 }
 
-/// The number of the life that begins: what earlier ones of this node left open (in books that were restored, too) is to be
-/// settled, and what they still send is refused.
+/// The number of the life that begins: what earlier ones of this node left open is to be settled, and what they still send
+/// is refused.
 async fn begin_life(conn: &mut Connection, node: &str) -> Result<i64, sql::Error> {
     let row = sql::query(
-        "INSERT INTO node (name, life, since) \
-         VALUES ($1, (SELECT COALESCE(MAX(life), 0) + 1 FROM leg WHERE node = $1), $2) ON CONFLICT (name) DO UPDATE SET life = node.life + 1, since = excluded.since RETURNING life",
+        "INSERT INTO node (name, life, since) VALUES ($1, 1, $2) \
+         ON CONFLICT (name) DO UPDATE SET life = node.life + 1, since = excluded.since RETURNING life",
     );
     row.bind(node).bind(clock::wall().micros()).fetch_one(conn).await?.try_get(0)
 }
@@ -170,7 +152,6 @@ async fn begin_life(conn: &mut Connection, node: &str) -> Result<i64, sql::Error
 struct Writer {
     books: Books,
     publish: watch::Sender<Arc<Facts>>,
-    outbox: watch::Sender<u64>,
     address: Address,
     batch: usize,
     /// Set for ever once another process has taken the node's name.
@@ -222,10 +203,6 @@ impl Writer {
             fate = self.run("COMMIT").await;
         }
         self.conclude(&fate).await;
-        if std::mem::take(&mut self.books.rewrite) && fate.is_ok() {
-            // Done before it is told: who is forgotten is forgotten when the answer says so.
-            fate = self.books.conn.rewrite().await.map_err(StoreError::from);
-        }
         done.into_iter().for_each(|done| done.tell(&fate));
         if let Err(fault) = fate {
             jobs.into_iter().for_each(|job| job.refuse(fault.clone()));
@@ -327,8 +304,6 @@ impl Writer {
                     *shown = fresh;
                     changed
                 });
-                let written = self.books.outbox;
-                self.outbox.send_if_modified(|shown| std::mem::replace(shown, written) != written);
             }
             Err(fault) => {
                 metrics::counter!(name::STORE_FAULTS).increment(1);

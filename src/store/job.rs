@@ -3,17 +3,15 @@
 use super::books::Books;
 use super::document::{Applied, Document};
 use super::door::{
-    Answered, Claim, Claimed, CreditsAdded, Extend, Forget, Forgotten, Funds, Keep, NamePayer, OpenLeg, Opened, Orphan,
-    Raise, Reconciled, Rerouted, Settle,
+    Answered, Corrected, CreditsAdded, Extend, Funds, NamePayer, OpenLeg, Opened, Orphan, Refund, Reprice, Repriced,
+    Rerouted, Settle,
 };
 use super::fault::StoreError;
-use super::trail::Who;
-use super::{apply, credits, leg, outbox, person, reconcile, recover, settle};
+use super::{apply, correct, credits, leg, recover, settle};
 use crate::clock::Wall;
 use crate::form::Mistake;
-use crate::notice::Report;
 use crate::rating::UsageRecord;
-use crate::types::{LegId, OrganisationId};
+use crate::types::LegId;
 use std::collections::HashMap;
 use tokio::sync::oneshot;
 
@@ -99,23 +97,20 @@ impl Job {
 }
 
 jobs! {
-    Apply((Document, Wall, Who)) -> Result<Applied, Vec<Mistake>> = apply::apply;
+    Apply((Document, Wall)) -> Result<Applied, Vec<Mistake>> = apply::apply;
     Open(OpenLeg) -> Opened = leg::open;
     Payer(NamePayer) -> Opened = leg::name_payer;
     Answer(Answered) -> () = leg::answered;
     Reroute(Rerouted) -> () = leg::rerouted;
     Extend(Extend) -> Opened = leg::extend;
     Settle(Settle) -> UsageRecord = settle::settle;
-    Credits((Funds, Who)) -> CreditsAdded = credits::add_told;
-    Raise(Raise) -> bool = outbox::raise;
-    Claim(Claim) -> Claimed = outbox::claim;
-    Report((Report, Wall)) -> Option<OrganisationId> = outbox::report;
-    HouseHooks(()) -> () = outbox::switch_on_the_house;
+    Credits(Funds) -> CreditsAdded = credits::add;
+    Refund(Refund) -> Corrected = correct::refund;
+    Reprice(Reprice) -> Vec<Repriced> = correct::rerate;
     Recover((HashMap<LegId, u64>, Wall)) -> Vec<Orphan> = recover::recover;
-    Forget(Forget) -> Forgotten = person::forget;
-    Keep(Keep) -> u64 = person::keep;
-    Remember(Reconciled) -> bool = reconcile::remember;
     // Does what no request ever may: for tests of what then happens.
     #[cfg(test)]
     Tamper(&'static str) -> () = super::books::tamper;
+    #[cfg(test)]
+    Plant(&'static str) -> Vec<super::door::Difference> = super::books::plant;
 }

@@ -8,9 +8,7 @@ use super::fault::StoreError;
 use super::rows::Line;
 use super::sheet::Kept;
 use super::sql::{self, Connection};
-use super::threshold::{self, Seen};
 use crate::clock::Wall;
-use crate::notice::Kind as Alarm;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Kind;
 use crate::rating::pool::month_of;
@@ -20,7 +18,7 @@ use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, Organisatio
 use serde_json::json;
 
 /// The key of a leg's first step, and the beginnings of those of others.
-pub(super) const OPEN: &str = "open";
+const OPEN: &str = "open";
 pub(super) const PAYER: &str = "payer:";
 pub(super) const EXTEND: &str = "extend:";
 
@@ -262,39 +260,15 @@ async fn admit(
     books.expire(organisation, at).await?;
     let mut terms = match terms(books, &leg, user, organisation, at).await? {
         Ok(terms) => terms,
-        Err(cause) => {
-            match cause {
-                Cause::NoRate => {
-                    threshold::price(books, organisation, Alarm::NoRate, (leg.call_type, &leg.number), at).await?
-                }
-                Cause::NoCredit => {
-                    let seen = Seen { refused: true, ..Seen::default() };
-                    threshold::money(books, organisation, seen, at).await?;
-                }
-                _ => {}
-            }
-            return Ok(step.keep(books, Opened::Refused(cause), None, None));
-        }
+        Err(cause) => return Ok(step.keep(books, Opened::Refused(cause), None, None)),
     };
     if let Some(answered) = leg.answered {
         terms.answered(answered);
     }
-    if organisation.limits.caps.rate_micros.is_some_and(|most| dearest_nanos(&terms) > i128::from(most) * 1_000) {
-        return Ok(step.keep(books, Opened::Refused(Cause::RateTooHigh), None, None));
-    }
     if terms.funding == Funding::Free {
-        threshold::price(books, organisation, Alarm::FreeCall, (leg.call_type, &leg.number), at).await?;
         tracing::error!(leg = %leg.id, "a row of the deck is broken: this call is let in free");
     }
     fund(books, leg, Tab::new(terms), organisation, at, step).await
-}
-
-/// The dearest minute that credits may have to pay, of a call of one day.
-fn dearest_nanos(terms: &Terms) -> i128 {
-    let steps = terms.tariff.iter().flat_map(|tariff| &tariff.later);
-    let moments = steps.filter_map(|step| u64::try_from(step.from.micros() - terms.from.micros()).ok());
-    let within_a_day = moments.map(|micros| micros.div_ceil(1_000)).filter(|ms| *ms <= 86_400_000);
-    [0].into_iter().chain(within_a_day).map(|ms| burn::paid_nanos(terms, ms)).max().unwrap_or(0)
 }
 
 /// The accountant's decision, on what this transaction sees.
@@ -389,8 +363,8 @@ pub(super) fn paid_ms(tab: &Tab) -> u64 {
 /// What a leg may take now.
 struct Purse {
     available: Micros,
-    /// A limit on spending, not the balance, is what is short: its name.
-    limited: Option<Cause>,
+    /// A limit on spending, not the balance, is what is short.
+    is_limited: bool,
     floor: Micros,
     sums: Sums,
     /// Of a leg that the pool pays.
@@ -415,24 +389,18 @@ async fn purse(
     let may_finish = organisation.on_empty == OnEmpty::Finish && tab.held_until_ms > 0;
     let floor = if may_finish { Micros(-sums.overdraft.0) } else { Micros::ZERO };
     let available = Micros(sums.available().0.saturating_sub(floor.0));
-    let a_day = match organisation.day_limit(now) {
+    let a_day = match organisation.limits.max_spend_per_day {
         Some(most) => most.0 - books.spent_on(organisation, now).await?.0 - sums.held.0,
         None => i64::MAX,
     };
-    let at_first = match organisation.first_day_limit(now) {
-        Some(most) => most.0 - books.spent(organisation).await?.0 - sums.held.0,
-        None => i64::MAX,
-    };
     let a_leg = organisation.limits.max_spend_per_leg.map_or(i64::MAX, |most| most.0 - tab.credit_held.0);
-    let cause = if at_first < a_day.min(a_leg) { Cause::FirstDayLimit } else { Cause::SpendLimit };
-    let limit = a_day.min(a_leg).min(at_first);
+    let limit = a_day.min(a_leg);
     // The pool of the month in which the leg began stays its pool.
     let pool = match tab.terms.funding {
         Funding::Pool { .. } => Some(books.pool(organisation, leg.pool_month.unwrap_or(now)).await?),
         Funding::Included | Funding::Credits | Funding::Free => None,
     };
-    let limited = (limit < available.0).then_some(cause);
-    Ok(Purse { available: Micros(available.0.min(limit).max(0)), limited, floor, sums, pool })
+    Ok(Purse { available: Micros(available.0.min(limit).max(0)), is_limited: limit < available.0, floor, sums, pool })
 }
 
 /// One more hold for a tab: the accountant says how much, the books either have it or not.
@@ -463,15 +431,13 @@ async fn fund(
         Err(cause) => (None, cause == Cause::SpendLimit),
     };
     let Some((hold, sums)) = taken else {
-        let cause = purse.limited.unwrap_or(if capped { Cause::SpendLimit } else { Cause::NoCredit });
+        let cause = if purse.is_limited || capped { Cause::SpendLimit } else { Cause::NoCredit };
         let kept = Tab { is_final: true, ..before };
         let begun = kept.held_until_ms > 0;
         leg.tab = begun.then_some(kept);
         if begun {
             books.sheet.change(&leg, false);
         }
-        threshold::money(books, organisation, Seen { refused: cause == Cause::NoCredit, ..Seen::default() }, now)
-            .await?;
         return Ok(step.keep(books, Opened::Refused(cause), None, leg.tab.as_ref()));
     };
     if tab.terms.month.is_some() {
@@ -490,13 +456,6 @@ async fn fund(
         books.sheet.change(&leg, true);
     }
     books.sheet.change(&leg, false);
-    if let Some(pool) = purse.pool.filter(|_| hold.pool_ms > 0) {
-        let pool = PoolState { held_ms: pool.held_ms + hold.pool_ms, ..pool };
-        threshold::pool(books, organisation, pool, now).await?;
-    }
-    if hold.credit > Micros::ZERO {
-        threshold::money(books, organisation, Seen { funded_ms, ..Seen::default() }, now).await?;
-    }
     let grant = Grant { until_ms: hold.until_ms, is_final: hold.is_final, funding, funded_ms };
     Ok(step.keep(books, Opened::Granted(grant), Some(hold), leg.tab.as_ref()))
 }
@@ -583,9 +542,7 @@ async fn first_answer(books: &mut Books, leg: LegId, step: &str, request: &str) 
         .fetch_optional(&mut books.conn)
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let before: String = row.try_get("request")?;
-    // Of a leg that is over an alias is kept, and of one that is forgotten, nothing.
-    if before != request && !before.is_empty() && before != books.facts.pins().alias(request) {
+    if row.try_get::<String, _>("request")? != request {
         return Err(StoreError::Conflict(format!("leg {leg}: \"{step}\" was asked before, for something else")));
     }
     kept(&Line { row: &row, table: "hold" }).map(Some).map_err(StoreError::Broken)

@@ -11,10 +11,11 @@ mod apply;
 mod audit;
 mod books;
 mod check;
-mod copy;
+mod correct;
 mod credits;
 mod document;
 mod door;
+mod draw;
 mod facts;
 mod fault;
 mod home;
@@ -22,11 +23,7 @@ mod io;
 mod job;
 mod leg;
 mod life;
-mod outbox;
-mod person;
 mod pin;
-mod recharge;
-mod reconcile;
 mod recover;
 mod report;
 mod rows;
@@ -36,35 +33,23 @@ mod sheet;
 mod sql;
 #[cfg(test)]
 mod tests;
-mod threshold;
-mod trail;
-mod walk;
-mod wishes;
 
-pub use copy::{CopyError, Sealed, backup, restore};
 pub use document::{Applied, Document, LARGEST_FILE};
 pub use door::{
-    AlertView, Answered, Balance, Claim, Claimed, CreditsAdded, Difference, End, Extend, Forget, Forgotten, FundingRow,
-    Funds, FundsKind, Grant, Keep, LetterView, LiveLeg, MonthRow, NamePayer, OpenLeg, Opened, Options, Orphan,
-    PoolState, Quote, QuoteRequest, Raise, RechargeView, Reconciled, Rerouted, Settle, Shown, SwitchedOff, UsageFilter,
-    Whom,
+    Answered, Balance, Corrected, Correction, CorrectionKind, CreditsAdded, Difference, End, Extend, FundingRow, Funds,
+    FundsKind, Grant, LiveLeg, NamePayer, OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Refund,
+    Reprice, Repriced, Rerating, Rerouted, Settle, UsageFilter, Which,
 };
-pub use facts::{
-    AlertSettings, Facts, HOUSE, Limits, LowBalance, Meeting, OnEmpty, Organisation, RechargeSettings, User,
-};
+pub use facts::{Facts, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 pub use fault::{OpenError, StoreError};
 pub use io::{check_url, file_of, folder_of};
 pub use sql::shown;
-pub use trail::{MOST_TRAIL_ROWS, TrailDoor, TrailFilter, TrailRow, Who};
-pub use wishes::{mails, secret};
 
 use crate::clock::Wall;
 use crate::form::Mistake;
-use crate::notice::Report;
 use crate::rating::UsageRecord;
 use crate::rating::ledger::Entry;
-use crate::rating::reconcile::Ours;
-use crate::types::{CarrierId, Cause, LegId, OrganisationId};
+use crate::types::{Cause, LegId, OrganisationId};
 use io::Desk;
 use job::Job;
 use sql::Connection;
@@ -76,8 +61,6 @@ use tokio::sync::watch;
 #[derive(Clone, Debug)]
 pub struct Store {
     desk: Arc<Desk>,
-    /// Whose changes these are, in the trail.
-    who: Who,
 }
 
 impl Store {
@@ -85,12 +68,7 @@ impl Store {
     /// at a time, but for nodes of different names on one PostgreSQL.
     pub async fn open(url: &str, options: Options) -> Result<Store, OpenError> {
         let desk = io::open(url, &options).await?;
-        Ok(Store { desk: Arc::new(desk), who: Who::default() })
-    }
-
-    /// The same store in the hands of `who`: what is changed through it stands in the trail under that name.
-    pub fn by(&self, who: Who) -> Store {
-        Store { desk: self.desk.clone(), who }
+        Ok(Store { desk: Arc::new(desk) })
     }
 
     /// Where its files are: what belongs to a store stands in it.
@@ -117,7 +95,7 @@ impl Store {
 
     /// Brings a file into the store, all of it or (with every mistake told) nothing. Repeatable; touches no live leg.
     pub async fn apply(&self, document: Document, now: Wall) -> Result<Result<Applied, Vec<Mistake>>, StoreError> {
-        self.desk.ask((document, now, self.who.clone()), Job::Apply).await
+        self.desk.ask((document, now), Job::Apply).await
     }
 
     // ------------------------------------------------------------------------------------------------------------ legs
@@ -169,7 +147,50 @@ impl Store {
 
     /// Books a funding or a correction, once a key.
     pub async fn add_credits(&self, funds: Funds) -> Result<CreditsAdded, StoreError> {
-        self.desk.ask((funds, self.who.clone()), Job::Credits).await
+        self.desk.ask(funds, Job::Credits).await
+    }
+
+    /// Gives a leg's charge back, whole or in part, once a key.
+    pub async fn refund(&self, refund: Refund) -> Result<Corrected, StoreError> {
+        self.desk.ask(refund, Job::Refund).await
+    }
+
+    /// Prices settled legs again by the prices in use now, as they were at each leg's start, and books the differences,
+    /// once a key and leg. With `reason` alone (no key) it only tells what would be booked.
+    pub async fn rerate(&self, which: &Which, order: Option<(&str, &str)>, at: Wall) -> Result<Rerating, StoreError> {
+        let mut sum = Rerating::default();
+        let mut after = report::Place::default();
+        loop {
+            let legs = report::legs_to_rerate(&mut self.reader().await?, &self.facts(), which, &mut after).await?;
+            if legs.is_empty() {
+                return Ok(sum);
+            }
+            let told = match order {
+                Some((key, reason)) => {
+                    let order = Reprice { legs, key: key.to_owned(), reason: reason.to_owned(), at };
+                    self.desk.ask(order, Job::Reprice).await?
+                }
+                None => {
+                    let (mut conn, facts) = (self.reader().await?, self.facts());
+                    let mut told = Vec::with_capacity(legs.len());
+                    for leg in legs {
+                        told.push(correct::look(&mut conn, &facts, leg).await?);
+                    }
+                    told
+                }
+            };
+            told.into_iter().for_each(|repriced| sum.count(repriced));
+        }
+    }
+
+    /// Corrections, the earliest first.
+    pub async fn corrections(&self, filter: &UsageFilter) -> Result<Vec<Correction>, StoreError> {
+        report::corrections(&mut self.reader().await?, filter).await
+    }
+
+    /// Those of one leg, in their order.
+    pub async fn corrections_of(&self, leg: LegId) -> Result<Vec<Correction>, StoreError> {
+        correct::of_leg(&mut self.reader().await?, leg).await
     }
 
     pub async fn balance(&self, organisation: &OrganisationId) -> Result<Balance, StoreError> {
@@ -191,89 +212,6 @@ impl Store {
         report::usage(&mut self.reader().await?, filter).await
     }
 
-    /// Usage records one by one, the earliest first, however many there are (`limit` does not count here). The visitor's
-    /// refusal ends the walk, and is given back.
-    pub async fn each_record<E>(
-        &self,
-        filter: &UsageFilter,
-        visit: impl FnMut(UsageRecord) -> Result<(), E>,
-    ) -> Result<Result<(), E>, StoreError> {
-        walk::records(&mut self.reader().await?, filter, visit).await
-    }
-
-    /// An organisation's ledger, entry by entry, likewise.
-    pub async fn each_entry<E>(
-        &self,
-        organisation: &OrganisationId,
-        visit: impl FnMut(Entry) -> Result<(), E>,
-    ) -> Result<Result<(), E>, StoreError> {
-        walk::entries(&mut self.reader().await?, organisation, visit).await
-    }
-
-    /// A month of an organisation: first its whole ledger, entry by entry, then the records of the legs that ended or were
-    /// charged between the two moments. All of it as it is at one moment.
-    pub async fn each_of_month<E>(
-        &self,
-        organisation: &OrganisationId,
-        (from, to): (Wall, Wall),
-        mut visit: impl FnMut(MonthRow) -> Result<(), E>,
-    ) -> Result<Result<(), E>, StoreError> {
-        let mut conn = self.desk.reads.snapshot().await?;
-        if let Err(refusal) = walk::entries(&mut conn, organisation, |entry| visit(MonthRow::Entry(entry))).await? {
-            return Ok(Err(refusal));
-        }
-        let charged = |record| visit(MonthRow::Record(Box::new(record)));
-        if let Err(refusal) = walk::charged(&mut conn, organisation, (from, to), charged).await? {
-            return Ok(Err(refusal));
-        }
-        // Those that cost nothing: the others were told above.
-        let filter =
-            UsageFilter { organisation: Some(organisation.clone()), from: Some(from), to: Some(to), limit: None };
-        let free = |record: UsageRecord| match record.charge {
-            crate::types::Micros::ZERO => visit(MonthRow::Record(Box::new(record))),
-            _ => Ok(()),
-        };
-        walk::records(&mut conn, &filter, free).await
-    }
-
-    /// Forgets a person: what told them is gone from the database when this returns, and the books are as they were.
-    pub async fn forget(&self, asked: Forget) -> Result<Forgotten, StoreError> {
-        self.desk.ask(asked, Job::Forget).await
-    }
-
-    /// Empties what is older than it may be kept: how many records that is (a dry run), or was. A page at a time, so that
-    /// calls go on.
-    pub async fn keep(&self, asked: Keep) -> Result<u64, StoreError> {
-        let mut all = 0;
-        loop {
-            let some = self.desk.ask(asked, Job::Keep).await?;
-            all += some;
-            if some == 0 || asked.dry_run {
-                return Ok(all);
-            }
-        }
-    }
-
-    /// Our legs by a carrier that ended between two moments; those that another file than `hash` has charged are marked.
-    pub async fn legs_by(
-        &self,
-        carrier: &CarrierId,
-        period: (Wall, Wall),
-        hash: &str,
-    ) -> Result<Vec<Ours>, StoreError> {
-        reconcile::ours(&mut self.reader().await?, carrier, period, hash).await
-    }
-
-    /// When a carrier's file was brought in first, if it was.
-    pub async fn reconciled_at(&self, hash: &str) -> Result<Option<Wall>, StoreError> {
-        reconcile::known(&mut self.reader().await?, hash).await
-    }
-
-    /// Remembers a carrier's file and the legs that it charges: whether it was new.
-    pub async fn remember(&self, file: Reconciled) -> Result<bool, StoreError> {
-        self.desk.ask(file, Job::Remember).await
-    }
-
     /// The record of one settled leg.
     pub async fn record(&self, leg: LegId) -> Result<UsageRecord, StoreError> {
         settle::record(&mut self.reader().await?, leg).await
@@ -284,45 +222,6 @@ impl Store {
         report::quote(&mut self.reader().await?, &self.facts(), asked).await
     }
 
-    // ---------------------------------------------------------------------------------------------------------- notices
-
-    /// Writes something to be told, once a key; whether it is new.
-    pub async fn raise(&self, raised: Raise) -> Result<bool, StoreError> {
-        self.desk.ask(raised, Job::Raise).await
-    }
-
-    /// Gives out letters and payments that are due. Where none is, nothing is written.
-    pub async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
-        match outbox::idle(&mut self.reader().await?, claim.now).await? {
-            Some(nothing) => Ok(nothing),
-            None => self.desk.ask(claim, Job::Claim).await,
-        }
-    }
-
-    /// What came of one of them. Gives whose account was paid into, where one was.
-    pub async fn report(&self, report: Report, now: Wall) -> Result<Option<OrganisationId>, StoreError> {
-        self.desk.ask((report, now), Job::Report).await
-    }
-
-    /// At a start the house's webhooks are tried again, whatever they did before.
-    pub async fn switch_on_house_hooks(&self) -> Result<(), StoreError> {
-        self.desk.ask((), Job::HouseHooks).await
-    }
-
-    /// The latest alerts and recharges, of one organisation or of all.
-    pub async fn alerts(&self, organisation: Option<&OrganisationId>, limit: u32) -> Result<Shown, StoreError> {
-        let facts = self.facts();
-        if let Some(unknown) = organisation.filter(|id| !facts.organisations.contains_key(*id)) {
-            return Err(StoreError::Unknown(format!("organisation {unknown}")));
-        }
-        outbox::show(&mut self.reader().await?, &facts, organisation, limit).await
-    }
-
-    /// Changes whenever something was written that may be due.
-    pub fn outbox(&self) -> watch::Receiver<u64> {
-        self.desk.outbox.clone()
-    }
-
     /// Legs that are open in the journal.
     pub async fn live_legs(&self) -> Result<Vec<LiveLeg>, StoreError> {
         report::live(&mut self.reader().await?).await
@@ -331,11 +230,6 @@ impl Store {
     /// Every invariant of the books, over the whole store: empty where all is right. Works while the bridge runs.
     pub async fn audit(&self) -> Result<Vec<Difference>, StoreError> {
         audit::audit(&mut self.desk.reads.snapshot().await?).await
-    }
-
-    /// Who changed what: the earliest first, of many the latest.
-    pub async fn trail(&self, filter: &TrailFilter) -> Result<Vec<TrailRow>, StoreError> {
-        trail::list(&mut self.reader().await?, filter).await
     }
 
     async fn reader(&self) -> Result<Connection, StoreError> {

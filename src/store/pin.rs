@@ -42,12 +42,6 @@ impl PinKey {
         bytes.map(|bytes| hex(bytes.as_slice())).unwrap_or_default()
     }
 
-    /// What stands for a text that is not to be kept, and is still to be told from others.
-    pub(super) fn alias(&self, text: &str) -> String {
-        let bytes = self.mac("\0alias", text).map(|mac| mac.finalize().into_bytes());
-        bytes.map(|bytes| format!("keyed:{}", hex(&bytes[..12]))).unwrap_or_default()
-    }
-
     /// Whether `pin` is the one behind `hash`; takes the same time for every wrong one.
     pub(super) fn fits(&self, user: &UserId, pin: &str, hash: &str) -> bool {
         let (Some(mac), Some(kept)) = (self.mac(user.as_str(), pin), unhex(hash)) else { return false };

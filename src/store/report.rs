@@ -2,11 +2,11 @@
 
 use super::audit;
 use super::books::{pool_due_ms, pool_row, sums};
-use super::door::{Balance, FundingRow, LiveLeg, PoolState, Quote, QuoteRequest, UsageFilter};
+use super::correct::{self, MOST_AT_ONCE};
+use super::door::{Balance, Correction, FundingRow, LiveLeg, PoolState, Quote, QuoteRequest, UsageFilter, Which};
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::leg;
-use super::person;
 use super::rows::Line;
 use super::sql::{self, Connection};
 use crate::clock::Wall;
@@ -15,7 +15,7 @@ use crate::rating::ledger::Entry;
 use crate::rating::pool::month_of;
 use crate::rating::{self, Origin, Request, UsageRecord};
 use crate::trunk::NumberKind;
-use crate::types::{Cause, Micros, OrganisationId};
+use crate::types::{Cause, LegId, Micros, OrganisationId};
 
 fn known<'a>(facts: &'a Facts, id: &OrganisationId) -> Result<&'a Organisation, StoreError> {
     facts.organisations.get(id).ok_or_else(|| StoreError::Unknown(format!("organisation {id}")))
@@ -86,9 +86,9 @@ pub(super) async fn ledger(
 /// Usage records, the earliest end first; with a limit, the latest of them.
 pub(super) async fn usage(conn: &mut Connection, filter: &UsageFilter) -> Result<Vec<UsageRecord>, StoreError> {
     let rows = sql::query(
-        "SELECT * FROM usage_record JOIN person ON person.leg = usage_record.leg \
+        "SELECT record FROM usage_record \
          WHERE (CAST($1 AS TEXT) IS NULL OR organisation = $1) AND at >= $2 AND at < $3 \
-         ORDER BY at DESC, usage_record.leg DESC LIMIT $4",
+         ORDER BY at DESC, leg DESC LIMIT $4",
     )
     .bind(filter.organisation.as_ref().map(OrganisationId::as_str))
     .bind(filter.from.map_or(i64::MIN, Wall::micros))
@@ -96,7 +96,68 @@ pub(super) async fn usage(conn: &mut Connection, filter: &UsageFilter) -> Result
     .bind(filter.limit.map_or(i64::MAX, i64::from))
     .fetch_all(conn)
     .await?;
-    rows.iter().rev().map(person::record).collect()
+    let record = |row: &sql::Row| UsageRecord::from_line(&row.try_get::<String, _>(0)?).map_err(StoreError::Broken);
+    rows.iter().rev().map(record).collect()
+}
+
+/// How far a walk over usage records has come.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    at: i64,
+    leg: String,
+    is_begun: bool,
+}
+
+/// The next legs to price again, in the order of their ends; none where all have been given.
+pub(super) async fn legs_to_rerate(
+    conn: &mut Connection,
+    facts: &Facts,
+    which: &Which,
+    after: &mut Place,
+) -> Result<Vec<LegId>, StoreError> {
+    let (organisation, from, to) = match which {
+        Which::Leg(leg) => {
+            let first = !std::mem::replace(&mut after.is_begun, true);
+            return Ok(first.then_some(*leg).into_iter().collect());
+        }
+        Which::Period { organisation, from, to } => (organisation, from.micros(), to.micros()),
+    };
+    known(facts, organisation)?;
+    let begun = std::mem::replace(&mut after.is_begun, true);
+    let rows = sql::query(
+        "SELECT leg, at FROM usage_record WHERE organisation = $1 AND at < $2 AND (at, leg) > ($3, $4) \
+         ORDER BY at, leg LIMIT $5",
+    )
+    .bind(organisation.as_str())
+    .bind(to)
+    .bind(if begun { after.at } else { from })
+    .bind(&after.leg)
+    .bind(i64::try_from(MOST_AT_ONCE).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    let mut legs = Vec::with_capacity(rows.len());
+    for row in &rows {
+        (after.leg, after.at) = (row.try_get(0)?, row.try_get(1)?);
+        legs.push(Line { row, table: "usage_record" }.parse("leg").map_err(StoreError::Broken)?);
+    }
+    Ok(legs)
+}
+
+/// Corrections, the earliest first; with a limit, the latest of them.
+pub(super) async fn corrections(conn: &mut Connection, filter: &UsageFilter) -> Result<Vec<Correction>, StoreError> {
+    let rows = sql::query(
+        "SELECT * FROM correction \
+         WHERE (CAST($1 AS TEXT) IS NULL OR organisation = $1) AND at >= $2 AND at < $3 \
+         ORDER BY at DESC, leg DESC, number DESC LIMIT $4",
+    )
+    .bind(filter.organisation.as_ref().map(OrganisationId::as_str))
+    .bind(filter.from.map_or(i64::MIN, Wall::micros))
+    .bind(filter.to.map_or(i64::MAX, Wall::micros))
+    .bind(filter.limit.map_or(i64::MAX, i64::from))
+    .fetch_all(conn)
+    .await?;
+    let read = |row| correct::read(&Line { row, table: "correction" }).map_err(StoreError::Broken);
+    rows.iter().rev().map(read).collect()
 }
 
 /// The decision and the price, as they would be now.

@@ -53,7 +53,7 @@ impl Line<'_> {
         self.row.try_get(column).map_err(|error| self.unreadable(column, error))
     }
 
-    pub fn maybe_limit(&self, column: &str) -> Result<Option<u32>, String> {
+    fn maybe_limit(&self, column: &str) -> Result<Option<u32>, String> {
         let number = self.maybe_number(column)?;
         number.map(|n| u32::try_from(n).map_err(|error| self.unreadable(column, error))).transpose()
     }
@@ -71,7 +71,7 @@ impl Line<'_> {
         text.map(|text| text.parse().map_err(|error| self.unreadable(column, error))).transpose()
     }
 
-    pub fn list<T: FromStr<Err: Display>>(&self, column: &str) -> Result<Vec<T>, String> {
+    fn list<T: FromStr<Err: Display>>(&self, column: &str) -> Result<Vec<T>, String> {
         let items: Vec<String> =
             serde_json::from_str(&self.text(column)?).map_err(|error| self.unreadable(column, error))?;
         items.iter().map(|item| item.parse().map_err(|error| self.unreadable(column, error))).collect()
@@ -113,17 +113,14 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
             .and_then(|hundredths| Discount::try_from(hundredths).ok())
             .ok_or_else(|| line.unreadable("discount", "more than all"))?,
         pool_split: line.parse("pool_split")?,
+        refund_days: u32::try_from(line.count("refund_days")?).unwrap_or(u32::MAX),
         limits: Limits {
             max_calls: line.maybe_limit("max_calls")?,
             max_calls_per_second: line.maybe_limit("max_calls_per_second")?,
             max_call_s: line.maybe_limit("max_call_s")?,
             max_spend_per_day: line.maybe_number("max_spend_per_day")?.map(Micros),
             max_spend_per_leg: line.maybe_number("max_spend_per_leg")?.map(Micros),
-            caps: serde_json::from_str(&line.text("caps")?).map_err(|error| line.unreadable("caps", error))?,
         },
-        alerts: None,
-        recharge: None,
-        since: Wall::from_micros(line.number("since")?),
     })
 }
 

@@ -2,7 +2,6 @@
 //! once, for SQLite; [`Kind::schema`] says them in PostgreSQL's words.
 
 use super::fault::OpenError;
-use super::person;
 use super::sql::{self, Connection, Kind};
 
 /// Each edition's file. Never edited once released: a change is a further file.
@@ -11,24 +10,11 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0002_carrier_sound.sql"),
     include_str!("migrations/0003_price_lists.sql"),
     include_str!("migrations/0004_node.sql"),
-    include_str!("migrations/0005_reconciliation.sql"),
-    PARTED,
-    include_str!("migrations/0007_notice.sql"),
-    include_str!("migrations/0008_caps.sql"),
-    include_str!("migrations/0009_trail.sql"),
+    include_str!("migrations/0005_corrections.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.
 const BEFORE_ALL: &str = include_str!("migrations/postgres.sql");
-
-/// The edition that parts people from records: row by row, between two files.
-const PARTED: &str = include_str!("migrations/0006_person.sql");
-const APART: &str = include_str!("migrations/0006_person_apart.sql");
-
-/// Its number.
-fn parted() -> i64 {
-    (1_i64..).zip(EDITIONS).find(|(_, edition)| **edition == PARTED).map_or(0, |(number, _)| number)
-}
 
 /// The edition that this program knows.
 pub(super) const NEWEST: i64 = EDITIONS.len() as i64;
@@ -52,23 +38,7 @@ pub(super) async fn bring_to(conn: &mut Connection, store: &str, last: i64) -> R
             return Err(failed(error));
         }
     }
-    // What was parted still stands in pages that are free.
-    if (1..parted()).contains(&found) && last >= parted() && conn.kind() == Kind::Sqlite {
-        conn.run("VACUUM").await.map_err(failed)?;
-    }
     Ok(())
-}
-
-/// Whether a store that this program may not change is of the newest edition.
-pub(super) async fn is_newest(conn: &mut Connection, store: &str) -> Result<(), OpenError> {
-    let newest = sql::query("SELECT COALESCE(MAX(number), 0) FROM schema_edition").fetch_one(conn).await;
-    let found = newest.and_then(|row| row.try_get::<i64, _>(0));
-    match found {
-        Ok(NEWEST) => Ok(()),
-        Ok(found) if found > NEWEST => Err(OpenError::Newer { store: store.to_owned(), found, known: NEWEST }),
-        Ok(found) => Err(OpenError::Older { store: store.to_owned(), found, known: NEWEST }),
-        Err(error) => Err(OpenError::Database { store: store.to_owned(), reason: error.to_string() }),
-    }
 }
 
 async fn edition(conn: &mut Connection) -> Result<i64, sql::Error> {
@@ -83,10 +53,6 @@ async fn bring(conn: &mut Connection, number: i64, edition: &'static str) -> Res
         conn.run(BEFORE_ALL).await?;
     }
     conn.define(edition).await?;
-    if edition == PARTED {
-        person::part(conn).await.map_err(sql::Error::Protocol)?;
-        conn.define(APART).await?;
-    }
     sql::query("INSERT INTO schema_edition (number) VALUES ($1)").bind(number).execute(conn).await?;
     conn.run("COMMIT").await
 }

@@ -2,14 +2,12 @@
 
 use super::books::{Books, millis};
 use super::door::{End, Settle};
+use super::draw::Draws;
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::leg::{self, LegRow};
-use super::person;
 use super::sql::{self, Connection};
-use super::threshold::{self, Seen};
 use crate::clock::Wall;
-use crate::rating::costs::{Call, LegCost};
 use crate::rating::ledger::Kind;
 use crate::rating::record::{Beyond, NumberType, Stamps, UsageRecord};
 use crate::rating::{CallType, Settlement};
@@ -26,13 +24,9 @@ pub(super) async fn settle(books: &mut Books, asked: &Settle) -> Result<UsageRec
 
 /// The record of a settled leg.
 pub(super) async fn record(conn: &mut Connection, leg: LegId) -> Result<UsageRecord, StoreError> {
-    let row = sql::query(
-        "SELECT * FROM usage_record JOIN person ON person.leg = usage_record.leg WHERE usage_record.leg = $1",
-    )
-    .bind(leg.to_string())
-    .fetch_one(conn)
-    .await?;
-    person::record(&row)
+    let row = sql::query("SELECT record FROM usage_record WHERE leg = $1").bind(leg.to_string());
+    let row = row.fetch_optional(conn).await?.ok_or_else(|| StoreError::Unknown(format!("settled leg {leg}")))?;
+    UsageRecord::from_line(&row.try_get::<String, _>(0)?).map_err(StoreError::Broken)
 }
 
 /// Closes an open leg.
@@ -41,52 +35,38 @@ pub(super) async fn close(books: &mut Books, leg: &LegRow, mut end: End) -> Resu
         // Ringing costs nothing, nor does a 200 that nobody acknowledged.
         end.elapsed_ms = 0;
     }
-    let changed = sql::query(
-        "UPDATE leg SET state = 'settled', elapsed_ms = $1, caller = NULL, call_id = '', journal = '', \
-         number = CASE WHEN call_type = 'dial-out' THEN '+999' ELSE number END WHERE id = $2 AND state = 'open'",
-    )
-    .bind(millis(end.elapsed_ms))
-    .bind(leg.id.to_string())
-    .execute(&mut books.conn)
-    .await?;
+    let changed = sql::query("UPDATE leg SET state = 'settled', elapsed_ms = $1 WHERE id = $2 AND state = 'open'")
+        .bind(millis(end.elapsed_ms))
+        .bind(leg.id.to_string())
+        .execute(&mut books.conn)
+        .await?;
     if changed != 1 {
         return Err(StoreError::broken("a leg that was open is not"));
     }
     books.sheet.forget(leg.id);
-    hide_request(books, leg.id).await?;
     let settlement = leg.tab.as_ref().map(|tab| tab.settle(leg.answered.map(|_| end.elapsed_ms)));
     let organisation = leg.organisation.as_ref().map(|id| books.organisation(id)).transpose()?;
+    let mut day = None;
     if let (Some(settlement), Some(organisation)) = (&settlement, &organisation) {
-        pay(books, leg, organisation, settlement, end.at).await?;
+        day = pay(books, leg, organisation, settlement, end.at).await?;
     }
     let holds = holds(&mut books.conn, leg.id).await?;
     let ledger = ledger_keys(&holds, leg.id, settlement.as_ref());
     let steps = holds.into_iter().map(|(step, _)| step).collect();
     let record = written(&books.facts, leg, &end, organisation.as_ref(), settlement.as_ref(), ledger, steps);
-    keep(books, leg, &end, settlement.as_ref(), &record).await?;
+    keep(books, leg, &end, settlement.as_ref(), &record, day).await?;
     Ok(record)
 }
 
-/// The first step names the number called: what is kept of it tells a repeat from another request, and nothing else.
-async fn hide_request(books: &mut Books, leg: LegId) -> Result<(), StoreError> {
-    let asked = sql::query("SELECT request FROM hold WHERE leg = $1 AND step = $2");
-    let asked = asked.bind(leg.to_string()).bind(leg::OPEN).fetch_optional(&mut books.conn).await?;
-    let Some(asked) = asked else { return Ok(()) };
-    let alias = books.facts.pins().alias(&asked.try_get::<String, _>(0)?);
-    let hidden = sql::query("UPDATE hold SET request = $3 WHERE leg = $1 AND step = $2");
-    hidden.bind(leg.to_string()).bind(leg::OPEN).bind(alias).execute(&mut books.conn).await?;
-    Ok(())
-}
-
-/// Moves the money and the minutes.
+/// Moves the money and the minutes; gives the day to whose spending the charge counts.
 async fn pay(
     books: &mut Books,
     leg: &LegRow,
     organisation: &Organisation,
     settlement: &Settlement,
     at: Wall,
-) -> Result<(), StoreError> {
-    let Some(tab) = &leg.tab else { return Ok(()) };
+) -> Result<Option<String>, StoreError> {
+    let Some(tab) = &leg.tab else { return Ok(None) };
     if tab.credit_held > Micros::ZERO || leg.burn_nanos > 0 {
         books.release(&organisation.id, tab.credit_held, settlement.charge, leg.burn_nanos).await?;
     }
@@ -95,10 +75,11 @@ async fn pay(
     books.book(organisation, charged, settlement.charge, key("charge"), "charge", at).await?;
     let given_back = (Kind::Held, Kind::Available);
     books.book(organisation, given_back, settlement.release_credit, key("release"), "rest of the hold", at).await?;
+    let mut day = None;
     if settlement.charge > Micros::ZERO {
-        books.use_fundings(&organisation.id, settlement.charge).await?;
-        books.note_spent(organisation, at, settlement.charge).await?;
-        threshold::spent(books, organisation, at).await?;
+        let key = key("charge");
+        books.use_fundings(&organisation.id, settlement.charge, Draws::new(&key, Some(leg.id))).await?;
+        day = Some(books.note_spent(organisation, at, settlement.charge).await?);
     }
     if tab.terms.month.is_some() && tab.sequence > 0 {
         let used_ms = settlement.billed_ms - settlement.pool_used_ms;
@@ -107,8 +88,7 @@ async fn pay(
     if let Some(month) = leg.pool_month.filter(|_| tab.pool_held_ms > 0) {
         books.release_pool(&organisation.id, month, tab.pool_held_ms, settlement.pool_used_ms).await?;
     }
-    threshold::money(books, organisation, Seen::default(), at).await?;
-    Ok(())
+    Ok(day)
 }
 
 /// The leg's steps, in the order in which they were asked, with the credit that each took.
@@ -164,25 +144,8 @@ fn written(
         charge: settlement.map_or(Micros::ZERO, |settlement| settlement.charge),
         currency: organisation.map_or(Currency::USD, |organisation| organisation.currency),
         capability: settlement.map(|settlement| settlement.capability),
-        beyond: Beyond {
-            cost: cost(facts, leg, end, organisation),
-            ..beyond(leg, end, ended, settlement, ledger, holds)
-        },
+        beyond: beyond(leg, end, ended, settlement, ledger, holds),
     }
-}
-
-/// What the carrier takes for all of it, by its list as it is now and the moment of the answer.
-fn cost(facts: &Facts, leg: &LegRow, end: &End, organisation: Option<&Organisation>) -> Option<LegCost> {
-    let tariff = leg.tab.as_ref().and_then(|tab| tab.terms.tariff.as_ref());
-    let call = Call {
-        call_type: leg.call_type,
-        digits: leg.number.digits(),
-        origin: tariff.map(|tariff| tariff.origin).unwrap_or_default(),
-        at: leg.answered?,
-        ms: end.elapsed_ms,
-        currency: organisation.map_or(Currency::USD, |organisation| organisation.currency),
-    };
-    facts.costs.of(leg.carrier.as_ref()?, &call).map(|cost| cost.kept())
 }
 
 fn beyond(
@@ -215,7 +178,6 @@ fn beyond(
         quality: end.quality,
         pool_used_ms: settlement.map_or(0, |settlement| settlement.pool_used_ms),
         billed_ms: settlement.map_or(0, |settlement| settlement.billed_ms),
-        cost: None,
         explanation: settlement.map_or_else(nothing_held, |settlement| settlement.lines.clone()),
         ledger,
         holds,
@@ -228,14 +190,13 @@ async fn keep(
     end: &End,
     settlement: Option<&Settlement>,
     record: &UsageRecord,
+    day: Option<String>,
 ) -> Result<(), StoreError> {
     let tab = leg.tab.as_ref();
-    let mut apart = record.clone();
-    let person = apart.take_person();
     sql::query(
         "INSERT INTO usage_record \
-         (leg, organisation, at, elapsed_ms, credit_held, charge, pool_held_ms, pool_used_ms, record) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         (leg, organisation, at, elapsed_ms, credit_held, charge, pool_held_ms, pool_used_ms, record, day) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(leg.id.to_string())
     .bind(leg.organisation.as_ref().map(|id| id.as_str()))
@@ -245,8 +206,9 @@ async fn keep(
     .bind(settlement.map_or(0, |settlement| settlement.charge.0))
     .bind(tab.map_or(0, |tab| millis(tab.pool_held_ms)))
     .bind(settlement.map_or(0, |settlement| millis(settlement.pool_used_ms)))
-    .bind(apart.to_line())
+    .bind(record.to_line())
+    .bind(day)
     .execute(&mut books.conn)
     .await?;
-    person::write(&mut books.conn, leg.id, &person).await
+    Ok(())
 }

@@ -10,7 +10,6 @@ use super::door::PoolState;
 use super::fault::StoreError;
 use super::leg::LegRow;
 use super::sql::{self, Connection};
-use super::threshold::Levels;
 use crate::clock::Wall;
 use crate::types::{LegId, OrganisationId};
 use serde_json::{Value, json};
@@ -50,8 +49,6 @@ pub(super) struct Sheet {
     pub accounts: BTreeMap<OrganisationId, AccountCopy>,
     /// Pools as their rows are, each by its month; dropped as soon as one is held or used.
     pub pools: HashMap<OrganisationId, PoolState>,
-    /// Thresholds that were told, as their rows are: dropped with the rest where anything goes wrong.
-    pub levels: HashMap<OrganisationId, Levels>,
     /// Legs to insert, and those whose payer and terms, or whose tab, have changed.
     born: Vec<Value>,
     told: BTreeSet<LegId>,

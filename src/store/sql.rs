@@ -125,8 +125,6 @@ impl Address {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            // What is deleted or emptied is overwritten: a caller's number may not stay in a page that is free.
-            .pragma("secure_delete", "ON")
             .busy_timeout(patience);
         Address::Sqlite(Box::new(options))
     }
@@ -242,79 +240,6 @@ impl Connection {
         );
         let row = holder.bind(name).fetch_optional(self).await?;
         Ok(Some(row.map_or(Ok("unknown".to_owned()), |row| row.try_get(0))?))
-    }
-
-    /// The columns of a table in their order: each one's name, and whether it holds whole numbers (else texts).
-    pub async fn columns(&mut self, table: &str) -> Result<Vec<(String, bool)>, Error> {
-        let columns = match self.kind() {
-            Kind::Sqlite => query("SELECT name, type FROM pragma_table_info($1) ORDER BY cid"),
-            Kind::Postgres => query(
-                "SELECT CAST(attname AS TEXT), upper(format_type(atttypid, NULL)) FROM pg_attribute \
-                 WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-            ),
-        };
-        let rows = columns.bind(table).fetch_all(self).await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<String, _>(1)?.contains("INT")))).collect()
-    }
-
-    /// The names of all tables.
-    #[cfg(test)]
-    pub async fn tables(&mut self) -> Result<Vec<String>, Error> {
-        let tables = match self.kind() {
-            Kind::Sqlite => query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"),
-            Kind::Postgres => query(
-                "SELECT CAST(relname AS TEXT) FROM pg_class \
-                 WHERE relkind = 'r' AND relnamespace = CAST(current_schema() AS regnamespace) ORDER BY 1",
-            ),
-        };
-        tables.fetch_all(self).await?.iter().map(|row| row.try_get(0)).collect()
-    }
-
-    /// Puts whole rows, a JSON list each, into a table of ours, and says how many.
-    pub async fn fill(&mut self, table: &'static str, columns: &[(String, bool)], rows: &str) -> Result<u64, Error> {
-        let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-        let value = |(at, (_, is_number)): (usize, &(String, bool))| {
-            if *is_number { format!("CAST(value ->> {at} AS BIGINT)") } else { format!("value ->> {at}") }
-        };
-        let values: Vec<String> = columns.iter().enumerate().map(value).collect();
-        // Names of our own schema, as its catalogue has them.
-        let text =
-            format!("INSERT INTO {table} ({}) SELECT {} FROM json_each($1)", names.join(", "), values.join(", "));
-        let text = sqlx::AssertSqlSafe(text);
-        on!(self, |conn, values, _row| {
-            let filled = sqlx::query_with(text, values(vec![rows.into()])?).execute(conn).await;
-            filled.map(|done| done.rows_affected())
-        })
-    }
-
-    /// A page of a table's rows in the order of its key, all columns, from the row `skip` on.
-    pub async fn page(
-        &mut self,
-        table: &'static str,
-        order: &'static str,
-        skip: i64,
-        most: i64,
-    ) -> Result<Vec<Row>, Error> {
-        let text = sqlx::AssertSqlSafe(format!("SELECT * FROM {table} ORDER BY {order} LIMIT $1 OFFSET $2"));
-        Ok(on!(self, |conn, values, row| {
-            let rows = sqlx::query_with(text, values(vec![most.into(), skip.into()])?).fetch_all(conn).await?;
-            rows.into_iter().map(row).collect()
-        }))
-    }
-
-    /// Writes the database anew without anything that was deleted from it: pages of old, rows of old, log of old. For a
-    /// database of SQLite that takes as long as reading and writing all of it.
-    pub async fn rewrite(&mut self) -> Result<(), Error> {
-        match self.kind() {
-            Kind::Sqlite => {
-                self.run("VACUUM").await?;
-                self.run("PRAGMA wal_checkpoint(TRUNCATE)").await
-            }
-            Kind::Postgres => {
-                self.run("VACUUM (FULL) person").await?;
-                self.run("VACUUM leg, hold, organiser").await
-            }
-        }
     }
 
     /// Says good-bye.

@@ -238,10 +238,8 @@ impl Switchboard {
     }
 
     fn fund(&mut self, now: Now, id: LegId, meeting: MeetingId) {
-        let scopes = payer_scopes(&self.facts, &meeting, now.wall, None);
+        let scopes = payer_scopes(&self.facts, &meeting);
         if let Err(cause) = self.guard.enter(now.mono, id, &scopes) {
-            metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
-            tracing::info!(leg = %id, cause = cause.slug(), meeting = meeting.as_str(), "call refused");
             return self.tell_lobby(now, id, LobbyInput::Refused { cause, instead: None });
         }
         let longest_ms = self.leg_config(Some(&meeting)).longest_ms;
@@ -260,7 +258,6 @@ impl Switchboard {
             return self.tell_lobby(now, id, LobbyInput::Refused { cause, instead: None });
         }
         let answer = if self.facts.check_pin(meeting, pin) {
-            self.guard.let_in(caller.as_ref(), meeting);
             LobbyInput::PinRight
         } else {
             self.guard.tried_in_vain(now.mono, caller.as_ref(), Some(meeting));

@@ -3,7 +3,7 @@
 use super::agree::Secrets;
 use super::line::{Line, Wire};
 use super::{Books, Output, Switchboard};
-use crate::clock::{Now, Wall};
+use crate::clock::Now;
 use crate::leg::{self, Direction, Leg};
 use crate::media::{self, Codec};
 use crate::meeting::{Entry, KeyMap, Keypad};
@@ -66,7 +66,7 @@ impl Switchboard {
         }
         let leg = self.new_leg(now);
         let mut scopes = vec![(Scope::Carrier(carrier.id.clone()), carrier_limit(carrier))];
-        scopes.extend(number.meeting.iter().flat_map(|meeting| payer_scopes(facts, meeting, now.wall, None)));
+        scopes.extend(number.meeting.iter().flat_map(|meeting| payer_scopes(facts, meeting)));
         self.guard.enter(now.mono, leg, &scopes)?;
         Ok((leg, number))
     }
@@ -298,19 +298,14 @@ pub(super) fn reason(cause: Cause, q850: Option<u8>) -> Reason {
     Reason { q850: q850.or(Some(cause.q850())), sip: None, text: cause.words().to_owned() }
 }
 
-/// The limits that come with a payer, at a moment of its calendar; calls out (`to`) have one more.
-pub(super) fn payer_scopes(facts: &Facts, meeting: &MeetingId, at: Wall, to: Option<&E164>) -> Vec<(Scope, Limit)> {
+/// The limits that come with a payer.
+pub(super) fn payer_scopes(facts: &Facts, meeting: &MeetingId) -> Vec<(Scope, Limit)> {
     let Some((user, organisation)) = facts.payer_of(meeting) else { return Vec::new() };
-    let caps = organisation.limits.caps;
-    let block =
-        |to| (Scope::block(organisation.id.clone(), to), Limit { max_calls: caps.block_calls, ..Limit::default() });
-    let mut scopes = vec![
-        (Scope::Organisation(organisation.id.clone()), organisation.calls(at)),
-        (Scope::Organiser(user.id.clone()), caps.organiser()),
-        (Scope::Meeting(meeting.clone()), caps.meeting()),
-    ];
-    scopes.extend(to.map(block));
-    scopes
+    vec![
+        (Scope::Organisation(organisation.id.clone()), organisation.limits.calls()),
+        (Scope::Organiser(user.id.clone()), Limit::default()),
+        (Scope::Meeting(meeting.clone()), Limit::default()),
+    ]
 }
 
 pub(super) fn carrier_limit(carrier: &Carrier) -> Limit {

@@ -17,7 +17,7 @@ use crate::types::LegId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -47,15 +47,9 @@ pub struct Wires {
 #[derive(Clone, Debug)]
 pub struct Handle {
     questions: mpsc::Sender<(Ask, oneshot::Sender<Told>)>,
-    paid: Arc<Notify>,
 }
 
 impl Handle {
-    /// Somebody has paid in: running legs hear of it now, not at the next look.
-    pub fn paid_in(&self) {
-        self.paid.notify_one();
-    }
-
     /// `None` once it has stopped, or does not answer.
     pub async fn ask(&self, ask: Ask) -> Option<Told> {
         let (reply, answer) = oneshot::channel();
@@ -84,7 +78,6 @@ impl Desk {
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let (answered, answers) = mpsc::unbounded_channel();
         let facts = wires.store.changes();
-        let paid = Arc::new(Notify::new());
         let Wires { sip, sip_events, media, media_events, recorder, store } = wires;
         let (recorder, recorder_events) = recorder.unzip();
         let clerk = Clerk { store: store.clone(), queues: HashMap::new(), answered };
@@ -99,9 +92,8 @@ impl Desk {
             replies: HashMap::new(),
             token: 0,
         };
-        let inlets =
-            Inlets { sip_events, media_events, recorder_events, answers, asked, facts, ordered, paid: paid.clone() };
-        (Desk { orders, task: tokio::spawn(rim.run(inlets)) }, Handle { questions, paid })
+        let inlets = Inlets { sip_events, media_events, recorder_events, answers, asked, facts, ordered };
+        (Desk { orders, task: tokio::spawn(rim.run(inlets)) }, Handle { questions })
     }
 
     /// Returns when the task has ended by itself, which it never should.
@@ -141,7 +133,6 @@ struct Inlets {
     asked: mpsc::Receiver<(Ask, oneshot::Sender<Told>)>,
     facts: watch::Receiver<Arc<Facts>>,
     ordered: watch::Receiver<Order>,
-    paid: Arc<Notify>,
 }
 
 struct Rim {
@@ -198,7 +189,6 @@ impl Rim {
                     }
                 }
                 Some(money) = seen.recv() => self.switchboard.handle(Now::read(), money),
-                () = inlets.paid.notified() => accounts.reset_immediately(),
                 _ = accounts.tick() => {
                     if look.as_ref().is_none_or(JoinHandle::is_finished) {
                         look = Some(self.look_at_accounts(&looks));

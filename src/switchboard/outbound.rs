@@ -10,10 +10,9 @@ use crate::clock::Now;
 use crate::leg::{self, Direction, Leg};
 use crate::media;
 use crate::meeting::{self, By, Entry, Keypad, Prompt};
-use crate::rating::{CallType, Origin, costs};
+use crate::rating::CallType;
 use crate::sip::{self, Call, Dial, Flow, Identity};
 use crate::store::{self, StoreError};
-use crate::telemetry::name;
 use crate::trunk::{Carrier, DialPlan, Limit, Progress, Scope, Transport, Verdict};
 use crate::types::{Cause, E164, Language, LegId, MeetingId};
 use bytes::Bytes;
@@ -29,8 +28,6 @@ impl Switchboard {
     /// Somebody wants the meeting to ring a phone. The answer comes when the books have agreed, or not.
     pub(super) fn dial(&mut self, now: Now, asker: Asker, meeting: MeetingId, to: E164) {
         if let Err(cause) = self.prepare(now, asker, meeting, to) {
-            metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
-            tracing::info!(cause = cause.slug(), to = to.masked(), "call out refused");
             match asker {
                 Asker::Desk(token) => self.say(Output::Told { token, told: Told::Refused(cause) }),
                 Asker::Keys(by) => self.play(by, &[Prompt::of_call(cause)], NOBODY),
@@ -46,19 +43,8 @@ impl Switchboard {
         let (_, organisation) = facts.payer_of(&meeting).ok_or(Cause::UnknownMeeting)?;
         let caller_id = facts.directory.caller_id(&organisation.id, organisation.country);
         let id = self.new_leg(now);
-        let mut others = facts.directory.routes(&to);
-        // The cheapest first, as far as carriers have said what they take; the others after them, in their order.
-        let call = costs::Call {
-            call_type: CallType::DialOut,
-            digits: to.digits(),
-            origin: Origin::Fixed,
-            at: now.wall,
-            ms: u64::from(costs::COMPARED_MINUTES) * 60_000,
-            currency: organisation.currency,
-        };
-        others.sort_by_cached_key(|carrier| facts.costs.rank(&carrier.id, &call));
-        let mut others: VecDeque<&Carrier> = others.into_iter().take(MOST_CARRIERS).collect();
-        let payer = payer_scopes(&facts, &meeting, now.wall, Some(&to));
+        let mut others: VecDeque<&Carrier> = facts.directory.routes(&to).into_iter().take(MOST_CARRIERS).collect();
+        let payer = payer_scopes(&facts, &meeting);
         let carrier = self.carrier_with_room(now, id, &mut others, &payer)?;
 
         let number = self.number();

@@ -3,7 +3,7 @@
 
 use crate::clock::Mono;
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, OrganisationId, UserId};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -18,27 +18,6 @@ pub enum Scope {
     Organisation(OrganisationId),
     Organiser(UserId),
     Meeting(MeetingId),
-    /// An organisation's calls out to one block of numbers: the first digits of all of them.
-    Block(OrganisationId, String),
-}
-
-/// A block of numbers that may be one subscriber's, or one thief's: so many first digits.
-const BLOCK_DIGITS: usize = 6;
-
-impl Scope {
-    pub fn block(organisation: OrganisationId, to: &E164) -> Scope {
-        Scope::Block(organisation, to.digits().chars().take(BLOCK_DIGITS).collect())
-    }
-
-    /// What a refusal for the sake of this limit is called.
-    const fn refusal(&self) -> Cause {
-        match self {
-            Scope::Carrier(_) | Scope::Organisation(_) => Cause::LimitReached,
-            Scope::Organiser(_) => Cause::OrganiserLimit,
-            Scope::Meeting(_) => Cause::MeetingLimit,
-            Scope::Block(..) => Cause::PrefixLimit,
-        }
-    }
 }
 
 /// Limits of one scope. `None`: off.
@@ -85,13 +64,8 @@ pub struct Guard {
     config: GuardConfig,
     places: HashMap<Scope, Place>,
     legs: HashMap<LegId, Vec<Scope>>,
-    /// Callers who withhold their number are one caller, with half the tries.
-    callers: Tries<Option<E164>>,
+    callers: Tries<E164>,
     meetings: Tries<MeetingId>,
-    /// Numbers from which the right PIN of a meeting came: others' guesses do not lock them out.
-    friends: Friends,
-    /// Wrong tries of those numbers at their meetings, which count apart.
-    slips: Tries<(E164, MeetingId)>,
     overall: VecDeque<Mono>,
 }
 
@@ -132,13 +106,11 @@ impl Guard {
             legs: HashMap::new(),
             callers: Tries::default(),
             meetings: Tries::default(),
-            friends: Friends::default(),
-            slips: Tries::default(),
             overall: VecDeque::new(),
         }
     }
 
-    /// Counts `leg` in all of `scopes`, or in none: the refusal names the first that has no room. May be called again when more of a leg is
+    /// Counts `leg` in all of `scopes`, or in none: [`Cause::LimitReached`]. May be called again when more of a leg is
     /// known (its payer, its meeting); a scope where it is counted already is not counted twice.
     pub fn enter(&mut self, now: Mono, leg: LegId, scopes: &[(Scope, Limit)]) -> Result<(), Cause> {
         let counted = self.legs.get(&leg).cloned().unwrap_or_default();
@@ -149,8 +121,8 @@ impl Guard {
             }
         }
         let place = |scope| self.places.get(scope).copied().unwrap_or_default();
-        if let Some((full, _)) = fresh.iter().find(|(scope, limit)| !place(scope).has_room(now, *limit)) {
-            return Err(full.refusal());
+        if !fresh.iter().all(|(scope, limit)| place(scope).has_room(now, *limit)) {
+            return Err(Cause::LimitReached);
         }
 
         for (scope, limit) in fresh {
@@ -189,50 +161,25 @@ impl Guard {
     }
 
     /// Whether this caller may try a conference ID, or a PIN of `meeting`. (The three tries of a call are counted by
-    /// the lobby, which speaks with it.) Who has given the right PIN from this number before is held by their own slips
-    /// at it alone: guesses of others, or under their number at other doors, do not keep an organiser out.
+    /// the lobby, which speaks with it.) A caller without a number is held by those, and by the delay.
     pub fn may_try(&mut self, now: Mono, caller: Option<&E164>, meeting: Option<&MeetingId>) -> Result<(), Cause> {
         let GuardConfig { tries_per_caller, tries_per_meeting, window, .. } = self.config;
-        let held = if let Some(friend) = self.friend(caller, meeting) {
-            self.slips.count(now, window, &friend) >= tries_per_caller as usize
-        } else {
-            let by_caller = self.callers.count(now, window, &caller.copied());
-            let by_meeting = meeting.map_or(0, |meeting| self.meetings.count(now, window, meeting));
-            by_caller >= self.tries_of(caller) || by_meeting >= tries_per_meeting as usize
-        };
+        let by_caller = caller.map_or(0, |caller| self.callers.count(now, window, caller));
+        let by_meeting = meeting.map_or(0, |meeting| self.meetings.count(now, window, meeting));
+        let held = by_caller >= tries_per_caller as usize || by_meeting >= tries_per_meeting as usize;
         if held { Err(Cause::TooManyTries) } else { Ok(()) }
     }
 
     /// A wrong conference ID, or a wrong PIN of `meeting`.
     pub fn tried_in_vain(&mut self, now: Mono, caller: Option<&E164>, meeting: Option<&MeetingId>) {
-        let most = self.tries_of(caller);
-        if let Some(friend) = self.friend(caller, meeting) {
-            self.slips.note(now, friend, most);
-        } else {
-            self.callers.note(now, caller.copied(), most);
-            if let Some(meeting) = meeting {
-                self.meetings.note(now, meeting.clone(), self.config.tries_per_meeting as usize);
-            }
+        if let Some(caller) = caller {
+            self.callers.note(now, *caller, self.config.tries_per_caller as usize);
+        }
+        if let Some(meeting) = meeting {
+            self.meetings.note(now, meeting.clone(), self.config.tries_per_meeting as usize);
         }
         let most = self.most_overall();
         keep_last(&mut self.overall, now, most);
-    }
-
-    /// The right PIN of `meeting`: this number is known there from now on.
-    pub fn let_in(&mut self, caller: Option<&E164>, meeting: &MeetingId) {
-        if let Some(caller) = caller {
-            self.friends.know((*caller, meeting.clone()));
-        }
-    }
-
-    fn friend(&self, caller: Option<&E164>, meeting: Option<&MeetingId>) -> Option<(E164, MeetingId)> {
-        let both = (*caller?, meeting?.clone());
-        self.friends.known.contains(&both).then_some(both)
-    }
-
-    fn tries_of(&self, caller: Option<&E164>) -> usize {
-        let most = self.config.tries_per_caller as usize;
-        if caller.is_some() { most } else { most.div_ceil(2) }
     }
 
     /// How much later than usual a try is answered, right or wrong: it grows with the wrong tries of everybody.
@@ -247,27 +194,6 @@ impl Guard {
     fn most_overall(&self) -> usize {
         let steps = self.config.longest_delay.as_millis().div_ceil(self.config.delay_step.as_millis().max(1));
         self.config.tries_overall as usize + usize::try_from(steps).unwrap_or(MAX_REMEMBERED).min(MAX_REMEMBERED)
-    }
-}
-
-/// Numbers known at meetings; the one known longest is forgotten first.
-#[derive(Debug, Default)]
-struct Friends {
-    known: HashSet<(E164, MeetingId)>,
-    in_order: VecDeque<(E164, MeetingId)>,
-}
-
-impl Friends {
-    fn know(&mut self, friend: (E164, MeetingId)) {
-        if !self.known.insert(friend.clone()) {
-            return;
-        }
-        self.in_order.push_back(friend);
-        if self.in_order.len() > MAX_REMEMBERED
-            && let Some(oldest) = self.in_order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
     }
 }
 
@@ -421,85 +347,6 @@ mod tests {
         let fresh = "+390612345678".parse().unwrap();
         assert_eq!(guard.may_try(at(99), Some(&fresh), Some(&meeting)), Err(Cause::TooManyTries));
         assert_eq!(guard.may_try(at(99), Some(&fresh), Some(&"other".parse().unwrap())), Ok(()));
-    }
-
-    #[test]
-    fn who_withholds_the_number_has_half_the_tries_for_all_of_them_together() {
-        let mut guard = Guard::new(GuardConfig::default());
-        for _ in 0..5 {
-            assert_eq!(guard.may_try(at(0), None, None), Ok(()));
-            guard.tried_in_vain(at(0), None, None);
-        }
-        assert_eq!(guard.may_try(at(3_599_999), None, None), Err(Cause::TooManyTries));
-        assert_eq!(guard.may_try(at(3_600_000), None, None), Ok(()));
-    }
-
-    /// Ten thousand guesses by a hundred numbers in an hour, all at one meeting, some under the organiser's own number:
-    /// twenty are listened to, ten more under that number, and the organiser still comes in.
-    #[test]
-    fn a_crowd_that_guesses_gets_twenty_tries_and_does_not_keep_the_organiser_out() {
-        let mut guard = Guard::new(GuardConfig::default());
-        let meeting: MeetingId = "board".parse().unwrap();
-        let anna: E164 = "+390699999999".parse().unwrap();
-        guard.let_in(Some(&anna), &meeting);
-        let mut heard = 0;
-        for guess in 0..10_000_u64 {
-            let caller = E164::from_digits(&format!("39333000{:04}", guess % 100)).unwrap();
-            if guard.may_try(at(guess * 300), Some(&caller), Some(&meeting)).is_ok() {
-                heard += 1;
-                guard.tried_in_vain(at(guess * 300), Some(&caller), Some(&meeting));
-            }
-        }
-        assert_eq!(heard, 20);
-        let now = 3_000_000;
-        assert_eq!(guard.may_try(at(now), Some(&anna), Some(&meeting)), Ok(()));
-        let stranger = "+390611111111".parse().unwrap();
-        assert_eq!(guard.may_try(at(now), Some(&stranger), Some(&meeting)), Err(Cause::TooManyTries));
-        // Her number, shown by somebody else: ten guesses an hour, and the lock lifts by itself.
-        let borrowed = (0..1_000).filter(|_| {
-            let heard = guard.may_try(at(now), Some(&anna), Some(&meeting)).is_ok();
-            if heard {
-                guard.tried_in_vain(at(now), Some(&anna), Some(&meeting));
-            }
-            heard
-        });
-        assert_eq!(borrowed.count(), 10);
-        assert_eq!(guard.may_try(at(now + 3_600_000), Some(&anna), Some(&meeting)), Ok(()));
-        assert_eq!(guard.may_try(at(now + 3_600_000), Some(&stranger), Some(&meeting)), Ok(()));
-    }
-
-    #[test]
-    fn friends_are_bounded() {
-        let mut guard = Guard::new(GuardConfig::default());
-        let meeting: MeetingId = "board".parse().unwrap();
-        for n in 0..MAX_REMEMBERED + 10 {
-            guard.let_in(Some(&E164::from_digits(&format!("39333{n:07}")).unwrap()), &meeting);
-        }
-        assert_eq!((guard.friends.known.len(), guard.friends.in_order.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
-    }
-
-    #[test]
-    fn each_limit_names_itself_and_a_block_is_one_for_all_its_numbers() {
-        let mut guard = Guard::new(GuardConfig::default());
-        let organisation: OrganisationId = "acme".parse().unwrap();
-        let to = |digits: &str| Scope::block(organisation.clone(), &E164::from_digits(digits).unwrap());
-        for n in 0..3 {
-            let block = [(to(&format!("88161234567{n}")), calls(3))];
-            assert_eq!(guard.enter(at(0), leg(n), &block), Ok(()));
-        }
-        assert_eq!(guard.enter(at(0), leg(9), &[(to("881612000000"), calls(3))]), Err(Cause::PrefixLimit));
-        assert_eq!(guard.enter(at(0), leg(9), &[(to("881613000000"), calls(3))]), Ok(()));
-        let organiser = Scope::Organiser("anna".parse().unwrap());
-        let meeting = Scope::Meeting("board".parse().unwrap());
-        for (scope, cause) in [
-            (acme(), Cause::LimitReached),
-            (carrier(), Cause::LimitReached),
-            (organiser, Cause::OrganiserLimit),
-            (meeting, Cause::MeetingLimit),
-        ] {
-            assert_eq!(guard.enter(at(0), leg(10), &[(scope.clone(), calls(0))]), Err(cause));
-            assert_eq!(guard.enter(at(0), leg(10), &[(scope, pace(0))]), Err(cause));
-        }
     }
 
     #[test]

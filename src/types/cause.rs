@@ -73,11 +73,6 @@ causes! {
     NoCredit "no-credit" 402 21 "the organisation's credit does not cover this call";
     LimitReached "limit-reached" 503 42 "a limit on calls was reached";
     SpendLimit "spend-limit" 403 21 "a limit on spending was reached";
-    FirstDayLimit "first-day-limit" 403 21 "the limit on spending of an organisation's first day was reached";
-    RateTooHigh "rate-too-high" 403 21 "a minute of this call costs more than the organisation allows";
-    OrganiserLimit "organiser-limit" 503 42 "a limit on the calls of one organiser was reached";
-    MeetingLimit "meeting-limit" 503 42 "a limit on the calls of one meeting was reached";
-    PrefixLimit "prefix-limit" 503 42 "a limit on calls to one block of numbers was reached";
     MeetingLocked "meeting-locked" 403 21 "the meeting is locked";
     MeetingFull "meeting-full" 486 17 "the meeting is full";
     NoCodec "no-codec" 488 88 "no codec in common";

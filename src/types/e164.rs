@@ -23,14 +23,6 @@ impl fmt::Display for BadNumber {
 impl std::error::Error for BadNumber {}
 
 impl E164 {
-    /// Nobody's: ITU-T has assigned country code 999 to no country. It stands where a number was, and was forgotten.
-    pub const FORGOTTEN: E164 = E164 { digits: [b'9', b'9', b'9', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], len: 3 };
-
-    /// Whether this is the mark of a number that is not known any more.
-    pub fn is_forgotten(&self) -> bool {
-        *self == E164::FORGOTTEN
-    }
-
     /// The digits alone, `390612345`.
     pub fn digits(&self) -> &str {
         std::str::from_utf8(&self.digits[..usize::from(self.len)]).unwrap_or_default()
@@ -89,12 +81,6 @@ mod tests {
         for bad in ["", "+", "390612345678", "+0612345678", "+39 06", "+1234567890123456", "+39o6", "+12"] {
             assert!(bad.parse::<E164>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn what_is_forgotten_is_a_number_of_nobody() {
-        assert_eq!("+999".parse::<E164>(), Ok(E164::FORGOTTEN));
-        assert!(E164::FORGOTTEN.is_forgotten() && !"+9991".parse::<E164>().unwrap().is_forgotten());
     }
 
     #[test]

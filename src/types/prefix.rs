@@ -71,21 +71,7 @@ impl<T> PrefixMap<T> {
     }
 
     /// The value that stands exactly under `prefix`.
-    pub fn exact(&self, prefix: &str) -> Option<&T> {
-        self.place(prefix).map(|place| &self.values[place])
-    }
-
-    /// The same, to be changed.
     pub fn exact_mut(&mut self, prefix: &str) -> Option<&mut T> {
-        self.place(prefix).map(|place| &mut self.values[place])
-    }
-
-    fn place(&self, prefix: &str) -> Option<usize> {
-        let value = self.nodes[self.node(prefix)?].value;
-        (value != NONE).then_some(value as usize)
-    }
-
-    fn node(&self, prefix: &str) -> Option<usize> {
         let mut at = 0;
         for byte in prefix.bytes() {
             let digit = byte.checked_sub(b'0').filter(|d| *d < 10)?;
@@ -95,12 +81,8 @@ impl<T> PrefixMap<T> {
             }
             at = child as usize;
         }
-        Some(at)
-    }
-
-    /// Whether some number that begins with `digits` falls under a prefix: one of them begins so, or is a beginning of it.
-    pub fn meets(&self, digits: &str) -> bool {
-        self.node(digits).is_some() || self.longest(digits).is_some()
+        let value = self.nodes[at].value;
+        if value == NONE { None } else { Some(&mut self.values[value as usize]) }
     }
 
     pub fn len(&self) -> usize {
@@ -130,8 +112,6 @@ mod tests {
         assert_eq!(map.longest("12425551234"), Some((4, &"bahamas")));
         assert_eq!(map.longest("12125551234"), Some((1, &"north america")));
         assert_eq!(map.longest("39"), None);
-        assert!(["1", "12", "124", "1242555", "19"].iter().all(|digits| map.meets(digits)));
-        assert!(!map.meets("39") && !map.meets("2"));
         assert_eq!(map.insert("1", "again").unwrap(), Some("north america"));
         assert_eq!(map.insert("", "x"), Err(BadPrefix));
         assert_eq!(map.insert("+1", "x"), Err(BadPrefix));

@@ -3,10 +3,7 @@
 use crate::world::{DIRECT, World, apply, hears, tone};
 use std::time::Duration;
 use tollbridge::cli::phone::Exchange;
-use tollbridge::clock;
-use tollbridge::rating::UsageRecord;
 use tollbridge::sip::Transport;
-use tollbridge::store::Document;
 use tollbridge::switchboard::ask::{Ask, Told};
 use tollbridge::types::{Cause, LegId};
 
@@ -172,52 +169,4 @@ async fn a_full_carrier_is_passed_over_and_several_are_rung_at_once() {
     second.hang_up();
     assert_eq!(world.records().await.len(), 2);
     world.end().await;
-}
-
-/// What a carrier takes for Italy, a minute.
-async fn takes(world: &World, carrier: &str, rate: &str) {
-    let csv = format!(
-        "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from\n\
-         dial-out,39,Italy,{rate},0,60,60,2020-01-01\n"
-    );
-    let text = format!("[[price_list]]\nname = \"cost:{carrier}\"\nrates = \"cost.csv\"\n");
-    let document = Document::parse("costs.toml", &text, |_| Ok(csv.clone())).unwrap();
-    world.node.store().apply(document, clock::wall()).await.unwrap().unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_cheapest_carrier_is_tried_first_and_the_record_knows_what_it_takes() {
-    let world = World::start().await;
-    let spare = spare(&world, "").await;
-    // By name the other one would be first; but this one has said what it takes.
-    takes(&world, "spare", "0.0200").await;
-    rings_first(&world, &spare, &world.carrier).await.1.refuse(486);
-    takes(&world, "line", "0.0300").await;
-    let (leg, incoming) = rings_first(&world, &spare, &world.carrier).await;
-    incoming.refuse(503);
-    let called = world.carrier.incoming(SOON).await.expect("then the dearer one").answer().await.unwrap();
-    world.inside("open", 1).await;
-    called.hang_up();
-    assert_eq!(over(&world, leg).await, Cause::HungUp.slug());
-    let records = world.records().await;
-    let cost = |record: &UsageRecord| record.beyond.cost.as_ref().map(|cost| cost.amount.to_text());
-    assert_eq!(cost(records.last().unwrap()).as_deref(), Some("0.0300"));
-    assert!(records[..records.len() - 1].iter().all(|record| cost(record).is_none()), "what is refused costs nothing");
-    takes(&world, "line", "0.0100").await;
-    rings_first(&world, &world.carrier, &spare).await.1.refuse(486);
-    world.end().await;
-}
-
-/// A call that `first` is asked to make: the switchboard may hear of a new list a moment after it counts, and then the
-/// call goes to `other` once more.
-async fn rings_first(world: &World, first: &Exchange, other: &Exchange) -> (LegId, tollbridge::cli::phone::Incoming) {
-    for _ in 0..10 {
-        let Told::Dialling(leg) = world.dial("open", CALLED).await else { panic!("refused") };
-        tokio::select! {
-            incoming = first.incoming(SOON) => return (leg, incoming.expect("it rings")),
-            incoming = other.incoming(SOON) => incoming.expect("it rings").refuse(486),
-        }
-        over(world, leg).await;
-    }
-    panic!("never asked first")
 }

@@ -21,8 +21,7 @@ fn tones(keys: &str) -> Voice {
         samples.extend((0..800).map(|n| (wave(HZ.0[row], n) + wave(HZ.1[column], n)) as i16));
         samples.extend([0; 800]);
     }
-    // Not from an array: a minute of it is too much for a stack.
-    samples.resize(samples.len() + 8_000 * 60, 0);
+    samples.extend([0; 8_000 * 60]);
     Voice::Recording(samples.into())
 }
 

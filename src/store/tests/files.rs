@@ -95,105 +95,27 @@ async fn a_full_disk_refuses_calls_and_the_books_go_on_when_there_is_space() {
     bench.audited().await;
 }
 
-/// Every file of the store, searched for a text.
-fn hits(bench: &Bench, text: &str) -> Vec<String> {
-    let files = std::fs::read_dir(bench.folder.path().join("data")).unwrap().map(|entry| entry.unwrap().path());
-    let holds = |path: &std::path::PathBuf| {
-        std::fs::read(path).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
-    };
-    files.filter(holds).map(|path| path.display().to_string()).collect()
-}
-
-/// The bytes themselves are gone: from pages in use, from free ones, and from the log.
+/// Books of the edition before draws: what was drawn is known by its sum alone, and money comes back as a new funding.
 #[tokio::test]
-async fn what_is_forgotten_is_in_no_byte_of_the_files() {
-    let bench = Bench::with_credits("25.00").await;
-    for n in 0..300_u64 {
-        let leg = bench.leg();
-        let other = Some(number(&format!("+39333{n:07}")));
-        let asked = match n % 3 {
-            0 => OpenLeg { journal: "INVITE sip:+393331234567@h".into(), ..toll(leg) },
-            1 => OpenLeg { caller: Some(number("+390612345678")), ..dial(leg, "+393331234567", "studio") },
-            _ => OpenLeg { caller: other, ..toll(leg) },
-        };
-        bench.store.open_leg(asked).await.unwrap();
-        bench.store.settle(leg, End::new(Cause::Busy, EndedBy::FarSide, 0, NOON)).await.unwrap();
-    }
-    assert!(!hits(&bench, "393331234567").is_empty() && !hits(&bench, "3933300000").is_empty());
-    let whom = Whom::Number(number("+393331234567"));
-    assert_eq!(bench.store.forget(Forget { whom, dry_run: false }).await.unwrap().records, 200);
-    assert_eq!(hits(&bench, "393331234567"), Vec::<String>::new());
-    assert!(!hits(&bench, "3933300000").is_empty(), "others stay");
+async fn books_from_before_corrections_are_brought_along() {
+    let bench = Bench::new().await;
+    let leg = bench.leg();
+    grant(bench.store.open_leg(toll(leg)).await.unwrap());
+    bench.store.answered(answer(leg)).await.unwrap();
+    bench.store.settle(leg, over(61_000)).await.unwrap();
     bench
-        .apply(
-            &FILE
-                .replace("\"1.00\"", "\"25.00\"")
-                .replace("id = \"anna\"", "id = \"anna\"\nname = \"Annabella Uniquename\""),
+        .tamper(
+            "DROP TABLE draw; DROP TABLE correction; ALTER TABLE account DROP COLUMN undrawn; \
+             ALTER TABLE organisation DROP COLUMN refund_days; ALTER TABLE usage_record DROP COLUMN day; \
+             ALTER TABLE spend DROP COLUMN earlier; DELETE FROM schema_edition WHERE number >= 5",
         )
         .await
         .unwrap();
-    assert!(!hits(&bench, "Annabella").is_empty());
-    bench.store.forget(Forget { whom: Whom::User("anna".parse().unwrap()), dry_run: false }).await.unwrap();
-    assert_eq!(hits(&bench, "Annabella"), Vec::<String>::new());
-    bench.audited().await;
-}
-
-/// Retention overwrites as it empties, without writing the whole database anew.
-#[tokio::test]
-async fn what_is_too_old_is_overwritten_where_it_stands() {
-    let bench = Bench::with_credits("25.00").await;
-    let leg = bench.leg();
-    bench.store.open_leg(OpenLeg { caller: Some(number("+393339876543")), ..toll(leg) }).await.unwrap();
-    bench.store.settle(leg, End::new(Cause::Busy, EndedBy::FarSide, 0, NOON)).await.unwrap();
-    let old = Some(NOON.plus_millis(1));
-    assert_eq!(bench.store.keep(Keep { records: old, traces: old, dry_run: false }).await, Ok(1));
     let bench = bench.reopened().await;
-    assert_eq!(hits(&bench, "393339876543"), Vec::<String>::new());
-}
-
-/// A store of an edition before this: records had their people in them, and legs that are over their dialogs.
-#[tokio::test]
-async fn an_older_store_is_parted_and_keeps_nothing_behind() {
-    use crate::store::{schema, sql};
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("data")).unwrap();
-    let path = folder.path().join("data").join("store.db");
-    let address = sql::Address::sqlite_writer(&path, std::time::Duration::from_secs(5));
-    let mut conn = address.connect().await.unwrap();
-    schema::bring_to(&mut conn, "old", 4).await.unwrap();
-    let whole = crate::rating::record::sample();
-    conn.run(
-        "INSERT INTO organisation (id, name, country, currency, volume_licensing, require_credits_licence, on_empty, \
-         overdraft, time_zone, allow_prefixes) VALUES ('acme', 'Acme', 'IT', 'USD', 1, 0, 'cut', 0, 'UTC', '[]')",
-    )
-    .await
-    .unwrap();
-    sql::query(
-        "INSERT INTO leg (id, state, node, life, call_type, number, caller, call_id, journal, invited) \
-         VALUES ($1, 'settled', 'bridge', 1, 'dial-in-toll', '+390612345678', '+393331234567', 'a84b4c76', \
-         'From: <sip:+393331234567@h>', 0)",
-    )
-    .bind(whole.usage_id.to_string())
-    .execute(&mut conn)
-    .await
-    .unwrap();
-    sql::query(
-        "INSERT INTO usage_record (leg, organisation, at, elapsed_ms, credit_held, charge, pool_held_ms, pool_used_ms, \
-         record) VALUES ($1, 'acme', 0, 60001, 20000, 20000, 0, 0, $2)",
-    )
-    .bind(whole.usage_id.to_string())
-    .bind(whole.to_line())
-    .execute(&mut conn)
-    .await
-    .unwrap();
-    conn.close().await.unwrap();
-    let store = Store::open(&url(&folder), Options::default()).await.unwrap();
-    let url = url(&folder);
-    let bench = Bench { folder, url, store, legs: std::cell::Cell::new(0), database: PhantomData };
-    assert_eq!(bench.store.record(whole.usage_id).await.unwrap(), whole);
-    let whom = Whom::Number(number("+393331234567"));
-    assert_eq!(bench.store.forget(Forget { whom, dry_run: false }).await.unwrap().records, 1);
-    for text in ["393331234567", "a84b4c76"] {
-        assert_eq!(hits(&bench, text), Vec::<String>::new(), "{text}");
-    }
+    bench.audited().await;
+    let refund = Refund { leg, amount: None, key: "k".to_owned(), reason: "bad line".to_owned(), at: NOON };
+    bench.store.refund(refund).await.unwrap();
+    let balance = bench.balance("aurora").await;
+    assert_eq!((balance.available, balance.fundings.len()), (micros("1.00"), 2));
+    bench.audited().await;
 }

@@ -136,8 +136,6 @@ async fn mistakes_in_what_is_paid_by_are_told() {
         ("[[price_list]]\nname = \"house\"\nrates = \"aurora.csv\"\n", "everybody has last"),
         ("[[price_list]]\nname = \"A b\"\nrates = \"aurora.csv\"\n", "expected small letters"),
         ("[[price_list]]\nname = \"a\"\nrates = \"none.csv\"\n", "none.csv cannot be read"),
-        ("[[price_list]]\nname = \"cost:nobody\"\nrates = \"aurora.csv\"\n", "there is no carrier nobody"),
-        ("[[price_list]]\nname = \"cost:No body\"\nrates = \"aurora.csv\"\n", "cost: and a carrier"),
         (
             "[[price_list]]\nname = \"a\"\nrates = \"aurora.csv\"\n[[price_list]]\nname = \"a\"\nrates = \"aurora.csv\"\n",
             "already",
@@ -150,90 +148,4 @@ async fn mistakes_in_what_is_paid_by_are_told() {
         let text = FILE.replacen("country = \"IT\"\n", &format!("country = \"IT\"\ndiscount = \"{discount}\"\n"), 1);
         assert!(told(apply(&bench, &text).await)[0].contains("expected a discount"), "{discount}");
     }
-}
-
-/// What the carrier takes for Italy and for calls in, in a currency of its own.
-async fn with_costs(bench: &Bench, italy: &str) {
-    let text = "[[price_list]]\nname = \"cost:local\"\nrates = \"cost.csv\"\n\
-                [[exchange]]\nfrom = \"EUR\"\nto = \"USD\"\nrate = \"1.25\"\n";
-    let csv = format!(
-        "{HEAD}dial-out,39,Italy,{italy},0,1,1,2020-01-01,,EUR,\ndial-in-toll-free,39,Italy,0.01,0,60,60,2020-01-01,,EUR,\n"
-    );
-    let document = Document::parse("costs.toml", text, |_| Ok(csv.clone())).unwrap();
-    bench.store.apply(document, NOON).await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn a_record_keeps_what_the_carrier_takes_and_nobody_pays_by_it() {
-    let bench = Bench::new().await;
-    let call = async |to: &str, elapsed_ms: u64| {
-        let leg = bench.leg();
-        grant(bench.store.open_leg(dial(leg, to, "studio")).await.unwrap());
-        bench.store.answered(answer(leg)).await.unwrap();
-        let record = bench.store.settle(leg, over(elapsed_ms)).await.unwrap();
-        let cost = record.beyond.cost.clone();
-        let cost = cost.map(|c| format!("+{} {} {} {:?}", c.prefix, c.amount, c.currency, c.compared.map(|c| c.to_text())));
-        (record.charge.to_text(), cost.unwrap_or_default())
-    };
-    assert_eq!(call(ITALY, 30_000).await, ("0.0200".to_owned(), String::new()), "nobody has said what it takes");
-    with_costs(&bench, "0.0120").await;
-    assert_eq!(call(ITALY, 30_000).await, ("0.0200".to_owned(), "+39 0.0060 EUR Some(\"0.0075\")".to_owned()));
-    assert_eq!(call(LONDON, 30_000).await.1, "", "of this number it does not say");
-    let records = bench.store.usage(&UsageFilter::default()).await.unwrap();
-    with_costs(&bench, "0.9000").await;
-    assert_eq!(bench.store.usage(&UsageFilter::default()).await.unwrap(), records, "what was written stays");
-    assert_eq!(call(ITALY, 1_000).await, ("0.0200".to_owned(), "+39 0.0150 EUR Some(\"0.018750\")".to_owned()));
-    assert!(records.iter().all(|record| !record.to_json().contains("\"cost\"")), "it is not for whoever pays");
-    let named = FILE.replacen("country = \"IT\"\n", "country = \"IT\"\nprice_lists = [\"cost:local\"]\n", 1);
-    let refused = bench.apply(&named).await.unwrap_err();
-    assert!(refused[0].text.contains("no price of anybody"), "{refused:?}");
-    let facts = bench.store.facts();
-    assert!(facts.price_lists.is_empty() && facts.deck_named("cost:local").is_some());
-    bench.audited().await;
-}
-
-/// Worked case 21 with fundings: what expires first is used first, in whatever order it came.
-#[tokio::test]
-async fn case_21_what_expires_first_is_used_first() {
-    const DAY_MS: i64 = 86_400_000;
-    // A year less so many days ago: it has that many left.
-    let dated = [("c", "0.02", 2), ("a", "0.04", 10), ("b", "0.18", 365)];
-    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-        let bench = Bench::with_credits("0").await;
-        for (key, amount, days) in order.map(|place| dated[place]) {
-            let at = Wall::from_micros(NOON.micros() - (365 - days) * DAY_MS * 1_000);
-            bench.store.add_credits(Funds { at, ..funds(key, amount) }).await.unwrap();
-        }
-        let leg = bench.leg();
-        grant(bench.store.open_leg(dial(leg, ITALY, "studio")).await.unwrap());
-        bench.store.answered(answer(leg)).await.unwrap();
-        for (sequence, until) in [(1, 50_000), (2, 110_000), (3, 170_000)] {
-            grant(bench.store.extend(next(leg, sequence, until)).await.unwrap());
-        }
-        assert_eq!(bench.store.settle(leg, over(240_000)).await.unwrap().charge, micros("0.08"));
-        let left = bench.balance("aurora").await.fundings;
-        let left: Vec<String> = left.iter().map(|row| format!("{} {}", row.key, row.remaining)).collect();
-        assert_eq!(left, ["c 0.0000", "a 0.0000", "b 0.1600"], "booked in the order {order:?}");
-        bench.audited().await;
-    }
-}
-
-#[tokio::test]
-async fn what_is_given_back_after_a_charge_puts_the_account_back() {
-    let bench = Bench::new().await;
-    let before = bench.balance("aurora").await;
-    let leg = bench.leg();
-    grant(bench.store.open_leg(dial(leg, LONDON, "studio")).await.unwrap());
-    bench.store.answered(answer(leg)).await.unwrap();
-    let record = bench.store.settle(leg, over(31_000)).await.unwrap();
-    assert_ne!(bench.balance("aurora").await.posted, before.posted);
-    let refund = Funds { kind: FundsKind::Adjustment, ..funds("refund", &record.charge.to_text()) };
-    for booked in [CreditsAdded::Booked, CreditsAdded::Repeated] {
-        assert_eq!(bench.store.add_credits(refund.clone()).await.unwrap(), booked);
-        let after = bench.balance("aurora").await;
-        assert_eq!((after.posted, after.held, after.available), (before.posted, before.held, before.available));
-        let left = |balance: &Balance| balance.fundings.iter().map(|row| row.remaining).sum::<Micros>();
-        assert_eq!(left(&after), left(&before));
-    }
-    bench.audited().await;
 }
