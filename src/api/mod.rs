@@ -81,6 +81,7 @@ fn v1_pages() -> Vec<Page> {
         get "/rates" => rates::lists;
         get "/rates/{list}" => rates::deck;
         get "/organisations/{organisation}/balance" => money::balance;
+        get "/organisations/{organisation}/as-of" => money::balance_as_of;
         post "/organisations/{organisation}/credits" => money::credits;
     }
 }

@@ -9,7 +9,9 @@ use super::problem::Problem;
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::{CallType, record};
-use crate::store::{CreditsAdded, Document, Funds, FundsKind, QuoteRequest, Store, StoreError, UsageFilter};
+use crate::store::{
+    CreditsAdded, Document, FundingRow, Funds, FundsKind, QuoteRequest, Store, StoreError, UsageFilter,
+};
 use crate::types::{Cause, Micros, OrganisationId};
 use axum::Json;
 use axum::extract::State;
@@ -188,16 +190,7 @@ pub async fn quote(
 pub async fn balance_of(store: &Store, organisation: &str, now: Wall) -> Result<Value, Problem> {
     let organisation: OrganisationId = parse("organisation", organisation)?;
     let balance = store.balance(&organisation).await?;
-    let fundings: Vec<Value> = balance
-        .fundings
-        .iter()
-        .map(|row| {
-            json!({
-                "key": row.key, "amount": row.amount.to_text(), "remaining": row.remaining.to_text(),
-                "at": record::utc(row.at), "expires": record::utc(row.expires),
-            })
-        })
-        .collect();
+    let fundings = fundings(&balance.fundings);
     let pool = store.pool(&organisation, now).await?;
     Ok(json!({
         "organisation": organisation.as_str(), "currency": balance.currency.to_string(),
@@ -208,6 +201,42 @@ pub async fn balance_of(store: &Store, organisation: &str, now: Wall) -> Result<
             "held_seconds": pool.held_ms / 1_000,
         },
     }))
+}
+
+fn fundings(rows: &[FundingRow]) -> Vec<Value> {
+    let shown = |row: &FundingRow| {
+        json!({
+            "key": row.key, "amount": row.amount.to_text(), "remaining": row.remaining.to_text(),
+            "at": record::utc(row.at), "expires": record::utc(row.expires),
+        })
+    };
+    rows.iter().map(shown).collect()
+}
+
+/// At which moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AsOfQuery {
+    /// RFC 3339, or a date.
+    pub at: String,
+}
+
+pub async fn as_of(store: &Store, organisation: &str, query: &AsOfQuery, now: Wall) -> Result<Value, Problem> {
+    let organisation: OrganisationId = parse("organisation", organisation)?;
+    let told = store.as_of(&organisation, moment("at", &query.at)?, now).await?;
+    Ok(json!({
+        "organisation": organisation.as_str(), "currency": told.currency.to_string(), "at": record::utc(told.at),
+        "posted": told.posted.to_text(), "expiring": told.expiring.to_text(), "fundings": fundings(&told.fundings),
+    }))
+}
+
+pub async fn balance_as_of(
+    State(reception): State<Reception>,
+    Moment(now): Moment,
+    Named(organisation): Named,
+    Query(query): Query<AsOfQuery>,
+) -> Result<Json<Value>, Problem> {
+    as_of(&reception.store, &organisation, &query, now).await.map(Json)
 }
 
 pub async fn balance(

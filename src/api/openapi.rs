@@ -18,7 +18,7 @@ mod tests {
     use crate::api::correct::{self, RefundOrder, RerateOrder};
     use crate::api::leg::{DialOrder, Dialling, Switch};
     use crate::api::meeting::RecordOrder;
-    use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
+    use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
     use crate::api::rates;
     use crate::api::{Page, V1, open_pages, v1_pages};
@@ -248,6 +248,8 @@ mod tests {
         let bare = money::apply_to(&store, file("", Vec::new()), NOON).await.unwrap();
         fits("Applied", &[applied, bare]);
         one_call(&store).await;
+        let query = AsOfQuery { at: "2030-01-01".into() };
+        fits("AsOf", &[money::as_of(&store, "aurora", &query, NOON).await.unwrap()]);
         fits("Balance", &[money::balance_of(&store, "aurora", NOON).await.unwrap()]);
         let usage = money::usage_of(&store, &UsageQuery::default()).await.unwrap();
         let Value::Array(records) = serde_json::from_str(&usage).unwrap() else { panic!("{usage}") };

@@ -4,7 +4,7 @@
 use super::bridge::{Bridge, Pace};
 use super::{Context, Failure};
 use crate::api::correct::{self, RefundOrder, RerateOrder};
-use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
+use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::problem::Problem;
 use crate::api::rates;
 use crate::clock;
@@ -81,6 +81,15 @@ impl Books {
         match self {
             Books::Here(store) => money::balance_of(store, organisation, clock::wall()).await.map_err(words),
             Books::There(bridge) => bridge.get(&format!("/organisations/{organisation}/balance")),
+        }
+    }
+
+    pub async fn as_of(&self, organisation: &str, query: &AsOfQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => money::as_of(store, organisation, query, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                Ok(serde_json::from_str(&bridge.get_text(&format!("/organisations/{organisation}/as-of"), query)?)?)
+            }
         }
     }
 

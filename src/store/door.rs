@@ -221,6 +221,20 @@ pub struct Balance {
     pub fundings: Vec<FundingRow>,
 }
 
+/// An account as it stood, or, if nothing more is used, as it will stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsOf {
+    pub organisation: OrganisationId,
+    pub currency: Currency,
+    pub at: Wall,
+    /// What was not used then, holds of running legs included.
+    pub posted: Micros,
+    /// What of today's will have expired by then.
+    pub expiring: Micros,
+    /// In the order in which they are used, each with what remains of it then.
+    pub fundings: Vec<FundingRow>,
+}
+
 /// One dated funding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FundingRow {

@@ -36,9 +36,9 @@ mod tests;
 
 pub use document::{Applied, Document, LARGEST_FILE};
 pub use door::{
-    Answered, Balance, Corrected, Correction, CorrectionKind, CreditsAdded, Difference, End, Extend, FundingRow, Funds,
-    FundsKind, Grant, LiveLeg, NamePayer, OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Refund,
-    Reprice, Repriced, Rerating, Rerouted, Settle, UsageFilter, Which,
+    Answered, AsOf, Balance, Corrected, Correction, CorrectionKind, CreditsAdded, Difference, End, Extend, FundingRow,
+    Funds, FundsKind, Grant, LiveLeg, NamePayer, OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest,
+    Refund, Reprice, Repriced, Rerating, Rerouted, Settle, UsageFilter, Which,
 };
 pub use facts::{Facts, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 pub use fault::{OpenError, StoreError};
@@ -195,6 +195,11 @@ impl Store {
 
     pub async fn balance(&self, organisation: &OrganisationId) -> Result<Balance, StoreError> {
         report::balance(&mut self.reader().await?, &self.facts(), organisation).await
+    }
+
+    /// The account at a moment of the past, or, if nothing more is used, of the future.
+    pub async fn as_of(&self, organisation: &OrganisationId, at: Wall, now: Wall) -> Result<AsOf, StoreError> {
+        report::as_of(&mut self.desk.reads.snapshot().await?, &self.facts(), organisation, at, now).await
     }
 
     /// The pool of the month around `at`.

@@ -3,7 +3,7 @@
 use super::audit;
 use super::books::{pool_due_ms, pool_row, sums};
 use super::correct::{self, MOST_AT_ONCE};
-use super::door::{Balance, Correction, FundingRow, LiveLeg, PoolState, Quote, QuoteRequest, UsageFilter, Which};
+use super::door::{AsOf, Balance, Correction, FundingRow, LiveLeg, PoolState, Quote, QuoteRequest, UsageFilter, Which};
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::leg;
@@ -31,15 +31,6 @@ pub(super) async fn balance(conn: &mut Connection, facts: &Facts, id: &Organisat
     .bind(id.as_str())
     .fetch_all(conn)
     .await?;
-    let funding = |row: &sql::Row| {
-        Ok(FundingRow {
-            key: row.try_get(0)?,
-            amount: Micros(row.try_get(1)?),
-            remaining: Micros(row.try_get(2)?),
-            at: Wall::from_micros(row.try_get(3)?),
-            expires: Wall::from_micros(row.try_get(4)?),
-        })
-    };
     Ok(Balance {
         organisation: id.clone(),
         currency: organisation.currency,
@@ -47,7 +38,52 @@ pub(super) async fn balance(conn: &mut Connection, facts: &Facts, id: &Organisat
         held: sums.held,
         available: sums.available(),
         burn_nanos: u64::try_from(sums.burn_nanos).unwrap_or(0),
-        fundings: rows.iter().map(funding).collect::<Result<_, StoreError>>()?,
+        fundings: rows.iter().map(funding_row).collect::<Result<_, StoreError>>()?,
+    })
+}
+
+/// The account at a moment: what its entries up to then moved, and, for a moment to come, what expires before it.
+pub(super) async fn as_of(
+    conn: &mut Connection,
+    facts: &Facts,
+    id: &OrganisationId,
+    at: Wall,
+    now: Wall,
+) -> Result<AsOf, StoreError> {
+    let organisation = known(facts, id)?;
+    let moved = sql::query(
+        "SELECT COALESCE(CAST(SUM(CASE WHEN credit IN ('available', 'held') THEN amount ELSE 0 END \
+         - CASE WHEN debit IN ('available', 'held') THEN amount ELSE 0 END) AS BIGINT), 0) \
+         FROM ledger_entry WHERE organisation = $1 AND at <= $2",
+    );
+    let posted: i64 = moved.bind(id.as_str()).bind(at.micros()).fetch_one(conn).await?.try_get(0)?;
+    // Draws from before there were entries for them are as old as their funding.
+    let rows = sql::query(
+        "SELECT key, amount, amount - COALESCE((SELECT CAST(SUM(draw.amount) AS BIGINT) FROM draw \
+         LEFT JOIN ledger_entry ON ledger_entry.key = draw.key \
+         WHERE draw.funding = funding.key AND COALESCE(ledger_entry.at, 0) <= $2), 0), at, expires \
+         FROM funding WHERE organisation = $1 AND at <= $2 ORDER BY expires, key",
+    )
+    .bind(id.as_str())
+    .bind(at.micros())
+    .fetch_all(conn)
+    .await?;
+    let mut fundings = rows.iter().map(funding_row).collect::<Result<Vec<_>, StoreError>>()?;
+    let mut expiring = Micros::ZERO;
+    for funding in fundings.iter_mut().filter(|funding| at > now && funding.expires <= at) {
+        expiring.0 += std::mem::take(&mut funding.remaining).0;
+    }
+    let posted = Micros(posted - expiring.0);
+    Ok(AsOf { organisation: id.clone(), currency: organisation.currency, at, posted, expiring, fundings })
+}
+
+fn funding_row(row: &sql::Row) -> Result<FundingRow, StoreError> {
+    Ok(FundingRow {
+        key: row.try_get(0)?,
+        amount: Micros(row.try_get(1)?),
+        remaining: Micros(row.try_get(2)?),
+        at: Wall::from_micros(row.try_get(3)?),
+        expires: Wall::from_micros(row.try_get(4)?),
     })
 }
 

@@ -338,3 +338,30 @@ async fn any_order_of_corrections_keeps_the_books_right() {
         bench.audited().await;
     }
 }
+
+/// A balance of any date: of the past what its entries made it, of the future what does not expire before it.
+#[tokio::test]
+async fn the_balance_of_any_date_is_a_question() {
+    let bench = books(FILE).await;
+    let leg = talked(&bench, LONDON, "studio", 60_000).await;
+    let day = |days: u64| NOON.plus_millis(days * 86_400_000);
+    bench.store.refund(Refund { at: day(10), ..back(leg, Some("0.01"), "part") }).await.unwrap();
+    bench.store.add_credits(Funds { at: day(20), ..funds("second", "0.50") }).await.unwrap();
+    let told = async |at, now| {
+        let told = bench.store.as_of(&"aurora".parse().unwrap(), at, now).await.unwrap();
+        let rests: i64 = told.fundings.iter().map(|row| row.remaining.0).sum();
+        assert_eq!(rests, told.posted.0);
+        (told.posted.to_text(), told.expiring.to_text())
+    };
+    for (at, posted, expiring) in [
+        (Wall::from_micros(NOON.micros() - 1), "0.0000", "0.0000"),
+        (NOON, "1.0000", "0.0000"),
+        (day(9), "0.9600", "0.0000"),
+        (day(10), "0.9700", "0.0000"),
+        (day(20), "1.4700", "0.0000"),
+        (day(366), "0.5000", "0.9700"),
+        (day(400), "0.0000", "1.4700"),
+    ] {
+        assert_eq!(told(at, day(20)).await, (posted.to_owned(), expiring.to_owned()), "{at:?}");
+    }
+}
