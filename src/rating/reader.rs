@@ -23,7 +23,7 @@ pub(super) const MOST_MISTAKES: usize = 1_000;
 pub(super) const SIGN_EVERY: usize = 1_024;
 
 /// The columns, in the order of the product's own decks; a file may have them in any, and leave out all but the first
-/// [`REQUIRED`].
+/// `REQUIRED`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
     CallType,
