@@ -51,9 +51,8 @@ impl Purse {
     }
 
     fn means(&self, tab: &Tab) -> Means {
-        let pool_ms = if matches!(tab.terms.funding, Funding::Pool { .. }) { self.pool_ms } else { 0 };
         let at = tab.terms.from.plus_millis(tab.held_until_ms.saturating_sub(10_000));
-        Means::plain(Micros(self.credits), pool_ms).with_grants(&self.grants, &tab.terms, &number(), at)
+        Means::plain(Micros(self.credits), self.pool_ms).with_grants(&self.grants, &tab.terms, &number(), at)
     }
 
     /// One slice: until when, and what it took, in words.

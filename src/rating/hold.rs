@@ -195,7 +195,9 @@ impl Tab {
         let current = self.held.iter().rev().find(|part| part.bucket.is_time() == is_time).map(|part| &part.bucket);
         let is_current = |left: &Left| Some(&left.bucket) == current;
         let is_new = |left: &Left| self.held.iter().all(|part| part.bucket != left.bucket);
-        let of_kind = means.before.iter().filter(|left| left.bucket.is_time() == is_time);
+        let in_pool = matches!(self.terms.funding, Funding::Pool { .. });
+        let may = |left: &&Left| left.bucket.is_time() == is_time && (in_pool || left.bucket != Bucket::Pool);
+        let of_kind = means.before.iter().filter(may);
         let mut open: Vec<&Left> = of_kind.filter(|left| is_current(left) || is_new(left)).collect();
         open.sort_by_key(|left| !is_current(left));
         open
@@ -290,6 +292,17 @@ impl Tab {
             capability: if in_credits { grant::in_credits(&self.terms) } else { self.terms.capability },
             lines: explain::lines(&self.terms, elapsed_ms, charged_ms, &used, &sum, charge),
         }
+    }
+
+    /// As [`Tab::settle`], by other terms, whatever credit was held. A grant pays no more than it has paid: what it gave
+    /// back is others'.
+    pub fn settle_again(&self, terms: &Terms, elapsed_ms: Option<u64>) -> Settlement {
+        let paid = self.settle(elapsed_ms).grants;
+        let grants = paid.into_iter().filter(|used| !used.bucket.is_time());
+        let mut held: Vec<Part> = self.held.iter().filter(|part| part.bucket.is_time()).cloned().collect();
+        held.extend(grants.map(|used| Part { bucket: used.bucket, amount: used.used }));
+        held.push(Part { bucket: Bucket::Credits, amount: u64::MAX / 2 });
+        Tab { terms: terms.clone(), held, ..self.clone() }.settle(elapsed_ms)
     }
 
     /// Of each part held, what `time_ms` and `price` use of it.

@@ -196,7 +196,7 @@ proptest! {
             let mut tab = Tab::new(terms);
             let (mut money, mut minutes) = (available, if pooled { pool } else { 0 });
             while tab.held_until_ms < elapsed {
-                let Ok(hold) = tab.next(&Means::plain(Micros(money), minutes), 60_000) else { break };
+                let Ok(hold) = tab.next(&crate::rating::Means::plain(Micros(money), minutes), 60_000) else { break };
                 money -= hold.credit.0;
                 minutes -= hold.pool_ms;
                 prop_assert!(money >= 0);
