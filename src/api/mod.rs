@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod auth;
+pub mod entry;
 pub mod extract;
 pub mod health;
 pub mod io;
@@ -88,6 +89,27 @@ fn v1_pages() -> Vec<Page> {
         get "/trail" => trail::list;
         get "/rates" => rates::lists;
         get "/rates/{list}" => rates::deck;
+        get "/organisations" => entry::list::<entry::Organisation>;
+        get "/organisations/{organisation}" => entry::show::<entry::Organisation>;
+        put "/organisations/{organisation}" => entry::put::<entry::Organisation>;
+        patch "/organisations/{organisation}" => entry::patch::<entry::Organisation>;
+        get "/organisations/{organisation}/users" => entry::list::<entry::User>;
+        get "/organisations/{organisation}/users/{user}" => entry::show::<entry::User>;
+        put "/organisations/{organisation}/users/{user}" => entry::put::<entry::User>;
+        patch "/organisations/{organisation}/users/{user}" => entry::patch::<entry::User>;
+        get "/organisations/{organisation}/meetings" => entry::list::<entry::Meeting>;
+        get "/organisations/{organisation}/meetings/{meeting}" => entry::show::<entry::Meeting>;
+        put "/organisations/{organisation}/meetings/{meeting}" => entry::put::<entry::Meeting>;
+        patch "/organisations/{organisation}/meetings/{meeting}" => entry::patch::<entry::Meeting>;
+        get "/organisations/{organisation}/numbers" => entry::list::<entry::Number>;
+        get "/numbers" => entry::list::<entry::Number>;
+        get "/numbers/{number}" => entry::show::<entry::Number>;
+        put "/numbers/{number}" => entry::put::<entry::Number>;
+        patch "/numbers/{number}" => entry::patch::<entry::Number>;
+        get "/carriers" => entry::list::<entry::Carrier>;
+        get "/carriers/{carrier}" => entry::show::<entry::Carrier>;
+        put "/carriers/{carrier}" => entry::put::<entry::Carrier>;
+        patch "/carriers/{carrier}" => entry::patch::<entry::Carrier>;
         get "/organisations/{organisation}/balance" => money::balance;
         post "/organisations/{organisation}/credits" => money::credits;
         get "/organisations/{organisation}/reports/{report}" => report::of_one;

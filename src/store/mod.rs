@@ -10,11 +10,13 @@
 mod apply;
 mod audit;
 mod books;
+mod change;
 mod check;
 mod copy;
 mod credits;
 mod document;
 mod door;
+mod entry;
 mod facts;
 mod fault;
 mod home;
@@ -41,6 +43,7 @@ mod trail;
 mod walk;
 mod wishes;
 
+pub use change::{Change, ChangeStep, Changed};
 pub use copy::{CopyError, Sealed, backup, restore};
 pub use document::{Applied, Document, LARGEST_FILE};
 pub use door::{
@@ -49,6 +52,7 @@ pub use door::{
     PoolState, Quote, QuoteRequest, Raise, RechargeView, Reconciled, Rerouted, Settle, Shown, SwitchedOff, UsageFilter,
     Whom,
 };
+pub use entry::{EntryId, EntryKind, MOST_ENTRIES};
 pub use facts::{
     AlertSettings, Facts, HOUSE, Limits, LowBalance, Meeting, OnEmpty, Organisation, RechargeSettings, User,
 };
@@ -118,6 +122,11 @@ impl Store {
     /// Brings a file into the store, all of it or (with every mistake told) nothing. Repeatable; touches no live leg.
     pub async fn apply(&self, document: Document, now: Wall) -> Result<Result<Applied, Vec<Mistake>>, StoreError> {
         self.desk.ask((document, now, self.who.clone()), Job::Apply).await
+    }
+
+    /// Changes one entry, or tells every mistake. Repeatable; touches no live leg.
+    pub async fn change(&self, change: Change, now: Wall) -> Result<Result<Changed, Vec<String>>, StoreError> {
+        self.desk.ask((change, now, self.who.clone()), Job::Change).await
     }
 
     // ------------------------------------------------------------------------------------------------------------ legs

@@ -27,6 +27,8 @@ macro_rules! suite {
             mod auditing;
             #[path = "forgetting.rs"]
             mod forgetting;
+            #[path = "changing.rs"]
+            mod changing;
             #[path = "fraud.rs"]
             mod fraud;
             #[path = "legs.rs"]
