@@ -425,8 +425,8 @@ fn settings_and_help_stand_before_or_after_the_command() {
     house.run(&["--config", "wrong.toml", "audit"]).failed(1, &["wrong.toml:2", "wrong.toml:4", "2 mistakes"]);
     house.run(&["check", "--config", "wrong.toml"]).failed(1, &["2 mistakes"]);
     for command in [
-        "serve", "apply", "quote", "usage", "balance", "credits", "audit", "legs", "meetings", "dial", "mute",
-        "remove", "end", "lock", "admit", "call", "check",
+        "serve", "apply", "quote", "usage", "balance", "credits", "refund", "rerate", "audit", "legs", "meetings",
+        "dial", "mute", "remove", "end", "lock", "admit", "call", "check",
     ] {
         let after = house.run(&[command, "--help"]).good().out;
         assert!(after.contains("--config") && after.contains("--json"), "{command}: {after}");
@@ -445,6 +445,11 @@ const QUESTIONS: &[&[&str]] = &[
     &["usage", "--json", "--org", "aurora"],
     &["usage", "--format", "csv", "--from", "2020-01-01", "--to", "2030-01-01T00:00:00+01:00"],
     &["usage", "--org", "nobody"],
+    &["usage", "--corrections", "--json"],
+    &["usage", "--leg", "018bcfe5-687b-7000-8000-000000000007"],
+    &["refund", "018bcfe5-687b-7000-8000-000000000007", "--reason", "x"],
+    &["rerate", "--org", "nobody", "--from", "2020-01-01", "--to", "2030-01-01", "--reason", "x", "--dry-run"],
+    &["balance", "--org", "aurora", "--at", "2040-01-01"],
     &["quote", "--organiser", "carol", "--type", "dial-out", "--to", "+390612345678", "--json", "--minutes", "100"],
     &["quote", "--organiser", "bruno", "--type", "dial-out", "--to", "+390612345678"],
     &["quote", "--organiser", "zoe", "--type", "dial-out", "--to", "+390612345678"],
@@ -690,6 +695,41 @@ fn a_dialled_phone_is_followed_until_it_answers_or_does_not() {
     }
     let table = line.run(&["usage"]).good().out;
     assert!(table.contains("+390611112222") && table.contains("busy") && table.contains(", 0.0160 USD"), "{table}");
+    assert_eq!(line.run(&["audit"]).good().out, "0 differences\n");
+    money_back(&line);
+}
+
+/// What the one answered call cost is given back in part, and then whole; the record shows it.
+#[track_caller]
+fn money_back(line: &Line) {
+    let records = line.run(&["usage", "--json", "--org", "aurora"]).good().json();
+    let paid = records.as_array().unwrap().iter().find(|record| record["charge"] == "0.0160").unwrap().clone();
+    let leg = paid["usage_id"].as_str().unwrap();
+    let before = line.run(&["balance", "--org", "aurora", "--json"]).good().json();
+    line.run(&["refund", leg, "--amount", "0.01"]).failed(2, &["--reason"]);
+    let part = ["refund", leg, "--amount", "0.01", "--reason", "echo", "--key", "r1"];
+    assert!(line.run(&part).good().out.starts_with("0.0100 to aurora given back"));
+    assert!(line.run(&part).good().out.contains("was given back before"));
+    line.run(&["refund", leg, "--amount", "0.01", "--reason", "echo"]).failed(1, &["only 0.0060"]);
+    assert!(line.run(&["refund", leg, "--reason", "all of it"]).good().out.starts_with("0.0060"));
+    let looked = line.run(&["rerate", "--leg", leg, "--reason", "a look", "--dry-run"]).good().out;
+    assert!(looked.contains("1 leg looked at, 0 with another price") && looked.contains("would be booked"), "{looked}");
+    line.run(&["rerate", "--org", "aurora", "--reason", "x"]).failed(2, &["--from"]);
+    let period = ["rerate", "--org", "aurora", "--from", "2020-01-01", "--to", "2040-01-01", "--reason", "x", "--json"];
+    assert_eq!(line.run(&period).good().json()["changed"], 0);
+    let told = line.run(&["usage", "--corrections", "--org", "aurora"]).good().out;
+    assert!(told.contains("refund") && told.contains("echo") && told.contains("all of it"), "{told}");
+    let told = line.run(&["usage", "--leg", leg]).good().out;
+    assert!(
+        told.contains("charge 0.0160 USD") && told.contains("-0.0060") && told.contains("all told 0.0000"),
+        "{told}"
+    );
+    assert_eq!(line.run(&["usage", "--leg", leg, "--json"]).good().json()["record"], paid, "as it was written");
+    let after = line.run(&["balance", "--org", "aurora", "--json"]).good().json();
+    assert_ne!(after["available"], before["available"]);
+    assert_eq!(after["available"], "25.0000");
+    let then = line.run(&["balance", "--org", "aurora", "--at", "2020-01-01"]).good().out;
+    assert!(then.contains(": 0.0000 USD"), "{then}");
     assert_eq!(line.run(&["audit"]).good().out, "0 differences\n");
 }
 

@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod auth;
+pub mod correct;
 pub mod entry;
 pub mod extract;
 pub mod health;
@@ -83,6 +84,10 @@ fn v1_pages() -> Vec<Page> {
         post "/meetings/{meeting}/admit" => meeting::admit;
         post "/apply" => money::apply, at most LARGEST_FILE;
         get "/usage" => money::usage;
+        get "/usage/{leg}" => correct::usage;
+        post "/usage/{leg}/refund" => correct::refund;
+        post "/rerate" => correct::rerate;
+        get "/corrections" => correct::corrections;
         get "/quote" => money::quote;
         get "/audit" => money::audit;
         get "/margins" => rates::margin;
@@ -111,6 +116,7 @@ fn v1_pages() -> Vec<Page> {
         put "/carriers/{carrier}" => entry::put::<entry::Carrier>;
         patch "/carriers/{carrier}" => entry::patch::<entry::Carrier>;
         get "/organisations/{organisation}/balance" => money::balance;
+        get "/organisations/{organisation}/as-of" => money::balance_as_of;
         post "/organisations/{organisation}/credits" => money::credits;
         get "/organisations/{organisation}/reports/{report}" => report::of_one;
         get "/organisations/{organisation}/statements/{month}" => report::statement;

@@ -13,8 +13,8 @@ use crate::notice::{self, Gate, HookUrl, Kind, alert};
 use crate::rating::costs::{COMPARED_MINUTES, Call};
 use crate::rating::{CallType, Origin, record};
 use crate::store::{
-    CreditsAdded, Difference, Document, Facts, Funds, FundsKind, Quote, QuoteRequest, Raise, Store, StoreError,
-    UsageFilter,
+    CreditsAdded, Difference, Document, Facts, FundingRow, Funds, FundsKind, Quote, QuoteRequest, Raise, Store,
+    StoreError, UsageFilter,
 };
 use crate::types::{CarrierId, Cause, Micros, OrganisationId};
 use axum::Json;
@@ -118,20 +118,23 @@ pub fn moment(name: &str, text: &str) -> Result<Wall, Problem> {
     Ok(Wall::from_micros(at.as_microsecond()))
 }
 
-/// Usage records as JSON text or CSV.
-pub async fn usage_of(store: &Store, query: &UsageQuery) -> Result<String, Problem> {
+pub(super) fn filter(store: &Store, query: &UsageQuery) -> Result<UsageFilter, Problem> {
     let organisation: Option<OrganisationId> = query.org.as_deref().map(|org| parse("org", org)).transpose()?;
     // Nothing was used by an organisation that nobody knows, but its name is more likely misspelt.
     if let Some(unknown) = organisation.as_ref().filter(|org| !store.facts().organisations.contains_key(*org)) {
         return Err(stranger(&format!("organisation {unknown}")));
     }
-    let filter = UsageFilter {
+    Ok(UsageFilter {
         organisation,
         from: query.from.as_deref().map(|from| moment("from", from)).transpose()?,
         to: query.to.as_deref().map(|to| moment("to", to)).transpose()?,
         limit: None,
-    };
-    let records = store.usage(&filter).await?;
+    })
+}
+
+/// Usage records as JSON text or CSV.
+pub async fn usage_of(store: &Store, query: &UsageQuery) -> Result<String, Problem> {
+    let records = store.usage(&filter(store, query)?).await?;
     Ok(match query.format.as_deref() {
         Some("csv") => {
             // Each line ends with CR LF, the last too (RFC 4180 section 2).
@@ -251,16 +254,7 @@ pub async fn quote(
 pub async fn balance_of(store: &Store, organisation: &str, now: Wall) -> Result<Value, Problem> {
     let organisation: OrganisationId = parse("organisation", organisation)?;
     let balance = store.balance(&organisation).await?;
-    let fundings: Vec<Value> = balance
-        .fundings
-        .iter()
-        .map(|row| {
-            json!({
-                "key": row.key, "amount": row.amount.to_text(), "remaining": row.remaining.to_text(),
-                "at": record::utc(row.at), "expires": record::utc(row.expires),
-            })
-        })
-        .collect();
+    let fundings = fundings(&balance.fundings);
     let pool = store.pool(&organisation, now).await?;
     Ok(json!({
         "organisation": organisation.as_str(), "currency": balance.currency.to_string(),
@@ -271,6 +265,42 @@ pub async fn balance_of(store: &Store, organisation: &str, now: Wall) -> Result<
             "held_seconds": pool.held_ms / 1_000,
         },
     }))
+}
+
+fn fundings(rows: &[FundingRow]) -> Vec<Value> {
+    let shown = |row: &FundingRow| {
+        json!({
+            "key": row.key, "amount": row.amount.to_text(), "remaining": row.remaining.to_text(),
+            "at": record::utc(row.at), "expires": record::utc(row.expires),
+        })
+    };
+    rows.iter().map(shown).collect()
+}
+
+/// At which moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AsOfQuery {
+    /// RFC 3339, or a date.
+    pub at: String,
+}
+
+pub async fn as_of(store: &Store, organisation: &str, query: &AsOfQuery, now: Wall) -> Result<Value, Problem> {
+    let organisation: OrganisationId = parse("organisation", organisation)?;
+    let told = store.as_of(&organisation, moment("at", &query.at)?, now).await?;
+    Ok(json!({
+        "organisation": organisation.as_str(), "currency": told.currency.to_string(), "at": record::utc(told.at),
+        "posted": told.posted.to_text(), "expiring": told.expiring.to_text(), "fundings": fundings(&told.fundings),
+    }))
+}
+
+pub async fn balance_as_of(
+    State(reception): State<Reception>,
+    Moment(now): Moment,
+    Named(organisation): Named,
+    Query(query): Query<AsOfQuery>,
+) -> Result<Json<Value>, Problem> {
+    as_of(&reception.store, &organisation, &query, now).await.map(Json)
 }
 
 pub async fn balance(

@@ -16,10 +16,11 @@ pub async fn show() -> impl IntoResponse {
 mod tests {
     use super::*;
     use crate::api::alert::{self, AlertsQuery};
+    use crate::api::correct::{self, RefundOrder, RerateOrder};
     use crate::api::entry::{self, EntriesQuery, Shelf, Spot};
     use crate::api::leg::{DialOrder, Dialling, Switch};
     use crate::api::meeting::RecordOrder;
-    use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
+    use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
     use crate::api::trail::{self, TrailQuery};
     use crate::api::{Page, V1, open_pages, v1_pages};
@@ -169,6 +170,9 @@ mod tests {
         fits("CreditsOrder", &[value(order)]);
         let beside = vec![(String::new(), String::new())];
         fits("File", &[value(File { name: String::new(), text: String::new(), beside })]);
+        let order = RefundOrder { amount: None, key: String::new(), reason: String::new() };
+        fits("RefundOrder", &[value(order)]);
+        fits("RerateOrder", &[value(RerateOrder::default())]);
         let usage = UsageQuery::default();
         let (organiser, call_type, to) = (String::new(), String::new(), String::new());
         let quote = QuoteQuery { organiser, call_type, to, caller: None, minutes: None, costs: None };
@@ -178,6 +182,7 @@ mod tests {
         let asked = value(report::ReportQuery::default());
         for (path, query) in [
             ("/api/v1/usage", value(usage)),
+            ("/api/v1/corrections", value(correct::CorrectionsQuery::default())),
             ("/api/v1/quote", value(quote)),
             ("/api/v1/trail", value(TrailQuery::default())),
             ("/api/v1/carriers", value(EntriesQuery::default())),
@@ -261,10 +266,22 @@ mod tests {
         let bare = money::apply_to(&store, &gate, file("", Vec::new()), NOON).await.unwrap();
         fits("Applied", &[applied, bare]);
         one_call(&store).await;
+        let query = AsOfQuery { at: "2030-01-01".into() };
+        fits("AsOf", &[money::as_of(&store, "aurora", &query, NOON).await.unwrap()]);
         fits("Balance", &[money::balance_of(&store, "aurora", NOON).await.unwrap()]);
         let usage = money::usage_of(&store, &UsageQuery { costs: Some(true), ..UsageQuery::default() }).await.unwrap();
         let Value::Array(records) = serde_json::from_str(&usage).unwrap() else { panic!("{usage}") };
         fits("Usage", &records);
+        let leg = LegId::new(1, 1).to_string();
+        let order = RefundOrder { amount: None, key: "k".into(), reason: "r".into() };
+        fits("Refunded", &[correct::refund_of(&store, &leg, &order, NOON).await.unwrap()]);
+        let order =
+            RerateOrder { leg: Some(leg.clone()), key: "r".into(), reason: "r".into(), ..RerateOrder::default() };
+        fits("Rerated", &[correct::rerate_of(&store, &order, NOON).await.unwrap()]);
+        fits("UsageOfLeg", &[correct::usage_of_leg(&store, &leg).await.unwrap()]);
+        let corrections = correct::corrections_of(&store, &correct::CorrectionsQuery::default()).await.unwrap();
+        let Value::Array(corrections) = corrections else { panic!("{corrections}") };
+        fits("Correction", &corrections);
         let order = CreditsOrder { kind: "add".into(), amount: "1".into(), key: "k".into(), memo: String::new() };
         fits("CreditsBooked", &[money::credits_of(&store, "aurora", &order, NOON).await.unwrap()]);
         let Value::Array(lists) = rates::lists_of(&store) else { panic!("a list of lists") };

@@ -2,7 +2,9 @@
 
 use super::books::Books;
 use super::table::{Side, Table};
+use super::usage::a_moment;
 use super::{Context, Done, say, say_json};
+use crate::api::money::AsOfQuery;
 use crate::types::OrganisationId;
 use serde_json::Value;
 
@@ -10,13 +12,28 @@ use serde_json::Value;
 pub struct Balance {
     #[arg(long, value_name = "ORGANISATION")]
     org: OrganisationId,
+    /// As it stood at this moment, like 2026-11-23 (UTC), or, of one to come, as it will if nothing more is used
+    #[arg(long, value_name = "MOMENT", value_parser = a_moment)]
+    at: Option<String>,
 }
 
 impl Balance {
     pub async fn run(self, context: &Context) -> Done {
-        let balance = Books::find(context).await?.balance(self.org.as_str()).await?;
+        let books = Books::find(context).await?;
+        if let Some(at) = self.at {
+            let told = books.as_of(self.org.as_str(), &AsOfQuery { at }).await?;
+            return if context.json { say_json(&told) } else { say(&words_then(&told)) };
+        }
+        let balance = books.balance(self.org.as_str()).await?;
         if context.json { say_json(&balance) } else { say(&words(&balance)) }
     }
+}
+
+fn words_then(told: &Value) -> String {
+    let text = |name: &str| told[name].as_str().unwrap_or("-");
+    let (at, posted, expiring, currency) = (text("at"), text("posted"), text("expiring"), text("currency"));
+    let fundings = fundings(told, currency);
+    format!("at {at}: {posted} {currency}; {expiring} {currency} of what is there now will have expired\n\n{fundings}")
 }
 
 fn words(balance: &Value) -> String {
@@ -26,6 +43,15 @@ fn words(balance: &Value) -> String {
     for name in ["posted", "held", "available"] {
         sums.row([name.to_owned(), text(&balance[name]), currency.clone()]);
     }
+    let fundings = fundings(balance, &currency);
+    let pool = &balance["pool"];
+    let minutes = |name: &str| pool[name].as_u64().unwrap_or(0) / 60;
+    let (granted, used, held) = (minutes("granted_seconds"), minutes("used_seconds"), minutes("held_seconds"));
+    format!("{sums}\npool of this month: {used} of {granted} minutes used, {held} held\n\n{fundings}")
+}
+
+fn fundings(balance: &Value, currency: &str) -> Table {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let mut fundings = Table::new(&[
         ("FUNDING", Side::Left),
         ("AMOUNT", Side::Right),
@@ -40,13 +66,10 @@ fn words(balance: &Value) -> String {
             text(&row["key"]),
             text(&row["amount"]),
             text(&row["remaining"]),
-            currency.clone(),
+            currency.to_owned(),
             day(&row["at"]),
             day(&row["expires"]),
         ]);
     }
-    let pool = &balance["pool"];
-    let minutes = |name: &str| pool[name].as_u64().unwrap_or(0) / 60;
-    let (granted, used, held) = (minutes("granted_seconds"), minutes("used_seconds"), minutes("held_seconds"));
-    format!("{sums}\npool of this month: {used} of {granted} minutes used, {held} held\n\n{fundings}")
+    fundings
 }

@@ -4,8 +4,9 @@
 use super::bridge::{Bridge, Pace};
 use super::{Context, Failure};
 use crate::api::alert::{self, AlertsQuery};
+use crate::api::correct::{self, CorrectionsQuery, RefundOrder, RerateOrder};
 use crate::api::entry::{self, EntriesQuery, Shelf, Spot};
-use crate::api::money::{self, CreditsOrder, File, QuoteQuery, UsageQuery};
+use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
 use crate::api::rates::{self, MarginQuery};
@@ -94,10 +95,48 @@ impl Books {
         }
     }
 
+    pub async fn as_of(&self, organisation: &str, query: &AsOfQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => money::as_of(store, organisation, query, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                Ok(serde_json::from_str(&bridge.get_text(&format!("/organisations/{organisation}/as-of"), query)?)?)
+            }
+        }
+    }
+
     pub async fn credits(&self, organisation: &str, order: &CreditsOrder) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => money::credits_of(store, organisation, order, clock::wall()).await.map_err(words),
             Books::There(bridge) => bridge.post(&format!("/organisations/{organisation}/credits"), order, Pace::Short),
+        }
+    }
+
+    pub async fn refund(&self, leg: &str, order: &RefundOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => correct::refund_of(store, leg, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post(&format!("/usage/{leg}/refund"), order, Pace::Short),
+        }
+    }
+
+    pub async fn rerate(&self, order: &RerateOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => correct::rerate_of(store, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post("/rerate", order, Pace::Long),
+        }
+    }
+
+    pub async fn corrections(&self, query: &CorrectionsQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => correct::corrections_of(store, query).await.map_err(words),
+            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/corrections", query)?)?),
+        }
+    }
+
+    /// A settled leg with its corrections.
+    pub async fn usage_of_leg(&self, leg: &str) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => correct::usage_of_leg(store, leg).await.map_err(words),
+            Books::There(bridge) => bridge.get(&format!("/usage/{leg}")),
         }
     }
 

@@ -53,7 +53,7 @@ impl Credits {
 }
 
 /// A name that nobody else draws.
-fn draw() -> LegId {
+pub(super) fn draw() -> LegId {
     let now_ms = u64::try_from(clock::wall().micros() / 1_000).unwrap_or(0);
     LegId::new(now_ms, rand::random())
 }

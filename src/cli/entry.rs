@@ -206,6 +206,7 @@ const NUMBERS: &[&str] = &[
     "organiser_calls",
     "organiser_calls_per_second",
     "quiet_percent",
+    "refund_days",
     "unusual_spend",
 ];
 

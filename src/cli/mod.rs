@@ -25,8 +25,10 @@ mod quote;
 mod rates;
 mod reconcile;
 mod record;
+mod refund;
 mod remove;
 mod report;
+mod rerate;
 mod retention;
 mod serve;
 pub mod sound;
@@ -90,6 +92,10 @@ enum Command {
     /// Pay into an account, or correct it
     #[command(subcommand)]
     Credits(credits::Credits),
+    /// Give a leg's charge back, whole or in part
+    Refund(refund::Refund),
+    /// Price legs again by the prices in use now, and book the differences
+    Rerate(rerate::Rerate),
     /// Price lists: bring in, compare, write out
     #[command(subcommand)]
     Rates(rates::Rates),
@@ -190,6 +196,8 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Usage(usage)) => wait_for(usage.run(context)),
         Some(Command::Balance(balance)) => wait_for(balance.run(context)),
         Some(Command::Credits(credits)) => wait_for(credits.run(context)),
+        Some(Command::Refund(refund)) => wait_for(refund.run(context)),
+        Some(Command::Rerate(rerate)) => wait_for(rerate.run(context)),
         Some(Command::Rates(rates)) => wait_for(rates.run(context)),
         Some(Command::Report(report)) => wait_for(report.run(context)),
         Some(Command::Statement(statement)) => wait_for(statement.run(context)),

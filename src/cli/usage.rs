@@ -2,9 +2,10 @@
 
 use super::books::{Books, Working};
 use super::table::{Side, Table, clock, count};
-use super::{Context, Done, Failure, say};
+use super::{Context, Done, Failure, say, say_json};
+use crate::api::correct::CorrectionsQuery;
 use crate::api::money::{UsageQuery, moment};
-use crate::types::{Micros, OrganisationId};
+use crate::types::{LegId, Micros, OrganisationId};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -19,6 +20,12 @@ pub struct Usage {
     /// Only calls that ended before this moment
     #[arg(long, value_name = "MOMENT", value_parser = a_moment)]
     to: Option<String>,
+    /// One leg alone, with its price explained and all that was put right since
+    #[arg(long, conflicts_with_all = ["org", "from", "to", "corrections"])]
+    leg: Option<LegId>,
+    /// Not the records: what was put right of them (refunds, legs priced again) in the period
+    #[arg(long)]
+    corrections: bool,
     /// table, or json where --json is given
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -34,7 +41,7 @@ enum Format {
     Json,
 }
 
-fn a_moment(text: &str) -> Result<String, String> {
+pub(super) fn a_moment(text: &str) -> Result<String, String> {
     moment("a moment", text).map(|_| text.to_owned()).map_err(|problem| problem.into_body().message)
 }
 
@@ -48,6 +55,19 @@ impl Usage {
             costs: self.costs.then_some(true),
             format: Some(if format == Format::Csv { "csv" } else { "json" }.to_owned()),
         };
+        if let Some(leg) = self.leg {
+            let usage = Books::find(context).await?.usage_of_leg(&leg.to_string()).await?;
+            return if format == Format::Json { say_json(&usage) } else { say(&one(&usage)) };
+        }
+        if self.corrections {
+            let query = CorrectionsQuery { org: query.org, from: query.from, to: query.to };
+            let corrections = Books::find(context).await?.corrections(&query).await?;
+            return match format {
+                Format::Json => say_json(&corrections),
+                Format::Table => say(&corrected(corrections.as_array().map_or(&[], Vec::as_slice)).to_string()),
+                Format::Csv => Err(Failure("corrections are written as table or json".into())),
+            };
+        }
         let text = {
             let _sign = Working::on("reading the records");
             Books::find(context).await?.usage(&query).await?
@@ -58,6 +78,46 @@ impl Usage {
             Format::Table => say(&table(&serde_json::from_str::<Vec<Value>>(&text)?)?),
         }
     }
+}
+
+/// A leg, its price explained line by line, and what was put right since.
+fn one(usage: &Value) -> String {
+    let record = &usage["record"];
+    let text = |name: &str| record[name].as_str().unwrap_or("-");
+    let lines = record["explanation"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let explained: String = lines.map(|line| format!("  {line}\n")).collect();
+    let head = format!(
+        "{} {} from {} to {}, {}\n{explained}",
+        text("start_time"),
+        text("rate_type"),
+        text("caller_id"),
+        text("destination_number"),
+        text("cause_words"),
+    );
+    let corrections = usage["corrections"].as_array().map_or(&[][..], Vec::as_slice);
+    if corrections.is_empty() {
+        return head;
+    }
+    let net = usage["net_charge"].as_str().unwrap_or("-");
+    format!("{head}\n{}all told {net} {}\n", corrected(corrections), text("currency"))
+}
+
+fn corrected(corrections: &[Value]) -> Table {
+    let mut table = Table::new(&[
+        ("AT (UTC)", Side::Left),
+        ("LEG", Side::Left),
+        ("KIND", Side::Left),
+        ("AMOUNT", Side::Right),
+        ("POOL", Side::Right),
+        ("REASON", Side::Left),
+    ]);
+    for row in corrections {
+        let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
+        let pool = format!("{} s", row["pool_ms"].as_i64().unwrap_or(0) / 1_000);
+        let at = text("at").chars().take(19).collect::<String>().replace('T', " ");
+        table.row([at, text("leg"), text("kind"), text("amount"), pool, text("reason")]);
+    }
+    table
 }
 
 const COLUMNS: &[(&str, Side)] = &[

@@ -52,6 +52,44 @@ pub fn decide(book: &Book<'_>, request: &Request) -> Result<Terms, Cause> {
     Ok(terms)
 }
 
+/// A leg's terms as they would have been under the prices of `book`: who pays, and how far, stays as it was decided; only
+/// the rates are asked for again, at the moment of the decision. The same prices give the same terms. Of `book` only the
+/// payer, the countries and the prices are looked at.
+pub fn reprice(book: &Book<'_>, request: &Request, terms: &Terms) -> Result<Terms, Unpriced> {
+    let Some(old) = &terms.tariff else { return Ok(terms.clone()) };
+    let record = book.countries.record(terms.country).ok_or(Unpriced::NoRate)?;
+    let place = priced(book, request, terms.country, record);
+    let Answer::Found(quoted) = book.prices.rate(request.call_type, &place.digits, request.at, terms.currency) else {
+        return Err(Unpriced::NoRate);
+    };
+    let tariff = quoted.tariff(request.call_type, &place.digits, request.at, old.origin);
+    let same_month = old.row.destination == tariff.row.destination;
+    let mut fresh = Terms { tariff: Some(tariff), month: None, month_used_ms: None, from: request.at, ..terms.clone() };
+    match (fresh.month_destination().is_some(), terms.month.zip(terms.month_used_ms)) {
+        (true, Some((month, used_ms))) if same_month => fresh.month_used(month, used_ms),
+        (true, _) => return Err(Unpriced::NoMonth),
+        (false, _) => {}
+    }
+    fresh.answered(terms.from);
+    Ok(fresh)
+}
+
+/// Why a leg cannot be priced again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpriced {
+    NoRate,
+    NoMonth,
+}
+
+impl Unpriced {
+    pub const fn words(self) -> &'static str {
+        match self {
+            Unpriced::NoRate => "no rate in use now fits it",
+            Unpriced::NoMonth => "its price goes by the month's minutes, and those that stood before it were not kept",
+        }
+    }
+}
+
 /// Which of the two licences a leg goes by. Who has both is a per-user organiser: more is included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Licence {
@@ -101,10 +139,15 @@ fn place(book: &Book<'_>, request: &Request) -> Result<Place, Cause> {
     if !allowed {
         return Err(Cause::CountryNotServed);
     }
+    Ok(priced(book, request, country, record))
+}
+
+/// By which digits the decks are asked.
+fn priced(book: &Book<'_>, request: &Request, country: Country, record: CountryRecord) -> Place {
     let digits = request.number.digits().to_owned();
     let place = Place { country, record, priced_country: country, digits, notes: Vec::new() };
     let by_caller = request.call_type == CallType::DialInTollFree && book.countries.is_north_american(country);
-    Ok(if by_caller { priced_by_caller(book, request, place) } else { place })
+    if by_caller { priced_by_caller(book, request, place) } else { place }
 }
 
 /// North American toll-free has the rate of the caller's country; who cannot be placed there, the one of the US.
@@ -265,6 +308,7 @@ fn terms(
         domestic: place.country == book.organiser.country,
         pool_split: book.payer.pool_split,
         month: None,
+        month_used_ms: None,
         notes: place.notes,
         from: request.at,
     }

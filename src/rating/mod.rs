@@ -34,7 +34,7 @@ mod worked;
 pub use clauses::{Clauses, Origin};
 pub use costs::Costs;
 pub use country::Countries;
-pub use decide::{Book, NumberFacts, decide};
+pub use decide::{Book, NumberFacts, Unpriced, decide, reprice};
 pub use deck::{Deck, Lookup};
 pub use hold::{Hold, SLICE_MS, Settlement, Tab, quote};
 pub use price::Exact;

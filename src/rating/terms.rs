@@ -39,6 +39,9 @@ pub struct Terms {
     /// The first moment of the month whose minutes decide a price, where they do.
     #[serde(with = "moment_or_none", default, skip_serializing_if = "Option::is_none")]
     pub month: Option<Wall>,
+    /// The month's minutes that stood before this leg, where they decide a price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub month_used_ms: Option<u64>,
     /// What a reader of the record must know, in sentences.
     pub notes: Vec<String>,
     /// The moment from which scheduled changes are counted: the decision, then the answer.
@@ -209,7 +212,7 @@ impl Terms {
 
     /// The leg counts into the month that begins at `month`, of whose minutes `used_ms` are used or held already.
     pub fn month_used(&mut self, month: Wall, used_ms: u64) {
-        self.month = Some(month);
+        (self.month, self.month_used_ms) = (Some(month), Some(used_ms));
         let Some(tariff) = &mut self.tariff else { return };
         let prices = std::iter::once(&mut tariff.price).chain(tariff.later.iter_mut().map(|step| &mut step.price));
         for price in prices.filter(|price| price.monthly) {
@@ -375,6 +378,7 @@ impl Terms {
             domestic: true,
             pool_split: PoolSplit::Second,
             month: None,
+            month_used_ms: None,
             notes: Vec::new(),
             from: Wall::from_seconds(1_700_000_000),
         }

@@ -204,8 +204,8 @@ async fn write_organisation(conn: &mut Connection, organisation: &Organisation, 
     sql::query(
         "INSERT INTO organisation (id, name, country, currency, volume_licensing, require_credits_licence, on_empty, \
          overdraft, time_zone, allow_prefixes, max_calls, max_calls_per_second, max_call_s, max_spend_per_day, \
-         max_spend_per_leg, price_lists, discount, pool_split, caps, since) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+         max_spend_per_leg, price_lists, discount, pool_split, refund_days, caps, since) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
          ON CONFLICT (id) DO UPDATE SET caps = excluded.caps, \
          name = excluded.name, country = excluded.country, volume_licensing = excluded.volume_licensing, \
          require_credits_licence = excluded.require_credits_licence, on_empty = excluded.on_empty, \
@@ -213,7 +213,8 @@ async fn write_organisation(conn: &mut Connection, organisation: &Organisation, 
          max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second, \
          max_call_s = excluded.max_call_s, max_spend_per_day = excluded.max_spend_per_day, \
          max_spend_per_leg = excluded.max_spend_per_leg, price_lists = excluded.price_lists, \
-         discount = excluded.discount, pool_split = excluded.pool_split",
+         discount = excluded.discount, pool_split = excluded.pool_split, \
+         refund_days = excluded.refund_days",
     )
     .bind(organisation.id.as_str())
     .bind(&organisation.name)
@@ -233,6 +234,7 @@ async fn write_organisation(conn: &mut Connection, organisation: &Organisation, 
     .bind(list_text(&organisation.price_lists))
     .bind(i64::from(organisation.discount.hundredths()))
     .bind(organisation.pool_split.slug())
+    .bind(organisation.refund_days)
     .bind(serde_json::to_string(&limits.caps).map_err(StoreError::broken)?)
     .bind(now.micros())
     .execute(&mut *conn)

@@ -44,6 +44,11 @@ pub(super) struct Sums {
 }
 
 impl Sums {
+    /// What was used of the overdraft.
+    pub fn debt(&self) -> Micros {
+        Micros(self.posted.0.saturating_neg().max(0))
+    }
+
     /// What nothing has used or holds.
     pub const fn available(&self) -> Micros {
         Micros(self.posted.0.saturating_sub(self.held.0))
@@ -180,61 +185,9 @@ impl Books {
         self.post(&Entry { key, debit, credit, amount, currency, at, memo: memo.to_owned() }).await
     }
 
-    /// Uses up fundings, the oldest first. What they do not cover is the overdraft's.
-    pub async fn use_fundings(&mut self, organisation: &OrganisationId, amount: Micros) -> Result<(), StoreError> {
-        let mut rest = amount.0;
-        while rest > 0 {
-            let oldest = sql::query(
-                "SELECT key, remaining FROM funding WHERE organisation = $1 AND remaining > 0 \
-                 ORDER BY expires, key LIMIT 1",
-            )
-            .bind(organisation.as_str())
-            .fetch_optional(&mut self.conn)
-            .await?;
-            let Some(oldest) = oldest else { return Ok(()) };
-            let (key, remaining): (String, i64) = (oldest.try_get(0)?, oldest.try_get(1)?);
-            let used = remaining.min(rest);
-            sql::query("UPDATE funding SET remaining = remaining - $1 WHERE key = $2")
-                .bind(used)
-                .bind(key)
-                .execute(&mut self.conn)
-                .await?;
-            rest -= used;
-        }
-        Ok(())
-    }
-
-    /// Takes back fundings that have expired, as far as no running leg holds them.
-    pub async fn expire(&mut self, organisation: &Organisation, now: Wall) -> Result<(), StoreError> {
-        if self.account(&organisation.id).await?.expires.is_none_or(|first| first > now.micros()) {
-            return Ok(());
-        }
-        let due = sql::query(
-            "SELECT key, remaining FROM funding WHERE organisation = $1 AND remaining > 0 AND expires <= $2 \
-             ORDER BY expires, key",
-        )
-        .bind(organisation.id.as_str())
-        .bind(now.micros())
-        .fetch_all(&mut self.conn)
-        .await?;
-        for row in due {
-            let (key, remaining): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
-            let available = self.sums(&organisation.id).await?.available();
-            let gone = Micros(remaining.min(available.0.max(0)));
-            if gone == Micros::ZERO || !self.shift(&organisation.id, Micros(-gone.0)).await? {
-                return Ok(());
-            }
-            sql::query("UPDATE funding SET remaining = remaining - $1 WHERE key = $2")
-                .bind(gone.0)
-                .bind(&key)
-                .execute(&mut self.conn)
-                .await?;
-            // What is left behind gives each part its own key, should holds delay the rest.
-            let entry = format!("expire:{key}:{remaining}");
-            self.book(organisation, (Kind::Available, Kind::Breakage), gone, entry, "expired after 12 months", now)
-                .await?;
-        }
-        Ok(())
+    /// Whether a funding has expired that is not taken back yet.
+    pub async fn has_expired(&mut self, organisation: &OrganisationId, now: Wall) -> Result<bool, StoreError> {
+        Ok(self.account(organisation).await?.expires.is_some_and(|first| first <= now.micros()))
     }
 
     /// The pool of the month around `at`, made or brought up to date where that is due.
@@ -327,22 +280,24 @@ impl Books {
         Ok(Micros(row.try_get(0)?))
     }
 
+    /// Counts a charge to the spending of the day around `at`, and gives the day's name.
     pub async fn note_spent(
         &mut self,
         organisation: &Organisation,
         at: Wall,
         charge: Micros,
-    ) -> Result<(), StoreError> {
+    ) -> Result<String, StoreError> {
+        let day = day_of(at, &organisation.time_zone)?;
         sql::query(
             "INSERT INTO spend (organisation, day, charged) VALUES ($1, $2, $3) \
              ON CONFLICT (organisation, day) DO UPDATE SET charged = spend.charged + excluded.charged",
         )
         .bind(organisation.id.as_str())
-        .bind(day_of(at, &organisation.time_zone)?)
+        .bind(&day)
         .bind(charge.0)
         .execute(&mut self.conn)
         .await?;
-        Ok(())
+        Ok(day)
     }
 }
 
@@ -421,4 +376,15 @@ pub(super) fn unhash(text: &str) -> Option<[u8; 32]> {
 pub(super) async fn tamper(books: &mut Books, sql: &&'static str) -> Result<(), StoreError> {
     books.conn.run(sql).await?;
     Ok(())
+}
+
+/// What the audit tells of it; nothing of it stays.
+#[cfg(test)]
+pub(super) async fn plant(books: &mut Books, sql: &&'static str) -> Result<Vec<super::door::Difference>, StoreError> {
+    books.conn.run("SAVEPOINT planted").await?;
+    let planted = books.conn.run(sql).await;
+    let told = if planted.is_ok() { super::audit::audit(&mut books.conn).await } else { Ok(Vec::new()) };
+    books.conn.run("ROLLBACK TO planted; RELEASE planted").await?;
+    planted?;
+    told
 }

@@ -41,6 +41,8 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("leg", "id"),
     ("hold", "leg, step"),
     ("usage_record", "leg"),
+    ("draw", "key, funding"),
+    ("correction", "key"),
     ("person", "leg"),
     ("reconciliation", "hash"),
     ("reconciled", "leg"),

@@ -2,18 +2,18 @@
 
 use super::books::Books;
 use super::door::{CreditsAdded, Funds, FundsKind};
+use super::draw::Draws;
 use super::facts::Organisation;
 use super::fault::StoreError;
 use super::threshold::{self, Seen};
 use super::trail::{self, Who};
 use super::{recharge, sql};
-use crate::clock::Wall;
 use crate::rating::ledger::Kind;
 use crate::types::Micros;
-use jiff::{Timestamp, ToSpan, tz::TimeZone};
 
-/// Fundings expire after this many months (research/microsoft-audio-conferencing.md, part 3).
-const MONTHS: i64 = 12;
+/// Keys that begin like this are the store's own: of legs, of expiries, of what was drawn before draws were kept, of
+/// recharges.
+const OURS: [&str; 4] = ["leg:", "expire:", "before:", recharge::KEY];
 
 /// As [`add`], and what was booked, or refused for want of money, stands in the trail.
 pub(super) async fn add_told(books: &mut Books, (funds, who): &(Funds, Who)) -> Result<CreditsAdded, StoreError> {
@@ -43,8 +43,7 @@ pub(super) async fn add_told(books: &mut Books, (funds, who): &(Funds, Who)) -> 
 /// Books a funding or a correction, once a key.
 pub(super) async fn add(books: &mut Books, funds: &Funds) -> Result<CreditsAdded, StoreError> {
     check(funds)?;
-    // Keys of legs, of expiries and of recharges are the store's own.
-    if ["leg:", "expire:", recharge::KEY].iter().any(|own| funds.key.starts_with(own)) {
+    if OURS.iter().any(|own| funds.key.starts_with(own)) {
         return Err(StoreError::Conflict("a key of that form is taken".to_owned()));
     }
     book(books, funds).await
@@ -68,12 +67,11 @@ pub(super) async fn book(books: &mut Books, funds: &Funds) -> Result<CreditsAdde
     }
     write(books, &organisation, funds).await?;
     if funds.amount > Micros::ZERO {
-        // What pays back an overdraft is used already.
-        let remaining = funds.amount.0.min(before.posted.0.saturating_add(funds.amount.0)).max(0);
-        date(books, funds, remaining).await?;
+        books.date(&organisation.id, &funds.key, funds.amount, before.debt(), funds.at).await?;
         threshold::paid_in(books, &organisation, funds.at).await?;
     } else {
-        books.use_fundings(&organisation.id, Micros(-funds.amount.0)).await?;
+        let draws = Draws::new(&funds.key, None);
+        books.use_fundings(&organisation.id, Micros(-funds.amount.0), draws).await?;
         threshold::money(books, &organisation, Seen::default(), funds.at).await?;
     }
     Ok(CreditsAdded::Booked)
@@ -110,26 +108,4 @@ async fn write(books: &mut Books, organisation: &Organisation, funds: &Funds) ->
         FundsKind::Adjustment => (Kind::Available, Kind::Adjustment),
     };
     books.book(organisation, from_to, amount, funds.key.clone(), &funds.memo, funds.at).await
-}
-
-async fn date(books: &mut Books, funds: &Funds, remaining: i64) -> Result<(), StoreError> {
-    let expires = a_year_after(funds.at).ok_or_else(|| StoreError::broken("a moment out of the calendar"))?;
-    sql::query(
-        "INSERT INTO funding (key, organisation, amount, remaining, at, expires) VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(&funds.key)
-    .bind(funds.organisation.as_str())
-    .bind(funds.amount.0)
-    .bind(remaining)
-    .bind(funds.at.micros())
-    .bind(expires.micros())
-    .execute(&mut books.conn)
-    .await?;
-    Ok(())
-}
-
-fn a_year_after(at: Wall) -> Option<Wall> {
-    let stamp = Timestamp::from_microsecond(at.micros()).ok()?;
-    let later = stamp.to_zoned_datetime(TimeZone::UTC).checked_add(MONTHS.months()).ok()?;
-    Some(Wall::from_micros(later.timestamp().as_microsecond()))
 }

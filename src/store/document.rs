@@ -339,6 +339,7 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
         price_lists: form.texts("price_lists").unwrap_or_default(),
         discount: form.text("discount").unwrap_or_default(),
         pool_split: form.text("pool_split").unwrap_or_default(),
+        refund_days: form.number("refund_days", 0..=3_660).map_or(REFUND_DAYS, |days| u32::try_from(days).unwrap_or(0)),
         limits,
         alerts,
         recharge,
@@ -348,6 +349,9 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
     };
     Some(found)
 }
+
+/// How long fundings are open again for refunds, where the file does not say.
+const REFUND_DAYS: u32 = 30;
 
 fn prefixes(form: &Form<'_>) -> Vec<String> {
     let prefixes = form.texts::<String>("allow_prefixes").unwrap_or_default();

@@ -223,6 +223,20 @@ pub struct Balance {
     pub fundings: Vec<FundingRow>,
 }
 
+/// An account as it stood, or, if nothing more is used, as it will stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsOf {
+    pub organisation: OrganisationId,
+    pub currency: Currency,
+    pub at: Wall,
+    /// What was not used then, holds of running legs included.
+    pub posted: Micros,
+    /// What of today's will have expired by then.
+    pub expiring: Micros,
+    /// In the order in which they are used, each with what remains of it then.
+    pub fundings: Vec<FundingRow>,
+}
+
 /// One dated funding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FundingRow {
@@ -446,4 +460,122 @@ pub struct RechargeView {
     pub at: Wall,
     pub tries: i64,
     pub error: Option<String>,
+}
+
+/// Give a leg's charge back. Key: `key`, chosen by the asker.
+#[derive(Clone, Debug)]
+pub struct Refund {
+    pub leg: LegId,
+    /// So much of its money; `None`: all that is left of it, with its pool time and minutes of the month.
+    pub amount: Option<Micros>,
+    pub key: String,
+    pub reason: String,
+    pub at: Wall,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Corrected {
+    Booked(Correction),
+    /// The key was used before, for the same.
+    Repeated(Correction),
+    /// More than the leg has cost, all told.
+    TooMuch {
+        left: Micros,
+    },
+}
+
+/// Price settled legs again, by the prices in use now. Key: `key` and the leg.
+#[derive(Clone, Debug)]
+pub struct Reprice {
+    pub legs: Vec<LegId>,
+    pub key: String,
+    pub reason: String,
+    pub at: Wall,
+}
+
+/// One leg priced again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repriced {
+    pub leg: LegId,
+    /// Its price before, refunds not counted.
+    pub before: Micros,
+    pub price: Micros,
+    /// The difference as it is booked: what was refunded is not given back twice.
+    pub amount: Micros,
+    /// Why it has the price that it had.
+    pub why_not: Option<String>,
+}
+
+/// Which legs are priced again.
+#[derive(Clone, Debug)]
+pub enum Which {
+    Leg(LegId),
+    /// Those of an organisation that ended in a period.
+    Period {
+        organisation: OrganisationId,
+        from: Wall,
+        to: Wall,
+    },
+}
+
+/// Legs priced again, all together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rerating {
+    pub legs: u64,
+    /// Of them with another price.
+    pub changed: u64,
+    /// Of them such as could not be priced, or paid.
+    pub failed: u64,
+    /// The sum of all differences.
+    pub amount: Micros,
+    /// Those that changed or failed, the first thousand.
+    pub list: Vec<Repriced>,
+}
+
+impl Rerating {
+    /// Changes and failures that are told one by one.
+    const MOST_TOLD: usize = 1_000;
+
+    pub(super) fn count(&mut self, repriced: Repriced) {
+        self.legs += 1;
+        self.changed += u64::from(repriced.price != repriced.before);
+        self.failed += u64::from(repriced.why_not.is_some());
+        self.amount.0 += repriced.amount.0;
+        let is_news = repriced.price != repriced.before || repriced.why_not.is_some();
+        if is_news && self.list.len() < Rerating::MOST_TOLD {
+            self.list.push(repriced);
+        }
+    }
+}
+
+/// What a correction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorrectionKind {
+    Refund,
+    Rerate,
+}
+
+crate::rating::words!(CorrectionKind: "expected refund or re-rate" { Refund "refund", Rerate "re-rate" });
+
+/// A further entry to a usage record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Correction {
+    pub key: String,
+    pub leg: LegId,
+    /// The leg's first, second, …
+    pub number: u32,
+    pub organisation: OrganisationId,
+    pub kind: CorrectionKind,
+    /// Over what the leg had cost before; below zero, given back.
+    pub amount: Micros,
+    /// Pool time likewise, in milliseconds.
+    pub pool_ms: i64,
+    /// Minutes of the month likewise.
+    pub month_ms: i64,
+    pub at: Wall,
+    pub reason: String,
+    /// The price that a re-rating gave it.
+    pub price: Option<Micros>,
+    pub(super) terms: Option<String>,
 }

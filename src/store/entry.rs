@@ -192,6 +192,7 @@ fn organisation(organisation: &Organisation) -> Keys {
         price_lists,
         discount,
         pool_split,
+        refund_days,
         limits,
         alerts,
         recharge,
@@ -202,7 +203,7 @@ fn organisation(organisation: &Organisation) -> Keys {
         "volume_licensing": volume_licensing, "require_credits_licence": require_credits_licence,
         "on_empty": on_empty.slug(), "overdraft": text(overdraft), "time_zone": time_zone,
         "allow_prefixes": allow_prefixes, "price_lists": price_lists, "discount": text(discount),
-        "pool_split": text(pool_split), "limits": limits_keys(limits),
+        "pool_split": text(pool_split), "refund_days": refund_days, "limits": limits_keys(limits),
         "alerts": alerts.as_ref().map(alert_keys), "recharge": recharge.as_ref().map(recharge_keys),
     }))
 }

@@ -112,6 +112,8 @@ pub struct Organisation {
     /// Off the house's prices. Lists of its own have what was agreed, and no discount.
     pub discount: Discount,
     pub pool_split: PoolSplit,
+    /// How long a funding that had expired is open again when a refund comes back to it; 0: the refund is a new funding.
+    pub refund_days: u32,
     pub limits: Limits,
     /// Whom to tell of its money; `None`: nobody.
     pub alerts: Option<AlertSettings>,

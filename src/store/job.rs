@@ -4,12 +4,12 @@ use super::books::Books;
 use super::change::{Change, Changed};
 use super::document::{Applied, Document};
 use super::door::{
-    Answered, Claim, Claimed, CreditsAdded, Extend, Forget, Forgotten, Funds, Keep, NamePayer, OpenLeg, Opened, Orphan,
-    Raise, Reconciled, Rerouted, Settle,
+    Answered, Claim, Claimed, Corrected, CreditsAdded, Extend, Forget, Forgotten, Funds, Keep, NamePayer, OpenLeg,
+    Opened, Orphan, Raise, Reconciled, Refund, Reprice, Repriced, Rerouted, Settle,
 };
 use super::fault::StoreError;
 use super::trail::Who;
-use super::{apply, change, credits, leg, outbox, person, reconcile, recover, settle};
+use super::{apply, change, correct, credits, leg, outbox, person, reconcile, recover, settle};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::notice::Report;
@@ -109,6 +109,8 @@ jobs! {
     Extend(Extend) -> Opened = leg::extend;
     Settle(Settle) -> UsageRecord = settle::settle;
     Credits((Funds, Who)) -> CreditsAdded = credits::add_told;
+    Refund((Refund, Who)) -> Corrected = correct::refund_told;
+    Reprice((Reprice, Who)) -> Vec<Repriced> = correct::rerate_told;
     Raise(Raise) -> bool = outbox::raise;
     Claim(Claim) -> Claimed = outbox::claim;
     Report((Report, Wall)) -> Option<OrganisationId> = outbox::report;
@@ -120,4 +122,6 @@ jobs! {
     // Does what no request ever may: for tests of what then happens.
     #[cfg(test)]
     Tamper(&'static str) -> () = super::books::tamper;
+    #[cfg(test)]
+    Plant(&'static str) -> Vec<super::door::Difference> = super::books::plant;
 }

@@ -13,9 +13,11 @@ mod books;
 mod change;
 mod check;
 mod copy;
+mod correct;
 mod credits;
 mod document;
 mod door;
+mod draw;
 mod entry;
 mod facts;
 mod fault;
@@ -47,10 +49,10 @@ pub use change::{Change, ChangeStep, Changed};
 pub use copy::{CopyError, Sealed, backup, restore};
 pub use document::{Applied, Document, LARGEST_FILE};
 pub use door::{
-    AlertView, Answered, Balance, Claim, Claimed, CreditsAdded, Difference, End, Extend, Forget, Forgotten, FundingRow,
-    Funds, FundsKind, Grant, Keep, LetterView, LiveLeg, MonthRow, NamePayer, OpenLeg, Opened, Options, Orphan,
-    PoolState, Quote, QuoteRequest, Raise, RechargeView, Reconciled, Rerouted, Settle, Shown, SwitchedOff, UsageFilter,
-    Whom,
+    AlertView, Answered, AsOf, Balance, Claim, Claimed, Corrected, Correction, CorrectionKind, CreditsAdded,
+    Difference, End, Extend, Forget, Forgotten, FundingRow, Funds, FundsKind, Grant, Keep, LetterView, LiveLeg,
+    MonthRow, NamePayer, OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Raise, RechargeView,
+    Reconciled, Refund, Reprice, Repriced, Rerating, Rerouted, Settle, Shown, SwitchedOff, UsageFilter, Which, Whom,
 };
 pub use entry::{EntryId, EntryKind, MOST_ENTRIES};
 pub use facts::{
@@ -181,8 +183,56 @@ impl Store {
         self.desk.ask((funds, self.who.clone()), Job::Credits).await
     }
 
+    /// Gives a leg's charge back, whole or in part, once a key.
+    pub async fn refund(&self, refund: Refund) -> Result<Corrected, StoreError> {
+        self.desk.ask((refund, self.who.clone()), Job::Refund).await
+    }
+
+    /// Prices settled legs again by the prices in use now, as they were at each leg's start, and books the differences,
+    /// once a key and leg. With `reason` alone (no key) it only tells what would be booked.
+    pub async fn rerate(&self, which: &Which, order: Option<(&str, &str)>, at: Wall) -> Result<Rerating, StoreError> {
+        let mut sum = Rerating::default();
+        let mut after = report::Place::default();
+        loop {
+            let legs = report::legs_to_rerate(&mut self.reader().await?, &self.facts(), which, &mut after).await?;
+            if legs.is_empty() {
+                return Ok(sum);
+            }
+            let told = match order {
+                Some((key, reason)) => {
+                    let order = Reprice { legs, key: key.to_owned(), reason: reason.to_owned(), at };
+                    self.desk.ask((order, self.who.clone()), Job::Reprice).await?
+                }
+                None => {
+                    let (mut conn, facts) = (self.reader().await?, self.facts());
+                    let mut told = Vec::with_capacity(legs.len());
+                    for leg in legs {
+                        told.push(correct::look(&mut conn, &facts, leg).await?);
+                    }
+                    told
+                }
+            };
+            told.into_iter().for_each(|repriced| sum.count(repriced));
+        }
+    }
+
+    /// Corrections, the earliest first.
+    pub async fn corrections(&self, filter: &UsageFilter) -> Result<Vec<Correction>, StoreError> {
+        report::corrections(&mut self.reader().await?, filter).await
+    }
+
+    /// Those of one leg, in their order.
+    pub async fn corrections_of(&self, leg: LegId) -> Result<Vec<Correction>, StoreError> {
+        correct::of_leg(&mut self.reader().await?, leg).await
+    }
+
     pub async fn balance(&self, organisation: &OrganisationId) -> Result<Balance, StoreError> {
         report::balance(&mut self.reader().await?, &self.facts(), organisation).await
+    }
+
+    /// The account at a moment of the past, or, if nothing more is used, of the future.
+    pub async fn as_of(&self, organisation: &OrganisationId, at: Wall, now: Wall) -> Result<AsOf, StoreError> {
+        report::as_of(&mut self.desk.reads.snapshot().await?, &self.facts(), organisation, at, now).await
     }
 
     /// The pool of the month around `at`.

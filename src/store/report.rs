@@ -2,7 +2,8 @@
 
 use super::audit;
 use super::books::{pool_due_ms, pool_row, sums};
-use super::door::{Balance, FundingRow, LiveLeg, PoolState, Quote, QuoteRequest, UsageFilter};
+use super::correct::{self, MOST_AT_ONCE};
+use super::door::{AsOf, Balance, Correction, FundingRow, LiveLeg, PoolState, Quote, QuoteRequest, UsageFilter, Which};
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::leg;
@@ -15,7 +16,7 @@ use crate::rating::ledger::Entry;
 use crate::rating::pool::month_of;
 use crate::rating::{self, Origin, Request, UsageRecord};
 use crate::trunk::NumberKind;
-use crate::types::{Cause, Micros, OrganisationId};
+use crate::types::{Cause, LegId, Micros, OrganisationId};
 
 fn known<'a>(facts: &'a Facts, id: &OrganisationId) -> Result<&'a Organisation, StoreError> {
     facts.organisations.get(id).ok_or_else(|| StoreError::Unknown(format!("organisation {id}")))
@@ -31,15 +32,6 @@ pub(super) async fn balance(conn: &mut Connection, facts: &Facts, id: &Organisat
     .bind(id.as_str())
     .fetch_all(conn)
     .await?;
-    let funding = |row: &sql::Row| {
-        Ok(FundingRow {
-            key: row.try_get(0)?,
-            amount: Micros(row.try_get(1)?),
-            remaining: Micros(row.try_get(2)?),
-            at: Wall::from_micros(row.try_get(3)?),
-            expires: Wall::from_micros(row.try_get(4)?),
-        })
-    };
     Ok(Balance {
         organisation: id.clone(),
         currency: organisation.currency,
@@ -47,7 +39,52 @@ pub(super) async fn balance(conn: &mut Connection, facts: &Facts, id: &Organisat
         held: sums.held,
         available: sums.available(),
         burn_nanos: u64::try_from(sums.burn_nanos).unwrap_or(0),
-        fundings: rows.iter().map(funding).collect::<Result<_, StoreError>>()?,
+        fundings: rows.iter().map(funding_row).collect::<Result<_, StoreError>>()?,
+    })
+}
+
+/// The account at a moment: what its entries up to then moved, and, for a moment to come, what expires before it.
+pub(super) async fn as_of(
+    conn: &mut Connection,
+    facts: &Facts,
+    id: &OrganisationId,
+    at: Wall,
+    now: Wall,
+) -> Result<AsOf, StoreError> {
+    let organisation = known(facts, id)?;
+    let moved = sql::query(
+        "SELECT COALESCE(CAST(SUM(CASE WHEN credit IN ('available', 'held') THEN amount ELSE 0 END \
+         - CASE WHEN debit IN ('available', 'held') THEN amount ELSE 0 END) AS BIGINT), 0) \
+         FROM ledger_entry WHERE organisation = $1 AND at <= $2",
+    );
+    let posted: i64 = moved.bind(id.as_str()).bind(at.micros()).fetch_one(conn).await?.try_get(0)?;
+    // Draws from before there were entries for them are as old as their funding.
+    let rows = sql::query(
+        "SELECT key, amount, amount - COALESCE((SELECT CAST(SUM(draw.amount) AS BIGINT) FROM draw \
+         LEFT JOIN ledger_entry ON ledger_entry.key = draw.key \
+         WHERE draw.funding = funding.key AND COALESCE(ledger_entry.at, 0) <= $2), 0), at, expires \
+         FROM funding WHERE organisation = $1 AND at <= $2 ORDER BY expires, key",
+    )
+    .bind(id.as_str())
+    .bind(at.micros())
+    .fetch_all(conn)
+    .await?;
+    let mut fundings = rows.iter().map(funding_row).collect::<Result<Vec<_>, StoreError>>()?;
+    let mut expiring = Micros::ZERO;
+    for funding in fundings.iter_mut().filter(|funding| at > now && funding.expires <= at) {
+        expiring.0 += std::mem::take(&mut funding.remaining).0;
+    }
+    let posted = Micros(posted - expiring.0);
+    Ok(AsOf { organisation: id.clone(), currency: organisation.currency, at, posted, expiring, fundings })
+}
+
+fn funding_row(row: &sql::Row) -> Result<FundingRow, StoreError> {
+    Ok(FundingRow {
+        key: row.try_get(0)?,
+        amount: Micros(row.try_get(1)?),
+        remaining: Micros(row.try_get(2)?),
+        at: Wall::from_micros(row.try_get(3)?),
+        expires: Wall::from_micros(row.try_get(4)?),
     })
 }
 
@@ -97,6 +134,66 @@ pub(super) async fn usage(conn: &mut Connection, filter: &UsageFilter) -> Result
     .fetch_all(conn)
     .await?;
     rows.iter().rev().map(person::record).collect()
+}
+
+/// How far a walk over usage records has come.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    at: i64,
+    leg: String,
+    is_begun: bool,
+}
+
+/// The next legs to price again, in the order of their ends; none where all have been given.
+pub(super) async fn legs_to_rerate(
+    conn: &mut Connection,
+    facts: &Facts,
+    which: &Which,
+    after: &mut Place,
+) -> Result<Vec<LegId>, StoreError> {
+    let (organisation, from, to) = match which {
+        Which::Leg(leg) => {
+            let first = !std::mem::replace(&mut after.is_begun, true);
+            return Ok(first.then_some(*leg).into_iter().collect());
+        }
+        Which::Period { organisation, from, to } => (organisation, from.micros(), to.micros()),
+    };
+    known(facts, organisation)?;
+    let begun = std::mem::replace(&mut after.is_begun, true);
+    let rows = sql::query(
+        "SELECT leg, at FROM usage_record WHERE organisation = $1 AND at < $2 AND (at, leg) > ($3, $4) \
+         ORDER BY at, leg LIMIT $5",
+    )
+    .bind(organisation.as_str())
+    .bind(to)
+    .bind(if begun { after.at } else { from })
+    .bind(&after.leg)
+    .bind(i64::try_from(MOST_AT_ONCE).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    let mut legs = Vec::with_capacity(rows.len());
+    for row in &rows {
+        (after.leg, after.at) = (row.try_get(0)?, row.try_get(1)?);
+        legs.push(Line { row, table: "usage_record" }.parse("leg").map_err(StoreError::Broken)?);
+    }
+    Ok(legs)
+}
+
+/// Corrections, the earliest first; with a limit, the latest of them.
+pub(super) async fn corrections(conn: &mut Connection, filter: &UsageFilter) -> Result<Vec<Correction>, StoreError> {
+    let rows = sql::query(
+        "SELECT * FROM correction \
+         WHERE (CAST($1 AS TEXT) IS NULL OR organisation = $1) AND at >= $2 AND at < $3 \
+         ORDER BY at DESC, leg DESC, number DESC LIMIT $4",
+    )
+    .bind(filter.organisation.as_ref().map(OrganisationId::as_str))
+    .bind(filter.from.map_or(i64::MIN, Wall::micros))
+    .bind(filter.to.map_or(i64::MAX, Wall::micros))
+    .bind(filter.limit.map_or(i64::MAX, i64::from))
+    .fetch_all(conn)
+    .await?;
+    let read = |row| correct::read(&Line { row, table: "correction" }).map_err(StoreError::Broken);
+    rows.iter().rev().map(read).collect()
 }
 
 /// The decision and the price, as they would be now.

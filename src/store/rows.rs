@@ -113,6 +113,7 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
             .and_then(|hundredths| Discount::try_from(hundredths).ok())
             .ok_or_else(|| line.unreadable("discount", "more than all"))?,
         pool_split: line.parse("pool_split")?,
+        refund_days: u32::try_from(line.count("refund_days")?).unwrap_or(u32::MAX),
         limits: Limits {
             max_calls: line.maybe_limit("max_calls")?,
             max_calls_per_second: line.maybe_limit("max_calls_per_second")?,

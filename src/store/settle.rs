@@ -2,6 +2,7 @@
 
 use super::books::{Books, millis};
 use super::door::{End, Settle};
+use super::draw::Draws;
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::leg::{self, LegRow};
@@ -30,9 +31,9 @@ pub(super) async fn record(conn: &mut Connection, leg: LegId) -> Result<UsageRec
         "SELECT * FROM usage_record JOIN person ON person.leg = usage_record.leg WHERE usage_record.leg = $1",
     )
     .bind(leg.to_string())
-    .fetch_one(conn)
+    .fetch_optional(conn)
     .await?;
-    person::record(&row)
+    person::record(&row.ok_or_else(|| StoreError::Unknown(format!("settled leg {leg}")))?)
 }
 
 /// Closes an open leg.
@@ -56,14 +57,15 @@ pub(super) async fn close(books: &mut Books, leg: &LegRow, mut end: End) -> Resu
     hide_request(books, leg.id).await?;
     let settlement = leg.tab.as_ref().map(|tab| tab.settle(leg.answered.map(|_| end.elapsed_ms)));
     let organisation = leg.organisation.as_ref().map(|id| books.organisation(id)).transpose()?;
+    let mut day = None;
     if let (Some(settlement), Some(organisation)) = (&settlement, &organisation) {
-        pay(books, leg, organisation, settlement, end.at).await?;
+        day = pay(books, leg, organisation, settlement, end.at).await?;
     }
     let holds = holds(&mut books.conn, leg.id).await?;
     let ledger = ledger_keys(&holds, leg.id, settlement.as_ref());
     let steps = holds.into_iter().map(|(step, _)| step).collect();
     let record = written(&books.facts, leg, &end, organisation.as_ref(), settlement.as_ref(), ledger, steps);
-    keep(books, leg, &end, settlement.as_ref(), &record).await?;
+    keep(books, leg, &end, settlement.as_ref(), &record, day).await?;
     Ok(record)
 }
 
@@ -78,15 +80,15 @@ async fn hide_request(books: &mut Books, leg: LegId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Moves the money and the minutes.
+/// Moves the money and the minutes; gives the day to whose spending the charge counts.
 async fn pay(
     books: &mut Books,
     leg: &LegRow,
     organisation: &Organisation,
     settlement: &Settlement,
     at: Wall,
-) -> Result<(), StoreError> {
-    let Some(tab) = &leg.tab else { return Ok(()) };
+) -> Result<Option<String>, StoreError> {
+    let Some(tab) = &leg.tab else { return Ok(None) };
     if tab.credit_held > Micros::ZERO || leg.burn_nanos > 0 {
         books.release(&organisation.id, tab.credit_held, settlement.charge, leg.burn_nanos).await?;
     }
@@ -95,9 +97,11 @@ async fn pay(
     books.book(organisation, charged, settlement.charge, key("charge"), "charge", at).await?;
     let given_back = (Kind::Held, Kind::Available);
     books.book(organisation, given_back, settlement.release_credit, key("release"), "rest of the hold", at).await?;
+    let mut day = None;
     if settlement.charge > Micros::ZERO {
-        books.use_fundings(&organisation.id, settlement.charge).await?;
-        books.note_spent(organisation, at, settlement.charge).await?;
+        let key = key("charge");
+        books.use_fundings(&organisation.id, settlement.charge, Draws::new(&key, Some(leg.id))).await?;
+        day = Some(books.note_spent(organisation, at, settlement.charge).await?);
         threshold::spent(books, organisation, at).await?;
     }
     if tab.terms.month.is_some() && tab.sequence > 0 {
@@ -108,7 +112,7 @@ async fn pay(
         books.release_pool(&organisation.id, month, tab.pool_held_ms, settlement.pool_used_ms).await?;
     }
     threshold::money(books, organisation, Seen::default(), at).await?;
-    Ok(())
+    Ok(day)
 }
 
 /// The leg's steps, in the order in which they were asked, with the credit that each took.
@@ -228,14 +232,15 @@ async fn keep(
     end: &End,
     settlement: Option<&Settlement>,
     record: &UsageRecord,
+    day: Option<String>,
 ) -> Result<(), StoreError> {
     let tab = leg.tab.as_ref();
     let mut apart = record.clone();
     let person = apart.take_person();
     sql::query(
         "INSERT INTO usage_record \
-         (leg, organisation, at, elapsed_ms, credit_held, charge, pool_held_ms, pool_used_ms, record) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         (leg, organisation, at, elapsed_ms, credit_held, charge, pool_held_ms, pool_used_ms, record, day) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(leg.id.to_string())
     .bind(leg.organisation.as_ref().map(|id| id.as_str()))
@@ -246,6 +251,7 @@ async fn keep(
     .bind(tab.map_or(0, |tab| millis(tab.pool_held_ms)))
     .bind(settlement.map_or(0, |settlement| millis(settlement.pool_used_ms)))
     .bind(apart.to_line())
+    .bind(day)
     .execute(&mut books.conn)
     .await?;
     person::write(&mut books.conn, leg.id, &person).await

@@ -25,6 +25,8 @@ macro_rules! suite {
             mod applying;
             #[path = "auditing.rs"]
             mod auditing;
+            #[path = "correcting.rs"]
+            mod correcting;
             #[path = "forgetting.rs"]
             mod forgetting;
             #[path = "changing.rs"]
@@ -196,6 +198,11 @@ impl<D: Database> Bench<D> {
     /// Does behind the store's back what no request may.
     async fn tamper(&self, sql: &'static str) -> Result<(), StoreError> {
         self.store.desk.ask(D::words(sql), Job::Tamper).await
+    }
+
+    /// What the audit finds after that, which is then taken back.
+    async fn planted(&self, sql: &'static str) -> Result<Vec<Difference>, StoreError> {
+        self.store.desk.ask(D::words(sql), Job::Plant).await
     }
 
     /// The process dies and starts again: nothing of it is said good-bye to, but for the lock.

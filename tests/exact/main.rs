@@ -200,6 +200,7 @@ fn frozen(deck: Deck, at: i64, used: u64, discount: &str, exchange: &str, origin
         domestic: true,
         pool_split: split.parse::<PoolSplit>().unwrap(),
         month: None,
+        month_used_ms: None,
         notes: Vec::new(),
         from: at,
     };

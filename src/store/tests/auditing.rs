@@ -3,22 +3,53 @@
 use super::*;
 use crate::rating::ledger::{self, Account, Kind};
 
-/// Books with a settled paid leg, a settled pool leg, one of each still open, and a funding by hand.
+/// Prices that fall with the month's minutes.
+const LIST: &str = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,class,month_tiers\n\
+    dial-out,44,United Kingdom,0.0300,0.0100,1,1,2020-01-01,standard,\n\
+    dial-out,39,Italy,0.0200,0,60,60,2020-01-01,standard,3:0.0100\n";
+
+async fn bring(bench: &Bench, list: &str) {
+    let more = "[[organisation]]\nid = \"cirrus\"\ncountry = \"IT\"\non_empty = \"finish\"\noverdraft = \"5\"\n";
+    let document = Document::parse("demo.toml", &format!("{FILE}{more}"), |_| Ok(list.to_owned())).unwrap();
+    bench.store.apply(document, NOON).await.unwrap().unwrap();
+}
+
+/// Books with a settled paid leg, one whose price falls with the month, a settled pool leg, one of each still open, a
+/// funding by hand, an overdraft that nobody has used, a leg given back whole, one in part, one of the pool, and one priced
+/// again.
 async fn lived_in() -> Bench {
-    let bench = Bench::new().await;
+    let bench = Bench::empty().await;
+    bring(&bench, LIST).await;
     let store = &bench.store;
-    for (to, meeting) in [("+447700900123", "studio"), ("+447700900123", "watch")] {
+    let call = async |to: &str, meeting: &str, is_over: bool| {
+        let leg = bench.leg();
+        grant(store.open_leg(dial(leg, to, meeting)).await.unwrap());
+        store.answered(answer(leg)).await.unwrap();
+        grant(store.extend(next(leg, 1, 50_000)).await.unwrap());
+        if is_over {
+            store.settle(leg, over(70_000)).await.unwrap();
+        }
+        leg
+    };
+    for (to, meeting) in [("+447700900123", "studio"), ("+390611111111", "studio"), ("+447700900123", "watch")] {
         for is_over in [true, false] {
-            let leg = bench.leg();
-            grant(store.open_leg(dial(leg, to, meeting)).await.unwrap());
-            store.answered(answer(leg)).await.unwrap();
-            grant(store.extend(next(leg, 1, 50_000)).await.unwrap());
-            if is_over {
-                store.settle(leg, over(70_000)).await.unwrap();
-            }
+            call(to, meeting, is_over).await;
         }
     }
     store.add_credits(funds("by-hand", "3")).await.unwrap();
+    let back = |leg, amount: Option<&str>| Refund {
+        leg,
+        amount: amount.map(micros),
+        key: format!("back-{leg}"),
+        reason: "bad line".to_owned(),
+        at: NOON,
+    };
+    store.refund(back(call("+390611111111", "studio", true).await, None)).await.unwrap();
+    store.refund(back(call("+447700900123", "studio", true).await, Some("0.01"))).await.unwrap();
+    store.refund(back(call("+447700900123", "watch", true).await, None)).await.unwrap();
+    let dear = call("+447700900123", "studio", true).await;
+    bring(&bench, &LIST.replace("0.0300", "0.0200")).await;
+    store.rerate(&Which::Leg(dear), Some(("again", "the list was dear")), NOON).await.unwrap();
     bench.audited().await;
     bench
 }
@@ -26,47 +57,189 @@ async fn lived_in() -> Bench {
 /// Each planted change, with the invariant that must tell of it.
 const PLANTED: &[(&str, u8)] = &[
     ("UPDATE account SET posted = posted + 1 WHERE organisation = 'aurora'", 1),
+    ("UPDATE account SET posted = posted - 1 WHERE organisation = 'aurora'", 1),
     ("UPDATE account SET held = held + 1 WHERE organisation = 'aurora'", 4),
+    ("UPDATE account SET held = held - 1 WHERE organisation = 'aurora'", 4),
+    ("UPDATE account SET posted = posted + 1, held = held + 1 WHERE organisation = 'aurora'", 4),
     ("UPDATE account SET burn_nanos = 0", 4),
+    ("UPDATE account SET burn_nanos = burn_nanos + 1 WHERE organisation = 'borealis'", 4),
     ("UPDATE account SET head = '00' WHERE organisation = 'aurora'", 10),
     ("UPDATE account SET entries = entries + 1 WHERE organisation = 'aurora'", 10),
+    ("UPDATE account SET entries = entries - 1 WHERE organisation = 'aurora'", 10),
+    ("UPDATE account SET overdraft = 0 WHERE organisation = 'cirrus'", 5),
     ("UPDATE funding SET remaining = remaining - 1 WHERE key = 'opening:aurora'", 1),
+    ("UPDATE funding SET remaining = remaining + 1 WHERE key = 'opening:aurora'", 1),
+    ("UPDATE funding SET remaining = remaining - 1 WHERE key = 'by-hand'", 1),
+    ("UPDATE funding SET amount = amount + 1 WHERE key = 'by-hand'", 1),
+    ("UPDATE funding SET amount = amount - 1, remaining = remaining - 1 WHERE key = 'by-hand'", 1),
+    ("UPDATE funding SET expires = expires + 86400000000 WHERE key = 'by-hand'", 1),
+    ("UPDATE funding SET expires = 0 WHERE key = 'by-hand'", 1),
+    ("UPDATE funding SET at = at - 1 WHERE key = 'by-hand'", 1),
+    ("UPDATE funding SET organisation = 'borealis' WHERE key = 'by-hand'", 1),
+    ("UPDATE funding SET key = 'by-foot' WHERE key = 'by-hand'", 1),
     ("INSERT INTO funding VALUES ('made-up', 'aurora', 5, 0, 0, 0)", 1),
+    ("DELETE FROM funding WHERE key = 'by-hand'", 1),
+    ("DELETE FROM funding WHERE key = 'opening:aurora'", 1),
+    ("UPDATE funding SET remaining = remaining - 5 WHERE key = 'by-hand'; UPDATE funding SET remaining = remaining + 5 WHERE key = 'opening:aurora'", 1),
+    ("DROP TRIGGER draw_is_not_changed; UPDATE draw SET amount = amount + 1 WHERE key LIKE '%:charge'", 1),
+    ("DROP TRIGGER draw_is_not_changed; UPDATE draw SET amount = amount - 1 WHERE key LIKE '%:correction:1'", 1),
+    ("DROP TRIGGER draw_is_not_changed; UPDATE draw SET funding = 'by-hand' WHERE key LIKE '%:charge'", 1),
+    ("DROP TRIGGER draw_is_not_changed; UPDATE draw SET funding = '' WHERE key LIKE '%:charge'", 1),
+    ("DROP TRIGGER draw_is_not_changed; UPDATE draw SET funding = 'nowhere' WHERE key LIKE '%:charge'", 1),
+    ("DROP TRIGGER draw_is_not_changed; UPDATE draw SET key = key || 'x' WHERE key LIKE '%:correction:1'", 1),
+    ("DROP TRIGGER draw_is_not_changed; UPDATE draw SET leg = NULL WHERE key LIKE '%:charge'", 1),
+    ("DROP TRIGGER draw_is_not_changed; UPDATE draw SET leg = (SELECT MAX(id) FROM leg) WHERE key LIKE '%:charge'", 1),
+    ("DROP TRIGGER draw_is_not_changed; UPDATE draw SET expires = 9000000000000000 WHERE key LIKE '%:correction:1'", 1),
+    ("INSERT INTO draw (key, funding, amount) VALUES ('made-up', 'by-hand', 5)", 1),
+    ("INSERT INTO draw (key, funding, amount) VALUES ('opening:aurora', 'by-hand', 5)", 1),
+    ("INSERT INTO draw (key, funding, amount) VALUES ('opening:aurora', '', 5)", 1),
+    ("INSERT INTO draw (key, funding, amount) SELECT key, 'by-hand', 5 FROM ledger_entry WHERE key LIKE '%:open'", 1),
+    ("DROP TRIGGER draw_is_not_removed; DELETE FROM draw WHERE key LIKE '%:charge'", 1),
+    ("DROP TRIGGER draw_is_not_removed; DELETE FROM draw WHERE key LIKE '%:correction:1'", 1),
+    ("DROP TRIGGER draw_is_not_removed; DELETE FROM draw", 1),
     ("UPDATE pool SET used_ms = used_ms - 1 WHERE organisation = 'borealis'", 1),
+    ("UPDATE pool SET used_ms = used_ms + 1 WHERE organisation = 'borealis'", 1),
     ("UPDATE pool SET held_ms = held_ms - 1 WHERE organisation = 'borealis'", 4),
+    ("UPDATE pool SET held_ms = held_ms + 1 WHERE organisation = 'borealis'", 4),
+    ("UPDATE pool SET month = month + 1 WHERE organisation = 'borealis'", 1),
+    ("DELETE FROM pool WHERE organisation = 'borealis'", 1),
+    ("UPDATE pool SET organisation = 'aurora', month = month + 1 WHERE organisation = 'borealis'", 1),
+    ("UPDATE spend SET charged = charged - 1 WHERE organisation = 'aurora'", 1),
+    ("UPDATE spend SET charged = charged + 1 WHERE organisation = 'aurora'", 1),
+    ("UPDATE spend SET earlier = 1 WHERE organisation = 'aurora'", 1),
+    ("UPDATE spend SET day = '2020-01-01' WHERE organisation = 'aurora'", 1),
+    ("DELETE FROM spend WHERE organisation = 'aurora'", 1),
+    ("INSERT INTO spend (organisation, day, charged) VALUES ('borealis', '2020-01-01', 5)", 1),
+    ("UPDATE month_use SET used_ms = used_ms - 1", 1),
+    ("UPDATE month_use SET used_ms = used_ms + 60000", 1),
+    ("UPDATE month_use SET destination = 'Atlantis'", 1),
+    ("UPDATE month_use SET month = month + 1", 1),
+    ("UPDATE month_use SET call_type = 'dial-in-toll'", 1),
+    ("DELETE FROM month_use", 1),
+    ("INSERT INTO month_use VALUES ('borealis', 0, 'dial-out', 'Atlantis', 5)", 1),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET amount = amount + 1 WHERE sequence = 1", 10),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET memo = 'x' WHERE sequence = 0", 10),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET credit = 'breakage' WHERE key LIKE '%charge'", 10),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET debit = 'adjustment' WHERE key = 'by-hand'", 10),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET at = at + 1 WHERE sequence = 2", 10),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET currency = 'EUR' WHERE sequence = 2", 10),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET key = 'x' WHERE sequence = 2", 10),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET hash = REPLACE(hash, 'a', 'b') WHERE sequence = 2", 10),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET hash = '' WHERE sequence = 0", 10),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET organisation = 'borealis', sequence = 900 WHERE key = 'by-hand'", 10),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET sequence = 900 WHERE key = 'by-hand'", 10),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET memo = 'refund: other' WHERE key LIKE '%:correction:1'", 10),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET amount = amount - 1 WHERE key LIKE '%:correction:1'", 1),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET credit = 'breakage' WHERE key LIKE '%charge'", 1),
+    ("DROP TRIGGER ledger_entry_is_not_removed; DELETE FROM ledger_entry WHERE sequence = 1", 10),
+    ("DROP TRIGGER ledger_entry_is_not_removed; DELETE FROM ledger_entry WHERE key = 'by-hand'", 10),
+    ("DROP TRIGGER ledger_entry_is_not_removed; DELETE FROM ledger_entry WHERE key LIKE '%:charge'", 3),
+    ("DROP TRIGGER ledger_entry_is_not_removed; DELETE FROM ledger_entry WHERE key LIKE '%:correction:1'", 1),
+    ("DROP TRIGGER ledger_entry_is_not_removed; DELETE FROM ledger_entry WHERE organisation = 'aurora'", 10),
+    ("INSERT INTO ledger_entry SELECT organisation, 900, 'made-up', debit, credit, amount, currency, at, memo, hash FROM ledger_entry WHERE key = 'by-hand'", 10),
+    ("INSERT INTO ledger_entry SELECT organisation, 900, 'leg:nobody:charge', debit, credit, amount, currency, at, memo, hash FROM ledger_entry WHERE key LIKE '%:charge' ORDER BY key LIMIT 1", 3),
     ("UPDATE leg SET credit_held = credit_held + 1 WHERE state = 'open' AND credit_held > 0", 4),
+    ("UPDATE leg SET credit_held = credit_held + 1 WHERE state = 'settled' AND credit_held > 0", 4),
+    ("UPDATE leg SET pool_held_ms = pool_held_ms + 1 WHERE state = 'settled' AND pool_held_ms > 0", 4),
+    ("UPDATE leg SET pool_held_ms = pool_held_ms - 1 WHERE state = 'open' AND pool_held_ms > 0", 4),
+    ("UPDATE leg SET held_until_ms = held_until_ms + 60000 WHERE state = 'open'", 4),
+    ("UPDATE leg SET sequence = sequence + 1 WHERE state = 'open'", 4),
+    ("UPDATE leg SET burn_nanos = burn_nanos + 1 WHERE state = 'open' AND credit_held > 0", 4),
     ("UPDATE leg SET state = 'open' WHERE state = 'settled' AND credit_held > 0", 3),
     ("UPDATE leg SET state = 'settled' WHERE state = 'open' AND credit_held > 0", 3),
     ("UPDATE leg SET elapsed_ms = elapsed_ms + 5000 WHERE state = 'settled' AND credit_held > 0", 6),
     ("UPDATE leg SET terms = REPLACE(terms, '0.0300', '0.0400') WHERE state = 'settled'", 6),
+    ("UPDATE leg SET terms = NULL WHERE state = 'open' AND credit_held > 0", 4),
+    ("UPDATE leg SET terms = NULL WHERE state = 'settled' AND credit_held > 0", 6),
+    ("UPDATE leg SET organisation = 'borealis' WHERE state = 'settled' AND organisation = 'aurora'", 6),
+    ("UPDATE leg SET organisation = 'aurora' WHERE state = 'open' AND organisation = 'borealis'", 4),
+    ("UPDATE leg SET pool_month = pool_month + 1 WHERE state = 'settled' AND pool_held_ms > 0", 1),
+    ("UPDATE leg SET number = '+447700900999' WHERE state = 'settled'", 6),
+    ("UPDATE person SET organiser = NULL", 6),
+    ("UPDATE person SET organiser = 'nobody' WHERE leg = (SELECT MIN(leg) FROM person)", 6),
+    ("DELETE FROM person WHERE leg = (SELECT MIN(leg) FROM person)", 6),
+    ("UPDATE leg SET organiser = NULL WHERE state = 'settled'", 6),
+    ("UPDATE leg SET meeting = NULL WHERE state = 'settled'", 6),
+    ("UPDATE leg SET carrier = NULL WHERE state = 'settled'", 6),
+    ("UPDATE leg SET call_type = 'dial-in-toll' WHERE state = 'settled'", 6),
+    ("UPDATE leg SET answered = NULL WHERE state = 'settled' AND credit_held > 0", 6),
+    ("UPDATE leg SET answered = answered + 1000 WHERE state = 'settled'", 6),
+    ("UPDATE leg SET invited = invited - 1 WHERE state = 'settled'", 6),
+    ("UPDATE leg SET call_id = 'x' WHERE state = 'settled'", 6),
     ("UPDATE hold SET credit = credit + 1 WHERE credit > 0", 4),
+    ("UPDATE hold SET pool_ms = pool_ms - 1 WHERE pool_ms > 0", 4),
+    ("UPDATE hold SET until_ms = until_ms + 1", 4),
+    ("UPDATE hold SET outcome = 'refused' WHERE step = 'extend:1'", 4),
     ("DELETE FROM hold WHERE step = 'extend:1'", 4),
-    ("DROP TRIGGER ledger_entry_is_not_changed", 9),
-    ("DROP TRIGGER usage_record_is_not_removed", 9),
-    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET amount = amount + 1 WHERE sequence = 1", 10),
-    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET memo = 'x' WHERE sequence = 0", 10),
-    (
-        "DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET credit = 'breakage' WHERE key LIKE '%charge'",
-        10,
-    ),
-    ("DROP TRIGGER ledger_entry_is_not_removed; DELETE FROM ledger_entry WHERE sequence = 1", 10),
-    ("DROP TRIGGER ledger_entry_is_not_removed; DELETE FROM ledger_entry WHERE key = 'by-hand'", 10),
-    ("DROP TRIGGER trail_is_not_changed", 9),
-    ("DROP TRIGGER trail_is_not_changed; UPDATE trail SET who = 'x' WHERE sequence = 0", 10),
-    ("DROP TRIGGER trail_is_not_removed; DELETE FROM trail WHERE sequence = 0", 10),
+    ("DELETE FROM hold WHERE step = 'open'", 4),
+    ("INSERT INTO hold SELECT leg, 'extend:7', request, outcome, cause, funding, credit, pool_ms, until_ms, is_final, funded_ms FROM hold WHERE step = 'open'", 4),
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET charge = charge - 1 WHERE charge > 0", 6),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET charge = charge - 1 WHERE charge > 0", 3),
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET record = REPLACE(record, '70000', '60000')", 6),
-    ("DROP TRIGGER usage_record_is_not_removed; DELETE FROM usage_record WHERE charge > 0", 3),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET record = REPLACE(record, 'aurora', 'borealis')", 6),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET record = '{}' WHERE charge > 0", 6),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET elapsed_ms = elapsed_ms + 1", 6),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET credit_held = credit_held + 1", 6),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET pool_held_ms = pool_held_ms + 1 WHERE pool_held_ms > 0", 6),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET pool_used_ms = pool_used_ms - 1 WHERE pool_used_ms > 0", 6),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET at = at + 1", 6),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET organisation = 'borealis' WHERE charge > 0", 6),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET organisation = NULL", 6),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET day = NULL WHERE charge > 0", 1),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET day = '2020-01-01' WHERE charge > 0", 1),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET amount = amount + 1", 1),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET amount = amount - 1", 1),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET pool_ms = 0 WHERE pool_ms < 0", 1),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET pool_ms = pool_ms - 1 WHERE pool_ms < 0", 6),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET month_ms = 0 WHERE month_ms < 0", 1),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET month_ms = month_ms - 1 WHERE month_ms < 0", 1),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET price = price + 1 WHERE price > 0", 6),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET terms = REPLACE(terms, '0.0200', '0.0100') WHERE price > 0", 6),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET reason = 'other'", 1),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET number = 7", 3),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET day = NULL", 1),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET organisation = 'borealis' WHERE organisation = 'aurora'", 6),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET request = 'refund'", 6),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET kind = 'refund', price = NULL, terms = NULL WHERE kind = 're-rate'", 1),
+    ("DROP TRIGGER correction_is_not_removed; DELETE FROM correction WHERE organisation = 'aurora'", 3),
+    ("DROP TRIGGER correction_is_not_removed; DELETE FROM correction WHERE organisation = 'borealis'", 1),
+    ("INSERT INTO correction SELECT 'made-up' || leg, leg, number + 1, organisation, kind, request, -1, 0, 0, day, at, reason, price, terms FROM correction WHERE kind = 'refund'", 1),
+    ("DROP TRIGGER ledger_entry_is_not_changed", 9),
+    ("DROP TRIGGER ledger_entry_is_not_removed", 9),
+    ("DROP TRIGGER usage_record_is_not_changed", 9),
+    ("DROP TRIGGER usage_record_is_not_removed", 9),
+    ("DROP TRIGGER draw_is_not_changed", 9),
+    ("DROP TRIGGER draw_is_not_removed", 9),
+    ("DROP TRIGGER correction_is_not_changed", 9),
+    ("DROP TRIGGER correction_is_not_removed", 9),
+    ("DROP TRIGGER trail_is_not_changed", 9),
+    ("DROP TRIGGER trail_is_not_removed", 9),
+    ("DROP TRIGGER trail_is_not_changed; UPDATE trail SET who = 'x' WHERE sequence = 0", 10),
+    ("DROP TRIGGER trail_is_not_changed; UPDATE trail SET detail = '{}' WHERE verb = 'refund'", 10),
+    ("DROP TRIGGER trail_is_not_changed; UPDATE trail SET sequence = 9000 WHERE sequence = (SELECT MAX(sequence) FROM trail)", 10),
+    ("DROP TRIGGER trail_is_not_removed; DELETE FROM trail WHERE sequence = 0", 10),
 ];
 
+/// In one set of books, each change taken back before the next.
 #[tokio::test]
 async fn every_planted_change_is_found() {
+    let bench = lived_in().await;
+    let mut missed = Vec::new();
     for (sql, invariant) in PLANTED {
-        let bench = lived_in().await;
-        bench.tamper(sql).await.unwrap();
-        let found = bench.store.audit().await.unwrap();
-        assert!(found.iter().any(|difference| difference.invariant == *invariant), "{sql}: {found:#?}");
+        let found = match bench.planted(sql).await {
+            Ok(found) => found,
+            Err(why) => {
+                missed.push(format!("{sql}: {why}"));
+                continue;
+            }
+        };
+        if !found.iter().any(|difference| difference.invariant == *invariant) {
+            missed.push(format!("{sql}: {found:#?}"));
+        }
     }
+    assert!(missed.is_empty(), "{} of {} missed:\n{}", missed.len(), PLANTED.len(), missed.join("\n"));
+    assert!(PLANTED.len() >= 100);
+    bench.audited().await;
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ time_zone = "Europe/Rome"
 allow_prefixes = ["81", "+852"]
 discount = "12.5%"
 pool_split = "increment"
+refund_days = 12
 [organisation.limits]
 max_calls = 50
 max_calls_per_second = 5

@@ -197,3 +197,62 @@ async fn an_older_store_is_parted_and_keeps_nothing_behind() {
         assert_eq!(hits(&bench, text), Vec::<String>::new(), "{text}");
     }
 }
+
+/// Books of the edition before draws: what was drawn is known by its sum alone, and money comes back as a new funding.
+#[tokio::test]
+async fn books_from_before_corrections_are_brought_along() {
+    let bench = Bench::new().await;
+    let leg = bench.leg();
+    grant(bench.store.open_leg(toll(leg)).await.unwrap());
+    bench.store.answered(answer(leg)).await.unwrap();
+    bench.store.settle(leg, over(61_000)).await.unwrap();
+    let bench = as_of_edition(bench, 9).await;
+    bench.audited().await;
+    let refund = Refund { leg, amount: None, key: "k".to_owned(), reason: "bad line".to_owned(), at: NOON };
+    bench.store.refund(refund).await.unwrap();
+    let balance = bench.balance("aurora").await;
+    assert_eq!((balance.available, balance.fundings.len()), (micros("1.00"), 2));
+    bench.audited().await;
+}
+
+/// The same books as a program wrote them that knew no edition above `edition`.
+async fn as_of_edition(bench: Bench, edition: i64) -> Bench {
+    use crate::store::{copy, schema, sql};
+    let Bench { folder, url, store, legs, database } = bench;
+    drop(store);
+    let data = folder.path().join("data");
+    let (path, newer) = (data.join("store.db"), data.join("newer.db"));
+    drop(open_when_free(&url, &folder).await);
+    let patience = std::time::Duration::from_secs(5);
+    let mut from = sql::Address::sqlite_writer(&path, patience).connect().await.unwrap();
+    from.run("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE").await.unwrap();
+    from.close().await.unwrap();
+    std::fs::rename(&path, &newer).unwrap();
+    let mut from = sql::Address::sqlite_writer(&newer, patience).connect().await.unwrap();
+    let mut to = sql::Address::sqlite_writer(&path, patience).connect().await.unwrap();
+    schema::bring_to(&mut to, "old", edition).await.unwrap();
+    for (table, order) in copy::TABLES.iter().copied() {
+        let columns = to.columns(table).await.unwrap();
+        if columns.is_empty() {
+            continue;
+        }
+        let rows = from.page(table, order, 0, i64::MAX).await.unwrap();
+        let cell = |row: &sql::Row, (name, is_number): &(String, bool)| {
+            if *is_number {
+                serde_json::to_value(row.try_get::<Option<i64>, _>(name.as_str()).unwrap()).unwrap()
+            } else {
+                serde_json::to_value(row.try_get::<Option<String>, _>(name.as_str()).unwrap()).unwrap()
+            }
+        };
+        let rows: serde_json::Value = rows
+            .iter()
+            .map(|row| columns.iter().map(|column| cell(row, column)).collect::<serde_json::Value>())
+            .collect();
+        to.fill(table, &columns, &rows.to_string()).await.unwrap();
+    }
+    from.close().await.unwrap();
+    to.close().await.unwrap();
+    std::fs::remove_file(newer).unwrap();
+    let store = open_when_free(&url, &folder).await;
+    Bench { folder, url, store, legs, database }
+}

@@ -1,0 +1,44 @@
+//! `tollbridge refund`: give a leg's charge back.
+
+use super::books::Books;
+use super::credits::draw;
+use super::{Context, Done, say, say_json};
+use crate::api::correct::RefundOrder;
+use crate::types::{LegId, Micros};
+
+#[derive(clap::Args)]
+pub struct Refund {
+    /// The leg, as `tollbridge usage` names it in JSON and CSV
+    leg: LegId,
+    /// So much of its charge, like 0.05; all that is left of it, with pool time and minutes of the month, where not given
+    #[arg(long)]
+    amount: Option<Micros>,
+    /// Why; stands in the ledger and beside the record
+    #[arg(long)]
+    reason: String,
+    /// Books once a key: repeat an order whose answer was lost with the key of the first. Drawn where not given
+    #[arg(long)]
+    key: Option<String>,
+}
+
+impl Refund {
+    pub async fn run(self, context: &Context) -> Done {
+        let order = RefundOrder {
+            amount: self.amount.map(|amount| amount.to_string()),
+            key: self.key.unwrap_or_else(|| format!("cli:{}", draw())),
+            reason: self.reason,
+        };
+        let answer = Books::find(context).await?.refund(&self.leg.to_string(), &order).await?;
+        if context.json {
+            return say_json(&answer);
+        }
+        let correction = &answer["correction"];
+        let text = |name: &str| correction[name].as_str().unwrap_or("-").trim_start_matches('-').to_owned();
+        let what = if answer["booked"] == true { "given back" } else { "was given back before, and is not again" };
+        let pool = match correction["pool_ms"].as_i64().unwrap_or(0) {
+            0 => String::new(),
+            ms => format!(", and {} s of the pool", -ms / 1_000),
+        };
+        say(&format!("{} to {} {what}{pool} (key {})\n", text("amount"), text("organisation"), order.key))
+    }
+}

@@ -1,0 +1,467 @@
+//! Corrections: a leg's charge given back, whole or in part, and legs priced again under other prices. The usage record
+//! stays as it was written; what changed is a further entry beside it, with its reason.
+
+use super::books::{Books, millis};
+use super::door::{Corrected, Correction, CorrectionKind, Refund, Reprice, Repriced};
+use super::draw::Draws;
+use super::facts::{Facts, Organisation};
+use super::fault::StoreError;
+use super::leg::{self, LegRow};
+use super::rows::Line;
+use super::sql::{self, Connection};
+use super::threshold::{self, Seen};
+use super::trail::{self, Who};
+use crate::clock::Wall;
+use crate::rating::ledger::Kind;
+use crate::rating::{Book, CallType, Origin, Request, Tab, Terms, reprice};
+use crate::types::{E164, LegId, Micros};
+
+/// Legs that one request prices again at most: other requests wait for no more than some hundredths of a second.
+pub(super) const MOST_AT_ONCE: usize = 200;
+
+/// The longest reason.
+const LONGEST_REASON: usize = 400;
+
+/// A settled leg with all that was ever booked for it.
+struct Settled {
+    leg: LegRow,
+    /// The outside party's number, of which the leg itself has nothing any more.
+    outside: Option<E164>,
+    /// Nobody asked that the outside party be forgotten: who has no number came without one.
+    is_known: bool,
+    charge: i64,
+    pool_used_ms: i64,
+    day: Option<String>,
+    corrections: Vec<Correction>,
+}
+
+const SELECT: &str = "SELECT leg.*, usage_record.charge AS record_charge, usage_record.pool_used_ms AS record_pool_used_ms, \
+     usage_record.day AS record_day, person.number AS person_number, person.call_id AS person_call_id \
+     FROM leg JOIN usage_record ON usage_record.leg = leg.id JOIN person ON person.leg = leg.id WHERE leg.id = $1";
+
+async fn settled(conn: &mut Connection, id: LegId) -> Result<Settled, StoreError> {
+    let row = sql::query(SELECT).bind(id.to_string()).fetch_optional(conn).await?;
+    let row = row.ok_or_else(|| StoreError::Unknown(format!("settled leg {id}")))?;
+    let line = Line { row: &row, table: "leg" };
+    let leg = leg::read(&line).map_err(StoreError::Broken)?;
+    let outside = line.maybe("person_number").map_err(StoreError::Broken)?;
+    Ok(Settled {
+        leg,
+        outside,
+        is_known: outside.is_some() || !row.try_get::<String, _>("person_call_id")?.is_empty(),
+        charge: row.try_get("record_charge")?,
+        pool_used_ms: row.try_get("record_pool_used_ms")?,
+        day: row.try_get("record_day")?,
+        corrections: of_leg(conn, id).await?,
+    })
+}
+
+/// A leg's corrections, in their order.
+pub(super) async fn of_leg(conn: &mut Connection, leg: LegId) -> Result<Vec<Correction>, StoreError> {
+    let rows = sql::query("SELECT * FROM correction WHERE leg = $1 ORDER BY number")
+        .bind(leg.to_string())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| read(&Line { row, table: "correction" }).map_err(StoreError::Broken)).collect()
+}
+
+/// Reads a row of `correction`.
+pub(super) fn read(line: &Line<'_>) -> Result<Correction, String> {
+    Ok(Correction {
+        key: line.text("key")?,
+        leg: line.parse("leg")?,
+        number: u32::try_from(line.count("number")?).unwrap_or(u32::MAX),
+        organisation: line.parse("organisation")?,
+        kind: line.parse("kind")?,
+        amount: Micros(line.number("amount")?),
+        pool_ms: line.number("pool_ms")?,
+        month_ms: line.number("month_ms")?,
+        at: Wall::from_micros(line.number("at")?),
+        reason: line.text("reason")?,
+        price: line.maybe_number("price")?.map(Micros),
+        terms: line.maybe_text("terms")?,
+    })
+}
+
+impl Settled {
+    fn sum(&self, of: impl Fn(&Correction) -> i64) -> i64 {
+        self.corrections.iter().map(of).sum()
+    }
+
+    /// What the leg has cost, all told: never below zero.
+    fn net(&self) -> i64 {
+        self.charge + self.sum(|correction| correction.amount.0)
+    }
+
+    /// The price that the last pricing gave it: refunds are not of it.
+    fn price(&self) -> i64 {
+        self.corrections
+            .iter()
+            .filter_map(|correction| correction.price)
+            .next_back()
+            .map_or(self.charge, |price| price.0)
+    }
+
+    fn pool_left_ms(&self) -> i64 {
+        self.pool_used_ms + self.sum(|correction| correction.pool_ms)
+    }
+
+    /// The terms that gave it its price.
+    fn terms(&self) -> Result<Option<Terms>, StoreError> {
+        let last = self.corrections.iter().rev().find_map(|correction| correction.terms.as_deref());
+        let of_leg = || self.leg.tab.as_ref().map(|tab| tab.terms.clone());
+        last.map_or_else(|| Ok(of_leg()), |line| Terms::from_line(line).map(Some).map_err(StoreError::Broken))
+    }
+
+    /// The minutes that it still counts to its month.
+    fn month_left_ms(&self) -> i64 {
+        let counted = self.leg.tab.as_ref().filter(|tab| tab.terms.month.is_some() && tab.sequence > 0);
+        let used = counted.map_or(0, |tab| {
+            let settlement = tab.settle(self.leg.answered.map(|_| self.leg.elapsed_ms));
+            millis(settlement.billed_ms - settlement.pool_used_ms)
+        });
+        used + self.sum(|correction| correction.month_ms)
+    }
+}
+
+// --------------------------------------------------------------------------------------------------------------- refund
+
+/// As [`refund`], and what was booked stands in the trail.
+pub(super) async fn refund_told(books: &mut Books, (asked, who): &(Refund, Who)) -> Result<Corrected, StoreError> {
+    let outcome = refund(books, asked).await?;
+    if let Corrected::Booked(correction) = &outcome {
+        let step = trail::Step {
+            at: asked.at,
+            who,
+            verb: "refund",
+            what: format!("leg {}", asked.leg),
+            organisation: Some(&correction.organisation),
+            detail: serde_json::json!({
+                "amount": correction.amount.to_text(), "pool_ms": correction.pool_ms, "month_ms": correction.month_ms,
+                "key": asked.key, "reason": asked.reason,
+            }),
+        };
+        trail::write(books, step).await?;
+    }
+    Ok(outcome)
+}
+
+/// Gives a charge back: a part of its money, or all that is left of it, and then its pool time and minutes of the month
+/// too.
+async fn refund(books: &mut Books, asked: &Refund) -> Result<Corrected, StoreError> {
+    checked(&asked.key, &asked.reason)?;
+    let request = request(CorrectionKind::Refund, asked.leg, asked.amount);
+    if let Some(first) = repeated(&mut books.conn, &asked.key, &request).await? {
+        return Ok(Corrected::Repeated(first));
+    }
+    if asked.amount.is_some_and(|amount| amount <= Micros::ZERO) {
+        return Err(StoreError::Conflict("a refund is more than zero".to_owned()));
+    }
+    let settled = settled(&mut books.conn, asked.leg).await?;
+    let net = settled.net();
+    let back = asked.amount.map_or(net, |amount| amount.0);
+    if back > net {
+        return Ok(Corrected::TooMuch { left: Micros(net) });
+    }
+    let (pool_ms, month_ms) = match asked.amount {
+        None => (settled.pool_left_ms(), settled.month_left_ms()),
+        Some(_) => (0, 0),
+    };
+    if back == 0 && pool_ms == 0 && month_ms == 0 {
+        return Ok(Corrected::TooMuch { left: Micros::ZERO });
+    }
+    let new = New {
+        key: asked.key.clone(),
+        kind: CorrectionKind::Refund,
+        request,
+        amount: -back,
+        pool_ms: -pool_ms,
+        month_ms: -month_ms,
+        at: asked.at,
+        reason: asked.reason.clone(),
+        price: None,
+        terms: None,
+    };
+    Ok(book(books, &settled, new).await?.map_or(Corrected::TooMuch { left: Micros(net) }, Corrected::Booked))
+}
+
+/// What was asked for, in words that another request under the same key is held against.
+pub(super) fn request(kind: CorrectionKind, leg: LegId, amount: Option<Micros>) -> String {
+    match (kind, amount) {
+        (CorrectionKind::Refund, Some(amount)) => format!("refund {leg} {amount}"),
+        (CorrectionKind::Refund, None) => format!("refund {leg} whole"),
+        (CorrectionKind::Rerate, _) => format!("re-rate {leg}"),
+    }
+}
+
+fn checked(key: &str, reason: &str) -> Result<(), StoreError> {
+    let refuse = |why: String| Err(StoreError::Conflict(why));
+    match () {
+        () if key.is_empty() || key.len() > 128 => refuse("a key has 1 to 128 characters".to_owned()),
+        () if reason.trim().is_empty() => refuse("a correction has a reason".to_owned()),
+        () if reason.len() > LONGEST_REASON => refuse(format!("a reason has at most {LONGEST_REASON} characters")),
+        () => Ok(()),
+    }
+}
+
+/// What was booked under `key` before; for something else, a conflict.
+async fn repeated(conn: &mut Connection, key: &str, request: &str) -> Result<Option<Correction>, StoreError> {
+    let row = sql::query("SELECT * FROM correction WHERE key = $1").bind(key).fetch_optional(conn).await?;
+    let Some(row) = row else { return Ok(None) };
+    if row.try_get::<String, _>("request")? != request {
+        return Err(StoreError::Conflict(format!("\"{key}\" was used before, for something else")));
+    }
+    read(&Line { row: &row, table: "correction" }).map(Some).map_err(StoreError::Broken)
+}
+
+// -------------------------------------------------------------------------------------------------------------- re-rate
+
+/// What a leg would cost by the prices that are in use now, as they were at its start; no money moves.
+pub(super) async fn look(conn: &mut Connection, facts: &Facts, id: LegId) -> Result<Repriced, StoreError> {
+    let settled = settled(conn, id).await?;
+    Ok(priced_again(facts, &settled)?.0)
+}
+
+/// The new price, and the terms that give it, where they are others.
+fn priced_again(facts: &Facts, settled: &Settled) -> Result<(Repriced, Option<Terms>), StoreError> {
+    let leg = &settled.leg;
+    let net = settled.net();
+    let told = |price: i64, amount: i64, why: Option<&str>| Repriced {
+        leg: leg.id,
+        before: Micros(settled.price()),
+        price: Micros(price),
+        amount: Micros(amount),
+        why_not: why.map(str::to_owned),
+    };
+    let unchanged = |why| Ok((told(settled.price(), 0, why), None));
+    let organisation = leg.organisation.as_ref().and_then(|id| facts.organisations.get(id));
+    let (Some(tab), Some(organisation), Some(before)) = (&leg.tab, organisation, settled.terms()?) else {
+        return unchanged(None);
+    };
+    let user = leg.organiser.as_ref().and_then(|id| facts.users.get(id));
+    let Some(user) = user else { return unchanged(Some("its organiser is not there any more")) };
+    let book = Book {
+        payer: &organisation.payer(true),
+        organiser: &user.organiser(organisation),
+        countries: &facts.countries,
+        prices: facts.prices(organisation),
+        number: None,
+        pool_left_ms: 0,
+        available: Micros::ZERO,
+    };
+    let (number, caller) = match (leg.call_type, settled.outside) {
+        (CallType::DialInToll, caller) => (leg.number, caller),
+        (CallType::DialInTollFree, caller) if settled.is_known => (leg.number, caller),
+        (CallType::DialOut, Some(called)) => (called, None),
+        _ => return unchanged(Some("whose call it was has been forgotten, and its price goes by that")),
+    };
+    let request = Request { call_type: leg.call_type, number, caller, origin: Origin::Fixed, at: decided(leg) };
+    let terms = match reprice(&book, &request, &before) {
+        Ok(terms) => terms,
+        Err(why) => return unchanged(Some(why.words())),
+    };
+    if terms == before {
+        return unchanged(None);
+    }
+    let price = priced(tab, &terms, leg).0;
+    let amount = (price - settled.price()).max(-net);
+    let changed = price != settled.price();
+    Ok((told(price, amount, None), changed.then_some(terms)))
+}
+
+/// What a leg costs by `terms`, whatever was held for it.
+pub(super) fn priced(tab: &Tab, terms: &Terms, leg: &LegRow) -> Micros {
+    let tab = Tab { terms: terms.clone(), credit_held: Micros(i64::MAX), ..tab.clone() };
+    tab.settle(leg.answered.map(|_| leg.elapsed_ms)).charge
+}
+
+/// The moment of the decision: the call's, or, where the payer was named later, the answer's.
+fn decided(leg: &LegRow) -> Wall {
+    match leg.payer_known {
+        None => leg.invited,
+        Some(named) => leg.answered.filter(|answered| *answered <= named).unwrap_or(named),
+    }
+}
+
+/// As [`rerate`], and what was booked stands in the trail, leg by leg.
+pub(super) async fn rerate_told(books: &mut Books, (asked, who): &(Reprice, Who)) -> Result<Vec<Repriced>, StoreError> {
+    let (told, booked) = rerate(books, asked).await?;
+    for correction in booked {
+        let step = trail::Step {
+            at: asked.at,
+            who,
+            verb: "re-rate",
+            what: format!("leg {}", correction.leg),
+            organisation: Some(&correction.organisation),
+            detail: serde_json::json!({
+                "amount": correction.amount.to_text(), "price": correction.price.map(Micros::to_text),
+                "key": asked.key, "reason": asked.reason,
+            }),
+        };
+        trail::write(books, step).await?;
+    }
+    Ok(told)
+}
+
+/// Prices legs again, and books the differences.
+async fn rerate(books: &mut Books, asked: &Reprice) -> Result<(Vec<Repriced>, Vec<Correction>), StoreError> {
+    let (mut told, mut booked) = (Vec::with_capacity(asked.legs.len()), Vec::new());
+    for id in asked.legs.iter().take(MOST_AT_ONCE) {
+        let key = format!("{}:{id}", asked.key);
+        checked(&key, &asked.reason)?;
+        let request = request(CorrectionKind::Rerate, *id, None);
+        if let Some(first) = repeated(&mut books.conn, &key, &request).await? {
+            told.push(booked_before(&first));
+            continue;
+        }
+        let settled = settled(&mut books.conn, *id).await?;
+        let (mut repriced, terms) = priced_again(&books.facts, &settled)?;
+        if let Some(terms) = terms {
+            let new = New {
+                key,
+                kind: CorrectionKind::Rerate,
+                request,
+                amount: repriced.amount.0,
+                pool_ms: 0,
+                month_ms: 0,
+                at: asked.at,
+                reason: asked.reason.clone(),
+                price: Some(repriced.price),
+                terms: Some(terms.to_line()),
+            };
+            match book(books, &settled, new).await? {
+                Some(correction) => booked.push(correction),
+                None => {
+                    (repriced.price, repriced.amount) = (repriced.before, Micros::ZERO);
+                    repriced.why_not = Some("the account cannot pay the difference".to_owned());
+                }
+            }
+        }
+        told.push(repriced);
+    }
+    Ok((told, booked))
+}
+
+fn booked_before(first: &Correction) -> Repriced {
+    let price = first.price.unwrap_or_default();
+    Repriced { leg: first.leg, before: Micros(price.0 - first.amount.0), price, amount: first.amount, why_not: None }
+}
+
+// ---------------------------------------------------------------------------------------------------------------- books
+
+/// A correction before it is booked.
+struct New {
+    key: String,
+    kind: CorrectionKind,
+    request: String,
+    amount: i64,
+    pool_ms: i64,
+    month_ms: i64,
+    at: Wall,
+    reason: String,
+    price: Option<Micros>,
+    terms: Option<String>,
+}
+
+/// Moves money, pool time and minutes of the month, and writes the correction; `None` where more is charged than the
+/// account has.
+async fn book(books: &mut Books, settled: &Settled, new: New) -> Result<Option<Correction>, StoreError> {
+    let Some(organisation) = &settled.leg.organisation else {
+        return Err(StoreError::Conflict(format!("leg {} has no payer", settled.leg.id)));
+    };
+    let organisation = books.organisation(organisation)?;
+    let number = settled.corrections.len() + 1;
+    if new.amount != 0 && !money(books, settled, &organisation, number, &new).await? {
+        return Ok(None);
+    }
+    give_back_time(books, settled, &organisation, &new).await?;
+    sql::query(
+        "INSERT INTO correction (key, leg, number, organisation, kind, request, amount, pool_ms, month_ms, day, at, \
+         reason, price, terms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+    )
+    .bind(&new.key)
+    .bind(settled.leg.id.to_string())
+    .bind(i64::try_from(number).unwrap_or(i64::MAX))
+    .bind(organisation.id.as_str())
+    .bind(new.kind.slug())
+    .bind(&new.request)
+    .bind(new.amount)
+    .bind(new.pool_ms)
+    .bind(new.month_ms)
+    .bind(&settled.day)
+    .bind(new.at.micros())
+    .bind(&new.reason)
+    .bind(new.price.map(|price| price.0))
+    .bind(&new.terms)
+    .execute(&mut books.conn)
+    .await?;
+    let booked = repeated(&mut books.conn, &new.key, &new.request).await?;
+    booked.map(Some).ok_or_else(|| StoreError::broken("a correction that was just written is gone"))
+}
+
+/// How the steps of corrections begin.
+pub(super) const CORRECTION: &str = "correction:";
+
+/// The key of a correction's entry in the ledger.
+pub(super) fn entry_key(leg: LegId, number: usize) -> String {
+    format!("leg:{leg}:{CORRECTION}{number}")
+}
+
+/// Whether the account has it.
+async fn money(
+    books: &mut Books,
+    settled: &Settled,
+    organisation: &Organisation,
+    number: usize,
+    new: &New,
+) -> Result<bool, StoreError> {
+    let leg = settled.leg.id;
+    books.expire(organisation, new.at).await?;
+    let debt = books.sums(&organisation.id).await?.debt();
+    if !books.shift(&organisation.id, Micros(-new.amount)).await? {
+        return Ok(false);
+    }
+    let key = entry_key(leg, number);
+    let amount = Micros(new.amount.abs());
+    let memo = format!("{}: {}", new.kind, new.reason);
+    if new.amount > 0 {
+        books.book(organisation, (Kind::Available, Kind::Earnings), amount, key.clone(), &memo, new.at).await?;
+        books.use_fundings(&organisation.id, amount, Draws::new(&key, Some(leg))).await?;
+    } else {
+        books.book(organisation, (Kind::Earnings, Kind::Available), amount, key.clone(), &memo, new.at).await?;
+        books.give_back(organisation, leg, &key, amount, debt, new.at).await?;
+    }
+    if let Some(day) = &settled.day {
+        sql::query("UPDATE spend SET charged = charged + $1 WHERE organisation = $2 AND day = $3")
+            .bind(new.amount)
+            .bind(organisation.id.as_str())
+            .bind(day)
+            .execute(&mut books.conn)
+            .await?;
+    }
+    threshold::money(books, organisation, Seen::default(), new.at).await?;
+    Ok(true)
+}
+
+/// Pool time and minutes of the month go back to the months from which they were taken.
+async fn give_back_time(
+    books: &mut Books,
+    settled: &Settled,
+    organisation: &Organisation,
+    new: &New,
+) -> Result<(), StoreError> {
+    let leg = &settled.leg;
+    if let Some(month) = leg.pool_month.filter(|_| new.pool_ms != 0) {
+        sql::query("UPDATE pool SET used_ms = used_ms + $1 WHERE organisation = $2 AND month = $3")
+            .bind(new.pool_ms)
+            .bind(organisation.id.as_str())
+            .bind(month.micros())
+            .execute(&mut books.conn)
+            .await?;
+    }
+    if let Some(tab) = leg.tab.as_ref().filter(|_| new.month_ms != 0) {
+        let back = u64::try_from(-new.month_ms).unwrap_or(0);
+        leg::count_month(books, organisation, &tab.terms, (back, 0)).await?;
+    }
+    Ok(())
+}
