@@ -86,6 +86,21 @@ impl Bridge {
         self.answer(request.config().timeout_global(Some(patience)).build().send_json(body))
     }
 
+    pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let request = self.agent.put(self.url(path)).header("Authorization", self.bearer());
+        read(&self.answer(request.config().timeout_global(Some(ANSWER)).build().send_json(body))?)
+    }
+
+    /// `None` where there is nothing to change.
+    pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<Option<T>, Failure> {
+        let request = self.agent.patch(self.url(path)).header("Authorization", self.bearer());
+        let answered = request.config().timeout_global(Some(ANSWER)).build().send_json(body);
+        if answered.as_ref().is_ok_and(|answer| answer.status() == 404) {
+            return Ok(None);
+        }
+        read(&self.answer(answered)?).map(Some)
+    }
+
     pub fn delete(&self, path: &str) -> Result<(), Failure> {
         let request = self.agent.delete(self.url(path)).header("Authorization", self.bearer());
         self.answer(request.config().timeout_global(Some(ANSWER)).build().call()).map(drop)

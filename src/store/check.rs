@@ -165,6 +165,9 @@ impl<'a> Check<'a> {
             let of = users.get(organiser).copied();
             match of.or_else(|| self.facts.users.get(organiser).map(|user| &user.organisation)) {
                 None => self.mistake(line, format_args!("meeting {}: there is no user {organiser}", meeting.id)),
+                Some(of) if *of != meeting.organisation && self.document.seen_by.is_some() => {
+                    self.mistake(line, format_args!("meeting {}: there is no user {organiser}", meeting.id));
+                }
                 Some(of) if *of != meeting.organisation => {
                     let why = format!("its organiser {organiser} belongs to organisation {of}");
                     self.mistake(line, format_args!("meeting {}: {why}", meeting.id));
@@ -199,7 +202,10 @@ impl<'a> Check<'a> {
             }
             let other = ids.insert(&meeting.conference_id, &meeting.id);
             if let Some(other) = other.filter(|other| **other != meeting.id) {
-                let why = format!("conference ID {} is meeting {other}'s", meeting.conference_id);
+                let of = self.facts.meetings.get(other).map(|other| &other.settings.organisation);
+                let is_hidden = self.document.seen_by.as_ref().is_some_and(|seen_by| of != Some(seen_by));
+                let whose = if is_hidden { "taken".to_owned() } else { format!("meeting {other}'s") };
+                let why = format!("conference ID {} is {whose}", meeting.conference_id);
                 self.mistake(placed.line, format_args!("meeting {}: {why}", meeting.id));
             }
         }

@@ -229,6 +229,8 @@ pub struct Facts {
     pub price_lists: BTreeMap<String, Arc<Deck>>,
     /// What carriers take, by lists of their own.
     pub costs: Costs,
+    /// All of them, as they were read.
+    decks: Arc<BTreeMap<String, Arc<Deck>>>,
     prices: HashMap<OrganisationId, Prices>,
     house: Prices,
     by_conference_id: HashMap<String, MeetingId>,
@@ -364,8 +366,13 @@ impl User {
     }
 }
 
-/// Reads everything.
-pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> Result<Facts, String> {
+/// Reads everything, but the decks where `decks_of` has those in use.
+pub(super) async fn load(
+    conn: &mut Connection,
+    pins: PinKey,
+    version: u64,
+    decks_of: Option<&Facts>,
+) -> Result<Facts, String> {
     let mut organisations = rows::organisations(conn).await?;
     wishes::load(conn, &mut organisations).await?;
     let users = rows::users(conn).await?;
@@ -376,7 +383,11 @@ pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> R
         countries.set_record(country, record);
     }
     let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&meeting.settings)).collect();
-    let mut price_lists = rows::decks(conn).await?;
+    let decks = match decks_of {
+        Some(known) => known.decks.clone(),
+        None => Arc::new(rows::decks(conn).await?),
+    };
+    let mut price_lists = BTreeMap::clone(&decks);
     let deck = price_lists.remove(HOUSE).unwrap_or_else(|| Arc::new(Deck::empty(Currency::USD)));
     let exchanges = Arc::new(rows::exchanges(conn).await?);
     let costs = price_lists.extract_if(COST.to_owned().., |name, _| name.starts_with(COST));
@@ -401,6 +412,7 @@ pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> R
         deck,
         price_lists,
         costs,
+        decks,
         prices,
         house,
         by_conference_id,

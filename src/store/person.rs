@@ -145,7 +145,7 @@ async fn rename(books: &mut Books, user: &UserId) -> Result<String, StoreError> 
         sql::query(sql).bind(user.as_str()).execute(&mut books.conn).await?;
     }
     let version = books.facts.version + 1;
-    let loaded = facts::load(&mut books.conn, books.facts.pins().clone(), version).await;
+    let loaded = facts::load(&mut books.conn, books.facts.pins().clone(), version, Some(&books.facts)).await;
     books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
     Ok(name)
 }

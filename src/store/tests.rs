@@ -29,6 +29,8 @@ macro_rules! suite {
             mod correcting;
             #[path = "forgetting.rs"]
             mod forgetting;
+            #[path = "changing.rs"]
+            mod changing;
             #[path = "fraud.rs"]
             mod fraud;
             #[path = "legs.rs"]
