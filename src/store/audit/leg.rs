@@ -228,7 +228,8 @@ impl Audit<'_> {
             self.count_month(leg, tab, millis(leg::paid_ms(tab)));
         }
         for (grant, held) in leg.tab.iter().flat_map(|tab| by_grant(&tab.held)) {
-            *self.held.entry(grant).or_default() += held;
+            let sum = self.held.entry(grant).or_default();
+            *sum = sum.saturating_add(held);
         }
     }
 
@@ -425,7 +426,8 @@ fn by_grant(parts: &[Part]) -> BTreeMap<GrantId, u64> {
     let mut sums = BTreeMap::new();
     for part in parts {
         if let Some(grant) = part.bucket.grant() {
-            *sums.entry(grant.clone()).or_default() += part.amount;
+            let sum: &mut u64 = sums.entry(grant.clone()).or_default();
+            *sum = sum.saturating_add(part.amount);
         }
     }
     sums
