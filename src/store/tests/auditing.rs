@@ -40,7 +40,7 @@ async fn lived_in() -> Bench {
     // Two grants that pay calls to London, one of which is given back; and one that is over.
     let of_london = || crate::rating::grant::Filter { prefixes: vec!["4420".into()], ..Default::default() };
     for (id, unit, source, amount) in [
-        ("spring", Unit::Seconds, Source::Promo, 300_000),
+        ("spring", Unit::Seconds, Source::Promo, 100_000),
         ("welcome", Unit::Money, Source::Paid, 500_000),
         ("gone", Unit::Money, Source::Promo, 70_000),
     ] {
