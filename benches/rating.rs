@@ -7,8 +7,8 @@ use std::fmt::Write;
 use std::hint::black_box;
 use tollbridge::clock::Wall;
 use tollbridge::rating::{
-    Book, CallType, Countries, Deck, DialOutPolicy, Exchange, Licences, Lookup, Organiser, Origin, Payer, PoolSplit,
-    Prices, Request, SLICE_MS, Tab, Terms, decide,
+    Book, CallType, Countries, Deck, DialOutPolicy, Exchange, Licences, Lookup, Means, Organiser, Origin, Payer,
+    PoolSplit, Prices, Request, SLICE_MS, Tab, Terms, decide,
 };
 use tollbridge::types::{Currency, E164, Micros};
 
@@ -68,7 +68,16 @@ fn five_segments(countries: &Countries) -> Terms {
 }
 
 fn book<'a>(payer: &'a Payer, organiser: &'a Organiser, prices: &'a Prices, countries: &'a Countries) -> Book<'a> {
-    Book { payer, organiser, countries, prices, number: None, pool_left_ms: 0, available: Micros(10_000_000) }
+    Book {
+        payer,
+        organiser,
+        countries,
+        prices,
+        number: None,
+        pool_left_ms: 0,
+        available: Micros(10_000_000),
+        grants: &[],
+    }
 }
 
 fn request() -> Request {
@@ -102,13 +111,13 @@ fn rating(c: &mut Criterion) {
         let tab = Tab::new(terms.clone());
         b.iter_batched(
             || tab.clone(),
-            |mut tab| tab.next(Micros(10_000_000), 0, SLICE_MS),
+            |mut tab| tab.next(&Means::plain(Micros(10_000_000), 0), SLICE_MS),
             criterion::BatchSize::SmallInput,
         );
     });
     c.bench_function("settlement, explained", |b| {
         let mut tab = Tab::new(terms.clone());
-        tab.next(Micros(10_000_000), 0, 600_000).unwrap();
+        tab.next(&Means::plain(Micros(10_000_000), 0), 600_000).unwrap();
         b.iter(|| black_box(&tab).settle(Some(310_123)));
     });
     c.bench_function("1000 look-ups among 200 000 prefixes", |b| {

@@ -290,6 +290,74 @@ fn alerts_are_listed_and_hooks_that_lead_inside_are_not_saved() {
     house.run(&["alerts", "--test"]).failed(2, &["--org"]);
 }
 
+/// A customer is made and changed word by word, the same with a bridge and without.
+#[test]
+fn what_there_is_is_shown_made_and_changed() {
+    for with_bridge in [false, true] {
+        let house = House::new();
+        house.run(&["apply", "demo.toml"]).good();
+        let bridge = with_bridge.then(|| house.serve());
+        let set = |arguments: &[&str]| house.run(arguments).good().out;
+        let cirrus = ["organisation", "set", "cirrus", "name=Cirrus Ltd", "country=IT", "volume_licensing=true"];
+        assert_eq!(set(&cirrus), "organisation cirrus made\n");
+        assert_eq!(set(&cirrus), "organisation cirrus is as it was\n");
+        let more =
+            ["organisation", "set", "cirrus", "limits.max_calls=5", "limits.max_spend_per_day=9.50", "credits=2"];
+        assert_eq!(set(&more), "organisation cirrus changed: credits, limits.max_calls, limits.max_spend_per_day\n");
+        house.write("pin", "20261\n");
+        let zoe = ["user", "set", "--org", "cirrus", "zoe", "name=Zoe", "licences=pay-per-minute", "pin=@pin"];
+        assert_eq!(set(&zoe), "user zoe made\n");
+        let room = ["meeting", "set", "--org", "cirrus", "room", "organiser=zoe", "conference_id=3140077"];
+        assert_eq!(set(&room), "meeting room made\n");
+        let number =
+            ["number", "set", "+390699999991", "kind=toll", "country=IT", "organisation=cirrus", "meeting=room"];
+        assert_eq!(set(&number), "number +390699999991 made\n");
+        let carrier =
+            ["carrier", "set", "second", "sources=203.0.113.7", "codecs=PCMA,G722", "failure_map.busy=486/17"];
+        assert_eq!(set(&carrier), "carrier second made\n");
+        assert_eq!(set(&["user", "set", "--org", "cirrus", "zoe", "toll_free=false"]), "user zoe changed: toll_free\n");
+
+        let users = house.run(&["user", "list", "--org", "cirrus"]).good().out;
+        let lines: Vec<&str> = users.lines().collect();
+        assert_eq!(lines.len(), 2, "{users}");
+        for word in ["zoe", "Zoe", "pay-per-minute", "any", "no", "yes"] {
+            assert!(lines[1].contains(word), "{word}: {users}");
+        }
+        assert_eq!(house.run(&["organisation", "list", "--json"]).good().json().as_array().unwrap().len(), 3);
+        let shown = house.run(&["carrier", "show", "second"]).good().out;
+        assert!(shown.contains("failure_map.busy") && shown.contains("486/17"), "{shown}");
+        let zoe = house.run(&["--json", "user", "show", "--org", "cirrus", "zoe"]).good().json();
+        assert_eq!((&zoe["has_pin"], &zoe["toll_free"]), (&true.into(), &false.into()));
+        let quote = ["quote", "--organiser", "zoe", "--type", "dial-out", "--to", "+390699999999", "--json"];
+        assert_eq!(house.run(&quote).good().json()["allowed"], true);
+
+        let user = |keys: &str| house.run(&["user", "set", "--org", "cirrus", "zoe", keys]);
+        user("licences=phone").failed(1, &["licences: expected one of", "1 mistake; nothing was applied"]);
+        user("colour=red").failed(1, &["colour: unknown key"]);
+        user("colour").failed(2, &["expected KEY=VALUE"]);
+        user("pin=@none").failed(1, &["pin: none: "]);
+        house.run(&["user", "set", "--org", "borealis", "zoe"]).failed(1, &["the name of user zoe is taken"]);
+        house.run(&["user", "show", "--org", "borealis", "zoe"]).failed(1, &["there is no such user"]);
+        house.run(&["user", "list", "--org", "nobody"]).failed(1, &["there is no such organisation"]);
+        house.run(&["user", "list"]).failed(2, &["--org"]);
+
+        let remove = |arguments: &[&str]| house.run(&[&arguments[..1], &["remove"], &arguments[1..]].concat());
+        remove(&["meeting", "--org", "cirrus", "room"]).failed(1, &["number +390699999991 leads to it"]);
+        assert_eq!(remove(&["number", "+390699999991"]).good().out, "number +390699999991 deleted\n");
+        assert_eq!(remove(&["meeting", "--org", "cirrus", "room", "--json"]).good().json()["removed"], "closed");
+        assert_eq!(remove(&["user", "--org", "cirrus", "zoe"]).good().out, "user zoe closed\n");
+        remove(&["user", "--org", "cirrus", "zoe"]).failed(1, &["there is no user zoe"]);
+        remove(&["organisation", "cirrus"]).failed(1, &["its account stands at 2.0000 USD"]);
+
+        let trail = house.run(&["trail", "--json", "--org", "cirrus"]).good().json();
+        let (what, detail) = (&trail[0]["what"], &trail[0]["detail"]);
+        assert_eq!((what, &detail["after"]["country"]), (&"organisation cirrus".into(), &"IT".into()));
+        assert!(!trail.to_string().contains("20261"));
+        assert_eq!(house.run(&["audit"]).good().out, "0 differences\n");
+        bridge.into_iter().for_each(Bridge::stop);
+    }
+}
+
 #[test]
 fn a_quote_tells_who_pays_and_how_much() {
     let house = House::new();

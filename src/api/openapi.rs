@@ -17,6 +17,7 @@ mod tests {
     use super::*;
     use crate::api::alert::{self, AlertsQuery};
     use crate::api::correct::{self, RefundOrder, RerateOrder};
+    use crate::api::entry::{self, EntriesQuery, Shelf, Spot};
     use crate::api::leg::{DialOrder, Dialling, Switch};
     use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
@@ -28,9 +29,9 @@ mod tests {
     use crate::notice::{Errand, Gate, Report, Target};
     use crate::rating::CallType;
     use crate::rating::record::EndedBy;
-    use crate::store::{Answered, Claim, End, OpenLeg, Options, Store};
+    use crate::store::{Answered, ChangeStep, Claim, End, EntryKind, OpenLeg, Options, Store};
     use crate::switchboard::ask::{LegView, MeetingView};
-    use crate::types::{Cause, LegId};
+    use crate::types::{Cause, LegId, OrganisationId};
     use serde::Serialize;
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
@@ -184,6 +185,8 @@ mod tests {
             ("/api/v1/corrections", value(correct::CorrectionsQuery::default())),
             ("/api/v1/quote", value(quote)),
             ("/api/v1/trail", value(TrailQuery::default())),
+            ("/api/v1/carriers", value(EntriesQuery::default())),
+            ("/api/v1/organisations/{organisation}/users", value(EntriesQuery::default())),
             ("/api/v1/margins", value(rates::MarginQuery::default())),
             ("/api/v1/reports/{report}", asked.clone()),
             ("/api/v1/organisations/{organisation}/reports/{report}", asked),
@@ -312,6 +315,47 @@ mod tests {
         fits("Quote", &[yes.clone(), no.clone()]);
         fits("Allowed", &[yes]);
         fits("Refused", &[no]);
+    }
+
+    /// Each kind as it is shown, in a part of a list, and changed.
+    #[tokio::test]
+    async fn what_is_answered_of_entries_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("books.db").display());
+        let store = Store::open(&url, Options::default()).await.unwrap();
+        let beside = vec![("rates.csv".to_owned(), RATES.to_owned())];
+        let file = |text: &str, beside| File { name: "demo.toml".into(), text: text.into(), beside };
+        let gate = Gate::default();
+        money::apply_to(&store, &gate, file(DEMO, beside), NOON).await.unwrap();
+        money::apply_to(&store, &gate, file(TOLD, Vec::new()), NOON).await.unwrap();
+        let aurora: OrganisationId = "aurora".parse().unwrap();
+        for (kind, of, schema) in [
+            (EntryKind::Organisation, None, "Organisation"),
+            (EntryKind::User, Some(&aurora), "User"),
+            (EntryKind::Meeting, Some(&aurora), "MeetingEntry"),
+            (EntryKind::Number, None, "Number"),
+            (EntryKind::Carrier, None, "Carrier"),
+        ] {
+            let of = of.cloned();
+            let part = entry::list_of(&store, &Shelf { kind, of: of.clone() }, &EntriesQuery::default()).unwrap();
+            let entries = part["entries"].as_array().unwrap().clone();
+            fits(schema, &entries);
+            fits(&format!("{schema}Part"), &[part]);
+            let name = entries[0][kind.name_key()].as_str().unwrap();
+            let spot = || Spot::new(kind, of.clone(), name).unwrap();
+            assert_eq!(entry::show_of(&store, &spot()).unwrap(), entries[0]);
+            let step = ChangeStep::Patch("{}".to_owned());
+            let (status, changed) = entry::change_of(&store, &gate, spot(), step, NOON).await.unwrap();
+            assert_eq!((status.as_u16(), &changed["entry"]), (200, &entries[0]));
+            fits(&format!("{schema}Changed"), &[changed]);
+        }
+        let last = Spot::new(EntryKind::Carrier, None, "local").unwrap();
+        fits("Removed", &[entry::remove_of(&store, last, NOON).await.unwrap()]);
+        let hook = json!({ "alerts": { "webhook": "http://127.0.0.1/x", "webhook_secret": "env:HOOK" } });
+        let spot = Spot::new(EntryKind::Organisation, None, "aurora").unwrap();
+        let barred = entry::change_of(&store, &gate, spot, ChangeStep::Patch(hook.to_string()), NOON).await;
+        let body = barred.unwrap_err().into_body();
+        assert!(body.mistakes[0].starts_with("http://127.0.0.1/x: "), "{body:?}");
     }
 
     const TOLD: &str = r#"

@@ -5,6 +5,7 @@ use super::bridge::{Bridge, Pace};
 use super::{Context, Failure};
 use crate::api::alert::{self, AlertsQuery};
 use crate::api::correct::{self, CorrectionsQuery, RefundOrder, RerateOrder};
+use crate::api::entry::{self, EntriesQuery, Shelf, Spot};
 use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
@@ -14,7 +15,7 @@ use crate::api::trail::{self, TrailQuery};
 use crate::clock;
 use crate::rating::Deck;
 use crate::rating::report::{Masking, Period};
-use crate::store::{OpenError, Store, TrailDoor, Who, file_of};
+use crate::store::{ChangeStep, OpenError, Store, TrailDoor, Who, file_of};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::io::IsTerminal;
@@ -245,6 +246,54 @@ impl Books {
             Books::There(bridge) => {
                 bridge.post(&format!("/organisations/{organisation}/alerts/test"), &(), Pace::Short)
             }
+        }
+    }
+
+    /// All entries of a shelf, part after part.
+    pub async fn entries(&self, shelf: &Shelf) -> Result<Vec<Value>, Failure> {
+        let (mut entries, mut after) = (Vec::new(), None);
+        loop {
+            let query = EntriesQuery { after };
+            let part = match self {
+                Books::Here(store) => entry::list_of(store, shelf, &query).map_err(words)?,
+                Books::There(bridge) => serde_json::from_str(&bridge.get_text(&shelf.path(), &query)?)?,
+            };
+            entries.extend(part["entries"].as_array().into_iter().flatten().cloned());
+            after = part["next"].as_str().map(str::to_owned);
+            if after.is_none() {
+                return Ok(entries);
+            }
+        }
+    }
+
+    pub async fn entry(&self, spot: &Spot) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => entry::show_of(store, spot).map_err(words),
+            Books::There(bridge) => bridge.get(&spot.path()),
+        }
+    }
+
+    /// Changes what the keys name of an entry; makes it where there is none.
+    pub async fn set(&self, context: &Context, spot: Spot, keys: &Value) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => {
+                let gate = context.settings.notice.gate();
+                let is_there = entry::show_of(store, &spot).is_ok();
+                let step = if is_there { ChangeStep::Patch } else { ChangeStep::Put };
+                let changed = entry::change_of(store, &gate, spot, step(keys.to_string()), clock::wall()).await;
+                changed.map(|(_, answer)| answer).map_err(words)
+            }
+            Books::There(bridge) => match bridge.patch(&spot.path(), keys)? {
+                Some(answer) => Ok(answer),
+                None => bridge.put(&spot.path(), keys),
+            },
+        }
+    }
+
+    pub async fn remove(&self, spot: Spot) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => entry::remove_of(store, spot, clock::wall()).await.map_err(words),
+            Books::There(bridge) => Ok(serde_json::from_str(&bridge.take(&spot.path())?)?),
         }
     }
 

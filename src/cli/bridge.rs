@@ -86,9 +86,29 @@ impl Bridge {
         self.answer(request.config().timeout_global(Some(patience)).build().send_json(body))
     }
 
+    pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let request = self.agent.put(self.url(path)).header("Authorization", self.bearer());
+        read(&self.answer(request.config().timeout_global(Some(ANSWER)).build().send_json(body))?)
+    }
+
+    /// `None` where there is nothing to change.
+    pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<Option<T>, Failure> {
+        let request = self.agent.patch(self.url(path)).header("Authorization", self.bearer());
+        let answered = request.config().timeout_global(Some(ANSWER)).build().send_json(body);
+        if answered.as_ref().is_ok_and(|answer| answer.status() == 404) {
+            return Ok(None);
+        }
+        read(&self.answer(answered)?).map(Some)
+    }
+
     pub fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.take(path).map(drop)
+    }
+
+    /// The text of the answer to a removal.
+    pub fn take(&self, path: &str) -> Result<String, Failure> {
         let request = self.agent.delete(self.url(path)).header("Authorization", self.bearer());
-        self.answer(request.config().timeout_global(Some(ANSWER)).build().call()).map(drop)
+        self.answer(request.config().timeout_global(Some(ANSWER)).build().call())
     }
 
     fn url(&self, path: &str) -> String {

@@ -14,6 +14,7 @@ mod credits;
 mod demo;
 mod dial;
 mod end;
+mod entry;
 mod forget;
 mod legs;
 mod lock;
@@ -38,6 +39,7 @@ mod usage;
 
 use crate::config::Settings;
 use crate::form::Mistake;
+use crate::store::EntryKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -66,6 +68,21 @@ enum Command {
     Check,
     /// Bring organisations, users, meetings, numbers, carriers and rates of a file into the store
     Apply(apply::Apply),
+    /// Customers: their terms and limits
+    #[command(subcommand)]
+    Organisation(entry::OfHouse),
+    /// Users of an organisation: licences, policies, PIN
+    #[command(subcommand)]
+    User(entry::OfOrganisation),
+    /// Meetings of an organisation, running or not
+    #[command(subcommand)]
+    Meeting(entry::OfOrganisation),
+    /// Numbers that the bridge answers
+    #[command(subcommand)]
+    Number(entry::OfHouse),
+    /// Carriers: where their calls come from, where ours go
+    #[command(subcommand)]
+    Carrier(entry::OfHouse),
     /// May a call be, who pays, how much: line by line, and no money moves
     Quote(quote::Quote),
     /// Usage records, one a leg
@@ -170,6 +187,11 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         None | Some(Command::Serve) => wait_for(serve::run(context)),
         Some(Command::Check) => check::run(context),
         Some(Command::Apply(apply)) => wait_for(apply.run(context)),
+        Some(Command::Organisation(order)) => wait_for(order.run(EntryKind::Organisation, context)),
+        Some(Command::User(order)) => wait_for(order.run(EntryKind::User, context)),
+        Some(Command::Meeting(order)) => wait_for(order.run(EntryKind::Meeting, context)),
+        Some(Command::Number(order)) => wait_for(order.run(EntryKind::Number, context)),
+        Some(Command::Carrier(order)) => wait_for(order.run(EntryKind::Carrier, context)),
         Some(Command::Quote(quote)) => wait_for(quote.run(context)),
         Some(Command::Usage(usage)) => wait_for(usage.run(context)),
         Some(Command::Balance(balance)) => wait_for(balance.run(context)),

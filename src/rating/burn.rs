@@ -7,8 +7,7 @@ use crate::types::Micros;
 /// What a running leg burns a minute, `elapsed_ms` after its answer, in billionths of the currency unit; nothing while
 /// credits do not pay it.
 pub fn burn_nanos(tab: &Tab, elapsed_ms: u64) -> i128 {
-    let in_credits = tab.terms.billable(tab.held_until_ms) > tab.pool_held_ms;
-    let tariff = tab.terms.paid_tariff().filter(|_| in_credits);
+    let tariff = tab.terms.paid_tariff().filter(|_| tab.is_in_money());
     tariff.map_or(0, |tariff| tariff.burn_nanos(tab.terms.from.plus_millis(elapsed_ms)))
 }
 
@@ -76,7 +75,7 @@ pub fn funded_ms(rest_of_hold_ms: u64, available: Micros, burn_nanos: i128) -> u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rating::Terms;
+    use crate::rating::{Means, Terms};
 
     #[test]
     fn a_slice_is_the_usual_then_shorter_then_a_share() {
@@ -99,7 +98,7 @@ mod tests {
     fn funded_time_is_the_hold_and_a_share_of_what_is_available() {
         let running = |funding: &str| {
             let mut tab = Tab::new(Terms::sample(funding.parse().unwrap(), "0.10", "0", 60_000, 60_000));
-            tab.next(Micros(1_000_000), 60_000, 60_000).unwrap();
+            tab.next(&Means::plain(Micros(1_000_000), 60_000), 60_000).unwrap();
             tab
         };
         let one = burn_nanos(&running("credits"), 0);
@@ -110,7 +109,7 @@ mod tests {
         assert_eq!(funded_ms(u64::MAX, Micros(i64::MAX), 1), u64::MAX);
         let mut pooled = running("pool-then-credits");
         assert_eq!(burn_nanos(&pooled, 0), 0, "the pool burns no credit");
-        pooled.next(Micros(1_000_000), 0, 60_000).unwrap();
+        pooled.next(&Means::plain(Micros(1_000_000), 0), 60_000).unwrap();
         assert_eq!(burn_nanos(&pooled, 60_000), one);
         assert_eq!(pooled_ms(20_000, 90_000, 3), 50_000);
     }

@@ -5,7 +5,8 @@ use crate::rating::deck::BrokenRow;
 use crate::rating::prices::{Answer, Prices, Quoted};
 use crate::rating::rate::Class;
 use crate::rating::{
-    CallType, Capability, Countries, CountryRecord, DialOutPolicy, Funding, Organiser, Payer, Request, Terms,
+    CallType, Capability, Countries, CountryRecord, DialOutPolicy, Funding, Grant, Means, Organiser, Payer, Request,
+    Tab, Terms,
 };
 use crate::types::{Cause, Country, Micros};
 
@@ -32,6 +33,8 @@ pub struct Book<'a> {
     pub pool_left_ms: u64,
     /// Credit that nothing has used or holds.
     pub available: Micros,
+    /// Grants of the organisation, in any order.
+    pub grants: &'a [Grant],
 }
 
 /// The decision. `Ok` is the frozen plan; no money has moved yet, and none may until the caller has also passed the
@@ -46,10 +49,20 @@ pub fn decide(book: &Book<'_>, request: &Request) -> Result<Terms, Cause> {
     let funding = funded(book, request, licence, funding, &price)?;
     let terms = terms(book, request, licence, place, funding, price);
     let first_increment = terms.amount(terms.free_ms().saturating_add(1), 0);
-    if funding == Funding::Credits && (book.available.0 <= 0 || book.available < first_increment) {
+    let pays = || book.available.0 > 0 && book.available >= first_increment || grants_pay(book, request, &terms);
+    if funding == Funding::Credits && !pays() {
         return Err(Cause::NoCredit);
     }
     Ok(terms)
+}
+
+/// Whether grants pay the first increment, or what credits lack of it. It is all that a grant can do for a call: what the
+/// law refuses otherwise, it refuses with a grant too.
+fn grants_pay(book: &Book<'_>, request: &Request, terms: &Terms) -> bool {
+    let credits = Means { available: book.available, before: Vec::new() };
+    let means = credits.with_grants(book.grants, terms, &request.number, request.at);
+    let mut tab = Tab::new(terms.clone());
+    means.has_grants() && tab.next(&means, terms.free_ms().saturating_add(1)).is_ok() && !tab.is_final
 }
 
 /// A leg's terms as they would have been under the prices of `book`: who pays, and how far, stays as it was decided; only
@@ -365,6 +378,7 @@ dial-out,870,Inmarsat,5,0,60,60,2020-01-01,satellite
         number: Option<NumberFacts>,
         pool_left_ms: u64,
         available: &'static str,
+        grants: Vec<Grant>,
     }
 
     /// Licences by their letters: `a` audio-conferencing, `p` pay-per-minute, `c` communications-credits, `x` add-on.
@@ -397,6 +411,7 @@ dial-out,870,Inmarsat,5,0,60,60,2020-01-01,satellite
             number: None,
             pool_left_ms: 0,
             available: "10",
+            grants: Vec::new(),
         }
     }
 
@@ -417,6 +432,7 @@ dial-out,870,Inmarsat,5,0,60,60,2020-01-01,satellite
                 number: self.number,
                 pool_left_ms: self.pool_left_ms,
                 available: self.available.parse().unwrap(),
+                grants: &self.grants,
             };
             let number: E164 = number.parse().unwrap();
             let caller = caller.map(|caller| caller.parse().unwrap());
@@ -667,5 +683,33 @@ dial-out,870,Inmarsat,5,0,60,60,2020-01-01,satellite
     fn less_than_a_second_of_pool_is_none() {
         assert_eq!(case("a").with(|case| case.pool_left_ms = 999).out(LONDON), Err(CreditsLicenceMissing));
         assert!(case("a").with(|case| case.pool_left_ms = 1_000).out(LONDON).is_ok());
+    }
+
+    #[test]
+    fn a_grant_stands_in_for_credits_and_opens_nothing_else() {
+        use crate::rating::grants::{money, seconds};
+        let with = |licences: &str, grants: &[Grant]| case(licences).poor().with(|case| case.grants = grants.to_vec());
+        let minute = [seconds("minute", 60)];
+        // London: 0.05 and 0.02 a minute.
+        for (grants, outcome) in [
+            (vec![], Err(NoCredit)),
+            (vec![seconds("minute", 60)], Ok("credits MCOPSTNPP 0.0200")),
+            (vec![money("enough", "0.07")], Ok("credits MCOPSTNPP 0.0200")),
+            (vec![money("short", "0.0699")], Err(NoCredit)),
+            (vec![money("short", "0.0699"), money("rest", "0.0001")], Ok("credits MCOPSTNPP 0.0200")),
+            (vec![Grant { until: Some(Wall::from_seconds(1_700_000_000)), ..seconds("over", 60) }], Err(NoCredit)),
+            (vec![Grant { from: Wall::from_seconds(1_700_000_001), ..seconds("later", 60) }], Err(NoCredit)),
+        ] {
+            let expected = outcome.map(str::to_owned);
+            assert_eq!(with("ac", &grants).out(LONDON), expected, "{grants:?}");
+        }
+        let topped_up = with("ac", &[money("half", "0.035")]).with(|case| case.available = "0.035");
+        assert!(topped_up.out(LONDON).is_ok(), "half of it each");
+        assert_eq!(with("", &minute).out(LONDON), Err(NotLicensed));
+        assert_eq!(with("a", &minute).out(LONDON), Err(CreditsLicenceMissing));
+        assert_eq!(with("ac", &minute).policy(DialOutPolicy::None).out(LONDON), Err(DestinationNotAllowed));
+        assert_eq!(with("ac", &minute).never_funded().out(LONDON), Err(CreditsNotSetUp));
+        assert_eq!(with("ac", &minute).out(HARARE), Err(DestinationNotAllowed));
+        assert_eq!(with("a", &minute).pool().out(LONDON), Ok("pool MCOMEETADD 0.0200".to_owned()), "the pool first");
     }
 }

@@ -1,6 +1,7 @@
 //! The price, explained line by line: every number that is needed to work it out again by hand.
 
 use crate::rating::clauses::{OnChange, Places};
+use crate::rating::grant::{Bucket, Part as Paid};
 use crate::rating::price::{Exact, Part, Sum};
 use crate::rating::rate::{Rate, price_text};
 use crate::rating::terms::PoolSplit;
@@ -13,20 +14,20 @@ pub fn seconds(ms: u64) -> String {
     format!("{} s", Decimal::from_i128_with_scale(i128::from(ms), 3).normalize())
 }
 
-/// The lines of a leg that lasted `elapsed_ms` (`None`: never answered), of which `charged_ms` were held and `pool_ms`
-/// came from the pool.
+/// The lines of a leg that lasted `elapsed_ms` (`None`: never answered), of which `charged_ms` were held, and that was paid
+/// out of `used`.
 pub(super) fn lines(
     terms: &Terms,
     elapsed_ms: Option<u64>,
     charged_ms: u64,
-    pool_ms: u64,
+    used: &[Paid],
     sum: &Sum<'_>,
     charge: Micros,
 ) -> Vec<String> {
     let mut lines = vec![length(elapsed_ms, charged_ms)];
     lines.extend(terms.notes.iter().cloned());
     if elapsed_ms.is_some() && (charged_ms > 0 || sum.billed_ms > 0) {
-        lines.extend(funding(terms, charged_ms, pool_ms, sum));
+        lines.extend(funding(terms, charged_ms, used, sum));
     }
     lines.push(format!("charge {} {}", charge, terms.currency));
     lines
@@ -45,15 +46,17 @@ fn length(elapsed_ms: Option<u64>, charged_ms: u64) -> String {
     }
 }
 
-fn funding(terms: &Terms, charged_ms: u64, pool_ms: u64, sum: &Sum<'_>) -> Vec<String> {
+fn funding(terms: &Terms, charged_ms: u64, used: &[Paid], sum: &Sum<'_>) -> Vec<String> {
     match terms.funding {
         Funding::Included => vec![format!("included ({}): no charge", terms.capability)],
         Funding::Free => vec![format!("free by our fault ({}): no charge", terms.capability)],
         Funding::Credits | Funding::Pool { .. } => {
             let mut lines = read(terms, charged_ms);
-            lines.extend((pool_ms > 0).then(|| pool(terms, pool_ms)));
+            lines.extend(time(terms, used));
             if let Some(tariff) = terms.paid_tariff().filter(|_| sum.billed_ms > 0) {
-                lines.extend(credits(terms, tariff, terms.billable(charged_ms), pool_ms, sum));
+                let time_ms = used.iter().filter(|part| part.bucket.is_time()).map(|part| part.amount).sum();
+                lines.extend(credits(terms, tariff, terms.billable(charged_ms), time_ms, sum));
+                lines.extend(granted(terms, used));
             }
             lines
         }
@@ -78,11 +81,29 @@ fn read(terms: &Terms, charged_ms: u64) -> Vec<String> {
     lines
 }
 
-fn pool(terms: &Terms, pool_ms: u64) -> String {
-    match terms.pool_split {
-        PoolSplit::Second => format!("pool: the first {}", seconds(pool_ms)),
-        PoolSplit::Increment => format!("pool: the first {}, in whole increments", seconds(pool_ms)),
-    }
+/// What was paid in time, stretch by stretch.
+fn time(terms: &Terms, used: &[Paid]) -> Vec<String> {
+    let whole = if terms.pool_split == PoolSplit::Increment { ", in whole increments" } else { "" };
+    let stretches = used.iter().filter(|part| part.bucket.is_time() && part.amount > 0).enumerate();
+    let told = |(at, part): (usize, &Paid)| {
+        let (first, ms) = (if at == 0 { "the first" } else { "the next" }, seconds(part.amount));
+        format!("{}: {first} {ms}{whole}", name(&part.bucket))
+    };
+    stretches.map(told).collect()
+}
+
+/// What grants paid of the price.
+fn granted(terms: &Terms, used: &[Paid]) -> Vec<String> {
+    let money = used.iter().filter(|part| matches!(part.bucket, Bucket::Money(_)) && part.amount > 0);
+    let told = |part: &Paid| {
+        let amount = Micros(i64::try_from(part.amount).unwrap_or(i64::MAX));
+        format!("{} pays {amount} {} of it", name(&part.bucket), terms.currency)
+    };
+    money.map(told).collect()
+}
+
+fn name(bucket: &Bucket) -> String {
+    bucket.grant().map_or_else(|| bucket.to_string(), |grant| format!("grant {grant}"))
 }
 
 fn credits(terms: &Terms, tariff: &Tariff, billable_ms: u64, pool_ms: u64, sum: &Sum<'_>) -> Vec<String> {

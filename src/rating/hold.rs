@@ -2,10 +2,16 @@
 //!
 //! The store calls [`Tab::next`] inside the transaction that takes the hold, and [`Tab::settle`] inside the one that
 //! closes the leg. Numbers in, numbers out; nothing here knows of either.
+//!
+//! A leg goes through its buckets once, and forward: time of the pool, time of grants, then money of grants and credits.
+//! A bucket that it has left is not entered again, whatever others give back to it; so the parts that it holds, in their
+//! order, say who paid which stretch of it.
 
+use crate::clock::Wall;
+use crate::rating::grant::{Bucket, Left, Means, Part};
 use crate::rating::terms::Terms;
-use crate::rating::{Capability, Funding, explain};
-use crate::types::{Cause, Micros};
+use crate::rating::{Capability, Funding, explain, grant};
+use crate::types::{Cause, GrantId, Micros};
 
 /// A slice: what is held ahead at a time, before it is brought up to an increment's edge.
 pub const SLICE_MS: u64 = 60_000;
@@ -16,10 +22,9 @@ pub struct Tab {
     pub terms: Terms,
     /// Milliseconds after the answer up to which the leg may talk.
     pub held_until_ms: u64,
-    /// R(C(held_until_ms)): all credit held for the leg so far, used or not.
-    pub credit_held: Micros,
-    /// All pool time held for the leg so far. It comes first; once credits have begun it does not grow any more.
-    pub pool_held_ms: u64,
+    /// All that is held for the leg so far, used or not, in the order in which it is used up. Its time is the first of
+    /// the call, and does not grow any more once money has begun; its money is R(C(held_until_ms)).
+    pub held: Vec<Part>,
     /// The number of the next hold, from 0: the step in its idempotency key.
     pub sequence: u32,
     /// The last hold was shorter than asked, or refused: warn, and end at `held_until_ms` unless more comes.
@@ -27,105 +32,217 @@ pub struct Tab {
 }
 
 /// What one more hold takes, over what is held already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     pub sequence: u32,
     pub credit: Micros,
     pub pool_ms: u64,
+    /// All of it, credits and pool too.
+    pub taken: Vec<Part>,
     /// Milliseconds after the answer up to which the leg may now talk.
     pub until_ms: u64,
-    /// Money or pool were short: this is the longest edge that they pay.
+    /// Money or time were short: this is the longest edge that they pay.
     pub is_final: bool,
 }
 
-/// How a leg was settled. `charge + release_credit` is what was held; the pool likewise.
+/// What a leg held of a grant, and used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    pub bucket: Bucket,
+    /// Milliseconds or micros, as the bucket has it; the rest goes back.
+    pub held: u64,
+    pub used: u64,
+}
+
+/// How a leg was settled. `charge + release_credit` is what was held of credits; the pool and grants likewise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
-    /// The whole debit, four places, fee included.
+    /// The whole debit of credits, four places, fee included: what grants paid is not in it.
     pub charge: Micros,
     /// Its part that is the connect fee.
     pub connect_fee: Micros,
     pub release_credit: Micros,
     pub pool_used_ms: u64,
     pub pool_release_ms: u64,
+    /// Each grant that was held, in the order of use.
+    pub grants: Vec<Used>,
     /// Charged time: elapsed, but never beyond what was held.
     pub charged_ms: u64,
-    /// Pool time and increments: what the charge is for.
+    /// Time of the pool and grants, and increments: what was paid for.
     pub billed_ms: u64,
+    /// Its part that money paid, credits' or grants'.
+    pub priced_ms: u64,
     pub capability: Capability,
     /// The price, explained line by line.
     pub lines: Vec<String>,
 }
 
+/// An amount of money as buckets count it.
+fn micros(amount: Micros) -> u64 {
+    u64::try_from(amount.0).unwrap_or(0)
+}
+
+fn money(amount: u64) -> Micros {
+    Micros(i64::try_from(amount).unwrap_or(i64::MAX))
+}
+
+/// Adds to `parts`, to the last of them where it is of the same bucket.
+fn put(parts: &mut Vec<Part>, bucket: &Bucket, amount: u64) {
+    match parts.last_mut() {
+        _ if amount == 0 => {}
+        Some(last) if last.bucket == *bucket => last.amount = last.amount.saturating_add(amount),
+        _ => parts.push(Part { bucket: bucket.clone(), amount }),
+    }
+}
+
+fn sum_of(parts: &[Part], which: impl Fn(&Bucket) -> bool) -> u64 {
+    parts.iter().filter(|part| which(&part.bucket)).fold(0, |sum, part| sum.saturating_add(part.amount))
+}
+
 impl Tab {
     /// Nothing held yet.
     pub fn new(terms: Terms) -> Tab {
-        Tab { terms, held_until_ms: 0, credit_held: Micros::ZERO, pool_held_ms: 0, sequence: 0, is_final: false }
+        Tab { terms, held_until_ms: 0, held: Vec::new(), sequence: 0, is_final: false }
     }
 
-    /// One slice more. `available` and `pool_left_ms` are what others have not taken; what this leg holds is its own
-    /// already. Refused with `NoCredit` where not one increment more can be paid (with `SpendLimit` where none more
-    /// may be): the leg then runs to its `held_until_ms`, and may ask again after a top-up.
-    pub fn next(&mut self, available: Micros, pool_left_ms: u64, slice_ms: u64) -> Result<Hold, Cause> {
-        self.cover(self.held_until_ms, available, pool_left_ms, slice_ms)
+    /// All credit held for the leg so far.
+    pub fn credit_held(&self) -> Micros {
+        money(sum_of(&self.held, |bucket| *bucket == Bucket::Credits))
+    }
+
+    /// All pool time held so far.
+    pub fn pool_held_ms(&self) -> u64 {
+        sum_of(&self.held, |bucket| *bucket == Bucket::Pool)
+    }
+
+    /// All time held that no money pays: the pool's and grants'.
+    pub fn time_held_ms(&self) -> u64 {
+        sum_of(&self.held, Bucket::is_time)
+    }
+
+    /// R(C(held_until_ms)): credits and money of grants.
+    pub fn money_held(&self) -> Micros {
+        money(sum_of(&self.held, |bucket| !bucket.is_time()))
+    }
+
+    /// What is held of a grant.
+    pub fn grant_held(&self, id: &GrantId) -> u64 {
+        sum_of(&self.held, |bucket| bucket.grant() == Some(id))
+    }
+
+    /// Money pays by now.
+    pub fn is_in_money(&self) -> bool {
+        self.sequence > 0 && self.terms.billable(self.held_until_ms) > self.time_held_ms()
+    }
+
+    /// One slice more. `means` is what others have not taken; what this leg holds is its own already. Refused with
+    /// `NoCredit` where not one increment more can be paid (with `SpendLimit` where none more may be): the leg then runs
+    /// to its `held_until_ms`, and may ask again after a top-up.
+    pub fn next(&mut self, means: &Means, slice_ms: u64) -> Result<Hold, Cause> {
+        self.cover(self.held_until_ms, means, slice_ms)
     }
 
     /// As [`Tab::next`], for a payer known late: the hold also pays what has elapsed, and reaches beyond it or is none.
-    pub fn cover(
-        &mut self,
-        elapsed_ms: u64,
-        available: Micros,
-        pool_left_ms: u64,
-        slice_ms: u64,
-    ) -> Result<Hold, Cause> {
+    pub fn cover(&mut self, elapsed_ms: u64, means: &Means, slice_ms: u64) -> Result<Hold, Cause> {
         let past = elapsed_ms.max(self.held_until_ms);
         let target = past.saturating_add(slice_ms.max(1));
-        let (pool, until) = self.reach(target, available, pool_left_ms);
+        let (mut taken, until) = self.reach(target, means);
+        let time = self.time_held_ms() + sum_of(&taken, Bucket::is_time);
         self.is_final = until < target;
         if until <= past {
-            let capped = !self.terms.is_within(past.saturating_add(1), pool);
+            let capped = !self.terms.is_within(past.saturating_add(1), time);
             return Err(if capped { Cause::SpendLimit } else { Cause::NoCredit });
         }
-        let total = self.terms.amount(until, pool).max(self.credit_held);
+        let due = micros(self.terms.amount(until, time));
+        self.pay(&mut taken, due, time, means);
+        taken.iter().for_each(|part| put(&mut self.held, &part.bucket, part.amount));
         let hold = Hold {
             sequence: self.sequence,
-            credit: Micros(total.0 - self.credit_held.0),
-            pool_ms: pool - self.pool_held_ms,
+            credit: money(sum_of(&taken, |bucket| *bucket == Bucket::Credits)),
+            pool_ms: sum_of(&taken, |bucket| *bucket == Bucket::Pool),
+            taken,
             until_ms: until,
             is_final: self.is_final,
         };
-        (self.held_until_ms, self.pool_held_ms, self.credit_held) = (until, pool, total);
+        self.held_until_ms = until;
         self.sequence += 1;
         Ok(hold)
     }
 
-    /// How much pool the leg then holds, and how far it then reaches towards `target`.
-    fn reach(&self, target: u64, available: Micros, pool_left_ms: u64) -> (u64, u64) {
-        match self.terms.funding {
-            Funding::Included | Funding::Free => (0, target),
-            Funding::Credits => (0, self.afford(0, target, available)),
-            Funding::Pool { .. } => {
-                let credits_begun = self.terms.billable(self.held_until_ms) > self.pool_held_ms;
-                let wanted = self.terms.pool_edge(self.terms.billable(target));
-                let most = self.terms.pool_floor(self.pool_held_ms.saturating_add(pool_left_ms));
-                let pool = if credits_begun { 0 } else { wanted.min(most) }.max(self.pool_held_ms);
-                (pool, if pool >= wanted { target } else { self.afford(pool, target, available) })
-            }
+    /// The time that the leg then takes, and how far it then reaches towards `target`.
+    fn reach(&self, target: u64, means: &Means) -> (Vec<Part>, u64) {
+        let mut taken = Vec::new();
+        if matches!(self.terms.funding, Funding::Included | Funding::Free) {
+            return (taken, target);
+        }
+        let wanted = self.terms.pool_edge(self.terms.billable(target));
+        let mut time = self.time_held_ms();
+        let open = if self.is_in_money() { Vec::new() } else { self.open(means, true) };
+        for left in open {
+            let most = self.terms.pool_floor(time.saturating_add(left.amount));
+            let good = left.until.map_or(u64::MAX, |until| self.terms.pool_edge(self.billable_until(until)));
+            let to = wanted.min(most).min(good).max(time);
+            put(&mut taken, &left.bucket, to - time);
+            time = to;
+        }
+        let until = if time >= wanted { target } else { self.afford(time, target, means) };
+        (taken, until)
+    }
+
+    /// The buckets of time, or of money before credits, that the leg may take from: the one that it is in, then those that
+    /// it never was in.
+    fn open<'a>(&self, means: &'a Means, is_time: bool) -> Vec<&'a Left> {
+        let current = self.held.iter().rev().find(|part| part.bucket.is_time() == is_time).map(|part| &part.bucket);
+        let is_current = |left: &Left| Some(&left.bucket) == current;
+        let is_new = |left: &Left| self.held.iter().all(|part| part.bucket != left.bucket);
+        let in_pool = matches!(self.terms.funding, Funding::Pool { .. });
+        let may = |left: &&Left| left.bucket.is_time() == is_time && (in_pool || left.bucket != Bucket::Pool);
+        let of_kind = means.before.iter().filter(may);
+        let mut open: Vec<&Left> = of_kind.filter(|left| is_current(left) || is_new(left)).collect();
+        open.sort_by_key(|left| !is_current(left));
+        open
+    }
+
+    /// What a bucket that is good `until` then may pay of the call: what the call would be, had it ended there.
+    fn until_ms(&self, until: Wall) -> u64 {
+        u64::try_from((until.micros() - self.terms.from.micros()) / 1_000).unwrap_or(0)
+    }
+
+    fn billable_until(&self, until: Wall) -> u64 {
+        match self.until_ms(until) {
+            0 => 0,
+            ms => self.terms.billable(ms),
         }
     }
 
-    /// How far towards the edge at or after `target` that `available` pays, with `pool` milliseconds taken from the
-    /// pool. The price is the same all through an increment, so the furthest moment that is paid is an edge; and it
-    /// never falls, so halving finds it.
-    fn afford(&self, pool: u64, target: u64, available: Micros) -> u64 {
-        if self.terms.paid_tariff().is_none() {
-            return self.held_until_ms.max(self.terms.pool_end(pool));
+    /// Takes money up to `due` for the whole call, of which `time` is paid in time: of grants, then of credits. How much
+    /// is then held.
+    fn pay(&self, taken: &mut Vec<Part>, due: u64, time: u64, means: &Means) -> u64 {
+        let mut held = micros(self.money_held());
+        if due <= held {
+            return held;
         }
-        let pays = |until: u64| {
-            let more = self.terms.amount(until, pool).0.saturating_sub(self.credit_held.0);
-            more <= available.0.max(0) && self.terms.is_within(until, pool)
-        };
-        let edge = self.terms.edge(target, pool);
+        for left in self.open(means, false) {
+            let good = left.until.map_or(u64::MAX, |until| micros(self.terms.amount(self.until_ms(until), time)));
+            let to = due.min(held.saturating_add(left.amount)).min(good).max(held);
+            put(taken, &left.bucket, to - held);
+            held = to;
+        }
+        let to = due.min(held.saturating_add(micros(means.available)));
+        put(taken, &Bucket::Credits, to - held);
+        to
+    }
+
+    /// How far towards the edge at or after `target` that money pays, with `time` milliseconds paid in time. The price is
+    /// the same all through an increment, so the furthest moment that is paid is an edge; and it never falls, so halving
+    /// finds it.
+    fn afford(&self, time: u64, target: u64, means: &Means) -> u64 {
+        if self.terms.paid_tariff().is_none() {
+            return self.held_until_ms.max(self.terms.pool_end(time));
+        }
+        let most = self.pay(&mut Vec::new(), u64::MAX, time, means);
+        let pays = |until: u64| micros(self.terms.amount(until, time)) <= most && self.terms.is_within(until, time);
+        let edge = self.terms.edge(target, time);
         if pays(edge) {
             return edge;
         }
@@ -142,38 +259,70 @@ impl Tab {
     }
 
     /// The end, `elapsed_ms` after the answer; `None` for a leg whose charged time never began. Time beyond what was
-    /// held is nobody's debt: a late BYE or a crash cannot charge more than was set aside.
+    /// held is nobody's debt: a late BYE or a crash cannot charge more than was set aside. Buckets are used up in the
+    /// order in which they were held, so that what was held last goes back first.
     pub fn settle(&self, elapsed_ms: Option<u64>) -> Settlement {
         let charged_ms = elapsed_ms.unwrap_or(0).min(self.held_until_ms);
         let answered = elapsed_ms.is_some() && self.sequence > 0;
-        let pool_used_ms = if answered { self.terms.pooled(charged_ms, self.pool_held_ms) } else { 0 };
+        let time_held = self.time_held_ms();
+        let time_used = if answered { self.terms.pooled(charged_ms, time_held) } else { 0 };
         let tariff = self.terms.paid_tariff().filter(|_| answered);
-        let sum = tariff.and_then(|_| self.terms.sum(charged_ms, self.pool_held_ms)).unwrap_or_default();
+        let sum = tariff.and_then(|_| self.terms.sum(charged_ms, time_held)).unwrap_or_default();
         let amount = |exact| tariff.map_or(Micros::ZERO, |tariff| tariff.amount(exact));
-        let charge = amount(sum.total).min(self.credit_held);
-        let in_credits = matches!(self.terms.funding, Funding::Pool { .. }) && sum.billed_ms > 0;
-        let unpriced_ms =
-            if self.terms.paid_tariff().is_none() { charged_ms - pool_used_ms.min(charged_ms) } else { 0 };
+        let price = amount(sum.total).min(self.money_held());
+        let used = self.used(time_used, micros(price));
+        let of = |bucket: &Bucket| sum_of(&used, |own| own == bucket);
+        let (charge, pool_used_ms) = (money(of(&Bucket::Credits)), of(&Bucket::Pool));
+        let in_credits =
+            matches!(self.terms.funding, Funding::Pool { .. }) && (sum.billed_ms > 0 || time_used > pool_used_ms);
+        let unpriced_ms = if self.terms.paid_tariff().is_none() { charged_ms - time_used.min(charged_ms) } else { 0 };
+        let grants = self.held.iter().zip(&used).filter(|(held, _)| held.bucket.grant().is_some());
         Settlement {
             charge,
             connect_fee: amount(sum.fee).min(charge),
-            release_credit: Micros(self.credit_held.0 - charge.0),
+            release_credit: Micros(self.credit_held().0 - charge.0),
             pool_used_ms,
-            pool_release_ms: self.pool_held_ms - pool_used_ms,
+            pool_release_ms: self.pool_held_ms() - pool_used_ms,
+            grants: grants
+                .map(|(held, used)| Used { bucket: held.bucket.clone(), held: held.amount, used: used.amount })
+                .collect(),
             charged_ms,
-            billed_ms: pool_used_ms + sum.billed_ms + unpriced_ms,
-            capability: if in_credits { Capability::Credits } else { self.terms.capability },
-            lines: explain::lines(&self.terms, elapsed_ms, charged_ms, pool_used_ms, &sum, charge),
+            billed_ms: time_used + sum.billed_ms + unpriced_ms,
+            priced_ms: sum.billed_ms,
+            capability: if in_credits { grant::in_credits(&self.terms) } else { self.terms.capability },
+            lines: explain::lines(&self.terms, elapsed_ms, charged_ms, &used, &sum, charge),
         }
+    }
+
+    /// As [`Tab::settle`], by other terms, whatever credit was held. A grant pays no more than it has paid: what it gave
+    /// back is others'.
+    pub fn settle_again(&self, terms: &Terms, elapsed_ms: Option<u64>) -> Settlement {
+        let paid = self.settle(elapsed_ms).grants;
+        let grants = paid.into_iter().filter(|used| !used.bucket.is_time());
+        let mut held: Vec<Part> = self.held.iter().filter(|part| part.bucket.is_time()).cloned().collect();
+        held.extend(grants.map(|used| Part { bucket: used.bucket, amount: used.used }));
+        held.push(Part { bucket: Bucket::Credits, amount: u64::MAX / 2 });
+        Tab { terms: terms.clone(), held, ..self.clone() }.settle(elapsed_ms)
+    }
+
+    /// Of each part held, what `time_ms` and `price` use of it.
+    fn used(&self, mut time_ms: u64, mut price: u64) -> Vec<Part> {
+        let used = |part: &Part| {
+            let rest = if part.bucket.is_time() { &mut time_ms } else { &mut price };
+            let amount = part.amount.min(*rest);
+            *rest -= amount;
+            Part { bucket: part.bucket.clone(), amount }
+        };
+        self.held.iter().map(used).collect()
     }
 }
 
-/// What a leg of `elapsed_ms` would cost, if nothing else ran: one hold for all of it, settled. It is cut where
-/// `available` and the pool end, as the leg would be.
-pub fn quote(terms: &Terms, elapsed_ms: u64, available: Micros, pool_left_ms: u64) -> Settlement {
+/// What a leg of `elapsed_ms` would cost, if nothing else ran: one hold for all of it, settled. It is cut where `means`
+/// end, as the leg would be.
+pub fn quote(terms: &Terms, elapsed_ms: u64, means: &Means) -> Settlement {
     let mut tab = Tab::new(terms.clone());
     // Refused is an answer too: nothing is held, so nothing is charged, and the lines say so.
-    let _ = tab.next(available, pool_left_ms, elapsed_ms);
+    let _ = tab.next(means, elapsed_ms);
     tab.settle(Some(elapsed_ms))
 }
 
@@ -194,12 +343,12 @@ mod tests {
 
     impl Purse {
         fn hold(&mut self, tab: &mut Tab) -> Result<(u64, bool), Cause> {
-            let hold = tab.next(Micros(self.available), self.pool_ms, SLICE_MS)?;
-            self.take(hold);
+            let hold = tab.next(&Means::plain(Micros(self.available), self.pool_ms), SLICE_MS)?;
+            self.take(&hold);
             Ok((hold.until_ms, hold.is_final))
         }
 
-        fn take(&mut self, hold: Hold) {
+        fn take(&mut self, hold: &Hold) {
             self.available -= hold.credit.0;
             self.pool_ms -= hold.pool_ms;
         }
@@ -276,10 +425,10 @@ mod tests {
         money.pool_ms = 150_000;
         assert_eq!(money.hold(&mut leg), Ok((60_000, false)));
         assert_eq!(money.hold(&mut leg), Ok((120_000, false)));
-        assert_eq!(leg.credit_held, Micros::ZERO);
+        assert_eq!(leg.credit_held(), Micros::ZERO);
         // 30 s of pool, then the grid anew: 150 + 60 s.
         assert_eq!(money.hold(&mut leg), Ok((210_000, false)));
-        assert_eq!((leg.pool_held_ms, leg.credit_held.to_text()), (150_000, "0.0400".to_owned()));
+        assert_eq!((leg.pool_held_ms(), leg.credit_held().to_text()), (150_000, "0.0400".to_owned()));
         money.pool_ms = 999_000;
         assert_eq!(money.hold(&mut leg), Ok((270_000, false)), "pool time given back by others is not for this leg");
         assert_eq!(money.hold(&mut leg), Ok((330_000, false)));
@@ -320,12 +469,13 @@ mod tests {
     #[test]
     fn the_first_hold_has_the_fee_and_never_less_than_one_increment() {
         let mut leg = tab("credits", "0.0300", "0.0500", 60_000, 60_000);
-        assert_eq!(leg.next(Micros(79_999), 0, SLICE_MS), Err(Cause::NoCredit));
-        assert_eq!((leg.held_until_ms, leg.credit_held, leg.sequence), (0, Micros::ZERO, 0));
-        let hold = leg.next(Micros(80_000), 0, SLICE_MS).unwrap();
+        assert_eq!(leg.next(&Means::plain(Micros(79_999), 0), SLICE_MS), Err(Cause::NoCredit));
+        assert_eq!((leg.held_until_ms, leg.credit_held(), leg.sequence), (0, Micros::ZERO, 0));
+        let hold = leg.next(&Means::plain(Micros(80_000), 0), SLICE_MS).unwrap();
         assert_eq!((hold.credit.to_text(), hold.until_ms, hold.is_final), ("0.0800".into(), 60_000, false));
         // 30/18: a slice of 60 s is brought up to 66.
-        let hold = tab("credits", "0.06", "0", 30_000, 18_000).next(Micros(1_000_000), 0, SLICE_MS).unwrap();
+        let hold =
+            tab("credits", "0.06", "0", 30_000, 18_000).next(&Means::plain(Micros(1_000_000), 0), SLICE_MS).unwrap();
         assert_eq!((hold.until_ms, hold.credit.to_text()), (66_000, "0.0660".into()));
         let settled = leg.settle(Some(1));
         assert_eq!((settled.charge.to_text(), settled.connect_fee.to_text()), ("0.0800".into(), "0.0500".into()));
@@ -334,7 +484,7 @@ mod tests {
     #[test]
     fn an_unanswered_leg_gives_everything_back() {
         let mut leg = tab("credits", "0.0300", "0.0500", 60_000, 60_000);
-        leg.next(Micros(1_000_000), 0, SLICE_MS).unwrap();
+        leg.next(&Means::plain(Micros(1_000_000), 0), SLICE_MS).unwrap();
         let settled = leg.settle(Some(0));
         assert_eq!(
             (settled.charge, settled.connect_fee, settled.release_credit),
@@ -345,15 +495,18 @@ mod tests {
     #[test]
     fn a_payer_known_late_pays_what_has_elapsed_too() {
         let mut leg = tab("credits", "0.10", "0", 60_000, 60_000);
-        let hold = leg.cover(45_000, Micros(1_000_000), 0, SLICE_MS).unwrap();
+        let hold = leg.cover(45_000, &Means::plain(Micros(1_000_000), 0), SLICE_MS).unwrap();
         assert_eq!((hold.until_ms, hold.credit.to_text()), (120_000, "0.2000".into()));
         // What does not reach beyond the elapsed time is no hold.
         let mut poor = tab("credits", "0.10", "0", 60_000, 60_000);
-        assert_eq!(poor.cover(60_000, Micros(150_000), 0, SLICE_MS), Err(Cause::NoCredit));
-        assert_eq!(poor.credit_held, Micros::ZERO);
-        assert_eq!(poor.cover(59_999, Micros(150_000), 0, SLICE_MS).map(|hold| hold.is_final), Ok(true));
+        assert_eq!(poor.cover(60_000, &Means::plain(Micros(150_000), 0), SLICE_MS), Err(Cause::NoCredit));
+        assert_eq!(poor.credit_held(), Micros::ZERO);
+        assert_eq!(poor.cover(59_999, &Means::plain(Micros(150_000), 0), SLICE_MS).map(|hold| hold.is_final), Ok(true));
         let mut pooled = tab("pool", "0.10", "0", 60_000, 60_000);
-        assert_eq!(pooled.cover(45_000, Micros(0), 300_000, SLICE_MS).map(|hold| hold.pool_ms), Ok(105_000));
+        assert_eq!(
+            pooled.cover(45_000, &Means::plain(Micros(0), 300_000), SLICE_MS).map(|hold| hold.pool_ms),
+            Ok(105_000)
+        );
     }
 
     #[test]
@@ -362,13 +515,13 @@ mod tests {
         let dearer = tab("credits", "0.60", "0", 90_000, 90_000).terms.tariff.unwrap().price;
         let from = leg.terms.from.plus_millis(5_000);
         leg.terms.tariff.as_mut().unwrap().later.push(crate::rating::Step { from, price: dearer });
-        leg.next(Micros(60_000), 0, SLICE_MS).unwrap();
+        leg.next(&Means::plain(Micros(60_000), 0), SLICE_MS).unwrap();
         leg.terms.answered(from);
-        assert_eq!(leg.settle(Some(50_000)).charge, leg.credit_held, "no more than was held");
+        assert_eq!(leg.settle(Some(50_000)).charge, leg.credit_held(), "no more than was held");
         let held = leg.clone();
-        assert_eq!(leg.next(Micros(44_999), 0, SLICE_MS), Err(Cause::NoCredit));
+        assert_eq!(leg.next(&Means::plain(Micros(44_999), 0), SLICE_MS), Err(Cause::NoCredit));
         assert_eq!(leg, Tab { is_final: true, ..held });
-        let hold = leg.next(Micros(845_000), 0, 30_000).unwrap();
+        let hold = leg.next(&Means::plain(Micros(845_000), 0), 30_000).unwrap();
         assert_eq!((hold.credit, hold.until_ms), (Micros(345_000), 40_000));
     }
 
@@ -400,7 +553,7 @@ mod tests {
     fn a_quote_is_what_the_leg_would_be_settled_at() {
         let terms = Terms::sample(Funding::Pool { then_credits: true }, "0.04", "0", 60_000, 60_000);
         let of = |available: &str, pool_ms| {
-            let quoted = quote(&terms, 310_000, available.parse().unwrap(), pool_ms);
+            let quoted = quote(&terms, 310_000, &Means::plain(available.parse().unwrap(), pool_ms));
             (quoted.charge.to_text(), quoted.charged_ms)
         };
         assert_eq!(of("1", 150_000), ("0.1200".into(), 310_000));
@@ -412,7 +565,7 @@ mod tests {
     #[test]
     fn an_endless_fraction_is_marked() {
         let mut leg = tab("credits", "0.10", "0", 1_000, 1_000);
-        leg.next(Micros(1_000_000), 0, SLICE_MS).unwrap();
+        leg.next(&Means::plain(Micros(1_000_000), 0), SLICE_MS).unwrap();
         let told = leg.settle(Some(42_400)).lines;
         assert!(told.contains(&"43 s × 0.1000 USD a minute / 60 s = 0.071666666666…".to_owned()), "{told:?}");
         assert!(told.contains(&"sum 0.071666666666…, rounded half up to 4 places: 0.0717".to_owned()), "{told:?}");
@@ -434,13 +587,13 @@ mod tests {
             let mut money = Purse { available, pool_ms };
             for slice in slices {
                 let before = leg.clone();
-                match leg.next(Micros(money.available), money.pool_ms, slice) {
+                match leg.next(&Means::plain(Micros(money.available), money.pool_ms), slice) {
                     Ok(hold) => {
-                        money.take(hold);
+                        money.take(&hold);
                         prop_assert!(money.available >= 0 && hold.credit.0 >= 0);
                         prop_assert!(hold.until_ms > before.held_until_ms && hold.until_ms == leg.held_until_ms);
                         prop_assert_eq!(hold.sequence, before.sequence);
-                        prop_assert_eq!(leg.terms.amount(leg.held_until_ms, leg.pool_held_ms), leg.credit_held);
+                        prop_assert_eq!(leg.terms.amount(leg.held_until_ms, leg.pool_held_ms()), leg.credit_held());
                     }
                     Err(cause) => {
                         prop_assert_eq!(cause, Cause::NoCredit);
@@ -448,13 +601,13 @@ mod tests {
                     }
                 }
             }
-            prop_assert_eq!(money.available + leg.credit_held.0, available);
-            prop_assert_eq!(money.pool_ms + leg.pool_held_ms, pool_ms);
+            prop_assert_eq!(money.available + leg.credit_held().0, available);
+            prop_assert_eq!(money.pool_ms + leg.pool_held_ms(), pool_ms);
             let settled = money.settle(&leg, elapsed);
             prop_assert_eq!(money.available, available - settled.charge.0);
             prop_assert_eq!(money.pool_ms, pool_ms - settled.pool_used_ms);
-            prop_assert!(settled.connect_fee <= settled.charge && settled.charge <= leg.credit_held);
-            prop_assert_eq!(settled.charge, leg.terms.amount(settled.charged_ms, leg.pool_held_ms));
+            prop_assert!(settled.connect_fee <= settled.charge && settled.charge <= leg.credit_held());
+            prop_assert_eq!(settled.charge, leg.terms.amount(settled.charged_ms, leg.pool_held_ms()));
         }
 
         /// The partial hold is the longest that money pays: one increment more costs more than there is.
@@ -462,7 +615,7 @@ mod tests {
         fn a_short_hold_is_the_longest_that_is_paid(nanos in 1_000_000_i64..2_000_000_000, step in 1_u64..20_000, available in 0_i64..500_000) {
             let price = rust_decimal::Decimal::new(nanos, 9).to_string();
             let mut leg = tab("credits", &price, "0", step, step);
-            let held = leg.next(Micros(available), 0, SLICE_MS);
+            let held = leg.next(&Means::plain(Micros(available), 0), SLICE_MS);
             if leg.is_final {
                 let one_more = leg.terms.amount(leg.held_until_ms + 1, 0);
                 prop_assert!(one_more.0 > available);

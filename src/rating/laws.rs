@@ -122,7 +122,7 @@ impl Cells {
     }
 }
 
-fn any_plan() -> impl Strategy<Value = Terms> {
+pub(super) fn any_plan() -> impl Strategy<Value = Terms> {
     any_cells().prop_map(|cells| cells.plan(0))
 }
 
@@ -196,20 +196,20 @@ proptest! {
             let mut tab = Tab::new(terms);
             let (mut money, mut minutes) = (available, if pooled { pool } else { 0 });
             while tab.held_until_ms < elapsed {
-                let Ok(hold) = tab.next(Micros(money), minutes, 60_000) else { break };
+                let Ok(hold) = tab.next(&crate::rating::Means::plain(Micros(money), minutes), 60_000) else { break };
                 money -= hold.credit.0;
                 minutes -= hold.pool_ms;
                 prop_assert!(money >= 0);
             }
 if tab.sequence > 0 {
-                let due = tab.terms.amount(tab.held_until_ms, tab.pool_held_ms);
-                prop_assert!(due <= tab.credit_held, "{} of {}", due, tab.credit_held);
+                let due = tab.terms.amount(tab.held_until_ms, tab.pool_held_ms());
+                prop_assert!(due <= tab.credit_held(), "{} of {}", due, tab.credit_held());
             }
             let settled = tab.settle(Some(elapsed));
-            prop_assert!(settled.charge <= tab.credit_held && settled.pool_used_ms <= tab.pool_held_ms);
+            prop_assert!(settled.charge <= tab.credit_held() && settled.pool_used_ms <= tab.pool_held_ms());
             prop_assert!(settled.connect_fee <= settled.charge);
             if tab.sequence > 0 {
-                prop_assert_eq!(settled.charge, tab.terms.amount(settled.charged_ms, tab.pool_held_ms));
+                prop_assert_eq!(settled.charge, tab.terms.amount(settled.charged_ms, tab.pool_held_ms()));
             }
         }
 

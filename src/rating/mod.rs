@@ -13,6 +13,9 @@ pub mod decide;
 pub mod deck;
 pub mod explain;
 pub mod export;
+pub mod grant;
+#[cfg(test)]
+mod grants;
 pub mod hold;
 #[cfg(test)]
 mod laws;
@@ -36,7 +39,8 @@ pub use costs::Costs;
 pub use country::Countries;
 pub use decide::{Book, NumberFacts, Unpriced, decide, reprice};
 pub use deck::{Deck, Lookup};
-pub use hold::{Hold, SLICE_MS, Settlement, Tab, quote};
+pub use grant::{Bucket, Grant, Means};
+pub use hold::{Hold, SLICE_MS, Settlement, Tab, Used, quote};
 pub use price::Exact;
 pub use prices::{Answer, Exchanges, PriceList, Prices, Quoted};
 pub use rate::{Class, Rate, RateRow};

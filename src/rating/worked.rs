@@ -1,12 +1,12 @@
 //! The worked cases of the law, each from the row of a deck as a person would write it. Cases 22 to 24, of holds, are
-//! beside the tab; case 21, of what is used first, is the store's.
+//! beside the tab; case 21, of what is used first, is with grants.
 
 use crate::clock::Wall;
 use crate::rating::clauses::Origin;
 use crate::rating::deck::Lookup;
 use crate::rating::prices::{PriceList, Quoted};
 use crate::rating::terms::{Exchange, PoolSplit};
-use crate::rating::{CallType, Deck, Funding, Tariff, Terms};
+use crate::rating::{CallType, Deck, Funding, Means, Tariff, Terms};
 use crate::types::{Currency, Micros};
 use jiff::Timestamp;
 
@@ -121,9 +121,9 @@ fn case_11_however_a_call_is_sliced_it_costs_the_same() {
 fn case_12_a_call_that_may_cost_no_more_is_ended_there() {
     let mut tab =
         crate::rating::Tab::new(plan(NOON, "0.25", ("60", "60"), &[("maximum", "2"), ("at_maximum", "disconnect")]));
-    let hold = tab.next(Micros(10_000_000), 0, 1_800_000).unwrap();
+    let hold = tab.next(&Means::plain(Micros(10_000_000), 0), 1_800_000).unwrap();
     assert_eq!((hold.until_ms, hold.credit.to_text(), hold.is_final), (480_000, "2.0000".to_owned(), true));
-    assert_eq!(tab.next(Micros(10_000_000), 0, 60_000), Err(crate::types::Cause::SpendLimit));
+    assert_eq!(tab.next(&Means::plain(Micros(10_000_000), 0), 60_000), Err(crate::types::Cause::SpendLimit));
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn case_19_discount_surcharge_and_exchange() {
     terms.tariff.as_mut().unwrap().exchange = Exchange::new(Currency::USD, "0.92".parse().unwrap()).ok();
     terms.currency = "EUR".parse().unwrap();
     assert_eq!(charge(&terms, 432_000), "0.651360");
-    let settled = crate::rating::quote(&terms, 432_000, Micros(1_000_000), 0);
+    let settled = crate::rating::quote(&terms, 432_000, &Means::plain(Micros(1_000_000), 0));
     let told = settled.lines.join("\n");
     for line in [
         "480 s × 0.0650 USD a minute / 60 s = 0.5200",
@@ -207,7 +207,7 @@ fn case_20_the_pool_ends_in_mid_call() {
         let mut terms = plan(NOON, "0.04", increments, &[]);
         terms.funding = Funding::Pool { then_credits: true };
         terms.pool_split = split;
-        let settled = crate::rating::quote(&terms, 310_000, Micros(1_000_000), 150_000);
+        let settled = crate::rating::quote(&terms, 310_000, &Means::plain(Micros(1_000_000), 150_000));
         (settled.charge.to_text(), settled.pool_used_ms, settled.billed_ms)
     };
     assert_eq!(of(("60", "60"), PoolSplit::Second), ("0.1200".to_owned(), 150_000, 330_000));

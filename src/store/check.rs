@@ -2,6 +2,7 @@
 //! not change may not change. Pure: what there is goes in, all mistakes come out.
 
 use super::document::Document;
+use super::entry::EntryId;
 use super::facts::{Facts, Organisation};
 use crate::form::Mistake;
 use crate::rating::Countries;
@@ -50,7 +51,7 @@ impl<'a> Check<'a> {
     /// As the file leaves it: the file's own first, then what there is.
     fn organisation(&self, id: &OrganisationId) -> Option<&'a Organisation> {
         let own = self.document.organisations.iter().map(|placed| &placed.value).find(|own| own.id == *id);
-        own.or_else(|| self.facts.organisations.get(id))
+        own.or_else(|| self.facts.open_organisation(id))
     }
 
     fn twice<K: Eq + Hash + Display>(&mut self, what: &str, keys: impl Iterator<Item = (usize, K)>) {
@@ -117,9 +118,9 @@ impl<'a> Check<'a> {
     fn users(&mut self) {
         for placed in &self.document.users {
             let (user, line) = (&placed.value.user, placed.line);
-            let old = self.facts.users.get(&user.id);
-            if let Some(old) = old.filter(|old| old.organisation != user.organisation) {
-                self.mistake(line, format_args!("user {} belongs to organisation {}", user.id, old.organisation));
+            let owner = self.facts.name_of(&EntryId::User(user.id.clone()));
+            if let Some(owner) = owner.filter(|owner| **owner != user.organisation) {
+                self.mistake(line, format_args!("user {} belongs to organisation {owner}", user.id));
             }
             if user.country.is_some_and(|country| self.countries.record(country).is_none()) {
                 self.mistake(line, format_args!("user {}: there is no such country", user.id));
@@ -165,15 +166,18 @@ impl<'a> Check<'a> {
             let of = users.get(organiser).copied();
             match of.or_else(|| self.facts.users.get(organiser).map(|user| &user.organisation)) {
                 None => self.mistake(line, format_args!("meeting {}: there is no user {organiser}", meeting.id)),
+                Some(of) if *of != meeting.organisation && self.document.seen_by.is_some() => {
+                    self.mistake(line, format_args!("meeting {}: there is no user {organiser}", meeting.id));
+                }
                 Some(of) if *of != meeting.organisation => {
                     let why = format!("its organiser {organiser} belongs to organisation {of}");
                     self.mistake(line, format_args!("meeting {}: {why}", meeting.id));
                 }
                 Some(_) => {}
             }
-            let old = self.facts.meetings.get(&meeting.id);
-            if let Some(old) = old.filter(|old| old.settings.organisation != meeting.organisation) {
-                let why = format!("meeting {} belongs to organisation {}", meeting.id, old.settings.organisation);
+            let owner = self.facts.name_of(&EntryId::Meeting(meeting.id.clone()));
+            if let Some(owner) = owner.filter(|owner| **owner != meeting.organisation) {
+                let why = format!("meeting {} belongs to organisation {owner}", meeting.id);
                 self.mistake(line, why);
             }
         }
@@ -199,7 +203,10 @@ impl<'a> Check<'a> {
             }
             let other = ids.insert(&meeting.conference_id, &meeting.id);
             if let Some(other) = other.filter(|other| **other != meeting.id) {
-                let why = format!("conference ID {} is meeting {other}'s", meeting.conference_id);
+                let of = self.facts.meetings.get(other).map(|other| &other.settings.organisation);
+                let is_hidden = self.document.seen_by.as_ref().is_some_and(|seen_by| of != Some(seen_by));
+                let whose = if is_hidden { "taken".to_owned() } else { format!("meeting {other}'s") };
+                let why = format!("conference ID {} is {whose}", meeting.conference_id);
                 self.mistake(placed.line, format_args!("meeting {}: {why}", meeting.id));
             }
         }

@@ -116,10 +116,8 @@ impl Settled {
     /// The minutes that it still counts to its month.
     fn month_left_ms(&self) -> i64 {
         let counted = self.leg.tab.as_ref().filter(|tab| tab.terms.month.is_some() && tab.sequence > 0);
-        let used = counted.map_or(0, |tab| {
-            let settlement = tab.settle(self.leg.answered.map(|_| self.leg.elapsed_ms));
-            millis(settlement.billed_ms - settlement.pool_used_ms)
-        });
+        let used =
+            counted.map_or(0, |tab| millis(tab.settle(self.leg.answered.map(|_| self.leg.elapsed_ms)).priced_ms));
         used + self.sum(|correction| correction.month_ms)
     }
 }
@@ -248,6 +246,7 @@ fn priced_again(facts: &Facts, settled: &Settled) -> Result<(Repriced, Option<Te
         number: None,
         pool_left_ms: 0,
         available: Micros::ZERO,
+        grants: &[],
     };
     let (number, caller) = match (leg.call_type, settled.outside) {
         (CallType::DialInToll, caller) => (leg.number, caller),
@@ -271,8 +270,7 @@ fn priced_again(facts: &Facts, settled: &Settled) -> Result<(Repriced, Option<Te
 
 /// What a leg costs by `terms`, whatever was held for it.
 pub(super) fn priced(tab: &Tab, terms: &Terms, leg: &LegRow) -> Micros {
-    let tab = Tab { terms: terms.clone(), credit_held: Micros(i64::MAX), ..tab.clone() };
-    tab.settle(leg.answered.map(|_| leg.elapsed_ms)).charge
+    tab.settle_again(terms, leg.answered.map(|_| leg.elapsed_ms)).charge
 }
 
 /// The moment of the decision: the call's, or, where the payer was named later, the answer's.

@@ -13,7 +13,7 @@ use crate::rating::costs::COST;
 use crate::rating::reader::read_moment;
 use crate::rating::{Countries, CountryRecord, Deck, Exchange, Licences};
 use crate::trunk::{Carrier, DialPlan, Failure, Number, WrittenAs};
-use crate::types::{CarrierId, Cause, Country, Currency, Micros, UserId};
+use crate::types::{CarrierId, Cause, Country, Currency, Micros, OrganisationId, UserId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -42,6 +42,18 @@ pub struct Document {
     pub(super) exchanges: Vec<Placed<ExchangeEntry>>,
     /// The decks beside the file, the house's first.
     pub(super) decks: Vec<Placed<DeckFile>>,
+    /// Whose eyes its mistakes are for, where it is one entry of an organisation: others' names are not told to them.
+    pub(super) seen_by: Option<OrganisationId>,
+}
+
+/// Where one entry stands, when it is read by itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Within<'a> {
+    Organisation,
+    User(&'a Organisation),
+    Meeting(&'a Organisation),
+    Number,
+    Carrier,
 }
 
 /// A user, and the PIN as it was written.
@@ -122,16 +134,12 @@ impl Document {
             form.finish();
         }
         let mut document = Document {
-            file: file.to_owned(),
-            organisations: Vec::new(),
-            credits: Vec::new(),
-            users: Vec::new(),
-            meetings: Vec::new(),
             numbers: all(&form, "number", number),
             carriers: all(&form, "carrier", carrier),
             countries: countries(&form),
             exchanges: all(&form, "exchange", exchange),
             decks,
+            ..Document::empty(file)
         };
         for part in form.tables("organisation") {
             document.organisation(&part);
@@ -140,6 +148,49 @@ impl Document {
         let mut mistakes = sheet.mistakes();
         mistakes.extend(deck_mistakes);
         if mistakes.is_empty() { Ok(document) } else { Err(mistakes) }
+    }
+
+    fn empty(file: &str) -> Document {
+        Document {
+            file: file.to_owned(),
+            organisations: Vec::new(),
+            credits: Vec::new(),
+            users: Vec::new(),
+            meetings: Vec::new(),
+            numbers: Vec::new(),
+            carriers: Vec::new(),
+            countries: Vec::new(),
+            exchanges: Vec::new(),
+            decks: Vec::new(),
+            seen_by: None,
+        }
+    }
+
+    /// One entry by itself: its keys stand at the top of `text`.
+    pub(super) fn of_one(name: &str, text: &str, within: Within<'_>) -> Result<Document, Vec<Mistake>> {
+        let sheet = Sheet::parse(name, text);
+        let form = sheet.form();
+        let mut document = Document::empty(name);
+        match within {
+            Within::Organisation => document.organisation_alone(&form),
+            Within::User(of) => document.users.extend(placed(&form, user(&form, Some(of)))),
+            Within::Meeting(of) => document.meetings.extend(placed(&form, meeting(&form, Some(of)))),
+            Within::Number => document.numbers.extend(placed(&form, number(&form))),
+            Within::Carrier => document.carriers.extend(placed(&form, carrier(&form))),
+        }
+        if let Within::User(of) | Within::Meeting(of) = within {
+            document.seen_by = Some(of.id.clone());
+        }
+        form.finish();
+        let mistakes = sheet.mistakes();
+        if mistakes.is_empty() { Ok(document) } else { Err(mistakes) }
+    }
+
+    fn organisation_alone(&mut self, form: &Form<'_>) {
+        let credits = form.decimal("credits").and_then(|amount| money(form, "credits", amount));
+        let Some(organisation) = placed(form, organisation(form)) else { return };
+        self.credits.push(credits.map(|value| Placed { line: form.line_of("credits"), value }));
+        self.organisations.push(organisation);
     }
 
     /// Every hook that the file names, and its line: for whoever looks where they lead before they are saved.
@@ -293,6 +344,7 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
         alerts,
         recharge,
         since: Wall::from_seconds(0),
+        closed: false,
         id: id?,
         country: country?,
     };

@@ -121,6 +121,8 @@ pub struct Organisation {
     pub recharge: Option<RechargeSettings>,
     /// When it was first written into the books.
     pub since: Wall,
+    /// It was removed: the books know it, and nobody else.
+    pub closed: bool,
 }
 
 /// Whom an organisation (or the house) wants told, and of what beyond the usual.
@@ -229,13 +231,28 @@ pub struct Facts {
     pub price_lists: BTreeMap<String, Arc<Deck>>,
     /// What carriers take, by lists of their own.
     pub costs: Costs,
+    /// All of them, as they were read.
+    decks: Arc<BTreeMap<String, Arc<Deck>>>,
     prices: HashMap<OrganisationId, Prices>,
     house: Prices,
     by_conference_id: HashMap<String, MeetingId>,
+    pub(super) closed: Closed,
     pins: PinKey,
 }
 
+/// Names that were removed: only whose they were may make them again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Closed {
+    pub users: HashMap<UserId, OrganisationId>,
+    pub meetings: HashMap<MeetingId, OrganisationId>,
+}
+
 impl Facts {
+    /// An organisation that was not removed.
+    pub fn open_organisation(&self, id: &OrganisationId) -> Option<&Organisation> {
+        self.organisations.get(id).filter(|organisation| !organisation.closed)
+    }
+
     /// What an organisation pays by.
     pub fn prices(&self, organisation: &Organisation) -> &Prices {
         self.prices.get(&organisation.id).unwrap_or(&self.house)
@@ -364,8 +381,13 @@ impl User {
     }
 }
 
-/// Reads everything.
-pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> Result<Facts, String> {
+/// Reads everything, but the decks where `decks_of` has those in use.
+pub(super) async fn load(
+    conn: &mut Connection,
+    pins: PinKey,
+    version: u64,
+    decks_of: Option<&Facts>,
+) -> Result<Facts, String> {
     let mut organisations = rows::organisations(conn).await?;
     wishes::load(conn, &mut organisations).await?;
     let users = rows::users(conn).await?;
@@ -375,8 +397,13 @@ pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> R
     for (country, record) in rows::countries(conn).await? {
         countries.set_record(country, record);
     }
+    let closed = rows::closed(conn).await?;
     let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&meeting.settings)).collect();
-    let mut price_lists = rows::decks(conn).await?;
+    let decks = match decks_of {
+        Some(known) => known.decks.clone(),
+        None => Arc::new(rows::decks(conn).await?),
+    };
+    let mut price_lists = BTreeMap::clone(&decks);
     let deck = price_lists.remove(HOUSE).unwrap_or_else(|| Arc::new(Deck::empty(Currency::USD)));
     let exchanges = Arc::new(rows::exchanges(conn).await?);
     let costs = price_lists.extract_if(COST.to_owned().., |name, _| name.starts_with(COST));
@@ -401,9 +428,11 @@ pub(super) async fn load(conn: &mut Connection, pins: PinKey, version: u64) -> R
         deck,
         price_lists,
         costs,
+        decks,
         prices,
         house,
         by_conference_id,
+        closed,
         pins,
     })
 }

@@ -143,7 +143,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     }
     schema::update(&mut conn, &store).await?;
     let life = begin_life(&mut conn, &options.node).await.map_err(failed)?;
-    let facts = Arc::new(facts::load(&mut conn, key, 1).await.map_err(OpenError::Unreadable)?);
+    let facts = Arc::new(facts::load(&mut conn, key, 1, None).await.map_err(OpenError::Unreadable)?);
     let reads = Pool::new(place.reader(), options.readers, PATIENCE);
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (publish, facts_seen) = watch::channel(facts.clone());

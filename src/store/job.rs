@@ -1,14 +1,16 @@
 //! What the writer is asked to do: one row a request, with what goes in, what comes out, and where it is done.
 
 use super::books::Books;
+use super::change::{Change, Changed};
 use super::document::{Applied, Document};
 use super::door::{
     Answered, Claim, Claimed, Corrected, CreditsAdded, Extend, Forget, Forgotten, Funds, Keep, NamePayer, OpenLeg,
     Opened, Orphan, Raise, Reconciled, Refund, Reprice, Repriced, Rerouted, Settle,
 };
 use super::fault::StoreError;
+use super::remove::{Removal, Removed};
 use super::trail::Who;
-use super::{apply, correct, credits, leg, outbox, person, reconcile, recover, settle};
+use super::{apply, change, correct, credits, leg, outbox, person, reconcile, recover, remove, settle};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::notice::Report;
@@ -100,6 +102,8 @@ impl Job {
 
 jobs! {
     Apply((Document, Wall, Who)) -> Result<Applied, Vec<Mistake>> = apply::apply;
+    Change((Change, Wall, Who)) -> Result<Changed, Vec<String>> = change::change;
+    Remove((Removal, Wall, Who)) -> Result<Removed, String> = remove::remove;
     Open(OpenLeg) -> Opened = leg::open;
     Payer(NamePayer) -> Opened = leg::name_payer;
     Answer(Answered) -> () = leg::answered;

@@ -12,9 +12,10 @@ use super::threshold::{self, Seen};
 use crate::clock::Wall;
 use crate::notice::Kind as Alarm;
 use crate::rating::decide::{Book, NumberFacts, decide};
+use crate::rating::grant::plain_parts;
 use crate::rating::ledger::Kind;
 use crate::rating::pool::month_of;
-use crate::rating::{CallType, Funding, Hold, Origin, Request, Tab, Terms, burn};
+use crate::rating::{CallType, Funding, Hold, Means, Origin, Request, Tab, Terms, burn};
 use crate::trunk::NumberKind;
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
 use serde_json::json;
@@ -98,8 +99,7 @@ pub(super) fn read(line: &Line<'_>) -> Result<LegRow, String> {
         Some(terms) => Some(Tab {
             terms: Terms::from_line(&terms)?,
             held_until_ms: line.count("held_until_ms")?,
-            credit_held: Micros(line.number("credit_held")?),
-            pool_held_ms: line.count("pool_held_ms")?,
+            held: plain_parts(line.count("pool_held_ms")?, line.count("credit_held")?),
             sequence: u32::try_from(line.count("sequence")?).unwrap_or(u32::MAX),
             is_final: line.flag("is_final")?,
         }),
@@ -320,6 +320,7 @@ async fn terms(
         number,
         pool_left_ms: pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms),
         available: sums.available(),
+        grants: &[],
     };
     let request =
         Request { call_type: leg.call_type, number: leg.number, caller: leg.caller, origin: Origin::Fixed, at };
@@ -383,7 +384,7 @@ pub(super) async fn count_month(
 
 /// Paid time that a tab holds, brought up to its edge.
 pub(super) fn paid_ms(tab: &Tab) -> u64 {
-    tab.terms.sum(tab.held_until_ms, tab.pool_held_ms).map_or(0, |sum| sum.billed_ms)
+    tab.terms.sum(tab.held_until_ms, tab.time_held_ms()).map_or(0, |sum| sum.billed_ms)
 }
 
 /// What a leg may take now.
@@ -398,8 +399,10 @@ struct Purse {
 }
 
 impl Purse {
-    fn pool_left_ms(&self) -> u64 {
-        self.pool.map_or(0, |pool| pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms))
+    /// All that the leg may take, `most` of it credits.
+    fn means(&self, most: Micros) -> Means {
+        let pool_left_ms = self.pool.map_or(0, |pool| pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms));
+        Means::plain(most, pool_left_ms)
     }
 }
 
@@ -423,7 +426,7 @@ async fn purse(
         Some(most) => most.0 - books.spent(organisation).await?.0 - sums.held.0,
         None => i64::MAX,
     };
-    let a_leg = organisation.limits.max_spend_per_leg.map_or(i64::MAX, |most| most.0 - tab.credit_held.0);
+    let a_leg = organisation.limits.max_spend_per_leg.map_or(i64::MAX, |most| most.0 - tab.credit_held().0);
     let cause = if at_first < a_day.min(a_leg) { Cause::FirstDayLimit } else { Cause::SpendLimit };
     let limit = a_day.min(a_leg).min(at_first);
     // The pool of the month in which the leg began stays its pool.
@@ -449,17 +452,17 @@ async fn fund(
     let own_nanos = burn::paid_nanos(&tab.terms, leg.elapsed_ms);
     let all_nanos = i128::from(purse.sums.burn_nanos - leg.burn_nanos) + own_nanos;
     let ask = burn::ask(purse.available, own_nanos, all_nanos);
-    let wanted = tab.cover(leg.elapsed_ms, ask.most, purse.pool_left_ms(), ask.slice_ms);
+    let wanted = tab.cover(leg.elapsed_ms, &purse.means(ask.most), ask.slice_ms);
     // A share that pays no increment gives way to one increment, as long as there is one.
     let wanted = match wanted {
         Err(Cause::NoCredit) if ask.most < purse.available => {
             tab = before.clone();
-            tab.cover(leg.elapsed_ms, purse.available, purse.pool_left_ms(), 1)
+            tab.cover(leg.elapsed_ms, &purse.means(purse.available), 1)
         }
         wanted => wanted,
     };
     let (taken, capped) = match wanted {
-        Ok(hold) => (take(books, &mut leg, &tab, organisation, &purse, hold).await?.map(|sums| (hold, sums)), false),
+        Ok(hold) => (take(books, &mut leg, &tab, organisation, &purse, &hold).await?.map(|sums| (hold, sums)), false),
         Err(cause) => (None, cause == Cause::SpendLimit),
     };
     let Some((hold, sums)) = taken else {
@@ -498,7 +501,7 @@ async fn fund(
         threshold::money(books, organisation, Seen { funded_ms, ..Seen::default() }, now).await?;
     }
     let grant = Grant { until_ms: hold.until_ms, is_final: hold.is_final, funding, funded_ms };
-    Ok(step.keep(books, Opened::Granted(grant), Some(hold), leg.tab.as_ref()))
+    Ok(step.keep(books, Opened::Granted(grant), Some(&hold), leg.tab.as_ref()))
 }
 
 /// Takes a hold out of account and pool, both or neither; gives the account's sums after it.
@@ -508,7 +511,7 @@ async fn take(
     tab: &Tab,
     organisation: &Organisation,
     purse: &Purse,
-    hold: Hold,
+    hold: &Hold,
 ) -> Result<Option<Sums>, StoreError> {
     let burn = i64::try_from(burn::burn_nanos(tab, leg.elapsed_ms)).map_err(StoreError::broken)?;
     let burn_nanos = burn - leg.burn_nanos;
@@ -545,7 +548,7 @@ struct Step<'a> {
 
 impl Step<'_> {
     /// Keeps the answer under its key, with what it took.
-    fn keep(self, books: &mut Books, answer: Opened, hold: Option<Hold>, tab: Option<&Tab>) -> Opened {
+    fn keep(self, books: &mut Books, answer: Opened, hold: Option<&Hold>, tab: Option<&Tab>) -> Opened {
         let (outcome, cause) = match answer {
             Opened::Granted(_) => ("granted", None),
             Opened::Refused(cause) => ("refused", Some(cause.slug())),

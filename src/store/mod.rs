@@ -10,6 +10,7 @@
 mod apply;
 mod audit;
 mod books;
+mod change;
 mod check;
 mod copy;
 mod correct;
@@ -17,6 +18,7 @@ mod credits;
 mod document;
 mod door;
 mod draw;
+mod entry;
 mod facts;
 mod fault;
 mod home;
@@ -30,6 +32,7 @@ mod pin;
 mod recharge;
 mod reconcile;
 mod recover;
+mod remove;
 mod report;
 mod rows;
 mod schema;
@@ -43,6 +46,7 @@ mod trail;
 mod walk;
 mod wishes;
 
+pub use change::{Change, ChangeStep, Changed};
 pub use copy::{CopyError, Sealed, backup, restore};
 pub use document::{Applied, Document, LARGEST_FILE};
 pub use door::{
@@ -51,11 +55,13 @@ pub use door::{
     MonthRow, NamePayer, OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Raise, RechargeView,
     Reconciled, Refund, Reprice, Repriced, Rerating, Rerouted, Settle, Shown, SwitchedOff, UsageFilter, Which, Whom,
 };
+pub use entry::{EntryId, EntryKind, MOST_ENTRIES};
 pub use facts::{
     AlertSettings, Facts, HOUSE, Limits, LowBalance, Meeting, OnEmpty, Organisation, RechargeSettings, User,
 };
 pub use fault::{OpenError, StoreError};
 pub use io::{check_url, file_of, folder_of};
+pub use remove::{Removal, Removed};
 pub use sql::shown;
 pub use trail::{MOST_TRAIL_ROWS, TrailDoor, TrailFilter, TrailRow, Who};
 pub use wishes::{mails, secret};
@@ -120,6 +126,16 @@ impl Store {
     /// Brings a file into the store, all of it or (with every mistake told) nothing. Repeatable; touches no live leg.
     pub async fn apply(&self, document: Document, now: Wall) -> Result<Result<Applied, Vec<Mistake>>, StoreError> {
         self.desk.ask((document, now, self.who.clone()), Job::Apply).await
+    }
+
+    /// Changes one entry, or tells every mistake. Repeatable; touches no live leg.
+    pub async fn change(&self, change: Change, now: Wall) -> Result<Result<Changed, Vec<String>>, StoreError> {
+        self.desk.ask((change, now, self.who.clone()), Job::Change).await
+    }
+
+    /// Removes one entry, or tells what still needs it.
+    pub async fn remove(&self, removal: Removal, now: Wall) -> Result<Result<Removed, String>, StoreError> {
+        self.desk.ask((removal, now, self.who.clone()), Job::Remove).await
     }
 
     // ------------------------------------------------------------------------------------------------------------ legs

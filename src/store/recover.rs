@@ -31,7 +31,7 @@ pub(super) async fn recover(
         let elapsed_ms = proofs.get(&leg.id).copied().unwrap_or(leg.proven_ms);
         let end = End::new(Cause::NodeDied, EndedBy::Bridge, elapsed_ms, *now);
         let record = settle::close(books, &leg, end).await?;
-        let is_paid = leg.tab.as_ref().is_some_and(|tab| tab.credit_held > Micros::ZERO);
+        let is_paid = leg.tab.as_ref().is_some_and(|tab| tab.credit_held() > Micros::ZERO);
         let (id, call_type, journal) = (leg.id, leg.call_type, leg.journal);
         orphans.push(Orphan { leg: id, call_type, journal, charge: record.charge, is_paid });
     }

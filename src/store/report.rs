@@ -218,6 +218,7 @@ pub(super) async fn quote(
         number: usable.map(|n| NumberFacts { country: n.country, toll_free: n.kind == NumberKind::TollFree }),
         pool_left_ms,
         available: sums.available(),
+        grants: &[],
     };
     let request = Request {
         call_type: asked.call_type,
@@ -232,7 +233,7 @@ pub(super) async fn quote(
         Err(cause) => return Ok(Err(cause)),
     };
     leg::count_from(conn, organisation, &mut terms, asked.now).await?;
-    let settlement = rating::quote(&terms, asked_ms, sums.available(), pool_left_ms);
+    let settlement = rating::quote(&terms, asked_ms, &rating::Means::plain(sums.available(), pool_left_ms));
     if settlement.charged_ms == 0 {
         return Ok(Err(Cause::NoCredit));
     }
@@ -259,7 +260,7 @@ pub(super) async fn live(conn: &mut Connection) -> Result<Vec<LiveLeg>, StoreErr
             organisation: leg.organisation,
             meeting: leg.meeting,
             held_until_ms: tab.map_or(0, |tab| tab.held_until_ms),
-            credit_held: tab.map_or(Micros::ZERO, |tab| tab.credit_held),
+            credit_held: tab.map_or(Micros::ZERO, |tab| tab.credit_held()),
         })
     };
     rows.iter().map(live).collect()

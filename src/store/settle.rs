@@ -89,8 +89,8 @@ async fn pay(
     at: Wall,
 ) -> Result<Option<String>, StoreError> {
     let Some(tab) = &leg.tab else { return Ok(None) };
-    if tab.credit_held > Micros::ZERO || leg.burn_nanos > 0 {
-        books.release(&organisation.id, tab.credit_held, settlement.charge, leg.burn_nanos).await?;
+    if tab.credit_held() > Micros::ZERO || leg.burn_nanos > 0 {
+        books.release(&organisation.id, tab.credit_held(), settlement.charge, leg.burn_nanos).await?;
     }
     let key = |what: &str| format!("leg:{}:{what}", leg.id);
     let charged = (Kind::Held, Kind::Earnings);
@@ -105,11 +105,10 @@ async fn pay(
         threshold::spent(books, organisation, at).await?;
     }
     if tab.terms.month.is_some() && tab.sequence > 0 {
-        let used_ms = settlement.billed_ms - settlement.pool_used_ms;
-        leg::count_month(books, organisation, &tab.terms, (leg::paid_ms(tab), used_ms)).await?;
+        leg::count_month(books, organisation, &tab.terms, (leg::paid_ms(tab), settlement.priced_ms)).await?;
     }
-    if let Some(month) = leg.pool_month.filter(|_| tab.pool_held_ms > 0) {
-        books.release_pool(&organisation.id, month, tab.pool_held_ms, settlement.pool_used_ms).await?;
+    if let Some(month) = leg.pool_month.filter(|_| tab.pool_held_ms() > 0) {
+        books.release_pool(&organisation.id, month, tab.pool_held_ms(), settlement.pool_used_ms).await?;
     }
     threshold::money(books, organisation, Seen::default(), at).await?;
     Ok(day)
@@ -246,9 +245,9 @@ async fn keep(
     .bind(leg.organisation.as_ref().map(|id| id.as_str()))
     .bind(record.end.micros())
     .bind(millis(end.elapsed_ms))
-    .bind(tab.map_or(0, |tab| tab.credit_held.0))
+    .bind(tab.map_or(0, |tab| tab.credit_held().0))
     .bind(settlement.map_or(0, |settlement| settlement.charge.0))
-    .bind(tab.map_or(0, |tab| millis(tab.pool_held_ms)))
+    .bind(tab.map_or(0, |tab| millis(tab.pool_held_ms())))
     .bind(settlement.map_or(0, |settlement| millis(settlement.pool_used_ms)))
     .bind(apart.to_line())
     .bind(day)

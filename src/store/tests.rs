@@ -29,6 +29,8 @@ macro_rules! suite {
             mod correcting;
             #[path = "forgetting.rs"]
             mod forgetting;
+            #[path = "changing.rs"]
+            mod changing;
             #[path = "fraud.rs"]
             mod fraud;
             #[path = "legs.rs"]
@@ -37,6 +39,8 @@ macro_rules! suite {
             mod opening;
             #[path = "pricing.rs"]
             mod pricing;
+            #[path = "removing.rs"]
+            mod removing;
             #[path = "reporting.rs"]
             mod reporting;
             #[path = "running.rs"]

@@ -71,6 +71,10 @@ name!(
     /// A carrier that sends us calls or takes ours.
     CarrierId
 );
+name!(
+    /// Seconds or money given to an organisation beside its pool; unique over the whole bridge.
+    GrantId
+);
 
 /// One leg: one phone call in or out. A UUID of version 7, so that later legs sort later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -133,7 +133,7 @@ fn line(random: &mut StdRng, explained: bool) -> String {
         assert_eq!(tariff.amount(tariff.total(terms.from, elapsed)).to_text(), amount);
     }
     let lines = if explained && pool == 0 && elapsed > 0 {
-        let settled = rating::quote(&terms, elapsed, Micros(i64::MAX), 0);
+        let settled = rating::quote(&terms, elapsed, &rating::Means::plain(Micros(i64::MAX), 0));
         assert_eq!(settled.charge.to_text(), amount);
         settled.lines.join("¦")
     } else {

@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn the_explanation_of_a_real_price_is_understood() {
         let terms = Terms::sample(Funding::Credits, "0.0310", "0.0100", 1_000, 1_000);
-        let line = quote(&terms, 61_000, Micros(1_000_000), 0).lines;
+        let line = quote(&terms, 61_000, &crate::rating::Means::plain(Micros(1_000_000), 0)).lines;
         assert_eq!(exact(&line), Some(Decimal::from_str_exact("0.041516666666").unwrap()), "{line:?}");
     }
 

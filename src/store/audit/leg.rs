@@ -145,7 +145,7 @@ impl Audit<'_> {
         self.equal(ONCE, &place, "the ledger's charge", booked.charge.unwrap_or(0), charge);
         self.equal(HOLDS, &place, "credit still held", booked.held, 0);
         self.equal(PRICE, &place, "the record's charge", record.charge.0, charge);
-        self.equal(PRICE, &place, "credit held", credit, leg.tab.as_ref().map_or(0, |tab| tab.credit_held.0));
+        self.equal(PRICE, &place, "credit held", credit, leg.tab.as_ref().map_or(0, |tab| tab.credit_held().0));
         let used_ms = line.number("record_pool_used_ms")?;
         self.equal(PRICE, &place, "the record's pool time", millis(record.beyond.pool_used_ms), used_ms);
         self.price(&place, &leg, line, &record)?;
@@ -168,7 +168,7 @@ impl Audit<'_> {
     }
 
     fn open_leg(&mut self, place: &str, leg: &LegRow, booked: &Booked) {
-        let credit = leg.tab.as_ref().map_or(0, |tab| tab.credit_held.0);
+        let credit = leg.tab.as_ref().map_or(0, |tab| tab.credit_held().0);
         self.equal(HOLDS, place, "credit held", i128::from(credit), booked.held);
         if booked.charge.is_some() {
             self.tell(ONCE, place, "was charged and is still open");
@@ -213,11 +213,11 @@ impl Audit<'_> {
         let due = tab.settle(leg.answered.map(|_| leg.elapsed_ms));
         self.equal(PRICE, place, "the charge", line.number("record_charge")?, due.charge.0);
         self.equal(PRICE, place, "the pool time used", line.count("record_pool_used_ms")?, due.pool_used_ms);
-        self.equal(PRICE, place, "the pool time held", line.count("record_pool_held_ms")?, tab.pool_held_ms);
+        self.equal(PRICE, place, "the pool time held", line.count("record_pool_held_ms")?, tab.pool_held_ms());
         self.equal(PRICE, place, "the charged time", record.duration_ms, due.charged_ms);
         self.equal(PRICE, place, "the connect fee", record.connection_fee.0, due.connect_fee.0);
         if tab.sequence > 0 {
-            self.count_month(leg, tab, millis(due.billed_ms - due.pool_used_ms));
+            self.count_month(leg, tab, millis(due.priced_ms));
         }
         Ok(())
     }

@@ -1,0 +1,217 @@
+//! One entry changed: shown in the keys of a file for `apply`, merged with what is asked, and from there on a file like any
+//! other. What may be is decided by `document` and `check` alone, and written by `apply`.
+
+use super::apply::{enter, opened};
+use super::books::Books;
+use super::check::check;
+use super::document::{Document, Within};
+use super::entry::{self, EntryId, EntryKind, HAS_PIN, Keys};
+use super::facts::{Facts, Organisation};
+use super::fault::StoreError;
+use super::trail::{self, Who};
+use crate::clock::Wall;
+use crate::notice::HookUrl;
+use crate::types::OrganisationId;
+use serde_json::{Value, json};
+
+/// What is to become of an entry. The texts are JSON objects in the keys of a file for `apply`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ChangeStep {
+    /// All of it is as the text says, and what that does not name is as usual; made where there was none. A PIN that is not
+    /// named stays.
+    Put(String),
+    /// What the text names is as it says (RFC 7396).
+    Patch(String),
+}
+
+/// A PIN may be in it.
+impl std::fmt::Debug for ChangeStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ChangeStep::Put(_) => "Put",
+            ChangeStep::Patch(_) => "Patch",
+        })
+    }
+}
+
+/// One change of one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub entry: EntryId,
+    /// Whose it is: needed for users and meetings, and nobody else's is found.
+    pub of: Option<OrganisationId>,
+    pub step: ChangeStep,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// There was none before.
+    pub is_new: bool,
+    /// The keys that are not as they were; empty where nothing changed, and nothing was written.
+    pub keys: Vec<String>,
+    /// The entry as it is now: a JSON object.
+    pub entry: String,
+}
+
+/// Reasons of a refusal that the trail keeps, and how much of each.
+const MOST_REASONS: usize = 10;
+const LONGEST_REASON: usize = 300;
+
+impl Change {
+    /// Hooks that the change names: for whoever looks where they lead before they are saved. One that is no address is told
+    /// when the change is read.
+    pub fn hooks(&self) -> Vec<HookUrl> {
+        let (ChangeStep::Put(text) | ChangeStep::Patch(text)) = &self.step;
+        if self.entry.kind() != EntryKind::Organisation {
+            return Vec::new();
+        }
+        let keys: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+        let named = [&keys["alerts"]["webhook"], &keys["recharge"]["hook"]];
+        named.into_iter().filter_map(|url| url.as_str()?.parse().ok()).collect()
+    }
+}
+
+/// Checks and writes a change. Mistakes are an answer: nothing is written then but a line of the trail.
+pub(super) async fn change(
+    books: &mut Books,
+    (change, now, who): &(Change, Wall, Who),
+) -> Result<Result<Changed, Vec<String>>, StoreError> {
+    let facts = books.facts.clone();
+    let within = owner(&facts, change)?;
+    let before = facts.keys(&change.entry);
+    let wanted = match wanted(change, before.as_ref())? {
+        Ok(wanted) => wanted,
+        Err(mistakes) => return refuse(books, change, (*now, who), mistakes).await,
+    };
+    let document = match read(change, within, &facts, &wanted) {
+        Ok(document) => document,
+        Err(mistakes) => return refuse(books, change, (*now, who), mistakes).await,
+    };
+    let opened = opened(books, &document).await?;
+    let mistakes: Vec<String> = check(&document, &facts, &opened).into_iter().map(|mistake| mistake.text).collect();
+    if !mistakes.is_empty() {
+        return refuse(books, change, (*now, who), mistakes).await;
+    }
+
+    let next = entry::of_document(&document);
+    let (mut old, mut new) = entry::difference(change.entry.kind(), &before.clone().unwrap_or_default(), &next);
+    tell_pin(&facts, change, &document, (&mut old, &mut new));
+    if let Some(Some(credits)) = document.credits.first().filter(|_| opened.is_empty()) {
+        new.insert("credits".to_owned(), credits.value.to_text().into());
+    }
+    let keys: Vec<String> = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))).cloned().collect();
+    if before.is_none() || !keys.is_empty() {
+        enter(books, &document, *now).await?;
+        let detail = json!({ "outcome": "done", "before": before.as_ref().map(|_| old), "after": new });
+        tell(books, change, (*now, who), detail).await?;
+    }
+    let entry = books.facts.entry(&change.entry);
+    let entry = entry.ok_or_else(|| StoreError::broken("an entry that was just written is gone"))?;
+    Ok(Ok(Changed { is_new: before.is_none(), keys, entry }))
+}
+
+/// The organisation that the entry is in, where it is in one. Another's entry is none that is known here.
+fn owner<'a>(facts: &'a Facts, change: &Change) -> Result<Option<&'a Organisation>, StoreError> {
+    let known = |id: &OrganisationId| {
+        facts.open_organisation(id).ok_or_else(|| StoreError::Unknown(format!("organisation {id}")))
+    };
+    match change.entry.kind() {
+        EntryKind::Organisation | EntryKind::Number | EntryKind::Carrier => Ok(None),
+        EntryKind::User | EntryKind::Meeting => {
+            let of = change.of.as_ref().ok_or_else(|| StoreError::broken("a change of nobody's entry"))?;
+            let organisation = known(of)?;
+            match (facts.name_of(&change.entry), &change.step) {
+                (Some(owner), ChangeStep::Put(_)) if owner != of => {
+                    Err(StoreError::Conflict(format!("the name of {} is taken: choose another", change.entry)))
+                }
+                (_, ChangeStep::Patch(_)) if facts.owner_of(&change.entry) != Some(of) => {
+                    Err(StoreError::Unknown(change.entry.to_string()))
+                }
+                _ => Ok(Some(organisation)),
+            }
+        }
+    }
+}
+
+/// What the entry is to be, or why that cannot even be told.
+fn wanted(change: &Change, before: Option<&Keys>) -> Result<Result<Keys, Vec<String>>, StoreError> {
+    let (ChangeStep::Put(text) | ChangeStep::Patch(text)) = &change.step;
+    let mut asked: Keys = match serde_json::from_str(text) {
+        Ok(Value::Object(asked)) => asked,
+        _ => return Ok(Err(vec!["expected an object of keys and values".to_owned()])),
+    };
+    asked.remove(HAS_PIN);
+    let (key, name) = (change.entry.kind().name_key(), Value::String(change.entry.name()));
+    if asked.get(key).is_some_and(|other| *other != name) {
+        return Ok(Err(vec![format!("{key}: it stays {name}: make another and remove this one")]));
+    }
+    let mut wanted = match (&change.step, before) {
+        (ChangeStep::Put(_), _) => Keys::new(),
+        (ChangeStep::Patch(_), Some(before)) => before.clone(),
+        (ChangeStep::Patch(_), None) => return Err(StoreError::Unknown(change.entry.to_string())),
+    };
+    entry::merge(&mut wanted, asked);
+    wanted.insert(key.to_owned(), name);
+    Ok(Ok(wanted))
+}
+
+/// The change as a file of one entry. The PIN is the one there was, unless one is named or taken away.
+fn read(change: &Change, within: Option<&Organisation>, facts: &Facts, wanted: &Keys) -> Result<Document, Vec<String>> {
+    let within = match (change.entry.kind(), within) {
+        (EntryKind::User, Some(organisation)) => Within::User(organisation),
+        (EntryKind::Meeting, Some(organisation)) => Within::Meeting(organisation),
+        (EntryKind::Number, _) => Within::Number,
+        (EntryKind::Carrier, _) => Within::Carrier,
+        _ => Within::Organisation,
+    };
+    let name = change.entry.to_string();
+    let document = Document::of_one(&name, &entry::toml(wanted), within);
+    let mut document =
+        document.map_err(|mistakes| mistakes.into_iter().map(|mistake| mistake.text).collect::<Vec<_>>())?;
+    if let (EntryId::User(id), Some(user)) = (&change.entry, document.users.first_mut())
+        && !names_pin(change)
+    {
+        user.value.user.pin = facts.users.get(id).and_then(|known| known.pin.clone());
+    }
+    Ok(document)
+}
+
+fn names_pin(change: &Change) -> bool {
+    let (ChangeStep::Put(text) | ChangeStep::Patch(text)) = &change.step;
+    serde_json::from_str::<Keys>(text).is_ok_and(|asked| asked.contains_key("pin"))
+}
+
+/// A PIN is never in the keys of what there is: that it changed is told, and no more.
+fn tell_pin(facts: &Facts, change: &Change, document: &Document, (old, new): (&mut Keys, &mut Keys)) {
+    let EntryId::User(id) = &change.entry else { return };
+    let had = facts.users.get(id).is_some_and(super::facts::User::has_pin);
+    let Some(entry) = document.users.first().filter(|_| names_pin(change)).map(|placed| &placed.value) else { return };
+    let has = entry.pin.is_some();
+    if had {
+        old.insert("pin".to_owned(), "set".into());
+    }
+    if has {
+        new.insert("pin".to_owned(), if had { "changed" } else { "set" }.into());
+    }
+}
+
+async fn refuse(
+    books: &mut Books,
+    change: &Change,
+    by: (Wall, &Who),
+    mistakes: Vec<String>,
+) -> Result<Result<Changed, Vec<String>>, StoreError> {
+    let reasons: Vec<String> =
+        mistakes.iter().take(MOST_REASONS).map(|reason| reason.chars().take(LONGEST_REASON).collect()).collect();
+    tell(books, change, by, json!({ "outcome": "refused", "reasons": reasons })).await?;
+    Ok(Err(mistakes))
+}
+
+/// One row for the change.
+async fn tell(books: &mut Books, change: &Change, by: (Wall, &Who), detail: Value) -> Result<(), StoreError> {
+    let owner = books.facts.owner_of(&change.entry).cloned().or_else(|| change.of.clone());
+    let what = change.entry.to_string();
+    let step = trail::Step { at: by.0, who: by.1, verb: "set", what, organisation: owner.as_ref(), detail };
+    trail::write(books, step).await
+}
