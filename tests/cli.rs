@@ -341,6 +341,14 @@ fn what_there_is_is_shown_made_and_changed() {
         house.run(&["user", "list", "--org", "nobody"]).failed(1, &["there is no such organisation"]);
         house.run(&["user", "list"]).failed(2, &["--org"]);
 
+        let remove = |arguments: &[&str]| house.run(&[&arguments[..1], &["remove"], &arguments[1..]].concat());
+        remove(&["meeting", "--org", "cirrus", "room"]).failed(1, &["number +390699999991 leads to it"]);
+        assert_eq!(remove(&["number", "+390699999991"]).good().out, "number +390699999991 deleted\n");
+        assert_eq!(remove(&["meeting", "--org", "cirrus", "room", "--json"]).good().json()["removed"], "closed");
+        assert_eq!(remove(&["user", "--org", "cirrus", "zoe"]).good().out, "user zoe closed\n");
+        remove(&["user", "--org", "cirrus", "zoe"]).failed(1, &["there is no user zoe"]);
+        remove(&["organisation", "cirrus"]).failed(1, &["its account stands at 2.0000 USD"]);
+
         let trail = house.run(&["trail", "--json", "--org", "cirrus"]).good().json();
         let (what, detail) = (&trail[0]["what"], &trail[0]["detail"]);
         assert_eq!((what, &detail["after"]["country"]), (&"organisation cirrus".into(), &"IT".into()));

@@ -8,7 +8,7 @@ use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::notice::{self, Gate};
-use crate::store::{Change, ChangeStep, EntryId, EntryKind, Facts, MOST_ENTRIES, Store};
+use crate::store::{Change, ChangeStep, EntryId, EntryKind, Facts, MOST_ENTRIES, Removal, Store};
 use crate::trunk::DialPlan;
 use crate::types::OrganisationId;
 use axum::Json;
@@ -95,7 +95,7 @@ fn value(text: &str) -> Value {
 /// A part of a list, in the order of names.
 pub fn list_of(store: &Store, shelf: &Shelf, query: &EntriesQuery) -> Result<Value, Problem> {
     let facts = store.facts();
-    if shelf.of.as_ref().is_some_and(|of| !facts.organisations.contains_key(of)) {
+    if shelf.of.as_ref().is_some_and(|of| facts.open_organisation(of).is_none()) {
         return Err(Problem::unknown("organisation"));
     }
     let names = facts.entries(shelf.kind, shelf.of.as_ref(), query.after.as_deref());
@@ -132,6 +132,13 @@ pub async fn change_of(
     let status = if changed.is_new { StatusCode::CREATED } else { StatusCode::OK };
     let answer = json!({ "is_new": changed.is_new, "changed": changed.keys, "entry": value(&changed.entry) });
     Ok((status, answer))
+}
+
+/// Removes an entry that nothing needs.
+pub async fn remove_of(store: &Store, spot: Spot, now: Wall) -> Result<Value, Problem> {
+    let removed = store.remove(Removal { entry: spot.entry, of: spot.of }, now).await?;
+    let needed = |why: String| Problem::new(StatusCode::CONFLICT, "needed", why);
+    removed.map(|removed| json!({ "removed": removed.slug() })).map_err(needed)
 }
 
 // ------------------------------------------------------------------------------------------------------------- pages
@@ -220,4 +227,12 @@ pub async fn patch<K: Kind>(
 ) -> Result<Json<Value>, Problem> {
     let step = ChangeStep::Patch(keys.to_string());
     change_of(&reception.store, &reception.gate, spot, step, now).await.map(|(_, answer)| Json(answer))
+}
+
+pub async fn remove<K: Kind>(
+    State(reception): State<Reception>,
+    Moment(now): Moment,
+    Found(spot, _): Found<Spot, K>,
+) -> Result<Json<Value>, Problem> {
+    remove_of(&reception.store, spot, now).await.map(Json)
 }

@@ -375,6 +375,8 @@ mod tests {
             assert_eq!((status.as_u16(), &changed["entry"]), (200, &entries[0]));
             fits(&format!("{schema}Changed"), &[changed]);
         }
+        let last = Spot::new(EntryKind::Carrier, None, "local").unwrap();
+        fits("Removed", &[entry::remove_of(&store, last, NOON).await.unwrap()]);
         let hook = json!({ "alerts": { "webhook": "http://127.0.0.1/x", "webhook_secret": "env:HOOK" } });
         let spot = Spot::new(EntryKind::Organisation, None, "aurora").unwrap();
         let barred = entry::change_of(&store, &gate, spot, ChangeStep::Patch(hook.to_string()), NOON).await;

@@ -291,6 +291,13 @@ impl Books {
         }
     }
 
+    pub async fn remove(&self, spot: Spot) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => entry::remove_of(store, spot, clock::wall()).await.map_err(words),
+            Books::There(bridge) => Ok(serde_json::from_str(&bridge.take(&spot.path())?)?),
+        }
+    }
+
     /// Who changed what.
     pub async fn grants(&self, organisation: &str, query: &GrantsQuery) -> Result<Value, Failure> {
         match self {

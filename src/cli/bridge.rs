@@ -102,8 +102,13 @@ impl Bridge {
     }
 
     pub fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.take(path).map(drop)
+    }
+
+    /// The text of the answer to a removal.
+    pub fn take(&self, path: &str) -> Result<String, Failure> {
         let request = self.agent.delete(self.url(path)).header("Authorization", self.bearer());
-        self.answer(request.config().timeout_global(Some(ANSWER)).build().call()).map(drop)
+        self.answer(request.config().timeout_global(Some(ANSWER)).build().call())
     }
 
     fn url(&self, path: &str) -> String {

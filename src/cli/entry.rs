@@ -19,6 +19,8 @@ pub enum OfHouse {
     Show { name: String },
     /// Change one, or make it
     Set(Order),
+    /// Remove one that nothing needs any more
+    Remove { name: String },
 }
 
 /// Of an organisation.
@@ -38,6 +40,12 @@ pub enum OfOrganisation {
         org: Org,
         #[command(flatten)]
         set: Order,
+    },
+    /// Remove one that nothing needs any more; the books keep its name
+    Remove {
+        #[command(flatten)]
+        org: Org,
+        name: String,
     },
 }
 
@@ -68,6 +76,7 @@ impl OfHouse {
         match self {
             OfHouse::List => list(context, Shelf { kind, of: None }).await,
             OfHouse::Show { name } => show(context, spot(kind, None, &name)?).await,
+            OfHouse::Remove { name } => remove(context, spot(kind, None, &name)?).await,
             OfHouse::Set(order) => set(context, spot(kind, None, &order.name)?, order.keys).await,
         }
     }
@@ -78,6 +87,7 @@ impl OfOrganisation {
         match self {
             OfOrganisation::List(Org { org }) => list(context, Shelf { kind, of: Some(org) }).await,
             OfOrganisation::Show { org, name } => show(context, spot(kind, Some(org.org), &name)?).await,
+            OfOrganisation::Remove { org, name } => remove(context, spot(kind, Some(org.org), &name)?).await,
             OfOrganisation::Set { org, set: order } => {
                 set(context, spot(kind, Some(org.org), &order.name)?, order.keys).await
             }
@@ -188,6 +198,15 @@ async fn set(context: &Context, spot: Spot, named: Vec<(String, String)>) -> Don
         (false, false) => format!("changed: {changed}"),
     };
     say(&format!("{} {what}\n", harmless(&name)))
+}
+
+async fn remove(context: &Context, spot: Spot) -> Done {
+    let name = spot.entry.to_string();
+    let answer = Books::find(context).await?.remove(spot).await?;
+    if context.json {
+        return say_json(&answer);
+    }
+    say(&format!("{} {}\n", harmless(&name), word(&answer["removed"])))
 }
 
 /// Keys whose value is a list, and those whose value is a number; all else is a text, `true` or `false`. What none of them

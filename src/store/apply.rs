@@ -206,7 +206,7 @@ async fn write_organisation(conn: &mut Connection, organisation: &Organisation, 
          overdraft, time_zone, allow_prefixes, max_calls, max_calls_per_second, max_call_s, max_spend_per_day, \
          max_spend_per_leg, price_lists, discount, pool_split, refund_days, caps, since) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
-         ON CONFLICT (id) DO UPDATE SET caps = excluded.caps, \
+         ON CONFLICT (id) DO UPDATE SET closed = 0, caps = excluded.caps, \
          name = excluded.name, country = excluded.country, volume_licensing = excluded.volume_licensing, \
          require_credits_licence = excluded.require_credits_licence, on_empty = excluded.on_empty, \
          overdraft = excluded.overdraft, time_zone = excluded.time_zone, allow_prefixes = excluded.allow_prefixes, \
@@ -263,7 +263,7 @@ async fn write_user(conn: &mut Connection, entry: &UserEntry, pin: Option<String
     let user = &entry.user;
     sql::query(
         "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET name = excluded.name, \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET closed = 0, name = excluded.name, \
          country = excluded.country, dial_out = excluded.dial_out, toll_free = excluded.toll_free, pin = excluded.pin",
     )
     .bind(user.id.as_str())
@@ -301,7 +301,7 @@ async fn write_meeting(conn: &mut Connection, meeting: &Meeting) -> Result<(), S
     let settings = &meeting.settings;
     sql::query(
         "INSERT INTO meeting (id, organiser, conference_id, lobby, callers_may_start, max_participants, tones, \
-         confirm_join, language) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE SET \
+         confirm_join, language) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE SET closed = 0, \
          organiser = excluded.organiser, conference_id = excluded.conference_id, lobby = excluded.lobby, \
          callers_may_start = excluded.callers_may_start, max_participants = excluded.max_participants, \
          tones = excluded.tones, confirm_join = excluded.confirm_join, language = excluded.language",

@@ -114,18 +114,18 @@ pub(super) async fn change(
 /// The organisation that the entry is in, where it is in one. Another's entry is none that is known here.
 fn owner<'a>(facts: &'a Facts, change: &Change) -> Result<Option<&'a Organisation>, StoreError> {
     let known = |id: &OrganisationId| {
-        facts.organisations.get(id).ok_or_else(|| StoreError::Unknown(format!("organisation {id}")))
+        facts.open_organisation(id).ok_or_else(|| StoreError::Unknown(format!("organisation {id}")))
     };
     match change.entry.kind() {
         EntryKind::Organisation | EntryKind::Number | EntryKind::Carrier => Ok(None),
         EntryKind::User | EntryKind::Meeting => {
             let of = change.of.as_ref().ok_or_else(|| StoreError::broken("a change of nobody's entry"))?;
             let organisation = known(of)?;
-            match (facts.owner_of(&change.entry), &change.step) {
+            match (facts.name_of(&change.entry), &change.step) {
                 (Some(owner), ChangeStep::Put(_)) if owner != of => {
                     Err(StoreError::Conflict(format!("the name of {} is taken: choose another", change.entry)))
                 }
-                (owner, ChangeStep::Patch(_)) if owner != Some(of) => {
+                (_, ChangeStep::Patch(_)) if facts.owner_of(&change.entry) != Some(of) => {
                     Err(StoreError::Unknown(change.entry.to_string()))
                 }
                 _ => Ok(Some(organisation)),

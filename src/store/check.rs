@@ -2,6 +2,7 @@
 //! not change may not change. Pure: what there is goes in, all mistakes come out.
 
 use super::document::Document;
+use super::entry::EntryId;
 use super::facts::{Facts, Organisation};
 use crate::form::Mistake;
 use crate::rating::Countries;
@@ -50,7 +51,7 @@ impl<'a> Check<'a> {
     /// As the file leaves it: the file's own first, then what there is.
     fn organisation(&self, id: &OrganisationId) -> Option<&'a Organisation> {
         let own = self.document.organisations.iter().map(|placed| &placed.value).find(|own| own.id == *id);
-        own.or_else(|| self.facts.organisations.get(id))
+        own.or_else(|| self.facts.open_organisation(id))
     }
 
     fn twice<K: Eq + Hash + Display>(&mut self, what: &str, keys: impl Iterator<Item = (usize, K)>) {
@@ -117,9 +118,9 @@ impl<'a> Check<'a> {
     fn users(&mut self) {
         for placed in &self.document.users {
             let (user, line) = (&placed.value.user, placed.line);
-            let old = self.facts.users.get(&user.id);
-            if let Some(old) = old.filter(|old| old.organisation != user.organisation) {
-                self.mistake(line, format_args!("user {} belongs to organisation {}", user.id, old.organisation));
+            let owner = self.facts.name_of(&EntryId::User(user.id.clone()));
+            if let Some(owner) = owner.filter(|owner| **owner != user.organisation) {
+                self.mistake(line, format_args!("user {} belongs to organisation {owner}", user.id));
             }
             if user.country.is_some_and(|country| self.countries.record(country).is_none()) {
                 self.mistake(line, format_args!("user {}: there is no such country", user.id));
@@ -174,9 +175,9 @@ impl<'a> Check<'a> {
                 }
                 Some(_) => {}
             }
-            let old = self.facts.meetings.get(&meeting.id);
-            if let Some(old) = old.filter(|old| old.settings.organisation != meeting.organisation) {
-                let why = format!("meeting {} belongs to organisation {}", meeting.id, old.settings.organisation);
+            let owner = self.facts.name_of(&EntryId::Meeting(meeting.id.clone()));
+            if let Some(owner) = owner.filter(|owner| **owner != meeting.organisation) {
+                let why = format!("meeting {} belongs to organisation {owner}", meeting.id);
                 self.mistake(line, why);
             }
         }

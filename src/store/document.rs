@@ -344,6 +344,7 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
         alerts,
         recharge,
         since: Wall::from_seconds(0),
+        closed: false,
         id: id?,
         country: country?,
     };

@@ -90,12 +90,22 @@ impl Facts {
     /// Whose an entry is; `None` where there is no such entry, or where it is the house's.
     pub fn owner_of(&self, entry: &EntryId) -> Option<&OrganisationId> {
         match entry {
-            EntryId::Organisation(id) => self.organisations.get_key_value(id).map(|(id, _)| id),
+            EntryId::Organisation(id) => self.open_organisation(id).map(|organisation| &organisation.id),
             EntryId::User(id) => self.users.get(id).map(|user| &user.organisation),
             EntryId::Meeting(id) => self.meetings.get(id).map(|meeting| &meeting.settings.organisation),
             EntryId::Number(e164) => self.number(e164)?.organisation.as_ref(),
             EntryId::Carrier(_) => None,
         }
+    }
+
+    /// Who has the name of a user or a meeting, also of one that was removed.
+    pub(super) fn name_of(&self, entry: &EntryId) -> Option<&OrganisationId> {
+        let closed = match entry {
+            EntryId::User(id) => self.closed.users.get(id),
+            EntryId::Meeting(id) => self.closed.meetings.get(id),
+            EntryId::Organisation(_) | EntryId::Number(_) | EntryId::Carrier(_) => None,
+        };
+        closed.or_else(|| self.owner_of(entry))
     }
 
     fn number(&self, e164: &E164) -> Option<&Number> {
@@ -104,7 +114,7 @@ impl Facts {
 
     pub(super) fn keys(&self, entry: &EntryId) -> Option<Keys> {
         let keys = match entry {
-            EntryId::Organisation(id) => organisation(self.organisations.get(id)?),
+            EntryId::Organisation(id) => organisation(self.open_organisation(id)?),
             EntryId::User(id) => user(self.users.get(id)?),
             EntryId::Meeting(id) => meeting(self.meetings.get(id)?),
             EntryId::Number(e164) => number(self.number(e164)?),
@@ -129,7 +139,8 @@ impl Facts {
         let is_its = |owner: Option<&OrganisationId>| of.is_none_or(|of| owner == Some(of));
         let all: Box<dyn Iterator<Item = EntryId> + '_> = match kind {
             EntryKind::Organisation => {
-                Box::new(self.organisations.keys().filter(|id| is_its(Some(id))).cloned().map(EntryId::Organisation))
+                let its = self.organisations.values().filter(|own| !own.closed && is_its(Some(&own.id)));
+                Box::new(its.map(|own| EntryId::Organisation(own.id.clone())))
             }
             EntryKind::User => {
                 let its = self.users.values().filter(|user| is_its(Some(&user.organisation)));
@@ -197,6 +208,7 @@ fn organisation(organisation: &Organisation) -> Keys {
         alerts,
         recharge,
         since: _,
+        closed: _,
     } = organisation;
     object(json!({
         "id": text(id), "name": name, "country": text(country), "currency": text(currency),

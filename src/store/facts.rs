@@ -121,6 +121,8 @@ pub struct Organisation {
     pub recharge: Option<RechargeSettings>,
     /// When it was first written into the books.
     pub since: Wall,
+    /// It was removed: the books know it, and nobody else.
+    pub closed: bool,
 }
 
 /// Whom an organisation (or the house) wants told, and of what beyond the usual.
@@ -234,10 +236,23 @@ pub struct Facts {
     prices: HashMap<OrganisationId, Prices>,
     house: Prices,
     by_conference_id: HashMap<String, MeetingId>,
+    pub(super) closed: Closed,
     pins: PinKey,
 }
 
+/// Names that were removed: only whose they were may make them again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Closed {
+    pub users: HashMap<UserId, OrganisationId>,
+    pub meetings: HashMap<MeetingId, OrganisationId>,
+}
+
 impl Facts {
+    /// An organisation that was not removed.
+    pub fn open_organisation(&self, id: &OrganisationId) -> Option<&Organisation> {
+        self.organisations.get(id).filter(|organisation| !organisation.closed)
+    }
+
     /// What an organisation pays by.
     pub fn prices(&self, organisation: &Organisation) -> &Prices {
         self.prices.get(&organisation.id).unwrap_or(&self.house)
@@ -382,6 +397,7 @@ pub(super) async fn load(
     for (country, record) in rows::countries(conn).await? {
         countries.set_record(country, record);
     }
+    let closed = rows::closed(conn).await?;
     let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&meeting.settings)).collect();
     let decks = match decks_of {
         Some(known) => known.decks.clone(),
@@ -416,6 +432,7 @@ pub(super) async fn load(
         prices,
         house,
         by_conference_id,
+        closed,
         pins,
     })
 }

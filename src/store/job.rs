@@ -9,8 +9,9 @@ use super::door::{
     Rerouted, Settle,
 };
 use super::fault::StoreError;
+use super::remove::{Removal, Removed};
 use super::trail::Who;
-use super::{apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, settle};
+use super::{apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, remove, settle};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::notice::Report;
@@ -103,6 +104,7 @@ impl Job {
 jobs! {
     Apply((Document, Wall, Who)) -> Result<Applied, Vec<Mistake>> = apply::apply;
     Change((Change, Wall, Who)) -> Result<Changed, Vec<String>> = change::change;
+    Remove((Removal, Wall, Who)) -> Result<Removed, String> = remove::remove;
     Open(OpenLeg) -> Opened = leg::open;
     Payer(NamePayer) -> Opened = leg::name_payer;
     Answer(Answered) -> () = leg::answered;

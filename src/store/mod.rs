@@ -33,6 +33,7 @@ mod pin;
 mod recharge;
 mod reconcile;
 mod recover;
+mod remove;
 mod report;
 mod rows;
 mod schema;
@@ -62,6 +63,7 @@ pub use facts::{
 };
 pub use fault::{OpenError, StoreError};
 pub use io::{check_url, file_of, folder_of};
+pub use remove::{Removal, Removed};
 pub use sql::shown;
 pub use trail::{MOST_TRAIL_ROWS, TrailDoor, TrailFilter, TrailRow, Who};
 pub use wishes::{mails, secret};
@@ -131,6 +133,11 @@ impl Store {
     /// Changes one entry, or tells every mistake. Repeatable; touches no live leg.
     pub async fn change(&self, change: Change, now: Wall) -> Result<Result<Changed, Vec<String>>, StoreError> {
         self.desk.ask((change, now, self.who.clone()), Job::Change).await
+    }
+
+    /// Removes one entry, or tells what still needs it.
+    pub async fn remove(&self, removal: Removal, now: Wall) -> Result<Result<Removed, String>, StoreError> {
+        self.desk.ask((removal, now, self.who.clone()), Job::Remove).await
     }
 
     // ------------------------------------------------------------------------------------------------------------ legs

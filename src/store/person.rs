@@ -6,6 +6,7 @@
 
 use super::books::Books;
 use super::door::{Forget, Forgotten, Keep, Whom};
+use super::entry::EntryId;
 use super::facts;
 use super::fault::StoreError;
 use super::rows::Line;
@@ -86,7 +87,7 @@ pub(super) async fn part(conn: &mut Connection) -> Result<(), String> {
 pub(super) async fn forget(books: &mut Books, asked: &Forget) -> Result<Forgotten, StoreError> {
     let name = match &asked.whom {
         Whom::Number(number) => number.to_string(),
-        Whom::User(user) if !books.facts.users.contains_key(user) => {
+        Whom::User(user) if books.facts.name_of(&EntryId::User(user.clone())).is_none() => {
             return Err(StoreError::Unknown(format!("user {user}")));
         }
         Whom::User(user) => user.to_string(),
@@ -132,8 +133,8 @@ async fn rename(books: &mut Books, user: &UserId) -> Result<String, StoreError> 
     let hash = books.facts.pins().hash(user, "forgotten");
     let name = format!("forgotten-{}", hash.get(..16).unwrap_or_default());
     let steps = [
-        "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin) \
-         SELECT $2, organisation, '', country, dial_out, toll_free, NULL FROM organiser WHERE id = $1",
+        "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin, closed) \
+         SELECT $2, organisation, '', country, dial_out, toll_free, NULL, closed FROM organiser WHERE id = $1",
         "UPDATE leg SET organiser = $2 WHERE organiser = $1",
         "UPDATE meeting SET organiser = $2 WHERE organiser = $1",
         "UPDATE person SET organiser = $2, principal = $2, name = '' WHERE organiser = $1",

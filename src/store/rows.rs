@@ -1,7 +1,7 @@
 //! Rows of the tables of facts, read into the words of the rooms below. A value that no longer parses is told with its
 //! table: the store starts with all of it or not at all.
 
-use super::facts::{Limits, Meeting, OnEmpty, Organisation, User};
+use super::facts::{Closed, Limits, Meeting, OnEmpty, Organisation, User};
 use super::sql::Row;
 use super::sql::{self, Connection};
 use crate::clock::Wall;
@@ -125,11 +125,12 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
         alerts: None,
         recharge: None,
         since: Wall::from_micros(line.number("since")?),
+        closed: line.flag("closed")?,
     })
 }
 
 pub(super) async fn users(conn: &mut Connection) -> Result<BTreeMap<UserId, User>, String> {
-    let rows = lines(conn, "organiser", "SELECT * FROM organiser", user).await?;
+    let rows = lines(conn, "organiser", "SELECT * FROM organiser WHERE closed = 0", user).await?;
     let mut users: BTreeMap<UserId, User> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
     for (user, kind) in lines(conn, "licence", "SELECT * FROM licence", licence).await? {
         if let Some(user) = users.get_mut(&user) {
@@ -181,8 +182,19 @@ pub(super) fn held(mut licences: Licences) -> impl Iterator<Item = &'static str>
     LICENCES.into_iter().filter(move |(_, flag)| *flag(&mut licences)).map(|(word, _)| word)
 }
 
-const MEETINGS: &str =
-    "SELECT meeting.*, organiser.organisation FROM meeting JOIN organiser ON organiser.id = meeting.organiser";
+const MEETINGS: &str = "SELECT meeting.*, organiser.organisation FROM meeting JOIN organiser ON organiser.id = meeting.organiser \
+     WHERE meeting.closed = 0";
+
+/// Names of users and of meetings that were removed, and whose they are.
+pub(super) async fn closed(conn: &mut Connection) -> Result<Closed, String> {
+    let users = "SELECT id, organisation FROM organiser WHERE closed = 1";
+    let meetings = "SELECT meeting.id, organiser.organisation FROM meeting \
+         JOIN organiser ON organiser.id = meeting.organiser WHERE meeting.closed = 1";
+    let users = lines(conn, "organiser", users, |line| Ok((line.parse("id")?, line.parse("organisation")?))).await?;
+    let meetings =
+        lines(conn, "meeting", meetings, |line| Ok((line.parse("id")?, line.parse("organisation")?))).await?;
+    Ok(Closed { users: users.into_iter().collect(), meetings: meetings.into_iter().collect() })
+}
 
 pub(super) async fn meetings(conn: &mut Connection) -> Result<BTreeMap<MeetingId, Meeting>, String> {
     let rows = lines(conn, "meeting", MEETINGS, meeting).await?;

@@ -41,6 +41,8 @@ macro_rules! suite {
             mod opening;
             #[path = "pricing.rs"]
             mod pricing;
+            #[path = "removing.rs"]
+            mod removing;
             #[path = "reporting.rs"]
             mod reporting;
             #[path = "running.rs"]
