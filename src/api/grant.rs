@@ -123,7 +123,7 @@ fn shown(row: &GrantRow, now: Wall) -> Value {
     let texts = |items: Vec<String>| Value::from(items);
     json!({
         "id": grant.id.as_str(), "organisation": row.organisation.as_str(), "unit": grant.unit.slug(),
-        "source": grant.source.slug(), "state": row.state(now), "amount": text(row.amount), "used": text(row.used),
+        "source": grant.source.slug(), "state": row.state(now), "amount": text(grant.amount), "used": text(row.used),
         "held": text(row.held), "lapsed": text(row.lapsed), "left": text(grant.left), "priority": grant.priority,
         "from": record::utc(grant.from), "until": grant.until.map(record::utc),
         "call_types": texts(filter.call_types.iter().map(ToString::to_string).collect()),

@@ -105,6 +105,8 @@ pub(super) const fn in_credits(terms: &Terms) -> Capability {
 pub struct Grant {
     pub id: GrantId,
     pub unit: Unit,
+    /// What was given.
+    pub amount: u64,
     /// What nothing has used, holds or has taken back: milliseconds or micros.
     pub left: u64,
     /// The lower is used first.

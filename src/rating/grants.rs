@@ -15,6 +15,7 @@ fn grant(id: &str, unit: Unit, left: u64) -> Grant {
     Grant {
         id: id.parse().unwrap(),
         unit,
+        amount: left,
         left,
         priority: 0,
         from: Wall::from_seconds(0),
@@ -295,6 +296,7 @@ fn any_grant() -> impl Strategy<Value = Grant> {
         |(id, unit, left, priority, until, source, created)| Grant {
             id: id.parse().unwrap(),
             unit,
+            amount: left,
             left,
             priority,
             from: Wall::from_seconds(0),

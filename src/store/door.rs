@@ -484,7 +484,7 @@ pub struct NewGrant {
 impl NewGrant {
     /// Whether a grant is the one that is asked for: its end may have come since, and its beginning have been left open.
     pub(super) fn is(&self, row: &GrantRow) -> bool {
-        let given = (&row.organisation, row.grant.unit, row.grant.source, row.amount, row.grant.priority);
+        let given = (&row.organisation, row.grant.unit, row.grant.source, row.grant.amount, row.grant.priority);
         given == (&self.organisation, self.unit, self.source, self.amount, self.priority)
             && self.from.is_none_or(|from| from == row.grant.from)
             && self.filter == row.grant.filter
@@ -515,7 +515,6 @@ pub struct EndGrant {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantRow {
     pub organisation: OrganisationId,
-    pub amount: u64,
     pub used: u64,
     pub held: u64,
     pub lapsed: u64,
@@ -528,7 +527,7 @@ impl GrantRow {
     pub fn state(&self, now: Wall) -> &'static str {
         match &self.grant {
             grant if grant.until.is_some_and(|until| until <= now) => "over",
-            _ if self.used + self.lapsed >= self.amount => "used",
+            _ if self.used + self.lapsed >= self.grant.amount => "used",
             grant if grant.from > now => "coming",
             _ => "good",
         }

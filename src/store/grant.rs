@@ -60,7 +60,6 @@ pub(super) fn read(line: &Line<'_>) -> Result<GrantRow, String> {
     let (held, lapsed) = (line.count("held")?, line.count("lapsed")?);
     Ok(GrantRow {
         organisation: line.parse("organisation")?,
-        amount,
         used,
         held,
         lapsed,
@@ -68,6 +67,7 @@ pub(super) fn read(line: &Line<'_>) -> Result<GrantRow, String> {
         grant: Grant {
             id: line.parse("id")?,
             unit: line.parse("unit")?,
+            amount,
             left: amount.saturating_sub(used.saturating_add(held).saturating_add(lapsed)),
             priority: u16::try_from(line.count("priority")?).unwrap_or(u16::MAX),
             from: Wall::from_micros(line.number("valid_from")?),
@@ -113,7 +113,7 @@ pub(super) async fn add_told(books: &mut Books, (asked, who): &(NewGrant, Who)) 
             what: format!("grant {}", asked.id),
             organisation: Some(&asked.organisation),
             detail: serde_json::json!({
-                "unit": asked.unit.slug(), "source": asked.source.slug(), "amount": row.amount, "memo": asked.memo,
+                "unit": asked.unit.slug(), "source": asked.source.slug(), "amount": row.grant.amount, "memo": asked.memo,
                 "priority": asked.priority, "from": row.grant.from.micros(), "until": asked.until.map(Wall::micros),
                 "filter": asked.filter.to_line(),
             }),

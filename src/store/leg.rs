@@ -506,6 +506,7 @@ async fn fund(
         let pool = PoolState { held_ms: pool.held_ms + hold.pool_ms, ..pool };
         threshold::pool(books, organisation, pool, now).await?;
     }
+    threshold::grants(books, organisation, (&purse.grants, &hold.taken), now).await?;
     if hold.credit > Micros::ZERO {
         threshold::money(books, organisation, Seen { funded_ms, ..Seen::default() }, now).await?;
     }

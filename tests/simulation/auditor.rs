@@ -615,7 +615,7 @@ impl Auditor {
         for row in grants {
             let used = self.given.get(row.grant.id.as_str()).copied().unwrap_or(0);
             assert_eq!((row.used, row.held), (used, 0), "{row:?}");
-            assert!(row.used + row.lapsed <= row.amount, "{row:?}");
+            assert!(row.used + row.lapsed <= row.grant.amount, "{row:?}");
         }
     }
 }

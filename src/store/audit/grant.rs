@@ -49,9 +49,9 @@ impl Audit<'_> {
             }
             if is_money {
                 let gone = i128::from(found.used) + i128::from(found.lapsed);
-                *left.entry(found.organisation).or_default() += i128::from(found.amount) - gone;
+                *left.entry(found.organisation).or_default() += i128::from(found.grant.amount) - gone;
             }
-            if found.used + found.held + found.lapsed > found.amount {
+            if found.used + found.held + found.lapsed > found.grant.amount {
                 self.tell(FLOOR, place, "more is used, held and lapsed than was given");
             }
         }

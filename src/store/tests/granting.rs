@@ -332,3 +332,26 @@ async fn the_pool_comes_before_grants_and_a_quote_knows_all() {
     assert_eq!((record.charge, record.beyond.explanation), (quoted.charge, quoted.lines));
     bench.audited().await;
 }
+
+#[tokio::test]
+async fn a_grant_that_runs_out_is_told_once_at_each_step() {
+    let bench = Bench::empty().await;
+    bench.apply(&format!("{FILE}\n").replace("credits = \"1.00\"\n", "credits = \"1.00\"\n[organisation.alerts]\nemails = [\"a@aurora.example\"]\n")).await.unwrap();
+    give(&bench, [seconds("spring", 150)]).await;
+    let told = async || {
+        let alerts = bench.store.alerts(None, 1_000).await.unwrap().alerts;
+        let mut kinds: Vec<String> = alerts.iter().map(|view| view.alert.kind.to_string()).collect();
+        kinds.sort_unstable();
+        kinds
+    };
+    let leg = begin(&bench, LONDON).await;
+    assert_eq!(told().await, Vec::<String>::new());
+    grant(bench.store.extend(next(leg, 1, 50_000)).await.unwrap());
+    assert_eq!(told().await, ["grant-80"]);
+    grant(bench.store.extend(next(leg, 2, 110_000)).await.unwrap());
+    assert_eq!(told().await, ["grant-100", "grant-80"]);
+    bench.store.settle(leg, over(10_000)).await.unwrap();
+    talk(&bench, LONDON, 170_000).await;
+    assert_eq!(told().await, ["grant-100", "grant-80"], "once");
+    bench.audited().await;
+}
