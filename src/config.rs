@@ -18,6 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The commented settings, as they stand in `config/tollbridge.toml`; a test holds them to the defaults below.
 pub const COMMENTED: &str = include_str!("../config/tollbridge.toml");
@@ -205,6 +206,8 @@ pub struct Settings {
     pub store_folder: PathBuf,
     /// The node's name in the store.
     pub node: String,
+    /// So often the books are audited by themselves; never, where not set.
+    pub audit_every: Option<Duration>,
     /// A folder of prompts that replaces the embedded ones.
     pub prompts_dir: Option<PathBuf>,
     pub log_level: String,
@@ -277,6 +280,7 @@ impl Default for Settings {
             },
             store_url: "sqlite:data/tollbridge.db".into(),
             store_folder: "data".into(),
+            audit_every: Some(HOUR * 24),
             node: "bridge".into(),
             prompts_dir: None,
             log_level: "info".into(),
@@ -377,6 +381,8 @@ impl Settings {
         set(&mut self.store_url, store.text("url"));
         set(&mut self.store_folder, store.text("folder"));
         set(&mut self.node, store.text("node"));
+        let hours = store.number("audit_hours", 0..=8_760).map(|hours| (hours > 0).then_some(HOUR * hours as u32));
+        set(&mut self.audit_every, hours);
         store.finish();
         let prompts = form.table("prompts");
         set_some(&mut self.prompts_dir, prompts.text("dir"));
@@ -496,6 +502,8 @@ fn rate(form: &Form<'_>, key: &str) -> Option<Rate> {
     }
     rate
 }
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {

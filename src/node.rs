@@ -5,6 +5,7 @@ mod post;
 use crate::api::Reception;
 use crate::api::auth::Token;
 use crate::api::io::Api;
+use crate::api::money;
 use crate::api::privacy::{self, Retention, RetentionOrder};
 use crate::clock::{self, Now};
 use crate::config::Settings;
@@ -68,7 +69,8 @@ pub struct Node {
     postman: JoinHandle<()>,
     store: Store,
     handle: Handle,
-    retention: tokio::task::JoinHandle<()>,
+    /// What is done by itself, however long nobody asks for anything.
+    chores: [JoinHandle<()>; 2],
     sip: Vec<(Transport, SocketAddr)>,
     token_file: PathBuf,
 }
@@ -122,7 +124,8 @@ impl Node {
         };
         let api = Api::start(listener, reception).map_err(|error| StartError::Api(settings.api.listen, error))?;
         let retention = tokio::spawn(retain_daily(store.clone(), settings.retention()));
-        Ok(Node { desk, api, office, postman, store, handle, retention, sip: addresses, token_file })
+        let chores = [retention, tokio::spawn(audit_regularly(store.clone(), settings.audit_every))];
+        Ok(Node { desk, api, office, postman, store, handle, chores, sip: addresses, token_file })
     }
 
     pub fn store(&self) -> &Store {
@@ -158,7 +161,7 @@ impl Node {
 
     /// Ends all calls, closes their accounts, and stops.
     pub async fn stop(self) {
-        self.retention.abort();
+        self.chores.iter().for_each(JoinHandle::abort);
         self.desk.stop().await;
         self.api.stop().await;
         // What the last calls have caused is in the books: the next start sends it.
@@ -168,13 +171,13 @@ impl Node {
     }
 }
 
-/// After the start, when calls that wait have been taken; then each day.
-const FIRST_RETENTION: Duration = Duration::from_secs(600);
+/// After the start, when calls that wait have been taken.
+const FIRST_CHORE: Duration = Duration::from_secs(600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Empties what is older than it may be kept.
 async fn retain_daily(store: Store, retention: Retention) {
-    tokio::time::sleep(FIRST_RETENTION).await;
+    tokio::time::sleep(FIRST_CHORE).await;
     loop {
         match privacy::retain_of(&store, &retention, RetentionOrder { dry_run: false }, clock::wall()).await {
             Ok(done) => tracing::info!(records = %done["records"], recordings = %done["recordings"], "retention"),
@@ -184,6 +187,29 @@ async fn retain_daily(store: Store, retention: Retention) {
             }
         }
         tokio::time::sleep(DAY).await;
+    }
+}
+
+/// Looks whether the books are right, before anybody asks.
+async fn audit_regularly(store: Store, every: Option<Duration>) {
+    let Some(every) = every else { return };
+    tokio::time::sleep(every.min(FIRST_CHORE)).await;
+    loop {
+        match money::audit_of(&store, clock::wall()).await {
+            Ok(told) => {
+                let found = told["differences"].as_array().map_or(0, Vec::len);
+                if found > 0 {
+                    tracing::error!(found, first = %told["differences"][0], "the books are not right: tollbridge audit");
+                } else {
+                    tracing::info!("the books are right");
+                }
+            }
+            Err(problem) => {
+                metrics::counter!(name::AUDIT_FAILED).increment(1);
+                tracing::error!(why = %problem.into_body(), "the books could not be audited; tried again in time");
+            }
+        }
+        tokio::time::sleep(every).await;
     }
 }
 
