@@ -155,6 +155,8 @@ pub struct Notice {
     pub emails: Vec<Mailbox>,
     pub webhook: Option<HookUrl>,
     pub webhook_secret: Option<SecretRef>,
+    /// A PEM file of authorities whom TLS believes beside those of the open Internet.
+    pub ca_file: Option<PathBuf>,
     /// Addresses that hooks may lead to, though they are not of the open Internet.
     pub allow_addresses: Vec<Network>,
     pub tries: u32,
@@ -274,6 +276,7 @@ impl Default for Settings {
                 emails: Vec::new(),
                 webhook: None,
                 webhook_secret: None,
+                ca_file: None,
                 allow_addresses: Vec::new(),
                 tries: 5,
                 disable_after: 20,
@@ -413,6 +416,7 @@ impl Settings {
         set(&mut self.notice.emails, notice.has("emails").then(|| store::mails(notice, "emails")));
         set_some(&mut self.notice.webhook, notice.text("webhook"));
         set_some(&mut self.notice.webhook_secret, store::secret(notice, "webhook_secret"));
+        set_some(&mut self.notice.ca_file, notice.text("ca_file"));
         set(&mut self.notice.allow_addresses, notice.texts("allow_addresses"));
         set(&mut self.notice.tries, notice.number("tries", 1..=20).map(|n| n as u32));
         set(&mut self.notice.disable_after, notice.number("disable_after", 1..=10_000).map(|n| n as u32));

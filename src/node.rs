@@ -59,6 +59,8 @@ pub enum StartError {
     Api(SocketAddr, std::io::Error),
     #[error("{0}: {1}")]
     Token(PathBuf, std::io::Error),
+    #[error("notice.ca_file: {0}")]
+    Authorities(String),
 }
 
 /// A running node.
@@ -108,7 +110,7 @@ impl Node {
         let switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
         let wires = Wires { sip, sip_events, media, media_events, recorder, store: store.clone() };
         let (desk, handle) = Desk::start(switchboard, wires);
-        let notice = notice_config(settings);
+        let notice = notice_config(settings)?;
         let gate = notice.gate.clone();
         let (office, inbox, wants) = Office::start(notice, rand::random());
         let postman = Postman { store: store.clone(), inbox, switchboard: handle.clone(), house: house(settings) };
@@ -233,7 +235,7 @@ fn media_config(settings: &Settings) -> media::io::Config {
     }
 }
 
-fn notice_config(settings: &Settings) -> notice::Config {
+fn notice_config(settings: &Settings) -> Result<notice::Config, StartError> {
     let notice = &settings.notice;
     let smtp = notice.smtp.as_ref().zip(notice.from.as_ref()).map(|(server, from)| Smtp {
         host: server.host.clone(),
@@ -244,7 +246,9 @@ fn notice_config(settings: &Settings) -> notice::Config {
     });
     let gate = notice.gate();
     let (tries, disable_after) = (notice.tries, notice.disable_after);
-    notice::Config { smtp, gate, tries, disable_after, ..notice::Config::default() }
+    let authorities = notice.ca_file.as_deref().map_or(Ok(Vec::new()), notice::io::read_authorities);
+    let authorities = authorities.map_err(StartError::Authorities)?;
+    Ok(notice::Config { smtp, gate, authorities, tries, disable_after, ..notice::Config::default() })
 }
 
 /// Whom the house wants told.
