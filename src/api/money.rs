@@ -17,6 +17,7 @@ use crate::store::{
     CreditsAdded, Difference, Document, Facts, FundingRow, Funds, FundsKind, Quote, QuoteRequest, Raise, Store,
     StoreError, UsageFilter,
 };
+use crate::telemetry::name;
 use crate::types::{CarrierId, Cause, Micros, OrganisationId};
 use axum::Json;
 use axum::extract::State;
@@ -372,8 +373,10 @@ pub async fn credits(
     Ok(Json(booked))
 }
 
+/// Looks whether the books are right. What is not is told to the house too.
 pub async fn audit_of(store: &Store, now: Wall) -> Result<Value, Problem> {
     let differences = store.audit().await?;
+    metrics::gauge!(name::AUDIT_DIFFERENCES).set(differences.len() as f64);
     if let Some(first) = differences.first() {
         tell_house(store, differences.len(), first, now).await?;
     }
