@@ -245,7 +245,10 @@ async fn a_refund_gives_back_to_grants_and_opens_one_that_is_over() {
     bench.store.refund(back(Some("0.01"), "part", 200_000)).await.unwrap();
     assert_eq!(counters(&bench).await[0].1, [70_000, 0, 0, 0], "a part is of the credits");
     bench.audited().await;
-    bench.store.refund(back(None, "whole", 4_000_000)).await.unwrap();
+    let whole = bench.store.refund(back(None, "whole", 4_000_000)).await.unwrap();
+    let Corrected::Booked(whole) = whole else { panic!("{whole:?}") };
+    assert_eq!(crate::rating::grant::parts_line(&whole.grants), "[[\"seconds:spring\",70000],[\"money:welcome\",20000]]");
+    assert_eq!(bench.store.corrections(&UsageFilter::default()).await.unwrap()[1], whole);
     let after = counters(&bench).await;
     assert_eq!((&after, bench.balance("aurora").await), (&before.0, before.1));
     let rows = bench.store.grants(&"aurora".parse().unwrap(), true).await.unwrap();
