@@ -358,3 +358,19 @@ async fn a_grant_that_runs_out_is_told_once_at_each_step() {
     assert_eq!(told().await, ["grant-100", "grant-80"], "once");
     bench.audited().await;
 }
+
+#[tokio::test]
+async fn what_has_expired_is_taken_back_though_nobody_calls() {
+    let bench = Bench::new().await;
+    let until = Some(NOON.plus_millis(1_000));
+    give(&bench, [NewGrant { until, ..seconds("spring", 150) }, money("welcome", "0.50")]).await;
+    assert_eq!(bench.store.expire(NOON.plus_millis(999)).await.unwrap(), 0);
+    assert_eq!(bench.store.expire(NOON.plus_millis(1_000)).await.unwrap(), 1);
+    assert_eq!(counters(&bench).await[0].1, [0, 0, 150_000, 0]);
+    assert_eq!(bench.store.expire(NOON.plus_millis(2_000)).await.unwrap(), 0, "once");
+    bench.audited().await;
+    // Fundings too, which are good for a year.
+    assert_eq!(bench.store.expire(NOON.plus_millis(366 * 86_400_000)).await.unwrap(), 1);
+    assert_eq!((bench.balance("aurora").await.posted, counters(&bench).await[1].1[3]), (Micros::ZERO, 500_000));
+    bench.audited().await;
+}
