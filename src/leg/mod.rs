@@ -331,7 +331,7 @@ impl Leg {
         let still_asking = !paid.is_final && self.ask_at.is_none();
         match self.denied {
             Some(Cause::NotLicensed | Cause::CreditsLicenceMissing | Cause::LicenceGone) => Cause::LicenceGone,
-            Some(cause @ (Cause::SpendLimit | Cause::FirstDayLimit)) => cause,
+            Some(cause) if cause.is_of_spending() => cause,
             Some(_) => Cause::CreditGone,
             None if !paid.is_final && (self.unasked || still_asking) => Cause::StoreDown,
             None => Cause::CreditGone,

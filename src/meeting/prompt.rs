@@ -141,6 +141,9 @@ impl Prompt {
             | Cause::CreditsNotSetUp
             | Cause::CreditsLicenceMissing
             | Cause::SpendLimit
+            | Cause::OrganiserSpendLimit
+            | Cause::MeetingSpendLimit
+            | Cause::CarrierSpendLimit
             | Cause::FirstDayLimit => Prompt::RefusedCredit,
             Cause::CreditGone => Prompt::CreditGone,
             Cause::MeetingLocked => Prompt::MeetingLocked,
@@ -172,6 +175,9 @@ impl Prompt {
             | Cause::CreditsNotSetUp
             | Cause::CreditsLicenceMissing
             | Cause::SpendLimit
+            | Cause::OrganiserSpendLimit
+            | Cause::MeetingSpendLimit
+            | Cause::CarrierSpendLimit
             | Cause::FirstDayLimit
             | Cause::MeetingFull => Prompt::of_refusal(cause),
             _ => Prompt::CallFailed,

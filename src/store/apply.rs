@@ -356,13 +356,14 @@ async fn write_carrier(conn: &mut Connection, carrier: &Carrier) -> Result<(), S
         carrier.failure_map.iter().map(|(cause, failure)| (cause.to_string(), failure.to_string())).collect();
     sql::query(
         "INSERT INTO carrier (id, sources, route, codecs, max_calls, max_calls_per_second, number_format_in, \
-         number_format_out, called_from, advertise, old_syntax, failure_map, srtp, learn_source) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (id) DO UPDATE SET \
+         number_format_out, called_from, advertise, old_syntax, failure_map, srtp, learn_source, max_spend_per_day) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO UPDATE SET \
          sources = excluded.sources, route = excluded.route, codecs = excluded.codecs, \
          max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second, \
          number_format_in = excluded.number_format_in, number_format_out = excluded.number_format_out, \
          called_from = excluded.called_from, advertise = excluded.advertise, old_syntax = excluded.old_syntax, \
-         failure_map = excluded.failure_map, srtp = excluded.srtp, learn_source = excluded.learn_source",
+         failure_map = excluded.failure_map, srtp = excluded.srtp, learn_source = excluded.learn_source, \
+         max_spend_per_day = excluded.max_spend_per_day",
     )
     .bind(carrier.id.as_str())
     .bind(list_text(&carrier.sources))
@@ -378,6 +379,7 @@ async fn write_carrier(conn: &mut Connection, carrier: &Carrier) -> Result<(), S
     .bind(serde_json::to_string(&failures).map_err(StoreError::broken)?)
     .bind(carrier.srtp.to_string())
     .bind(carrier.learn_source)
+    .bind(carrier.max_spend_per_day.map(|amount| amount.0))
     .execute(conn)
     .await?;
     Ok(())

@@ -36,6 +36,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("funding", "key"),
     ("pool", "organisation, month"),
     ("spend", "organisation, day"),
+    ("spend_of", "whose, name, currency"),
     ("month_use", "organisation, month, call_type, destination"),
     ("grants", "id"),
     ("ledger_entry", "organisation, sequence"),

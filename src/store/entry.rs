@@ -227,6 +227,8 @@ fn limits_keys(limits: &Limits) -> Value {
         organiser_calls_per_second,
         meeting_calls,
         meeting_calls_per_second,
+        organiser_day_micros,
+        meeting_day_micros,
         block_calls,
         rate_micros,
         first_day_micros,
@@ -238,6 +240,8 @@ fn limits_keys(limits: &Limits) -> Value {
         "max_spend_per_day": maybe(*max_spend_per_day), "max_spend_per_leg": maybe(*max_spend_per_leg),
         "organiser_calls": organiser_calls, "organiser_calls_per_second": organiser_calls_per_second,
         "meeting_calls": meeting_calls, "meeting_calls_per_second": meeting_calls_per_second,
+        "organiser_spend_per_day": maybe(organiser_day_micros.map(Micros)),
+        "meeting_spend_per_day": maybe(meeting_day_micros.map(Micros)),
         "block_calls": block_calls, "max_rate_per_minute": maybe(rate_micros.map(Micros)),
         "max_spend_first_day": maybe(first_day_micros.map(Micros)), "quiet_percent": quiet_percent,
     })
@@ -304,6 +308,7 @@ fn carrier(carrier: &Carrier) -> Keys {
         codecs,
         max_calls,
         max_calls_per_second,
+        max_spend_per_day,
         number_format_in,
         number_format_out,
         called_from,
@@ -318,6 +323,7 @@ fn carrier(carrier: &Carrier) -> Keys {
     object(json!({
         "id": text(id), "sources": list(sources), "route": maybe(*route), "codecs": list(codecs),
         "max_calls": max_calls, "max_calls_per_second": max_calls_per_second,
+        "max_spend_per_day": maybe(*max_spend_per_day),
         "number_format_in": text(number_format_in), "number_format_out": text(number_format_out),
         "called_from": list(called_from), "failure_map": failures, "advertise": maybe(*advertise),
         "old_syntax": old_syntax, "srtp": text(srtp), "learn_source": learn_source,

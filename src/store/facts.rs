@@ -65,6 +65,10 @@ pub struct Caps {
     pub organiser_calls_per_second: Option<u32>,
     pub meeting_calls: Option<u32>,
     pub meeting_calls_per_second: Option<u32>,
+    /// Credits of one day of the organisation's calendar, holds included, for each organiser and for each meeting, in
+    /// millionths.
+    pub organiser_day_micros: Option<i64>,
+    pub meeting_day_micros: Option<i64>,
     /// Calls out at once to one block of numbers.
     pub block_calls: Option<u32>,
     /// The dearest minute, in millionths of the organisation's currency.
@@ -343,8 +347,13 @@ impl Organisation {
 
     /// What the day around `at` may use.
     pub(super) fn day_limit(&self, at: Wall) -> Option<Micros> {
+        self.limits.max_spend_per_day.map(|most| self.share(most, at))
+    }
+
+    /// Of an amount a day, what holds around `at`.
+    pub(super) fn share(&self, most: Micros, at: Wall) -> Micros {
         let percent = i128::from(self.percent(at).unwrap_or(100));
-        self.limits.max_spend_per_day.map(|most| Micros((i128::from(most.0) * percent / 100) as i64))
+        Micros((i128::from(most.0) * percent / 100) as i64)
     }
 
     /// What all of it may use, while it is new.

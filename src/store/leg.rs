@@ -7,6 +7,7 @@ use super::facts::{OnEmpty, Organisation, User};
 use super::fault::StoreError;
 use super::rows::Line;
 use super::sheet::Kept;
+use super::spending;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use crate::clock::Wall;
@@ -424,17 +425,7 @@ async fn purse(
     let may_finish = organisation.on_empty == OnEmpty::Finish && tab.held_until_ms > 0;
     let floor = if may_finish { Micros(-sums.overdraft.0) } else { Micros::ZERO };
     let available = Micros(sums.available().0.saturating_sub(floor.0));
-    let a_day = match organisation.day_limit(now) {
-        Some(most) => most.0 - books.spent_on(organisation, now).await?.0 - sums.held.0,
-        None => i64::MAX,
-    };
-    let at_first = match organisation.first_day_limit(now) {
-        Some(most) => most.0 - books.spent(organisation).await?.0 - sums.held.0,
-        None => i64::MAX,
-    };
-    let a_leg = organisation.limits.max_spend_per_leg.map_or(i64::MAX, |most| most.0 - tab.credit_held().0);
-    let cause = if at_first < a_day.min(a_leg) { Cause::FirstDayLimit } else { Cause::SpendLimit };
-    let limit = a_day.min(a_leg).min(at_first);
+    let (limit, cause) = spending::room(books, leg, organisation, tab.credit_held(), now).await?;
     // The pool of the month in which the leg began stays its pool.
     let pool = match tab.terms.funding {
         Funding::Pool { .. } => Some(books.pool(organisation, leg.pool_month.unwrap_or(now)).await?),

@@ -39,6 +39,7 @@ mod rows;
 mod schema;
 mod settle;
 mod sheet;
+mod spending;
 mod sql;
 #[cfg(test)]
 mod tests;

@@ -142,7 +142,11 @@ async fn rename(books: &mut Books, user: &UserId) -> Result<String, StoreError> 
     for sql in steps {
         sql::query(sql).bind(user.as_str()).bind(name.as_str()).execute(&mut books.conn).await?;
     }
-    for sql in ["DELETE FROM licence WHERE organiser = $1", "DELETE FROM organiser WHERE id = $1"] {
+    for sql in [
+        "DELETE FROM licence WHERE organiser = $1",
+        "DELETE FROM spend_of WHERE whose = 'organiser' AND name = $1",
+        "DELETE FROM organiser WHERE id = $1",
+    ] {
         sql::query(sql).bind(user.as_str()).execute(&mut books.conn).await?;
     }
     let version = books.facts.version + 1;

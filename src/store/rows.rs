@@ -251,6 +251,7 @@ fn carrier(line: &Line<'_>) -> Result<Carrier, String> {
         codecs: line.list("codecs")?,
         max_calls: line.maybe_limit("max_calls")?,
         max_calls_per_second: line.maybe_limit("max_calls_per_second")?,
+        max_spend_per_day: line.maybe_number("max_spend_per_day")?.map(Micros),
         number_format_in: line.parse("number_format_in")?,
         number_format_out: line.parse("number_format_out")?,
         called_from: line.list("called_from")?,

@@ -8,6 +8,7 @@ use super::fault::StoreError;
 use super::grant;
 use super::leg::{self, LegRow};
 use super::person;
+use super::spending;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use crate::clock::Wall;
@@ -103,6 +104,7 @@ async fn pay(
         let key = key("charge");
         books.use_fundings(&organisation.id, settlement.charge, Draws::new(&key, Some(leg.id))).await?;
         day = Some(books.note_spent(organisation, at, settlement.charge).await?);
+        spending::note(books, leg, organisation, settlement.charge, at).await?;
         threshold::spent(books, organisation, at).await?;
     }
     if tab.terms.month.is_some() && tab.sequence > 0 {

@@ -1,7 +1,7 @@
 //! A carrier: where its calls come from, where ours to it go, and how it likes things said.
 
 use super::format::{DialPlan, WrittenAs};
-use crate::types::{CarrierId, Cause, E164};
+use crate::types::{CarrierId, Cause, E164, Micros};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -246,6 +246,8 @@ pub struct Carrier {
     /// Both directions together. `None`: no limit set.
     pub max_calls: Option<u32>,
     pub max_calls_per_second: Option<u32>,
+    /// Credits that legs by it may use on one day (UTC), holds included: of each currency, so much.
+    pub max_spend_per_day: Option<Micros>,
     pub number_format_in: DialPlan,
     pub number_format_out: WrittenAs,
     /// Where the called number stands, the likeliest first.
@@ -271,6 +273,7 @@ impl Carrier {
             codecs: Vec::new(),
             max_calls: None,
             max_calls_per_second: None,
+            max_spend_per_day: None,
             number_format_in: DialPlan::default(),
             number_format_out: WrittenAs::default(),
             called_from: vec![CalledFrom::RequestUri, CalledFrom::To, CalledFrom::Diversion],

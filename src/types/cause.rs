@@ -74,6 +74,9 @@ causes! {
     LimitReached "limit-reached" 503 42 "a limit on calls was reached";
     SpendLimit "spend-limit" 403 21 "a limit on spending was reached";
     FirstDayLimit "first-day-limit" 403 21 "the limit on spending of an organisation's first day was reached";
+    OrganiserSpendLimit "organiser-spend-limit" 403 21 "the limit on a day's spending of one organiser was reached";
+    MeetingSpendLimit "meeting-spend-limit" 403 21 "the limit on a day's spending of one meeting was reached";
+    CarrierSpendLimit "carrier-spend-limit" 403 21 "the limit on a day's spending by one carrier was reached";
     RateTooHigh "rate-too-high" 403 21 "a minute of this call costs more than the organisation allows";
     OrganiserLimit "organiser-limit" 503 42 "a limit on the calls of one organiser was reached";
     MeetingLimit "meeting-limit" 503 42 "a limit on the calls of one meeting was reached";
@@ -87,6 +90,18 @@ causes! {
 }
 
 impl Cause {
+    /// Whether a limit on spending is what was reached.
+    pub const fn is_of_spending(self) -> bool {
+        matches!(
+            self,
+            Cause::SpendLimit
+                | Cause::FirstDayLimit
+                | Cause::OrganiserSpendLimit
+                | Cause::MeetingSpendLimit
+                | Cause::CarrierSpendLimit
+        )
+    }
+
     /// Whether a later try of the same call may go well (a 503 then says when).
     pub const fn is_temporary(self) -> bool {
         matches!(self.sip(), 503)

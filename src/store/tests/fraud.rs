@@ -32,42 +32,102 @@ impl Bench {
         panic!("200 calls, and none was refused")
     }
 
+    /// Twenty lines, all talking as long as they are let: what is charged for all, and what each was told at its end.
+    async fn talk_until_cut(&self, call: impl Fn(LegId) -> OpenLeg) -> (Micros, Cause) {
+        let (mut lines, mut told) = (Vec::new(), BTreeSet::new());
+        for _ in 0..20 {
+            let leg = self.leg();
+            match self.store.open_leg(call(leg)).await.unwrap() {
+                Opened::Granted(grant) => {
+                    self.store.answered(answer(leg)).await.unwrap();
+                    lines.push((leg, grant.until_ms));
+                }
+                Opened::Refused(cause) => {
+                    told.insert(cause.slug());
+                }
+                Opened::NoPayerYet => unreachable!("the meeting is named"),
+            }
+        }
+        assert!(lines.len() >= 10, "{}", lines.len());
+        let mut charged = Micros::ZERO;
+        for (leg, mut until_ms) in lines {
+            let mut sequence = 0;
+            loop {
+                sequence += 1;
+                assert!(sequence < 100, "a hundred slices, and none was refused");
+                match self.store.extend(next(leg, sequence, until_ms)).await.unwrap() {
+                    Opened::Granted(grant) => until_ms = grant.until_ms,
+                    Opened::Refused(cause) => {
+                        told.insert(cause.slug());
+                        break;
+                    }
+                    Opened::NoPayerYet => unreachable!("it has a payer"),
+                }
+            }
+            charged = Micros(charged.0 + self.store.settle(leg, over(until_ms)).await.unwrap().charge.0);
+        }
+        assert_eq!(told.len(), 1, "{told:?}");
+        (charged, told.first().unwrap().parse().unwrap())
+    }
+
     async fn held(&self) -> Micros {
         self.store.live_legs().await.unwrap().iter().map(|leg| leg.credit_held).sum()
     }
 }
 
-/// Twenty lines, all talking as long as they are let: what is charged, and what each was told at its end.
 #[tokio::test]
 async fn a_thief_on_all_lines_takes_the_days_limit_and_no_more() {
     let bench = bench("max_spend_per_day = \"0.50\"").await;
-    let mut lines = Vec::new();
-    for _ in 0..20 {
-        let leg = bench.leg();
-        if let Opened::Granted(grant) = bench.store.open_leg(dial(leg, "+447700900123", "studio")).await.unwrap() {
-            bench.store.answered(answer(leg)).await.unwrap();
-            lines.push((leg, grant.until_ms));
-        }
-    }
-    assert!(lines.len() >= 10, "{}", lines.len());
-    let mut charged = Micros::ZERO;
-    for (leg, mut until_ms) in lines {
-        let mut told = None;
-        for sequence in 1..100 {
-            match bench.store.extend(next(leg, sequence, until_ms)).await.unwrap() {
-                Opened::Granted(grant) => until_ms = grant.until_ms,
-                other => told = Some(other),
-            }
-            if told.is_some() {
-                break;
-            }
-        }
-        assert_eq!(told, Some(Opened::Refused(Cause::SpendLimit)));
-        charged = Micros(charged.0 + bench.store.settle(leg, over(until_ms)).await.unwrap().charge.0);
-    }
+    let (charged, cause) = bench.talk_until_cut(|leg| dial(leg, "+447700900123", "studio")).await;
+    assert_eq!(cause, Cause::SpendLimit);
     assert!(charged <= micros("0.50") && charged > micros("0.40"), "{charged}");
     assert_eq!(bench.call_until_refused(NOON).await.1, Cause::SpendLimit);
     bench.audited().await;
+}
+
+/// [`FILE`] with a second licensed organiser, a second meeting of the first, and a limit of the carrier's.
+fn crowded(limits: &str, carrier: &str) -> String {
+    let more = "[[organisation.user]]\nid = \"dora\"\nlicences = [\"pay-per-minute\"]\n\
+         [[organisation.meeting]]\nid = \"loft\"\norganiser = \"dora\"\nconference_id = \"1000004\"\n\
+         [[organisation.meeting]]\nid = \"attic\"\norganiser = \"anna\"\nconference_id = \"1000005\"\n";
+    let file = limited(limits).replacen("[[organisation]]\nid = \"borealis\"", &format!("{more}[[organisation]]\nid = \"borealis\""), 1);
+    file.replacen("id = \"local\"\n", &format!("id = \"local\"\n{carrier}\n"), 1)
+}
+
+/// Each limit on a day's spending: what all lines take together stays within it, those that it is not for go on, what
+/// was spent before it was set counts, and the next day begins anew.
+#[tokio::test]
+async fn organiser_meeting_and_carrier_spend_their_own_day_and_no_more() {
+    let table = [
+        ("organiser_spend_per_day = \"0.50\"", "", Cause::OrganiserSpendLimit, ("attic", "local"), ("loft", "local")),
+        ("meeting_spend_per_day = \"0.50\"", "", Cause::MeetingSpendLimit, ("studio", "other"), ("attic", "local")),
+        ("", "max_spend_per_day = \"0.50\"", Cause::CarrierSpendLimit, ("loft", "local"), ("studio", "other")),
+    ];
+    for (limits, carrier, limit, held, free) in table {
+        let bench = Bench::empty().await;
+        bench.apply(&crowded("", "")).await.unwrap();
+        // A morning without the limit.
+        let early = bench.leg();
+        grant(bench.store.open_leg(dial(early, "+447700900123", "studio")).await.unwrap());
+        bench.store.answered(answer(early)).await.unwrap();
+        let before = bench.store.settle(early, over(60_000)).await.unwrap().charge;
+        assert!(before > Micros::ZERO);
+        bench.apply(&crowded(limits, carrier)).await.unwrap();
+
+        let (charged, cause) = bench.talk_until_cut(|leg| dial(leg, "+447700900123", "studio")).await;
+        assert_eq!(cause, limit);
+        let all = Micros(before.0 + charged.0);
+        assert!(all <= micros("0.50") && all > micros("0.40"), "{limit}: {all}");
+        let by = |(meeting, carrier): (&str, &str), at: Wall| OpenLeg {
+            carrier: Some(carrier.parse().unwrap()),
+            invited: at,
+            ..dial(bench.leg(), "+447700900123", meeting)
+        };
+        assert_eq!(bench.store.open_leg(by(held, NOON)).await.unwrap(), Opened::Refused(limit));
+        grant(bench.store.open_leg(by(free, NOON)).await.unwrap());
+        grant(bench.store.open_leg(by(held, NOON.plus_millis(24 * HOUR_MS))).await.unwrap());
+        bench.audited().await;
+    }
 }
 
 #[tokio::test]
