@@ -11,6 +11,7 @@ use crate::notice::{Gate, HookUrl, Mailbox, SecretRef, Tls};
 use crate::rating::report::Masking;
 use crate::sip::Transport;
 use crate::store;
+use crate::trunk::PatternConfig;
 use crate::types::E164;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -215,6 +216,8 @@ pub struct Settings {
     pub log_level: String,
     /// How much of outside parties' numbers reports show.
     pub masking: Masking,
+    /// From how much on calls look like fraud.
+    pub patterns: PatternConfig,
     /// Without the folder, which is that of recordings: see [`Settings::retention`].
     retention: Retention,
 }
@@ -288,6 +291,7 @@ impl Default for Settings {
             prompts_dir: None,
             log_level: "info".into(),
             masking: Masking::default(),
+            patterns: PatternConfig::default(),
             retention: Retention::default(),
         }
     }
@@ -380,6 +384,8 @@ impl Settings {
         set(&mut self.retention.traces, retention.number("traces", 0..=36_500));
         retention.finish();
 
+        self.read_fraud(&form.table("fraud"));
+
         let store = form.table("store");
         set(&mut self.store_url, store.text("url"));
         set(&mut self.store_folder, store.text("folder"));
@@ -421,6 +427,30 @@ impl Settings {
         set(&mut self.notice.tries, notice.number("tries", 1..=20).map(|n| n as u32));
         set(&mut self.notice.disable_after, notice.number("disable_after", 1..=10_000).map(|n| n as u32));
         notice.finish();
+    }
+
+    /// From how much on calls look like fraud.
+    fn read_fraud(&mut self, form: &Form<'_>) {
+        let patterns = &mut self.patterns;
+        set(&mut patterns.on, form.flag("alarms"));
+        let counts: [(&str, &mut u32); 10] = [
+            ("new_country_calls", &mut patterns.new_country_calls),
+            ("block_calls", &mut patterns.block_calls),
+            ("alike_calls", &mut patterns.alike_calls),
+            ("sequence_numbers", &mut patterns.sequence_numbers),
+            ("calls_a_minute", &mut patterns.calls_a_minute),
+            ("block_minutes", &mut patterns.block_minutes),
+            ("pumping_calls", &mut patterns.pumping_calls),
+            ("pumping_calls_of_carrier", &mut patterns.pumping_calls_of_carrier),
+            ("free_conference_minutes", &mut patterns.free_conference_minutes),
+            ("sweep_tries", &mut patterns.sweep_tries),
+        ];
+        for (key, count) in counts {
+            // More moments than this are not remembered of anybody.
+            let most = if key.ends_with("minutes") { 100_000 } else { 200 };
+            set(count, form.number(key, 2..=most).map(|number| number as u32));
+        }
+        form.finish();
     }
 
     /// A map of the keypad: of some numbers, or of all that have none of their own.

@@ -319,6 +319,7 @@ fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::C
         number_keys: settings.number_keys.clone(),
         lobby: LobbyConfig { conference_id_digits: meeting.conference_id_digits, ..LobbyConfig::default() },
         guard: GuardConfig::default(),
+        patterns: settings.patterns,
         codecs: CODECS.to_vec(),
         comfort_noise: settings.media.comfort_noise,
         recording: recording.folder.as_ref().map(|_| switchboard::recording::Config {

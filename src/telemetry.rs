@@ -65,5 +65,7 @@ pub mod name {
     /// Alerts written, by kind; and those that were not, since too many wait.
     pub const ALERTS: &str = "tollbridge_alerts_total";
     pub const ALERTS_DROPPED: &str = "tollbridge_alerts_dropped_total";
+    /// Callers, blocks of numbers and their like that the watch for fraud forgot for want of room.
+    pub const PATTERNS_FORGOTTEN: &str = "tollbridge_patterns_forgotten_total";
     pub const PANICS: &str = "tollbridge_panics_total";
 }

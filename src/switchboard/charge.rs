@@ -137,6 +137,7 @@ impl Switchboard {
             LegOutput::Extend { sequence, elapsed_ms } => {
                 let extend = store::Extend { leg: id, sequence, elapsed_ms, now: now.wall };
                 self.say(Output::Books(Books::Extend(extend)));
+                self.see_meeting(now, id);
             }
             LegOutput::Warn(warning) => self.warn(id, warning),
             LegOutput::Settle(end) => self.over(now, id, end),
@@ -150,6 +151,7 @@ impl Switchboard {
         self.cancel_calls(now, id);
         self.leave_meeting(now, id);
         self.guard.leave(now.mono, id);
+        self.see_over(now, id, end.elapsed_ms);
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.lobby = None;
         line.delayed = None;

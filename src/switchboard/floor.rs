@@ -213,8 +213,8 @@ impl Switchboard {
 
     fn look_up(&mut self, now: Now, id: LegId, conference_id: &str) {
         let Some(line) = self.lines.get(&id) else { return };
-        let caller = line.caller;
-        if let Err(cause) = self.guard.may_try(now.mono, caller.as_ref(), None) {
+        let caller = line.guesser();
+        if let Err(cause) = self.guard.may_try(now.mono, &caller, None) {
             return self.tell_lobby(now, id, LobbyInput::Refused { cause, instead: None });
         }
         let found = self.facts.meeting_named(conference_id);
@@ -222,7 +222,8 @@ impl Switchboard {
         let answer = match ours.map(|meeting| meeting.settings.id.clone()) {
             Some(meeting) => LobbyInput::Found(self.known(&meeting)),
             None => {
-                self.guard.tried_in_vain(now.mono, caller.as_ref(), None);
+                self.guard.tried_in_vain(now.mono, &caller, None);
+                self.see_wrong_try(now, id);
                 LobbyInput::NotFound
             }
         };
@@ -255,15 +256,16 @@ impl Switchboard {
     }
 
     fn check_pin(&mut self, now: Now, id: LegId, meeting: &MeetingId, pin: &str) {
-        let caller = self.lines.get(&id).and_then(|line| line.caller);
-        if let Err(cause) = self.guard.may_try(now.mono, caller.as_ref(), Some(meeting)) {
+        let Some(caller) = self.lines.get(&id).map(Line::guesser) else { return };
+        if let Err(cause) = self.guard.may_try(now.mono, &caller, Some(meeting)) {
             return self.tell_lobby(now, id, LobbyInput::Refused { cause, instead: None });
         }
         let answer = if self.facts.check_pin(meeting, pin) {
-            self.guard.let_in(caller.as_ref(), meeting);
+            self.guard.let_in(&caller, meeting);
             LobbyInput::PinRight
         } else {
-            self.guard.tried_in_vain(now.mono, caller.as_ref(), Some(meeting));
+            self.guard.tried_in_vain(now.mono, &caller, Some(meeting));
+            self.see_wrong_try(now, id);
             LobbyInput::PinWrong
         };
         self.tell_lobby_later(now, id, answer);
@@ -339,6 +341,7 @@ impl Switchboard {
             SayAll { prompts } => self.play_to_all(meeting, &prompts),
             Release { leg, cause, prompts } => self.release(now, leg, cause, &prompts),
             Closed => {
+                self.see_meeting_over(now, meeting);
                 if let Some(room) = self.rooms.remove(meeting)
                     && let Some(at) = room.armed
                 {

@@ -11,7 +11,7 @@ use crate::media::sdp::crypto::Secret;
 use crate::media::{self, RoomId, StreamId};
 use crate::sip;
 use crate::sip::io::Sip;
-use crate::store::{Facts, Opened, Store, StoreError};
+use crate::store::{Facts, Opened, Raise, Store, StoreError};
 use crate::telemetry::name;
 use crate::types::LegId;
 use std::collections::{HashMap, VecDeque};
@@ -25,6 +25,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 const QUESTIONS: usize = 1_024;
 /// A person does not wait longer for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Alarms that wait for the books.
+const ALARMS: usize = 256;
 /// What the books must hear is said again after so long, until they do.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the accounts in use are looked at.
@@ -87,6 +89,8 @@ impl Desk {
         let paid = Arc::new(Notify::new());
         let Wires { sip, sip_events, media, media_events, recorder, store } = wires;
         let (recorder, recorder_events) = recorder.unzip();
+        let (alarms, raised) = mpsc::channel(ALARMS);
+        tokio::spawn(write_alarms(store.clone(), raised));
         let clerk = Clerk { store: store.clone(), queues: HashMap::new(), answered };
         let rim = Rim {
             switchboard,
@@ -98,6 +102,7 @@ impl Desk {
             ports: HashMap::new(),
             replies: HashMap::new(),
             token: 0,
+            alarms,
         };
         let inlets =
             Inlets { sip_events, media_events, recorder_events, answers, asked, facts, ordered, paid: paid.clone() };
@@ -154,6 +159,7 @@ struct Rim {
     ports: HashMap<StreamId, Port>,
     replies: HashMap<u64, oneshot::Sender<Told>>,
     token: u64,
+    alarms: mpsc::Sender<Raise>,
 }
 
 impl Rim {
@@ -256,6 +262,7 @@ impl Rim {
                 Output::GiveBack { stream } => drop(self.ports.remove(&stream)),
                 Output::Record(record) => self.record(record),
                 Output::Books(books) => self.clerk.take(books),
+                Output::Raise(raised) => self.raise(raised),
                 Output::Told { token, told } => {
                     if let Some(reply) = self.replies.remove(&token) {
                         // Whoever asked may have gone.
@@ -263,6 +270,13 @@ impl Rim {
                     }
                 }
             }
+        }
+    }
+
+    /// Beside the way of the calls. Where the books are behind by too many, it is dropped, and counted.
+    fn raise(&self, raised: Raise) {
+        if self.alarms.try_send(raised).is_err() {
+            metrics::counter!(name::ALERTS_DROPPED).increment(1);
         }
     }
 
@@ -387,6 +401,7 @@ impl Rim {
             metrics::counter!(name::RTCP_PACKETS, "way" => way).absolute(count);
         }
         metrics::counter!(name::RTP_DROPPED).absolute(sound.overflows + sound.unsent);
+        metrics::counter!(name::PATTERNS_FORGOTTEN).absolute(self.switchboard.patterns_forgotten());
         metrics::counter!(name::TICK_LATE).absolute(sound.late);
         metrics::counter!(name::MIXER_PANICS).absolute(sound.panics);
     }
@@ -450,6 +465,13 @@ impl Clerk {
             // Nobody listens any more where the switchboard has stopped.
             let _ = answered.send((leg, answer));
         });
+    }
+}
+
+/// One alarm after the other into the books, until the switchboard is gone.
+async fn write_alarms(store: Store, mut raised: mpsc::Receiver<Raise>) {
+    while let Some(raised) = raised.recv().await {
+        insist(|| store.raise(raised.clone())).await;
     }
 }
 

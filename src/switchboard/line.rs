@@ -6,7 +6,7 @@ use crate::leg::{Direction, End, Leg};
 use crate::media::{Plan, Stats, StreamId};
 use crate::meeting::{Keypad, Lobby, LobbyInput};
 use crate::sip::{Call, Dial};
-use crate::trunk::Progress;
+use crate::trunk::{Caller, Progress};
 use crate::types::{CarrierId, Cause, E164, Language, LegId, MeetingId, OrganisationId};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -94,6 +94,11 @@ impl Line {
     /// How a meeting tells people apart: who calls, or is called.
     pub fn person(&self) -> Option<E164> {
         if self.is_inbound() { self.caller } else { Some(self.number) }
+    }
+
+    /// Who it is for the guessing brakes.
+    pub fn guesser(&self) -> Caller {
+        Caller::of(self.caller, &self.carrier)
     }
 
     /// Rings, or is about to, on behalf of keys that `by` pressed.

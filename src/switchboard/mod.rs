@@ -14,6 +14,7 @@ mod line;
 mod outbound;
 pub mod recording;
 pub mod sound;
+mod watch;
 
 use crate::clock::{Mono, Now};
 use crate::leg;
@@ -22,7 +23,7 @@ use crate::media::{self, Codec, StreamId};
 use crate::meeting::{self, KeyMap, LobbyConfig, Meeting};
 use crate::sip::{self, Call};
 use crate::store::{self, Facts};
-use crate::trunk::{Guard, GuardConfig};
+use crate::trunk::{Guard, GuardConfig, PatternConfig, Patterns};
 use crate::types::{E164, LegId, MeetingId, Micros, OrganisationId};
 use ask::{Ask, LegView, Told};
 use line::Line;
@@ -43,6 +44,7 @@ pub struct Config {
     pub keys: KeyMap,
     pub number_keys: BTreeMap<E164, KeyMap>,
     pub guard: GuardConfig,
+    pub patterns: PatternConfig,
     pub codecs: Vec<Codec>,
     /// Silence is described to those who take it (RFC 3389).
     pub comfort_noise: bool,
@@ -127,6 +129,8 @@ pub enum Output {
     },
     Record(recording::Record),
     Books(Books),
+    /// Something to be told to people, once a key.
+    Raise(store::Raise),
     Told {
         token: u64,
         told: Told,
@@ -182,6 +186,7 @@ pub struct Switchboard {
     facts: Arc<Facts>,
     sounds: Arc<Sounds>,
     guard: Guard,
+    patterns: Patterns,
     rng: StdRng,
     lines: HashMap<LegId, Line>,
     by_call: HashMap<Call, LegId>,
@@ -202,12 +207,13 @@ pub struct Switchboard {
 
 impl Switchboard {
     pub fn new(config: Config, facts: Arc<Facts>, sounds: Arc<Sounds>, seed: [u8; 32]) -> Switchboard {
-        let guard = Guard::new(config.guard);
+        let (guard, patterns) = (Guard::new(config.guard), Patterns::new(config.patterns));
         let mut switchboard = Switchboard {
             config,
             facts,
             sounds,
             guard,
+            patterns,
             rng: StdRng::from_seed(seed),
             lines: HashMap::new(),
             by_call: HashMap::new(),
@@ -298,6 +304,11 @@ impl Switchboard {
 
     pub fn meetings(&self) -> usize {
         self.rooms.len()
+    }
+
+    /// Subjects of patterns forgotten for want of room.
+    pub fn patterns_forgotten(&self) -> u64 {
+        self.patterns.forgotten()
     }
 
     /// What the books still must be told before the process may end: nothing is left when this is 0.

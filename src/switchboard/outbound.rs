@@ -100,6 +100,7 @@ impl Switchboard {
         self.by_stream.insert(line.stream, id);
         self.say(Output::Lend { leg: id, stream: line.stream });
         self.lines.insert(id, line);
+        self.see_dialled(now, &organisation.id, to);
         Ok(())
     }
 

@@ -41,6 +41,21 @@ impl Scope {
     }
 }
 
+/// Who guesses, as far as the brakes tell people apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Caller {
+    Number(E164),
+    /// All who withhold their number and come by one carrier: half the tries of a number for all of them together, so that
+    /// whoever guesses by one carrier holds nobody of another.
+    Withheld(CarrierId),
+}
+
+impl Caller {
+    pub fn of(number: Option<E164>, carrier: &CarrierId) -> Caller {
+        number.map_or_else(|| Caller::Withheld(carrier.clone()), Caller::Number)
+    }
+}
+
 /// Limits of one scope. `None`: off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limit {
@@ -85,8 +100,7 @@ pub struct Guard {
     config: GuardConfig,
     places: HashMap<Scope, Place>,
     legs: HashMap<LegId, Vec<Scope>>,
-    /// Callers who withhold their number are one caller, with half the tries.
-    callers: Tries<Option<E164>>,
+    callers: Tries<Caller>,
     meetings: Tries<MeetingId>,
     /// Numbers from which the right PIN of a meeting came: others' guesses do not lock them out.
     friends: Friends,
@@ -191,12 +205,12 @@ impl Guard {
     /// Whether this caller may try a conference ID, or a PIN of `meeting`. (The three tries of a call are counted by
     /// the lobby, which speaks with it.) Who has given the right PIN from this number before is held by their own slips
     /// at it alone: guesses of others, or under their number at other doors, do not keep an organiser out.
-    pub fn may_try(&mut self, now: Mono, caller: Option<&E164>, meeting: Option<&MeetingId>) -> Result<(), Cause> {
+    pub fn may_try(&mut self, now: Mono, caller: &Caller, meeting: Option<&MeetingId>) -> Result<(), Cause> {
         let GuardConfig { tries_per_caller, tries_per_meeting, window, .. } = self.config;
         let held = if let Some(friend) = self.friend(caller, meeting) {
             self.slips.count(now, window, &friend) >= tries_per_caller as usize
         } else {
-            let by_caller = self.callers.count(now, window, &caller.copied());
+            let by_caller = self.callers.count(now, window, caller);
             let by_meeting = meeting.map_or(0, |meeting| self.meetings.count(now, window, meeting));
             by_caller >= self.tries_of(caller) || by_meeting >= tries_per_meeting as usize
         };
@@ -204,12 +218,12 @@ impl Guard {
     }
 
     /// A wrong conference ID, or a wrong PIN of `meeting`.
-    pub fn tried_in_vain(&mut self, now: Mono, caller: Option<&E164>, meeting: Option<&MeetingId>) {
+    pub fn tried_in_vain(&mut self, now: Mono, caller: &Caller, meeting: Option<&MeetingId>) {
         let most = self.tries_of(caller);
         if let Some(friend) = self.friend(caller, meeting) {
             self.slips.note(now, friend, most);
         } else {
-            self.callers.note(now, caller.copied(), most);
+            self.callers.note(now, caller.clone(), most);
             if let Some(meeting) = meeting {
                 self.meetings.note(now, meeting.clone(), self.config.tries_per_meeting as usize);
             }
@@ -219,20 +233,24 @@ impl Guard {
     }
 
     /// The right PIN of `meeting`: this number is known there from now on.
-    pub fn let_in(&mut self, caller: Option<&E164>, meeting: &MeetingId) {
-        if let Some(caller) = caller {
-            self.friends.know((*caller, meeting.clone()));
+    pub fn let_in(&mut self, caller: &Caller, meeting: &MeetingId) {
+        if let Caller::Number(number) = caller {
+            self.friends.know((*number, meeting.clone()));
         }
     }
 
-    fn friend(&self, caller: Option<&E164>, meeting: Option<&MeetingId>) -> Option<(E164, MeetingId)> {
-        let both = (*caller?, meeting?.clone());
+    fn friend(&self, caller: &Caller, meeting: Option<&MeetingId>) -> Option<(E164, MeetingId)> {
+        let Caller::Number(number) = caller else { return None };
+        let both = (*number, meeting?.clone());
         self.friends.known.contains(&both).then_some(both)
     }
 
-    fn tries_of(&self, caller: Option<&E164>) -> usize {
+    fn tries_of(&self, caller: &Caller) -> usize {
         let most = self.config.tries_per_caller as usize;
-        if caller.is_some() { most } else { most.div_ceil(2) }
+        match caller {
+            Caller::Number(_) => most,
+            Caller::Withheld(_) => most.div_ceil(2),
+        }
     }
 
     /// How much later than usual a try is answered, right or wrong: it grows with the wrong tries of everybody.
@@ -338,6 +356,14 @@ mod tests {
         Mono::from_millis(millis)
     }
 
+    fn number(e164: &E164) -> Caller {
+        Caller::Number(*e164)
+    }
+
+    fn withheld(carrier: &str) -> Caller {
+        Caller::Withheld(carrier.parse().unwrap())
+    }
+
     fn acme() -> Scope {
         Scope::Organisation("acme".parse().unwrap())
     }
@@ -399,14 +425,14 @@ mod tests {
         let mut guard = Guard::new(GuardConfig::default());
         let caller: E164 = "+393331234567".parse().unwrap();
         for minute in 0..10 {
-            assert_eq!(guard.may_try(at(minute * 60_000), Some(&caller), None), Ok(()));
-            guard.tried_in_vain(at(minute * 60_000), Some(&caller), None);
+            assert_eq!(guard.may_try(at(minute * 60_000), &number(&caller), None), Ok(()));
+            guard.tried_in_vain(at(minute * 60_000), &number(&caller), None);
         }
-        assert_eq!(guard.may_try(at(3_599_999), Some(&caller), None), Err(Cause::TooManyTries));
-        assert_eq!(guard.may_try(at(3_599_999), None, None), Ok(()));
-        assert_eq!(guard.may_try(at(3_600_000), Some(&caller), None), Ok(()));
-        guard.tried_in_vain(at(3_600_000), Some(&caller), None);
-        assert_eq!(guard.may_try(at(3_600_001), Some(&caller), None), Err(Cause::TooManyTries));
+        assert_eq!(guard.may_try(at(3_599_999), &number(&caller), None), Err(Cause::TooManyTries));
+        assert_eq!(guard.may_try(at(3_599_999), &withheld("carrier"), None), Ok(()));
+        assert_eq!(guard.may_try(at(3_600_000), &number(&caller), None), Ok(()));
+        guard.tried_in_vain(at(3_600_000), &number(&caller), None);
+        assert_eq!(guard.may_try(at(3_600_001), &number(&caller), None), Err(Cause::TooManyTries));
     }
 
     #[test]
@@ -415,23 +441,24 @@ mod tests {
         let meeting: MeetingId = "standup".parse().unwrap();
         for i in 0..20 {
             let caller = E164::from_digits(&format!("39333000{i:04}")).unwrap();
-            assert_eq!(guard.may_try(at(i), Some(&caller), Some(&meeting)), Ok(()));
-            guard.tried_in_vain(at(i), Some(&caller), Some(&meeting));
+            assert_eq!(guard.may_try(at(i), &number(&caller), Some(&meeting)), Ok(()));
+            guard.tried_in_vain(at(i), &number(&caller), Some(&meeting));
         }
         let fresh = "+390612345678".parse().unwrap();
-        assert_eq!(guard.may_try(at(99), Some(&fresh), Some(&meeting)), Err(Cause::TooManyTries));
-        assert_eq!(guard.may_try(at(99), Some(&fresh), Some(&"other".parse().unwrap())), Ok(()));
+        assert_eq!(guard.may_try(at(99), &number(&fresh), Some(&meeting)), Err(Cause::TooManyTries));
+        assert_eq!(guard.may_try(at(99), &number(&fresh), Some(&"other".parse().unwrap())), Ok(()));
     }
 
     #[test]
-    fn who_withholds_the_number_has_half_the_tries_for_all_of_them_together() {
+    fn who_withholds_the_number_has_half_the_tries_for_all_of_them_by_one_carrier() {
         let mut guard = Guard::new(GuardConfig::default());
         for _ in 0..5 {
-            assert_eq!(guard.may_try(at(0), None, None), Ok(()));
-            guard.tried_in_vain(at(0), None, None);
+            assert_eq!(guard.may_try(at(0), &withheld("carrier"), None), Ok(()));
+            guard.tried_in_vain(at(0), &withheld("carrier"), None);
         }
-        assert_eq!(guard.may_try(at(3_599_999), None, None), Err(Cause::TooManyTries));
-        assert_eq!(guard.may_try(at(3_600_000), None, None), Ok(()));
+        assert_eq!(guard.may_try(at(3_599_999), &withheld("carrier"), None), Err(Cause::TooManyTries));
+        assert_eq!(guard.may_try(at(3_599_999), &withheld("other"), None), Ok(()));
+        assert_eq!(guard.may_try(at(3_600_000), &withheld("carrier"), None), Ok(()));
     }
 
     /// Ten thousand guesses by a hundred numbers in an hour, all at one meeting, some under the organiser's own number:
@@ -441,31 +468,31 @@ mod tests {
         let mut guard = Guard::new(GuardConfig::default());
         let meeting: MeetingId = "board".parse().unwrap();
         let anna: E164 = "+390699999999".parse().unwrap();
-        guard.let_in(Some(&anna), &meeting);
+        guard.let_in(&number(&anna), &meeting);
         let mut heard = 0;
         for guess in 0..10_000_u64 {
             let caller = E164::from_digits(&format!("39333000{:04}", guess % 100)).unwrap();
-            if guard.may_try(at(guess * 300), Some(&caller), Some(&meeting)).is_ok() {
+            if guard.may_try(at(guess * 300), &number(&caller), Some(&meeting)).is_ok() {
                 heard += 1;
-                guard.tried_in_vain(at(guess * 300), Some(&caller), Some(&meeting));
+                guard.tried_in_vain(at(guess * 300), &number(&caller), Some(&meeting));
             }
         }
         assert_eq!(heard, 20);
         let now = 3_000_000;
-        assert_eq!(guard.may_try(at(now), Some(&anna), Some(&meeting)), Ok(()));
+        assert_eq!(guard.may_try(at(now), &number(&anna), Some(&meeting)), Ok(()));
         let stranger = "+390611111111".parse().unwrap();
-        assert_eq!(guard.may_try(at(now), Some(&stranger), Some(&meeting)), Err(Cause::TooManyTries));
+        assert_eq!(guard.may_try(at(now), &number(&stranger), Some(&meeting)), Err(Cause::TooManyTries));
         // Her number, shown by somebody else: ten guesses an hour, and the lock lifts by itself.
         let borrowed = (0..1_000).filter(|_| {
-            let heard = guard.may_try(at(now), Some(&anna), Some(&meeting)).is_ok();
+            let heard = guard.may_try(at(now), &number(&anna), Some(&meeting)).is_ok();
             if heard {
-                guard.tried_in_vain(at(now), Some(&anna), Some(&meeting));
+                guard.tried_in_vain(at(now), &number(&anna), Some(&meeting));
             }
             heard
         });
         assert_eq!(borrowed.count(), 10);
-        assert_eq!(guard.may_try(at(now + 3_600_000), Some(&anna), Some(&meeting)), Ok(()));
-        assert_eq!(guard.may_try(at(now + 3_600_000), Some(&stranger), Some(&meeting)), Ok(()));
+        assert_eq!(guard.may_try(at(now + 3_600_000), &number(&anna), Some(&meeting)), Ok(()));
+        assert_eq!(guard.may_try(at(now + 3_600_000), &number(&stranger), Some(&meeting)), Ok(()));
     }
 
     #[test]
@@ -473,7 +500,7 @@ mod tests {
         let mut guard = Guard::new(GuardConfig::default());
         let meeting: MeetingId = "board".parse().unwrap();
         for n in 0..MAX_REMEMBERED + 10 {
-            guard.let_in(Some(&E164::from_digits(&format!("39333{n:07}")).unwrap()), &meeting);
+            guard.let_in(&number(&E164::from_digits(&format!("39333{n:07}")).unwrap()), &meeting);
         }
         assert_eq!((guard.friends.known.len(), guard.friends.in_order.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
     }
@@ -506,13 +533,13 @@ mod tests {
     fn answers_slow_down_when_everybody_guesses() {
         let mut guard = Guard::new(GuardConfig::default());
         for _ in 0..100 {
-            guard.tried_in_vain(at(0), None, None);
+            guard.tried_in_vain(at(0), &withheld("carrier"), None);
         }
         assert_eq!(guard.delay(at(0)), Duration::ZERO);
-        guard.tried_in_vain(at(0), None, None);
+        guard.tried_in_vain(at(0), &withheld("carrier"), None);
         assert_eq!(guard.delay(at(0)), Duration::from_millis(100));
         for _ in 0..10_000 {
-            guard.tried_in_vain(at(1), None, None);
+            guard.tried_in_vain(at(1), &withheld("carrier"), None);
         }
         assert_eq!(guard.delay(at(1)), Duration::from_secs(10));
         assert!(guard.overall.len() <= 200);
@@ -524,12 +551,12 @@ mod tests {
         let mut guard = Guard::new(GuardConfig { tries_per_caller: 1, ..GuardConfig::default() });
         let caller = |i: usize| E164::from_digits(&format!("39333{i:07}")).unwrap();
         for i in 0..MAX_REMEMBERED + 10 {
-            guard.tried_in_vain(at(i as u64), Some(&caller(i)), None);
+            guard.tried_in_vain(at(i as u64), &number(&caller(i)), None);
         }
         assert_eq!(guard.callers.at.len(), MAX_REMEMBERED);
         assert_eq!(guard.callers.by_age.len(), MAX_REMEMBERED);
-        assert!(guard.may_try(at(20_000), Some(&caller(0)), None).is_ok());
-        assert!(guard.may_try(at(20_000), Some(&caller(10)), None).is_err());
+        assert!(guard.may_try(at(20_000), &number(&caller(0)), None).is_ok());
+        assert!(guard.may_try(at(20_000), &number(&caller(10)), None).is_err());
     }
 
     proptest! {

@@ -1,18 +1,21 @@
 //! Carriers and numbers: who rings, whose number, which way out, and how much of it at once.
 //!
 //! [`Directory`] is an immutable snapshot that answers who and whose; [`DialPlan`] and [`WrittenAs`] bring numbers to
-//! the one form that permission, price and routing share, and back; [`Guard`] counts what runs and what is guessed.
+//! the one form that permission, price and routing share, and back; [`Guard`] counts what runs and what is guessed;
+//! [`Patterns`] knows what fraud looks like.
 
 mod carrier;
 mod directory;
 mod format;
 mod guard;
 mod number;
+mod pattern;
 mod route;
 
 pub use carrier::{CalledFrom, Carrier, CodecName, Failure, Route, Source, Srtp, Transport};
 pub use directory::{Called, Directory};
 pub use format::{DialPlan, WrittenAs};
-pub use guard::{Guard, GuardConfig, Limit, Scope};
+pub use guard::{Caller, Guard, GuardConfig, Limit, Scope};
 pub use number::{Number, NumberKind};
+pub use pattern::{Alarm, Pattern, PatternConfig, Patterns, Sight};
 pub use route::{Progress, Verdict};

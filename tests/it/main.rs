@@ -2,6 +2,7 @@
 
 mod crash;
 mod dial_out;
+mod fraud;
 mod joining;
 mod keys;
 mod money;

@@ -87,6 +87,7 @@ fn config() -> Config {
         keys: KeyMap::default(),
         number_keys: BTreeMap::new(),
         guard: GuardConfig::default(),
+        patterns: PatternConfig::default(),
         codecs: vec![Codec::Pcma, Codec::Pcmu],
         comfort_noise: true,
         recording: None,

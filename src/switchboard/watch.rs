@@ -1,0 +1,87 @@
+//! What legs do, shown to the watchman of patterns; what it tells goes into the books, and from there to people.
+
+use super::line::Line;
+use super::{Output, Switchboard};
+use crate::clock::Now;
+use crate::notice::{Kind, alert};
+use crate::store::Raise;
+use crate::trunk::{NumberKind, Sight};
+use crate::types::{E164, LegId, MeetingId, OrganisationId};
+
+impl Switchboard {
+    fn see(&mut self, now: Now, sight: &Sight) {
+        for alarm in self.patterns.look(now, sight) {
+            tracing::warn!(pattern = alarm.pattern.slug(), detail = alarm.detail, "calls look like fraud");
+            self.say(Output::Raise(Raise {
+                key: alarm.key,
+                kind: Kind::Fraud,
+                organisation: alarm.organisation,
+                at: now.wall,
+                facts: alert::facts([("pattern", alarm.pattern.slug().to_owned()), ("detail", alarm.detail)]),
+            }));
+        }
+    }
+
+    /// Whether it is night or weekend where an organisation's days turn.
+    fn is_quiet_for(&self, organisation: &OrganisationId, now: Now) -> bool {
+        self.facts.organisations.get(organisation).is_some_and(|known| known.is_quiet(now.wall))
+    }
+
+    /// A call out is made.
+    pub(super) fn see_dialled(&mut self, now: Now, organisation: &OrganisationId, to: E164) {
+        let home = self.facts.organisations.get(organisation).map(|known| known.country);
+        let country = self.facts.countries.country_of(&to);
+        let quiet = self.is_quiet_for(organisation, now);
+        let abroad = country.filter(|country| Some(*country) != home);
+        self.see(now, &Sight::Dialled { organisation: organisation.clone(), to, abroad, quiet });
+    }
+
+    /// A leg is over: how long a call out was, or that a caller never came to a meeting.
+    pub(super) fn see_over(&mut self, now: Now, id: LegId, elapsed_ms: u64) {
+        let Some(line) = self.lines.get(&id) else { return };
+        let sight = if line.is_inbound() {
+            self.never_joined(line, elapsed_ms)
+        } else {
+            self.dialled_over(now, line, elapsed_ms)
+        };
+        if let Some(sight) = sight {
+            self.see(now, &sight);
+        }
+    }
+
+    fn never_joined(&self, line: &Line, elapsed_ms: u64) -> Option<Sight> {
+        let is_toll_free = self.facts.directory.find(&line.number)?.kind == NumberKind::TollFree;
+        (is_toll_free && line.joined.is_none()).then(|| Sight::NeverJoined {
+            carrier: line.carrier.clone(),
+            caller: line.caller,
+            elapsed_ms,
+        })
+    }
+
+    fn dialled_over(&self, now: Now, line: &Line, elapsed_ms: u64) -> Option<Sight> {
+        let organisation = self.payer(line).filter(|_| line.leg.is_answered())?;
+        let quiet = self.is_quiet_for(&organisation, now);
+        Some(Sight::DialledOver { organisation, to: line.number, elapsed_ms, quiet })
+    }
+
+    /// A wrong conference ID or PIN.
+    pub(super) fn see_wrong_try(&mut self, now: Now, id: LegId) {
+        if let Some(carrier) = self.lines.get(&id).map(|line| line.carrier.clone()) {
+            self.see(now, &Sight::WrongTry { carrier });
+        }
+    }
+
+    /// A leg asks for its next slice: its meeting goes on.
+    pub(super) fn see_meeting(&mut self, now: Now, id: LegId) {
+        let Some(line) = self.lines.get(&id).filter(|line| line.present) else { return };
+        let Some((meeting, organisation)) = line.meeting.clone().zip(self.payer(line)) else { return };
+        let Some(room) = self.rooms.get(&meeting) else { return };
+        let organiser = room.meeting.roster().iter().any(|(_, participant)| participant.role.is_verified());
+        let quiet = self.is_quiet_for(&organisation, now);
+        self.see(now, &Sight::Meeting { meeting, organisation, organiser, quiet });
+    }
+
+    pub(super) fn see_meeting_over(&mut self, now: Now, meeting: &MeetingId) {
+        self.see(now, &Sight::MeetingOver { meeting: meeting.clone() });
+    }
+}
