@@ -5,6 +5,7 @@ pub mod auth;
 pub mod correct;
 pub mod entry;
 pub mod extract;
+pub mod grant;
 pub mod health;
 pub mod io;
 pub mod leg;
@@ -131,6 +132,9 @@ fn v1_pages() -> Vec<Page> {
         Books: get "/organisations/{organisation}/balance" => money::balance;
         Books: get "/organisations/{organisation}/as-of" => money::balance_as_of;
         Pay: post "/organisations/{organisation}/credits" => money::credits;
+        Books: get "/organisations/{organisation}/grants" => grant::of_organisation;
+        Pay: post "/organisations/{organisation}/grants" => grant::add;
+        Pay: post "/organisations/{organisation}/grants/{grant}/end" => grant::end;
         Books: get "/organisations/{organisation}/reports/{report}" => report::of_one;
         Books: get "/organisations/{organisation}/statements/{month}" => report::statement;
         Books: get "/reports/{report}" => report::of_all;

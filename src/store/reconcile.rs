@@ -53,8 +53,8 @@ fn leg(record: &UsageRecord, before: &HashSet<String>) -> Ours {
         invited: record.beyond.stamps.invited,
         answered: record.beyond.stamps.answered,
         duration_ms: record.duration_ms,
-        // A carrier's prices are not known here: amounts are summed up, and compared with nothing.
-        expected: None,
+        expected: record.beyond.cost.as_ref().map(|cost| cost.amount),
+        currency: record.beyond.cost.as_ref().map(|cost| cost.currency),
         charged_before: before.contains(&record.usage_id.to_string()),
     }
 }

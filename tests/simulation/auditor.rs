@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use tollbridge::clock::Mono;
 use tollbridge::media::{self, Plan, RoomId, StreamId};
+use tollbridge::rating::grant::Unit;
 use tollbridge::rating::{CallType, UsageRecord};
-use tollbridge::store::Balance;
+use tollbridge::store::{Balance, GrantRow};
 use tollbridge::switchboard::ask::{LegView, MeetingView};
 use tollbridge::types::{Cause, LegId};
 
@@ -155,6 +156,8 @@ pub struct Auditor {
     posted: Vec<i64>,
     charged: BTreeMap<LegId, i64>,
     pool_ms: Vec<u64>,
+    /// What grants paid, by their names.
+    given: BTreeMap<String, u64>,
     out_ms: Vec<u64>,
 }
 
@@ -174,6 +177,7 @@ impl Auditor {
             keyed: BTreeMap::new(),
             charged: BTreeMap::new(),
             pool_ms: vec![0; houses],
+            given: BTreeMap::new(),
             out_ms: vec![0; houses],
         }
     }
@@ -480,11 +484,22 @@ impl Auditor {
             Some(house) => {
                 self.posted[house] -= charge;
                 self.pool_ms[house] += record.beyond.pool_used_ms;
+                self.gifts(record, house, &context);
                 self.out_ms[house] += if record.call_type == CallType::DialOut { most } else { 0 };
             }
             None => assert_eq!(charge, 0, "charged to nobody: {context}"),
         }
         self.charged.insert(leg, charge);
+    }
+
+    /// What grants paid: each of the payer's own.
+    fn gifts(&mut self, record: &UsageRecord, house: usize, context: &str) {
+        for part in &record.beyond.grants {
+            let id = part.bucket.grant().expect("a grant's part").as_str();
+            let gift = self.script.gifts.iter().find(|gift| gift.id == id).expect("a grant of the script");
+            assert_eq!((gift.house, gift.unit == Unit::Seconds), (house, part.bucket.is_time()), "{id}: {context}");
+            *self.given.entry(id.to_owned()).or_default() += part.amount;
+        }
     }
 
     fn price(&self, record: &UsageRecord, wire: &Wire, (least, most): (u64, u64), context: &str) {
@@ -501,21 +516,29 @@ impl Auditor {
         let meeting = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
         let meeting = meeting.expect("a hold without a meeting");
         let pool = record.beyond.pool_used_ms;
-        assert!(pool <= most, "more pool than talk: {context}");
+        let parts = |is_time| record.beyond.grants.iter().filter(move |part| part.bucket.is_time() == is_time);
+        let timed = pool + parts(true).map(|part| part.amount).sum::<u64>();
+        let price_of = charge + parts(false).map(|part| part.amount as i64).sum::<i64>();
+        assert!(timed <= most, "more pool and grants than talk: {context}");
         let (due, pooled) = match self.due(meeting, record) {
             Due::Never => panic!("must never be granted: {context}"),
             Due::Free => ((0, 0), false),
-            Due::Credits(rate) => ((price(rate, least), price(rate, most)), false),
+            Due::Credits(rate) => {
+                ((price(rate, least.saturating_sub(timed)), price(rate, most.saturating_sub(timed))), false)
+            }
             Due::Pool(None) => ((0, 0), true),
             Due::Pool(Some(rate)) => {
-                ((price(rate, least.saturating_sub(pool)), price(rate, most.saturating_sub(pool))), true)
+                ((price(rate, least.saturating_sub(timed)), price(rate, most.saturating_sub(timed))), true)
             }
         };
         assert!(pooled || pool == 0, "took from the pool: {context}");
         if let (Due::Credits(rate), true) = (self.due(meeting, record), least < most) {
-            assert_eq!(charge, price(rate, record.duration_ms), "{context}");
+            assert_eq!(price_of, price(rate, record.duration_ms.saturating_sub(timed)), "{context}");
         }
-        assert!((due.0..=due.1).contains(&charge), "{charge} is charged, and due is {due:?}: {context}");
+        if matches!(self.due(meeting, record), Due::Free | Due::Pool(None)) {
+            assert!(record.beyond.grants.is_empty(), "a grant paid what credits may not: {context}");
+        }
+        assert!((due.0..=due.1).contains(&price_of), "{price_of} is paid, and due is {due:?}: {context}");
         assert!((least..=most).contains(&record.duration_ms), "{} ms are charged: {context}", record.duration_ms);
     }
 
@@ -570,7 +593,7 @@ impl Auditor {
     }
 
     /// Everything is over.
-    pub fn finish(&self, records: &[UsageRecord], pool_used_ms: &[u64]) {
+    pub fn finish(&self, records: &[UsageRecord], pool_used_ms: &[u64], grants: &[GrantRow]) {
         let mut charged: BTreeMap<&str, usize> = BTreeMap::new();
         let mut recorded = BTreeSet::new();
         for record in records {
@@ -588,6 +611,12 @@ impl Auditor {
             assert_eq!(meetings.len(), 1, "two meetings in one room: {members:?}");
         }
         assert_eq!(pool_used_ms, self.pool_ms, "pools");
+        assert_eq!(grants.len(), self.script.gifts.len());
+        for row in grants {
+            let used = self.given.get(row.grant.id.as_str()).copied().unwrap_or(0);
+            assert_eq!((row.used, row.held), (used, 0), "{row:?}");
+            assert!(row.used + row.lapsed <= row.grant.amount, "{row:?}");
+        }
     }
 }
 

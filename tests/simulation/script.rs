@@ -4,6 +4,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use std::fmt::Write;
+use tollbridge::rating::grant::{Source, Unit};
 
 /// One paying customer.
 #[derive(Debug)]
@@ -16,6 +17,20 @@ pub struct House {
     pub credits: i64,
     /// So much that no call here is ever short of credit.
     pub plenty: bool,
+}
+
+/// Seconds or money beside the pool, from the beginning on.
+#[derive(Debug)]
+pub struct Gift {
+    pub id: String,
+    pub house: usize,
+    pub unit: Unit,
+    pub source: Source,
+    /// Milliseconds or millionths.
+    pub amount: u64,
+    pub priority: u16,
+    /// Good for so long; by the wall's clock, which jumps.
+    pub good_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -120,6 +135,7 @@ pub enum Order {
 pub struct Script {
     pub seed: u64,
     pub houses: Vec<House>,
+    pub gifts: Vec<Gift>,
     pub meetings: Vec<Meeting>,
     pub numbers: Vec<Number>,
     pub rates: Vec<Rate>,
@@ -145,6 +161,30 @@ pub const PIN: &str = "4711";
 pub const CARRIERS: [&str; 2] = ["192.0.2.2", "192.0.2.3"];
 /// More than any seed can spend.
 const PLENTY: i64 = 1_000_000_000;
+
+/// Drawn apart, so that a seed's callers are the same with grants as without.
+fn gifts(seed: u64, houses: usize, length_ms: u64) -> Vec<Gift> {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x61f7_5eed);
+    let mut gifts = Vec::new();
+    for house in 0..houses {
+        for _ in 0..*[0, 0, 1, 2].choose(&mut rng).unwrap() {
+            let unit = *[Unit::Seconds, Unit::Money].choose(&mut rng).unwrap();
+            gifts.push(Gift {
+                id: format!("gift-{}", gifts.len()),
+                house,
+                unit,
+                source: *[Source::Promo, Source::Paid].choose(&mut rng).unwrap(),
+                amount: match unit {
+                    Unit::Seconds => rng.random_range(1..900_000),
+                    Unit::Money => rng.random_range(1..200_000),
+                },
+                priority: rng.random_range(0..3),
+                good_ms: rng.random_ratio(1, 3).then(|| rng.random_range(1..length_ms)),
+            });
+        }
+    }
+    gifts
+}
 
 struct Author {
     rng: StdRng,
@@ -176,6 +216,7 @@ impl Script {
             (0..rng.random_range(0..3)).map(|_| (rng.random_range(0..length_ms), rng.random_range(-3_600..3_600)));
         Script {
             seed,
+            gifts: gifts(seed, houses.len(), length_ms),
             houses,
             meetings,
             numbers,

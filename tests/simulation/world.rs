@@ -31,7 +31,8 @@ use tollbridge::media::{self, Codec, StreamId, TICK_MS};
 use tollbridge::meeting::{self, KeyMap, LobbyConfig};
 use tollbridge::sip::{self, Command, Endpoint, Flow, Reason};
 use tollbridge::store::{
-    CreditsAdded, Document, Funds, FundsKind, OpenError, Opened, Options, Store, StoreError, UsageFilter,
+    CreditsAdded, Document, Funds, FundsKind, GrantAdded, NewGrant, OpenError, Opened, Options, Store, StoreError,
+    UsageFilter,
 };
 use tollbridge::switchboard::ask::{Ask, Told};
 use tollbridge::switchboard::sound::Sounds;
@@ -193,6 +194,7 @@ impl World {
         };
         world.start();
         world.apply();
+        world.give();
         world.settle();
         world.plan();
         world

@@ -238,7 +238,7 @@ fn again(theirs: &[Theirs], ours: &[Ours], tolerance: Tolerance, fates: &mut [Fa
 mod tests {
     use super::super::{Difference, Kind, Outcome, reconcile};
     use super::*;
-    use crate::types::{LegId, Micros};
+    use crate::types::{Currency, LegId, Micros};
     use proptest::prelude::*;
     use std::time::{Duration, Instant};
 
@@ -267,6 +267,7 @@ mod tests {
             answered: Some(at),
             duration_ms,
             expected: Some(Micros(10_000)),
+            currency: Some(Currency::USD),
             charged_before: false,
         }
     }
@@ -317,6 +318,17 @@ mod tests {
         );
         assert_eq!((outcome.matched, outcome.attempts, outcome.ours), (5, 1, 6));
         assert_eq!(outcome.amount, Some(Micros(100_001)));
+    }
+
+    #[test]
+    fn amounts_of_two_currencies_are_not_compared_but_told() {
+        let own = [ours(1, "a@x", "", 10_000, 60_000), ours(2, "b@x", "", 20_000, 60_000)];
+        let in_euros =
+            |line, call_id, at| Theirs { currency: "EUR".parse().ok(), ..theirs(line, call_id, "", at, 60_000) };
+        let list = [in_euros(2, "a@x", 10_000), Theirs { currency: Some(Currency::USD), ..in_euros(3, "b@x", 20_000) }];
+        assert_eq!(told(&run(&list, &own)), [(Kind::Currency, Some(2), Some(1))]);
+        let unpriced = own.map(|leg| Ours { expected: None, currency: None, ..leg });
+        assert_eq!(told(&run(&list, &unpriced)), [], "nothing is known to compare with");
     }
 
     #[test]

@@ -54,8 +54,10 @@ pub struct Ours {
     /// A leg that was not answered is known to few carriers, and costs nothing.
     pub answered: Option<Wall>,
     pub duration_ms: u64,
-    /// What it should cost by the carrier's prices, where they are known.
+    /// What it should cost by the carrier's list, where there is one.
     pub expected: Option<Micros>,
+    /// Of that list.
+    pub currency: Option<Currency>,
     /// A file that was brought in before has charged this leg already.
     pub charged_before: bool,
 }
@@ -87,15 +89,18 @@ pub enum Kind {
     Doubled,
     Duration,
     Amount,
+    /// They ask in another currency than that of their list: the amounts cannot be compared.
+    Currency,
     /// A call of ours that they do not know.
     OnlyOurs,
 }
 
-words!(Kind: "expected only-theirs, doubled, duration, amount or only-ours" {
+words!(Kind: "expected only-theirs, doubled, duration, amount, currency or only-ours" {
     OnlyTheirs "only-theirs",
     Doubled "doubled",
     Duration "duration",
     Amount "amount",
+    Currency "currency",
     OnlyOurs "only-ours",
 });
 
@@ -235,9 +240,10 @@ fn compare(outcome: &mut Outcome, theirs: &Theirs, ours: &Ours, tolerance: Toler
     if ours.duration_ms.abs_diff(theirs.duration_ms) > tolerance.duration_ms {
         tell(Kind::Duration);
     }
-    if let (Some(expected), Some(amount)) = (ours.expected, theirs.amount)
-        && expected.0.abs_diff(amount.0) > tolerance.amount.0.unsigned_abs()
-    {
+    let (Some(expected), Some(amount)) = (ours.expected, theirs.amount) else { return };
+    if ours.currency.zip(theirs.currency).is_some_and(|(ours, theirs)| ours != theirs) {
+        tell(Kind::Currency);
+    } else if expected.0.abs_diff(amount.0) > tolerance.amount.0.unsigned_abs() {
         tell(Kind::Amount);
     }
 }

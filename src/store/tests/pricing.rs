@@ -179,6 +179,9 @@ async fn a_record_keeps_what_the_carrier_takes_and_nobody_pays_by_it() {
     with_costs(&bench, "0.0120").await;
     assert_eq!(call(ITALY, 30_000).await, ("0.0200".to_owned(), "+39 0.0060 EUR Some(\"0.0075\")".to_owned()));
     assert_eq!(call(LONDON, 30_000).await.1, "", "of this number it does not say");
+    let ours = bench.store.legs_by(&"local".parse().unwrap(), (Wall::from_micros(0), NOON.plus_millis(90_000)), "").await;
+    let expected: Vec<_> = ours.unwrap().iter().map(|leg| leg.expected.map(|amount| (amount, leg.currency))).collect();
+    assert_eq!(expected, [None, Some((micros("0.006"), "EUR".parse().ok())), None], "what a file of theirs is held against");
     let records = bench.store.usage(&UsageFilter::default()).await.unwrap();
     with_costs(&bench, "0.9000").await;
     assert_eq!(bench.store.usage(&UsageFilter::default()).await.unwrap(), records, "what was written stays");

@@ -1,6 +1,7 @@
 //! Requests to the books: one after the other for each leg, repeated where they must be done, as the real rim does.
 
 use super::*;
+use tollbridge::rating::grant::Filter;
 
 impl World {
     pub(super) fn store(&self) -> &Store {
@@ -15,6 +16,28 @@ impl World {
         applied.expect("the books").unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         let facts = self.store().facts();
         self.tell(Input::Facts(facts));
+    }
+
+    /// The grants of the script.
+    pub(super) fn give(&mut self) {
+        let (script, at) = (self.script.clone(), self.clock().wall);
+        for gift in &script.gifts {
+            let new = NewGrant {
+                id: gift.id.parse().unwrap(),
+                organisation: script.houses[gift.house].id.parse().unwrap(),
+                unit: gift.unit,
+                source: gift.source,
+                amount: gift.amount,
+                priority: gift.priority,
+                from: None,
+                until: gift.good_ms.map(|ms| at.plus_millis(ms)),
+                filter: Filter::default(),
+                memo: "simulation".into(),
+                at,
+            };
+            let added = self.runtime.block_on(self.store().add_grant(new)).expect("the books");
+            assert!(matches!(added, GrantAdded::Booked(_)), "{added:?}");
+        }
     }
 
     pub(super) fn top_up(&mut self, house: usize, amount: i64) {
