@@ -54,6 +54,7 @@ fn shown(correction: &Correction) -> Value {
         "key": correction.key, "leg": correction.leg.to_string(), "number": correction.number,
         "organisation": correction.organisation.as_str(), "kind": correction.kind.slug(),
         "amount": correction.amount.to_text(), "pool_ms": correction.pool_ms, "month_ms": correction.month_ms,
+        "grants": correction.grants.iter().map(record::granted).collect::<Vec<_>>(),
         "price": correction.price.map(Micros::to_text), "at": record::utc(correction.at), "reason": correction.reason,
     })
 }

@@ -119,6 +119,7 @@ jobs! {
     Reprice((Reprice, Who)) -> Vec<Repriced> = correct::rerate_told;
     AddGrant((NewGrant, Who)) -> GrantAdded = grant::add_told;
     EndGrant((EndGrant, Who)) -> GrantRow = grant::end_told;
+    Expire((Wall, Option<OrganisationId>)) -> Vec<OrganisationId> = grant::expire;
     Raise(Raise) -> bool = outbox::raise;
     Claim(Claim) -> Claimed = outbox::claim;
     Report((Report, Wall)) -> Option<OrganisationId> = outbox::report;

@@ -247,6 +247,20 @@ impl Store {
         self.desk.ask((end, self.who.clone()), Job::EndGrant).await
     }
 
+    /// Takes back what has expired by `now`, of fundings and of grants, as far as no running leg holds it: of how many
+    /// organisations there was any. What is used is looked at anyway; this is for those that rest.
+    pub async fn expire(&self, now: Wall) -> Result<usize, StoreError> {
+        let (mut all, mut after) = (0, None);
+        loop {
+            let done = self.desk.ask((now, after), Job::Expire).await?;
+            all += done.len();
+            after = done.last().cloned();
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
     /// Grants of an organisation in the order of their use; with those that are used up and over (`all`), or without.
     pub async fn grants(&self, organisation: &OrganisationId, all: bool) -> Result<Vec<GrantRow>, StoreError> {
         report::grants(&mut self.reader().await?, &self.facts(), organisation, all).await
