@@ -17,7 +17,7 @@ use crate::meeting::{self, LobbyConfig};
 use crate::notice::io::Office;
 use crate::notice::{self, Smtp};
 use crate::sip::{self, Command, Reason, Transport};
-use crate::store::{AlertSettings, OpenError, Store, StoreError, TrailDoor, Who};
+use crate::store::{AlertSettings, OpenError, Store, StoreError};
 use crate::switchboard::io::{Desk, Handle, Wires};
 use crate::switchboard::sound::{BadSound, Sounds};
 use crate::switchboard::{self, Switchboard};
@@ -117,7 +117,7 @@ impl Node {
         let postman = tokio::spawn(postman.walk(wants));
         let reception = Reception {
             switchboard: handle.clone(),
-            store: store.by(owner()),
+            store: store.clone(),
             gate,
             token: Token::new(&token),
             masking: settings.masking.clone(),
@@ -347,11 +347,6 @@ async fn bury(store: &Store, sip: &sip::io::Sip) -> Result<(), StoreError> {
         sip.command(Command::Bury { journal: orphan.journal, reason }).await;
     }
     Ok(())
-}
-
-/// Whoever has the token of the first start.
-fn owner() -> Who {
-    Who { name: "owner".to_owned(), door: TrailDoor::Api }
 }
 
 /// The token's file where no other is set, among the files of the store.

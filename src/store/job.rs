@@ -10,8 +10,9 @@ use super::door::{
 };
 use super::fault::StoreError;
 use super::remove::{Removal, Removed};
+use super::token::{NewToken, Revocation};
 use super::trail::Who;
-use super::{apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, remove, settle};
+use super::{apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, remove, settle, token};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::notice::Report;
@@ -105,6 +106,8 @@ jobs! {
     Apply((Document, Wall, Who)) -> Result<Applied, Vec<Mistake>> = apply::apply;
     Change((Change, Wall, Who)) -> Result<Changed, Vec<String>> = change::change;
     Remove((Removal, Wall, Who)) -> Result<Removed, String> = remove::remove;
+    MakeToken((NewToken, Who)) -> () = token::make;
+    RevokeToken((Revocation, Wall, Who)) -> () = token::revoke;
     Open(OpenLeg) -> Opened = leg::open;
     Payer(NamePayer) -> Opened = leg::name_payer;
     Answer(Answered) -> () = leg::answered;

@@ -44,6 +44,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 mod threshold;
+mod token;
 mod trail;
 mod walk;
 mod wishes;
@@ -66,7 +67,8 @@ pub use fault::{OpenError, StoreError};
 pub use io::{check_url, file_of, folder_of};
 pub use remove::{Removal, Removed};
 pub use sql::shown;
-pub use trail::{MOST_TRAIL_ROWS, TrailDoor, TrailFilter, TrailRow, Who};
+pub use token::{MOST_TOKENS, NewToken, Revocation, Role, Token};
+pub use trail::{MOST_TRAIL_ROWS, OWNER, TrailDoor, TrailFilter, TrailRow, Who};
 pub use wishes::{mails, secret};
 
 use crate::clock::Wall;
@@ -139,6 +141,16 @@ impl Store {
     /// Removes one entry, or tells what still needs it.
     pub async fn remove(&self, removal: Removal, now: Wall) -> Result<Result<Removed, String>, StoreError> {
         self.desk.ask((removal, now, self.who.clone()), Job::Remove).await
+    }
+
+    /// Makes a token of the API.
+    pub async fn make_token(&self, new: NewToken) -> Result<(), StoreError> {
+        self.desk.ask((new, self.who.clone()), Job::MakeToken).await
+    }
+
+    /// Takes a token of the API back.
+    pub async fn revoke_token(&self, revocation: Revocation, now: Wall) -> Result<(), StoreError> {
+        self.desk.ask((revocation, now, self.who.clone()), Job::RevokeToken).await
     }
 
     // ------------------------------------------------------------------------------------------------------------ legs
