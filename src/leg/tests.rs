@@ -125,6 +125,10 @@ fn why_no_more_was_granted_is_why_it_ends() {
         (Cause::NotLicensed, Cause::LicenceGone),
         (Cause::CreditsLicenceMissing, Cause::LicenceGone),
         (Cause::SpendLimit, Cause::SpendLimit),
+        (Cause::FirstDayLimit, Cause::FirstDayLimit),
+        (Cause::OrganiserSpendLimit, Cause::OrganiserSpendLimit),
+        (Cause::MeetingSpendLimit, Cause::MeetingSpendLimit),
+        (Cause::CarrierSpendLimit, Cause::CarrierSpendLimit),
     ];
     for (refused, told) in table {
         let mut leg = talking();

@@ -26,7 +26,7 @@ const LEFT: (i64, i64) = (3, 2);
 const POOL: [(i64, Kind); 2] = [(100, Kind::PoolGone), (80, Kind::PoolLow)];
 /// Of a grant.
 const GRANT: [(u64, Kind); 2] = [(100, Kind::GrantGone), (80, Kind::GrantLow)];
-/// Days that a usual day is the mean of, and with how many of them there is no usual.
+/// Days that a usual day is the middle one of, and the pace the mean, and with how many of them there is no usual.
 const DAYS: usize = 7;
 const TOO_FEW: usize = 3;
 
@@ -147,8 +147,11 @@ pub(super) async fn spent(books: &mut Books, organisation: &Organisation, now: W
     if before.len() < TOO_FEW {
         return Ok(());
     }
-    let usual = before.iter().map(|charged| i128::from(*charged)).sum::<i128>() / before.len() as i128;
-    let usual = Micros(i64::try_from(usual).unwrap_or(i64::MAX));
+    let mean = before.iter().map(|charged| i128::from(*charged)).sum::<i128>() / before.len() as i128;
+    let mean = Micros(i64::try_from(mean).unwrap_or(i64::MAX));
+    // One dear day must not hide the next: the day in the middle is the usual one, of two the cheaper.
+    before.sort_unstable();
+    let usual = Micros(before[(before.len() - 1) / 2]);
     if let Some(times) = settings.unusual_spend
         && i128::from(of_today) > i128::from(usual.0) * i128::from(times)
     {
@@ -162,7 +165,7 @@ pub(super) async fn spent(books: &mut Books, organisation: &Organisation, now: W
         tell(books, organisation, Kind::SpendUnusual, key, facts, now).await?;
     }
     match settings.low_days {
-        Some(days) => few_days(books, organisation, days, usual, now).await,
+        Some(days) => few_days(books, organisation, days, mean, now).await,
         None => Ok(()),
     }
 }

@@ -20,7 +20,7 @@ async fn told(world: &World) -> BTreeSet<(String, Option<String>)> {
 /// other meetings go on, and the pattern is in the books, once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_of_calls_out_meets_the_meetings_limit_and_is_told() {
-    let limits = "credits = \"10.00\"\n[organisation.limits]\nmeeting_spend_per_day = \"1.00\"\n";
+    let limits = "credits = \"10.00\"\n[organisation.limits]\nmeeting_spend_per_day = \"6.00\"\n";
     let people = PEOPLE.replacen("credits = \"10.00\"\n", limits, 1);
     let world = World::with(&people, |settings| {
         settings.patterns.calls_a_minute = 3;
@@ -35,7 +35,7 @@ async fn a_burst_of_calls_out_meets_the_meetings_limit_and_is_told() {
             Told::Refused(cause) => break cause,
             other => panic!("{other:?}"),
         }
-        assert!(world.balance("acme").await.held <= Micros(1_000_000));
+        assert!(world.balance("acme").await.held <= Micros(6_000_000));
     };
     assert_eq!(cause, Cause::MeetingSpendLimit);
     assert!(ringing.len() >= 3, "{}", ringing.len());

@@ -280,37 +280,52 @@ async fn no_money_is_fetched_while_calls_look_like_fraud() {
     assert_eq!(claim(&bench, at(3_701)).await.1.len(), 1);
 }
 
+/// A call on a day that costs two cents a minute.
+async fn call(bench: &Bench, day: u64, minutes: u64) {
+    let leg = bench.leg();
+    let open = OpenLeg { invited: at(day * 86_400), ..dial(leg, "+390298765432", "studio") };
+    let mut until = grant(bench.store.open_leg(open).await.unwrap()).until_ms;
+    bench.store.answered(Answered { leg, at: at(day * 86_400), journal: None }).await.unwrap();
+    for sequence in 1..minutes as u32 {
+        let extend = Extend { now: at(day * 86_400), ..next(leg, sequence, until - 1) };
+        until = grant(bench.store.extend(extend).await.unwrap()).until_ms;
+    }
+    let end = End { at: at(day * 86_400), ..over(minutes * 60_000) };
+    bench.store.settle(leg, end).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_day_unlike_others_and_days_that_are_left_are_told() {
     let bench = bench("").await;
     let wishes = file("low_days = 30\nunusual_spend = 2\n");
     bench.apply(&wishes).await.unwrap();
     adjust(&bench, "2.00", at(1)).await;
-    let call = async |day: u64, minutes: u64| {
-        let leg = bench.leg();
-        let open = OpenLeg { invited: at(day * 86_400), ..dial(leg, "+390298765432", "studio") };
-        let mut until = grant(bench.store.open_leg(open).await.unwrap()).until_ms;
-        bench.store.answered(Answered { leg, at: at(day * 86_400), journal: None }).await.unwrap();
-        for sequence in 1..minutes as u32 {
-            let extend = Extend { now: at(day * 86_400), ..next(leg, sequence, until - 1) };
-            until = grant(bench.store.extend(extend).await.unwrap()).until_ms;
-        }
-        let end = End { at: at(day * 86_400), ..over(minutes * 60_000) };
-        bench.store.settle(leg, end).await.unwrap();
-    };
     for day in 0..3 {
-        call(day, 2).await;
+        call(&bench, day, 2).await;
     }
     assert_eq!(told(&bench).await, [], "too few days to say what is usual");
-    call(3, 4).await;
+    call(&bench, 3, 4).await;
     assert_eq!(told(&bench).await, [], "twice is not more than twice");
-    call(3, 1).await;
-    call(3, 1).await;
+    call(&bench, 3, 1).await;
+    call(&bench, 3, 1).await;
     assert_eq!(told(&bench).await, [Kind::SpendUnusual], "once a day");
     // Four cents a day: 30 days want 1.20.
     adjust(&bench, "-1.50", at(3 * 86_400 + 60)).await;
-    call(4, 1).await;
+    call(&bench, 4, 1).await;
     assert_eq!(told(&bench).await, [Kind::SpendUnusual, Kind::LowDays]);
+}
+
+#[tokio::test]
+async fn one_dear_day_does_not_hide_the_next() {
+    let bench = bench("").await;
+    bench.apply(&file("unusual_spend = 2\n")).await.unwrap();
+    adjust(&bench, "2.00", at(1)).await;
+    for (day, minutes) in [(0, 2), (1, 20), (2, 2), (3, 4)] {
+        call(&bench, day, minutes).await;
+    }
+    assert_eq!(told(&bench).await, [], "twice the middle day");
+    call(&bench, 3, 1).await;
+    assert_eq!(told(&bench).await, [Kind::SpendUnusual], "more, though less than the mean");
 }
 
 #[tokio::test]

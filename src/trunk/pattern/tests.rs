@@ -26,6 +26,9 @@ impl Watch {
     }
 }
 
+/// What is seen the first, second, … time.
+type Sights = fn(u64) -> Sight;
+
 fn acme() -> OrganisationId {
     "acme".parse().unwrap()
 }
@@ -63,7 +66,6 @@ fn many_blocks(n: u64) -> E164 {
 /// Each pattern: what it takes, at which pace, and at which pace the very same is none.
 #[test]
 fn each_pattern_is_seen_at_its_threshold_and_not_at_an_honest_pace() {
-    type Sights = fn(u64) -> Sight;
     let second = 1_000;
     let minute = 60 * second;
     #[rustfmt::skip]
@@ -97,7 +99,7 @@ fn each_pattern_is_seen_at_its_threshold_and_not_at_an_honest_pace() {
 
 #[test]
 fn what_honest_people_do_raises_nothing() {
-    let table: [(&str, fn(u64) -> Sight); 6] = [
+    let table: [(&str, Sights); 6] = [
         ("calls of all lengths", |n| over(one_block(n % 3), 60_000 + n * 97_000 % 1_500_000)),
         ("calls that nobody took", |n| over(one_block(n), n % 20)),
         ("wrong numbers of the bridge", |n| lobby(Some(39_333_000_000 + n), "east", 5_000)),
