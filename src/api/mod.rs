@@ -15,6 +15,7 @@ pub mod privacy;
 pub mod problem;
 pub mod rates;
 pub mod report;
+pub mod revoke;
 pub mod trail;
 
 use crate::notice::Gate;
@@ -123,6 +124,7 @@ fn v1_pages() -> Vec<Page> {
         get "/organisations/{organisation}/balance" => money::balance;
         get "/organisations/{organisation}/as-of" => money::balance_as_of;
         post "/organisations/{organisation}/credits" => money::credits;
+        post "/organisations/{organisation}/revoke" => revoke::revoke;
         get "/organisations/{organisation}/reports/{report}" => report::of_one;
         get "/organisations/{organisation}/statements/{month}" => report::statement;
         get "/reports/{report}" => report::of_all;

@@ -9,8 +9,9 @@ use super::door::{
 };
 use super::fault::StoreError;
 use super::remove::{Removal, Removed};
+use super::revoke::{Revoke, Revoked};
 use super::trail::Who;
-use super::{apply, change, correct, credits, leg, outbox, person, reconcile, recover, remove, settle};
+use super::{apply, change, correct, credits, leg, outbox, person, reconcile, recover, remove, revoke, settle};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::notice::Report;
@@ -110,6 +111,7 @@ jobs! {
     Reroute(Rerouted) -> () = leg::rerouted;
     Extend(Extend) -> Opened = leg::extend;
     Settle(Settle) -> UsageRecord = settle::settle;
+    Revoke((Revoke, Who)) -> Revoked = revoke::revoke;
     Credits((Funds, Who)) -> CreditsAdded = credits::add_told;
     Refund((Refund, Who)) -> Corrected = correct::refund_told;
     Reprice((Reprice, Who)) -> Vec<Repriced> = correct::rerate_told;

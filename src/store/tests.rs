@@ -47,6 +47,8 @@ macro_rules! suite {
             mod running;
             #[path = "telling.rs"]
             mod telling;
+            #[path = "withdrawing.rs"]
+            mod withdrawing;
         }
     )*};
 }

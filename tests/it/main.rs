@@ -8,6 +8,7 @@ mod money;
 mod notice;
 mod recharge;
 mod recording;
+mod revoking;
 mod sink;
 mod stranger;
 mod world;
