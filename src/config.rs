@@ -18,6 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The commented settings, as they stand in `config/tollbridge.toml`; a test holds them to the defaults below.
 pub const COMMENTED: &str = include_str!("../config/tollbridge.toml");
@@ -154,6 +155,8 @@ pub struct Notice {
     pub emails: Vec<Mailbox>,
     pub webhook: Option<HookUrl>,
     pub webhook_secret: Option<SecretRef>,
+    /// A PEM file of authorities whom TLS believes beside those of the open Internet.
+    pub ca_file: Option<PathBuf>,
     /// Addresses that hooks may lead to, though they are not of the open Internet.
     pub allow_addresses: Vec<Network>,
     pub tries: u32,
@@ -205,6 +208,8 @@ pub struct Settings {
     pub store_folder: PathBuf,
     /// The node's name in the store.
     pub node: String,
+    /// So often the books are audited by themselves; never, where not set.
+    pub audit_every: Option<Duration>,
     /// A folder of prompts that replaces the embedded ones.
     pub prompts_dir: Option<PathBuf>,
     pub log_level: String,
@@ -271,12 +276,14 @@ impl Default for Settings {
                 emails: Vec::new(),
                 webhook: None,
                 webhook_secret: None,
+                ca_file: None,
                 allow_addresses: Vec::new(),
                 tries: 5,
                 disable_after: 20,
             },
             store_url: "sqlite:data/tollbridge.db".into(),
             store_folder: "data".into(),
+            audit_every: Some(HOUR * 24),
             node: "bridge".into(),
             prompts_dir: None,
             log_level: "info".into(),
@@ -377,6 +384,8 @@ impl Settings {
         set(&mut self.store_url, store.text("url"));
         set(&mut self.store_folder, store.text("folder"));
         set(&mut self.node, store.text("node"));
+        let hours = store.number("audit_hours", 0..=8_760).map(|hours| (hours > 0).then_some(HOUR * hours as u32));
+        set(&mut self.audit_every, hours);
         store.finish();
         let prompts = form.table("prompts");
         set_some(&mut self.prompts_dir, prompts.text("dir"));
@@ -407,6 +416,7 @@ impl Settings {
         set(&mut self.notice.emails, notice.has("emails").then(|| store::mails(notice, "emails")));
         set_some(&mut self.notice.webhook, notice.text("webhook"));
         set_some(&mut self.notice.webhook_secret, store::secret(notice, "webhook_secret"));
+        set_some(&mut self.notice.ca_file, notice.text("ca_file"));
         set(&mut self.notice.allow_addresses, notice.texts("allow_addresses"));
         set(&mut self.notice.tries, notice.number("tries", 1..=20).map(|n| n as u32));
         set(&mut self.notice.disable_after, notice.number("disable_after", 1..=10_000).map(|n| n as u32));
@@ -496,6 +506,8 @@ fn rate(form: &Form<'_>, key: &str) -> Option<Rate> {
     }
     rate
 }
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {

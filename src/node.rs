@@ -5,6 +5,7 @@ mod post;
 use crate::api::Reception;
 use crate::api::auth::Token;
 use crate::api::io::Api;
+use crate::api::money;
 use crate::api::privacy::{self, Retention, RetentionOrder};
 use crate::clock::{self, Now};
 use crate::config::Settings;
@@ -58,6 +59,8 @@ pub enum StartError {
     Api(SocketAddr, std::io::Error),
     #[error("{0}: {1}")]
     Token(PathBuf, std::io::Error),
+    #[error("notice.ca_file: {0}")]
+    Authorities(String),
 }
 
 /// A running node.
@@ -68,7 +71,8 @@ pub struct Node {
     postman: JoinHandle<()>,
     store: Store,
     handle: Handle,
-    retention: tokio::task::JoinHandle<()>,
+    /// What is done by itself, however long nobody asks for anything.
+    chores: [JoinHandle<()>; 2],
     sip: Vec<(Transport, SocketAddr)>,
     token_file: PathBuf,
 }
@@ -106,7 +110,7 @@ impl Node {
         let switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
         let wires = Wires { sip, sip_events, media, media_events, recorder, store: store.clone() };
         let (desk, handle) = Desk::start(switchboard, wires);
-        let notice = notice_config(settings);
+        let notice = notice_config(settings)?;
         let gate = notice.gate.clone();
         let (office, inbox, wants) = Office::start(notice, rand::random());
         let postman = Postman { store: store.clone(), inbox, switchboard: handle.clone(), house: house(settings) };
@@ -122,7 +126,8 @@ impl Node {
         };
         let api = Api::start(listener, reception).map_err(|error| StartError::Api(settings.api.listen, error))?;
         let retention = tokio::spawn(retain_daily(store.clone(), settings.retention()));
-        Ok(Node { desk, api, office, postman, store, handle, retention, sip: addresses, token_file })
+        let chores = [retention, tokio::spawn(audit_regularly(store.clone(), settings.audit_every))];
+        Ok(Node { desk, api, office, postman, store, handle, chores, sip: addresses, token_file })
     }
 
     pub fn store(&self) -> &Store {
@@ -158,7 +163,7 @@ impl Node {
 
     /// Ends all calls, closes their accounts, and stops.
     pub async fn stop(self) {
-        self.retention.abort();
+        self.chores.iter().for_each(JoinHandle::abort);
         self.desk.stop().await;
         self.api.stop().await;
         // What the last calls have caused is in the books: the next start sends it.
@@ -168,13 +173,13 @@ impl Node {
     }
 }
 
-/// After the start, when calls that wait have been taken; then each day.
-const FIRST_RETENTION: Duration = Duration::from_secs(600);
+/// After the start, when calls that wait have been taken.
+const FIRST_CHORE: Duration = Duration::from_secs(600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Empties what is older than it may be kept.
 async fn retain_daily(store: Store, retention: Retention) {
-    tokio::time::sleep(FIRST_RETENTION).await;
+    tokio::time::sleep(FIRST_CHORE).await;
     loop {
         match privacy::retain_of(&store, &retention, RetentionOrder { dry_run: false }, clock::wall()).await {
             Ok(done) => tracing::info!(records = %done["records"], recordings = %done["recordings"], "retention"),
@@ -184,6 +189,29 @@ async fn retain_daily(store: Store, retention: Retention) {
             }
         }
         tokio::time::sleep(DAY).await;
+    }
+}
+
+/// Looks whether the books are right, before anybody asks.
+async fn audit_regularly(store: Store, every: Option<Duration>) {
+    let Some(every) = every else { return };
+    tokio::time::sleep(every.min(FIRST_CHORE)).await;
+    loop {
+        match money::audit_of(&store, clock::wall()).await {
+            Ok(told) => {
+                let found = told["differences"].as_array().map_or(0, Vec::len);
+                if found > 0 {
+                    tracing::error!(found, first = %told["differences"][0], "the books are not right: tollbridge audit");
+                } else {
+                    tracing::info!("the books are right");
+                }
+            }
+            Err(problem) => {
+                metrics::counter!(name::AUDIT_FAILED).increment(1);
+                tracing::error!(why = %problem.into_body(), "the books could not be audited; tried again in time");
+            }
+        }
+        tokio::time::sleep(every).await;
     }
 }
 
@@ -207,7 +235,7 @@ fn media_config(settings: &Settings) -> media::io::Config {
     }
 }
 
-fn notice_config(settings: &Settings) -> notice::Config {
+fn notice_config(settings: &Settings) -> Result<notice::Config, StartError> {
     let notice = &settings.notice;
     let smtp = notice.smtp.as_ref().zip(notice.from.as_ref()).map(|(server, from)| Smtp {
         host: server.host.clone(),
@@ -218,7 +246,9 @@ fn notice_config(settings: &Settings) -> notice::Config {
     });
     let gate = notice.gate();
     let (tries, disable_after) = (notice.tries, notice.disable_after);
-    notice::Config { smtp, gate, tries, disable_after, ..notice::Config::default() }
+    let authorities = notice.ca_file.as_deref().map_or(Ok(Vec::new()), notice::io::read_authorities);
+    let authorities = authorities.map_err(StartError::Authorities)?;
+    Ok(notice::Config { smtp, gate, authorities, tries, disable_after, ..notice::Config::default() })
 }
 
 /// Whom the house wants told.

@@ -54,6 +54,9 @@ pub mod name {
     pub const STORE_FAULTS: &str = "tollbridge_store_faults_total";
     /// Days on which what is too old could not be emptied.
     pub const RETENTION_FAILED: &str = "tollbridge_retention_failed_total";
+    /// Audits that could not be finished.
+    pub const AUDIT_FAILED: &str = "tollbridge_audit_failed_total";
+    /// What the last audit found.
     pub const AUDIT_DIFFERENCES: &str = "tollbridge_audit_differences";
     pub const API_CONNECTIONS: &str = "tollbridge_api_connections";
     pub const API_DROPPED: &str = "tollbridge_api_dropped_total";

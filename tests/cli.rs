@@ -385,6 +385,42 @@ fn a_quote_tells_who_pays_and_how_much() {
 }
 
 #[test]
+fn grants_are_given_listed_and_ended() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let add =
+        ["grant", "add", "spring", "--org", "aurora", "--seconds", "600", "--until", "2040-01-01", "--country", "IT"];
+    let first = house.run(&add).good();
+    assert!(first.out.contains("600 seconds for aurora: given (grant spring)"), "{first:?}");
+    assert_eq!(house.run(&[&add[..], &["--json"]].concat()).good().json()["booked"], false);
+    let paid = ["grant", "add", "bundle", "--org", "aurora", "--money", "2.50", "--paid", "--priority", "7", "--json"];
+    assert_eq!(house.run(&paid).good().json()["grant"]["left"], "2.5000");
+    house.run(&["grant", "add", "x", "--org", "aurora"]).failed(2, &["--seconds"]);
+    house.run(&["grant", "add", "x", "--org", "aurora", "--seconds", "1", "--money", "1"]).failed(2, &["--money"]);
+    house.run(&["grant", "add", "x", "--org", "aurora", "--seconds", "0"]).failed(1, &["more than zero"]);
+    house.run(&["grant", "add", "x", "--org", "nobody", "--seconds", "1"]).failed(1, &["no organisation nobody"]);
+    house.run(&["grant", "add", "x", "--org", "aurora", "--seconds", "1", "--prefix", "39a"]).failed(1, &["39a"]);
+    house
+        .run(&["grant", "add", "x", "--org", "aurora", "--seconds", "1", "--call-type", "in"])
+        .failed(1, &["dial-out"]);
+    house.run(&["grant", "add", "spring", "--org", "aurora", "--seconds", "601"]).failed(1, &["it is another"]);
+    let table = house.run(&["grant", "list", "--org", "aurora"]).good().out;
+    let place = |name: &str| table.find(name).unwrap_or_else(|| panic!("{name} in {table}"));
+    assert!(place("spring") < place("bundle") && table.contains("good   IT"), "{table}");
+    let balance = house.run(&["balance", "--org", "aurora"]).good().out;
+    assert!(balance.contains("spring") && balance.contains("bundle"), "{balance}");
+    let quote = ["quote", "--organiser", "anna", "--type", "dial-out", "--to", "+390612345678", "--minutes", "10"];
+    assert!(house.run(&quote).good().out.contains("grant spring: the first 600 s"));
+    let ended = house.run(&["grant", "end", "bundle", "--org", "aurora"]).good().out;
+    assert!(ended.contains("of 2.5000 0.0000 used, 2.5000 lapsed, 0.0000 held"), "{ended}");
+    house.run(&["grant", "end", "bundle", "--org", "borealis"]).failed(1, &["grant bundle of borealis"]);
+    assert!(!house.run(&["grant", "list", "--org", "aurora"]).good().out.contains("bundle"));
+    assert!(house.run(&["grant", "list", "--org", "aurora", "--all"]).good().out.contains("bundle"));
+    assert!(house.run(&["trail"]).good().out.contains("grant-end"));
+    assert_eq!(house.run(&["audit"]).good().out, "0 differences\n");
+}
+
+#[test]
 fn what_is_not_there_is_told_with_what_to_do() {
     let house = House::new();
     for command in [
@@ -433,8 +469,8 @@ fn settings_and_help_stand_before_or_after_the_command() {
     house.run(&["--config", "wrong.toml", "audit"]).failed(1, &["wrong.toml:2", "wrong.toml:4", "2 mistakes"]);
     house.run(&["check", "--config", "wrong.toml"]).failed(1, &["2 mistakes"]);
     for command in [
-        "serve", "apply", "quote", "usage", "balance", "credits", "refund", "rerate", "audit", "legs", "meetings",
-        "dial", "mute", "remove", "end", "lock", "admit", "call", "check",
+        "serve", "apply", "quote", "usage", "balance", "credits", "grant", "refund", "rerate", "audit", "legs",
+        "meetings", "dial", "mute", "remove", "end", "lock", "admit", "call", "check",
     ] {
         let after = house.run(&[command, "--help"]).good().out;
         assert!(after.contains("--config") && after.contains("--json"), "{command}: {after}");
@@ -465,6 +501,10 @@ const QUESTIONS: &[&[&str]] = &[
     &["audit", "--json"],
     &["credits", "adjust", "--org", "aurora", "--amount", "-1000"],
     &["apply", "unknown.toml"],
+    &["grant", "list", "--org", "aurora"],
+    &["grant", "list", "--org", "nobody", "--all"],
+    &["grant", "add", "x", "--org", "nobody", "--seconds", "1"],
+    &["grant", "end", "x", "--org", "aurora", "--json"],
     &["alerts"],
     &["alerts", "--org", "nobody"],
     &["alerts", "--org", "aurora", "--test"],

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod correct;
 pub mod entry;
 pub mod extract;
+pub mod grant;
 pub mod health;
 pub mod io;
 pub mod leg;
@@ -125,6 +126,9 @@ fn v1_pages() -> Vec<Page> {
         get "/organisations/{organisation}/as-of" => money::balance_as_of;
         post "/organisations/{organisation}/credits" => money::credits;
         post "/organisations/{organisation}/revoke" => revoke::revoke;
+        get "/organisations/{organisation}/grants" => grant::of_organisation;
+        post "/organisations/{organisation}/grants" => grant::add;
+        post "/organisations/{organisation}/grants/{grant}/end" => grant::end;
         get "/organisations/{organisation}/reports/{report}" => report::of_one;
         get "/organisations/{organisation}/statements/{month}" => report::statement;
         get "/reports/{report}" => report::of_all;

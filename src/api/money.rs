@@ -3,6 +3,7 @@
 
 use super::Reception;
 use super::extract::{Json as Said, Named, Query};
+use super::grant::{self, GrantsQuery};
 use super::io::{Moment, aside};
 use super::leg::parse;
 use super::problem::Problem;
@@ -16,6 +17,7 @@ use crate::store::{
     CreditsAdded, Difference, Document, Facts, FundingRow, Funds, FundsKind, Quote, QuoteRequest, Raise, Store,
     StoreError, UsageFilter,
 };
+use crate::telemetry::name;
 use crate::types::{CarrierId, Cause, Micros, OrganisationId};
 use axum::Json;
 use axum::extract::State;
@@ -256,10 +258,11 @@ pub async fn balance_of(store: &Store, organisation: &str, now: Wall) -> Result<
     let balance = store.balance(&organisation).await?;
     let fundings = fundings(&balance.fundings);
     let pool = store.pool(&organisation, now).await?;
+    let grants = grant::grants_of(store, organisation.as_str(), &GrantsQuery::default(), now).await?;
     Ok(json!({
         "organisation": organisation.as_str(), "currency": balance.currency.to_string(),
         "posted": balance.posted.to_text(), "held": balance.held.to_text(), "available": balance.available.to_text(),
-        "fundings": fundings,
+        "fundings": fundings, "grants": grants,
         "pool": {
             "granted_seconds": pool.granted_ms / 1_000, "used_seconds": pool.used_ms / 1_000,
             "held_seconds": pool.held_ms / 1_000,
@@ -370,8 +373,10 @@ pub async fn credits(
     Ok(Json(booked))
 }
 
+/// Looks whether the books are right. What is not is told to the house too.
 pub async fn audit_of(store: &Store, now: Wall) -> Result<Value, Problem> {
     let differences = store.audit().await?;
+    metrics::gauge!(name::AUDIT_DIFFERENCES).set(differences.len() as f64);
     if let Some(first) = differences.first() {
         tell_house(store, differences.len(), first, now).await?;
     }

@@ -18,6 +18,7 @@ mod tests {
     use crate::api::alert::{self, AlertsQuery};
     use crate::api::correct::{self, RefundOrder, RerateOrder};
     use crate::api::entry::{self, EntriesQuery, Shelf, Spot};
+    use crate::api::grant::{self, GrantOrder, GrantsQuery};
     use crate::api::leg::{DialOrder, Dialling, Switch};
     use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
@@ -175,6 +176,20 @@ mod tests {
         fits("RefundOrder", &[value(order)]);
         fits("RevokeOrder", &[value(RevokeOrder::default())]);
         fits("RerateOrder", &[value(RerateOrder::default())]);
+        let (texts, text) = (vec![String::new()], Some(String::new()));
+        let order = GrantOrder {
+            unit: "seconds".into(),
+            source: "promo".into(),
+            priority: Some(1),
+            from: text.clone(),
+            until: text,
+            call_types: texts.clone(),
+            prefixes: texts.clone(),
+            countries: texts.clone(),
+            capabilities: texts,
+            ..GrantOrder::default()
+        };
+        fits("GrantOrder", &[value(order)]);
         let usage = UsageQuery::default();
         let (organiser, call_type, to) = (String::new(), String::new(), String::new());
         let quote = QuoteQuery { organiser, call_type, to, caller: None, minutes: None, costs: None };
@@ -184,6 +199,7 @@ mod tests {
         let asked = value(report::ReportQuery::default());
         for (path, query) in [
             ("/api/v1/usage", value(usage)),
+            ("/api/v1/organisations/{organisation}/grants", value(GrantsQuery { all: true })),
             ("/api/v1/corrections", value(correct::CorrectionsQuery::default())),
             ("/api/v1/quote", value(quote)),
             ("/api/v1/trail", value(TrailQuery::default())),
@@ -267,6 +283,15 @@ mod tests {
         let applied = money::apply_to(&store, &gate, file(DEMO, beside), NOON).await.unwrap();
         let bare = money::apply_to(&store, &gate, file("", Vec::new()), NOON).await.unwrap();
         fits("Applied", &[applied, bare]);
+        let order = GrantOrder {
+            id: "welcome".into(),
+            unit: "money".into(),
+            source: "promo".into(),
+            amount: "0.0100".into(),
+            ..GrantOrder::default()
+        };
+        let given = grant::add_to(&store, "aurora", &order, NOON).await.unwrap();
+        fits("GrantBooked", &[given]);
         one_call(&store).await;
         let query = AsOfQuery { at: "2030-01-01".into() };
         fits("AsOf", &[money::as_of(&store, "aurora", &query, NOON).await.unwrap()]);
@@ -301,6 +326,7 @@ mod tests {
         fits("Retained", &[privacy::retain_of(&store, &own, order, NOON).await.unwrap()]);
         let order = privacy::ForgetOrder { number: Some("+390612345678".into()), user: None, dry_run: true };
         fits("Forgotten", &[privacy::forget_of(&store, &order).await.unwrap()]);
+        fits("Grant", &[grant::end_of(&store, "aurora", "welcome", NOON).await.unwrap()]);
         fits("Audit", &[money::audit_of(&store, NOON).await.unwrap()]);
         let asked = TrailQuery::default();
         let Value::Array(rows) = trail::trail_of(&store, &asked).await.unwrap() else { panic!("a list of changes") };

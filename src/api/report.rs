@@ -7,7 +7,7 @@ use super::io::{Moment, aside};
 use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
-use crate::rating::ledger::Entry;
+use crate::rating::ledger::{self, Entry};
 use crate::rating::reconcile::{self, Column, Kind, Mapping, Outcome, Tolerance};
 use crate::rating::report::balance::{Days, Standing, standings};
 use crate::rating::report::statement::{Draft, Heading, Pool};
@@ -151,7 +151,8 @@ async fn balances(store: &Store, all: &[Organisation], query: &ReportQuery, now:
         let (from, to) = (asked.from.unwrap_or(usual), asked.to.unwrap_or(now));
         let mut spent = 0_i128;
         let add = |entry: Entry| {
-            if from <= entry.at && entry.at < to && entry.credit.kind == crate::rating::ledger::Kind::Earnings {
+            let paid_it = entry.credit.kind == ledger::Kind::Earnings && entry.debit.kind != ledger::Kind::Grant;
+            if from <= entry.at && entry.at < to && paid_it {
                 spent += i128::from(entry.amount.0);
             }
             Ok::<(), Infallible>(())

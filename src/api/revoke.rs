@@ -13,7 +13,6 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::HashMap;
 
 /// Which of an organisation's calls end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -53,7 +52,7 @@ fn read(organisation: &str, order: &RevokeOrder, now: Wall) -> Result<Revoke, Pr
         leg: order.leg.as_deref().map(|leg| parse("leg", leg)).transpose()?,
         reason,
         lock: order.lock,
-        ends: HashMap::new(),
+        ends: None,
         at: now,
     })
 }
@@ -80,7 +79,7 @@ pub async fn revoke(
     let mut asked = read(&organisation, &order, now)?;
     // Where the switchboard does not answer the books close the accounts all the same, at the last proofs of life.
     if let Some(Told::Ends(ends)) = reception.switchboard.ask(Ask::Ends(asked.organisation.clone())).await {
-        asked.ends = ends.into_iter().map(|settle| (settle.leg, settle.end)).collect();
+        asked.ends = Some(ends.into_iter().map(|settle| (settle.leg, settle.end)).collect());
     }
     let revoked = reception.store.revoke(asked).await?;
     if reception.switchboard.ask(Ask::Revoked(revoked.legs.clone())).await.is_none() {

@@ -47,7 +47,11 @@ fn words(balance: &Value) -> String {
     let pool = &balance["pool"];
     let minutes = |name: &str| pool[name].as_u64().unwrap_or(0) / 60;
     let (granted, used, held) = (minutes("granted_seconds"), minutes("used_seconds"), minutes("held_seconds"));
-    format!("{sums}\npool of this month: {used} of {granted} minutes used, {held} held\n\n{fundings}")
+    let grants = match balance["grants"].as_array() {
+        Some(rows) if !rows.is_empty() => format!("\n{}", super::grant::table(&balance["grants"])),
+        _ => String::new(),
+    };
+    format!("{sums}\npool of this month: {used} of {granted} minutes used, {held} held\n\n{fundings}{grants}")
 }
 
 fn fundings(balance: &Value, currency: &str) -> Table {

@@ -6,6 +6,7 @@ use super::{Context, Failure};
 use crate::api::alert::{self, AlertsQuery};
 use crate::api::correct::{self, CorrectionsQuery, RefundOrder, RerateOrder};
 use crate::api::entry::{self, EntriesQuery, Shelf, Spot};
+use crate::api::grant::{self, GrantOrder, GrantsQuery};
 use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
@@ -298,6 +299,32 @@ impl Books {
     }
 
     /// Who changed what.
+    pub async fn grants(&self, organisation: &str, query: &GrantsQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => grant::grants_of(store, organisation, query, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                let path = format!("/organisations/{organisation}/grants");
+                Ok(serde_json::from_str(&bridge.get_text(&path, query)?)?)
+            }
+        }
+    }
+
+    pub async fn add_grant(&self, organisation: &str, order: &GrantOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => grant::add_to(store, organisation, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post(&format!("/organisations/{organisation}/grants"), order, Pace::Short),
+        }
+    }
+
+    pub async fn end_grant(&self, organisation: &str, id: &str) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => grant::end_of(store, organisation, id, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                bridge.post(&format!("/organisations/{organisation}/grants/{id}/end"), &Value::Null, Pace::Short)
+            }
+        }
+    }
+
     pub async fn trail(&self, query: &TrailQuery) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => trail::trail_of(store, query).await.map_err(words),

@@ -16,6 +16,7 @@ mod dial;
 mod end;
 mod entry;
 mod forget;
+mod grant;
 mod legs;
 mod lock;
 mod meetings;
@@ -93,6 +94,9 @@ enum Command {
     /// Pay into an account, or correct it
     #[command(subcommand)]
     Credits(credits::Credits),
+    /// Seconds and money beside the pool: give, list, end
+    #[command(subcommand)]
+    Grant(grant::Grants),
     /// Give a leg's charge back, whole or in part
     Refund(refund::Refund),
     /// Price legs again by the prices in use now, and book the differences
@@ -199,6 +203,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Usage(usage)) => wait_for(usage.run(context)),
         Some(Command::Balance(balance)) => wait_for(balance.run(context)),
         Some(Command::Credits(credits)) => wait_for(credits.run(context)),
+        Some(Command::Grant(grant)) => wait_for(grant.run(context)),
         Some(Command::Refund(refund)) => wait_for(refund.run(context)),
         Some(Command::Rerate(rerate)) => wait_for(rerate.run(context)),
         Some(Command::Rates(rates)) => wait_for(rates.run(context)),

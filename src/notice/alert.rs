@@ -79,6 +79,13 @@ kinds! {
         "{organisation}: this month's minutes are used up"
         "All {granted_minutes} minutes of calls out that this month includes are used or held. Calls beyond them are \
          paid by credits, for organisers who may spend them.";
+    GrantLow "grant-80" Organisation ["grant" "left" "unit"]
+        "{organisation}: 80 % of grant {grant} are used"
+        "Of grant {grant}, {left} {unit} are left; the rest is used, or held by running calls.";
+    GrantGone "grant-100" Organisation ["grant"]
+        "{organisation}: grant {grant} is used up"
+        "All of grant {grant} is used, or held by running calls. Calls that it paid are paid by what comes after it: other \
+         grants, then credits.";
     SpendUnusual "spend-unusual" Both ["spent" "currency" "usual" "times"]
         "{organisation}: unusual spending today"
         "{spent} {currency} was spent today, more than {times} times the {usual} {currency} of a usual day. If nobody \

@@ -13,13 +13,14 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use lettre::address::Envelope;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -30,7 +31,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use zeroize::Zeroizing;
 
@@ -68,7 +70,8 @@ impl Courier {
         lookup: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Courier {
         let lookups = Arc::new(Semaphore::new(LOOKUPS));
-        Courier { config, lookup: Arc::new(lookup), lookups, tls: connector() }
+        let tls = connector(&config.authorities);
+        Courier { config, lookup: Arc::new(lookup), lookups, tls }
     }
 
     /// Never fails: what goes wrong out there is an answer like others.
@@ -177,8 +180,12 @@ impl Courier {
         let words = |error: lettre::transport::smtp::Error| super::alert::cut(&error.to_string(), 200);
         let (mut connection, hello) = self.connect(smtp).await?;
         if smtp.tls == Tls::StartTls {
-            let parameters = TlsParameters::new(smtp.host.clone()).map_err(words)?;
-            connection.starttls(parameters, &hello).await.map_err(words)?;
+            let mut parameters = TlsParameters::builder(smtp.host.clone());
+            for authority in &self.config.authorities {
+                let authority = Certificate::from_der(authority.clone()).map_err(words)?;
+                parameters = parameters.add_root_certificate(authority);
+            }
+            connection.starttls(parameters.build_rustls().map_err(words)?, &hello).await.map_err(words)?;
         }
         if let Some((user, password)) = &smtp.login {
             let password = read_secret_of(password.clone(), 1).await?;
@@ -220,8 +227,24 @@ impl Courier {
     }
 }
 
-fn connector() -> TlsConnector {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+/// The certificates of a PEM file, as DER; an error in words where there is none.
+pub fn read_authorities(path: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let told = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| told(&error))?;
+    let all: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| told(&error))?;
+    let mut roots = RootCertStore::empty();
+    for (place, certificate) in (1..).zip(&all) {
+        roots.add(certificate.clone()).map_err(|error| told(&format_args!("certificate {place}: {error}")))?;
+    }
+    if all.is_empty() {
+        return Err(told(&"no certificate is in it (-----BEGIN CERTIFICATE-----)"));
+    }
+    Ok(all.into_iter().map(|certificate| certificate.to_vec()).collect())
+}
+
+fn connector(authorities: &[Vec<u8>]) -> TlsConnector {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    roots.add_parsable_certificates(authorities.iter().map(|authority| CertificateDer::from_slice(authority)));
     let provider = Arc::new(crypto::ring::default_provider());
     // The provider has suites for the versions that are safe: there is no other arm.
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

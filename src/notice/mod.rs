@@ -53,6 +53,8 @@ pub struct Config {
     /// `None`: no mail is sent, and what was to be sent by it says so.
     pub smtp: Option<Smtp>,
     pub gate: Gate,
+    /// Whom TLS believes beside the authorities of the open Internet, as DER: a house's own.
+    pub authorities: Vec<Vec<u8>>,
     /// A letter is tried so often at most.
     pub tries: u32,
     /// A webhook that failed so often in a row is switched off.
@@ -63,6 +65,13 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { smtp: None, gate: Gate::default(), tries: 5, disable_after: 20, patience: Duration::from_secs(5) }
+        Config {
+            smtp: None,
+            gate: Gate::default(),
+            authorities: Vec::new(),
+            tries: 5,
+            disable_after: 20,
+            patience: Duration::from_secs(5),
+        }
     }
 }

@@ -105,6 +105,8 @@ pub(super) const fn in_credits(terms: &Terms) -> Capability {
 pub struct Grant {
     pub id: GrantId,
     pub unit: Unit,
+    /// What was given.
+    pub amount: u64,
     /// What nothing has used, holds or has taken back: milliseconds or micros.
     pub left: u64,
     /// The lower is used first.
@@ -130,7 +132,7 @@ impl Grant {
     }
 
     /// Its place in the order of use: no two grants have the same.
-    fn place(&self) -> impl Ord + '_ {
+    pub fn place(&self) -> impl Ord + '_ {
         let soonest = self.until.unwrap_or(Wall::from_micros(i64::MAX));
         (self.unit, self.priority, soonest, self.source, self.created, &self.id)
     }
@@ -274,10 +276,19 @@ impl Means {
 
     /// The money of grants.
     pub fn granted_money(&self) -> Micros {
-        let money = self.before.iter().filter(|left| matches!(left.bucket, Bucket::Money(_)));
-        let sum = money.fold(0_u64, |sum, left| sum.saturating_add(left.amount));
-        Micros(i64::try_from(sum).unwrap_or(i64::MAX))
+        sum_of_money(self.before.iter().map(|left| (&left.bucket, left.amount)))
     }
+}
+
+/// The money of grants among parts.
+pub fn granted_money(parts: &[Part]) -> Micros {
+    sum_of_money(parts.iter().map(|part| (&part.bucket, part.amount)))
+}
+
+fn sum_of_money<'a>(amounts: impl Iterator<Item = (&'a Bucket, u64)>) -> Micros {
+    let money = amounts.filter(|(bucket, _)| matches!(bucket, Bucket::Money(_)));
+    let sum = money.fold(0_u64, |sum, (_, amount)| sum.saturating_add(amount));
+    Micros(i64::try_from(sum).unwrap_or(i64::MAX))
 }
 
 /// Lists of values that are written by their text form.

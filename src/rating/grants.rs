@@ -15,6 +15,7 @@ fn grant(id: &str, unit: Unit, left: u64) -> Grant {
     Grant {
         id: id.parse().unwrap(),
         unit,
+        amount: left,
         left,
         priority: 0,
         from: Wall::from_seconds(0),
@@ -165,7 +166,7 @@ fn a_slice_takes_the_last_of_a_grant_and_the_rest_in_credits() {
     let settled = purse.settle(&tab, 75_000);
     assert_eq!((settled.charge.to_text().as_str(), settled.release_credit.to_text().as_str()), ("0.0500", "0.0300"));
     assert_eq!((settled.billed_ms, settled.priced_ms), (103_000, 30_000));
-    assert_eq!(purse, Purse::of("0.9500", 0, &[seconds("spring", 0)]));
+    assert_eq!(purse, Purse::of("0.9500", 0, &[Grant { left: 0, ..seconds("spring", 73) }]));
 }
 
 #[test]
@@ -208,7 +209,8 @@ fn the_pool_then_grants_then_credits_and_each_is_told() {
         ]
     );
     assert_eq!((settled.pool_used_ms, settled.billed_ms, settled.capability), (150_000, 343_000, Capability::Credits));
-    assert_eq!(purse, Purse::of("0.9100", 0, &[money("welcome", "0"), seconds("spring", 0)]));
+    let used_up = [money("welcome", "0.08"), seconds("spring", 13)].map(|grant| Grant { left: 0, ..grant });
+    assert_eq!(purse, Purse::of("0.9100", 0, &used_up));
     // An organiser without the permission to spend has the pool, and nothing behind it.
     terms.funding = Funding::Pool { then_credits: false };
     let mut purse = Purse::of("1", 150, &[seconds("spring", 600)]);
@@ -295,6 +297,7 @@ fn any_grant() -> impl Strategy<Value = Grant> {
         |(id, unit, left, priority, until, source, created)| Grant {
             id: id.parse().unwrap(),
             unit,
+            amount: left,
             left,
             priority,
             from: Wall::from_seconds(0),

@@ -77,6 +77,14 @@ pub struct Settlement {
     pub lines: Vec<String>,
 }
 
+impl Settlement {
+    /// What grants paid, those that paid nothing left out.
+    pub fn grants_used(&self) -> Vec<Part> {
+        let used = self.grants.iter().filter(|used| used.used > 0);
+        used.map(|used| Part { bucket: used.bucket.clone(), amount: used.used }).collect()
+    }
+}
+
 /// An amount of money as buckets count it.
 fn micros(amount: Micros) -> u64 {
     u64::try_from(amount.0).unwrap_or(0)
@@ -135,11 +143,11 @@ impl Tab {
         self.sequence > 0 && self.terms.billable(self.held_until_ms) > self.time_held_ms()
     }
 
-    /// Credits pay, or grants of money in their place; by now.
+    /// Credits pay by now, or grants in their place.
     pub fn spends(&self) -> bool {
         match self.terms.funding {
             Funding::Credits => true,
-            Funding::Pool { .. } => self.is_in_money(),
+            Funding::Pool { .. } => self.is_in_money() || self.held.iter().any(|part| part.bucket != Bucket::Pool),
             Funding::Included | Funding::Free => false,
         }
     }
@@ -303,13 +311,11 @@ impl Tab {
         }
     }
 
-    /// As [`Tab::settle`], by other terms, whatever credit was held. A grant pays no more than it has paid: what it gave
-    /// back is others'.
-    pub fn settle_again(&self, terms: &Terms, elapsed_ms: Option<u64>) -> Settlement {
-        let paid = self.settle(elapsed_ms).grants;
-        let grants = paid.into_iter().filter(|used| !used.bucket.is_time());
+    /// As [`Tab::settle`], by other terms, whatever credit was held. Money of grants pays no more than `paid`, which is what
+    /// it has paid: what it gave back is others'.
+    pub fn settle_again(&self, terms: &Terms, paid: &[Part], elapsed_ms: Option<u64>) -> Settlement {
         let mut held: Vec<Part> = self.held.iter().filter(|part| part.bucket.is_time()).cloned().collect();
-        held.extend(grants.map(|used| Part { bucket: used.bucket, amount: used.used }));
+        held.extend(paid.iter().filter(|part| matches!(part.bucket, Bucket::Money(_))).cloned());
         held.push(Part { bucket: Bucket::Credits, amount: u64::MAX / 2 });
         Tab { terms: terms.clone(), held, ..self.clone() }.settle(elapsed_ms)
     }

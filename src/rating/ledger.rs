@@ -17,6 +17,10 @@ pub enum Kind {
     Held,
     /// Where its fundings come from; as much below zero as was ever paid in.
     Funding,
+    /// Money of grants that nothing has used.
+    Grant,
+    /// Where gifts of the house come from: as much below zero as was given and used.
+    Promo,
     /// What its legs have cost.
     Earnings,
     /// Fundings that expired unused.
@@ -25,10 +29,12 @@ pub enum Kind {
     Adjustment,
 }
 
-words!(Kind: "expected available, held, funding, earnings, breakage or adjustment" {
+words!(Kind: "expected available, held, funding, grant, promo, earnings, breakage or adjustment" {
     Available "available",
     Held "held",
     Funding "funding",
+    Grant "grant",
+    Promo "promo",
     Earnings "earnings",
     Breakage "breakage",
     Adjustment "adjustment",

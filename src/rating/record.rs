@@ -3,10 +3,14 @@
 
 use crate::clock::Wall;
 use crate::rating::costs::LegCost;
+use crate::rating::grant::Part;
 use crate::rating::terms::{moment, moment_or_none, text, text_or_none};
 use crate::rating::{CallType, Capability};
-use crate::types::{CarrierId, Cause, Country, Currency, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
+use crate::types::{
+    CarrierId, Cause, Country, Currency, E164, GrantId, LegId, MeetingId, Micros, OrganisationId, UserId,
+};
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -80,6 +84,9 @@ pub struct Beyond {
     pub stamps: Stamps,
     pub quality: Quality,
     pub pool_used_ms: u64,
+    /// What grants paid: milliseconds or micros, as their buckets have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Part>,
     pub billed_ms: u64,
     /// What the carrier takes for the leg, where its own list says. Whoever pays the charge is not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -347,6 +354,7 @@ impl Beyond {
                 "mos_hundredths": self.quality.mos_hundredths,
             },
             "pool_used_ms": self.pool_used_ms,
+            "grants": self.grants.iter().map(granted).collect::<Vec<_>>(),
             "billed_ms": self.billed_ms,
             "explanation": self.explanation,
             "ledger": self.ledger,
@@ -357,6 +365,18 @@ impl Beyond {
             _ => Map::new(),
         }
     }
+}
+
+/// A grant's part: seconds to the millisecond, or money.
+fn granted(part: &Part) -> Value {
+    let grant = part.bucket.grant().map(GrantId::as_str);
+    let amount = i64::try_from(part.amount).unwrap_or(i64::MAX);
+    let (unit, used) = if part.bucket.is_time() {
+        ("seconds", Decimal::new(amount, 3).normalize().to_string())
+    } else {
+        ("money", Micros(amount).to_text())
+    };
+    json!({ "grant": grant, "unit": unit, "used": used })
 }
 
 /// The header of the CSV export, without its line break.
@@ -469,6 +489,7 @@ pub(crate) fn sample() -> UsageRecord {
             },
             quality: Quality { loss_ppm: 1_200, jitter_us: 800, mos_hundredths: Some(431), ..Quality::default() },
             pool_used_ms: 0,
+            grants: Vec::new(),
             billed_ms: 120_000,
             cost: None,
             explanation: vec!["charge 0.0200 USD".to_owned()],

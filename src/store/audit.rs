@@ -2,6 +2,7 @@
 //! numbers are those of research/reliability-security.md, M0.
 
 mod draw;
+mod grant;
 mod guard;
 mod leg;
 
@@ -14,7 +15,7 @@ use super::sql::{self, Connection};
 use super::trail;
 use crate::clock::Wall;
 use crate::rating::ledger::{self, Account, Entry, Kind};
-use crate::types::{Micros, OrganisationId};
+use crate::types::{GrantId, Micros, OrganisationId};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -35,8 +36,14 @@ const MOST_TOLD: usize = 10_000;
 
 /// All differences: none, in books that are right.
 pub(super) async fn audit(conn: &mut Connection) -> Result<Vec<Difference>, StoreError> {
-    let mut audit =
-        Audit { conn, differences: Vec::new(), left_out: 0, months: BTreeMap::new(), days: BTreeMap::new() };
+    let mut audit = Audit {
+        conn,
+        differences: Vec::new(),
+        left_out: 0,
+        months: BTreeMap::new(),
+        days: BTreeMap::new(),
+        held: BTreeMap::new(),
+    };
     let ledger = audit.ledger().await?;
     audit.accounts(&ledger).await?;
     audit.legs().await?;
@@ -45,6 +52,7 @@ pub(super) async fn audit(conn: &mut Connection) -> Result<Vec<Difference>, Stor
     audit.days().await?;
     audit.fundings().await?;
     audit.draws().await?;
+    audit.grants(&ledger).await?;
     audit.guards().await?;
     audit.trail().await?;
     if audit.left_out > 0 {
@@ -73,6 +81,8 @@ struct Audit<'a> {
     months: BTreeMap<MonthUse, i64>,
     /// What was charged on days of organisations, as records and corrections say.
     days: BTreeMap<(String, String), i64>,
+    /// What running legs hold of grants.
+    held: BTreeMap<GrantId, u64>,
 }
 
 impl Audit<'_> {

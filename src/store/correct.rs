@@ -6,15 +6,17 @@ use super::door::{Corrected, Correction, CorrectionKind, Refund, Reprice, Repric
 use super::draw::Draws;
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
+use super::grant;
 use super::leg::{self, LegRow};
 use super::rows::Line;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use super::trail::{self, Who};
 use crate::clock::Wall;
+use crate::rating::grant::{Bucket, Part};
 use crate::rating::ledger::Kind;
 use crate::rating::{Book, CallType, Origin, Request, Tab, Terms, reprice};
-use crate::types::{E164, LegId, Micros};
+use crate::types::{E164, GrantId, LegId, Micros};
 
 /// Legs that one request prices again at most: other requests wait for no more than some hundredths of a second.
 pub(super) const MOST_AT_ONCE: usize = 200;
@@ -33,6 +35,8 @@ struct Settled {
     pool_used_ms: i64,
     day: Option<String>,
     corrections: Vec<Correction>,
+    /// What it has used of grants, all told.
+    grants: Vec<(GrantId, u64)>,
 }
 
 const SELECT: &str = "SELECT leg.*, usage_record.charge AS record_charge, usage_record.pool_used_ms AS record_pool_used_ms, \
@@ -53,6 +57,7 @@ async fn settled(conn: &mut Connection, id: LegId) -> Result<Settled, StoreError
         pool_used_ms: row.try_get("record_pool_used_ms")?,
         day: row.try_get("record_day")?,
         corrections: of_leg(conn, id).await?,
+        grants: grant::used_by(conn, id).await?,
     })
 }
 
@@ -100,6 +105,28 @@ impl Settled {
             .filter_map(|correction| correction.price)
             .next_back()
             .map_or(self.charge, |price| price.0)
+    }
+
+    /// What money of grants paid by the last pricing: refunds are not of it.
+    fn paid_by_grants(&self) -> Result<Vec<Part>, StoreError> {
+        let Some(tab) = &self.leg.tab else { return Ok(Vec::new()) };
+        let mut paid = first_paid(tab, &self.leg);
+        for line in self.corrections.iter().filter_map(|correction| correction.terms.as_deref()) {
+            let terms = Terms::from_line(line).map_err(StoreError::Broken)?;
+            paid = priced(tab, &terms, &paid, &self.leg).1;
+        }
+        Ok(paid)
+    }
+
+    /// All that grants have not had back yet.
+    fn grants_left(&self) -> Vec<Part> {
+        let used = |bucket: &Bucket| {
+            let own = self.grants.iter().find(|(grant, _)| bucket.grant() == Some(grant));
+            own.map_or(0, |(_, amount)| *amount)
+        };
+        let held = self.leg.tab.iter().flat_map(|tab| &tab.held);
+        let buckets = held.map(|part| &part.bucket).filter(|bucket| bucket.grant().is_some());
+        buckets.map(|bucket| Part { bucket: bucket.clone(), amount: used(bucket) }).collect()
     }
 
     fn pool_left_ms(&self) -> i64 {
@@ -161,11 +188,11 @@ async fn refund(books: &mut Books, asked: &Refund) -> Result<Corrected, StoreErr
     if back > net {
         return Ok(Corrected::TooMuch { left: Micros(net) });
     }
-    let (pool_ms, month_ms) = match asked.amount {
-        None => (settled.pool_left_ms(), settled.month_left_ms()),
-        Some(_) => (0, 0),
+    let (pool_ms, month_ms, grants) = match asked.amount {
+        None => (settled.pool_left_ms(), settled.month_left_ms(), settled.grants_left()),
+        Some(_) => (0, 0, Vec::new()),
     };
-    if back == 0 && pool_ms == 0 && month_ms == 0 {
+    if back == 0 && pool_ms == 0 && month_ms == 0 && grants.iter().all(|part| part.amount == 0) {
         return Ok(Corrected::TooMuch { left: Micros::ZERO });
     }
     let new = New {
@@ -179,6 +206,7 @@ async fn refund(books: &mut Books, asked: &Refund) -> Result<Corrected, StoreErr
         reason: asked.reason.clone(),
         price: None,
         terms: None,
+        grants,
     };
     Ok(book(books, &settled, new).await?.map_or(Corrected::TooMuch { left: Micros(net) }, Corrected::Booked))
 }
@@ -220,8 +248,11 @@ pub(super) async fn look(conn: &mut Connection, facts: &Facts, id: LegId) -> Res
     Ok(priced_again(facts, &settled)?.0)
 }
 
+/// Terms that change a price, and what grants then have back.
+type Fresh = (Terms, Vec<Part>);
+
 /// The new price, and the terms that give it, where they are others.
-fn priced_again(facts: &Facts, settled: &Settled) -> Result<(Repriced, Option<Terms>), StoreError> {
+fn priced_again(facts: &Facts, settled: &Settled) -> Result<(Repriced, Option<Fresh>), StoreError> {
     let leg = &settled.leg;
     let net = settled.net();
     let told = |price: i64, amount: i64, why: Option<&str>| Repriced {
@@ -262,15 +293,41 @@ fn priced_again(facts: &Facts, settled: &Settled) -> Result<(Repriced, Option<Te
     if terms == before {
         return unchanged(None);
     }
-    let price = priced(tab, &terms, leg).0;
-    let amount = (price - settled.price()).max(-net);
-    let changed = price != settled.price();
-    Ok((told(price, amount, None), changed.then_some(terms)))
+    let paid = settled.paid_by_grants()?;
+    let (price, now_paid) = priced(tab, &terms, &paid, leg);
+    let amount = (price.0 - settled.price()).max(-net);
+    let changed = price.0 != settled.price() || now_paid != paid;
+    let back = given_back(&paid, &now_paid, &settled.grants);
+    Ok((told(price.0, amount, None), changed.then_some((terms, back))))
 }
 
-/// What a leg costs by `terms`, whatever was held for it.
-pub(super) fn priced(tab: &Tab, terms: &Terms, leg: &LegRow) -> Micros {
-    tab.settle_again(terms, leg.answered.map(|_| leg.elapsed_ms)).charge
+/// What money of grants paid of a leg at its end.
+pub(super) fn first_paid(tab: &Tab, leg: &LegRow) -> Vec<Part> {
+    let paid = tab.settle(leg.answered.map(|_| leg.elapsed_ms)).grants_used();
+    paid.into_iter().filter(|part| !part.bucket.is_time()).collect()
+}
+
+/// What a leg costs by `terms`, whatever was held for it, and what money of grants pays of it: not more than it has
+/// `paid`. Time of the pool and of grants stays as it was.
+pub(super) fn priced(tab: &Tab, terms: &Terms, paid: &[Part], leg: &LegRow) -> (Micros, Vec<Part>) {
+    let settlement = tab.settle_again(terms, paid, leg.answered.map(|_| leg.elapsed_ms));
+    let mut grants = settlement.grants_used();
+    grants.retain(|part| !part.bucket.is_time());
+    (settlement.charge, grants)
+}
+
+/// What grants have back where they paid `before` and pay `after`, never more than they have not had back yet.
+pub(super) fn given_back(before: &[Part], after: &[Part], used: &[(GrantId, u64)]) -> Vec<Part> {
+    let of = |parts: &[Part], bucket: &Bucket| {
+        parts.iter().find(|part| part.bucket == *bucket).map_or(0, |part| part.amount)
+    };
+    let left =
+        |bucket: &Bucket| used.iter().find(|(id, _)| bucket.grant() == Some(id)).map_or(0, |(_, amount)| *amount);
+    let back = |part: &Part| {
+        let amount = part.amount.saturating_sub(of(after, &part.bucket)).min(left(&part.bucket));
+        Part { bucket: part.bucket.clone(), amount }
+    };
+    before.iter().map(back).collect()
 }
 
 /// The moment of the decision: the call's, or, where the payer was named later, the answer's.
@@ -314,7 +371,7 @@ async fn rerate(books: &mut Books, asked: &Reprice) -> Result<(Vec<Repriced>, Ve
         }
         let settled = settled(&mut books.conn, *id).await?;
         let (mut repriced, terms) = priced_again(&books.facts, &settled)?;
-        if let Some(terms) = terms {
+        if let Some((terms, grants)) = terms {
             let new = New {
                 key,
                 kind: CorrectionKind::Rerate,
@@ -326,6 +383,7 @@ async fn rerate(books: &mut Books, asked: &Reprice) -> Result<(Vec<Repriced>, Ve
                 reason: asked.reason.clone(),
                 price: Some(repriced.price),
                 terms: Some(terms.to_line()),
+                grants,
             };
             match book(books, &settled, new).await? {
                 Some(correction) => booked.push(correction),
@@ -359,6 +417,8 @@ struct New {
     reason: String,
     price: Option<Micros>,
     terms: Option<String>,
+    /// What goes back to grants.
+    grants: Vec<Part>,
 }
 
 /// Moves money, pool time and minutes of the month, and writes the correction; `None` where more is charged than the
@@ -373,6 +433,8 @@ async fn book(books: &mut Books, settled: &Settled, new: New) -> Result<Option<C
         return Ok(None);
     }
     give_back_time(books, settled, &organisation, &new).await?;
+    let key = entry_key(settled.leg.id, number);
+    books.give_back_to_grants(&organisation, settled.leg.id, &key, &new.grants, new.at).await?;
     sql::query(
         "INSERT INTO correction (key, leg, number, organisation, kind, request, amount, pool_ms, month_ms, day, at, \
          reason, price, terms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",

@@ -7,13 +7,13 @@ use super::facts::Organisation;
 use super::fault::StoreError;
 use super::threshold::{self, Seen};
 use super::trail::{self, Who};
-use super::{recharge, sql};
+use super::{grant, recharge, sql};
 use crate::rating::ledger::Kind;
 use crate::types::Micros;
 
-/// Keys that begin like this are the store's own: of legs, of expiries, of what was drawn before draws were kept, of
-/// recharges.
-const OURS: [&str; 4] = ["leg:", "expire:", "before:", recharge::KEY];
+/// Keys that begin like this are the store's own: of legs, of expiries, of what was drawn before draws were kept, of grants,
+/// of recharges.
+const OURS: [&str; 6] = ["leg:", "expire:", "before:", grant::KEY, grant::LAPSE, recharge::KEY];
 
 /// As [`add`], and what was booked, or refused for want of money, stands in the trail.
 pub(super) async fn add_told(books: &mut Books, (funds, who): &(Funds, Who)) -> Result<CreditsAdded, StoreError> {

@@ -3,9 +3,10 @@
 use super::facts::AlertSettings;
 use crate::clock::Wall;
 use crate::notice::{Alert, Errand, Kind, alert};
+use crate::rating::grant::{Filter, Grant as Granted, Source, Unit};
 use crate::rating::record::{EndedBy, Quality};
 use crate::rating::{CallType, Funding};
-use crate::types::{CarrierId, Cause, Currency, E164, LegId, MeetingId, Micros, OrganisationId};
+use crate::types::{CarrierId, Cause, Currency, E164, GrantId, LegId, MeetingId, Micros, OrganisationId};
 use std::path::PathBuf;
 
 /// How a store is opened.
@@ -460,6 +461,77 @@ pub struct RechargeView {
     pub at: Wall,
     pub tries: i64,
     pub error: Option<String>,
+}
+
+/// Give seconds or money beside the pool. Key: `id`, chosen by the asker.
+#[derive(Clone, Debug)]
+pub struct NewGrant {
+    pub id: GrantId,
+    pub organisation: OrganisationId,
+    pub unit: Unit,
+    pub source: Source,
+    /// Milliseconds or micros.
+    pub amount: u64,
+    pub priority: u16,
+    /// Good from then on; from `at` where it is not said.
+    pub from: Option<Wall>,
+    pub until: Option<Wall>,
+    pub filter: Filter,
+    pub memo: String,
+    pub at: Wall,
+}
+
+impl NewGrant {
+    /// Whether a grant is the one that is asked for: its end may have come since, and its beginning have been left open.
+    pub(super) fn is(&self, row: &GrantRow) -> bool {
+        let given = (&row.organisation, row.grant.unit, row.grant.source, row.grant.amount, row.grant.priority);
+        given == (&self.organisation, self.unit, self.source, self.amount, self.priority)
+            && self.from.is_none_or(|from| from == row.grant.from)
+            && self.filter == row.grant.filter
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrantAdded {
+    Booked(GrantRow),
+    /// The id was used before, for the same.
+    Repeated(GrantRow),
+    /// The organisation has `most` already that are not used up.
+    TooMany {
+        most: usize,
+    },
+}
+
+/// End a grant now.
+#[derive(Clone, Debug)]
+pub struct EndGrant {
+    pub id: GrantId,
+    pub organisation: OrganisationId,
+    pub at: Wall,
+}
+
+/// A grant with its counters, in milliseconds or micros: what is not used, held or lapsed is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantRow {
+    pub organisation: OrganisationId,
+    pub used: u64,
+    pub held: u64,
+    pub lapsed: u64,
+    pub memo: String,
+    pub grant: Granted,
+}
+
+impl GrantRow {
+    /// `coming`, `good`, `used` or `over`.
+    pub fn state(&self, now: Wall) -> &'static str {
+        match &self.grant {
+            grant if grant.until.is_some_and(|until| until <= now) => "over",
+            _ if self.used + self.lapsed >= self.grant.amount => "used",
+            grant if grant.from > now => "coming",
+            _ => "good",
+        }
+    }
 }
 
 /// Give a leg's charge back. Key: `key`, chosen by the asker.

@@ -173,8 +173,9 @@ impl Books {
         if rest > 0 { self.date(&organisation.id, key, Micros(rest), Micros::ZERO, now).await } else { Ok(()) }
     }
 
-    /// Takes back fundings that have expired, as far as no running leg holds them.
+    /// Takes back fundings and grants that have expired, as far as no running leg holds them.
     pub async fn expire(&mut self, organisation: &Organisation, now: Wall) -> Result<(), StoreError> {
+        self.lapse(organisation, now).await?;
         if !self.has_expired(&organisation.id, now).await? {
             return Ok(());
         }

@@ -4,14 +4,15 @@ use super::books::Books;
 use super::change::{Change, Changed};
 use super::document::{Applied, Document};
 use super::door::{
-    Answered, Claim, Claimed, Corrected, CreditsAdded, Extend, Forget, Forgotten, Funds, Keep, NamePayer, OpenLeg,
-    Opened, Orphan, Raise, Reconciled, Refund, Reprice, Repriced, Rerouted, Settle,
+    Answered, Claim, Claimed, Corrected, CreditsAdded, EndGrant, Extend, Forget, Forgotten, Funds, GrantAdded,
+    GrantRow, Keep, NamePayer, NewGrant, OpenLeg, Opened, Orphan, Raise, Reconciled, Refund, Reprice, Repriced,
+    Rerouted, Settle,
 };
 use super::fault::StoreError;
 use super::remove::{Removal, Removed};
 use super::revoke::{Revoke, Revoked};
 use super::trail::Who;
-use super::{apply, change, correct, credits, leg, outbox, person, reconcile, recover, remove, revoke, settle};
+use super::{apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, remove, revoke, settle};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::notice::Report;
@@ -115,6 +116,8 @@ jobs! {
     Credits((Funds, Who)) -> CreditsAdded = credits::add_told;
     Refund((Refund, Who)) -> Corrected = correct::refund_told;
     Reprice((Reprice, Who)) -> Vec<Repriced> = correct::rerate_told;
+    AddGrant((NewGrant, Who)) -> GrantAdded = grant::add_told;
+    EndGrant((EndGrant, Who)) -> GrantRow = grant::end_told;
     Raise(Raise) -> bool = outbox::raise;
     Claim(Claim) -> Claimed = outbox::claim;
     Report((Report, Wall)) -> Option<OrganisationId> = outbox::report;

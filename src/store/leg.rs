@@ -14,12 +14,13 @@ use super::threshold::{self, Seen};
 use crate::clock::Wall;
 use crate::notice::Kind as Alarm;
 use crate::rating::decide::{Book, decide};
-use crate::rating::grant::plain_parts;
+use crate::rating::grant::{Part, granted_money, parts_line, parts_of_line, plain_parts};
 use crate::rating::ledger::Kind;
 use crate::rating::pool::month_of;
-use crate::rating::{CallType, Funding, Hold, Means, Origin, Request, Tab, Terms, burn};
+use crate::rating::{CallType, Funding, Grant as Granted, Hold, Means, Origin, Request, Tab, Terms, burn};
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
 use serde_json::json;
+use std::sync::Arc;
 
 /// The key of a leg's first step, and the beginnings of those of others.
 pub(super) const OPEN: &str = "open";
@@ -100,7 +101,10 @@ pub(super) fn read(line: &Line<'_>) -> Result<LegRow, String> {
         Some(terms) => Some(Tab {
             terms: Terms::from_line(&terms)?,
             held_until_ms: line.count("held_until_ms")?,
-            held: plain_parts(line.count("pool_held_ms")?, line.count("credit_held")?),
+            held: match line.maybe_text("parts")? {
+                Some(parts) => parts_of_line(&parts)?,
+                None => plain_parts(line.count("pool_held_ms")?, line.count("credit_held")?),
+            },
             sequence: u32::try_from(line.count("sequence")?).unwrap_or(u32::MAX),
             is_final: line.flag("is_final")?,
         }),
@@ -325,6 +329,7 @@ async fn terms(
     let facts = books.facts.clone();
     let sums = books.sums(&organisation.id).await?;
     let pool = books.pool(organisation, at).await?;
+    let grants = books.grants(&organisation.id).await?;
     let number = permit::number(&facts, &leg.number, &organisation.id);
     let book = Book {
         payer: &organisation.payer(sums.has_entries),
@@ -334,7 +339,7 @@ async fn terms(
         number,
         pool_left_ms: pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms),
         available: sums.available(),
-        grants: &[],
+        grants: &grants,
     };
     let request =
         Request { call_type: leg.call_type, number: leg.number, caller: leg.caller, origin: Origin::Fixed, at };
@@ -410,13 +415,14 @@ struct Purse {
     sums: Sums,
     /// Of a leg that the pool pays.
     pool: Option<PoolState>,
+    grants: Arc<Vec<Granted>>,
 }
 
 impl Purse {
     /// All that the leg may take, `most` of it credits.
-    fn means(&self, most: Micros) -> Means {
+    fn means(&self, most: Micros, leg: &LegRow, terms: &Terms, now: Wall) -> Means {
         let pool_left_ms = self.pool.map_or(0, |pool| pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms));
-        Means::plain(most, pool_left_ms)
+        Means::plain(most, pool_left_ms).with_grants(&self.grants, terms, &leg.number, now)
     }
 }
 
@@ -449,7 +455,8 @@ async fn purse(
         Funding::Included | Funding::Credits | Funding::Free => None,
     };
     let limited = (limit < available.0).then_some(cause);
-    Ok(Purse { available: Micros(available.0.min(limit).max(0)), limited, floor, sums, pool })
+    let grants = books.grants(&organisation.id).await?;
+    Ok(Purse { available: Micros(available.0.min(limit).max(0)), limited, floor, sums, pool, grants })
 }
 
 /// One more hold for a tab: the accountant says how much, the books either have it or not.
@@ -463,18 +470,19 @@ async fn fund(
 ) -> Result<Opened, StoreError> {
     let mut purse = purse(books, &leg, &tab, organisation, now).await?;
     if let Err(cause) = permit::over_to_credits(&books.facts, &leg, &tab, now) {
-        (purse.available, purse.limited) = (Micros::ZERO, Some(cause));
+        (purse.available, purse.limited, purse.grants) = (Micros::ZERO, Some(cause), Arc::default());
     }
     let before = tab.clone();
     let own_nanos = burn::paid_nanos(&tab.terms, leg.elapsed_ms);
     let all_nanos = i128::from(purse.sums.burn_nanos - leg.burn_nanos) + own_nanos;
     let ask = burn::ask(purse.available, own_nanos, all_nanos);
-    let wanted = tab.cover(leg.elapsed_ms, &purse.means(ask.most), ask.slice_ms);
+    let means = purse.means(ask.most, &leg, &tab.terms, now);
+    let wanted = tab.cover(leg.elapsed_ms, &means, ask.slice_ms);
     // A share that pays no increment gives way to one increment, as long as there is one.
     let wanted = match wanted {
         Err(Cause::NoCredit) if ask.most < purse.available => {
             tab = before.clone();
-            tab.cover(leg.elapsed_ms, &purse.means(purse.available), 1)
+            tab.cover(leg.elapsed_ms, &Means { available: purse.available, ..means.clone() }, 1)
         }
         wanted => wanted,
     };
@@ -501,7 +509,8 @@ async fn fund(
     let key = format!("leg:{}:{}", leg.id, step.step);
     books.book(organisation, (Kind::Available, Kind::Held), hold.credit, key, "hold", now).await?;
     leg.pool_month = purse.pool.map(|pool| pool.month);
-    let funded_ms = funded_ms(&leg, &sums, hold.until_ms);
+    let granted = Micros(means.granted_money().0 - granted_money(&hold.taken).0);
+    let funded_ms = funded_ms(&leg, sums.with(granted), sums.burn_nanos, hold.until_ms);
     let funding = tab.terms.funding;
     // Terms are frozen with the first hold.
     let first = before.held_until_ms == 0;
@@ -514,6 +523,7 @@ async fn fund(
         let pool = PoolState { held_ms: pool.held_ms + hold.pool_ms, ..pool };
         threshold::pool(books, organisation, pool, now).await?;
     }
+    threshold::grants(books, organisation, (&purse.grants, &hold.taken), now).await?;
     if hold.credit > Micros::ZERO {
         threshold::money(books, organisation, Seen { funded_ms, ..Seen::default() }, now).await?;
     }
@@ -543,14 +553,20 @@ async fn take(
         // The one writer has just seen it there: the books contradict themselves, and the savepoint takes all back.
         return Err(StoreError::broken("pool time that was there is gone"));
     }
+    books.reserve_grants(&organisation.id, &hold.taken).await?;
     leg.burn_nanos = burn;
     Ok(Some(sums))
 }
 
 /// How long the money lasts; `None` where credits do not pay.
-fn funded_ms(leg: &LegRow, sums: &Sums, until_ms: u64) -> Option<u64> {
+fn funded_ms(leg: &LegRow, money: Micros, burn_nanos: i64, until_ms: u64) -> Option<u64> {
     let rest = until_ms.saturating_sub(leg.elapsed_ms);
-    (leg.burn_nanos > 0).then(|| burn::funded_ms(rest, sums.available(), i128::from(sums.burn_nanos)))
+    (leg.burn_nanos > 0).then(|| burn::funded_ms(rest, money, i128::from(burn_nanos)))
+}
+
+/// Parts as a row keeps them: where no grant is among them, other columns say it all.
+pub(super) fn kept_parts(parts: &[Part]) -> Option<String> {
+    parts.iter().any(|part| part.bucket.grant().is_some()).then(|| parts_line(parts))
 }
 
 // ---------------------------------------------------------------------------------------------------------------- keys
@@ -584,6 +600,7 @@ impl Step<'_> {
             tab.map_or(0, |tab| millis(tab.held_until_ms)),
             i64::from(grant.is_some_and(|grant| grant.is_final)),
             grant.and_then(|grant| grant.funded_ms).map(millis),
+            hold.and_then(|hold| kept_parts(&hold.taken)),
         ]);
         books.sheet.answer(self.leg, self.step, row);
         answer

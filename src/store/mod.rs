@@ -21,6 +21,7 @@ mod draw;
 mod entry;
 mod facts;
 mod fault;
+mod grant;
 mod home;
 mod io;
 mod job;
@@ -53,9 +54,10 @@ pub use copy::{CopyError, Sealed, backup, restore};
 pub use document::{Applied, Document, LARGEST_FILE, LONGEST_LOCK};
 pub use door::{
     AlertView, Answered, AsOf, Balance, Claim, Claimed, Corrected, Correction, CorrectionKind, CreditsAdded,
-    Difference, End, Extend, Forget, Forgotten, FundingRow, Funds, FundsKind, Grant, Keep, LetterView, LiveLeg,
-    MonthRow, NamePayer, OpenLeg, Opened, Options, Orphan, PoolState, Quote, QuoteRequest, Raise, RechargeView,
-    Reconciled, Refund, Reprice, Repriced, Rerating, Rerouted, Settle, Shown, SwitchedOff, UsageFilter, Which, Whom,
+    Difference, End, EndGrant, Extend, Forget, Forgotten, FundingRow, Funds, FundsKind, Grant, GrantAdded, GrantRow,
+    Keep, LetterView, LiveLeg, MonthRow, NamePayer, NewGrant, OpenLeg, Opened, Options, Orphan, PoolState, Quote,
+    QuoteRequest, Raise, RechargeView, Reconciled, Refund, Reprice, Repriced, Rerating, Rerouted, Settle, Shown,
+    SwitchedOff, UsageFilter, Which, Whom,
 };
 pub use entry::{EntryId, EntryKind, MOST_ENTRIES};
 pub use facts::{
@@ -76,7 +78,7 @@ use crate::notice::Report;
 use crate::rating::UsageRecord;
 use crate::rating::ledger::Entry;
 use crate::rating::reconcile::Ours;
-use crate::types::{CarrierId, Cause, LegId, OrganisationId};
+use crate::types::{CarrierId, Cause, LegId, Micros, OrganisationId};
 use io::Desk;
 use job::Job;
 use sql::Connection;
@@ -238,6 +240,26 @@ impl Store {
         }
     }
 
+    /// Gives a grant, once an id.
+    pub async fn add_grant(&self, new: NewGrant) -> Result<GrantAdded, StoreError> {
+        self.desk.ask((new, self.who.clone()), Job::AddGrant).await
+    }
+
+    /// Ends a grant: what running legs hold stays theirs, the rest lapses.
+    pub async fn end_grant(&self, end: EndGrant) -> Result<GrantRow, StoreError> {
+        self.desk.ask((end, self.who.clone()), Job::EndGrant).await
+    }
+
+    /// Grants of an organisation in the order of their use; with those that are used up and over (`all`), or without.
+    pub async fn grants(&self, organisation: &OrganisationId, all: bool) -> Result<Vec<GrantRow>, StoreError> {
+        report::grants(&mut self.reader().await?, &self.facts(), organisation, all).await
+    }
+
+    /// What legs of an organisation have left to talk on at `now`, for how long it lasts: credits, and money of grants.
+    pub async fn money_left(&self, organisation: &OrganisationId, now: Wall) -> Result<(Micros, u64), StoreError> {
+        report::money_left(&mut self.reader().await?, organisation, now).await
+    }
+
     /// Corrections, the earliest first.
     pub async fn corrections(&self, filter: &UsageFilter) -> Result<Vec<Correction>, StoreError> {
         report::corrections(&mut self.reader().await?, filter).await
@@ -311,7 +333,7 @@ impl Store {
         let filter =
             UsageFilter { organisation: Some(organisation.clone()), from: Some(from), to: Some(to), limit: None };
         let free = |record: UsageRecord| match record.charge {
-            crate::types::Micros::ZERO => visit(MonthRow::Record(Box::new(record))),
+            Micros::ZERO => visit(MonthRow::Record(Box::new(record))),
             _ => Ok(()),
         };
         walk::records(&mut conn, &filter, free).await

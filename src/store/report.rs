@@ -3,9 +3,12 @@
 use super::audit;
 use super::books::{pool_due_ms, pool_row, sums};
 use super::correct::{self, MOST_AT_ONCE};
-use super::door::{AsOf, Balance, Correction, FundingRow, LiveLeg, PoolState, Quote, QuoteRequest, UsageFilter, Which};
+use super::door::{
+    AsOf, Balance, Correction, FundingRow, GrantRow, LiveLeg, PoolState, Quote, QuoteRequest, UsageFilter, Which,
+};
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
+use super::grant;
 use super::leg;
 use super::person;
 use super::rows::Line;
@@ -86,6 +89,30 @@ fn funding_row(row: &sql::Row) -> Result<FundingRow, StoreError> {
         at: Wall::from_micros(row.try_get(3)?),
         expires: Wall::from_micros(row.try_get(4)?),
     })
+}
+
+/// Grants of an organisation in the order of their use.
+pub(super) async fn grants(
+    conn: &mut Connection,
+    facts: &Facts,
+    id: &OrganisationId,
+    all: bool,
+) -> Result<Vec<GrantRow>, StoreError> {
+    known(facts, id)?;
+    let mut rows = grant::rows(conn, id, all).await?;
+    rows.sort_by(|a, b| a.grant.place().cmp(&b.grant.place()));
+    Ok(rows)
+}
+
+/// Credits and money of grants that is good at `now`; and what running legs burn a minute together.
+pub(super) async fn money_left(
+    conn: &mut Connection,
+    id: &OrganisationId,
+    now: Wall,
+) -> Result<(Micros, u64), StoreError> {
+    let sums = sums(conn, id).await?;
+    let grants: Vec<_> = grant::rows(conn, id, false).await?.into_iter().map(|row| row.grant).collect();
+    Ok((sums.with(grant::granted(&grants, now)), u64::try_from(sums.burn_nanos).unwrap_or(0)))
 }
 
 /// The pool of the month around `at`, as the licences assigned now make it.
@@ -208,6 +235,8 @@ pub(super) async fn quote(
     let sums = sums(conn, &organisation.id).await?;
     let pool = pool(conn, facts, &organisation.id, asked.now).await?;
     let pool_left_ms = pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms);
+    let grants = grant::rows(conn, &organisation.id, false).await?;
+    let grants: Vec<_> = grants.into_iter().map(|row| row.grant).collect();
     let ours = facts.directory.find(&asked.number);
     let usable = ours.filter(|number| number.organisation.as_ref().is_none_or(|owner| *owner == organisation.id));
     let book = Book {
@@ -218,7 +247,7 @@ pub(super) async fn quote(
         number: usable.map(|n| NumberFacts { country: n.country, toll_free: n.kind == NumberKind::TollFree }),
         pool_left_ms,
         available: sums.available(),
-        grants: &[],
+        grants: &grants,
     };
     let request = Request {
         call_type: asked.call_type,
@@ -233,7 +262,10 @@ pub(super) async fn quote(
         Err(cause) => return Ok(Err(cause)),
     };
     leg::count_from(conn, organisation, &mut terms, asked.now).await?;
-    let settlement = rating::quote(&terms, asked_ms, &rating::Means::plain(sums.available(), pool_left_ms));
+    let settlement = {
+        let means = rating::Means::plain(sums.available(), pool_left_ms);
+        rating::quote(&terms, asked_ms, &means.with_grants(&grants, &terms, &asked.number, asked.now))
+    };
     if settlement.charged_ms == 0 {
         return Ok(Err(Cause::NoCredit));
     }

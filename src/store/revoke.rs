@@ -31,8 +31,10 @@ pub struct Revoke {
     pub reason: String,
     /// Lock the user, or where none is named the organisation, for `reason`.
     pub lock: bool,
-    /// Legs that run here, each as if it ended now. One that is not among them ends at its last proof of life.
-    pub ends: HashMap<LegId, End>,
+    /// All legs of this node, each as if it ended now, or as it did end; of one that is not among them the end is on its way
+    /// to the books. `None`: whoever has the calls could not say, and theirs end at their last proofs of life, as those of
+    /// other nodes do.
+    pub ends: Option<HashMap<LegId, End>>,
     pub at: Wall,
 }
 
@@ -67,12 +69,21 @@ pub(super) async fn revoke(books: &mut Books, (asked, who): &(Revoke, Who)) -> R
     .bind(books.life)
     .fetch_all(&mut books.conn)
     .await?;
-    let read = |row| leg::read(&Line { row, table: "leg" }).map_err(StoreError::Broken);
-    let legs = rows.iter().map(read).collect::<Result<Vec<LegRow>, _>>()?;
     let mut revoked = Revoked::default();
-    for leg in legs.into_iter().filter(|leg| asked.is_meant(leg)) {
+    for row in &rows {
+        let line = Line { row, table: "leg" };
+        let (leg, node) =
+            (leg::read(&line).map_err(StoreError::Broken)?, line.text("node").map_err(StoreError::Broken)?);
+        let is_here = node == books.node;
+        if !asked.is_meant(&leg) {
+            continue;
+        }
         let unseen = || End::new(Cause::Revoked, EndedBy::Bridge, leg.proven_ms, asked.at);
-        let end = asked.ends.get(&leg.id).cloned().unwrap_or_else(unseen);
+        let end = match (&asked.ends, is_here) {
+            (Some(ends), true) => ends.get(&leg.id).cloned(),
+            _ => Some(unseen()),
+        };
+        let Some(end) = end else { continue };
         let record = settle::close(books, &leg, end).await?;
         let held = leg.tab.as_ref().map_or(Micros::ZERO, |tab| tab.credit_held());
         revoked.charge.0 += record.charge.0;

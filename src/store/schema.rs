@@ -18,7 +18,8 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0009_trail.sql"),
     include_str!("migrations/0010_corrections.sql"),
     include_str!("migrations/0011_closed.sql"),
-    include_str!("migrations/0012_locks.sql"),
+    include_str!("migrations/0012_grants.sql"),
+    include_str!("migrations/0013_locks.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

@@ -5,6 +5,7 @@ use super::door::{End, Settle};
 use super::draw::Draws;
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
+use super::grant;
 use super::leg::{self, LegRow};
 use super::person;
 use super::sql::{self, Connection};
@@ -107,6 +108,7 @@ async fn pay(
     if tab.terms.month.is_some() && tab.sequence > 0 {
         leg::count_month(books, organisation, &tab.terms, (leg::paid_ms(tab), settlement.priced_ms)).await?;
     }
+    books.release_grants(organisation, leg.id, &settlement.grants, at).await?;
     if let Some(month) = leg.pool_month.filter(|_| tab.pool_held_ms() > 0) {
         books.release_pool(&organisation.id, month, tab.pool_held_ms(), settlement.pool_used_ms).await?;
     }
@@ -127,7 +129,11 @@ fn ledger_keys(holds: &[(String, i64)], leg: LegId, settlement: Option<&Settleme
     let holds = holds.iter().filter(|(_, credit)| *credit > 0).map(|(step, _)| step.as_str());
     let charge = settlement.filter(|s| s.charge > Micros::ZERO).map(|_| "charge");
     let release = settlement.filter(|s| s.release_credit > Micros::ZERO).map(|_| "release");
-    holds.chain(charge).chain(release).map(|what| format!("leg:{leg}:{what}")).collect()
+    let grants = settlement.into_iter().flat_map(|settlement| &settlement.grants);
+    let grants = grants.filter(|used| used.used > 0 && !used.bucket.is_time());
+    let grants = grants.filter_map(|used| used.bucket.grant()).map(|grant| format!("leg:{leg}:{}", grant::step(grant)));
+    let own = holds.chain(charge).chain(release).map(|what| format!("leg:{leg}:{what}"));
+    own.chain(grants).collect()
 }
 
 fn written(
@@ -217,6 +223,7 @@ fn beyond(
         },
         quality: end.quality,
         pool_used_ms: settlement.map_or(0, |settlement| settlement.pool_used_ms),
+        grants: settlement.map_or_else(Vec::new, Settlement::grants_used),
         billed_ms: settlement.map_or(0, |settlement| settlement.billed_ms),
         cost: None,
         explanation: settlement.map_or_else(nothing_held, |settlement| settlement.lines.clone()),

@@ -12,9 +12,11 @@ use super::leg::LegRow;
 use super::sql::{self, Connection};
 use super::threshold::Levels;
 use crate::clock::Wall;
+use crate::rating::Grant;
 use crate::types::{LegId, OrganisationId};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Copies of legs at most: several times what one node carries. Above it all copies are dropped, and read again.
 const MOST_LEGS: usize = 65_536;
@@ -50,6 +52,8 @@ pub(super) struct Sheet {
     pub accounts: BTreeMap<OrganisationId, AccountCopy>,
     /// Pools as their rows are, each by its month; dropped as soon as one is held or used.
     pub pools: HashMap<OrganisationId, PoolState>,
+    /// Grants that are not used up, likewise.
+    pub grants: HashMap<OrganisationId, Arc<Vec<Grant>>>,
     /// Thresholds that were told, as their rows are: dropped with the rest where anything goes wrong.
     pub levels: HashMap<OrganisationId, Levels>,
     /// Legs to insert, and those whose payer and terms, or whose tab, have changed.
@@ -175,7 +179,7 @@ fn told_row(leg: &LegRow) -> Value {
 
 const TABS: &str = "UPDATE leg SET pool_month = CAST(value ->> 1 AS BIGINT), held_until_ms = CAST(value ->> 2 AS BIGINT), \
      credit_held = CAST(value ->> 3 AS BIGINT), pool_held_ms = CAST(value ->> 4 AS BIGINT), burn_nanos = CAST(value ->> 5 AS BIGINT), sequence = CAST(value ->> 6 AS BIGINT), \
-     is_final = CAST(value ->> 7 AS BIGINT), elapsed_ms = CAST(value ->> 8 AS BIGINT) FROM json_each($1) WHERE leg.id = value ->> 0";
+     is_final = CAST(value ->> 7 AS BIGINT), elapsed_ms = CAST(value ->> 8 AS BIGINT), parts = value ->> 9 FROM json_each($1) WHERE leg.id = value ->> 0";
 
 fn tab_row(leg: &LegRow) -> Value {
     let tab = leg.tab.as_ref();
@@ -189,6 +193,7 @@ fn tab_row(leg: &LegRow) -> Value {
         tab.map_or(0, |tab| tab.sequence),
         i64::from(tab.is_some_and(|tab| tab.is_final)),
         millis(leg.proven_ms),
+        tab.and_then(|tab| super::leg::kept_parts(&tab.held)),
     ])
 }
 
@@ -198,9 +203,9 @@ const ENTRIES: &str = "INSERT INTO ledger_entry \
      value ->> 8, value ->> 9 FROM json_each($1)";
 
 const HOLDS: &str = "INSERT INTO hold \
-     (leg, step, request, outcome, cause, funding, credit, pool_ms, until_ms, is_final, funded_ms) \
+     (leg, step, request, outcome, cause, funding, credit, pool_ms, until_ms, is_final, funded_ms, parts) \
      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, CAST(value ->> 6 AS BIGINT), CAST(value ->> 7 AS BIGINT), \
-     CAST(value ->> 8 AS BIGINT), CAST(value ->> 9 AS BIGINT), CAST(value ->> 10 AS BIGINT) FROM json_each($1)";
+     CAST(value ->> 8 AS BIGINT), CAST(value ->> 9 AS BIGINT), CAST(value ->> 10 AS BIGINT), value ->> 11 FROM json_each($1)";
 
 /// **One statement** an account: it goes through only if nothing was changed behind the writer's back, and only if what
 /// is taken is there. The CHECK of the table stands behind it.

@@ -33,6 +33,8 @@ macro_rules! suite {
             mod changing;
             #[path = "fraud.rs"]
             mod fraud;
+            #[path = "granting.rs"]
+            mod granting;
             #[path = "legs.rs"]
             mod legs;
             #[path = "opening.rs"]

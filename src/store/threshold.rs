@@ -2,7 +2,7 @@
 //! available changes, in the same transaction; of an organisation that wants nothing, nothing is asked, and of one whose
 //! thresholds stand as they stood, no row.
 
-use super::books::{Books, day_of};
+use super::books::{Books, day_of, millis};
 use super::door::{PoolState, Raise};
 use super::facts::{AlertSettings, LowBalance, Organisation};
 use super::fault::StoreError;
@@ -10,7 +10,8 @@ use super::outbox::raise;
 use super::{recharge, sql};
 use crate::clock::Wall;
 use crate::notice::{Kind, alert};
-use crate::rating::CallType;
+use crate::rating::grant::{Part, Unit};
+use crate::rating::{CallType, Grant};
 use crate::types::{E164, Micros, OrganisationId};
 use rust_decimal::Decimal;
 
@@ -23,6 +24,8 @@ const QUIET_US: i64 = 5 * 1_000_000;
 const LEFT: (i64, i64) = (3, 2);
 /// Percent of the pool that are told of.
 const POOL: [(i64, Kind); 2] = [(100, Kind::PoolGone), (80, Kind::PoolLow)];
+/// Of a grant.
+const GRANT: [(u64, Kind); 2] = [(100, Kind::GrantGone), (80, Kind::GrantLow)];
 /// Days that a usual day is the mean of, and with how many of them there is no usual.
 const DAYS: usize = 7;
 const TOO_FEW: usize = 3;
@@ -214,6 +217,37 @@ pub(super) async fn pool(
     let key = format!("{kind}:{}:{}", organisation.id, pool.month.micros());
     tell(books, organisation, *kind, key, facts, now).await?;
     keep(books, &organisation.id, before, after).await
+}
+
+/// A hold has been taken from grants: told once a grant at each step, when the hold has passed it.
+pub(super) async fn grants(
+    books: &mut Books,
+    organisation: &Organisation,
+    (grants, taken): (&[Grant], &[Part]),
+    now: Wall,
+) -> Result<(), StoreError> {
+    if organisation.alerts.is_none() {
+        return Ok(());
+    }
+    for part in taken {
+        let Some(grant) = grants.iter().find(|grant| Some(&grant.id) == part.bucket.grant()) else { continue };
+        let left = grant.left.saturating_sub(part.amount);
+        let is_past = |left: u64, percent: u64| {
+            u128::from(grant.amount - left.min(grant.amount)) * 100 >= u128::from(grant.amount) * u128::from(percent)
+        };
+        let passed = |(percent, _): &&(u64, Kind)| is_past(left, *percent) && !is_past(grant.left, *percent);
+        let Some((_, kind)) = GRANT.iter().find(passed) else { continue };
+        let mut facts = alert::facts([("grant", grant.id.to_string())]);
+        if *kind == Kind::GrantLow {
+            let (left, unit) = match grant.unit {
+                Unit::Seconds => ((left / 1_000).to_string(), "s".to_owned()),
+                Unit::Money => (Micros(millis(left)).to_text(), organisation.currency.to_string()),
+            };
+            facts.extend(alert::facts([("left", left), ("unit", unit)]));
+        }
+        tell(books, organisation, *kind, format!("{kind}:{}", grant.id), facts, now).await?;
+    }
+    Ok(())
 }
 
 /// A call without a price, or with one that cannot be read: told once a day and country.

@@ -40,7 +40,7 @@ pub enum Ask {
     Remove {
         leg: LegId,
     },
-    /// An organisation's legs, each as if it was revoked now.
+    /// An organisation's legs, each as if it was revoked now, or as it has ended.
     Ends(OrganisationId),
     /// The books have closed the accounts of these: they end at once.
     Revoked(Vec<LegId>),

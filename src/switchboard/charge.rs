@@ -255,16 +255,23 @@ impl Switchboard {
         }
     }
 
-    /// An organisation's legs, each as if it was revoked now. What their sound was like is known only when it ends.
+    /// An organisation's legs, each as if it was revoked now, or as it has ended. What the sound of one that runs was like is
+    /// known only when it ends.
     pub(super) fn ends(&self, now: Now, organisation: &OrganisationId) -> Vec<store::Settle> {
-        let its = |line: &&Line| line.end.is_none() && self.payer(line).as_ref() == Some(organisation);
+        let its = |line: &&Line| self.payer(line).as_ref() == Some(organisation);
         let end = |line: &Line| {
+            if let Some(ended) = &line.end {
+                let end = self.store_end(line, ended.end, ended.at, ended.stats.as_ref());
+                return store::Settle { leg: line.id, end };
+            }
             let elapsed_ms = line.charged_ms(now.mono).unwrap_or(0);
             let answered = line.leg.is_answered();
             let end = leg::End { elapsed_ms, cause: Cause::Revoked, by: Side::Bridge, answered };
             store::Settle { leg: line.id, end: self.store_end(line, end, now.wall, None) }
         };
-        self.lines.values().filter(its).map(end).collect()
+        let mut ends: Vec<store::Settle> = self.lines.values().filter(its).map(end).collect();
+        ends.sort_by_key(|settle| settle.leg);
+        ends
     }
 
     fn remember(&mut self, view: LegView) {

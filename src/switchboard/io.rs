@@ -359,8 +359,9 @@ impl Rim {
         tokio::spawn(async move {
             for organisation in spenders {
                 // An account that cannot be read now is looked at again in a few seconds.
-                let Ok(balance) = store.balance(&organisation).await else { continue };
-                let (available, burn_nanos) = (balance.available, balance.burn_nanos);
+                let Ok((available, burn_nanos)) = store.money_left(&organisation, clock::wall()).await else {
+                    continue;
+                };
                 if looks.send(Input::Money { organisation, available, burn_nanos }).await.is_err() {
                     return;
                 }

@@ -1,8 +1,9 @@
 //! Every cent.
 
-use crate::world::{DIRECT, TOLL, World, tone};
+use crate::world::{DIRECT, PEOPLE, TOLL, World, tone};
 use std::time::Duration;
 use tollbridge::cli::phone::Phone;
+use tollbridge::notice::Kind;
 use tollbridge::types::Cause;
 
 /// Straight into a meeting of an organisation with seven cents: seven seconds at a cent a second.
@@ -106,4 +107,25 @@ async fn a_stopped_bridge_closes_every_account() {
     assert_eq!(records[0].beyond.cause, Cause::Drained);
     assert_eq!(store.live_legs().await.unwrap(), []);
     assert_eq!(store.audit().await.unwrap(), []);
+}
+
+/// Nobody has to ask whether the books are right: the house is told of a change behind the store's back, once a day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_looks_after_its_own_books_and_tells_the_house() {
+    let often = Duration::from_millis(200);
+    let world = World::with(PEOPLE, |settings| settings.audit_every = Some(often)).await;
+    let alerts = async |world: &World| world.node.store().alerts(None, 100).await.unwrap().alerts;
+    tokio::time::sleep(often * 3).await;
+    assert!(alerts(&world).await.is_empty(), "books that are right are no news");
+    let path = world.folder.path().join("books.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
+    let mut by_hand = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let more = "UPDATE account SET posted = posted + 1 WHERE organisation = 'poor'";
+    sqlx::raw_sql(more).execute(&mut by_hand).await.unwrap();
+    world.until(|| async { !alerts(&world).await.is_empty() }).await;
+    tokio::time::sleep(often * 3).await;
+    let told = alerts(&world).await;
+    assert_eq!(told.len(), 1, "once, however often it is seen: {told:?}");
+    assert!(told[0].alert.kind == Kind::AuditDifference && told[0].alert.text().contains("account poor"), "{told:?}");
+    world.node.stop().await;
 }

@@ -1,13 +1,13 @@
 //! The post and the far ends that behave badly.
 
-use crate::sink::{Does, Mail, Temper, Web};
+use crate::sink::{Does, Mail, Secure, Temper, Web};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tollbridge::clock::{self, Wall};
-use tollbridge::notice::io::{Courier, Office, Want};
+use tollbridge::notice::io::{Courier, Office, Want, read_authorities};
 use tollbridge::notice::sign::signature;
 use tollbridge::notice::{
     Alert, Config, Errand, Gate, Input, Kind, Letter, Payment, Report, Said, Smtp, Target, Tls, alert,
@@ -248,6 +248,43 @@ async fn mail_is_delivered_and_a_server_that_refuses_or_floods_is_told_of() {
     strict.smtp.as_mut().unwrap().tls = Tls::StartTls;
     unclear(&Courier::new(strict).carry(&mail_to("ops@example.org")).await);
     assert_eq!(mail.got().len(), 1);
+}
+
+/// A house has its own authority: who names it is believed, by hooks and by both ways of mail; nobody else is.
+#[tokio::test]
+async fn tls_is_believed_of_the_authorities_that_were_named_and_of_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, named) = secret(&folder);
+    let (web, mail) = (Web::start(|_, _| Does::Answer(200, String::new())), Mail::start(Temper::Good));
+    let behind = |door: &Secure, starttls: Tls| {
+        let path = folder.path().join("authority.pem");
+        std::fs::write(&path, &door.authority).unwrap();
+        let plain = by_mail(&mail).smtp.unwrap();
+        let smtp = Smtp { host: "localhost".into(), port: door.address.port(), tls: starttls, ..plain };
+        let authorities = read_authorities(&path).unwrap();
+        (Config { smtp: Some(smtp.clone()), authorities, ..config() }, Config { smtp: Some(smtp), ..config() })
+    };
+    let stranger = Secure::before(web.address, false).await;
+    let (web_door, mail_door) = (Secure::before(web.address, false).await, Secure::before(mail.address, false).await);
+    let starttls_door = Secure::before(mail.address, true).await;
+    let hook = letter(&format!("https://localhost:{}/hook", web_door.address.port()), &named);
+    let letters = [
+        (behind(&web_door, Tls::Off), hook),
+        (behind(&mail_door, Tls::Wrapped), mail_to("ops@example.org")),
+        (behind(&starttls_door, Tls::StartTls), mail_to("ops@example.org")),
+    ];
+    for ((believing, strict), errand) in letters {
+        let said = Courier::new(strict.clone()).carry(&errand).await;
+        assert!(unclear(&said).to_lowercase().contains("certificate"), "{said:?}");
+        let others = Config { authorities: behind(&stranger, Tls::Off).0.authorities, ..strict };
+        unclear(&Courier::new(others).carry(&errand).await);
+        assert_eq!(Courier::new(believing).carry(&errand).await, Said::Yes, "{errand:?}");
+    }
+    assert_eq!((web.got().len(), mail.got().len()), (1, 2));
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "nothing of the kind").unwrap();
+    assert!(read_authorities(&empty).unwrap_err().contains("no certificate"));
+    assert!(read_authorities(&folder.path().join("none.pem")).unwrap_err().contains("none.pem"));
 }
 
 /// One target hangs, another is served all the same; told to stop, the office does not wait for the one that hangs.

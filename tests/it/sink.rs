@@ -239,3 +239,79 @@ fn take_mail(mut stream: TcpStream, all: &Mutex<Vec<String>>, over: &AtomicBool,
         }
     }
 }
+
+/// A door of TLS in front of a plain server, with a certificate for `localhost` of an authority that nobody else knows.
+pub struct Secure {
+    pub address: SocketAddr,
+    /// The authority, PEM.
+    pub authority: String,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Secure {
+    /// TLS from the first byte; or, where `asked_for`, when a mail client says STARTTLS.
+    pub async fn before(server: SocketAddr, asked_for: bool) -> Secure {
+        use tokio_rustls::TlsAcceptor;
+        use tokio_rustls::rustls::ServerConfig;
+        use tokio_rustls::rustls::crypto::ring;
+        use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+        let mut house = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        house.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let house_key = rcgen::KeyPair::generate().unwrap();
+        let authority = house.self_signed(&house_key).unwrap().pem();
+        let issuer = rcgen::Issuer::new(house, house_key);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let own = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let own = own.signed_by(&key, &issuer).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let mut far = tokio::net::TcpStream::connect(server).await?;
+                    let near = if asked_for { until_starttls(near, &mut far).await? } else { near };
+                    let mut near = acceptor.accept(near).await?;
+                    tokio::io::copy_bidirectional(&mut near, &mut far).await
+                });
+            }
+        });
+        Secure { address, authority, task }
+    }
+}
+
+impl Drop for Secure {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Greets as the server behind does, offers STARTTLS, and says nothing else in the clear.
+async fn until_starttls(
+    mut near: tokio::net::TcpStream,
+    far: &mut tokio::net::TcpStream,
+) -> std::io::Result<tokio::net::TcpStream> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut text = [0; 512];
+    let greeting = far.read(&mut text).await?;
+    near.write_all(&text[..greeting]).await?;
+    loop {
+        let said = near.read(&mut text).await?;
+        let said = String::from_utf8_lossy(&text[..said]).to_ascii_uppercase();
+        match said.split_whitespace().next() {
+            Some("EHLO") => near.write_all(b"250-localhost\r\n250 STARTTLS\r\n").await?,
+            Some("STARTTLS") => {
+                near.write_all(b"220 go on\r\n").await?;
+                return Ok(near);
+            }
+            _ => return Err(std::io::Error::other(said)),
+        }
+    }
+}

@@ -4,14 +4,16 @@
 //! ended is read off the messages; what it costs is worked out here, in whole ten-thousandths, from the rows that the
 //! script wrote.
 
-use crate::script::{Meeting, Order, PIN, Rate, Script};
+use crate::script::{Ban, Bans, Meeting, Order, PIN, Rate, Script};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use tollbridge::clock::Mono;
 use tollbridge::media::{self, Plan, RoomId, StreamId};
+use tollbridge::rating::grant::Unit;
 use tollbridge::rating::{CallType, UsageRecord};
-use tollbridge::store::Balance;
+use tollbridge::store::{Balance, GrantRow};
 use tollbridge::switchboard::ask::{LegView, MeetingView};
 use tollbridge::types::{Cause, LegId};
 
@@ -47,6 +49,8 @@ struct Wire {
     joined: bool,
     /// Taken out of its meeting by an order, or not let in.
     released: bool,
+    /// The books closed its account then, and it is hung up for that.
+    revoked: Option<Mono>,
 }
 
 impl Wire {
@@ -155,6 +159,13 @@ pub struct Auditor {
     posted: Vec<i64>,
     charged: BTreeMap<LegId, i64>,
     pool_ms: Vec<u64>,
+    /// What grants paid, by their names.
+    given: BTreeMap<String, u64>,
+    /// What is forbidden to a house, since when; and what ever was to any.
+    bans: BTreeMap<(usize, Ban), Mono>,
+    ever: BTreeSet<Ban>,
+    /// Why legs that talked had to go.
+    pub withdrawn: BTreeSet<Cause>,
     out_ms: Vec<u64>,
 }
 
@@ -174,6 +185,10 @@ impl Auditor {
             keyed: BTreeMap::new(),
             charged: BTreeMap::new(),
             pool_ms: vec![0; houses],
+            given: BTreeMap::new(),
+            bans: BTreeMap::new(),
+            ever: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
             out_ms: vec![0; houses],
         }
     }
@@ -365,6 +380,7 @@ impl Auditor {
             assert!(count <= 1 && (count == 1 || !settled), "{now:?}: {key:?} is up with {count} streams: {wire:?}");
         }
         self.doors(now);
+        self.gone(now);
     }
 
     /// Who is inside may be there; where callers walk in, whoever is up and paid for is inside.
@@ -471,20 +487,42 @@ impl Auditor {
         // Who was still waiting for slow books when the call was ended for it pays nothing.
         let given_up = cause == Cause::StoreDown && record.beyond.stamps.joined.is_none();
         let least = if wire.unheard || given_up { 0 } else { least };
+        let (least, most) = match wire.revoked.filter(|_| cause == Cause::Revoked) {
+            Some(at) if wire.acknowledged.is_some() => {
+                let talked_ms = wire.ok.map_or(0, |ok| at.millis_since(ok));
+                (if wire.unheard { 0 } else { talked_ms }, talked_ms)
+            }
+            Some(_) => (0, 0),
+            None => (least, most),
+        };
         let context = format!("{key:?} {cause}, {least} to {most} ms: {wire:?} {:?}", record.beyond.explanation);
         self.price(record, wire, (least, most), &context);
         self.cause(record, &context);
+        if cause.is_withdrawal() && record.beyond.stamps.joined.is_some() {
+            self.withdrawn.insert(cause);
+        }
         let charge = record.charge.0;
         let house = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
         match house.map(|meeting| self.script.meetings[meeting].house) {
             Some(house) => {
                 self.posted[house] -= charge;
                 self.pool_ms[house] += record.beyond.pool_used_ms;
+                self.gifts(record, house, &context);
                 self.out_ms[house] += if record.call_type == CallType::DialOut { most } else { 0 };
             }
             None => assert_eq!(charge, 0, "charged to nobody: {context}"),
         }
         self.charged.insert(leg, charge);
+    }
+
+    /// What grants paid: each of the payer's own.
+    fn gifts(&mut self, record: &UsageRecord, house: usize, context: &str) {
+        for part in &record.beyond.grants {
+            let id = part.bucket.grant().expect("a grant's part").as_str();
+            let gift = self.script.gifts.iter().find(|gift| gift.id == id).expect("a grant of the script");
+            assert_eq!((gift.house, gift.unit == Unit::Seconds), (house, part.bucket.is_time()), "{id}: {context}");
+            *self.given.entry(id.to_owned()).or_default() += part.amount;
+        }
     }
 
     fn price(&self, record: &UsageRecord, wire: &Wire, (least, most): (u64, u64), context: &str) {
@@ -501,27 +539,43 @@ impl Auditor {
         let meeting = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
         let meeting = meeting.expect("a hold without a meeting");
         let pool = record.beyond.pool_used_ms;
-        assert!(pool <= most, "more pool than talk: {context}");
+        let parts = |is_time| record.beyond.grants.iter().filter(move |part| part.bucket.is_time() == is_time);
+        let timed = pool + parts(true).map(|part| part.amount).sum::<u64>();
+        let price_of = charge + parts(false).map(|part| part.amount as i64).sum::<i64>();
+        assert!(timed <= most, "more pool and grants than talk: {context}");
         let (due, pooled) = match self.due(meeting, record) {
             Due::Never => panic!("must never be granted: {context}"),
             Due::Free => ((0, 0), false),
-            Due::Credits(rate) => ((price(rate, least), price(rate, most)), false),
+            Due::Credits(rate) => {
+                ((price(rate, least.saturating_sub(timed)), price(rate, most.saturating_sub(timed))), false)
+            }
             Due::Pool(None) => ((0, 0), true),
             Due::Pool(Some(rate)) => {
-                ((price(rate, least.saturating_sub(pool)), price(rate, most.saturating_sub(pool))), true)
+                ((price(rate, least.saturating_sub(timed)), price(rate, most.saturating_sub(timed))), true)
             }
         };
         assert!(pooled || pool == 0, "took from the pool: {context}");
         if let (Due::Credits(rate), true) = (self.due(meeting, record), least < most) {
-            assert_eq!(charge, price(rate, record.duration_ms), "{context}");
+            assert_eq!(price_of, price(rate, record.duration_ms.saturating_sub(timed)), "{context}");
         }
-        assert!((due.0..=due.1).contains(&charge), "{charge} is charged, and due is {due:?}: {context}");
+        if matches!(self.due(meeting, record), Due::Free | Due::Pool(None)) {
+            assert!(record.beyond.grants.is_empty(), "a grant paid what credits may not: {context}");
+        }
+        assert!((due.0..=due.1).contains(&price_of), "{price_of} is paid, and due is {due:?}: {context}");
         assert!((least..=most).contains(&record.duration_ms), "{} ms are charged: {context}", record.duration_ms);
     }
 
     fn cause(&self, record: &UsageRecord, context: &str) {
         let cause = record.beyond.cause;
         assert!(cause != Cause::Fault, "{context}");
+        let bans: &[Ban] = match cause {
+            Cause::OrganisationLocked => &[Ban::House],
+            Cause::OrganiserLocked => &[Ban::Owner],
+            Cause::LicenceGone => &[Ban::Licence],
+            Cause::DestinationNotAllowed => &[Ban::DialOut],
+            _ => &[],
+        };
+        assert!(bans.iter().all(|ban| self.ever.contains(ban)), "nobody forbade it: {context}");
         assert!(cause != Cause::NoPayer || record.capability.is_none(), "nobody pays, and yet it is held: {context}");
         // A caller waits five seconds for the books, and no longer: slow ones are down to whoever is not let in yet.
         let waited = record.beyond.stamps.joined.is_none();
@@ -533,6 +587,68 @@ impl Auditor {
         let by_credits = matches!(self.due(meeting, record), Due::Credits(_));
         let short = matches!(cause, Cause::NoCredit | Cause::CreditGone | Cause::SpendLimit);
         assert!(!(plenty && by_credits && short), "there was credit: {context}");
+    }
+
+    // ------------------------------------------------------------------------------------------------------- what is forbidden
+
+    /// What is forbidden has changed.
+    pub fn banned(&mut self, now: Mono, bans: &Bans) {
+        self.bans.retain(|ban, _| bans.contains(ban));
+        for ban in bans {
+            self.bans.entry(*ban).or_insert(now);
+            self.ever.insert(ban.1);
+        }
+    }
+
+    /// Since when a leg of this meeting may not be, by now.
+    fn forbidden(&self, meeting: usize, inbound: bool) -> Option<Mono> {
+        let meeting = &self.script.meetings[meeting];
+        let is_about_it = |ban: Ban| match ban {
+            Ban::House => true,
+            Ban::Owner | Ban::Licence => meeting.licensed,
+            Ban::DialOut => meeting.licensed && !inbound,
+        };
+        let about_it = self.bans.iter().filter(|((house, ban), _)| *house == meeting.house && is_about_it(*ban));
+        about_it.map(|(_, since)| *since).min()
+    }
+
+    /// The books have just agreed to hold something for a leg.
+    pub fn may_be_granted(&self, now: Mono, leg: LegId, meeting: &str) {
+        let meeting = self.script.meeting_named(meeting).expect("a meeting that is not in the script");
+        let inbound = self.calls[&self.legs[&leg]].inbound;
+        assert!(self.forbidden(meeting, inbound).is_none(), "{now:?}: {leg} is granted what is forbidden");
+    }
+
+    /// The books refuse a leg what it was granted before: it is to go.
+    pub fn refused(&mut self, leg: LegId) {
+        if self.legs.get(&leg).is_some_and(|key| self.calls[key].meeting.is_some()) {
+            self.removed(leg);
+        }
+    }
+
+    /// The books have closed the account of a leg, as it stands.
+    pub fn revoked(&mut self, now: Mono, leg: LegId, unheard: bool) {
+        self.removed(leg);
+        if let Some(wire) = self.legs.get(&leg).and_then(|key| self.calls.get_mut(key)) {
+            wire.revoked = Some(now);
+            wire.unheard |= unheard;
+        }
+    }
+
+    /// Whoever may not be in a call any more is out of it within two seconds, as soon as the books say so.
+    fn gone(&self, now: Mono) {
+        let books_ms = 2 * self.script.books_ms + if self.script.faults > 0 { 15_000 } else { 0 };
+        let patience = Duration::from_millis(2_000 + books_ms);
+        for (key, wire) in self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.is_up()) {
+            // Hung up before its ACK, a call is so only when that comes.
+            let Some(acknowledged) = wire.acknowledged else { continue };
+            let since = wire.meeting.and_then(|meeting| self.forbidden(meeting, wire.inbound)).or(wire.revoked);
+            let since = since.map(|since| since.max(acknowledged));
+            assert!(
+                since.is_none_or(|since| now <= since + patience),
+                "{now:?}: {key:?} goes on since {since:?}: {wire:?}"
+            );
+        }
     }
 
     /// The table of spec/charging.md, for the customers that the script draws.
@@ -570,7 +686,7 @@ impl Auditor {
     }
 
     /// Everything is over.
-    pub fn finish(&self, records: &[UsageRecord], pool_used_ms: &[u64]) {
+    pub fn finish(&self, records: &[UsageRecord], pool_used_ms: &[u64], grants: &[GrantRow]) {
         let mut charged: BTreeMap<&str, usize> = BTreeMap::new();
         let mut recorded = BTreeSet::new();
         for record in records {
@@ -588,6 +704,12 @@ impl Auditor {
             assert_eq!(meetings.len(), 1, "two meetings in one room: {members:?}");
         }
         assert_eq!(pool_used_ms, self.pool_ms, "pools");
+        assert_eq!(grants.len(), self.script.gifts.len());
+        for row in grants {
+            let used = self.given.get(row.grant.id.as_str()).copied().unwrap_or(0);
+            assert_eq!((row.used, row.held), (used, 0), "{row:?}");
+            assert!(row.used + row.lapsed <= row.grant.amount, "{row:?}");
+        }
     }
 }
 

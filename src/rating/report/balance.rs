@@ -112,7 +112,7 @@ pub fn flow(entry: &Entry) -> Option<(Flow, i128)> {
         Kind::Earnings => Flow::Charge,
         Kind::Breakage => Flow::Expiry,
         Kind::Funding => Flow::Funding,
-        Kind::Adjustment | Kind::Available | Kind::Held => Flow::Adjustment,
+        Kind::Adjustment | Kind::Available | Kind::Held | Kind::Grant | Kind::Promo => Flow::Adjustment,
     };
     Some((flow, moved))
 }

@@ -65,7 +65,7 @@ impl Audit<'_> {
         let wrong = sql::query(
             "SELECT entry.key FROM ledger_entry AS entry JOIN account ON account.organisation = entry.organisation \
              WHERE entry.sequence >= account.undrawn \
-             AND (entry.debit NOT IN ('available', 'held') OR entry.credit NOT IN ('available', 'held')) \
+             AND (entry.debit IN ('available', 'held')) <> (entry.credit IN ('available', 'held')) \
              AND COALESCE((SELECT SUM(draw.amount) FROM draw WHERE draw.key = entry.key), 0) \
                - COALESCE((SELECT funding.amount FROM funding WHERE funding.key = entry.key), 0) \
                <> CASE WHEN entry.debit IN ('available', 'held') THEN entry.amount ELSE 0 - entry.amount END",

@@ -5,9 +5,9 @@ use crate::store::fault::StoreError;
 use crate::store::sql::{self, Kind as Database};
 
 /// Guards that the schema has to have: tables of which nothing is changed, nothing is removed, and the checks of others.
-const UNCHANGED: [&str; 5] = ["ledger_entry", "usage_record", "draw", "correction", "trail"];
+const UNCHANGED: [&str; 6] = ["ledger_entry", "usage_record", "draw", "correction", "grant_use", "trail"];
 
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 6] = [
     Check {
         table: "account",
         sqlite: "CHECK (posted - held >= -overdraft)",
@@ -22,6 +22,11 @@ const CHECKS: [Check; 5] = [
         table: "pool",
         sqlite: "CHECK (used_ms + held_ms <= granted_ms)",
         postgres: "CHECK (((used_ms + held_ms) <= granted_ms))",
+    },
+    Check {
+        table: "grants",
+        sqlite: "CHECK (used + held + lapsed <= amount)",
+        postgres: "CHECK ((((used + held) + lapsed) <= amount))",
     },
     Check {
         table: "funding",

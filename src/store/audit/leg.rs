@@ -2,17 +2,19 @@
 //! entries in the ledger and their corrections are walked together, in the order of the legs, a page at a time.
 
 use super::{Audit, HOLDS, ONCE, PAGE, PRICE, SUMS};
+use crate::rating::grant::{Part, parts_of_line};
 use crate::rating::ledger::Kind;
 use crate::rating::{Tab, Terms, UsageRecord};
 use crate::store::books::millis;
 use crate::store::correct;
 use crate::store::door::{Correction, CorrectionKind};
 use crate::store::fault::StoreError;
+use crate::store::grant;
 use crate::store::leg::{self, LegRow};
 use crate::store::rows::Line;
 use crate::store::sql::{self, Row};
-use crate::types::{Micros, OrganisationId};
-use std::collections::HashMap;
+use crate::types::{GrantId, Micros, OrganisationId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What the ledger says of one leg.
 #[derive(Default)]
@@ -24,6 +26,8 @@ struct Booked {
     strange: Vec<String>,
     /// What was charged after the end, with the words beside it, by its number; below zero, given back.
     corrections: HashMap<u32, (i64, String)>,
+    /// What grants paid, by its step; below zero, what they had back.
+    grants: BTreeMap<String, i64>,
 }
 
 /// What the steps of one leg took, all together.
@@ -33,6 +37,7 @@ struct Steps {
     pool_ms: i64,
     until_ms: i64,
     granted: i64,
+    parts: Vec<Part>,
 }
 
 /// What stands beside the legs of one page.
@@ -41,6 +46,8 @@ struct Beside {
     booked: HashMap<String, Booked>,
     steps: HashMap<String, Steps>,
     corrections: HashMap<String, Vec<(Correction, Option<String>, String)>>,
+    /// What was used of grants and given back to them, by its step.
+    uses: HashMap<String, BTreeMap<String, i64>>,
 }
 
 const LEGS: &str = "SELECT leg.*, usage_record.elapsed_ms AS record_elapsed_ms, usage_record.charge AS record_charge, \
@@ -57,6 +64,11 @@ const ENTRIES: &str = "SELECT key, debit, credit, amount, memo FROM ledger_entry
 
 const STEPS: &str = "SELECT leg, CAST(SUM(credit) AS BIGINT), CAST(SUM(pool_ms) AS BIGINT), MAX(until_ms), \
      COUNT(CASE WHEN outcome = 'granted' THEN 1 END) FROM hold WHERE leg > $1 AND leg <= $2 GROUP BY leg";
+
+const PARTS: &str =
+    "SELECT leg, parts FROM hold WHERE leg > $1 AND leg <= $2 AND parts IS NOT NULL ORDER BY leg, until_ms";
+
+const USES: &str = "SELECT leg, key, amount FROM grant_use WHERE leg > $1 AND leg <= $2";
 
 const CORRECTIONS: &str = "SELECT * FROM correction WHERE leg > $1 AND leg <= $2 ORDER BY leg, number";
 
@@ -101,8 +113,32 @@ impl Audit<'_> {
         let last = last.unwrap_or("~");
         for row in sql::query(STEPS).bind(after).bind(last).fetch_all(&mut *self.conn).await? {
             let number = |column: usize| row.try_get::<i64, _>(column);
-            let steps = Steps { credit: number(1)?, pool_ms: number(2)?, until_ms: number(3)?, granted: number(4)? };
+            let steps = Steps {
+                credit: number(1)?,
+                pool_ms: number(2)?,
+                until_ms: number(3)?,
+                granted: number(4)?,
+                ..Steps::default()
+            };
             beside.steps.insert(row.try_get(0)?, steps);
+        }
+        for row in sql::query(PARTS).bind(after).bind(last).fetch_all(&mut *self.conn).await? {
+            let leg: String = row.try_get(0)?;
+            match parts_of_line(&row.try_get::<String, _>(1)?) {
+                Ok(parts) => beside.steps.entry(leg).or_default().parts.extend(parts),
+                Err(why) => self.tell(HOLDS, format_args!("leg {leg}"), why),
+            }
+        }
+        for row in sql::query(USES).bind(after).bind(last).fetch_all(&mut *self.conn).await? {
+            let (leg, key, amount): (String, String, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            match key
+                .strip_prefix("leg:")
+                .and_then(|rest| rest.strip_prefix(&leg))
+                .and_then(|rest| rest.strip_prefix(':'))
+            {
+                Some(step) => drop(beside.uses.entry(leg).or_default().insert(step.to_owned(), amount)),
+                None => self.tell(SUMS, format_args!("use {key}"), "is of another leg"),
+            }
         }
         for row in sql::query(CORRECTIONS).bind(after).bind(last).fetch_all(&mut *self.conn).await? {
             let leg: String = row.try_get("leg")?;
@@ -121,6 +157,7 @@ impl Audit<'_> {
         let booked = beside.booked.remove(id).unwrap_or_default();
         let steps = beside.steps.remove(id).unwrap_or_default();
         let corrections = beside.corrections.remove(id).unwrap_or_default();
+        let uses = beside.uses.remove(id).unwrap_or_default();
         let leg = leg::read(line)?;
         let place = format!("leg {id}");
         self.held(&place, &leg, line, &steps)?;
@@ -152,6 +189,7 @@ impl Audit<'_> {
         if let (Some(organisation), Some(day)) = (&leg.organisation, line.maybe_text("record_day")?) {
             *self.days.entry((organisation.to_string(), day)).or_default() += charge;
         }
+        self.granted(&place, &leg, &record, &corrections, (&uses, &booked.grants))?;
         self.corrections(&place, &leg, line, &corrections, booked)
     }
 
@@ -161,6 +199,19 @@ impl Audit<'_> {
         self.equal(HOLDS, place, "pool time held", line.number("pool_held_ms")?, steps.pool_ms);
         self.equal(HOLDS, place, "the time it may talk", line.number("held_until_ms")?, steps.until_ms);
         self.equal(HOLDS, place, "the number of its holds", line.number("sequence")?, steps.granted);
+        if let Some(tab) = &leg.tab {
+            self.equal(HOLDS, place, "credit among its parts", tab.credit_held().0, line.number("credit_held")?);
+            self.equal(HOLDS, place, "pool time among its parts", tab.pool_held_ms(), line.count("pool_held_ms")?);
+            for (grant, taken) in by_grant(&steps.parts) {
+                self.equal(HOLDS, place, &format!("held of grant {grant}"), tab.grant_held(&grant), taken);
+            }
+            for (grant, held) in by_grant(&tab.held) {
+                if by_grant(&steps.parts).contains_key(&grant) {
+                    continue;
+                }
+                self.tell(HOLDS, place, format_args!("holds {held} of grant {grant}, which no step took"));
+            }
+        }
         if leg.tab.is_none() && steps.granted > 0 {
             self.tell(HOLDS, place, "has holds and no terms");
         }
@@ -176,6 +227,70 @@ impl Audit<'_> {
         if let Some(tab) = leg.tab.as_ref().filter(|tab| tab.sequence > 0) {
             self.count_month(leg, tab, millis(leg::paid_ms(tab)));
         }
+        for (grant, held) in leg.tab.iter().flat_map(|tab| by_grant(&tab.held)) {
+            let sum = self.held.entry(grant).or_default();
+            *sum = sum.saturating_add(held);
+        }
+    }
+
+    /// What grants paid is what the rule says, at the end and after each correction; of money, the ledger has the same.
+    fn granted(
+        &mut self,
+        place: &str,
+        leg: &LegRow,
+        record: &UsageRecord,
+        corrections: &[(Correction, Option<String>, String)],
+        (found, booked): (&BTreeMap<String, i64>, &BTreeMap<String, i64>),
+    ) -> Result<(), String> {
+        let Some(tab) = &leg.tab else {
+            if !found.is_empty() || !booked.is_empty() {
+                self.tell(PRICE, place, "nothing was held for it, and grants paid it");
+            }
+            return Ok(());
+        };
+        let first = tab.settle(leg.answered.map(|_| leg.elapsed_ms)).grants_used();
+        if record.beyond.grants != first {
+            self.tell(PRICE, place, "the record has other parts of grants");
+        }
+        let mut due: BTreeMap<String, (i64, bool)> = BTreeMap::new();
+        let mut left: Vec<(GrantId, u64)> = Vec::new();
+        for part in &first {
+            let Some(grant) = part.bucket.grant() else { continue };
+            left.push((grant.clone(), part.amount));
+            due.insert(grant::step(grant), (millis(part.amount), part.bucket.is_time()));
+        }
+        let mut paid = correct::first_paid(tab, leg);
+        for (correction, _, request) in corrections {
+            let back = if correct::request(correction.kind, leg.id, None) == *request
+                && correction.kind == CorrectionKind::Refund
+            {
+                let whole = |part: &Part| {
+                    let own = left.iter().find(|(grant, _)| part.bucket.grant() == Some(grant));
+                    Part { bucket: part.bucket.clone(), amount: own.map_or(0, |(_, amount)| *amount) }
+                };
+                first.iter().map(whole).collect()
+            } else if let Some(terms) = &correction.terms {
+                let (_, now) = correct::priced(tab, &Terms::from_line(terms)?, &paid, leg);
+                let back = correct::given_back(&paid, &now, &left);
+                paid = now;
+                back
+            } else {
+                Vec::new()
+            };
+            for part in back.iter().filter(|part| part.amount > 0) {
+                let Some(grant) = part.bucket.grant() else { continue };
+                let step = format!("{}{}:{}", correct::CORRECTION, correction.number, grant::step(grant));
+                due.insert(step, (-millis(part.amount), part.bucket.is_time()));
+                left.iter_mut().filter(|(own, _)| own == grant).for_each(|(_, amount)| *amount -= part.amount);
+            }
+        }
+        for step in due.keys().chain(found.keys()).chain(booked.keys()).collect::<BTreeSet<_>>() {
+            let (amount, is_time) = due.get(step).copied().unwrap_or((0, false));
+            let of = |rows: &BTreeMap<String, i64>| rows.get(step).copied().unwrap_or(0);
+            self.equal(PRICE, place, &format!("the use {step}"), of(found), amount);
+            self.equal(SUMS, place, &format!("the entry {step}"), of(booked), if is_time { 0 } else { amount });
+        }
+        Ok(())
     }
 
     /// The record is of this leg, and its columns say what it says.
@@ -247,6 +362,8 @@ impl Audit<'_> {
         let mut price = net;
         let mut pool_ms = line.number("record_pool_used_ms")?;
         let day_of_record = line.maybe_text("record_day")?;
+        let mut paid = leg.tab.as_ref().map_or_else(Vec::new, |tab| correct::first_paid(tab, leg));
+        let mut again = Micros::ZERO;
         for (due, (correction, day, request)) in (1..).zip(corrections) {
             let place = format!("{place}, correction {}", correction.number);
             self.equal(ONCE, &place, "its number", correction.number, due);
@@ -258,15 +375,18 @@ impl Audit<'_> {
             if Some(&correction.organisation) != leg.organisation.as_ref() || *day != day_of_record {
                 self.tell(PRICE, &place, "has another payer or another day than its leg");
             }
+            if let (Some(terms), Some(tab)) = (&correction.terms, &leg.tab) {
+                let priced = correct::priced(tab, &Terms::from_line(terms)?, &paid, leg);
+                (again, paid) = (priced.0, priced.1);
+            }
             let is_part = correction.pool_ms == 0 && correction.month_ms == 0;
             let part = Micros(-correction.amount.0);
             let asked = |amount| correct::request(correction.kind, leg.id, amount) == *request;
             if !(asked(None) || is_part && asked(Some(part))) {
                 self.tell(PRICE, &place, "is not what was asked for");
             }
-            if let (Some(found), Some(terms), Some(tab)) = (correction.price, &correction.terms, &leg.tab) {
-                let terms = Terms::from_line(terms)?;
-                self.equal(PRICE, &place, "the price", found, correct::priced(tab, &terms, leg));
+            if let Some(found) = correction.price {
+                self.equal(PRICE, &place, "the price", found, again);
                 self.equal(PRICE, &place, "the difference", correction.amount.0, (found.0 - price).max(-net));
                 price = found.0;
             }
@@ -292,10 +412,25 @@ impl Audit<'_> {
         for leg in beside.booked.into_keys() {
             self.tell(ONCE, format_args!("leg {leg}"), "is in the ledger and not in the journal");
         }
+        for leg in beside.uses.into_keys() {
+            self.tell(SUMS, format_args!("leg {leg}"), "has used grants and is not in the journal");
+        }
         for leg in beside.steps.into_keys() {
             self.tell(HOLDS, format_args!("leg {leg}"), "has holds and is not in the journal");
         }
     }
+}
+
+/// What parts have of each grant.
+fn by_grant(parts: &[Part]) -> BTreeMap<GrantId, u64> {
+    let mut sums = BTreeMap::new();
+    for part in parts {
+        if let Some(grant) = part.bucket.grant() {
+            let sum: &mut u64 = sums.entry(grant.clone()).or_default();
+            *sum = sum.saturating_add(part.amount);
+        }
+    }
+    sums
 }
 
 impl Booked {
@@ -303,6 +438,15 @@ impl Booked {
         let (debit, credit): (String, String) = (row.try_get(1)?, row.try_get(2)?);
         let amount: i64 = row.try_get(3)?;
         let is = |text: &str, kind: Kind| text == kind.slug();
+        if let Some((before, _)) = step.split_once(grant::KEY) {
+            let (from, to, sign) =
+                if before.is_empty() { (Kind::Grant, Kind::Earnings, 1) } else { (Kind::Earnings, Kind::Grant, -1) };
+            if !is(&debit, from) || !is(&credit, to) {
+                self.strange.push(format!("{step}: from {debit} to {credit}"));
+            }
+            self.grants.insert(step.to_owned(), sign * amount);
+            return Ok(());
+        }
         if is(&debit, Kind::Available) && is(&credit, Kind::Held) {
             self.held += i128::from(amount);
         } else if is(&debit, Kind::Held) {

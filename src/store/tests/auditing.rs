@@ -1,6 +1,7 @@
 //! What was changed behind the store's back is found.
 
 use super::*;
+use crate::rating::grant::{Source, Unit};
 use crate::rating::ledger::{self, Account, Kind};
 
 /// Prices that fall with the month's minutes.
@@ -36,6 +37,21 @@ async fn lived_in() -> Bench {
             call(to, meeting, is_over).await;
         }
     }
+    // Two grants that pay calls to London, one of which is given back; and one that is over.
+    let of_london = || crate::rating::grant::Filter { prefixes: vec!["4420".into()], ..Default::default() };
+    for (id, unit, source, amount) in [
+        ("spring", Unit::Seconds, Source::Promo, 100_000),
+        ("welcome", Unit::Money, Source::Paid, 500_000),
+        ("gone", Unit::Money, Source::Promo, 70_000),
+    ] {
+        let given = NewGrant { source, filter: of_london(), ..super::granting::gift(id, unit, amount) };
+        store.add_grant(given).await.unwrap();
+    }
+    let gone = EndGrant { id: "gone".parse().unwrap(), organisation: "aurora".parse().unwrap(), at: NOON };
+    store.end_grant(gone).await.unwrap();
+    for is_over in [true, true, true, false] {
+        call("+442079460123", "studio", is_over).await;
+    }
     store.add_credits(funds("by-hand", "3")).await.unwrap();
     let back = |leg, amount: Option<&str>| Refund {
         leg,
@@ -47,6 +63,7 @@ async fn lived_in() -> Bench {
     store.refund(back(call("+390611111111", "studio", true).await, None)).await.unwrap();
     store.refund(back(call("+447700900123", "studio", true).await, Some("0.01"))).await.unwrap();
     store.refund(back(call("+447700900123", "watch", true).await, None)).await.unwrap();
+    store.refund(back(call("+442079460123", "studio", true).await, None)).await.unwrap();
     let dear = call("+447700900123", "studio", true).await;
     bring(&bench, &LIST.replace("0.0300", "0.0200")).await;
     store.rerate(&Which::Leg(dear), Some(("again", "the list was dear")), NOON).await.unwrap();
@@ -172,7 +189,7 @@ const PLANTED: &[(&str, u8)] = &[
     ("UPDATE hold SET outcome = 'refused' WHERE step = 'extend:1'", 4),
     ("DELETE FROM hold WHERE step = 'extend:1'", 4),
     ("DELETE FROM hold WHERE step = 'open'", 4),
-    ("INSERT INTO hold SELECT leg, 'extend:7', request, outcome, cause, funding, credit, pool_ms, until_ms, is_final, funded_ms FROM hold WHERE step = 'open'", 4),
+    ("INSERT INTO hold SELECT leg, 'extend:7', request, outcome, cause, funding, credit, pool_ms, until_ms, is_final, funded_ms, parts FROM hold WHERE step = 'open'", 4),
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET charge = charge - 1 WHERE charge > 0", 6),
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET charge = charge - 1 WHERE charge > 0", 3),
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET record = REPLACE(record, '70000', '60000')", 6),
@@ -204,7 +221,49 @@ const PLANTED: &[(&str, u8)] = &[
     ("DROP TRIGGER correction_is_not_removed; DELETE FROM correction WHERE organisation = 'aurora'", 3),
     ("DROP TRIGGER correction_is_not_removed; DELETE FROM correction WHERE organisation = 'borealis'", 1),
     ("INSERT INTO correction SELECT 'made-up' || leg, leg, number + 1, organisation, kind, request, -1, 0, 0, day, at, reason, price, terms FROM correction WHERE kind = 'refund'", 1),
+    ("UPDATE grants SET used = used - 1 WHERE id = 'welcome'", 1),
+    ("UPDATE grants SET used = used + 1 WHERE id = 'welcome'", 1),
+    ("UPDATE grants SET used = used - 1 WHERE id = 'spring'", 1),
+    ("UPDATE grants SET held = held + 1 WHERE id = 'welcome'", 4),
+    ("UPDATE grants SET held = held - 1 WHERE id = 'welcome'", 4),
+    ("UPDATE grants SET lapsed = lapsed - 1 WHERE id = 'gone'", 1),
+    ("UPDATE grants SET lapsed = lapsed + 1 WHERE id = 'welcome'", 1),
+    ("UPDATE grants SET amount = amount + 1 WHERE id = 'welcome'", 1),
+    ("UPDATE grants SET source = 'promo' WHERE id = 'welcome'", 1),
+    ("UPDATE grants SET unit = 'seconds' WHERE id = 'welcome'", 1),
+    ("UPDATE grants SET unit = 'money' WHERE id = 'spring'", 1),
+    ("UPDATE grants SET organisation = 'borealis' WHERE id = 'gone'", 1),
+    ("UPDATE grants SET created = created - 1 WHERE id = 'gone'", 1),
+    ("UPDATE grants SET filter = 'x' WHERE id = 'gone'", 1),
+    ("INSERT INTO grants SELECT 'made-up', organisation, unit, source, amount, 0, 0, 0, priority, valid_from, valid_until, filter, created, memo FROM grants WHERE id = 'gone'", 1),
+    ("DROP TRIGGER grant_use_is_not_changed; UPDATE grant_use SET amount = amount + 1 WHERE kind = 'use'", 6),
+    ("DROP TRIGGER grant_use_is_not_changed; UPDATE grant_use SET amount = amount - 1 WHERE kind = 'correction'", 6),
+    ("DROP TRIGGER grant_use_is_not_changed; UPDATE grant_use SET amount = amount - 1 WHERE kind = 'lapse'", 1),
+    ("DROP TRIGGER grant_use_is_not_changed; UPDATE grant_use SET grant_id = 'gone' WHERE kind = 'use'", 1),
+    ("DROP TRIGGER grant_use_is_not_changed; UPDATE grant_use SET leg = (SELECT MAX(id) FROM leg) WHERE kind = 'use'", 1),
+    ("DROP TRIGGER grant_use_is_not_changed; UPDATE grant_use SET key = key || 'x' WHERE kind = 'use'", 6),
+    ("DROP TRIGGER grant_use_is_not_changed; UPDATE grant_use SET key = key || 'x' WHERE kind = 'lapse'", 1),
+    ("DROP TRIGGER grant_use_is_not_removed; DELETE FROM grant_use WHERE kind = 'use'", 6),
+    ("DROP TRIGGER grant_use_is_not_removed; DELETE FROM grant_use WHERE kind = 'correction'", 6),
+    ("DROP TRIGGER grant_use_is_not_removed; DELETE FROM grant_use WHERE kind = 'lapse'", 1),
+    ("INSERT INTO grant_use SELECT key || 'x', grant_id, kind, leg, amount, at, reopened FROM grant_use WHERE kind = 'use'", 6),
+    ("UPDATE leg SET parts = NULL WHERE state = 'open'", 4),
+    ("UPDATE leg SET parts = NULL WHERE state = 'settled'", 6),
+    ("UPDATE leg SET parts = REPLACE(parts, 'money:welcome', 'money:gone') WHERE state = 'open'", 4),
+    ("UPDATE leg SET parts = REPLACE(parts, 'seconds:spring', 'seconds:gone') WHERE state = 'settled'", 6),
+    ("UPDATE leg SET parts = 'x' WHERE parts IS NOT NULL", 6),
+    ("UPDATE hold SET parts = NULL", 4),
+    ("UPDATE hold SET parts = 'x' WHERE parts IS NOT NULL", 4),
+    ("UPDATE hold SET parts = REPLACE(parts, 'money:welcome', 'money:gone')", 4),
+    ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET record = REPLACE(record, 'seconds:spring', 'seconds:summer')", 6),
+    ("DROP TRIGGER ledger_entry_is_not_removed; DELETE FROM ledger_entry WHERE key = 'grant:welcome'", 1),
+    ("DROP TRIGGER ledger_entry_is_not_removed; DELETE FROM ledger_entry WHERE key LIKE 'leg:%:grant:welcome'", 1),
+    ("DROP TRIGGER ledger_entry_is_not_removed; DELETE FROM ledger_entry WHERE key LIKE 'lapse:%'", 1),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET credit = 'breakage' WHERE key LIKE 'lapse:%'", 1),
+    ("DROP TRIGGER ledger_entry_is_not_changed; UPDATE ledger_entry SET credit = 'breakage' WHERE key LIKE 'leg:%:grant:welcome'", 1),
     ("DROP TRIGGER ledger_entry_is_not_changed", 9),
+    ("DROP TRIGGER grant_use_is_not_changed", 9),
+    ("DROP TRIGGER grant_use_is_not_removed", 9),
     ("DROP TRIGGER ledger_entry_is_not_removed", 9),
     ("DROP TRIGGER usage_record_is_not_changed", 9),
     ("DROP TRIGGER usage_record_is_not_removed", 9),
@@ -255,6 +314,10 @@ async fn entries_and_records_cannot_be_changed_and_balances_cannot_be_overdrawn(
         "UPDATE account SET posted = held - 1 WHERE organisation = 'aurora'",
         "UPDATE account SET held = -1",
         "UPDATE pool SET held_ms = granted_ms + 1",
+        "UPDATE grants SET held = amount + 1",
+        "UPDATE grants SET used = amount, lapsed = 1",
+        "UPDATE grant_use SET amount = 1",
+        "DELETE FROM grant_use",
         "INSERT INTO leg (id, state, node, life, call_type, number, call_id, journal, invited) \
          SELECT id, 'open', '', 0, '', '', '', '', 0 FROM leg",
     ] {

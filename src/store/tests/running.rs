@@ -1,6 +1,7 @@
 //! Many legs at once, and whatever order things come in.
 
 use super::*;
+use crate::rating::grant::Unit;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tokio::task::JoinSet;
@@ -63,6 +64,8 @@ enum Act {
     Extend(usize, u64),
     Settle(usize, u64),
     Fund(i64),
+    Give(bool, u64, Option<u64>),
+    Take,
     Prove(u64),
     Repeat,
     Crash,
@@ -77,6 +80,9 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (leg.clone(), 0u64..400_000).prop_map(|(leg, ms)| Act::Extend(leg, ms)),
         3 => (leg, 0u64..400_000).prop_map(|(leg, ms)| Act::Settle(leg, ms)),
         1 => (-40_000i64..40_000).prop_map(Act::Fund),
+        2 => (any::<bool>(), 1u64..150_000, proptest::option::of(1u64..400_000))
+            .prop_map(|(timed, amount, good_ms)| Act::Give(timed, amount, good_ms)),
+        1 => Just(Act::Take),
         1 => (0u64..300_000).prop_map(Act::Prove),
         1 => Just(Act::Repeat),
         1 => Just(Act::Crash),
@@ -140,6 +146,18 @@ impl Run {
                 store.add_credits(funds).await.unwrap();
             }
             Act::Fund(_) => {}
+            Act::Give(timed, amount, good_ms) => {
+                let unit = if timed { Unit::Seconds } else { Unit::Money };
+                let until = good_ms.map(|ms| NOON.plus_millis(ms));
+                let given = super::granting::gift(&format!("gift-{}", self.step), unit, amount);
+                store.add_grant(NewGrant { until, ..given }).await.unwrap();
+            }
+            Act::Take => {
+                for row in store.grants(&"aurora".parse().unwrap(), false).await.unwrap().into_iter().take(1) {
+                    let (id, organisation) = (row.grant.id, row.organisation);
+                    store.end_grant(EndGrant { id, organisation, at: NOON.plus_millis(100_000) }).await.unwrap();
+                }
+            }
             Act::Prove(ms) => {
                 let live = self.legs.iter().map(|leg| (*leg, ms)).collect();
                 store.prove_life(live).await.unwrap();

@@ -45,7 +45,7 @@ impl World {
         match due {
             Due::Second | Due::Tick | Due::Voice { .. } | Due::Quiet { .. } | Due::Rtp { .. } => true,
             Due::Phone(phone, _) | Due::Key { phone, .. } => self.carriers.phones[*phone].is_over,
-            Due::Run { life, .. } | Due::Answer { life, .. } => *life != self.life,
+            Due::Run { life, .. } | Due::Answer { life, .. } | Due::Review { life, .. } => *life != self.life,
             _ => false,
         }
     }
@@ -86,7 +86,11 @@ impl World {
             assert_eq!(pool.held_ms, 0, "{pool:?}");
             pools.push(pool.used_ms);
         }
-        self.auditor.finish(&records, &pools);
+        let of = |house: &crate::script::House| {
+            self.runtime.block_on(store.grants(&house.id.parse().unwrap(), true)).expect("the books")
+        };
+        let grants: Vec<_> = self.script.houses.iter().flat_map(of).collect();
+        self.auditor.finish(&records, &pools, &grants);
         self.balances();
         self.trace.note(self.now, "end", &records);
     }
