@@ -358,6 +358,40 @@ fn what_there_is_is_shown_made_and_changed() {
     }
 }
 
+/// A token of one organisation is made without a bridge, and a bridge lets its holder do what its role may.
+#[test]
+fn a_token_opens_what_its_role_may_and_no_more() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let add = ["token", "add", "paola", "--role", "reader", "--org", "aurora", "--expires", "2099-01-01"];
+    let made = house.run(&add).good();
+    assert!(made.out.trim().len() == 64 && made.err.contains("the only time"), "{made:?}");
+    house.write("paola.token", &made.out);
+    let bridge = house.serve();
+    let paola = |arguments: &[&str]| {
+        let mut command = house.command(arguments);
+        let output = command.env("TOLLBRIDGE__API__TOKEN_FILE", "paola.token").output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    };
+    assert!(paola(&["user", "list", "--org", "aurora"]).good().out.contains("anna"));
+    assert!(paola(&["balance", "--org", "aurora"]).good().out.contains("25.0000"));
+    paola(&["user", "set", "--org", "aurora", "anna", "name=A"]).failed(1, &["needs \"manage\"", "role reader"]);
+    paola(&["user", "list", "--org", "borealis"]).failed(1, &["there is no such page"]);
+    for house_alone in [&["legs"][..], &["carrier", "list"], &["token", "list"], &["trail"], &["audit"]] {
+        paola(house_alone).failed(1, &["there is no such page"]);
+    }
+    house.run(&["token", "add", "paola", "--role", "admin"]).failed(1, &["the name of token paola is taken"]);
+    house.run(&["token", "add", "x", "--role", "king"]).failed(2, &["expected operator, admin, billing or reader"]);
+    let listed = house.run(&["token", "list"]).good().out;
+    assert!(listed.contains("paola") && listed.contains("2099-01-01") && !listed.contains(made.out.trim()), "{listed}");
+    assert_eq!(house.run(&["token", "revoke", "paola", "--org", "aurora"]).good().out, "token paola revoked\n");
+    paola(&["balance", "--org", "aurora"]).failed(1, &["no longer in force"]);
+    let trail = house.run(&["trail", "--what", "token paola"]).good().out;
+    assert!(trail.contains("token-make") && trail.contains("token-revoke") && trail.contains("operator"), "{trail}");
+    bridge.stop();
+}
+
 #[test]
 fn a_quote_tells_who_pays_and_how_much() {
     let house = House::new();

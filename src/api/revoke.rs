@@ -1,7 +1,6 @@
 //! The switch that ends an organisation's calls: first the books close their accounts, then the calls hear of it.
 
-use super::Reception;
-use super::extract::{Json as Said, Named};
+use super::extract::{Json as Said, Known, Named};
 use super::io::Moment;
 use super::leg::parse;
 use super::problem::Problem;
@@ -10,7 +9,6 @@ use crate::store::{LONGEST_LOCK, Revoke, Revoked, Store};
 use crate::switchboard::ask::{Ask, Told};
 use crate::types::LegId;
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -71,7 +69,7 @@ pub async fn revoke_of(store: &Store, organisation: &str, order: &RevokeOrder, n
 }
 
 pub async fn revoke(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Named(organisation): Named,
     Said(order): Said<RevokeOrder>,

@@ -36,6 +36,7 @@ mod serve;
 pub mod sound;
 mod statement;
 mod table;
+mod token;
 mod trail;
 mod usage;
 
@@ -117,6 +118,9 @@ enum Command {
     Forget(forget::Forget),
     /// What was told of the money, to whom, and what became of it; recharges; webhooks that are off
     Alerts(alerts::Alerts),
+    /// Who may ask the API: made, listed, revoked
+    #[command(subcommand)]
+    Token(token::Token),
     /// Check every invariant of the money over the whole store
     Audit,
     /// Copy the books as they are now into one file, while the bridge runs
@@ -213,6 +217,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Retention(retention)) => wait_for(retention.run(context)),
         Some(Command::Forget(forget)) => wait_for(forget.run(context)),
         Some(Command::Alerts(alerts)) => wait_for(alerts.run(context)),
+        Some(Command::Token(token)) => wait_for(token.run(context)),
         Some(Command::Audit) => wait_for(audit::run(context)),
         Some(Command::Backup(arguments)) => wait_for(backup::backup(context, &arguments)),
         Some(Command::Restore(arguments)) => wait_for(backup::restore(context, &arguments)),

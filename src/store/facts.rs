@@ -3,6 +3,7 @@
 
 use super::pin::PinKey;
 use super::sql::Connection;
+use super::token::{self, Token};
 use super::{rows, wishes};
 use crate::clock::Wall;
 use crate::meeting::Settings;
@@ -241,6 +242,8 @@ pub struct Facts {
     house: Prices,
     by_conference_id: HashMap<String, MeetingId>,
     pub(super) closed: Closed,
+    /// By their hashes.
+    pub(super) tokens: HashMap<String, Token>,
     pins: PinKey,
 }
 
@@ -404,6 +407,7 @@ pub(super) async fn load(
         countries.set_record(country, record);
     }
     let closed = rows::closed(conn).await?;
+    let tokens = token::load(conn).await?;
     let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&meeting.settings)).collect();
     let decks = match decks_of {
         Some(known) => known.decks.clone(),
@@ -439,8 +443,14 @@ pub(super) async fn load(
         house,
         by_conference_id,
         closed,
+        tokens,
         pins,
     })
+}
+
+/// The same, with other tokens.
+pub(super) fn with_tokens(facts: &Facts, tokens: HashMap<String, Token>) -> Facts {
+    Facts { version: facts.version + 1, tokens, ..facts.clone() }
 }
 
 fn named(settings: &Settings) -> (String, MeetingId) {

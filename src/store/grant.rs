@@ -8,6 +8,7 @@ use super::facts::Organisation;
 use super::fault::StoreError;
 use super::rows::Line;
 use super::sql::{self, Connection};
+use super::threshold::{self, Seen};
 use super::trail::{self, Who};
 use crate::clock::Wall;
 use crate::rating::grant::{Filter, Part, Source, Unit};
@@ -370,6 +371,37 @@ struct Row<'a> {
     leg: Option<LegId>,
     reopened: Option<i64>,
     at: Wall,
+}
+
+/// Organisations that one request looks at: other requests wait for no more than some hundredths of a second.
+const AT_ONCE: i64 = 100;
+
+/// Takes back what has expired, fundings and grants, also of organisations that nobody calls for; of those after one, in
+/// their order. Gives those of which there was any, at most [`AT_ONCE`].
+pub(super) async fn expire(
+    books: &mut Books,
+    (now, after): &(Wall, Option<OrganisationId>),
+) -> Result<Vec<OrganisationId>, StoreError> {
+    let due = sql::query(
+        "SELECT organisation FROM grants \
+         WHERE valid_until <= $1 AND used + held + lapsed < amount AND organisation > $2 \
+         UNION SELECT organisation FROM funding WHERE expires <= $1 AND remaining > 0 AND organisation > $2 \
+         ORDER BY 1 LIMIT $3",
+    )
+    .bind(now.micros())
+    .bind(after.as_ref().map_or("", |id| id.as_str()))
+    .bind(AT_ONCE)
+    .fetch_all(&mut books.conn)
+    .await?;
+    let mut done = Vec::with_capacity(due.len());
+    for row in due {
+        let id = Line { row: &row, table: "grants" }.parse("organisation").map_err(StoreError::Broken)?;
+        let organisation = books.organisation(&id)?;
+        books.expire(&organisation, *now).await?;
+        threshold::money(books, &organisation, Seen::default(), *now).await?;
+        done.push(id);
+    }
+    Ok(done)
 }
 
 /// What a leg has used of each grant, all told: uses, less what corrections gave back.

@@ -45,6 +45,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 mod threshold;
+mod token;
 mod trail;
 mod walk;
 mod wishes;
@@ -69,7 +70,8 @@ pub use permit::MOST_REVIEWED;
 pub use remove::{Removal, Removed};
 pub use revoke::{Revoke, Revoked};
 pub use sql::shown;
-pub use trail::{MOST_TRAIL_ROWS, TrailDoor, TrailFilter, TrailRow, Who};
+pub use token::{MOST_TOKENS, NewToken, Revocation, Role, Token};
+pub use trail::{MOST_TRAIL_ROWS, OWNER, TrailDoor, TrailFilter, TrailRow, Who};
 pub use wishes::{mails, secret};
 
 use crate::clock::Wall;
@@ -142,6 +144,16 @@ impl Store {
     /// Removes one entry, or tells what still needs it.
     pub async fn remove(&self, removal: Removal, now: Wall) -> Result<Result<Removed, String>, StoreError> {
         self.desk.ask((removal, now, self.who.clone()), Job::Remove).await
+    }
+
+    /// Makes a token of the API.
+    pub async fn make_token(&self, new: NewToken) -> Result<(), StoreError> {
+        self.desk.ask((new, self.who.clone()), Job::MakeToken).await
+    }
+
+    /// Takes a token of the API back.
+    pub async fn revoke_token(&self, revocation: Revocation, now: Wall) -> Result<(), StoreError> {
+        self.desk.ask((revocation, now, self.who.clone()), Job::RevokeToken).await
     }
 
     // ------------------------------------------------------------------------------------------------------------ legs
@@ -248,6 +260,20 @@ impl Store {
     /// Ends a grant: what running legs hold stays theirs, the rest lapses.
     pub async fn end_grant(&self, end: EndGrant) -> Result<GrantRow, StoreError> {
         self.desk.ask((end, self.who.clone()), Job::EndGrant).await
+    }
+
+    /// Takes back what has expired by `now`, of fundings and of grants, as far as no running leg holds it: of how many
+    /// organisations there was any. What is used is looked at anyway; this is for those that rest.
+    pub async fn expire(&self, now: Wall) -> Result<usize, StoreError> {
+        let (mut all, mut after) = (0, None);
+        loop {
+            let done = self.desk.ask((now, after), Job::Expire).await?;
+            all += done.len();
+            after = done.last().cloned();
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     /// Grants of an organisation in the order of their use; with those that are used up and over (`all`), or without.

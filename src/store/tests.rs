@@ -47,6 +47,8 @@ macro_rules! suite {
             mod reporting;
             #[path = "running.rs"]
             mod running;
+            #[path = "tokens.rs"]
+            mod tokens;
             #[path = "telling.rs"]
             mod telling;
             #[path = "withdrawing.rs"]

@@ -9,6 +9,7 @@ mod notice;
 mod recharge;
 mod recording;
 mod revoking;
+mod roles;
 mod sink;
 mod stranger;
 mod world;

@@ -227,7 +227,7 @@ async fn revoked_legs_are_closed_all_at_once_as_they_stand() {
     // Of the first the switchboard knows how long it has talked; of the others only their last proofs of life are known.
     let end = End::new(Cause::Revoked, EndedBy::Bridge, 65_000, NOON.plus_millis(65_000));
     let asked = Revoke { ends: Some(HashMap::from([(paid, end)])), ..bench.revoke() };
-    let who = Who { name: "olga".into(), door: TrailDoor::Api };
+    let who = Who { name: "olga".into(), door: TrailDoor::Api, role: None };
     let store = bench.store.by(who);
     let first = store.revoke(asked.clone()).await.unwrap();
     assert_eq!((first.legs, first.charge), (vec![paid], micros("0.02")), "the ends of the others are on their way");
