@@ -329,7 +329,7 @@ async fn terms(
     let facts = books.facts.clone();
     let sums = books.sums(&organisation.id).await?;
     let pool = books.pool(organisation, at).await?;
-    let grants = books.grants(&organisation.id).await?;
+    let grants = books.grants(&organisation.id, at).await?;
     let number = permit::number(&facts, &leg.number, &organisation.id);
     let book = Book {
         payer: &organisation.payer(sums.has_entries),
@@ -455,7 +455,7 @@ async fn purse(
         Funding::Included | Funding::Credits | Funding::Free => None,
     };
     let limited = (limit < available.0).then_some(cause);
-    let grants = books.grants(&organisation.id).await?;
+    let grants = books.grants(&organisation.id, now).await?;
     Ok(Purse { available: Micros(available.0.min(limit).max(0)), limited, floor, sums, pool, grants })
 }
 
