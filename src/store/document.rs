@@ -2,8 +2,8 @@
 //! (is there such an organiser, is the conference ID free) is asked in `check`.
 
 use super::facts::{Caps, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
+use super::licence::{Seats, Terms, give};
 use super::pin::is_pin;
-use super::rows::give;
 use super::wishes;
 use crate::clock::Wall;
 use crate::form::{Document as Sheet, Form, Mistake};
@@ -343,6 +343,7 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
         limits,
         alerts,
         recharge,
+        seats: Seats::read(&form.table("seats")),
         since: Wall::from_seconds(0),
         closed: false,
         id: id?,
@@ -397,16 +398,16 @@ fn user(form: &Form<'_>, of: Option<&Organisation>) -> Option<UserEntry> {
         // The PIN itself is not repeated: mistakes are logged and shown.
         form.mistake("pin", "expected 4 to 12 digits");
     }
-    let mut licences = Licences::default();
+    let (mut licences, mut terms) = (Licences::default(), Terms::default());
     for word in form.texts::<String>("licences").unwrap_or_default() {
-        give(&mut licences, &word).unwrap_or_else(|why| form.mistake("licences", why));
+        give((&mut licences, &mut terms), &word).unwrap_or_else(|why| form.mistake("licences", why));
     }
     let name = form.text("name").or_else(|| form.text("id")).unwrap_or_default();
     let (dial_out, toll_free) = (form.text("dial_out").unwrap_or_default(), form.flag("toll_free").unwrap_or(true));
     let country = form.text("country");
     form.finish();
     let organisation = of?.id.clone();
-    let user = User { id: id?, organisation, name, licences, dial_out, toll_free, country, pin: None };
+    let user = User { id: id?, organisation, name, licences, terms, dial_out, toll_free, country, pin: None };
     Some(UserEntry { user, pin: pin.map(Pin) })
 }
 

@@ -319,7 +319,7 @@ async fn terms(
         usable.map(|number| NumberFacts { country: number.country, toll_free: number.kind == NumberKind::TollFree });
     let book = Book {
         payer: &organisation.payer(sums.has_entries),
-        organiser: &user.organiser(organisation),
+        organiser: &user.organiser(organisation, at),
         countries: &facts.countries,
         prices: facts.prices(organisation),
         number,
