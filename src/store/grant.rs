@@ -23,6 +23,10 @@ pub(super) const MOST: usize = 64;
 /// The largest: a thousand years in milliseconds, or 31 million units of money.
 pub(super) const LARGEST: u64 = 31_536_000_000_000;
 
+/// Another node may have given one: a list is read again after this. (What another node took of one that is known here is
+/// found out by the statement that takes it.)
+const LOOK_AGAIN_US: u64 = 5_000_000;
+
 const LONGEST_MEMO: usize = 400;
 
 const DAY_MS: u64 = 86_400_000;
@@ -213,13 +217,14 @@ pub(super) async fn end_told(books: &mut Books, (asked, who): &(EndGrant, Who)) 
 
 impl Books {
     /// Grants of an organisation that are not used up.
-    pub async fn grants(&mut self, organisation: &OrganisationId) -> Result<Arc<Vec<Grant>>, StoreError> {
-        if let Some(known) = self.sheet.grants.get(organisation) {
+    pub async fn grants(&mut self, organisation: &OrganisationId, now: Wall) -> Result<Arc<Vec<Grant>>, StoreError> {
+        let fresh = |(read, _): &&(Wall, _)| now.micros().abs_diff(read.micros()) < LOOK_AGAIN_US;
+        if let Some((_, known)) = self.sheet.grants.get(organisation).filter(fresh) {
             return Ok(known.clone());
         }
         let rows = rows(&mut self.conn, organisation, false).await?;
         let grants = Arc::new(rows.into_iter().map(|row| row.grant).collect::<Vec<_>>());
-        self.sheet.grants.insert(organisation.clone(), grants.clone());
+        self.sheet.grants.insert(organisation.clone(), (now, grants.clone()));
         Ok(grants)
     }
 
@@ -296,7 +301,7 @@ impl Books {
     /// Takes back what is left of grants that are over, once: what running legs hold lapses when they give it back.
     pub async fn lapse(&mut self, organisation: &Organisation, now: Wall) -> Result<(), StoreError> {
         let is_due = |grant: &&Grant| grant.left > 0 && grant.until.is_some_and(|until| until <= now);
-        let grants = self.grants(&organisation.id).await?;
+        let grants = self.grants(&organisation.id, now).await?;
         for grant in grants.iter().filter(is_due) {
             self.sheet.grants.remove(&organisation.id);
             let lapsed = sql::query("SELECT lapsed FROM grants WHERE id = $1").bind(grant.id.as_str());

@@ -312,7 +312,7 @@ async fn terms(
     let facts = books.facts.clone();
     let sums = books.sums(&organisation.id).await?;
     let pool = books.pool(organisation, at).await?;
-    let grants = books.grants(&organisation.id).await?;
+    let grants = books.grants(&organisation.id, at).await?;
     let ours = facts.directory.find(&leg.number);
     let usable = ours.filter(|number| number.organisation.as_ref().is_none_or(|owner| *owner == organisation.id));
     let number =
@@ -441,7 +441,7 @@ async fn purse(
         Funding::Included | Funding::Credits | Funding::Free => None,
     };
     let limited = (limit < available.0).then_some(cause);
-    let grants = books.grants(&organisation.id).await?;
+    let grants = books.grants(&organisation.id, now).await?;
     Ok(Purse { available: Micros(available.0.min(limit).max(0)), limited, floor, sums, pool, grants })
 }
 
