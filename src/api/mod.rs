@@ -16,6 +16,7 @@ pub mod privacy;
 pub mod problem;
 pub mod rates;
 pub mod report;
+pub mod revoke;
 pub mod token;
 pub mod trail;
 
@@ -133,6 +134,7 @@ fn v1_pages() -> Vec<Page> {
         Books: get "/organisations/{organisation}/balance" => money::balance;
         Books: get "/organisations/{organisation}/as-of" => money::balance_as_of;
         Pay: post "/organisations/{organisation}/credits" => money::credits;
+        Manage: post "/organisations/{organisation}/revoke" => revoke::revoke;
         Books: get "/organisations/{organisation}/grants" => grant::of_organisation;
         Pay: post "/organisations/{organisation}/grants" => grant::add;
         Pay: post "/organisations/{organisation}/grants/{grant}/end" => grant::end;

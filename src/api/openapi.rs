@@ -39,6 +39,7 @@ mod tests {
     use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
+    use crate::api::revoke::{self, RevokeOrder};
     use crate::api::token::{self, TokenOrder};
     use crate::api::trail::{self, TrailQuery};
     use crate::api::{Page, open_pages, v1_pages};
@@ -209,6 +210,7 @@ mod tests {
         fits("File", &[value(File { name: String::new(), text: String::new(), beside })]);
         let order = RefundOrder { amount: None, key: String::new(), reason: String::new() };
         fits("RefundOrder", &[value(order)]);
+        fits("RevokeOrder", &[value(RevokeOrder::default())]);
         fits("RerateOrder", &[value(RerateOrder::default())]);
         let (texts, text) = (vec![String::new()], Some(String::new()));
         let order = GrantOrder {
@@ -349,6 +351,8 @@ mod tests {
         let order =
             RerateOrder { leg: Some(leg.clone()), key: "r".into(), reason: "r".into(), ..RerateOrder::default() };
         fits("Rerated", &[correct::rerate_of(&store, &order, NOON).await.unwrap()]);
+        let order = RevokeOrder { reason: "r".into(), ..RevokeOrder::default() };
+        fits("Revoked", &[revoke::revoke_of(&store, "aurora", &order, NOON).await.unwrap()]);
         fits("UsageOfLeg", &[correct::usage_of_leg(&store, &leg).await.unwrap()]);
         let corrections = correct::corrections_of(&store, &correct::CorrectionsQuery::default()).await.unwrap();
         let Value::Array(corrections) = corrections else { panic!("{corrections}") };

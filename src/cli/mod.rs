@@ -32,6 +32,7 @@ mod remove;
 mod report;
 mod rerate;
 mod retention;
+mod revoke;
 mod serve;
 pub mod sound;
 mod statement;
@@ -142,6 +143,8 @@ enum Command {
     Mute(mute::Mute),
     /// End a leg, whether it rings or talks
     Remove(remove::Remove),
+    /// End an organisation's calls at once, and lock it where that is asked
+    Revoke(revoke::Revoke),
     /// End a meeting for all
     End(end::End),
     /// Lock a meeting, or open it again
@@ -230,6 +233,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Mute(mute)) => mute.run(context),
         Some(Command::Remove(remove)) => remove.run(context),
         Some(Command::End(end)) => end.run(context),
+        Some(Command::Revoke(revoke)) => revoke.run(context),
         Some(Command::Lock(lock)) => lock.run(context),
         Some(Command::Record(record)) => record.run(context),
         Some(Command::Admit(admit)) => admit.run(context),

@@ -143,6 +143,15 @@ impl Tab {
         self.sequence > 0 && self.terms.billable(self.held_until_ms) > self.time_held_ms()
     }
 
+    /// Credits pay by now, or grants in their place.
+    pub fn spends(&self) -> bool {
+        match self.terms.funding {
+            Funding::Credits => true,
+            Funding::Pool { .. } => self.is_in_money() || self.held.iter().any(|part| part.bucket != Bucket::Pool),
+            Funding::Included | Funding::Free => false,
+        }
+    }
+
     /// One slice more. `means` is what others have not taken; what this leg holds is its own already. Refused with
     /// `NoCredit` where not one increment more can be paid (with `SpendLimit` where none more may be): the leg then runs
     /// to its `held_until_ms`, and may ask again after a top-up.

@@ -126,6 +126,8 @@ pub struct Organisation {
     pub since: Wall,
     /// It was removed: the books know it, and nobody else.
     pub closed: bool,
+    /// Why it has no calls; `None`: it has.
+    pub locked: Option<String>,
 }
 
 /// Whom an organisation (or the house) wants told, and of what beyond the usual.
@@ -200,6 +202,8 @@ pub struct User {
     pub toll_free: bool,
     /// Usage location; the organisation's country where `None`.
     pub country: Option<Country>,
+    /// Why their meetings have no calls; `None`: they have.
+    pub locked: Option<String>,
     /// Keyed hash.
     pub(super) pin: Option<String>,
 }
@@ -372,6 +376,7 @@ impl Organisation {
             require_credits_licence: self.require_credits_licence,
             pool_split: self.pool_split,
             allow_prefixes: self.allow_prefixes.clone(),
+            locked: self.locked.is_some(),
         }
     }
 }
@@ -385,6 +390,7 @@ impl User {
             dial_out: self.dial_out,
             toll_free: self.toll_free,
             country: self.country.unwrap_or(organisation.country),
+            locked: self.locked.is_some(),
         }
     }
 }

@@ -10,9 +10,12 @@ use super::door::{
 };
 use super::fault::StoreError;
 use super::remove::{Removal, Removed};
+use super::revoke::{Revoke, Revoked};
 use super::token::{NewToken, Revocation};
 use super::trail::Who;
-use super::{apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, remove, settle, token};
+use super::{
+    apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, remove, revoke, settle, token,
+};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::notice::Report;
@@ -114,6 +117,7 @@ jobs! {
     Reroute(Rerouted) -> () = leg::rerouted;
     Extend(Extend) -> Opened = leg::extend;
     Settle(Settle) -> UsageRecord = settle::settle;
+    Revoke((Revoke, Who)) -> Revoked = revoke::revoke;
     Credits((Funds, Who)) -> CreditsAdded = credits::add_told;
     Refund((Refund, Who)) -> Corrected = correct::refund_told;
     Reprice((Reprice, Who)) -> Vec<Repriced> = correct::rerate_told;

@@ -29,6 +29,7 @@ mod leg;
 mod licence;
 mod life;
 mod outbox;
+mod permit;
 mod person;
 mod pin;
 mod recharge;
@@ -36,6 +37,7 @@ mod reconcile;
 mod recover;
 mod remove;
 mod report;
+mod revoke;
 mod rows;
 mod schema;
 mod settle;
@@ -51,7 +53,7 @@ mod wishes;
 
 pub use change::{Change, ChangeStep, Changed};
 pub use copy::{CopyError, Sealed, backup, restore};
-pub use document::{Applied, Document, LARGEST_FILE};
+pub use document::{Applied, Document, LARGEST_FILE, LONGEST_LOCK};
 pub use door::{
     AlertView, Answered, AsOf, Balance, Claim, Claimed, Corrected, Correction, CorrectionKind, CreditsAdded,
     Difference, End, EndGrant, Extend, Forget, Forgotten, FundingRow, Funds, FundsKind, Grant, GrantAdded, GrantRow,
@@ -66,7 +68,9 @@ pub use facts::{
 pub use fault::{OpenError, StoreError};
 pub use io::{check_url, file_of, folder_of};
 pub use licence::{SeatRow, Seats, Term, Terms};
+pub use permit::MOST_REVIEWED;
 pub use remove::{Removal, Removed};
+pub use revoke::{Revoke, Revoked};
 pub use sql::shown;
 pub use token::{MOST_TOKENS, NewToken, Revocation, Role, Token};
 pub use trail::{MOST_TRAIL_ROWS, OWNER, TrailDoor, TrailFilter, TrailRow, Who};
@@ -181,10 +185,21 @@ impl Store {
         self.desk.ask(extend, Job::Extend).await
     }
 
+    /// Those of `legs` ([`MOST_REVIEWED`] at most) that may not go on by what there is now, and why: a licence, a policy or
+    /// a number is gone, or somebody is locked. Prices are not asked, and nothing is written.
+    pub async fn withdrawn(&self, legs: &[LegId], now: Wall) -> Result<Vec<(LegId, Cause)>, StoreError> {
+        permit::withdrawn(&mut self.reader().await?, &self.facts(), legs, now).await
+    }
+
     /// The leg is over: charged, the rest given back, its record written. Every leg that was opened is settled, also
     /// one that was refused or never answered (it is charged nothing).
     pub async fn settle(&self, leg: LegId, end: End) -> Result<UsageRecord, StoreError> {
         self.desk.ask(Settle { leg, end }, Job::Settle).await
+    }
+
+    /// Ends legs of an organisation in the books, all in one transaction; whoever has their calls ends those then.
+    pub async fn revoke(&self, asked: Revoke) -> Result<Revoked, StoreError> {
+        self.desk.ask((asked, self.who.clone()), Job::Revoke).await
     }
 
     /// Once a second: how long each live leg has talked, in milliseconds since its answer. On the disk on return.

@@ -128,6 +128,7 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
         seats: Default::default(),
         since: Wall::from_micros(line.number("since")?),
         closed: line.flag("closed")?,
+        locked: line.maybe_text("locked")?,
     })
 }
 
@@ -148,6 +149,7 @@ fn user(line: &Line<'_>) -> Result<User, String> {
         dial_out: line.parse("dial_out")?,
         toll_free: line.flag("toll_free")?,
         country: line.maybe("country")?,
+        locked: line.maybe_text("locked")?,
         pin: line.maybe_text("pin")?,
     })
 }

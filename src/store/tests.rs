@@ -53,6 +53,8 @@ macro_rules! suite {
             mod tokens;
             #[path = "telling.rs"]
             mod telling;
+            #[path = "withdrawing.rs"]
+            mod withdrawing;
         }
     )*};
 }

@@ -8,6 +8,7 @@ mod money;
 mod notice;
 mod recharge;
 mod recording;
+mod revoking;
 mod roles;
 mod sink;
 mod stranger;

@@ -55,6 +55,22 @@ async fn outside_its_days_a_licence_is_not_held() {
     bench.reopened().await.audited().await;
 }
 
+/// A call that its last day ends in the middle of: the next slice is not held.
+#[tokio::test]
+async fn a_call_does_not_go_on_beyond_the_last_day_of_its_licence() {
+    let bench = Bench::new().await;
+    bench.user("anna", "aurora", &["pay-per-minute until 2026-06-16"]).await.unwrap();
+    let leg = bench.leg();
+    grant(bench.store.open_leg(toll(leg)).await.unwrap());
+    bench.store.answered(answer(leg)).await.unwrap();
+    grant(bench.store.extend(next(leg, 1, 50_000)).await.unwrap());
+    let tomorrow = Extend { now: NOON.plus_millis(DAY_MS), ..next(leg, 2, 110_000) };
+    let refused = bench.store.extend(tomorrow).await.unwrap();
+    assert!(matches!(refused, Opened::Refused(_)), "{refused:?}");
+    bench.store.settle(leg, over(120_000)).await.unwrap();
+    bench.audited().await;
+}
+
 #[tokio::test]
 async fn the_pool_has_the_licences_of_the_day_and_is_not_taken_back_below_what_is_used() {
     let bench = Bench::new().await;
