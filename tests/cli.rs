@@ -494,6 +494,7 @@ fn what_is_not_there_is_told_with_what_to_do() {
         &["end", "studio"],
         &["lock", "studio"],
         &["admit", "studio"],
+        &["revoke", "--organisation", "aurora", "--reason", "x"],
     ] {
         house.run(command).failed(1, &[&address, "nobody listens there", "tollbridge serve"]);
     }
@@ -521,7 +522,7 @@ fn settings_and_help_stand_before_or_after_the_command() {
     house.run(&["check", "--config", "wrong.toml"]).failed(1, &["2 mistakes"]);
     for command in [
         "serve", "apply", "quote", "usage", "balance", "credits", "grant", "refund", "rerate", "audit", "legs",
-        "meetings", "dial", "mute", "remove", "end", "lock", "admit", "call", "check",
+        "meetings", "dial", "mute", "remove", "end", "lock", "admit", "revoke", "call", "check",
     ] {
         let after = house.run(&[command, "--help"]).good().out;
         assert!(after.contains("--config") && after.contains("--json"), "{command}: {after}");
@@ -882,6 +883,40 @@ fn the_verbs_of_a_running_meeting() {
     assert!(line.runtime.block_on(phone.ended(PATIENCE)).is_some());
     eventually(|| line.run(&["meetings", "--json"]).good().json().as_array().unwrap().is_empty().then_some(()));
     line.run(&["end", "studio"]).failed(1, &["no such running meeting"]);
+}
+
+#[test]
+fn a_switch_ends_calls_and_locks_until_somebody_says_otherwise() {
+    let line = Line::new();
+    line.run(&["revoke", "--organisation", "aurora"]).failed(2, &["--reason"]);
+    line.run(&["revoke", "--org", "nobody", "--reason", "x"]).failed(1, &["organisation nobody"]);
+    line.run(&["revoke", "--org", "aurora", "--user", "carol", "--reason", "x"]).failed(1, &["user carol"]);
+    line.run(&["revoke", "--org", "aurora", "--meeting", "studio", "--lock", "--reason", "x"]).failed(2, &["--lock"]);
+    let dial = ["dial", "--meeting", "studio", "--to", "+390611112222"];
+    line.run(&dial).good();
+    let mut phone = line.answered();
+    let leg = line.leg("meeting");
+    let order = ["revoke", "--organisation", "aurora", "--dial-out", "--lock", "--reason", "a stolen PIN"];
+    let told = line.run(&order).good().out;
+    assert!(told.starts_with("1 leg ended: ") && told.ends_with("organisation aurora is locked\n"), "{told}");
+    let ended = line.runtime.block_on(phone.ended(PATIENCE)).expect("a BYE");
+    assert_eq!(ended.reason.unwrap().text, "the call was ended by whoever runs the bridge");
+    let record = line.run(&["usage", "--json"]).good().json()[0].clone();
+    assert_eq!((&record["usage_id"], &record["cause"]), (&leg["id"], &"revoked".into()));
+    assert_eq!(
+        line.run(&["revoke", "--org", "aurora", "--reason", "x", "--json"]).good().json()["legs"],
+        Value::Array(vec![])
+    );
+    line.run(&dial).failed(1, &["the organisation is locked"]);
+    line.run(&["apply", "demo.toml"]).good();
+    line.run(&dial).failed(1, &["the organisation is locked"]);
+    let trail = line.run(&["trail"]).good().out;
+    assert!(trail.contains("revoke") && trail.contains("a stolen PIN"), "{trail}");
+    line.run(&["organisation", "set", "aurora", "locked="]).good();
+    line.run(&dial).good();
+    line.answered().hang_up();
+    eventually(|| line.run(&["legs", "--json"]).good().json().as_array().unwrap().is_empty().then_some(()));
+    assert_eq!(line.run(&["audit"]).good().out, "0 differences\n");
 }
 
 /// Whoever read enough (`| head -1`) and closed the pipe makes nothing panic, and a bridge goes on.

@@ -1,6 +1,7 @@
 //! `tollbridge revoke`: ends an organisation's calls at once, and locks it where that is asked.
 
 use super::bridge::{Bridge, Pace};
+use super::table::count;
 use super::{Context, Done, say, say_json};
 use crate::api::revoke::RevokeOrder;
 use crate::types::{LegId, MeetingId, OrganisationId, UserId};
@@ -47,12 +48,12 @@ impl Revoke {
             return say_json(&answer);
         }
         let text = |name: &str| answer[name].as_str().unwrap_or("-").to_owned();
-        let legs = answer["legs"].as_array().map_or(0, Vec::len);
+        let legs = count(answer["legs"].as_array().map_or(0, Vec::len) as u64, "leg");
         let locked = match (self.lock, &order.user) {
             (false, _) => String::new(),
             (true, Some(user)) => format!("; user {user} is locked"),
             (true, None) => format!("; organisation {} is locked", self.organisation),
         };
-        say(&format!("{legs} legs ended: {} charged, {} given back{locked}\n", text("charge"), text("released")))
+        say(&format!("{legs} ended: {} charged, {} given back{locked}\n", text("charge"), text("released")))
     }
 }
