@@ -4,7 +4,7 @@ use super::{Context, Done, Failure, note, say};
 use crate::clock;
 use crate::config::Settings;
 use crate::form::Mistake;
-use crate::node::Node;
+use crate::node::{Failed, Node};
 use crate::sip::Transport;
 use crate::store::{Document, OpenError, Options, Store};
 use crate::telemetry;
@@ -47,12 +47,24 @@ async fn run(context: &Context, take_over: bool) -> Done {
     };
     tokio::select! {
         () = signals.stop() => {}
-        () = node.failed() => return Err(Failure("the switchboard stopped: the log says why; start again".into())),
+        failed = node.failed() => return Err(end(node, failed).await),
     }
     note("tollbridge: stopping: calls are ended and their accounts closed");
     tokio::select! {
         () = node.stop() => Ok(()),
         () = signals.stop() => Err(Failure("stopped at once: the next start closes what is still open".into())),
+    }
+}
+
+/// Whoever still talks here is told.
+async fn end(node: Node, failed: Failed) -> Failure {
+    match failed {
+        Failed::Stopped => Failure("the switchboard stopped: the log says why; start again".into()),
+        Failed::TakenOver => {
+            note("tollbridge: another process has taken this node over: calls are ended here");
+            node.stop().await;
+            Failure("another process has taken this node over: it goes on there".into())
+        }
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) struct Desk {
     pub reads: Pool,
     pub facts: watch::Receiver<Arc<Facts>>,
     pub outbox: watch::Receiver<u64>,
+    pub fenced: watch::Receiver<bool>,
     pub home: Arc<Home>,
     pub place: String,
 }
@@ -151,6 +152,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (publish, facts_seen) = watch::channel(facts.clone());
     let (outbox, outbox_seen) = watch::channel(0);
+    let (fence, fenced) = watch::channel(false);
     let books = Books::new(conn, facts, options.node.clone(), life);
     let home = Arc::new(home);
     let writer = Writer {
@@ -163,10 +165,11 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         is_lost: false,
         is_unclear: false,
         fenced: None,
+        fence,
         _home: home.clone(),
     };
     tokio::spawn(writer.work(queue));
-    Ok(Desk { jobs, reads, facts: facts_seen, outbox: outbox_seen, home, place: store })
+    Ok(Desk { jobs, reads, facts: facts_seen, outbox: outbox_seen, fenced, home, place: store })
 }
 
 /// The number of the life that begins: what earlier ones of this node left open (in books that were restored, too) is to be
@@ -194,6 +197,7 @@ struct Writer {
     is_unclear: bool,
     /// Set for ever once another process has taken the node's name.
     fenced: Option<StoreError>,
+    fence: watch::Sender<bool>,
     _home: Arc<Home>,
 }
 
@@ -277,6 +281,7 @@ impl Writer {
         }
         let fenced = StoreError::Fenced(self.books.node.clone());
         self.fenced = Some(fenced.clone());
+        self.fence.send_replace(true);
         Err(fenced)
     }
 
