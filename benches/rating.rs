@@ -38,6 +38,7 @@ fn payer() -> Payer {
         require_credits_licence: false,
         pool_split: PoolSplit::Second,
         allow_prefixes: vec!["263".to_owned()],
+        locked: false,
     }
 }
 
@@ -48,6 +49,7 @@ fn organiser() -> Organiser {
         dial_out: DialOutPolicy::Any,
         toll_free: true,
         country: "IT".parse().unwrap(),
+        locked: false,
     }
 }
 

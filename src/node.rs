@@ -17,7 +17,7 @@ use crate::meeting::{self, LobbyConfig};
 use crate::notice::io::Office;
 use crate::notice::{self, Smtp};
 use crate::sip::{self, Command, Reason, Transport};
-use crate::store::{AlertSettings, OpenError, Store, StoreError, TrailDoor, Who};
+use crate::store::{AlertSettings, OpenError, Store, StoreError};
 use crate::switchboard::io::{Desk, Handle, Wires};
 use crate::switchboard::sound::{BadSound, Sounds};
 use crate::switchboard::{self, Switchboard};
@@ -81,7 +81,7 @@ pub struct Node {
     store: Store,
     handle: Handle,
     /// What is done by itself, however long nobody asks for anything.
-    chores: [JoinHandle<()>; 2],
+    chores: [JoinHandle<()>; 3],
     sip: Vec<(Transport, SocketAddr)>,
     token_file: PathBuf,
 }
@@ -126,7 +126,7 @@ impl Node {
         let postman = tokio::spawn(postman.walk(wants));
         let reception = Reception {
             switchboard: handle.clone(),
-            store: store.by(owner()),
+            store: store.clone(),
             gate,
             token: Token::new(&token),
             masking: settings.masking.clone(),
@@ -135,7 +135,8 @@ impl Node {
         };
         let api = Api::start(listener, reception).map_err(|error| StartError::Api(settings.api.listen, error))?;
         let retention = tokio::spawn(retain_daily(store.clone(), settings.retention()));
-        let chores = [retention, tokio::spawn(audit_regularly(store.clone(), settings.audit_every))];
+        let audits = tokio::spawn(audit_regularly(store.clone(), settings.audit_every));
+        let chores = [retention, audits, tokio::spawn(expire_hourly(store.clone()))];
         Ok(Node { desk, api, office, postman, store, handle, chores, sip: addresses, token_file })
     }
 
@@ -187,6 +188,7 @@ impl Node {
 
 /// After the start, when calls that wait have been taken.
 const FIRST_CHORE: Duration = Duration::from_secs(600);
+const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Empties what is older than it may be kept.
@@ -201,6 +203,19 @@ async fn retain_daily(store: Store, retention: Retention) {
             }
         }
         tokio::time::sleep(DAY).await;
+    }
+}
+
+/// Takes back what has expired of customers that nobody calls for.
+async fn expire_hourly(store: Store) {
+    tokio::time::sleep(FIRST_CHORE).await;
+    loop {
+        match store.expire(clock::wall()).await {
+            Ok(0) => {}
+            Ok(organisations) => tracing::info!(organisations, "what has expired was taken back"),
+            Err(error) => tracing::error!(%error, "what has expired was not taken back; tried again in an hour"),
+        }
+        tokio::time::sleep(HOUR).await;
     }
 }
 
@@ -343,11 +358,6 @@ async fn bury(store: &Store, sip: &sip::io::Sip) -> Result<(), StoreError> {
         sip.command(Command::Bury { journal: orphan.journal, reason }).await;
     }
     Ok(())
-}
-
-/// Whoever has the token of the first start.
-fn owner() -> Who {
-    Who { name: "owner".to_owned(), door: TrailDoor::Api }
 }
 
 /// The token's file where no other is set, among the files of the store.

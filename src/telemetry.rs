@@ -60,6 +60,8 @@ pub mod name {
     pub const AUDIT_DIFFERENCES: &str = "tollbridge_audit_differences";
     pub const API_CONNECTIONS: &str = "tollbridge_api_connections";
     pub const API_DROPPED: &str = "tollbridge_api_dropped_total";
+    /// Requests that were not let through: `unknown` token, `elsewhere` (another organisation's page, or the house's), `role`.
+    pub const API_REFUSED: &str = "tollbridge_api_refused_total";
     /// Alerts and payments that were tried, by way (`mail`, `webhook`, `payment`) and what came of it.
     pub const NOTICES: &str = "tollbridge_notices_total";
     /// Alerts written, by kind; and those that were not, since too many wait.

@@ -358,6 +358,40 @@ fn what_there_is_is_shown_made_and_changed() {
     }
 }
 
+/// A token of one organisation is made without a bridge, and a bridge lets its holder do what its role may.
+#[test]
+fn a_token_opens_what_its_role_may_and_no_more() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let add = ["token", "add", "paola", "--role", "reader", "--org", "aurora", "--expires", "2099-01-01"];
+    let made = house.run(&add).good();
+    assert!(made.out.trim().len() == 64 && made.err.contains("the only time"), "{made:?}");
+    house.write("paola.token", &made.out);
+    let bridge = house.serve();
+    let paola = |arguments: &[&str]| {
+        let mut command = house.command(arguments);
+        let output = command.env("TOLLBRIDGE__API__TOKEN_FILE", "paola.token").output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    };
+    assert!(paola(&["user", "list", "--org", "aurora"]).good().out.contains("anna"));
+    assert!(paola(&["balance", "--org", "aurora"]).good().out.contains("25.0000"));
+    paola(&["user", "set", "--org", "aurora", "anna", "name=A"]).failed(1, &["needs \"manage\"", "role reader"]);
+    paola(&["user", "list", "--org", "borealis"]).failed(1, &["there is no such page"]);
+    for house_alone in [&["legs"][..], &["carrier", "list"], &["token", "list"], &["trail"], &["audit"]] {
+        paola(house_alone).failed(1, &["there is no such page"]);
+    }
+    house.run(&["token", "add", "paola", "--role", "admin"]).failed(1, &["the name of token paola is taken"]);
+    house.run(&["token", "add", "x", "--role", "king"]).failed(2, &["expected operator, admin, billing or reader"]);
+    let listed = house.run(&["token", "list"]).good().out;
+    assert!(listed.contains("paola") && listed.contains("2099-01-01") && !listed.contains(made.out.trim()), "{listed}");
+    assert_eq!(house.run(&["token", "revoke", "paola", "--org", "aurora"]).good().out, "token paola revoked\n");
+    paola(&["balance", "--org", "aurora"]).failed(1, &["no longer in force"]);
+    let trail = house.run(&["trail", "--what", "token paola"]).good().out;
+    assert!(trail.contains("token-make") && trail.contains("token-revoke") && trail.contains("operator"), "{trail}");
+    bridge.stop();
+}
+
 #[test]
 fn a_quote_tells_who_pays_and_how_much() {
     let house = House::new();
@@ -443,6 +477,7 @@ fn what_is_not_there_is_told_with_what_to_do() {
         &["end", "studio"],
         &["lock", "studio"],
         &["admit", "studio"],
+        &["revoke", "--organisation", "aurora", "--reason", "x"],
     ] {
         house.run(command).failed(1, &[&address, "nobody listens there", "tollbridge serve"]);
     }
@@ -470,7 +505,7 @@ fn settings_and_help_stand_before_or_after_the_command() {
     house.run(&["check", "--config", "wrong.toml"]).failed(1, &["2 mistakes"]);
     for command in [
         "serve", "apply", "quote", "usage", "balance", "credits", "grant", "refund", "rerate", "audit", "legs",
-        "meetings", "dial", "mute", "remove", "end", "lock", "admit", "call", "check",
+        "meetings", "dial", "mute", "remove", "end", "lock", "admit", "revoke", "call", "check",
     ] {
         let after = house.run(&[command, "--help"]).good().out;
         assert!(after.contains("--config") && after.contains("--json"), "{command}: {after}");
@@ -831,6 +866,40 @@ fn the_verbs_of_a_running_meeting() {
     assert!(line.runtime.block_on(phone.ended(PATIENCE)).is_some());
     eventually(|| line.run(&["meetings", "--json"]).good().json().as_array().unwrap().is_empty().then_some(()));
     line.run(&["end", "studio"]).failed(1, &["no such running meeting"]);
+}
+
+#[test]
+fn a_switch_ends_calls_and_locks_until_somebody_says_otherwise() {
+    let line = Line::new();
+    line.run(&["revoke", "--organisation", "aurora"]).failed(2, &["--reason"]);
+    line.run(&["revoke", "--org", "nobody", "--reason", "x"]).failed(1, &["organisation nobody"]);
+    line.run(&["revoke", "--org", "aurora", "--user", "carol", "--reason", "x"]).failed(1, &["user carol"]);
+    line.run(&["revoke", "--org", "aurora", "--meeting", "studio", "--lock", "--reason", "x"]).failed(2, &["--lock"]);
+    let dial = ["dial", "--meeting", "studio", "--to", "+390611112222"];
+    line.run(&dial).good();
+    let mut phone = line.answered();
+    let leg = line.leg("meeting");
+    let order = ["revoke", "--organisation", "aurora", "--dial-out", "--lock", "--reason", "a stolen PIN"];
+    let told = line.run(&order).good().out;
+    assert!(told.starts_with("1 leg ended: ") && told.ends_with("organisation aurora is locked\n"), "{told}");
+    let ended = line.runtime.block_on(phone.ended(PATIENCE)).expect("a BYE");
+    assert_eq!(ended.reason.unwrap().text, "the call was ended by whoever runs the bridge");
+    let record = line.run(&["usage", "--json"]).good().json()[0].clone();
+    assert_eq!((&record["usage_id"], &record["cause"]), (&leg["id"], &"revoked".into()));
+    assert_eq!(
+        line.run(&["revoke", "--org", "aurora", "--reason", "x", "--json"]).good().json()["legs"],
+        Value::Array(vec![])
+    );
+    line.run(&dial).failed(1, &["the organisation is locked"]);
+    line.run(&["apply", "demo.toml"]).good();
+    line.run(&dial).failed(1, &["the organisation is locked"]);
+    let trail = line.run(&["trail"]).good().out;
+    assert!(trail.contains("revoke") && trail.contains("a stolen PIN"), "{trail}");
+    line.run(&["organisation", "set", "aurora", "locked="]).good();
+    line.run(&dial).good();
+    line.answered().hang_up();
+    eventually(|| line.run(&["legs", "--json"]).good().json().as_array().unwrap().is_empty().then_some(()));
+    assert_eq!(line.run(&["audit"]).good().out, "0 differences\n");
 }
 
 /// Whoever read enough (`| head -1`) and closed the pipe makes nothing panic, and a bridge goes on.

@@ -1,9 +1,9 @@
 //! Alerts: what was told to whom, and what became of it; recharges beside them; and one to try whether they arrive.
 
-use super::Reception;
-use super::extract::{Named, Query};
+use super::extract::{Known, Named, Query};
 use super::io::Moment;
 use super::leg::parse;
+use super::money::within;
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::notice::{Kind, alert};
@@ -11,7 +11,6 @@ use crate::rating::record::utc;
 use crate::store::{AlertView, LetterView, Raise, RechargeView, Store, SwitchedOff};
 use crate::types::OrganisationId;
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -69,10 +68,7 @@ fn recharge(view: &RechargeView) -> Value {
     })
 }
 
-pub async fn list(
-    State(reception): State<Reception>,
-    Query(query): Query<AlertsQuery>,
-) -> Result<Json<Value>, Problem> {
+pub async fn list(Known(reception): Known, Query(query): Query<AlertsQuery>) -> Result<Json<Value>, Problem> {
     alerts_of(&reception.store, &query).await.map(Json)
 }
 
@@ -94,8 +90,17 @@ pub async fn test_of(store: &Store, organisation: &str, now: Wall) -> Result<Val
     Ok(json!({ "targets": targets }))
 }
 
+pub async fn list_of_one(
+    known: Known,
+    Named(organisation): Named,
+    Query(mut query): Query<AlertsQuery>,
+) -> Result<Json<Value>, Problem> {
+    within(&mut query.org, organisation)?;
+    list(known, Query(query)).await
+}
+
 pub async fn test(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Named(organisation): Named,
 ) -> Result<Json<Value>, Problem> {

@@ -1,15 +1,72 @@
-//! Who may ask: whoever has the token.
+//! Who may ask, and what: whoever has the token of the first start asks everything; every other token has a role, and may be
+//! one organisation's. What each page needs stands in the table of pages; which roles have that, in the one below.
 
 use super::Reception;
-use super::problem::Problem;
-use axum::extract::{Request, State};
+use super::io::Moment;
+use super::problem::{self, Problem};
+use crate::store::{Facts, OWNER, Role, TrailDoor, Who};
+use crate::telemetry::name;
+use crate::types::OrganisationId;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// The bearer token, kept as its hash: two hashes can be compared in any time without telling how much of a guess is right.
+/// What a page asks of whoever comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: not even a token.
+    Anyone,
+    /// To read of money and of what was used.
+    Books,
+    /// To read all else.
+    Read,
+    /// To change what an organisation may change of its own, and what runs.
+    Manage,
+    /// To move the house's money: whoever pays is not who books it.
+    Pay,
+    /// To change the terms of customers, numbers, carriers, prices, people's data; to look into costs.
+    Operate,
+}
+
+impl Need {
+    /// Those that are asked of somebody.
+    pub const ALL: [Need; 5] = [Need::Books, Need::Read, Need::Manage, Need::Pay, Need::Operate];
+
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Need::Anyone => "nothing",
+            Need::Books => "books",
+            Need::Read => "read",
+            Need::Manage => "manage",
+            Need::Pay => "pay",
+            Need::Operate => "operate",
+        }
+    }
+
+    /// Who has it.
+    pub const fn roles(self) -> &'static [Role] {
+        match self {
+            Need::Anyone => &Role::ALL,
+            Need::Books => &[Role::Operator, Role::Admin, Role::Billing, Role::Reader],
+            Need::Read => &[Role::Operator, Role::Admin, Role::Reader],
+            Need::Manage => &[Role::Operator, Role::Admin],
+            Need::Pay => &[Role::Operator, Role::Billing],
+            Need::Operate => &[Role::Operator],
+        }
+    }
+
+    /// The house's alone: no organisation's token has it, whatever its role.
+    pub const fn is_of_house(self) -> bool {
+        matches!(self, Need::Pay | Need::Operate)
+    }
+}
+
+/// The bearer token of the first start, kept as its hash: two hashes can be compared in any time without telling how much of
+/// a guess is right.
 #[derive(Clone)]
 pub struct Token(Arc<[u8; 32]>);
 
@@ -24,14 +81,81 @@ impl Token {
     }
 }
 
-/// Lets a request through if it carries the token (RFC 6750 section 2.1).
-pub async fn bearer(State(reception): State<Reception>, request: Request, next: Next) -> Result<Response, Problem> {
-    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = header.and_then(|value| value.strip_prefix("Bearer "));
-    if token.is_some_and(|token| reception.token.fits(token)) {
-        return Ok(next.run(request).await);
+/// Whoever has a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Caller {
+    name: String,
+    role: Role,
+    /// The only one that they see.
+    organisation: Option<OrganisationId>,
+}
+
+/// Why somebody is not let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closed {
+    /// There is nothing here for them, as far as they are told.
+    NoPage,
+    Forbidden,
+}
+
+impl Caller {
+    fn find(owner: &Token, facts: &Facts, secret: &str, Moment(now): Moment) -> Option<Caller> {
+        if owner.fits(secret) {
+            return Some(Caller { name: OWNER.to_owned(), role: Role::Operator, organisation: None });
+        }
+        let token = facts.token(secret, now)?;
+        let organisation = token.organisation.clone();
+        Some(Caller { name: token.name.to_string(), role: token.role, organisation })
     }
-    Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "expected the header \"Authorization: Bearer TOKEN\""))
+
+    /// `of`: the organisation that the page's path names.
+    fn may(&self, need: Need, of: Option<&str>) -> Result<(), Closed> {
+        if self.organisation.as_ref().is_some_and(|own| of != Some(own.as_str())) {
+            return Err(Closed::NoPage);
+        }
+        let is_barred = self.organisation.is_some() && need.is_of_house();
+        if is_barred || !need.roles().contains(&self.role) { Err(Closed::Forbidden) } else { Ok(()) }
+    }
+}
+
+fn refused(why: &'static str) {
+    metrics::counter!(name::API_REFUSED, "why" => why).increment(1);
+}
+
+/// Lets a request through if it carries a token (RFC 6750 section 2.1) that opens the page; who it is goes along.
+pub async fn bearer(
+    State((reception, need)): State<(Reception, Need)>,
+    moment: Moment,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let secret = header.and_then(|value| value.strip_prefix("Bearer "));
+    let caller = secret.and_then(|secret| Caller::find(&reception.token, &reception.store.facts(), secret, moment));
+    let Some(caller) = caller else {
+        refused("unknown");
+        let expected = "expected the header \"Authorization: Bearer TOKEN\" with a token that is in force";
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", expected));
+    };
+    let path = path.map_err(|refusal| Problem::bad(refusal.body_text()))?;
+    let of = path.iter().find(|(name, _)| *name == "organisation").map(|(_, value)| value);
+    match caller.may(need, of) {
+        Ok(()) => {
+            let who = Who { name: caller.name, door: TrailDoor::Api, role: Some(caller.role) };
+            request.extensions_mut().insert(who);
+            Ok(next.run(request).await)
+        }
+        Err(Closed::NoPage) => {
+            refused("elsewhere");
+            Err(problem::no_such_page().await)
+        }
+        Err(Closed::Forbidden) => {
+            refused("role");
+            let why = format!("this needs \"{}\", which the role {} does not have here", need.slug(), caller.role);
+            Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", why))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +168,36 @@ mod tests {
         assert!(token.fits("secret"));
         for guess in ["", "secre", "secret ", "Secret"] {
             assert!(!token.fits(guess), "{guess}");
+        }
+    }
+
+    /// Each role and need, of the house and of an organisation: written out, so that whoever changes the table says so twice.
+    #[test]
+    fn what_a_role_may_is_this_and_no_more() {
+        use Role::{Admin, Billing, Operator, Reader};
+        let house: &[(Role, &[Need])] = &[
+            (Operator, &Need::ALL),
+            (Admin, &[Need::Books, Need::Read, Need::Manage]),
+            (Billing, &[Need::Books, Need::Pay]),
+            (Reader, &[Need::Books, Need::Read]),
+        ];
+        let own: &[(Role, &[Need])] = &[
+            (Operator, &[Need::Books, Need::Read, Need::Manage]),
+            (Admin, &[Need::Books, Need::Read, Need::Manage]),
+            (Billing, &[Need::Books]),
+            (Reader, &[Need::Books, Need::Read]),
+        ];
+        for (organisation, table) in [(None, house), (Some("acme".parse().unwrap()), own)] {
+            for (role, may) in table {
+                let caller = Caller { name: String::new(), role: *role, organisation: organisation.clone() };
+                for need in Need::ALL {
+                    let due = if may.contains(&need) { Ok(()) } else { Err(Closed::Forbidden) };
+                    assert_eq!(caller.may(need, Some("acme")), due, "{role} {need:?}");
+                    let elsewhere = if caller.organisation.is_some() { Err(Closed::NoPage) } else { due };
+                    assert_eq!(caller.may(need, Some("omega")), elsewhere, "{role} {need:?}");
+                    assert_eq!(caller.may(need, None), elsewhere, "{role} {need:?}");
+                }
+            }
         }
     }
 }

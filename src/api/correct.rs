@@ -1,17 +1,15 @@
 //! Corrections of what legs were charged: refunds, and legs priced again. Each question is a function of the store too.
 
-use super::Reception;
-use super::extract::{Json as Said, Named, Query};
+use super::extract::{Json as Said, Known, Named, Query};
 use super::io::Moment;
 use super::leg::parse;
-use super::money::{UsageQuery, filter, moment};
+use super::money::{UsageQuery, filter, moment, within};
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::rating::record;
 use crate::store::{Corrected, Correction, Refund, Store, Which};
 use crate::types::{LegId, Micros};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -56,6 +54,7 @@ fn shown(correction: &Correction) -> Value {
         "key": correction.key, "leg": correction.leg.to_string(), "number": correction.number,
         "organisation": correction.organisation.as_str(), "kind": correction.kind.slug(),
         "amount": correction.amount.to_text(), "pool_ms": correction.pool_ms, "month_ms": correction.month_ms,
+        "grants": correction.grants.iter().map(record::granted).collect::<Vec<_>>(),
         "price": correction.price.map(Micros::to_text), "at": record::utc(correction.at), "reason": correction.reason,
     })
 }
@@ -80,7 +79,7 @@ pub async fn refund_of(store: &Store, leg: &str, order: &RefundOrder, now: Wall)
 }
 
 pub async fn refund(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Named(leg): Named,
     Said(order): Said<RefundOrder>,
@@ -124,7 +123,7 @@ pub async fn rerate_of(store: &Store, order: &RerateOrder, now: Wall) -> Result<
 }
 
 pub async fn rerate(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Said(order): Said<RerateOrder>,
 ) -> Result<Json<Value>, Problem> {
@@ -152,10 +151,19 @@ pub async fn corrections_of(store: &Store, query: &CorrectionsQuery) -> Result<V
 }
 
 pub async fn corrections(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Query(query): Query<CorrectionsQuery>,
 ) -> Result<Json<Value>, Problem> {
     corrections_of(&reception.store, &query).await.map(Json)
+}
+
+pub async fn corrections_of_one(
+    known: Known,
+    Named(organisation): Named,
+    Query(mut query): Query<CorrectionsQuery>,
+) -> Result<Json<Value>, Problem> {
+    within(&mut query.org, organisation)?;
+    corrections(known, Query(query)).await
 }
 
 /// A settled leg: its record, and what was put right since.
@@ -171,6 +179,6 @@ pub async fn usage_of_leg(store: &Store, leg: &str) -> Result<Value, Problem> {
     Ok(json!({ "record": record, "corrections": corrections, "net_charge": Micros(net).to_text() }))
 }
 
-pub async fn usage(State(reception): State<Reception>, Named(leg): Named) -> Result<Json<Value>, Problem> {
+pub async fn usage(Known(reception): Known, Named(leg): Named) -> Result<Json<Value>, Problem> {
     usage_of_leg(&reception.store, &leg).await.map(Json)
 }

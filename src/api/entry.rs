@@ -1,8 +1,7 @@
 //! Organisations, users, meetings, numbers and carriers, each in the keys of a file for `apply`: shown, made and changed.
 //! Users and meetings stand below their organisation, so that its people see its own and no others.
 
-use super::Reception;
-use super::extract::{Json as Said, Query};
+use super::extract::{Json as Said, Known, Query};
 use super::io::Moment;
 use super::leg::parse;
 use super::problem::Problem;
@@ -12,7 +11,7 @@ use crate::store::{Change, ChangeStep, EntryId, EntryKind, Facts, MOST_ENTRIES, 
 use crate::trunk::DialPlan;
 use crate::types::OrganisationId;
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, RawPathParams};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
@@ -174,6 +173,12 @@ fn organisation(names: &HashMap<String, String>) -> Result<Option<OrganisationId
     names.get(EntryKind::Organisation.slug()).map(|name| parse("organisation", name)).transpose()
 }
 
+/// The organisation that a path names, if it names one.
+pub(super) fn of_path(path: &RawPathParams) -> Result<Option<OrganisationId>, Problem> {
+    let named = path.iter().find(|(name, _)| *name == EntryKind::Organisation.slug());
+    named.map(|(_, value)| parse("organisation", value)).transpose()
+}
+
 impl<K: Kind, S: Send + Sync> FromRequestParts<S> for Found<Shelf, K> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -194,22 +199,19 @@ impl<K: Kind, S: Send + Sync> FromRequestParts<S> for Found<Spot, K> {
 }
 
 pub async fn list<K: Kind>(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Found(shelf, _): Found<Shelf, K>,
     Query(query): Query<EntriesQuery>,
 ) -> Result<Json<Value>, Problem> {
     list_of(&reception.store, &shelf, &query).map(Json)
 }
 
-pub async fn show<K: Kind>(
-    State(reception): State<Reception>,
-    Found(spot, _): Found<Spot, K>,
-) -> Result<Json<Value>, Problem> {
+pub async fn show<K: Kind>(Known(reception): Known, Found(spot, _): Found<Spot, K>) -> Result<Json<Value>, Problem> {
     show_of(&reception.store, &spot).map(Json)
 }
 
 pub async fn put<K: Kind>(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Found(spot, _): Found<Spot, K>,
     Said(keys): Said<Value>,
@@ -220,7 +222,7 @@ pub async fn put<K: Kind>(
 }
 
 pub async fn patch<K: Kind>(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Found(spot, _): Found<Spot, K>,
     Said(keys): Said<Value>,
@@ -230,7 +232,7 @@ pub async fn patch<K: Kind>(
 }
 
 pub async fn remove<K: Kind>(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Found(spot, _): Found<Spot, K>,
 ) -> Result<Json<Value>, Problem> {

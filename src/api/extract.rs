@@ -1,12 +1,27 @@
 //! What a request brings, read: the framework's own extractors, whose refusals take the one shape of [`Problem`].
 
+use super::Reception;
 use super::io::in_time;
 use super::problem::Problem;
+use crate::store::Who;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{self, FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+
+/// The reception, with the store in the hands of whoever asks: what they change stands in the trail under their name.
+#[derive(Clone)]
+pub struct Known(pub Reception);
+
+impl FromRequestParts<Reception> for Known {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, reception: &Reception) -> Result<Known, Problem> {
+        let nobody = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "a page that wants to know who asks");
+        let who = parts.extensions.get::<Who>().cloned().ok_or_else(nobody)?;
+        Ok(Known(Reception { store: reception.store.by(who), ..reception.clone() }))
+    }
+}
 
 /// A JSON body.
 #[derive(Debug)]

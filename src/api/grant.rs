@@ -1,7 +1,6 @@
 //! Grants: seconds and money beside the pool. Each question is a function of the store too.
 
-use super::Reception;
-use super::extract::{Json as Said, Named, Query, TwoNames};
+use super::extract::{Json as Said, Known, Named, Query, TwoNames};
 use super::io::Moment;
 use super::leg::parse;
 use super::money::moment;
@@ -12,7 +11,6 @@ use crate::rating::record;
 use crate::store::{EndGrant, GrantAdded, GrantRow, NewGrant, Store};
 use crate::types::{GrantId, Micros, OrganisationId};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -135,7 +133,7 @@ fn shown(row: &GrantRow, now: Wall) -> Value {
 }
 
 pub async fn add(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Named(organisation): Named,
     Said(order): Said<GrantOrder>,
@@ -162,7 +160,7 @@ pub async fn grants_of(store: &Store, organisation: &str, query: &GrantsQuery, n
 }
 
 pub async fn of_organisation(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Named(organisation): Named,
     Query(query): Query<GrantsQuery>,
@@ -177,7 +175,7 @@ pub async fn end_of(store: &Store, organisation: &str, grant: &str, now: Wall) -
 }
 
 pub async fn end(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     TwoNames(organisation, grant): TwoNames,
 ) -> Result<Json<Value>, Problem> {

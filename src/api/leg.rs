@@ -1,13 +1,12 @@
 //! Legs: who is in a call now, dialling out, muting, removing.
 
 use super::Reception;
-use super::extract::{Json as Said, Named};
+use super::extract::{Json as Said, Known, Named};
 use super::problem::Problem;
 use crate::switchboard::ask::{Ask, LegView, Told};
 use crate::trunk::DialPlan;
 use crate::types::{E164, LegId, MeetingId};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -51,14 +50,14 @@ where
     text.parse().map_err(|error| Problem::bad(format!("{name}: {error}, found \"{text}\"")))
 }
 
-pub async fn list(State(reception): State<Reception>) -> Result<Json<Vec<LegView>>, Problem> {
+pub async fn list(Known(reception): Known) -> Result<Json<Vec<LegView>>, Problem> {
     match ask(&reception, Ask::Legs).await? {
         Told::Legs(legs) => Ok(Json(legs)),
         _ => Err(Problem::down("an answer to another question")),
     }
 }
 
-pub async fn show(State(reception): State<Reception>, Named(leg): Named) -> Result<Json<LegView>, Problem> {
+pub async fn show(Known(reception): Known, Named(leg): Named) -> Result<Json<LegView>, Problem> {
     match ask(&reception, Ask::Leg(parse("leg", &leg)?)).await? {
         Told::Leg(leg) => Ok(Json(*leg)),
         _ => Err(Problem::down("an answer to another question")),
@@ -71,7 +70,7 @@ pub(super) fn dialled(text: &str) -> Result<E164, Problem> {
 }
 
 pub async fn dial(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Said(order): Said<DialOrder>,
 ) -> Result<(StatusCode, Json<Dialling>), Problem> {
     let (meeting, to): (MeetingId, E164) = (parse("meeting", &order.meeting)?, dialled(&order.to)?);
@@ -82,7 +81,7 @@ pub async fn dial(
 }
 
 pub async fn mute(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Named(leg): Named,
     Said(switch): Said<Switch>,
 ) -> Result<StatusCode, Problem> {
@@ -90,6 +89,6 @@ pub async fn mute(
     ask(&reception, Ask::Mute { leg, on: switch.on }).await.map(|_| StatusCode::NO_CONTENT)
 }
 
-pub async fn remove(State(reception): State<Reception>, Named(leg): Named) -> Result<StatusCode, Problem> {
+pub async fn remove(Known(reception): Known, Named(leg): Named) -> Result<StatusCode, Problem> {
     ask(&reception, Ask::Remove { leg: parse("leg", &leg)? }).await.map(|_| StatusCode::NO_CONTENT)
 }

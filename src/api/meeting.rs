@@ -1,12 +1,10 @@
 //! Meetings: which run now, and the verbs for a whole meeting.
 
-use super::Reception;
-use super::extract::{Json as Said, Named};
+use super::extract::{Json as Said, Known, Named};
 use super::leg::{Switch, ask, parse};
 use super::problem::Problem;
 use crate::switchboard::ask::{Ask, MeetingView, Told};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -18,19 +16,19 @@ pub struct RecordOrder {
     pub step: String,
 }
 
-pub async fn list(State(reception): State<Reception>) -> Result<Json<Vec<MeetingView>>, Problem> {
+pub async fn list(Known(reception): Known) -> Result<Json<Vec<MeetingView>>, Problem> {
     match ask(&reception, Ask::Meetings).await? {
         Told::Meetings(meetings) => Ok(Json(meetings)),
         _ => Err(Problem::down("an answer to another question")),
     }
 }
 
-pub async fn end(State(reception): State<Reception>, Named(meeting): Named) -> Result<StatusCode, Problem> {
+pub async fn end(Known(reception): Known, Named(meeting): Named) -> Result<StatusCode, Problem> {
     ask(&reception, Ask::End { meeting: parse("meeting", &meeting)? }).await.map(|_| StatusCode::NO_CONTENT)
 }
 
 pub async fn lock(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Named(meeting): Named,
     Said(switch): Said<Switch>,
 ) -> Result<StatusCode, Problem> {
@@ -38,12 +36,12 @@ pub async fn lock(
     ask(&reception, order).await.map(|_| StatusCode::NO_CONTENT)
 }
 
-pub async fn admit(State(reception): State<Reception>, Named(meeting): Named) -> Result<StatusCode, Problem> {
+pub async fn admit(Known(reception): Known, Named(meeting): Named) -> Result<StatusCode, Problem> {
     ask(&reception, Ask::Admit { meeting: parse("meeting", &meeting)? }).await.map(|_| StatusCode::NO_CONTENT)
 }
 
 pub async fn record(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Named(meeting): Named,
     Said(order): Said<RecordOrder>,
 ) -> Result<StatusCode, Problem> {

@@ -16,12 +16,15 @@ pub mod privacy;
 pub mod problem;
 pub mod rates;
 pub mod report;
+pub mod revoke;
+pub mod token;
 pub mod trail;
 
 use crate::notice::Gate;
 use crate::rating::report::Masking;
 use crate::store::Store;
 use crate::switchboard::io::Handle;
+use auth::Need;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
@@ -50,17 +53,18 @@ pub struct Reception {
 
 /// One page: what a method on a path does.
 struct Page {
-    /// For whoever compares the pages with the document.
-    #[cfg_attr(not(test), expect(dead_code))]
+    /// What it asks of whoever comes.
+    need: Need,
     method: &'static str,
     path: &'static str,
     answer: MethodRouter<Reception>,
 }
 
-/// Pages as a table: the method that is listed is the one that is served.
+/// Pages as a table: what is needed, and the method that is served.
 macro_rules! pages {
-    ($($method:ident $path:literal => $answer:path $(, at most $bytes:expr)?;)*) => {
+    ($($need:ident: $method:ident $path:literal => $answer:path $(, at most $bytes:expr)?;)*) => {
         vec![$(Page {
+            need: Need::$need,
             method: stringify!($method),
             path: $path,
             answer: routing::$method($answer)$(.layer(DefaultBodyLimit::max($bytes)))?,
@@ -73,91 +77,127 @@ const V1: &str = "/api/v1";
 
 fn v1_pages() -> Vec<Page> {
     pages! {
-        get "/legs" => leg::list;
-        post "/legs" => leg::dial;
-        get "/legs/{leg}" => leg::show;
-        delete "/legs/{leg}" => leg::remove;
-        post "/legs/{leg}/mute" => leg::mute;
-        get "/meetings" => meeting::list;
-        delete "/meetings/{meeting}" => meeting::end;
-        post "/meetings/{meeting}/lock" => meeting::lock;
-        post "/meetings/{meeting}/record" => meeting::record;
-        post "/meetings/{meeting}/admit" => meeting::admit;
-        post "/apply" => money::apply, at most LARGEST_FILE;
-        get "/usage" => money::usage;
-        get "/usage/{leg}" => correct::usage;
-        post "/usage/{leg}/refund" => correct::refund;
-        post "/rerate" => correct::rerate;
-        get "/corrections" => correct::corrections;
-        get "/quote" => money::quote;
-        get "/audit" => money::audit;
-        get "/margins" => rates::margin;
-        get "/trail" => trail::list;
-        get "/rates" => rates::lists;
-        get "/rates/{list}" => rates::deck;
-        get "/organisations" => entry::list::<entry::Organisation>;
-        get "/organisations/{organisation}" => entry::show::<entry::Organisation>;
-        put "/organisations/{organisation}" => entry::put::<entry::Organisation>;
-        patch "/organisations/{organisation}" => entry::patch::<entry::Organisation>;
-        delete "/organisations/{organisation}" => entry::remove::<entry::Organisation>;
-        get "/organisations/{organisation}/users" => entry::list::<entry::User>;
-        get "/organisations/{organisation}/users/{user}" => entry::show::<entry::User>;
-        put "/organisations/{organisation}/users/{user}" => entry::put::<entry::User>;
-        patch "/organisations/{organisation}/users/{user}" => entry::patch::<entry::User>;
-        delete "/organisations/{organisation}/users/{user}" => entry::remove::<entry::User>;
-        get "/organisations/{organisation}/meetings" => entry::list::<entry::Meeting>;
-        get "/organisations/{organisation}/meetings/{meeting}" => entry::show::<entry::Meeting>;
-        put "/organisations/{organisation}/meetings/{meeting}" => entry::put::<entry::Meeting>;
-        patch "/organisations/{organisation}/meetings/{meeting}" => entry::patch::<entry::Meeting>;
-        delete "/organisations/{organisation}/meetings/{meeting}" => entry::remove::<entry::Meeting>;
-        get "/organisations/{organisation}/numbers" => entry::list::<entry::Number>;
-        get "/numbers" => entry::list::<entry::Number>;
-        get "/numbers/{number}" => entry::show::<entry::Number>;
-        put "/numbers/{number}" => entry::put::<entry::Number>;
-        patch "/numbers/{number}" => entry::patch::<entry::Number>;
-        delete "/numbers/{number}" => entry::remove::<entry::Number>;
-        get "/carriers" => entry::list::<entry::Carrier>;
-        get "/carriers/{carrier}" => entry::show::<entry::Carrier>;
-        put "/carriers/{carrier}" => entry::put::<entry::Carrier>;
-        patch "/carriers/{carrier}" => entry::patch::<entry::Carrier>;
-        delete "/carriers/{carrier}" => entry::remove::<entry::Carrier>;
-        get "/organisations/{organisation}/balance" => money::balance;
-        get "/organisations/{organisation}/as-of" => money::balance_as_of;
-        post "/organisations/{organisation}/credits" => money::credits;
-        get "/organisations/{organisation}/grants" => grant::of_organisation;
-        post "/organisations/{organisation}/grants" => grant::add;
-        post "/organisations/{organisation}/grants/{grant}/end" => grant::end;
-        get "/organisations/{organisation}/reports/{report}" => report::of_one;
-        get "/organisations/{organisation}/statements/{month}" => report::statement;
-        get "/reports/{report}" => report::of_all;
-        post "/retention" => privacy::retain;
-        post "/forget" => privacy::forget;
-        post "/carriers/{carrier}/reconcile" => report::reconcile, at most LARGEST_FILE;
-        get "/alerts" => alert::list;
-        post "/organisations/{organisation}/alerts/test" => alert::test;
+        Read: get "/legs" => leg::list;
+        Manage: post "/legs" => leg::dial;
+        Read: get "/legs/{leg}" => leg::show;
+        Manage: delete "/legs/{leg}" => leg::remove;
+        Manage: post "/legs/{leg}/mute" => leg::mute;
+        Read: get "/meetings" => meeting::list;
+        Manage: delete "/meetings/{meeting}" => meeting::end;
+        Manage: post "/meetings/{meeting}/lock" => meeting::lock;
+        Manage: post "/meetings/{meeting}/record" => meeting::record;
+        Manage: post "/meetings/{meeting}/admit" => meeting::admit;
+        Operate: post "/apply" => money::apply, at most LARGEST_FILE;
+        Books: get "/usage" => money::usage;
+        Books: get "/usage/{leg}" => correct::usage;
+        Pay: post "/usage/{leg}/refund" => correct::refund;
+        Pay: post "/rerate" => correct::rerate;
+        Books: get "/corrections" => correct::corrections;
+        Books: get "/quote" => money::quote;
+        Books: get "/audit" => money::audit;
+        Operate: get "/margins" => rates::margin;
+        Read: get "/trail" => trail::list;
+        Operate: get "/rates" => rates::lists;
+        Operate: get "/rates/{list}" => rates::deck;
+        Read: get "/organisations" => entry::list::<entry::Organisation>;
+        Read: get "/organisations/{organisation}" => entry::show::<entry::Organisation>;
+        Operate: put "/organisations/{organisation}" => entry::put::<entry::Organisation>;
+        Operate: patch "/organisations/{organisation}" => entry::patch::<entry::Organisation>;
+        Operate: delete "/organisations/{organisation}" => entry::remove::<entry::Organisation>;
+        Read: get "/organisations/{organisation}/users" => entry::list::<entry::User>;
+        Read: get "/organisations/{organisation}/users/{user}" => entry::show::<entry::User>;
+        Manage: put "/organisations/{organisation}/users/{user}" => entry::put::<entry::User>;
+        Manage: patch "/organisations/{organisation}/users/{user}" => entry::patch::<entry::User>;
+        Manage: delete "/organisations/{organisation}/users/{user}" => entry::remove::<entry::User>;
+        Read: get "/organisations/{organisation}/meetings" => entry::list::<entry::Meeting>;
+        Read: get "/organisations/{organisation}/meetings/{meeting}" => entry::show::<entry::Meeting>;
+        Manage: put "/organisations/{organisation}/meetings/{meeting}" => entry::put::<entry::Meeting>;
+        Manage: patch "/organisations/{organisation}/meetings/{meeting}" => entry::patch::<entry::Meeting>;
+        Manage: delete "/organisations/{organisation}/meetings/{meeting}" => entry::remove::<entry::Meeting>;
+        Read: get "/organisations/{organisation}/numbers" => entry::list::<entry::Number>;
+        Read: get "/numbers" => entry::list::<entry::Number>;
+        Read: get "/numbers/{number}" => entry::show::<entry::Number>;
+        Operate: put "/numbers/{number}" => entry::put::<entry::Number>;
+        Operate: patch "/numbers/{number}" => entry::patch::<entry::Number>;
+        Operate: delete "/numbers/{number}" => entry::remove::<entry::Number>;
+        Read: get "/carriers" => entry::list::<entry::Carrier>;
+        Read: get "/carriers/{carrier}" => entry::show::<entry::Carrier>;
+        Operate: put "/carriers/{carrier}" => entry::put::<entry::Carrier>;
+        Operate: patch "/carriers/{carrier}" => entry::patch::<entry::Carrier>;
+        Operate: delete "/carriers/{carrier}" => entry::remove::<entry::Carrier>;
+        Books: get "/organisations/{organisation}/usage" => money::usage_of_one;
+        Books: get "/organisations/{organisation}/corrections" => correct::corrections_of_one;
+        Books: get "/organisations/{organisation}/quote" => money::quote_of_one;
+        Books: get "/organisations/{organisation}/alerts" => alert::list_of_one;
+        Read: get "/organisations/{organisation}/trail" => trail::list_of_one;
+        Books: get "/organisations/{organisation}/balance" => money::balance;
+        Books: get "/organisations/{organisation}/as-of" => money::balance_as_of;
+        Pay: post "/organisations/{organisation}/credits" => money::credits;
+        Manage: post "/organisations/{organisation}/revoke" => revoke::revoke;
+        Books: get "/organisations/{organisation}/grants" => grant::of_organisation;
+        Pay: post "/organisations/{organisation}/grants" => grant::add;
+        Pay: post "/organisations/{organisation}/grants/{grant}/end" => grant::end;
+        Books: get "/organisations/{organisation}/reports/{report}" => report::of_one;
+        Books: get "/organisations/{organisation}/statements/{month}" => report::statement;
+        Books: get "/reports/{report}" => report::of_all;
+        Operate: get "/tokens" => token::list;
+        Operate: post "/tokens" => token::make;
+        Operate: delete "/tokens/{token}" => token::revoke;
+        Manage: get "/organisations/{organisation}/tokens" => token::list;
+        Manage: post "/organisations/{organisation}/tokens" => token::make;
+        Manage: delete "/organisations/{organisation}/tokens/{token}" => token::revoke;
+        Operate: post "/retention" => privacy::retain;
+        Operate: post "/forget" => privacy::forget;
+        Operate: post "/carriers/{carrier}/reconcile" => report::reconcile, at most LARGEST_FILE;
+        Books: get "/alerts" => alert::list;
+        Manage: post "/organisations/{organisation}/alerts/test" => alert::test;
     }
 }
 
 fn open_pages() -> Vec<Page> {
     pages! {
-        get "/api/openapi.json" => openapi::show;
-        get "/health/live" => health::live;
-        get "/health/ready" => health::ready;
-        get "/metrics" => health::metrics;
+        Anyone: get "/api/openapi.json" => openapi::show;
+        Anyone: get "/health/live" => health::live;
+        Anyone: get "/health/ready" => health::ready;
+        Anyone: get "/metrics" => health::metrics;
     }
 }
 
-fn bound(pages: Vec<Page>) -> Router<Reception> {
-    pages.into_iter().fold(Router::new(), |router, page| router.route(page.path, page.answer))
+/// Before the path of pages that one organisation's token may open.
+const OF_ONE: &str = "/organisations/{organisation}";
+
+/// A page by its method and path, and what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permission {
+    pub need: Need,
+    pub method: &'static str,
+    /// Below `/api/v1`; names in braces.
+    pub path: &'static str,
 }
 
-/// All pages. Those below `/api/v1` want the bearer token; health does not.
+/// What every page below `/api/v1` needs.
+pub fn permissions() -> Vec<Permission> {
+    let permission = |page: &Page| Permission { need: page.need, method: page.method, path: page.path };
+    v1_pages().iter().map(permission).collect()
+}
+
+/// A page that needs something stands behind its own guard.
+fn bound(pages: Vec<Page>, reception: &Reception) -> Router<Reception> {
+    pages.into_iter().fold(Router::new(), |router, page| {
+        let guarded = match page.need {
+            Need::Anyone => page.answer,
+            need => page.answer.route_layer(middleware::from_fn_with_state((reception.clone(), need), auth::bearer)),
+        };
+        router.route(page.path, guarded)
+    })
+}
+
+/// All pages. Those below `/api/v1` want a bearer token; health does not.
 pub fn router(reception: Reception) -> Router {
-    let v1 = bound(v1_pages())
-        .route_layer(middleware::from_fn_with_state(reception.clone(), auth::bearer))
+    let v1 = bound(v1_pages(), &reception)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(LARGEST_ORDER));
-    bound(open_pages())
+    bound(open_pages(), &reception)
         .nest(V1, v1)
         .method_not_allowed_fallback(problem::no_such_method)
         .fallback(problem::no_such_page)

@@ -1,8 +1,7 @@
 //! Money: files brought in, quotes, usage, balances, credits, the audit. Each question is a function of the store too,
 //! so that the command line gives the same answer with and without a running bridge.
 
-use super::Reception;
-use super::extract::{Json as Said, Named, Query};
+use super::extract::{Json as Said, Known, Named, Query};
 use super::grant::{self, GrantsQuery};
 use super::io::{Moment, aside};
 use super::leg::parse;
@@ -18,9 +17,8 @@ use crate::store::{
     StoreError, UsageFilter,
 };
 use crate::telemetry::name;
-use crate::types::{CarrierId, Cause, Micros, OrganisationId};
+use crate::types::{CarrierId, Cause, Micros, OrganisationId, UserId};
 use axum::Json;
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -89,7 +87,7 @@ async fn barred(gate: &Gate, document: &Document) -> Vec<Mistake> {
 }
 
 pub async fn apply(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Said(file): Said<File>,
 ) -> Result<Json<Value>, Problem> {
@@ -153,10 +151,34 @@ pub async fn usage_of(store: &Store, query: &UsageQuery) -> Result<String, Probl
     })
 }
 
-pub async fn usage(State(reception): State<Reception>, Query(query): Query<UsageQuery>) -> Result<Response, Problem> {
+pub async fn usage(Known(reception): Known, Query(query): Query<UsageQuery>) -> Result<Response, Problem> {
     let text = usage_of(&reception.store, &query).await?;
     let kind = if query.format.as_deref() == Some("csv") { "text/csv" } else { "application/json" };
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// A query of an organisation's own page: the path says whose it is.
+pub(super) fn within(org: &mut Option<String>, organisation: String) -> Result<(), Problem> {
+    match org.replace(organisation.clone()) {
+        Some(other) if other != organisation => Err(Problem::bad("org: the path has another organisation")),
+        _ => Ok(()),
+    }
+}
+
+/// What carriers take is known to the house alone.
+fn no_costs(costs: Option<bool>) -> Result<(), Problem> {
+    let why = "what carriers take is known to the house alone: leave costs out";
+    if costs == Some(true) { Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", why)) } else { Ok(()) }
+}
+
+pub async fn usage_of_one(
+    known: Known,
+    Named(organisation): Named,
+    Query(mut query): Query<UsageQuery>,
+) -> Result<Response, Problem> {
+    no_costs(query.costs)?;
+    within(&mut query.org, organisation)?;
+    usage(known, Query(query)).await
 }
 
 /// A quote for no longer than a week, the longest call that settings allow.
@@ -246,10 +268,26 @@ fn refused(cause: Cause) -> Value {
 }
 
 pub async fn quote(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Query(query): Query<QuoteQuery>,
 ) -> Result<Json<Value>, Problem> {
+    quote_of(&reception.store, &query, now).await.map(Json)
+}
+
+/// Of an organisation's own organisers: another's is none.
+pub async fn quote_of_one(
+    Known(reception): Known,
+    Moment(now): Moment,
+    Named(organisation): Named,
+    Query(query): Query<QuoteQuery>,
+) -> Result<Json<Value>, Problem> {
+    no_costs(query.costs)?;
+    let organiser: UserId = parse("organiser", &query.organiser)?;
+    let facts = reception.store.facts();
+    if facts.users.get(&organiser).is_none_or(|user| user.organisation.as_str() != organisation) {
+        return Err(stranger(&format!("user {organiser}")));
+    }
     quote_of(&reception.store, &query, now).await.map(Json)
 }
 
@@ -298,7 +336,7 @@ pub async fn as_of(store: &Store, organisation: &str, query: &AsOfQuery, now: Wa
 }
 
 pub async fn balance_as_of(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Named(organisation): Named,
     Query(query): Query<AsOfQuery>,
@@ -307,7 +345,7 @@ pub async fn balance_as_of(
 }
 
 pub async fn balance(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Named(organisation): Named,
 ) -> Result<Json<Value>, Problem> {
@@ -363,7 +401,7 @@ pub async fn credits_of(store: &Store, organisation: &str, order: &CreditsOrder,
 }
 
 pub async fn credits(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Named(organisation): Named,
     Said(order): Said<CreditsOrder>,
@@ -402,6 +440,6 @@ async fn tell_house(store: &Store, count: usize, first: &Difference, now: Wall) 
     Ok(())
 }
 
-pub async fn audit(State(reception): State<Reception>, Moment(now): Moment) -> Result<Json<Value>, Problem> {
+pub async fn audit(Known(reception): Known, Moment(now): Moment) -> Result<Json<Value>, Problem> {
     audit_of(&reception.store, now).await.map(Json)
 }

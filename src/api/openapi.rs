@@ -1,15 +1,31 @@
 //! What the API serves, told to programs: OpenAPI 3.1. The document is a file beside this one, written by hand as the
 //! pages are; tests hold it to the router's pages, to what clients send, and to what is really answered.
 
+use super::{OF_ONE, Permission, V1, permissions};
 use axum::http::header;
 use axum::response::IntoResponse;
+use serde_json::Value;
+use std::sync::LazyLock;
 
 const DOCUMENT: &str = include_str!("openapi.json");
 
-pub async fn show() -> impl IntoResponse {
-    // The one thing in it that changes by itself.
+/// The document, and what changes by itself: the version, and who may ask each page, from the table of pages.
+static SERVED: LazyLock<String> = LazyLock::new(|| {
     let text = DOCUMENT.replacen("VERSION", env!("CARGO_PKG_VERSION"), 1);
-    ([(header::CONTENT_TYPE, "application/json")], text)
+    let Ok(mut document) = serde_json::from_str::<Value>(&text) else { return text };
+    for Permission { need, method, path } in permissions() {
+        let operation = document["paths"].get_mut(format!("{V1}{path}")).and_then(|page| page.get_mut(method));
+        let Some(Value::Object(operation)) = operation else { continue };
+        let roles: Vec<&str> = need.roles().iter().map(|role| role.slug()).collect();
+        operation.insert("x-need".to_owned(), need.slug().into());
+        operation.insert("x-roles".to_owned(), roles.into());
+        operation.insert("x-of-house".to_owned(), (need.is_of_house() || !path.starts_with(OF_ONE)).into());
+    }
+    document.to_string()
+});
+
+pub async fn show() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], SERVED.as_str())
 }
 
 #[cfg(test)]
@@ -23,8 +39,10 @@ mod tests {
     use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
+    use crate::api::revoke::{self, RevokeOrder};
+    use crate::api::token::{self, TokenOrder};
     use crate::api::trail::{self, TrailQuery};
-    use crate::api::{Page, V1, open_pages, v1_pages};
+    use crate::api::{Page, open_pages, v1_pages};
     use crate::api::{privacy, rates, report};
     use crate::clock::Wall;
     use crate::notice::{Errand, Gate, Report, Target};
@@ -34,7 +52,7 @@ mod tests {
     use crate::switchboard::ask::{LegView, MeetingView};
     use crate::types::{Cause, LegId, OrganisationId};
     use serde::Serialize;
-    use serde_json::{Value, json};
+    use serde_json::json;
     use std::collections::BTreeSet;
 
     const DEMO: &str = include_str!("../../config/demo.toml");
@@ -161,6 +179,25 @@ mod tests {
         }
     }
 
+    /// Each page but the open ones says who may ask it; the organisation's token opens none but its own.
+    #[test]
+    fn who_may_ask_is_told() {
+        let told: Value = serde_json::from_str(&SERVED).unwrap();
+        for (path, operations) in told["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let place = format!("{method} {path}");
+                assert_eq!(operation["x-roles"].is_array(), path.starts_with(V1), "{place}");
+                assert_eq!(operation["x-need"].is_string(), path.starts_with(V1), "{place}");
+            }
+        }
+        let page = |path: &str, method: &str| &told["paths"][path][method];
+        let users = page("/api/v1/organisations/{organisation}/users/{user}", "put");
+        assert_eq!((&users["x-roles"], &users["x-of-house"]), (&json!(["operator", "admin"]), &json!(false)));
+        let credits = page("/api/v1/organisations/{organisation}/credits", "post");
+        assert_eq!((&credits["x-roles"], &credits["x-of-house"]), (&json!(["operator", "billing"]), &json!(true)));
+        assert_eq!(page("/api/v1/legs", "get")["x-of-house"], true);
+    }
+
     #[test]
     fn what_clients_send_is_told() {
         let (meeting, to, key, memo) = (String::new(), String::new(), String::new(), String::new());
@@ -173,6 +210,7 @@ mod tests {
         fits("File", &[value(File { name: String::new(), text: String::new(), beside })]);
         let order = RefundOrder { amount: None, key: String::new(), reason: String::new() };
         fits("RefundOrder", &[value(order)]);
+        fits("RevokeOrder", &[value(RevokeOrder::default())]);
         fits("RerateOrder", &[value(RerateOrder::default())]);
         let (texts, text) = (vec![String::new()], Some(String::new()));
         let order = GrantOrder {
@@ -194,12 +232,22 @@ mod tests {
         fits("RetentionOrder", &[value(privacy::RetentionOrder { dry_run: true })]);
         fits("ForgetOrder", &[value(privacy::ForgetOrder { number: None, user: None, dry_run: true })]);
         fits("CarrierFile", &[value(report::CarrierFile::default())]);
+        let order = TokenOrder { name: "x".into(), role: "admin".into(), expires: None };
+        fits("TokenOrder", &[value(order)]);
+        let without = |mut query: Value, name: &str| {
+            query.as_object_mut().unwrap().remove(name);
+            query
+        };
+        let corrections = without(value(correct::CorrectionsQuery::default()), "org");
         let asked = value(report::ReportQuery::default());
         for (path, query) in [
             ("/api/v1/usage", value(usage)),
             ("/api/v1/organisations/{organisation}/grants", value(GrantsQuery { all: true })),
             ("/api/v1/corrections", value(correct::CorrectionsQuery::default())),
             ("/api/v1/quote", value(quote)),
+            ("/api/v1/organisations/{organisation}/usage", without(value(UsageQuery::default()), "org")),
+            ("/api/v1/organisations/{organisation}/corrections", corrections),
+            ("/api/v1/organisations/{organisation}/trail", without(value(TrailQuery::default()), "org")),
             ("/api/v1/trail", value(TrailQuery::default())),
             ("/api/v1/carriers", value(EntriesQuery::default())),
             ("/api/v1/organisations/{organisation}/users", value(EntriesQuery::default())),
@@ -303,6 +351,8 @@ mod tests {
         let order =
             RerateOrder { leg: Some(leg.clone()), key: "r".into(), reason: "r".into(), ..RerateOrder::default() };
         fits("Rerated", &[correct::rerate_of(&store, &order, NOON).await.unwrap()]);
+        let order = RevokeOrder { reason: "r".into(), ..RevokeOrder::default() };
+        fits("Revoked", &[revoke::revoke_of(&store, "aurora", &order, NOON).await.unwrap()]);
         fits("UsageOfLeg", &[correct::usage_of_leg(&store, &leg).await.unwrap()]);
         let corrections = correct::corrections_of(&store, &correct::CorrectionsQuery::default()).await.unwrap();
         let Value::Array(corrections) = corrections else { panic!("{corrections}") };
@@ -377,6 +427,11 @@ mod tests {
         }
         let last = Spot::new(EntryKind::Carrier, None, "local").unwrap();
         fits("Removed", &[entry::remove_of(&store, last, NOON).await.unwrap()]);
+        let order = TokenOrder { name: "paola".into(), role: "admin".into(), expires: Some("2036-01-01".into()) };
+        fits("TokenMade", &[token::make_of(&store, Some(aurora), &order, NOON).await.unwrap()]);
+        let order = TokenOrder { name: "robot".into(), role: "reader".into(), expires: None };
+        token::make_of(&store, None, &order, NOON).await.unwrap();
+        fits("Token", token::tokens_of(&store, None).as_array().unwrap());
         let hook = json!({ "alerts": { "webhook": "http://127.0.0.1/x", "webhook_secret": "env:HOOK" } });
         let spot = Spot::new(EntryKind::Organisation, None, "aurora").unwrap();
         let barred = entry::change_of(&store, &gate, spot, ChangeStep::Patch(hook.to_string()), NOON).await;

@@ -1,14 +1,12 @@
 //! What is old is emptied, and people are forgotten.
 
-use super::Reception;
-use super::extract::Json as Said;
+use super::extract::{Json as Said, Known};
 use super::io::{Moment, old_files};
 use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::store::{Forget, Keep, Store, Whom};
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -57,7 +55,7 @@ pub async fn retain_of(store: &Store, own: &Retention, order: RetentionOrder, no
 }
 
 pub async fn retain(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Said(order): Said<RetentionOrder>,
 ) -> Result<Json<Value>, Problem> {
@@ -87,9 +85,6 @@ pub async fn forget_of(store: &Store, order: &ForgetOrder) -> Result<Value, Prob
     }))
 }
 
-pub async fn forget(
-    State(reception): State<Reception>,
-    Said(order): Said<ForgetOrder>,
-) -> Result<Json<Value>, Problem> {
+pub async fn forget(Known(reception): Known, Said(order): Said<ForgetOrder>) -> Result<Json<Value>, Problem> {
     forget_of(&reception.store, &order).await.map(Json)
 }

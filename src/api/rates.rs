@@ -1,7 +1,6 @@
 //! Price lists in use: which there are, and each as a deck.
 
-use super::Reception;
-use super::extract::{Named, Query};
+use super::extract::{Known, Named, Query};
 use super::io::{Moment, aside};
 use super::leg::parse;
 use super::money::minutes;
@@ -12,7 +11,6 @@ use crate::rating::margin::{Asked, Margin, margins};
 use crate::store::{HOUSE, Store};
 use crate::types::{CarrierId, Currency, Micros, OrganisationId};
 use axum::Json;
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_decimal::Decimal;
@@ -110,18 +108,18 @@ fn shown(margin: &Margin) -> Value {
 }
 
 pub async fn margin(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Query(query): Query<MarginQuery>,
 ) -> Result<Json<Value>, Problem> {
     margins_of(&reception.store, &query, now).await.map(Json)
 }
 
-pub async fn lists(State(reception): State<Reception>) -> Json<Value> {
+pub async fn lists(Known(reception): Known) -> Json<Value> {
     Json(lists_of(&reception.store))
 }
 
-pub async fn deck(State(reception): State<Reception>, Named(list): Named) -> Result<Response, Problem> {
+pub async fn deck(Known(reception): Known, Named(list): Named) -> Result<Response, Problem> {
     let text = deck_of(&reception.store, &list).await?;
     Ok(([(header::CONTENT_TYPE, "text/csv")], text).into_response())
 }

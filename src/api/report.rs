@@ -1,8 +1,7 @@
 //! Reports, the monthly statement, and carriers' files compared: each question is a function of the store too, so that
 //! the command line gives the same answer with and without a running bridge.
 
-use super::Reception;
-use super::extract::{Json as Said, Named, Query, TwoNames};
+use super::extract::{Json as Said, Known, Named, Query, TwoNames};
 use super::io::{Moment, aside};
 use super::leg::parse;
 use super::problem::Problem;
@@ -16,7 +15,6 @@ use crate::rating::report::{BadPeriod, By, Cell, Excess, Masking, Period, Table,
 use crate::store::{MonthRow, Organisation, Reconciled, Store, UsageFilter};
 use crate::types::{CarrierId, Country, Micros, OrganisationId};
 use axum::Json;
-use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use jiff::tz::TimeZone;
@@ -218,7 +216,7 @@ fn written(text: String, format: Option<&str>) -> Response {
 }
 
 pub async fn of_all(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Named(name): Named,
     Query(query): Query<ReportQuery>,
@@ -228,7 +226,7 @@ pub async fn of_all(
 }
 
 pub async fn of_one(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     TwoNames(org, name): TwoNames,
     Query(query): Query<ReportQuery>,
@@ -264,7 +262,7 @@ pub async fn statement_of(store: &Store, org: &str, month: &str, now: Wall) -> R
 }
 
 pub async fn statement(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     TwoNames(org, month): TwoNames,
 ) -> Result<Response, Problem> {
@@ -420,7 +418,7 @@ fn hash(carrier: &CarrierId, text: &str) -> String {
 }
 
 pub async fn reconcile(
-    State(reception): State<Reception>,
+    Known(reception): Known,
     Moment(now): Moment,
     Named(carrier): Named,
     Said(file): Said<CarrierFile>,

@@ -1,14 +1,12 @@
 //! The trail: who changed what, and when.
 
-use super::Reception;
-use super::extract::Query;
+use super::extract::{Known, Named, Query};
 use super::leg::parse;
-use super::money::moment;
+use super::money::{moment, within};
 use super::problem::Problem;
 use crate::rating::record::utc;
 use crate::store::{MOST_TRAIL_ROWS, Store, TrailFilter, TrailRow};
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -17,6 +15,8 @@ use serde_json::{Value, json};
 #[serde(deny_unknown_fields)]
 pub struct TrailQuery {
     pub org: Option<String>,
+    /// `user anna`, or `user`.
+    pub what: Option<String>,
     /// RFC 3339, or a date.
     pub from: Option<String>,
     pub to: Option<String>,
@@ -26,7 +26,7 @@ pub struct TrailQuery {
 fn shown(row: &TrailRow) -> Value {
     let detail: Value = serde_json::from_str(&row.detail).unwrap_or(Value::Null);
     json!({
-        "sequence": row.sequence, "at": utc(row.at), "who": row.who, "door": row.door, "verb": row.verb,
+        "sequence": row.sequence, "at": utc(row.at), "who": row.who, "door": row.door, "role": row.role, "verb": row.verb,
         "what": row.what, "organisation": row.organisation, "detail": detail,
     })
 }
@@ -37,6 +37,7 @@ pub async fn trail_of(store: &Store, query: &TrailQuery) -> Result<Value, Proble
     }
     let filter = TrailFilter {
         organisation: query.org.as_deref().map(|org| parse("org", org)).transpose()?,
+        what: query.what.clone(),
         from: query.from.as_deref().map(|from| moment("from", from)).transpose()?,
         to: query.to.as_deref().map(|to| moment("to", to)).transpose()?,
         limit: query.limit,
@@ -44,6 +45,15 @@ pub async fn trail_of(store: &Store, query: &TrailQuery) -> Result<Value, Proble
     Ok(store.trail(&filter).await?.iter().map(shown).collect())
 }
 
-pub async fn list(State(reception): State<Reception>, Query(query): Query<TrailQuery>) -> Result<Json<Value>, Problem> {
+pub async fn list(Known(reception): Known, Query(query): Query<TrailQuery>) -> Result<Json<Value>, Problem> {
     trail_of(&reception.store, &query).await.map(Json)
+}
+
+pub async fn list_of_one(
+    known: Known,
+    Named(organisation): Named,
+    Query(mut query): Query<TrailQuery>,
+) -> Result<Json<Value>, Problem> {
+    within(&mut query.org, organisation)?;
+    list(known, Query(query)).await
 }

@@ -12,11 +12,13 @@ use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
 use crate::api::rates::{self, MarginQuery};
 use crate::api::report::{self, CarrierFile, ReportQuery};
+use crate::api::token::{self, TokenOrder};
 use crate::api::trail::{self, TrailQuery};
 use crate::clock;
 use crate::rating::Deck;
 use crate::rating::report::{Masking, Period};
 use crate::store::{ChangeStep, OpenError, Store, TrailDoor, Who, file_of};
+use crate::types::OrganisationId;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::io::IsTerminal;
@@ -298,6 +300,27 @@ impl Books {
         }
     }
 
+    pub async fn tokens(&self, of: Option<&OrganisationId>) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => Ok(token::tokens_of(store, of)),
+            Books::There(bridge) => bridge.get(&tokens(of)),
+        }
+    }
+
+    pub async fn make_token(&self, of: Option<OrganisationId>, order: &TokenOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => token::make_of(store, of, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post(&tokens(of.as_ref()), order, Pace::Short),
+        }
+    }
+
+    pub async fn revoke_token(&self, of: Option<OrganisationId>, name: &str) -> Result<(), Failure> {
+        match self {
+            Books::Here(store) => token::revoke_of(store, of, name, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.delete(&format!("{}/{name}", tokens(of.as_ref()))),
+        }
+    }
+
     /// Who changed what.
     pub async fn grants(&self, organisation: &str, query: &GrantsQuery) -> Result<Value, Failure> {
         match self {
@@ -340,10 +363,15 @@ impl Books {
     }
 }
 
+/// Where tokens are, below `/api/v1`.
+fn tokens(of: Option<&OrganisationId>) -> String {
+    of.map_or_else(|| "/tokens".to_owned(), |of| format!("/organisations/{of}/tokens"))
+}
+
 /// Whoever typed the command, by the name that the shell gives.
 fn who() -> Who {
     let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
-    Who { name: name.unwrap_or_else(|| "unknown".to_owned()), door: TrailDoor::Cli }
+    Who { name: name.unwrap_or_else(|| "unknown".to_owned()), door: TrailDoor::Cli, role: None }
 }
 
 fn words(problem: Problem) -> Failure {

@@ -130,8 +130,8 @@ impl Bridge {
         }
         if status == 401 {
             return Err(Failure(format!(
-                "the bridge at {} does not take the token in {}: it is another bridge's. Name the address or the store \
-                 of the bridge you mean (--config, TOLLBRIDGE__API__LISTEN, TOLLBRIDGE__STORE__URL)",
+                "the bridge at {} does not take the token in {}: it is another bridge's, or no longer in force. Name the \
+                 address or the store of the bridge you mean (--config, TOLLBRIDGE__API__LISTEN, TOLLBRIDGE__STORE__URL)",
                 self.base,
                 self.token_file.display()
             )));

@@ -31,10 +31,12 @@ mod remove;
 mod report;
 mod rerate;
 mod retention;
+mod revoke;
 mod serve;
 pub mod sound;
 mod statement;
 mod table;
+mod token;
 mod trail;
 mod usage;
 
@@ -116,6 +118,9 @@ enum Command {
     Forget(forget::Forget),
     /// What was told of the money, to whom, and what became of it; recharges; webhooks that are off
     Alerts(alerts::Alerts),
+    /// Who may ask the API: made, listed, revoked
+    #[command(subcommand)]
+    Token(token::Token),
     /// Check every invariant of the money over the whole store
     Audit,
     /// Copy the books as they are now into one file, while the bridge runs
@@ -134,6 +139,8 @@ enum Command {
     Mute(mute::Mute),
     /// End a leg, whether it rings or talks
     Remove(remove::Remove),
+    /// End an organisation's calls at once, and lock it where that is asked
+    Revoke(revoke::Revoke),
     /// End a meeting for all
     End(end::End),
     /// Lock a meeting, or open it again
@@ -211,6 +218,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Retention(retention)) => wait_for(retention.run(context)),
         Some(Command::Forget(forget)) => wait_for(forget.run(context)),
         Some(Command::Alerts(alerts)) => wait_for(alerts.run(context)),
+        Some(Command::Token(token)) => wait_for(token.run(context)),
         Some(Command::Audit) => wait_for(audit::run(context)),
         Some(Command::Backup(arguments)) => wait_for(backup::backup(context, &arguments)),
         Some(Command::Restore(arguments)) => wait_for(backup::restore(context, &arguments)),
@@ -221,6 +229,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Mute(mute)) => mute.run(context),
         Some(Command::Remove(remove)) => remove.run(context),
         Some(Command::End(end)) => end.run(context),
+        Some(Command::Revoke(revoke)) => revoke.run(context),
         Some(Command::Lock(lock)) => lock.run(context),
         Some(Command::Record(record)) => record.run(context),
         Some(Command::Admit(admit)) => admit.run(context),

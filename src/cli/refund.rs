@@ -5,6 +5,7 @@ use super::credits::draw;
 use super::{Context, Done, say, say_json};
 use crate::api::correct::RefundOrder;
 use crate::types::{LegId, Micros};
+use serde_json::Value;
 
 #[derive(clap::Args)]
 pub struct Refund {
@@ -39,6 +40,11 @@ impl Refund {
             0 => String::new(),
             ms => format!(", and {} s of the pool", -ms / 1_000),
         };
-        say(&format!("{} to {} {what}{pool} (key {})\n", text("amount"), text("organisation"), order.key))
+        let back = |part: &Value| {
+            let text = |name: &str| part[name].as_str().unwrap_or("-").to_owned();
+            format!(", and {} {} of grant {}", text("used"), text("unit"), text("grant"))
+        };
+        let grants: String = correction["grants"].as_array().into_iter().flatten().map(back).collect();
+        say(&format!("{} to {} {what}{pool}{grants} (key {})\n", text("amount"), text("organisation"), order.key))
     }
 }

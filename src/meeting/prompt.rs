@@ -167,6 +167,8 @@ impl Prompt {
             Cause::NotLicensed
             | Cause::CountryNotServed
             | Cause::LicenceGone
+            | Cause::OrganisationLocked
+            | Cause::OrganiserLocked
             | Cause::NoCredit
             | Cause::CreditGone
             | Cause::CreditsNotSetUp

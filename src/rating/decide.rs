@@ -40,6 +40,7 @@ pub struct Book<'a> {
 /// The decision. `Ok` is the frozen plan; no money has moved yet, and none may until the caller has also passed the
 /// limits (check 4 of the law: lines, calls a second, spend), which are not this room's to count.
 pub fn decide(book: &Book<'_>, request: &Request) -> Result<Terms, Cause> {
+    locks(book)?;
     let licence = licence(book)?;
     let place = place(book, request)?;
     let answer = class(book, request, &place)?;
@@ -100,6 +101,38 @@ impl Unpriced {
             Unpriced::NoRate => "no rate in use now fits it",
             Unpriced::NoMonth => "its price goes by the month's minutes, and those that stood before it were not kept",
         }
+    }
+}
+
+/// Whether a leg that was let be may go on: the same checks, asked again at `request.at`. What its minutes cost, what is
+/// left of pool and credit, and who pays, stay as they were decided; permission to be, and to spend, does not. `spends`:
+/// credits, or grants in their place, pay for it by now.
+pub fn may_go_on(book: &Book<'_>, request: &Request, funding: Funding, spends: bool) -> Result<(), Cause> {
+    locks(book)?;
+    let licence = licence(book)?;
+    let place = place(book, request)?;
+    class(book, request, &place)?;
+    policies(book, request, &place)?;
+    let of_today = first_that_fits(&Book { pool_left_ms: u64::MAX, ..*book }, request, licence, &place);
+    match (funding, of_today) {
+        (Funding::Free, _) => Ok(()),
+        (Funding::Included | Funding::Pool { .. }, Funding::Included | Funding::Pool { .. }) if !spends => Ok(()),
+        // It spends; or what included it was taken away, and credits alone would let it be today.
+        _ => may_spend(book, request, licence),
+    }
+}
+
+/// Whether a leg of a pool may go over to credits when the pool is used up.
+pub fn may_go_over(book: &Book<'_>, request: &Request) -> Result<(), Cause> {
+    may_spend(book, request, licence(book)?)
+}
+
+/// Before everything else: whoever is locked has no calls.
+fn locks(book: &Book<'_>) -> Result<(), Cause> {
+    match (book.payer.locked, book.organiser.locked) {
+        (true, _) => Err(Cause::OrganisationLocked),
+        (false, true) => Err(Cause::OrganiserLocked),
+        (false, false) => Ok(()),
     }
 }
 
@@ -394,6 +427,7 @@ dial-out,870,Inmarsat,5,0,60,60,2020-01-01,satellite
                 require_credits_licence: false,
                 pool_split: PoolSplit::Second,
                 allow_prefixes: Vec::new(),
+                locked: false,
             },
             organiser: Organiser {
                 user: "anna".parse().unwrap(),
@@ -406,6 +440,7 @@ dial-out,870,Inmarsat,5,0,60,60,2020-01-01,satellite
                 dial_out: DialOutPolicy::Any,
                 toll_free: true,
                 country: "IT".parse().unwrap(),
+                locked: false,
             },
             countries: Countries::embedded(),
             number: None,
@@ -440,6 +475,25 @@ dial-out,870,Inmarsat,5,0,60,60,2020-01-01,satellite
                 &book,
                 &Request { call_type, number, caller, origin: Origin::Fixed, at: Wall::from_seconds(1_700_000_000) },
             )
+        }
+
+        /// Whether a leg that is paid by `funding` may go on.
+        fn goes_on(&self, funding: Funding, spends: bool, number: &str) -> Result<(), Cause> {
+            let (deck, _) = Deck::salvage("deck.csv", DECK);
+            let prices = Prices::of(deck.into());
+            let book = Book {
+                payer: &self.payer,
+                organiser: &self.organiser,
+                countries: &self.countries,
+                prices: &prices,
+                number: None,
+                pool_left_ms: 0,
+                available: Micros::ZERO,
+                grants: &[],
+            };
+            let (number, at) = (number.parse().unwrap(), Wall::from_seconds(1_700_000_000));
+            let request = Request { call_type: CallType::DialOut, number, caller: None, origin: Origin::Fixed, at };
+            may_go_on(&book, &request, funding, spends)
         }
 
         /// The decision in words: who pays, as what, at which rate; or why not.
@@ -683,6 +737,54 @@ dial-out,870,Inmarsat,5,0,60,60,2020-01-01,satellite
     fn less_than_a_second_of_pool_is_none() {
         assert_eq!(case("a").with(|case| case.pool_left_ms = 999).out(LONDON), Err(CreditsLicenceMissing));
         assert!(case("a").with(|case| case.pool_left_ms = 1_000).out(LONDON).is_ok());
+    }
+
+    #[test]
+    fn whoever_is_locked_has_no_calls_before_all_else() {
+        let organisation = || case("").with(|case| case.payer.locked = true);
+        assert_eq!(organisation().out("+39899123456"), Err(Cause::OrganisationLocked));
+        assert_eq!(organisation().with(|case| case.organiser.locked = true).toll(), Err(Cause::OrganisationLocked));
+        assert_eq!(case("ac").with(|case| case.organiser.locked = true).toll(), Err(Cause::OrganiserLocked));
+    }
+
+    /// Money, pool and prices are not asked again; permission is, and the permission to spend of what spends.
+    #[test]
+    fn what_may_go_on_is_asked_without_its_price() {
+        const PARIS: &str = "+33123456789";
+        const SYDNEY: &str = "+61290000000";
+        let pool = Funding::Pool { then_credits: true };
+        let (credits, included) = (Funding::Credits, Funding::Included);
+        let locked = || case("ac").with(|case| case.payer.locked = true);
+        for (row, case, funding, spends, number, expected) in [
+            ("no money", case("ac").poor(), credits, true, LONDON, Ok(())),
+            ("no rate any more", case("ac"), credits, true, SYDNEY, Ok(())),
+            ("a broken row", case("ac"), credits, true, PARIS, Ok(())),
+            ("locked", locked(), included, false, LONDON, Err(Cause::OrganisationLocked)),
+            ("locked, free", locked(), Funding::Free, false, LONDON, Err(Cause::OrganisationLocked)),
+            ("no licence", case("c"), pool, false, LONDON, Err(NotLicensed)),
+            ("denied", case("ac").policy(DialOutPolicy::None), pool, false, LONDON, Err(DestinationNotAllowed)),
+            ("not allowed", case("ac"), credits, true, HARARE, Err(DestinationNotAllowed)),
+            ("allowed by a list", case("ac").allowing("263"), credits, true, HARARE, Ok(())),
+            ("barred", case("ac"), credits, true, "+449012345678", Err(NumberBlocked)),
+            ("the pool spends nothing", case("a"), pool, false, LONDON, Ok(())),
+            ("beyond the pool", case("a"), pool, true, LONDON, Err(CreditsLicenceMissing)),
+            ("credits", case("a"), credits, true, LONDON, Err(CreditsLicenceMissing)),
+            (
+                "credits, though the pool would pay now",
+                case("a").pool(),
+                credits,
+                true,
+                LONDON,
+                Err(CreditsLicenceMissing),
+            ),
+            ("the add-on", case("px"), included, false, US, Ok(())),
+            ("the add-on gone, by the minute", case("p"), included, false, US, Ok(())),
+            ("the add-on gone, the pool", case("a"), included, false, US, Ok(())),
+            ("another licence, which spends", case("p").never_funded(), pool, false, LONDON, Err(CreditsNotSetUp)),
+            ("our own fault", case("a"), Funding::Free, false, LONDON, Ok(())),
+        ] {
+            assert_eq!(case.goes_on(funding, spends, number), expected, "{row}");
+        }
     }
 
     #[test]

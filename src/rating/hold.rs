@@ -64,7 +64,7 @@ pub struct Settlement {
     pub release_credit: Micros,
     pub pool_used_ms: u64,
     pub pool_release_ms: u64,
-    /// Each grant that was held, in the order of use.
+    /// Each grant that was held, once, in the order of use.
     pub grants: Vec<Used>,
     /// Charged time: elapsed, but never beyond what was held.
     pub charged_ms: u64,
@@ -141,6 +141,15 @@ impl Tab {
     /// Money pays by now.
     pub fn is_in_money(&self) -> bool {
         self.sequence > 0 && self.terms.billable(self.held_until_ms) > self.time_held_ms()
+    }
+
+    /// Credits pay by now, or grants in their place.
+    pub fn spends(&self) -> bool {
+        match self.terms.funding {
+            Funding::Credits => true,
+            Funding::Pool { .. } => self.is_in_money() || self.held.iter().any(|part| part.bucket != Bucket::Pool),
+            Funding::Included | Funding::Free => false,
+        }
     }
 
     /// One slice more. `means` is what others have not taken; what this leg holds is its own already. Refused with
@@ -284,16 +293,25 @@ impl Tab {
         let in_credits =
             matches!(self.terms.funding, Funding::Pool { .. }) && (sum.billed_ms > 0 || time_used > pool_used_ms);
         let unpriced_ms = if self.terms.paid_tariff().is_none() { charged_ms - time_used.min(charged_ms) } else { 0 };
-        let grants = self.held.iter().zip(&used).filter(|(held, _)| held.bucket.grant().is_some());
+        let mut grants: Vec<Used> = Vec::new();
+        for (part, used) in self.held.iter().zip(&used).filter(|(part, _)| part.bucket.grant().is_some()) {
+            match grants.iter_mut().find(|grant| grant.bucket == part.bucket) {
+                Some(grant) => {
+                    grant.held = grant.held.saturating_add(part.amount);
+                    grant.used = grant.used.saturating_add(used.amount);
+                }
+                None => {
+                    grants.push(Used { bucket: part.bucket.clone(), held: part.amount, used: used.amount });
+                }
+            }
+        }
         Settlement {
             charge,
             connect_fee: amount(sum.fee).min(charge),
             release_credit: Micros(self.credit_held().0 - charge.0),
             pool_used_ms,
             pool_release_ms: self.pool_held_ms() - pool_used_ms,
-            grants: grants
-                .map(|(held, used)| Used { bucket: held.bucket.clone(), held: held.amount, used: used.amount })
-                .collect(),
+            grants,
             charged_ms,
             billed_ms: time_used + sum.billed_ms + unpriced_ms,
             priced_ms: sum.billed_ms,

@@ -147,6 +147,8 @@ pub struct Payer {
     pub pool_split: PoolSplit,
     /// Destinations allowed beyond own country and Zone A, as digit prefixes; names premium ranges too.
     pub allow_prefixes: Vec<String>,
+    /// It has no calls until it is unlocked.
+    pub locked: bool,
 }
 
 /// What the decision needs to know of the organiser of the meeting.
@@ -158,6 +160,8 @@ pub struct Organiser {
     pub toll_free: bool,
     /// Usage location; the organisation's country where not set.
     pub country: Country,
+    /// Their meetings have no calls until they are unlocked.
+    pub locked: bool,
 }
 
 /// One question: may this leg be?

@@ -368,7 +368,7 @@ impl Beyond {
 }
 
 /// A grant's part: seconds to the millisecond, or money.
-fn granted(part: &Part) -> Value {
+pub fn granted(part: &Part) -> Value {
     let grant = part.bucket.grant().map(GrantId::as_str);
     let amount = i64::try_from(part.amount).unwrap_or(i64::MAX);
     let (unit, used) = if part.bucket.is_time() {

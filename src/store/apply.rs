@@ -123,8 +123,8 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
     for country in &document.countries {
         write_country(conn, country.value.0, country.value.1).await?;
     }
-    for organisation in &document.organisations {
-        write_organisation(conn, &organisation.value, now).await?;
+    for (organisation, names_lock) in document.organisations.iter().zip(&document.names_lock) {
+        write_organisation(conn, &organisation.value, *names_lock, now).await?;
         wishes::write(conn, &organisation.value).await?;
     }
     for user in &document.users {
@@ -199,13 +199,18 @@ async fn write_country(conn: &mut Connection, code: Country, record: CountryReco
     Ok(())
 }
 
-async fn write_organisation(conn: &mut Connection, organisation: &Organisation, now: Wall) -> Result<(), StoreError> {
+async fn write_organisation(
+    conn: &mut Connection,
+    organisation: &Organisation,
+    names_lock: bool,
+    now: Wall,
+) -> Result<(), StoreError> {
     let limits = &organisation.limits;
     sql::query(
         "INSERT INTO organisation (id, name, country, currency, volume_licensing, require_credits_licence, on_empty, \
          overdraft, time_zone, allow_prefixes, max_calls, max_calls_per_second, max_call_s, max_spend_per_day, \
-         max_spend_per_leg, price_lists, discount, pool_split, refund_days, caps, since) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
+         max_spend_per_leg, price_lists, discount, pool_split, refund_days, caps, since, locked) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) \
          ON CONFLICT (id) DO UPDATE SET closed = 0, caps = excluded.caps, \
          name = excluded.name, country = excluded.country, volume_licensing = excluded.volume_licensing, \
          require_credits_licence = excluded.require_credits_licence, on_empty = excluded.on_empty, \
@@ -214,7 +219,8 @@ async fn write_organisation(conn: &mut Connection, organisation: &Organisation, 
          max_call_s = excluded.max_call_s, max_spend_per_day = excluded.max_spend_per_day, \
          max_spend_per_leg = excluded.max_spend_per_leg, price_lists = excluded.price_lists, \
          discount = excluded.discount, pool_split = excluded.pool_split, \
-         refund_days = excluded.refund_days",
+         refund_days = excluded.refund_days, \
+         locked = CASE WHEN $23 = 1 THEN excluded.locked ELSE organisation.locked END",
     )
     .bind(organisation.id.as_str())
     .bind(&organisation.name)
@@ -237,6 +243,8 @@ async fn write_organisation(conn: &mut Connection, organisation: &Organisation, 
     .bind(organisation.refund_days)
     .bind(serde_json::to_string(&limits.caps).map_err(StoreError::broken)?)
     .bind(now.micros())
+    .bind(organisation.locked.as_deref())
+    .bind(i64::from(names_lock))
     .execute(&mut *conn)
     .await?;
     write_account(conn, organisation).await
@@ -262,9 +270,10 @@ async fn write_account(conn: &mut Connection, organisation: &Organisation) -> Re
 async fn write_user(conn: &mut Connection, entry: &UserEntry, pin: Option<String>) -> Result<(), StoreError> {
     let user = &entry.user;
     sql::query(
-        "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET closed = 0, name = excluded.name, \
-         country = excluded.country, dial_out = excluded.dial_out, toll_free = excluded.toll_free, pin = excluded.pin",
+        "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin, locked) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET closed = 0, name = excluded.name, \
+         country = excluded.country, dial_out = excluded.dial_out, toll_free = excluded.toll_free, pin = excluded.pin, \
+         locked = CASE WHEN $9 = 1 THEN excluded.locked ELSE organiser.locked END",
     )
     .bind(user.id.as_str())
     .bind(user.organisation.as_str())
@@ -273,6 +282,8 @@ async fn write_user(conn: &mut Connection, entry: &UserEntry, pin: Option<String
     .bind(user.dial_out.slug())
     .bind(user.toll_free)
     .bind(pin)
+    .bind(user.locked.as_deref())
+    .bind(i64::from(entry.names_lock))
     .execute(&mut *conn)
     .await?;
     sql::query("DELETE FROM licence WHERE organiser = $1").bind(user.id.as_str()).execute(&mut *conn).await?;

@@ -5,7 +5,7 @@ use super::apply::{enter, opened};
 use super::books::Books;
 use super::check::check;
 use super::document::{Document, Within};
-use super::entry::{self, EntryId, EntryKind, HAS_PIN, Keys};
+use super::entry::{self, EntryId, EntryKind, HAS_PIN, Keys, LOCKED};
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::trail::{self, Who};
@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 /// What is to become of an entry. The texts are JSON objects in the keys of a file for `apply`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ChangeStep {
-    /// All of it is as the text says, and what that does not name is as usual; made where there was none. A PIN that is not
-    /// named stays.
+    /// All of it is as the text says, and what that does not name is as usual; made where there was none. A PIN or a lock
+    /// that is not named stays.
     Put(String),
     /// What the text names is as it says (RFC 7396).
     Patch(String),
@@ -151,6 +151,9 @@ fn wanted(change: &Change, before: Option<&Keys>) -> Result<Result<Keys, Vec<Str
         (ChangeStep::Patch(_), Some(before)) => before.clone(),
         (ChangeStep::Patch(_), None) => return Err(StoreError::Unknown(change.entry.to_string())),
     };
+    if let (ChangeStep::Put(_), Some(locked)) = (&change.step, before.and_then(|before| before.get(LOCKED))) {
+        wanted.insert(LOCKED.to_owned(), locked.clone());
+    }
     entry::merge(&mut wanted, asked);
     wanted.insert(key.to_owned(), name);
     Ok(Ok(wanted))

@@ -24,6 +24,7 @@ const LONGEST_LINE: usize = 256 << 20;
 /// the store's own.)
 pub(super) const TABLES: &[(&str, &str)] = &[
     ("organisation", "id"),
+    ("token", "name"),
     ("organiser", "id"),
     ("licence", "organiser, kind"),
     ("meeting", "id"),

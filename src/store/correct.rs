@@ -63,14 +63,40 @@ async fn settled(conn: &mut Connection, id: LegId) -> Result<Settled, StoreError
 
 /// A leg's corrections, in their order.
 pub(super) async fn of_leg(conn: &mut Connection, leg: LegId) -> Result<Vec<Correction>, StoreError> {
-    let rows = sql::query("SELECT * FROM correction WHERE leg = $1 ORDER BY number")
-        .bind(leg.to_string())
-        .fetch_all(conn)
-        .await?;
+    let rows = sql::query(with_grants!("WHERE leg = $1 ORDER BY number")).bind(leg.to_string()).fetch_all(conn).await?;
     rows.iter().map(|row| read(&Line { row, table: "correction" }).map_err(StoreError::Broken)).collect()
 }
 
-/// Reads a row of `correction`.
+/// A question for corrections, with what grants had back beside each.
+macro_rules! with_grants {
+    ($which:literal) => {
+        concat!(
+            "SELECT correction.*, (SELECT string_agg(grants.unit || ':' || grants.id || ' ' || (0 - grant_use.amount), ',') \
+             FROM grant_use JOIN grants ON grants.id = grant_use.grant_id WHERE grant_use.leg = correction.leg \
+             AND grant_use.key = 'leg:' || correction.leg || ':correction:' || correction.number || ':grant:' || grants.id) \
+             AS grants FROM correction ",
+            $which
+        )
+    };
+}
+pub(super) use with_grants;
+
+fn grants(line: &Line<'_>) -> Result<Vec<Part>, String> {
+    let text = line.maybe_text("grants")?.unwrap_or_default();
+    let part = |text: &str| {
+        let (bucket, amount) = text.split_once(' ')?;
+        Some(Part { bucket: bucket.parse().ok()?, amount: amount.parse().ok()? })
+    };
+    let mut parts: Vec<Part> = text
+        .split(',')
+        .filter(|part| !part.is_empty())
+        .map(|text| part(text).ok_or_else(|| format!("correction.grants: expected a grant's part, found \"{text}\"")))
+        .collect::<Result<_, _>>()?;
+    parts.sort_by(|a, b| a.bucket.cmp(&b.bucket));
+    Ok(parts)
+}
+
+/// Reads a row of `correction`, asked for by [`with_grants`].
 pub(super) fn read(line: &Line<'_>) -> Result<Correction, String> {
     Ok(Correction {
         key: line.text("key")?,
@@ -81,6 +107,7 @@ pub(super) fn read(line: &Line<'_>) -> Result<Correction, String> {
         amount: Micros(line.number("amount")?),
         pool_ms: line.number("pool_ms")?,
         month_ms: line.number("month_ms")?,
+        grants: grants(line)?,
         at: Wall::from_micros(line.number("at")?),
         reason: line.text("reason")?,
         price: line.maybe_number("price")?.map(Micros),
@@ -163,7 +190,7 @@ pub(super) async fn refund_told(books: &mut Books, (asked, who): &(Refund, Who))
             organisation: Some(&correction.organisation),
             detail: serde_json::json!({
                 "amount": correction.amount.to_text(), "pool_ms": correction.pool_ms, "month_ms": correction.month_ms,
-                "key": asked.key, "reason": asked.reason,
+                "grants": correction.grants, "key": asked.key, "reason": asked.reason,
             }),
         };
         trail::write(books, step).await?;
@@ -232,7 +259,7 @@ fn checked(key: &str, reason: &str) -> Result<(), StoreError> {
 
 /// What was booked under `key` before; for something else, a conflict.
 async fn repeated(conn: &mut Connection, key: &str, request: &str) -> Result<Option<Correction>, StoreError> {
-    let row = sql::query("SELECT * FROM correction WHERE key = $1").bind(key).fetch_optional(conn).await?;
+    let row = sql::query(with_grants!("WHERE key = $1")).bind(key).fetch_optional(conn).await?;
     let Some(row) = row else { return Ok(None) };
     if row.try_get::<String, _>("request")? != request {
         return Err(StoreError::Conflict(format!("\"{key}\" was used before, for something else")));

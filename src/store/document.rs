@@ -1,6 +1,7 @@
 //! A file for `apply`, read: every value by its own type, all mistakes at once. What only the whole bridge can tell
 //! (is there such an organiser, is the conference ID free) is asked in `check`.
 
+use super::entry::LOCKED;
 use super::facts::{Caps, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 use super::pin::is_pin;
 use super::rows::give;
@@ -34,6 +35,8 @@ pub struct Document {
     pub(super) organisations: Vec<Placed<Organisation>>,
     /// The opening funding of each organisation, in the order of `organisations`.
     pub(super) credits: Vec<Option<Placed<Micros>>>,
+    /// Of each organisation, likewise, whether the file says that it is locked or open.
+    pub(super) names_lock: Vec<bool>,
     pub(super) users: Vec<Placed<UserEntry>>,
     pub(super) meetings: Vec<Placed<Meeting>>,
     pub(super) numbers: Vec<Placed<Number>>,
@@ -61,6 +64,8 @@ pub(super) enum Within<'a> {
 pub(super) struct UserEntry {
     pub user: User,
     pub pin: Option<Pin>,
+    /// Whether the file says that they are locked or open.
+    pub names_lock: bool,
 }
 
 /// A PIN on its way to its hash. It is never shown.
@@ -155,6 +160,7 @@ impl Document {
             file: file.to_owned(),
             organisations: Vec::new(),
             credits: Vec::new(),
+            names_lock: Vec::new(),
             users: Vec::new(),
             meetings: Vec::new(),
             numbers: Vec::new(),
@@ -173,7 +179,10 @@ impl Document {
         let mut document = Document::empty(name);
         match within {
             Within::Organisation => document.organisation_alone(&form),
-            Within::User(of) => document.users.extend(placed(&form, user(&form, Some(of)))),
+            Within::User(of) => {
+                let all = user(&form, Some(of)).map(|entry| UserEntry { names_lock: true, ..entry });
+                document.users.extend(placed(&form, all));
+            }
             Within::Meeting(of) => document.meetings.extend(placed(&form, meeting(&form, Some(of)))),
             Within::Number => document.numbers.extend(placed(&form, number(&form))),
             Within::Carrier => document.carriers.extend(placed(&form, carrier(&form))),
@@ -190,6 +199,7 @@ impl Document {
         let credits = form.decimal("credits").and_then(|amount| money(form, "credits", amount));
         let Some(organisation) = placed(form, organisation(form)) else { return };
         self.credits.push(credits.map(|value| Placed { line: form.line_of("credits"), value }));
+        self.names_lock.push(true);
         self.organisations.push(organisation);
     }
 
@@ -225,6 +235,7 @@ impl Document {
         self.meetings.extend(meetings.iter().filter_map(|form| placed(form, meeting(form, of))));
         let line = form.line_of("credits");
         self.credits.push(credits.map(|value| Placed { line, value }));
+        self.names_lock.push(form.has(LOCKED));
         self.organisations.push(Placed { line: form.line(), value: organisation });
     }
 }
@@ -345,11 +356,24 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
         recharge,
         since: Wall::from_seconds(0),
         closed: false,
+        locked: locked(form),
         id: id?,
         country: country?,
     };
     Some(found)
 }
+
+/// Why somebody is locked; an empty text opens.
+fn locked(form: &Form<'_>) -> Option<String> {
+    let why = form.text::<String>(LOCKED)?.trim().to_owned();
+    if why.len() > LONGEST_LOCK {
+        form.mistake(LOCKED, format_args!("expected at most {LONGEST_LOCK} bytes that say why"));
+    }
+    Some(why).filter(|why| !why.is_empty())
+}
+
+/// Bytes of the reason of a lock: a sentence.
+pub const LONGEST_LOCK: usize = 300;
 
 /// How long fundings are open again for refunds, where the file does not say.
 const REFUND_DAYS: u32 = 30;
@@ -403,11 +427,11 @@ fn user(form: &Form<'_>, of: Option<&Organisation>) -> Option<UserEntry> {
     }
     let name = form.text("name").or_else(|| form.text("id")).unwrap_or_default();
     let (dial_out, toll_free) = (form.text("dial_out").unwrap_or_default(), form.flag("toll_free").unwrap_or(true));
-    let country = form.text("country");
+    let (country, locked, names_lock) = (form.text("country"), locked(form), form.has(LOCKED));
     form.finish();
     let organisation = of?.id.clone();
-    let user = User { id: id?, organisation, name, licences, dial_out, toll_free, country, pin: None };
-    Some(UserEntry { user, pin: pin.map(Pin) })
+    let user = User { id: id?, organisation, name, licences, dial_out, toll_free, country, locked, pin: None };
+    Some(UserEntry { user, pin: pin.map(Pin), names_lock })
 }
 
 fn meeting(form: &Form<'_>, of: Option<&Organisation>) -> Option<Meeting> {

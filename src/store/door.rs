@@ -3,7 +3,7 @@
 use super::facts::AlertSettings;
 use crate::clock::Wall;
 use crate::notice::{Alert, Errand, Kind, alert};
-use crate::rating::grant::{Filter, Grant as Granted, Source, Unit};
+use crate::rating::grant::{Filter, Grant as Granted, Part, Source, Unit};
 use crate::rating::record::{EndedBy, Quality};
 use crate::rating::{CallType, Funding};
 use crate::types::{CarrierId, Cause, Currency, E164, GrantId, LegId, MeetingId, Micros, OrganisationId};
@@ -654,6 +654,8 @@ pub struct Correction {
     pub pool_ms: i64,
     /// Minutes of the month likewise.
     pub month_ms: i64,
+    /// What grants had back.
+    pub grants: Vec<Part>,
     pub at: Wall,
     pub reason: String,
     /// The price that a re-rating gave it.

@@ -167,6 +167,9 @@ impl Facts {
 /// Told and never taken: what is sent back as it was read is no mistake.
 pub(super) const HAS_PIN: &str = "has_pin";
 
+/// Stays as it is where a file, or all of an entry anew, does not name it: nobody is unlocked by chance.
+pub(super) const LOCKED: &str = "locked";
+
 fn text(value: impl Display) -> Value {
     Value::String(value.to_string())
 }
@@ -209,6 +212,7 @@ fn organisation(organisation: &Organisation) -> Keys {
         recharge,
         since: _,
         closed: _,
+        locked,
     } = organisation;
     object(json!({
         "id": text(id), "name": name, "country": text(country), "currency": text(currency),
@@ -216,7 +220,7 @@ fn organisation(organisation: &Organisation) -> Keys {
         "on_empty": on_empty.slug(), "overdraft": text(overdraft), "time_zone": time_zone,
         "allow_prefixes": allow_prefixes, "price_lists": price_lists, "discount": text(discount),
         "pool_split": text(pool_split), "refund_days": refund_days, "limits": limits_keys(limits),
-        "alerts": alerts.as_ref().map(alert_keys), "recharge": recharge.as_ref().map(recharge_keys),
+        "alerts": alerts.as_ref().map(alert_keys), "recharge": recharge.as_ref().map(recharge_keys), LOCKED: locked,
     }))
 }
 
@@ -261,10 +265,10 @@ fn recharge_keys(recharge: &RechargeSettings) -> Value {
 }
 
 fn user(user: &User) -> Keys {
-    let User { id, organisation: _, name, licences, dial_out, toll_free, country, pin: _ } = user;
+    let User { id, organisation: _, name, licences, dial_out, toll_free, country, locked, pin: _ } = user;
     object(json!({
         "id": text(id), "name": name, "licences": held(*licences).collect::<Vec<_>>(), "dial_out": dial_out.slug(),
-        "toll_free": toll_free, "country": maybe(*country),
+        "toll_free": toll_free, "country": maybe(*country), LOCKED: locked,
     }))
 }
 

@@ -3,6 +3,7 @@
 
 use super::pin::PinKey;
 use super::sql::Connection;
+use super::token::{self, Token};
 use super::{rows, wishes};
 use crate::clock::Wall;
 use crate::meeting::Settings;
@@ -123,6 +124,8 @@ pub struct Organisation {
     pub since: Wall,
     /// It was removed: the books know it, and nobody else.
     pub closed: bool,
+    /// Why it has no calls; `None`: it has.
+    pub locked: Option<String>,
 }
 
 /// Whom an organisation (or the house) wants told, and of what beyond the usual.
@@ -195,6 +198,8 @@ pub struct User {
     pub toll_free: bool,
     /// Usage location; the organisation's country where `None`.
     pub country: Option<Country>,
+    /// Why their meetings have no calls; `None`: they have.
+    pub locked: Option<String>,
     /// Keyed hash.
     pub(super) pin: Option<String>,
 }
@@ -237,6 +242,8 @@ pub struct Facts {
     house: Prices,
     by_conference_id: HashMap<String, MeetingId>,
     pub(super) closed: Closed,
+    /// By their hashes.
+    pub(super) tokens: HashMap<String, Token>,
     pins: PinKey,
 }
 
@@ -364,6 +371,7 @@ impl Organisation {
             require_credits_licence: self.require_credits_licence,
             pool_split: self.pool_split,
             allow_prefixes: self.allow_prefixes.clone(),
+            locked: self.locked.is_some(),
         }
     }
 }
@@ -377,6 +385,7 @@ impl User {
             dial_out: self.dial_out,
             toll_free: self.toll_free,
             country: self.country.unwrap_or(organisation.country),
+            locked: self.locked.is_some(),
         }
     }
 }
@@ -398,6 +407,7 @@ pub(super) async fn load(
         countries.set_record(country, record);
     }
     let closed = rows::closed(conn).await?;
+    let tokens = token::load(conn).await?;
     let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&meeting.settings)).collect();
     let decks = match decks_of {
         Some(known) => known.decks.clone(),
@@ -433,8 +443,14 @@ pub(super) async fn load(
         house,
         by_conference_id,
         closed,
+        tokens,
         pins,
     })
+}
+
+/// The same, with other tokens.
+pub(super) fn with_tokens(facts: &Facts, tokens: HashMap<String, Token>) -> Facts {
+    Facts { version: facts.version + 1, tokens, ..facts.clone() }
 }
 
 fn named(settings: &Settings) -> (String, MeetingId) {

@@ -8,6 +8,7 @@ use super::facts::Organisation;
 use super::fault::StoreError;
 use super::rows::Line;
 use super::sql::{self, Connection};
+use super::threshold::{self, Seen};
 use super::trail::{self, Who};
 use crate::clock::Wall;
 use crate::rating::grant::{Filter, Part, Source, Unit};
@@ -21,6 +22,10 @@ pub(super) const MOST: usize = 64;
 
 /// The largest: a thousand years in milliseconds, or 31 million units of money.
 pub(super) const LARGEST: u64 = 31_536_000_000_000;
+
+/// Another node may have given one: a list is read again after this. (What another node took of one that is known here is
+/// found out by the statement that takes it.)
+const LOOK_AGAIN_US: u64 = 5_000_000;
 
 const LONGEST_MEMO: usize = 400;
 
@@ -212,13 +217,14 @@ pub(super) async fn end_told(books: &mut Books, (asked, who): &(EndGrant, Who)) 
 
 impl Books {
     /// Grants of an organisation that are not used up.
-    pub async fn grants(&mut self, organisation: &OrganisationId) -> Result<Arc<Vec<Grant>>, StoreError> {
-        if let Some(known) = self.sheet.grants.get(organisation) {
+    pub async fn grants(&mut self, organisation: &OrganisationId, now: Wall) -> Result<Arc<Vec<Grant>>, StoreError> {
+        let fresh = |(read, _): &&(Wall, _)| now.micros().abs_diff(read.micros()) < LOOK_AGAIN_US;
+        if let Some((_, known)) = self.sheet.grants.get(organisation).filter(fresh) {
             return Ok(known.clone());
         }
         let rows = rows(&mut self.conn, organisation, false).await?;
         let grants = Arc::new(rows.into_iter().map(|row| row.grant).collect::<Vec<_>>());
-        self.sheet.grants.insert(organisation.clone(), grants.clone());
+        self.sheet.grants.insert(organisation.clone(), (now, grants.clone()));
         Ok(grants)
     }
 
@@ -295,7 +301,7 @@ impl Books {
     /// Takes back what is left of grants that are over, once: what running legs hold lapses when they give it back.
     pub async fn lapse(&mut self, organisation: &Organisation, now: Wall) -> Result<(), StoreError> {
         let is_due = |grant: &&Grant| grant.left > 0 && grant.until.is_some_and(|until| until <= now);
-        let grants = self.grants(&organisation.id).await?;
+        let grants = self.grants(&organisation.id, now).await?;
         for grant in grants.iter().filter(is_due) {
             self.sheet.grants.remove(&organisation.id);
             let lapsed = sql::query("SELECT lapsed FROM grants WHERE id = $1").bind(grant.id.as_str());
@@ -370,6 +376,37 @@ struct Row<'a> {
     leg: Option<LegId>,
     reopened: Option<i64>,
     at: Wall,
+}
+
+/// Organisations that one request looks at: other requests wait for no more than some hundredths of a second.
+const AT_ONCE: i64 = 100;
+
+/// Takes back what has expired, fundings and grants, also of organisations that nobody calls for; of those after one, in
+/// their order. Gives those of which there was any, at most [`AT_ONCE`].
+pub(super) async fn expire(
+    books: &mut Books,
+    (now, after): &(Wall, Option<OrganisationId>),
+) -> Result<Vec<OrganisationId>, StoreError> {
+    let due = sql::query(
+        "SELECT organisation FROM grants \
+         WHERE valid_until <= $1 AND used + held + lapsed < amount AND organisation > $2 \
+         UNION SELECT organisation FROM funding WHERE expires <= $1 AND remaining > 0 AND organisation > $2 \
+         ORDER BY 1 LIMIT $3",
+    )
+    .bind(now.micros())
+    .bind(after.as_ref().map_or("", |id| id.as_str()))
+    .bind(AT_ONCE)
+    .fetch_all(&mut books.conn)
+    .await?;
+    let mut done = Vec::with_capacity(due.len());
+    for row in due {
+        let id = Line { row: &row, table: "grants" }.parse("organisation").map_err(StoreError::Broken)?;
+        let organisation = books.organisation(&id)?;
+        books.expire(&organisation, *now).await?;
+        threshold::money(books, &organisation, Seen::default(), *now).await?;
+        done.push(id);
+    }
+    Ok(done)
 }
 
 /// What a leg has used of each grant, all told: uses, less what corrections gave back.

@@ -10,8 +10,12 @@ use super::door::{
 };
 use super::fault::StoreError;
 use super::remove::{Removal, Removed};
+use super::revoke::{Revoke, Revoked};
+use super::token::{NewToken, Revocation};
 use super::trail::Who;
-use super::{apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, remove, settle};
+use super::{
+    apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, remove, revoke, settle, token,
+};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::notice::Report;
@@ -105,17 +109,21 @@ jobs! {
     Apply((Document, Wall, Who)) -> Result<Applied, Vec<Mistake>> = apply::apply;
     Change((Change, Wall, Who)) -> Result<Changed, Vec<String>> = change::change;
     Remove((Removal, Wall, Who)) -> Result<Removed, String> = remove::remove;
+    MakeToken((NewToken, Who)) -> () = token::make;
+    RevokeToken((Revocation, Wall, Who)) -> () = token::revoke;
     Open(OpenLeg) -> Opened = leg::open;
     Payer(NamePayer) -> Opened = leg::name_payer;
     Answer(Answered) -> () = leg::answered;
     Reroute(Rerouted) -> () = leg::rerouted;
     Extend(Extend) -> Opened = leg::extend;
     Settle(Settle) -> UsageRecord = settle::settle;
+    Revoke((Revoke, Who)) -> Revoked = revoke::revoke;
     Credits((Funds, Who)) -> CreditsAdded = credits::add_told;
     Refund((Refund, Who)) -> Corrected = correct::refund_told;
     Reprice((Reprice, Who)) -> Vec<Repriced> = correct::rerate_told;
     AddGrant((NewGrant, Who)) -> GrantAdded = grant::add_told;
     EndGrant((EndGrant, Who)) -> GrantRow = grant::end_told;
+    Expire((Wall, Option<OrganisationId>)) -> Vec<OrganisationId> = grant::expire;
     Raise(Raise) -> bool = outbox::raise;
     Claim(Claim) -> Claimed = outbox::claim;
     Report((Report, Wall)) -> Option<OrganisationId> = outbox::report;

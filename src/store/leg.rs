@@ -5,18 +5,19 @@ use super::books::{Books, Sums, Taking, millis};
 use super::door::{Answered, Extend, Grant, NamePayer, OpenLeg, Opened, PoolState, Rerouted};
 use super::facts::{OnEmpty, Organisation, User};
 use super::fault::StoreError;
+use super::permit;
 use super::rows::Line;
+use super::settle;
 use super::sheet::Kept;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use crate::clock::Wall;
 use crate::notice::Kind as Alarm;
-use crate::rating::decide::{Book, NumberFacts, decide};
+use crate::rating::decide::{Book, decide};
 use crate::rating::grant::{Part, granted_money, parts_line, parts_of_line, plain_parts};
 use crate::rating::ledger::Kind;
 use crate::rating::pool::month_of;
 use crate::rating::{CallType, Funding, Grant as Granted, Hold, Means, Origin, Request, Tab, Terms, burn};
-use crate::trunk::NumberKind;
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
 use serde_json::json;
 use std::sync::Arc;
@@ -201,7 +202,10 @@ pub(super) async fn extend(books: &mut Books, asked: &Extend) -> Result<Opened, 
     if let Some(first) = first_answer(books, asked.leg, &name, "").await? {
         return Ok(first);
     }
-    let mut leg = open_leg(books, asked.leg).await?;
+    let mut leg = books.leg(asked.leg).await?;
+    if !leg.is_open {
+        return closed(books, asked.leg).await;
+    }
     let (Some(tab), Some(organisation)) = (leg.tab.take(), leg.organisation.clone()) else {
         return Err(StoreError::Conflict(format!("leg {} has no payer yet", asked.leg)));
     };
@@ -209,10 +213,23 @@ pub(super) async fn extend(books: &mut Books, asked: &Extend) -> Result<Opened, 
     leg.elapsed_ms = leg.elapsed_ms.max(asked.elapsed_ms);
     leg.proven_ms = leg.elapsed_ms;
     let step = Step { leg: asked.leg, step: &name, request: "" };
+    let has_entries = books.sums(&organisation.id).await?.has_entries;
+    if let Err(cause) = permit::of_leg(&books.facts, &leg, &tab, has_entries, asked.now) {
+        return Ok(step.keep(books, Opened::Refused(cause), None, Some(&tab)));
+    }
     fund(books, leg, tab, &organisation, asked.now, step).await
 }
 
 // -------------------------------------------------------------------------------------------------------------- its parts
+
+/// Somebody else closed the account of a leg that still talks: it is told why, and ends.
+async fn closed(books: &mut Books, id: LegId) -> Result<Opened, StoreError> {
+    let cause = settle::record(&mut books.conn, id).await?.beyond.cause;
+    match cause.is_withdrawal() {
+        true => Ok(Opened::Refused(cause)),
+        false => Err(StoreError::Conflict(format!("leg {id} is over"))),
+    }
+}
 
 async fn open_leg(books: &mut Books, id: LegId) -> Result<LegRow, StoreError> {
     let leg = books.leg(id).await?;
@@ -312,11 +329,8 @@ async fn terms(
     let facts = books.facts.clone();
     let sums = books.sums(&organisation.id).await?;
     let pool = books.pool(organisation, at).await?;
-    let grants = books.grants(&organisation.id).await?;
-    let ours = facts.directory.find(&leg.number);
-    let usable = ours.filter(|number| number.organisation.as_ref().is_none_or(|owner| *owner == organisation.id));
-    let number =
-        usable.map(|number| NumberFacts { country: number.country, toll_free: number.kind == NumberKind::TollFree });
+    let grants = books.grants(&organisation.id, at).await?;
+    let number = permit::number(&facts, &leg.number, &organisation.id);
     let book = Book {
         payer: &organisation.payer(sums.has_entries),
         organiser: &user.organiser(organisation),
@@ -441,7 +455,7 @@ async fn purse(
         Funding::Included | Funding::Credits | Funding::Free => None,
     };
     let limited = (limit < available.0).then_some(cause);
-    let grants = books.grants(&organisation.id).await?;
+    let grants = books.grants(&organisation.id, now).await?;
     Ok(Purse { available: Micros(available.0.min(limit).max(0)), limited, floor, sums, pool, grants })
 }
 
@@ -454,7 +468,10 @@ async fn fund(
     now: Wall,
     step: Step<'_>,
 ) -> Result<Opened, StoreError> {
-    let purse = purse(books, &leg, &tab, organisation, now).await?;
+    let mut purse = purse(books, &leg, &tab, organisation, now).await?;
+    if let Err(cause) = permit::over_to_credits(&books.facts, &leg, &tab, now) {
+        (purse.available, purse.limited, purse.grants) = (Micros::ZERO, Some(cause), Arc::default());
+    }
     let before = tab.clone();
     let own_nanos = burn::paid_nanos(&tab.terms, leg.elapsed_ms);
     let all_nanos = i128::from(purse.sums.burn_nanos - leg.burn_nanos) + own_nanos;

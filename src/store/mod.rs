@@ -28,6 +28,7 @@ mod job;
 mod leg;
 mod life;
 mod outbox;
+mod permit;
 mod person;
 mod pin;
 mod recharge;
@@ -35,6 +36,7 @@ mod reconcile;
 mod recover;
 mod remove;
 mod report;
+mod revoke;
 mod rows;
 mod schema;
 mod settle;
@@ -43,13 +45,14 @@ mod sql;
 #[cfg(test)]
 mod tests;
 mod threshold;
+mod token;
 mod trail;
 mod walk;
 mod wishes;
 
 pub use change::{Change, ChangeStep, Changed};
 pub use copy::{CopyError, Sealed, backup, restore};
-pub use document::{Applied, Document, LARGEST_FILE};
+pub use document::{Applied, Document, LARGEST_FILE, LONGEST_LOCK};
 pub use door::{
     AlertView, Answered, AsOf, Balance, Claim, Claimed, Corrected, Correction, CorrectionKind, CreditsAdded,
     Difference, End, EndGrant, Extend, Forget, Forgotten, FundingRow, Funds, FundsKind, Grant, GrantAdded, GrantRow,
@@ -63,9 +66,12 @@ pub use facts::{
 };
 pub use fault::{OpenError, StoreError};
 pub use io::{check_url, file_of, folder_of};
+pub use permit::MOST_REVIEWED;
 pub use remove::{Removal, Removed};
+pub use revoke::{Revoke, Revoked};
 pub use sql::shown;
-pub use trail::{MOST_TRAIL_ROWS, TrailDoor, TrailFilter, TrailRow, Who};
+pub use token::{MOST_TOKENS, NewToken, Revocation, Role, Token};
+pub use trail::{MOST_TRAIL_ROWS, OWNER, TrailDoor, TrailFilter, TrailRow, Who};
 pub use wishes::{mails, secret};
 
 use crate::clock::Wall;
@@ -140,6 +146,16 @@ impl Store {
         self.desk.ask((removal, now, self.who.clone()), Job::Remove).await
     }
 
+    /// Makes a token of the API.
+    pub async fn make_token(&self, new: NewToken) -> Result<(), StoreError> {
+        self.desk.ask((new, self.who.clone()), Job::MakeToken).await
+    }
+
+    /// Takes a token of the API back.
+    pub async fn revoke_token(&self, revocation: Revocation, now: Wall) -> Result<(), StoreError> {
+        self.desk.ask((revocation, now, self.who.clone()), Job::RevokeToken).await
+    }
+
     // ------------------------------------------------------------------------------------------------------------ legs
 
     /// A leg is born: journaled, and, where the payer is known, decided and funded.
@@ -167,10 +183,21 @@ impl Store {
         self.desk.ask(extend, Job::Extend).await
     }
 
+    /// Those of `legs` ([`MOST_REVIEWED`] at most) that may not go on by what there is now, and why: a licence, a policy or
+    /// a number is gone, or somebody is locked. Prices are not asked, and nothing is written.
+    pub async fn withdrawn(&self, legs: &[LegId], now: Wall) -> Result<Vec<(LegId, Cause)>, StoreError> {
+        permit::withdrawn(&mut self.reader().await?, &self.facts(), legs, now).await
+    }
+
     /// The leg is over: charged, the rest given back, its record written. Every leg that was opened is settled, also
     /// one that was refused or never answered (it is charged nothing).
     pub async fn settle(&self, leg: LegId, end: End) -> Result<UsageRecord, StoreError> {
         self.desk.ask(Settle { leg, end }, Job::Settle).await
+    }
+
+    /// Ends legs of an organisation in the books, all in one transaction; whoever has their calls ends those then.
+    pub async fn revoke(&self, asked: Revoke) -> Result<Revoked, StoreError> {
+        self.desk.ask((asked, self.who.clone()), Job::Revoke).await
     }
 
     /// Once a second: how long each live leg has talked, in milliseconds since its answer. On the disk on return.
@@ -233,6 +260,20 @@ impl Store {
     /// Ends a grant: what running legs hold stays theirs, the rest lapses.
     pub async fn end_grant(&self, end: EndGrant) -> Result<GrantRow, StoreError> {
         self.desk.ask((end, self.who.clone()), Job::EndGrant).await
+    }
+
+    /// Takes back what has expired by `now`, of fundings and of grants, as far as no running leg holds it: of how many
+    /// organisations there was any. What is used is looked at anyway; this is for those that rest.
+    pub async fn expire(&self, now: Wall) -> Result<usize, StoreError> {
+        let (mut all, mut after) = (0, None);
+        loop {
+            let done = self.desk.ask((now, after), Job::Expire).await?;
+            all += done.len();
+            after = done.last().cloned();
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     /// Grants of an organisation in the order of their use; with those that are used up and over (`all`), or without.

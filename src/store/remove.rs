@@ -55,7 +55,7 @@ pub(super) async fn remove(
             (Err(why), detail)
         }
         None => {
-            let removed = take_away(books, entry).await?;
+            let removed = take_away(books, entry, *now).await?;
             let (old, _) = entry::difference(entry.kind(), &before, &Keys::new());
             (Ok(removed), json!({ "outcome": removed.slug(), "before": old }))
         }
@@ -121,7 +121,7 @@ async fn money_left(books: &mut Books, id: &OrganisationId) -> Result<Option<Str
     Ok(running.map(|_| "a recharge is on its way: wait until it is paid or declined".to_owned()))
 }
 
-async fn take_away(books: &mut Books, entry: &EntryId) -> Result<Removed, StoreError> {
+async fn take_away(books: &mut Books, entry: &EntryId, now: Wall) -> Result<Removed, StoreError> {
     let (steps, removed): (&[&'static str], Removed) = match entry.kind() {
         EntryKind::Organisation => (
             &[
@@ -148,6 +148,10 @@ async fn take_away(books: &mut Books, entry: &EntryId) -> Result<Removed, StoreE
     };
     for sql in steps {
         sql::query(sql).bind(entry.name()).execute(&mut books.conn).await?;
+    }
+    if let EntryId::Organisation(id) = entry {
+        let sql = "UPDATE token SET revoked = $2 WHERE organisation = $1 AND revoked IS NULL";
+        sql::query(sql).bind(id.as_str()).bind(now.micros()).execute(&mut books.conn).await?;
     }
     let before = books.facts.clone();
     let loaded = facts::load(&mut books.conn, before.pins().clone(), before.version + 1, Some(&before)).await;

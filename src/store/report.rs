@@ -2,7 +2,7 @@
 
 use super::audit;
 use super::books::{pool_due_ms, pool_row, sums};
-use super::correct::{self, MOST_AT_ONCE};
+use super::correct::{self, MOST_AT_ONCE, with_grants};
 use super::door::{
     AsOf, Balance, Correction, FundingRow, GrantRow, LiveLeg, PoolState, Quote, QuoteRequest, UsageFilter, Which,
 };
@@ -208,11 +208,10 @@ pub(super) async fn legs_to_rerate(
 
 /// Corrections, the earliest first; with a limit, the latest of them.
 pub(super) async fn corrections(conn: &mut Connection, filter: &UsageFilter) -> Result<Vec<Correction>, StoreError> {
-    let rows = sql::query(
-        "SELECT * FROM correction \
-         WHERE (CAST($1 AS TEXT) IS NULL OR organisation = $1) AND at >= $2 AND at < $3 \
-         ORDER BY at DESC, leg DESC, number DESC LIMIT $4",
-    )
+    let rows = sql::query(with_grants!(
+        "WHERE (CAST($1 AS TEXT) IS NULL OR organisation = $1) AND at >= $2 AND at < $3 \
+         ORDER BY at DESC, leg DESC, number DESC LIMIT $4"
+    ))
     .bind(filter.organisation.as_ref().map(OrganisationId::as_str))
     .bind(filter.from.map_or(i64::MIN, Wall::micros))
     .bind(filter.to.map_or(i64::MAX, Wall::micros))

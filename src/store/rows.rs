@@ -126,6 +126,7 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
         recharge: None,
         since: Wall::from_micros(line.number("since")?),
         closed: line.flag("closed")?,
+        locked: line.maybe_text("locked")?,
     })
 }
 
@@ -149,6 +150,7 @@ fn user(line: &Line<'_>) -> Result<User, String> {
         dial_out: line.parse("dial_out")?,
         toll_free: line.flag("toll_free")?,
         country: line.maybe("country")?,
+        locked: line.maybe_text("locked")?,
         pin: line.maybe_text("pin")?,
     })
 }

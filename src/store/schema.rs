@@ -19,6 +19,8 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0010_corrections.sql"),
     include_str!("migrations/0011_closed.sql"),
     include_str!("migrations/0012_grants.sql"),
+    include_str!("migrations/0013_token.sql"),
+    include_str!("migrations/0014_locks.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

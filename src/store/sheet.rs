@@ -52,8 +52,8 @@ pub(super) struct Sheet {
     pub accounts: BTreeMap<OrganisationId, AccountCopy>,
     /// Pools as their rows are, each by its month; dropped as soon as one is held or used.
     pub pools: HashMap<OrganisationId, PoolState>,
-    /// Grants that are not used up, likewise.
-    pub grants: HashMap<OrganisationId, Arc<Vec<Grant>>>,
+    /// Grants that are not used up, likewise, each list with the moment of the request for which it was read.
+    pub grants: HashMap<OrganisationId, (Wall, Arc<Vec<Grant>>)>,
     /// Thresholds that were told, as their rows are: dropped with the rest where anything goes wrong.
     pub levels: HashMap<OrganisationId, Levels>,
     /// Legs to insert, and those whose payer and terms, or whose tab, have changed.

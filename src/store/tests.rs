@@ -50,8 +50,12 @@ macro_rules! suite {
             mod reporting;
             #[path = "running.rs"]
             mod running;
+            #[path = "tokens.rs"]
+            mod tokens;
             #[path = "telling.rs"]
             mod telling;
+            #[path = "withdrawing.rs"]
+            mod withdrawing;
         }
     )*};
 }

@@ -5,6 +5,7 @@ use super::books::{Books, hash_text};
 use super::fault::StoreError;
 use super::rows::Line;
 use super::sql::{self, Connection, Row};
+use super::token::Role;
 use crate::clock::Wall;
 use crate::types::OrganisationId;
 use sha2::{Digest, Sha256};
@@ -36,11 +37,22 @@ impl TrailDoor {
 pub struct Who {
     pub name: String,
     pub door: TrailDoor,
+    /// In which they came, where they had one.
+    pub role: Option<Role>,
+}
+
+/// The bridge itself, and whoever has the token that it made at its first start.
+pub const BRIDGE: &str = "bridge";
+pub const OWNER: &str = "owner";
+
+/// Names in the trail that nobody is given.
+pub(super) fn is_own_name(name: &str) -> bool {
+    [BRIDGE, OWNER].contains(&name)
 }
 
 impl Default for Who {
     fn default() -> Who {
-        Who { name: "bridge".to_owned(), door: TrailDoor::Bridge }
+        Who { name: BRIDGE.to_owned(), door: TrailDoor::Bridge, role: None }
     }
 }
 
@@ -61,6 +73,7 @@ pub struct TrailRow {
     pub at: Wall,
     pub who: String,
     pub door: String,
+    pub role: Option<String>,
     pub verb: String,
     pub what: String,
     pub organisation: Option<String>,
@@ -80,6 +93,11 @@ impl TrailRow {
             digest.update((text.len() as u64).to_be_bytes());
             digest.update(text.as_bytes());
         }
+        // Rows of before there were roles have the hash that they had.
+        if let Some(role) = &self.role {
+            digest.update((role.len() as u64).to_be_bytes());
+            digest.update(role.as_bytes());
+        }
         hash_text(&digest.finalize().into())
     }
 }
@@ -97,6 +115,7 @@ pub(super) async fn write(books: &mut Books, step: Step<'_>) -> Result<(), Store
         at: step.at,
         who: step.who.name.clone(),
         door: step.who.door.slug().to_owned(),
+        role: step.who.role.map(|role| role.slug().to_owned()),
         verb: step.verb.to_owned(),
         what: step.what,
         organisation: step.organisation.map(ToString::to_string),
@@ -105,8 +124,8 @@ pub(super) async fn write(books: &mut Books, step: Step<'_>) -> Result<(), Store
     };
     row.hash = row.due(&before);
     sql::query(
-        "INSERT INTO trail (sequence, at, who, door, verb, what, organisation, detail, hash) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO trail (sequence, at, who, door, verb, what, organisation, detail, hash, role) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(row.sequence)
     .bind(row.at.micros())
@@ -117,6 +136,7 @@ pub(super) async fn write(books: &mut Books, step: Step<'_>) -> Result<(), Store
     .bind(&row.organisation)
     .bind(&row.detail)
     .bind(&row.hash)
+    .bind(&row.role)
     .execute(&mut books.conn)
     .await?;
     Ok(())
@@ -126,6 +146,8 @@ pub(super) async fn write(books: &mut Books, step: Step<'_>) -> Result<(), Store
 #[derive(Clone, Debug, Default)]
 pub struct TrailFilter {
     pub organisation: Option<OrganisationId>,
+    /// What was changed, word by word, like `user anna`; or its kind alone.
+    pub what: Option<String>,
     pub from: Option<Wall>,
     /// Before.
     pub to: Option<Wall>,
@@ -137,12 +159,14 @@ pub struct TrailFilter {
 pub(super) async fn list(conn: &mut Connection, filter: &TrailFilter) -> Result<Vec<TrailRow>, StoreError> {
     let rows = sql::query(
         "SELECT * FROM trail WHERE (CAST($1 AS TEXT) IS NULL OR organisation = $1) AND at >= $2 AND at < $3 \
+         AND (CAST($5 AS TEXT) IS NULL OR what = $5 OR SUBSTR(what, 1, LENGTH($5) + 1) = $5 || ' ') \
          ORDER BY sequence DESC LIMIT $4",
     )
     .bind(filter.organisation.as_ref().map(OrganisationId::as_str))
     .bind(filter.from.map_or(i64::MIN, Wall::micros))
     .bind(filter.to.map_or(i64::MAX, Wall::micros))
     .bind(filter.limit.unwrap_or(MOST_TRAIL_ROWS).min(MOST_TRAIL_ROWS))
+    .bind(filter.what.as_deref())
     .fetch_all(conn)
     .await?;
     rows.iter().rev().map(read).collect()
@@ -163,6 +187,7 @@ fn read(row: &Row) -> Result<TrailRow, StoreError> {
             at: Wall::from_micros(line.number("at")?),
             who: line.text("who")?,
             door: line.text("door")?,
+            role: line.maybe_text("role")?,
             verb: line.text("verb")?,
             what: line.text("what")?,
             organisation: line.maybe_text("organisation")?,

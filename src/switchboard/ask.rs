@@ -2,7 +2,8 @@
 
 use crate::clock::Wall;
 use crate::meeting::{Role, recording::Step};
-use crate::types::{Cause, E164, LegId, MeetingId};
+use crate::store::Settle;
+use crate::types::{Cause, E164, LegId, MeetingId, OrganisationId};
 use serde::{Deserialize, Serialize};
 
 /// A question or an order.
@@ -39,6 +40,10 @@ pub enum Ask {
     Remove {
         leg: LegId,
     },
+    /// An organisation's legs, each as if it was revoked now, or as it has ended.
+    Ends(OrganisationId),
+    /// The books have closed the accounts of these: they end at once.
+    Revoked(Vec<LegId>),
     /// Ends a meeting for all.
     End {
         meeting: MeetingId,
@@ -64,6 +69,7 @@ pub enum Told {
     Leg(Box<LegView>),
     Meetings(Vec<MeetingView>),
     Dialling(LegId),
+    Ends(Vec<Settle>),
     Done,
     /// No such leg, or no such meeting.
     Unknown(&'static str),

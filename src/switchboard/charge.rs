@@ -4,10 +4,10 @@ use super::ask::{LegView, Told};
 use super::inbound::reason;
 use super::line::{Asker, Ended, Line, Wire};
 use super::{Books, Output, REMEMBERED, Switchboard};
-use crate::clock::Now;
+use crate::clock::{Now, Wall};
 use crate::leg::{self, Output as LegOutput, Paid, Side};
 use crate::media::{self, Stats};
-use crate::meeting::LobbyInput;
+use crate::meeting::{LobbyInput, Prompt};
 use crate::rating::burn;
 use crate::rating::record::{EndedBy, Quality};
 use crate::sip;
@@ -16,6 +16,9 @@ use crate::telemetry::name;
 use crate::types::{CarrierId, Cause, E164, LegId, Micros, OrganisationId};
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// A leg that may not go on is gone two seconds after that was written; its word is cut off before.
+const WORD_OF_WITHDRAWAL: Duration = Duration::from_millis(1_500);
 
 /// The figures of a stream come within a beat or two. Where they do not, the account is closed without them.
 const FIGURES: Duration = Duration::from_secs(2);
@@ -52,8 +55,37 @@ impl Switchboard {
             }
             return self.touch(id);
         }
+        // Asked for more, a leg that talks may learn that it is not allowed any more.
+        if let leg::Input::Refused(cause) = input
+            && cause.is_withdrawal()
+            && line.leg.is_answered()
+        {
+            return self.withdrawn(now, id, cause);
+        }
         self.tell_desk(id, input);
         self.tell_leg(now, id, input);
+    }
+
+    /// Something has changed, and with it, maybe, who may call: the books are asked for every leg that somebody pays.
+    pub(super) fn review(&mut self) {
+        let paid = |line: &&Line| line.meeting.is_some() && line.end.is_none();
+        let mut legs: Vec<LegId> = self.lines.values().filter(paid).map(|line| line.id).collect();
+        legs.sort();
+        if !legs.is_empty() {
+            self.say(Output::Review(legs));
+        }
+    }
+
+    /// Permission was taken back. Whoever is in a call hears a word of it, outside the room; nobody else is waited for.
+    pub(super) fn withdrawn(&mut self, now: Now, id: LegId, cause: Cause) {
+        let Some(line) = self.lines.get(&id).filter(|line| line.end.is_none()) else { return };
+        tracing::info!(leg = %id, cause = cause.slug(), "a leg may not go on");
+        let hears = line.leg.is_answered() && matches!(line.wire, Wire::Attached(_)) && line.parting.is_none();
+        if hears {
+            self.release(now, id, cause, &[Prompt::of_refusal(cause)], WORD_OF_WITHDRAWAL);
+        } else {
+            self.tell_leg(now, id, leg::Input::Stop(cause));
+        }
     }
 
     /// A number that a caller whom the books refuse may dial instead.
@@ -191,33 +223,55 @@ impl Switchboard {
         self.by_call.remove(&line.call);
         self.by_stream.remove(&line.stream);
         self.disarm(&line);
-        let stamps = line.leg.stamps();
-        let carrier = self.facts.directory.carrier(&line.carrier);
-        let usual = (ended.end.cause.sip(), ended.end.cause.q850());
-        let (refusal, q850) = carrier.map_or(usual, |carrier| carrier.refusal_for(ended.end.cause));
-        // An answered call was not refused: what went over the wire is a BYE, with the Q.850 cause beside it.
-        let sip = if ended.end.answered { 200 } else { refusal };
-        let end = store::End {
-            elapsed_ms: ended.end.elapsed_ms,
-            cause: ended.end.cause,
-            by: match ended.end.by {
-                Side::Far => EndedBy::FarSide,
-                Side::Bridge => EndedBy::Bridge,
-            },
-            sip,
-            q850,
-            at: ended.at,
-            codec: line.plan.map(|plan| plan.codec.name().to_owned()),
-            quality: quality(ended.stats.as_ref()),
-            ringing: stamps.ringing.map(|at| at.wall),
-            acknowledged: line.acknowledged,
-            joined: line.joined,
-        };
+        let end = self.store_end(&line, ended.end, ended.at, ended.stats.as_ref());
         watch(&line.carrier, &end.quality);
         let view = self.view(&line, ended.end.elapsed_ms);
         self.remember(view);
         self.unsettled.insert(id, end.elapsed_ms);
         self.say(Output::Books(Books::Settle(store::Settle { leg: id, end })));
+    }
+
+    /// An end as the books want it.
+    fn store_end(&self, line: &Line, end: leg::End, at: Wall, stats: Option<&Stats>) -> store::End {
+        let carrier = self.facts.directory.carrier(&line.carrier);
+        let usual = (end.cause.sip(), end.cause.q850());
+        let (refusal, q850) = carrier.map_or(usual, |carrier| carrier.refusal_for(end.cause));
+        store::End {
+            elapsed_ms: end.elapsed_ms,
+            cause: end.cause,
+            by: match end.by {
+                Side::Far => EndedBy::FarSide,
+                Side::Bridge => EndedBy::Bridge,
+            },
+            // An answered call was not refused: what went over the wire is a BYE, with the Q.850 cause beside it.
+            sip: if end.answered { 200 } else { refusal },
+            q850,
+            at,
+            codec: line.plan.map(|plan| plan.codec.name().to_owned()),
+            quality: quality(stats),
+            ringing: line.leg.stamps().ringing.map(|at| at.wall),
+            acknowledged: line.acknowledged,
+            joined: line.joined,
+        }
+    }
+
+    /// An organisation's legs, each as if it was revoked now, or as it has ended. What the sound of one that runs was like is
+    /// known only when it ends.
+    pub(super) fn ends(&self, now: Now, organisation: &OrganisationId) -> Vec<store::Settle> {
+        let its = |line: &&Line| self.payer(line).as_ref() == Some(organisation);
+        let end = |line: &Line| {
+            if let Some(ended) = &line.end {
+                let end = self.store_end(line, ended.end, ended.at, ended.stats.as_ref());
+                return store::Settle { leg: line.id, end };
+            }
+            let elapsed_ms = line.charged_ms(now.mono).unwrap_or(0);
+            let answered = line.leg.is_answered();
+            let end = leg::End { elapsed_ms, cause: Cause::Revoked, by: Side::Bridge, answered };
+            store::Settle { leg: line.id, end: self.store_end(line, end, now.wall, None) }
+        };
+        let mut ends: Vec<store::Settle> = self.lines.values().filter(its).map(end).collect();
+        ends.sort_by_key(|settle| settle.leg);
+        ends
     }
 
     fn remember(&mut self, view: LegView) {

@@ -337,7 +337,7 @@ impl Switchboard {
             }
             Say { leg, prompts } => self.play(leg, &prompts, NOBODY),
             SayAll { prompts } => self.play_to_all(meeting, &prompts),
-            Release { leg, cause, prompts } => self.release(now, leg, cause, &prompts),
+            Release { leg, cause, prompts } => self.release(now, leg, cause, &prompts, LAST_WORD),
             Closed => {
                 if let Some(room) = self.rooms.remove(meeting)
                     && let Some(at) = room.armed
@@ -364,15 +364,15 @@ impl Switchboard {
         self.play_music(id);
     }
 
-    /// Out of the room, a last word, then the end.
-    fn release(&mut self, now: Now, id: LegId, cause: Cause, prompts: &[Prompt]) {
+    /// Out of the room, a last word that is not waited for longer than `word`, then the end.
+    pub(super) fn release(&mut self, now: Now, id: LegId, cause: Cause, prompts: &[Prompt], word: Duration) {
         self.leave_meeting(now, id);
         self.with_line(id, |line| media::Command::Leave { stream: line.stream });
         self.stop_playing(id);
         self.play(id, prompts, PARTING);
         if let Some(line) = self.lines.get_mut(&id) {
             line.lobby = None;
-            line.parting = Some((now.mono + LAST_WORD, cause));
+            line.parting = Some((now.mono + word, cause));
             self.touch(id);
         }
     }
@@ -492,6 +492,11 @@ impl Switchboard {
             Ask::Hold { leg, on } => self.order(now, leg, Command::Hold { leg, on }),
             Ask::Promote { leg, role } => self.order(now, leg, Command::Promote { leg, role }),
             Ask::Remove { leg } => self.remove(now, leg),
+            Ask::Ends(organisation) => Told::Ends(self.ends(now, &organisation)),
+            Ask::Revoked(legs) => {
+                legs.into_iter().for_each(|leg| self.tell_leg(now, leg, leg::Input::Stop(Cause::Revoked)));
+                Told::Done
+            }
             Ask::End { meeting } => self.order_meeting(now, &meeting, Command::Verb(meeting::Verb::EndAll)),
             Ask::Record { meeting, step } => self.order_meeting(now, &meeting, Command::Record { step }),
             Ask::Lock { meeting, on } => self.order_meeting(now, &meeting, Command::Lock { on }),

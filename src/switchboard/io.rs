@@ -11,7 +11,7 @@ use crate::media::sdp::crypto::Secret;
 use crate::media::{self, RoomId, StreamId};
 use crate::sip;
 use crate::sip::io::Sip;
-use crate::store::{Facts, Opened, Store, StoreError};
+use crate::store::{Facts, MOST_REVIEWED, Opened, Store, StoreError};
 use crate::telemetry::name;
 use crate::types::LegId;
 use std::collections::{HashMap, VecDeque};
@@ -98,6 +98,7 @@ impl Desk {
             ports: HashMap::new(),
             replies: HashMap::new(),
             token: 0,
+            review: watch::Sender::default(),
         };
         let inlets =
             Inlets { sip_events, media_events, recorder_events, answers, asked, facts, ordered, paid: paid.clone() };
@@ -154,6 +155,8 @@ struct Rim {
     ports: HashMap<StreamId, Port>,
     replies: HashMap<u64, oneshot::Sender<Told>>,
     token: u64,
+    /// Legs of the newest question whether they may go on.
+    review: watch::Sender<Vec<LegId>>,
 }
 
 impl Rim {
@@ -166,6 +169,8 @@ impl Rim {
         let mut look: Option<JoinHandle<()>> = None;
         let (looks, mut seen) = mpsc::channel(1);
         let mut last_moment: Option<Instant> = None;
+        // It ends with this task's end of `review`.
+        tokio::spawn(review(self.store.clone(), self.review.subscribe(), looks.clone()));
         self.flush().await;
         loop {
             if last_moment.is_some_and(|moment| Instant::now() >= moment) || self.is_done(last_moment) {
@@ -197,7 +202,7 @@ impl Rim {
                         }
                     }
                 }
-                Some(money) = seen.recv() => self.switchboard.handle(Now::read(), money),
+                Some(found) = seen.recv() => self.switchboard.handle(Now::read(), found),
                 () = inlets.paid.notified() => accounts.reset_immediately(),
                 _ = accounts.tick() => {
                     if look.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -256,6 +261,7 @@ impl Rim {
                 Output::GiveBack { stream } => drop(self.ports.remove(&stream)),
                 Output::Record(record) => self.record(record),
                 Output::Books(books) => self.clerk.take(books),
+                Output::Review(legs) => drop(self.review.send_replace(legs)),
                 Output::Told { token, told } => {
                     if let Some(reply) = self.replies.remove(&token) {
                         // Whoever asked may have gone.
@@ -405,6 +411,35 @@ impl Rim {
         sip.stop().await;
         // It waits for the disk. A panic in there was told by the hook.
         let _ = tokio::task::spawn_blocking(move || drop(recorder)).await;
+    }
+}
+
+/// Asks the books whether legs may go on, beside the way of the calls. A newer question takes the place of one that is not
+/// asked to its end: it names all legs that there are.
+async fn review(store: Store, mut asked: watch::Receiver<Vec<LegId>>, found: mpsc::Sender<Input>) {
+    while asked.changed().await.is_ok() {
+        let mut legs = VecDeque::from(asked.borrow_and_update().clone());
+        while !legs.is_empty() && !asked.has_changed().unwrap_or(true) {
+            let page: Vec<LegId> = legs.iter().take(MOST_REVIEWED).copied().collect();
+            match store.withdrawn(&page, clock::wall()).await {
+                Ok(withdrawn) => {
+                    legs.drain(..page.len());
+                    for (leg, cause) in withdrawn {
+                        if found.send(Input::Withdrawn { leg, cause }).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the books do not say which legs may go on");
+                    if !error.is_passing() {
+                        // The others are asked for; these end with what they hold, when they ask for more.
+                        legs.drain(..page.len());
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::meeting::{self, KeyMap, LobbyConfig, Meeting};
 use crate::sip::{self, Call};
 use crate::store::{self, Facts};
 use crate::trunk::{Guard, GuardConfig};
-use crate::types::{E164, LegId, MeetingId, Micros, OrganisationId};
+use crate::types::{Cause, E164, LegId, MeetingId, Micros, OrganisationId};
 use ask::{Ask, LegView, Told};
 use line::Line;
 use rand::rngs::StdRng;
@@ -92,6 +92,11 @@ pub enum Input {
     Settled {
         leg: LegId,
     },
+    /// A leg that was let be may not go on: found by an [`Output::Review`].
+    Withdrawn {
+        leg: LegId,
+        cause: Cause,
+    },
     /// Somebody asks; the token comes back with the answer.
     Asked {
         token: u64,
@@ -127,6 +132,8 @@ pub enum Output {
     },
     Record(recording::Record),
     Books(Books),
+    /// Whether these legs may go on, now that something has changed. Told [`Input::Withdrawn`] for those that may not.
+    Review(Vec<LegId>),
     Told {
         token: u64,
         told: Told,
@@ -243,7 +250,9 @@ impl Switchboard {
             Input::Facts(facts) => {
                 self.facts = facts;
                 self.tell_sources();
+                self.review();
             }
+            Input::Withdrawn { leg, cause } => self.withdrawn(now, leg, cause),
             Input::Drain => self.drain(),
             Input::Stop => self.stop(now),
         }
@@ -402,7 +411,7 @@ impl Switchboard {
         let mut legs: Vec<LegId> = self.lines.keys().copied().collect();
         legs.sort();
         for leg in legs {
-            self.tell_leg(now, leg, leg::Input::Stop(crate::types::Cause::Drained));
+            self.tell_leg(now, leg, leg::Input::Stop(Cause::Drained));
         }
     }
 }

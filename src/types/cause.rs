@@ -42,6 +42,7 @@ causes! {
     MeetingEnded "meeting-ended" 480 16 "the meeting was ended";
     CreditGone "credit-gone" 402 16 "the credit held for this call was used up";
     LicenceGone "licence-gone" 403 16 "the organiser's licence was withdrawn";
+    Revoked "revoked" 403 21 "the call was ended by whoever runs the bridge";
     MediaLost "media-lost" 408 102 "no sound arrived for too long";
     TooLong "too-long" 480 16 "the longest call allowed was reached";
     NoPayer "no-payer" 480 16 "no conference ID was named in time";
@@ -63,6 +64,8 @@ causes! {
     UnknownMeeting "unknown-meeting" 404 1 "there is no such meeting";
     BadNumber "bad-number" 484 28 "the number is incomplete or not a telephone number";
     NotLicensed "not-licensed" 403 21 "the organiser has no licence for calls by phone";
+    OrganisationLocked "organisation-locked" 403 21 "the organisation is locked";
+    OrganiserLocked "organiser-locked" 403 21 "the organiser is locked";
     CountryNotServed "country-not-served" 403 21 "the service is not offered for this country";
     NumberBlocked "number-blocked" 403 21 "premium, emergency and blocked numbers are not called";
     NoRate "no-rate" 403 21 "there is no rate for this number";
@@ -87,6 +90,32 @@ causes! {
 }
 
 impl Cause {
+    /// What it is called where a leg ends for it that was let be before.
+    pub const fn of_a_running_leg(self) -> Cause {
+        match self {
+            Cause::NotLicensed | Cause::CreditsLicenceMissing => Cause::LicenceGone,
+            other => other,
+        }
+    }
+
+    /// Whether the permission for a leg that runs was taken back: it ends at once, whatever is held for it.
+    pub const fn is_withdrawal(self) -> bool {
+        use Cause::*;
+        matches!(
+            self,
+            Revoked
+                | LicenceGone
+                | OrganisationLocked
+                | OrganiserLocked
+                | CountryNotServed
+                | NumberBlocked
+                | UnknownNumber
+                | TollFreeNotAllowed
+                | DestinationNotAllowed
+                | CreditsNotSetUp
+        )
+    }
+
     /// Whether a later try of the same call may go well (a 503 then says when).
     pub const fn is_temporary(self) -> bool {
         matches!(self.sip(), 503)

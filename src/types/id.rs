@@ -76,6 +76,11 @@ name!(
     GrantId
 );
 
+name!(
+    /// A token of the API, and with it whoever has it.
+    TokenName
+);
+
 /// One leg: one phone call in or out. A UUID of version 7, so that later legs sort later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegId(u128);

@@ -11,6 +11,8 @@ mod notice;
 mod outage;
 mod recharge;
 mod recording;
+mod revoking;
+mod roles;
 mod sink;
 mod stranger;
 #[allow(dead_code)] // At which statement it is cut is for the store's own tests.

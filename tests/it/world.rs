@@ -269,6 +269,18 @@ impl World {
         self.ask(Ask::Dial { meeting, to: to.parse().unwrap() }).await
     }
 
+    /// Posts to a page of the API, by its token.
+    pub async fn post<T: serde::Serialize>(&self, page: &str, body: &T) -> serde_json::Value {
+        let token = std::fs::read_to_string(self.node.token_file()).unwrap();
+        let url = format!("http://{}/api/v1{page}", self.node.api());
+        let body = serde_json::to_value(body).unwrap();
+        let post = move || {
+            let post = ureq::post(&url).header("Authorization", format!("Bearer {}", token.trim()));
+            post.send_json(body).unwrap().body_mut().read_json().unwrap()
+        };
+        tokio::task::spawn_blocking(post).await.unwrap()
+    }
+
     /// Waits until no leg is left, and gives the records of all that were.
     pub async fn records(&self) -> Vec<UsageRecord> {
         self.until(|| async {

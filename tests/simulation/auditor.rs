@@ -4,10 +4,11 @@
 //! ended is read off the messages; what it costs is worked out here, in whole ten-thousandths, from the rows that the
 //! script wrote.
 
-use crate::script::{Meeting, Order, PIN, Rate, Script};
+use crate::script::{Ban, Bans, Meeting, Order, PIN, Rate, Script};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use tollbridge::clock::Mono;
 use tollbridge::media::{self, Plan, RoomId, StreamId};
 use tollbridge::rating::grant::Unit;
@@ -48,6 +49,8 @@ struct Wire {
     joined: bool,
     /// Taken out of its meeting by an order, or not let in.
     released: bool,
+    /// The books closed its account then, and it is hung up for that.
+    revoked: Option<Mono>,
 }
 
 impl Wire {
@@ -158,6 +161,11 @@ pub struct Auditor {
     pool_ms: Vec<u64>,
     /// What grants paid, by their names.
     given: BTreeMap<String, u64>,
+    /// What is forbidden to a house, since when; and what ever was to any.
+    bans: BTreeMap<(usize, Ban), Mono>,
+    ever: BTreeSet<Ban>,
+    /// Why legs that talked had to go.
+    pub withdrawn: BTreeSet<Cause>,
     out_ms: Vec<u64>,
 }
 
@@ -178,6 +186,9 @@ impl Auditor {
             charged: BTreeMap::new(),
             pool_ms: vec![0; houses],
             given: BTreeMap::new(),
+            bans: BTreeMap::new(),
+            ever: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
             out_ms: vec![0; houses],
         }
     }
@@ -369,6 +380,7 @@ impl Auditor {
             assert!(count <= 1 && (count == 1 || !settled), "{now:?}: {key:?} is up with {count} streams: {wire:?}");
         }
         self.doors(now);
+        self.gone(now);
     }
 
     /// Who is inside may be there; where callers walk in, whoever is up and paid for is inside.
@@ -475,9 +487,20 @@ impl Auditor {
         // Who was still waiting for slow books when the call was ended for it pays nothing.
         let given_up = cause == Cause::StoreDown && record.beyond.stamps.joined.is_none();
         let least = if wire.unheard || given_up { 0 } else { least };
+        let (least, most) = match wire.revoked.filter(|_| cause == Cause::Revoked) {
+            Some(at) if wire.acknowledged.is_some() => {
+                let talked_ms = wire.ok.map_or(0, |ok| at.millis_since(ok));
+                (if wire.unheard { 0 } else { talked_ms }, talked_ms)
+            }
+            Some(_) => (0, 0),
+            None => (least, most),
+        };
         let context = format!("{key:?} {cause}, {least} to {most} ms: {wire:?} {:?}", record.beyond.explanation);
         self.price(record, wire, (least, most), &context);
         self.cause(record, &context);
+        if cause.is_withdrawal() && record.beyond.stamps.joined.is_some() {
+            self.withdrawn.insert(cause);
+        }
         let charge = record.charge.0;
         let house = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
         match house.map(|meeting| self.script.meetings[meeting].house) {
@@ -545,6 +568,14 @@ impl Auditor {
     fn cause(&self, record: &UsageRecord, context: &str) {
         let cause = record.beyond.cause;
         assert!(cause != Cause::Fault, "{context}");
+        let bans: &[Ban] = match cause {
+            Cause::OrganisationLocked => &[Ban::House],
+            Cause::OrganiserLocked => &[Ban::Owner],
+            Cause::LicenceGone => &[Ban::Licence],
+            Cause::DestinationNotAllowed => &[Ban::DialOut],
+            _ => &[],
+        };
+        assert!(bans.iter().all(|ban| self.ever.contains(ban)), "nobody forbade it: {context}");
         assert!(cause != Cause::NoPayer || record.capability.is_none(), "nobody pays, and yet it is held: {context}");
         // A caller waits five seconds for the books, and no longer: slow ones are down to whoever is not let in yet.
         let waited = record.beyond.stamps.joined.is_none();
@@ -556,6 +587,68 @@ impl Auditor {
         let by_credits = matches!(self.due(meeting, record), Due::Credits(_));
         let short = matches!(cause, Cause::NoCredit | Cause::CreditGone | Cause::SpendLimit);
         assert!(!(plenty && by_credits && short), "there was credit: {context}");
+    }
+
+    // ------------------------------------------------------------------------------------------------------- what is forbidden
+
+    /// What is forbidden has changed.
+    pub fn banned(&mut self, now: Mono, bans: &Bans) {
+        self.bans.retain(|ban, _| bans.contains(ban));
+        for ban in bans {
+            self.bans.entry(*ban).or_insert(now);
+            self.ever.insert(ban.1);
+        }
+    }
+
+    /// Since when a leg of this meeting may not be, by now.
+    fn forbidden(&self, meeting: usize, inbound: bool) -> Option<Mono> {
+        let meeting = &self.script.meetings[meeting];
+        let is_about_it = |ban: Ban| match ban {
+            Ban::House => true,
+            Ban::Owner | Ban::Licence => meeting.licensed,
+            Ban::DialOut => meeting.licensed && !inbound,
+        };
+        let about_it = self.bans.iter().filter(|((house, ban), _)| *house == meeting.house && is_about_it(*ban));
+        about_it.map(|(_, since)| *since).min()
+    }
+
+    /// The books have just agreed to hold something for a leg.
+    pub fn may_be_granted(&self, now: Mono, leg: LegId, meeting: &str) {
+        let meeting = self.script.meeting_named(meeting).expect("a meeting that is not in the script");
+        let inbound = self.calls[&self.legs[&leg]].inbound;
+        assert!(self.forbidden(meeting, inbound).is_none(), "{now:?}: {leg} is granted what is forbidden");
+    }
+
+    /// The books refuse a leg what it was granted before: it is to go.
+    pub fn refused(&mut self, leg: LegId) {
+        if self.legs.get(&leg).is_some_and(|key| self.calls[key].meeting.is_some()) {
+            self.removed(leg);
+        }
+    }
+
+    /// The books have closed the account of a leg, as it stands.
+    pub fn revoked(&mut self, now: Mono, leg: LegId, unheard: bool) {
+        self.removed(leg);
+        if let Some(wire) = self.legs.get(&leg).and_then(|key| self.calls.get_mut(key)) {
+            wire.revoked = Some(now);
+            wire.unheard |= unheard;
+        }
+    }
+
+    /// Whoever may not be in a call any more is out of it within two seconds, as soon as the books say so.
+    fn gone(&self, now: Mono) {
+        let books_ms = 2 * self.script.books_ms + if self.script.faults > 0 { 15_000 } else { 0 };
+        let patience = Duration::from_millis(2_000 + books_ms);
+        for (key, wire) in self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.is_up()) {
+            // Hung up before its ACK, a call is so only when that comes.
+            let Some(acknowledged) = wire.acknowledged else { continue };
+            let since = wire.meeting.and_then(|meeting| self.forbidden(meeting, wire.inbound)).or(wire.revoked);
+            let since = since.map(|since| since.max(acknowledged));
+            assert!(
+                since.is_none_or(|since| now <= since + patience),
+                "{now:?}: {key:?} goes on since {since:?}: {wire:?}"
+            );
+        }
     }
 
     /// The table of spec/charging.md, for the customers that the script draws.

@@ -11,7 +11,9 @@ mod sound;
 mod trace;
 mod world;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use tollbridge::types::Cause::{DestinationNotAllowed, LicenceGone, OrganisationLocked, OrganiserLocked, Revoked};
 use world::World;
 
 /// Seeds in the gate; and with `TOLLBRIDGE_TEST_LONG=1`.
@@ -35,11 +37,22 @@ fn run(first: u64) {
     }
     let long = std::env::var_os("TOLLBRIDGE_TEST_LONG").is_some();
     let seeds = (0..if long { SEEDS_LONG } else { SEEDS }).filter(|seed| seed % 2 == first);
-    let failed: Vec<u64> = seeds.filter(|seed| catch_unwind(AssertUnwindSafe(|| hash_of(*seed))).is_err()).collect();
+    let mut withdrawn = BTreeSet::new();
+    let mut fails = |seed: &u64| match catch_unwind(AssertUnwindSafe(|| World::new(*seed).run())) {
+        Ok(causes) => {
+            withdrawn.extend(causes);
+            false
+        }
+        Err(_) => true,
+    };
+    let failed: Vec<u64> = seeds.filter(|seed| fails(seed)).collect();
     for seed in &failed {
         println!("run it again: TOLLBRIDGE_SEED={seed} cargo test --release --test simulation");
     }
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+    for cause in [Revoked, LicenceGone, OrganisationLocked, OrganiserLocked, DestinationNotAllowed] {
+        assert!(withdrawn.contains(&cause), "nobody who talked had to go for {cause}: {withdrawn:?}");
+    }
 }
 
 #[test]

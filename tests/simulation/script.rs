@@ -3,6 +3,7 @@
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use tollbridge::rating::grant::{Source, Unit};
 
@@ -121,15 +122,55 @@ pub struct Dial {
 
 #[derive(Clone, Debug)]
 pub enum Order {
-    TopUp { house: usize, amount: i64 },
+    TopUp {
+        house: usize,
+        amount: i64,
+    },
     Mute,
     Remove,
-    End { meeting: usize },
-    Lock { meeting: usize, on: bool },
-    Admit { meeting: usize },
+    End {
+        meeting: usize,
+    },
+    Lock {
+        meeting: usize,
+        on: bool,
+    },
+    Admit {
+        meeting: usize,
+    },
     Apply,
     Compare,
+    /// Something is forbidden to a house, or allowed again.
+    Ban {
+        house: usize,
+        ban: Ban,
+        on: bool,
+    },
+    /// The switch that ends its calls.
+    Revoke {
+        house: usize,
+        dial_out: bool,
+        lock: bool,
+    },
 }
+
+/// What may be forbidden to a house.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ban {
+    House,
+    Owner,
+    /// The owner has no licence.
+    Licence,
+    /// The owner may not have phones rung.
+    DialOut,
+}
+
+impl Ban {
+    const ALL: [Ban; 4] = [Ban::House, Ban::Owner, Ban::Licence, Ban::DialOut];
+}
+
+/// What is forbidden to which house.
+pub type Bans = BTreeSet<(usize, Ban)>;
 
 #[derive(Debug)]
 pub struct Script {
@@ -209,7 +250,8 @@ impl Script {
         let dials = author.rng.random_range(0..=calls / 3);
         let dials = (0..dials).map(|n| author.dial(n, meetings.len())).collect();
         let orders = author.rng.random_range(0..25);
-        let orders = (0..orders).map(|_| author.order(&houses, &meetings)).collect();
+        let mut orders: Vec<(u64, Order)> = (0..orders).map(|_| author.order(&houses, &meetings)).collect();
+        author.bans(&mut orders, houses.len());
         let crashes = author.crashes();
         let rng = &mut author.rng;
         let jumps =
@@ -235,10 +277,10 @@ impl Script {
     }
 
     /// The file for `apply`.
-    pub fn document(&self) -> String {
+    pub fn document(&self, bans: &Bans) -> String {
         let mut text = "rates = \"rates.csv\"\n".to_owned();
         for (at, house) in self.houses.iter().enumerate() {
-            self.write_house(&mut text, at, house);
+            self.write_house(&mut text, at, house, bans);
         }
         for number in &self.numbers {
             let (kind, country) = (if number.toll_free { "toll-free" } else { "toll" }, country(&number.e164));
@@ -256,8 +298,10 @@ impl Script {
         text
     }
 
-    fn write_house(&self, text: &mut String, at: usize, house: &House) {
+    fn write_house(&self, text: &mut String, at: usize, house: &House, bans: &Bans) {
+        let is = |ban| bans.contains(&(at, ban));
         let licences = match (house.per_user, house.spends) {
+            _ if is(Ban::Licence) => "",
             (false, _) => "\"pay-per-minute\"",
             (true, true) => "\"audio-conferencing\", \"communications-credits\"",
             (true, false) => "\"audio-conferencing\"",
@@ -265,10 +309,14 @@ impl Script {
         let _ = write!(
             text,
             "[[organisation]]\nid = \"{id}\"\ncountry = \"IT\"\nvolume_licensing = true\ncredits = \"{}\"\n\
-             allow_prefixes = [\"263\"]\n\
-             [[organisation.user]]\nid = \"owner-{id}\"\nlicences = [{licences}]\ndial_out = \"any\"\npin = \"{PIN}\"\n\
+             allow_prefixes = [\"263\"]\nlocked = \"{}\"\n\
+             [[organisation.user]]\nid = \"owner-{id}\"\nlicences = [{licences}]\ndial_out = \"{}\"\npin = \"{PIN}\"\n\
+             locked = \"{}\"\n\
              [[organisation.user]]\nid = \"guest-{id}\"\n",
             dollars(house.credits),
+            if is(Ban::House) { "why" } else { "" },
+            if is(Ban::DialOut) { "none" } else { "any" },
+            if is(Ban::Owner) { "why" } else { "" },
             id = house.id,
         );
         for meeting in self.meetings.iter().filter(|meeting| meeting.house == at) {
@@ -518,6 +566,24 @@ impl Author {
             _ => Order::Compare,
         };
         (self.rng.random_range(0..self.length_ms), order)
+    }
+
+    /// Something is forbidden for a while, most of it again allowed while people still call.
+    fn bans(&mut self, orders: &mut Vec<(u64, Order)>, houses: usize) {
+        for _ in 0..self.rng.random_range(0..4_u32) {
+            let (house, at_ms) = (self.rng.random_range(0..houses), self.moment());
+            let ban = if self.chance(40) {
+                let order = Order::Revoke { house, dial_out: self.chance(40), lock: self.chance(40) };
+                orders.push((at_ms, order));
+                Ban::House
+            } else {
+                let ban = *Ban::ALL.choose(&mut self.rng).unwrap();
+                orders.push((at_ms, Order::Ban { house, ban, on: true }));
+                ban
+            };
+            let until_ms = at_ms + self.rng.random_range(1..60_000);
+            orders.push((until_ms, Order::Ban { house, ban, on: false }));
+        }
     }
 
     fn crashes(&mut self) -> Vec<(u64, u64)> {

@@ -11,7 +11,7 @@ mod voice;
 use crate::auditor::Auditor;
 use crate::carrier::{Carriers, Step, address, endpoint};
 use crate::network::Network;
-use crate::script::{Act, CARRIERS, Order, Script};
+use crate::script::{Act, Ban, Bans, CARRIERS, Order, Script};
 use crate::sound::{Later, Mixed, Sound, Told as Voices};
 use crate::trace::Trace;
 use bytes::Bytes;
@@ -31,14 +31,14 @@ use tollbridge::media::{self, Codec, StreamId, TICK_MS};
 use tollbridge::meeting::{self, KeyMap, LobbyConfig};
 use tollbridge::sip::{self, Command, Endpoint, Flow, Reason};
 use tollbridge::store::{
-    CreditsAdded, Document, Funds, FundsKind, GrantAdded, NewGrant, OpenError, Opened, Options, Store, StoreError,
-    UsageFilter,
+    CreditsAdded, Document, Funds, FundsKind, GrantAdded, MOST_REVIEWED, NewGrant, OpenError, Opened, Options, Revoke,
+    Settle, Store, StoreError, UsageFilter,
 };
 use tollbridge::switchboard::ask::{Ask, Told};
 use tollbridge::switchboard::sound::Sounds;
 use tollbridge::switchboard::{Books, Config, Input, Output, Switchboard};
 use tollbridge::trunk::GuardConfig;
-use tollbridge::types::{Cause, LegId, MeetingId, Micros};
+use tollbridge::types::{Cause, LegId, MeetingId, Micros, OrganisationId};
 
 /// Noon, UTC, of a day in the middle of a month: no pool turns while a simulation runs.
 const NOON: Wall = Wall::from_seconds(1_781_611_200);
@@ -92,6 +92,11 @@ enum Due {
         leg: LegId,
         answer: Done,
     },
+    /// The books are asked which of these legs may go on.
+    Review {
+        life: u32,
+        legs: Vec<LegId>,
+    },
     Second,
     Tick,
     Crash {
@@ -117,6 +122,7 @@ enum Why {
     Compare,
     Mute,
     Remove,
+    Revoke { house: usize, dial_out: bool, lock: bool },
     Nothing,
 }
 
@@ -145,6 +151,8 @@ pub struct World {
     network: Network,
     carriers: Carriers,
     auditor: Auditor,
+    /// What is forbidden now.
+    bans: Bans,
     pub trace: Trace,
     life: u32,
     bridge: Option<Bridge>,
@@ -182,6 +190,7 @@ impl World {
             network: Network::new(seed, script.length_ms),
             carriers: Carriers::new(script.clone(), bridge_address()),
             auditor: Auditor::new(script.clone()),
+            bans: Bans::new(),
             trace: Trace::default(),
             life: 0,
             bridge: None,
@@ -237,10 +246,11 @@ impl World {
 
     // ------------------------------------------------------------------------------------------------------------ the loop
 
-    /// Runs until all is at rest, and holds the end against what must be.
-    pub fn run(&mut self) {
+    /// Runs until all is at rest, and holds the end against what must be. Gives why legs that talked had to go.
+    pub fn run(&mut self) -> BTreeSet<Cause> {
         while self.step() {}
         self.finish();
+        std::mem::take(&mut self.auditor.withdrawn)
     }
 
     fn step(&mut self) -> bool {
@@ -288,6 +298,7 @@ impl World {
             Due::Order(order) => self.order(order),
             Due::Run { life, leg, books } if life == self.life => self.ask_books(leg, *books),
             Due::Answer { life, leg, answer } if life == self.life => self.books_answer(leg, answer),
+            Due::Review { life, legs } if life == self.life => self.review(legs),
             Due::Second => self.second(),
             Due::Tick => self.tick(),
             Due::Crash { down } => self.crash(down),
@@ -295,7 +306,7 @@ impl World {
             Due::Jump(seconds) => self.wall_step_s += seconds,
             Due::Heal => self.heal(),
             Due::Leave => self.leave(),
-            Due::Quiet { .. } | Due::Voice { .. } | Due::Run { .. } | Due::Answer { .. } => {}
+            Due::Quiet { .. } | Due::Voice { .. } | Due::Run { .. } | Due::Answer { .. } | Due::Review { .. } => {}
         }
     }
 
@@ -429,6 +440,10 @@ impl World {
             Output::Record(_) => {}
             Output::GiveBack { stream } => self.give_back(stream),
             Output::Books(books) => self.tell_books(books),
+            Output::Review(legs) => {
+                let wait = self.books_delay();
+                self.after(wait, Due::Review { life: self.life, legs });
+            }
             Output::Told { token, told } => self.told(token, told),
         }
     }
@@ -508,6 +523,9 @@ impl World {
                 self.auditor.removed(leg);
                 self.ask(Ask::Remove { leg }, Why::Nothing);
             }
+            (Why::Revoke { house, dial_out, lock }, Told::Ends(ends)) => {
+                self.close_accounts(ends, (house, dial_out, lock));
+            }
             _ => {}
         }
     }
@@ -529,6 +547,8 @@ impl World {
             Order::Lock { meeting, on } => self.ask(Ask::Lock { meeting: self.meeting(meeting), on }, Why::Nothing),
             Order::Admit { meeting } => self.ask(Ask::Admit { meeting: self.meeting(meeting) }, Why::Nothing),
             Order::Apply => self.apply(),
+            Order::Ban { house, ban, on } => self.ban(house, ban, on),
+            Order::Revoke { house, dial_out, lock } => self.revoke(house, dial_out, lock),
             Order::Compare => {
                 self.ask(Ask::Meetings, Why::Compare);
                 self.ask(Ask::Legs, Why::Compare);

@@ -134,6 +134,7 @@ impl Statement {
         self.breakdown(&mut page, "Charges by country called", "Country", &self.by_country);
         self.breakdown(&mut page, "Charges by organiser", "Organiser", &self.by_organiser);
         self.pool(&mut page);
+        self.grants(&mut page);
         self.lines(&mut page);
         self.notes(&mut page);
         page.push_str("</body></html>\n");
@@ -306,6 +307,18 @@ impl Statement {
         );
     }
 
+    /// What grants paid.
+    fn grants(&self, page: &mut String) {
+        let (time, paid) = (clock(self.total.grant_ms.div_ceil(1_000)), self.money(self.total.granted));
+        if self.total.grant_ms > 0 || self.total.granted > Micros::ZERO {
+            let _ = write!(
+                page,
+                "<h2>Grants</h2><p>Grants paid {time} of calls, and {paid} of the price of others: neither is in the \
+                 charges above.</p>"
+            );
+        }
+    }
+
     /// Fundings, expiries, adjustments and refunds, one by one.
     fn lines(&self, page: &mut String) {
         if self.lines.is_empty() {
@@ -393,6 +406,8 @@ fn plus(all: Sums, sums: &Sums) -> Sums {
         seconds: all.seconds.saturating_add(sums.seconds),
         billed_ms: all.billed_ms.saturating_add(sums.billed_ms),
         pool_ms: all.pool_ms.saturating_add(sums.pool_ms),
+        grant_ms: all.grant_ms.saturating_add(sums.grant_ms),
+        granted: Micros(all.granted.0.saturating_add(sums.granted.0)),
         fee: Micros(all.fee.0.saturating_add(sums.fee.0)),
         charge: Micros(all.charge.0.saturating_add(sums.charge.0)),
     }

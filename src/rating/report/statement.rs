@@ -5,6 +5,7 @@ use super::balance::{Flow, amount, flow};
 use super::usage::Sums;
 use super::{Excess, Period};
 use crate::clock::Wall;
+use crate::rating::grant::granted_money;
 use crate::rating::ledger::{Entry, Kind};
 use crate::rating::{Capability, UsageRecord};
 use crate::types::{Country, Currency, LegId, Micros, OrganisationId};
@@ -210,7 +211,9 @@ impl Draft {
         if let Some(exact) = exact(&record.beyond.explanation) {
             self.rounding.legs += 1;
             self.rounding.exact += exact;
-            self.rounding.charged = self.rounding.charged.checked_add(charge).ok_or(Excess::Amount)?;
+            // What is rounded is the whole price: what grants paid of it too.
+            let price = charge.checked_add(granted_money(&record.beyond.grants)).ok_or(Excess::Amount)?;
+            self.rounding.charged = self.rounding.charged.checked_add(price).ok_or(Excess::Amount)?;
         }
         Ok(())
     }
@@ -264,6 +267,7 @@ fn exact(explanation: &[String]) -> Option<Decimal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rating::grant::parts_of_line;
     use crate::rating::ledger::Account;
     use crate::rating::record::sample;
     use crate::rating::{Funding, Terms, quote};
@@ -352,6 +356,20 @@ mod tests {
         assert_eq!(of("charge 0.0200 USD"), None);
     }
 
+    #[test]
+    fn what_a_grant_paid_is_no_rounding() {
+        let mut draft = Draft::new(heading("2023-11"));
+        let mut record = UsageRecord { charge: Micros(20_000), ..sample() };
+        record.beyond.explanation = vec!["sum 0.027041, rounded half up to 4 places: 0.0270".into()];
+        record.beyond.grants = parts_of_line("[[\"money:welcome\",7000]]").unwrap();
+        draft.entry(&entry(&charge_key(record.usage_id), CHARGE, 20_000, "2023-11-14T22:14:00Z")).unwrap();
+        draft.record(&record).unwrap();
+        let statement = draft.finish(Pool::default()).unwrap();
+        assert_eq!(statement.rounding.effect(), Decimal::from_str_exact("-0.000041").unwrap());
+        assert_eq!((statement.total.granted, statement.total.charge), (Micros(7_000), Micros(20_000)));
+        assert!(statement.to_html().contains(" of calls, and 0.0070 USD of the price"), "{}", statement.to_html());
+    }
+
     /// What a real leg is told is what is read.
     #[test]
     fn the_explanation_of_a_real_price_is_understood() {
@@ -365,9 +383,10 @@ mod tests {
         /// one before ended with.
         #[test]
         fn opening_and_movements_are_closing(moves in proptest::collection::vec(
-            (0_usize..7, 1_i64..1_000_000_000, 0_i64..7_776_000), 0..60)) {
+            (0_usize..9, 1_i64..1_000_000_000, 0_i64..7_776_000), 0..60)) {
             let kinds = [FUND, HOLD, CHARGE, (Kind::Held, Kind::Available), (Kind::Available, Kind::Breakage),
-                         (Kind::Adjustment, Kind::Available), (Kind::Available, Kind::Adjustment)];
+                         (Kind::Adjustment, Kind::Available), (Kind::Available, Kind::Adjustment),
+                         (Kind::Promo, Kind::Grant), (Kind::Grant, Kind::Earnings)];
             let start: jiff::Timestamp = "2026-10-01T00:00:00Z".parse().unwrap();
             let entries: Vec<Entry> = moves.iter().map(|(kind, amount, at)| {
                 let mut entry = entry("k", kinds[*kind], *amount, "2026-10-01T00:00:00Z");

@@ -1,6 +1,7 @@
 //! What was used, added up record by record: by day, organiser, country, number, capability or carrier, in any order.
 
 use super::{Cell, Excess, Masking, Period, Table};
+use crate::rating::grant::granted_money;
 use crate::rating::{UsageRecord, words};
 use crate::types::{Country, Currency, Micros};
 use std::collections::BTreeMap;
@@ -65,6 +66,9 @@ pub struct Sums {
     pub seconds: u64,
     pub billed_ms: u64,
     pub pool_ms: u64,
+    /// What grants paid, in time and in money: it is in no charge.
+    pub grant_ms: u64,
+    pub granted: Micros,
     pub fee: Micros,
     pub charge: Micros,
 }
@@ -77,6 +81,10 @@ impl Sums {
         self.seconds = self.seconds.saturating_add(record.duration_seconds());
         self.billed_ms = self.billed_ms.saturating_add(record.beyond.billed_ms);
         self.pool_ms = self.pool_ms.saturating_add(record.beyond.pool_used_ms);
+        let timed = record.beyond.grants.iter().filter(|part| part.bucket.is_time());
+        self.grant_ms = timed.fold(self.grant_ms, |sum, part| sum.saturating_add(part.amount));
+        let granted = granted_money(&record.beyond.grants);
+        self.granted = self.granted.checked_add(granted).ok_or(Excess::Amount)?;
         self.fee = self.fee.checked_add(record.connection_fee).ok_or(Excess::Amount)?;
         self.charge = self.charge.checked_add(charge).ok_or(Excess::Amount)?;
         Ok(())
@@ -93,8 +101,18 @@ pub struct Tally {
     totals: BTreeMap<Currency, Sums>,
 }
 
-const SUMS: [&str; 8] =
-    ["legs", "answered", "seconds", "billed_seconds", "pool_seconds", "connection_fee", "charge", "currency"];
+const SUMS: [&str; 10] = [
+    "legs",
+    "answered",
+    "seconds",
+    "billed_seconds",
+    "pool_seconds",
+    "grant_seconds",
+    "granted",
+    "connection_fee",
+    "charge",
+    "currency",
+];
 
 impl Tally {
     pub fn new(by: &[By], which: Which, masking: Masking) -> Tally {
@@ -143,13 +161,15 @@ impl Tally {
     }
 }
 
-fn cells(sums: &Sums, currency: Currency) -> [Cell; 8] {
+fn cells(sums: &Sums, currency: Currency) -> [Cell; 10] {
     [
         Cell::Count(sums.legs),
         Cell::Count(sums.answered),
         Cell::Count(sums.seconds),
         Cell::Count(sums.billed_ms.div_ceil(1_000)),
         Cell::Count(sums.pool_ms.div_ceil(1_000)),
+        Cell::Count(sums.grant_ms.div_ceil(1_000)),
+        Cell::Money(sums.granted),
         Cell::Money(sums.fee),
         Cell::Money(sums.charge),
         Cell::text(currency.to_string()),
@@ -160,6 +180,7 @@ fn cells(sums: &Sums, currency: Currency) -> [Cell; 8] {
 mod tests {
     use super::*;
     use crate::clock::Wall;
+    use crate::rating::grant::Part;
     use crate::rating::record::sample;
     use proptest::prelude::*;
 
@@ -206,6 +227,17 @@ mod tests {
             pools.table()
         };
         assert_eq!((&pools.rows[0][0], &pools.rows[0][4]), (&Cell::Count(1), &Cell::Count(2)));
+    }
+
+    #[test]
+    fn what_grants_paid_is_told_beside_the_charge() {
+        let part = |bucket: &str, amount| Part { bucket: bucket.parse().unwrap(), amount };
+        let mut record = sample();
+        record.beyond.grants = vec![part("seconds:spring", 61_500), part("money:a", 20_000), part("money:b", 5_000)];
+        let table = tally("", &[record.clone(), record]);
+        assert_eq!(table.columns[5..7], ["grant_seconds", "granted"]);
+        assert_eq!(table.rows[0][5..7], [Cell::Count(123), Cell::Money(Micros(50_000))]);
+        assert_eq!(table.rows[0][8], Cell::Money(Micros(40_000)));
     }
 
     #[test]

@@ -70,7 +70,7 @@ const PARTS: &str =
 
 const USES: &str = "SELECT leg, key, amount FROM grant_use WHERE leg > $1 AND leg <= $2";
 
-const CORRECTIONS: &str = "SELECT * FROM correction WHERE leg > $1 AND leg <= $2 ORDER BY leg, number";
+const CORRECTIONS: &str = "SELECT correction.*, CAST(NULL AS TEXT) AS grants FROM correction WHERE leg > $1 AND leg <= $2 ORDER BY leg, number";
 
 impl Audit<'_> {
     /// All legs, and what the ledger has of legs that are not in the journal.

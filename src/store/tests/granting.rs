@@ -184,7 +184,7 @@ async fn what_is_left_of_a_grant_lapses_once_when_it_is_over() {
 #[tokio::test]
 async fn a_grant_is_given_once_and_ended_once() {
     let bench = Bench::new().await;
-    let store = bench.store.by(Who { name: "paola".to_owned(), door: TrailDoor::Cli });
+    let store = bench.store.by(Who { name: "paola".to_owned(), door: TrailDoor::Cli, role: None });
     let given = store.add_grant(money("welcome", "0.50")).await.unwrap();
     let GrantAdded::Booked(first) = given else { panic!("{given:?}") };
     let later = NewGrant { at: NOON.plus_millis(5), ..money("welcome", "0.50") };
@@ -245,7 +245,10 @@ async fn a_refund_gives_back_to_grants_and_opens_one_that_is_over() {
     bench.store.refund(back(Some("0.01"), "part", 200_000)).await.unwrap();
     assert_eq!(counters(&bench).await[0].1, [70_000, 0, 0, 0], "a part is of the credits");
     bench.audited().await;
-    bench.store.refund(back(None, "whole", 4_000_000)).await.unwrap();
+    let whole = bench.store.refund(back(None, "whole", 4_000_000)).await.unwrap();
+    let Corrected::Booked(whole) = whole else { panic!("{whole:?}") };
+    assert_eq!(crate::rating::grant::parts_line(&whole.grants), "[[\"seconds:spring\",70000],[\"money:welcome\",20000]]");
+    assert_eq!(bench.store.corrections(&UsageFilter::default()).await.unwrap()[1], whole);
     let after = counters(&bench).await;
     assert_eq!((&after, bench.balance("aurora").await), (&before.0, before.1));
     let rows = bench.store.grants(&"aurora".parse().unwrap(), true).await.unwrap();
@@ -353,5 +356,21 @@ async fn a_grant_that_runs_out_is_told_once_at_each_step() {
     bench.store.settle(leg, over(10_000)).await.unwrap();
     talk(&bench, LONDON, 170_000).await;
     assert_eq!(told().await, ["grant-100", "grant-80"], "once");
+    bench.audited().await;
+}
+
+#[tokio::test]
+async fn what_has_expired_is_taken_back_though_nobody_calls() {
+    let bench = Bench::new().await;
+    let until = Some(NOON.plus_millis(1_000));
+    give(&bench, [NewGrant { until, ..seconds("spring", 150) }, money("welcome", "0.50")]).await;
+    assert_eq!(bench.store.expire(NOON.plus_millis(999)).await.unwrap(), 0);
+    assert_eq!(bench.store.expire(NOON.plus_millis(1_000)).await.unwrap(), 1);
+    assert_eq!(counters(&bench).await[0].1, [0, 0, 150_000, 0]);
+    assert_eq!(bench.store.expire(NOON.plus_millis(2_000)).await.unwrap(), 0, "once");
+    bench.audited().await;
+    // Fundings too, which are good for a year.
+    assert_eq!(bench.store.expire(NOON.plus_millis(366 * 86_400_000)).await.unwrap(), 1);
+    assert_eq!((bench.balance("aurora").await.posted, counters(&bench).await[1].1[3]), (Micros::ZERO, 500_000));
     bench.audited().await;
 }

@@ -10,7 +10,7 @@ impl World {
 
     pub(super) fn apply(&mut self) {
         let deck = self.script.deck();
-        let document = Document::parse("simulation.toml", &self.script.document(), |_| Ok(deck.clone()));
+        let document = Document::parse("simulation.toml", &self.script.document(&self.bans), |_| Ok(deck.clone()));
         let document = document.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         let applied = self.runtime.block_on(self.store().apply(document, self.clock().wall));
         applied.expect("the books").unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
@@ -63,6 +63,68 @@ impl World {
         }
     }
 
+    /// What is forbidden from now on, or no longer; the file says it.
+    pub(super) fn ban(&mut self, house: usize, ban: Ban, on: bool) {
+        if on {
+            self.bans.insert((house, ban));
+        } else {
+            self.bans.remove(&(house, ban));
+        }
+        self.auditor.banned(self.now, &self.bans);
+        self.apply();
+    }
+
+    /// As the page does it: the switchboard says how its legs stand, the books close them, the switchboard ends them.
+    pub(super) fn revoke(&mut self, house: usize, dial_out: bool, lock: bool) {
+        let organisation: OrganisationId = self.script.houses[house].id.parse().unwrap();
+        self.ask(Ask::Ends(organisation), Why::Revoke { house, dial_out, lock });
+    }
+
+    pub(super) fn close_accounts(&mut self, ends: Vec<Settle>, (house, dial_out, lock): (usize, bool, bool)) {
+        let asked = Revoke {
+            organisation: self.script.houses[house].id.parse().unwrap(),
+            dial_out,
+            user: None,
+            meeting: None,
+            leg: None,
+            reason: "why".into(),
+            lock,
+            ends: Some(ends.into_iter().map(|settle| (settle.leg, settle.end)).collect()),
+            at: self.clock().wall,
+        };
+        let revoked = self.runtime.block_on(self.store().revoke(asked)).expect("the books");
+        self.trace.note(self.now, "revoked", &revoked);
+        for leg in &revoked.legs {
+            let record = self.runtime.block_on(self.store().record(*leg)).expect("the books");
+            let unheard = self.bridge.as_ref().is_some_and(|bridge| bridge.unheard.contains(leg));
+            self.auditor.revoked(self.now, *leg, unheard);
+            self.auditor.record(&record);
+        }
+        self.balances();
+        self.ask(Ask::Revoked(revoked.legs), Why::Nothing);
+        if lock {
+            self.bans.insert((house, Ban::House));
+            self.auditor.banned(self.now, &self.bans);
+            self.tell(Input::Facts(self.store().facts()));
+        }
+    }
+
+    /// Which legs may go on, asked page by page, until the books answer.
+    pub(super) fn review(&mut self, legs: Vec<LegId>) {
+        if !self.healed && self.rng.random_range(0..1_000) < self.script.faults {
+            return self.after(RETRY, Due::Review { life: self.life, legs });
+        }
+        for page in legs.chunks(MOST_REVIEWED) {
+            let asked = self.store().withdrawn(page, self.clock().wall);
+            let withdrawn = self.runtime.block_on(asked).expect("the books");
+            self.trace.note(self.now, "withdrawn", &withdrawn);
+            for (leg, cause) in withdrawn {
+                self.auditor.removed(leg);
+                self.tell(Input::Withdrawn { leg, cause });
+            }
+        }
+    }
+
     /// Requests of one leg go one after the other.
     pub(super) fn tell_books(&mut self, books: Books) {
         let leg = books.leg();
@@ -101,6 +163,10 @@ impl World {
             (_, true) => Done::Opened(Err(StoreError::Down("drawn".into()))),
             (_, false) => self.run_books(books),
         };
+        if !self.bans.is_empty() && matches!(answer, Done::Opened(Ok(Opened::Granted(_)))) {
+            let meeting = self.meeting_of(leg).expect("a hold that nobody pays");
+            self.auditor.may_be_granted(self.now, leg, meeting.as_str());
+        }
         self.trace.note(self.now, "books", &answer);
         self.balances();
         let wait = self.books_delay();
@@ -149,8 +215,10 @@ impl World {
         }
         match answer {
             Done::Opened(answer) => {
-                if let Ok(Opened::Granted(_)) = answer {
-                    self.granted(leg);
+                match answer {
+                    Ok(Opened::Granted(_)) => self.granted(leg),
+                    Ok(Opened::Refused(cause)) if cause.is_withdrawal() => self.auditor.refused(leg),
+                    _ => {}
                 }
                 self.tell(Input::Opened { leg, answer });
             }
@@ -162,9 +230,13 @@ impl World {
 
     /// Who pays is what the journal says; whether it may say so is the auditor's to judge.
     pub(super) fn granted(&mut self, leg: LegId) {
-        let live = self.runtime.block_on(self.store().live_legs()).expect("the books");
-        if let Some(meeting) = live.iter().find(|live| live.leg == leg).and_then(|live| live.meeting.clone()) {
+        if let Some(meeting) = self.meeting_of(leg) {
             self.auditor.granted(leg, meeting.as_str());
         }
+    }
+
+    fn meeting_of(&self, leg: LegId) -> Option<MeetingId> {
+        let live = self.runtime.block_on(self.store().live_legs()).expect("the books");
+        live.into_iter().find(|live| live.leg == leg)?.meeting
     }
 }

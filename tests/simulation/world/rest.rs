@@ -45,7 +45,7 @@ impl World {
         match due {
             Due::Second | Due::Tick | Due::Voice { .. } | Due::Quiet { .. } | Due::Rtp { .. } => true,
             Due::Phone(phone, _) | Due::Key { phone, .. } => self.carriers.phones[*phone].is_over,
-            Due::Run { life, .. } | Due::Answer { life, .. } => *life != self.life,
+            Due::Run { life, .. } | Due::Answer { life, .. } | Due::Review { life, .. } => *life != self.life,
             _ => false,
         }
     }

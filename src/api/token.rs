@@ -1,0 +1,87 @@
+//! Tokens of the API: made (and shown once), listed, revoked; of the house, or below their organisation.
+
+use super::entry::of_path;
+use super::extract::{Json as Said, Known};
+use super::io::Moment;
+use super::leg::parse;
+use super::money::moment;
+use super::problem::Problem;
+use crate::clock::Wall;
+use crate::rating::record::utc;
+use crate::store::{NewToken, Revocation, Store, Token};
+use crate::types::OrganisationId;
+use axum::Json;
+use axum::extract::RawPathParams;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// A token that somebody wants.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenOrder {
+    /// Whose it is: it stands in the trail.
+    pub name: String,
+    /// operator, admin, billing or reader.
+    pub role: String,
+    /// RFC 3339, or a date; for ever where there is none.
+    #[serde(default)]
+    pub expires: Option<String>,
+}
+
+fn shown(token: &Token) -> Value {
+    json!({
+        "name": token.name.as_str(), "role": token.role.slug(),
+        "organisation": token.organisation.as_ref().map(OrganisationId::as_str), "created": utc(token.created),
+        "expires": token.expires.map(utc),
+    })
+}
+
+pub fn tokens_of(store: &Store, of: Option<&OrganisationId>) -> Value {
+    store.facts().tokens(of).into_iter().map(shown).collect()
+}
+
+/// Makes a token: the only answer that has it.
+pub async fn make_of(
+    store: &Store,
+    organisation: Option<OrganisationId>,
+    order: &TokenOrder,
+    now: Wall,
+) -> Result<Value, Problem> {
+    let token = Token {
+        name: parse("name", &order.name)?,
+        role: parse("role", &order.role)?,
+        organisation,
+        created: now,
+        expires: order.expires.as_deref().map(|expires| moment("expires", expires)).transpose()?,
+    };
+    let secret: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut answer = shown(&token);
+    answer["token"] = secret.as_str().into();
+    store.make_token(NewToken { token, secret }).await?;
+    Ok(answer)
+}
+
+pub async fn revoke_of(store: &Store, of: Option<OrganisationId>, name: &str, now: Wall) -> Result<(), Problem> {
+    let name = parse("token", name)?;
+    Ok(store.revoke_token(Revocation { name, of }, now).await?)
+}
+
+pub async fn list(Known(reception): Known, path: RawPathParams) -> Result<Json<Value>, Problem> {
+    Ok(Json(tokens_of(&reception.store, of_path(&path)?.as_ref())))
+}
+
+pub async fn make(
+    Known(reception): Known,
+    Moment(now): Moment,
+    path: RawPathParams,
+    Said(order): Said<TokenOrder>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let made = make_of(&reception.store, of_path(&path)?, &order, now).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+pub async fn revoke(Known(reception): Known, Moment(now): Moment, path: RawPathParams) -> Result<StatusCode, Problem> {
+    let name = path.iter().find(|(name, _)| *name == "token").map_or("", |(_, value)| value);
+    revoke_of(&reception.store, of_path(&path)?, name, now).await.map(|()| StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,201 @@
+//! Who may ask the API: tokens by their names, each in one role, for one organisation or for all. They are among the facts,
+//! so that a request is let through or refused without waiting for the database, and one that is revoked is refused at once.
+
+use super::books::{Books, hash_text};
+use super::facts::{self, Facts};
+use super::fault::StoreError;
+use super::rows::Line;
+use super::sql::{self, Connection};
+use super::trail::{self, Who};
+use crate::clock::Wall;
+use crate::rating::record::utc;
+use crate::types::{OrganisationId, TokenName};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::fmt::{self, Display};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Tokens that are in force at once: each is looked at whenever the facts are read.
+pub const MOST_TOKENS: usize = 10_000;
+
+/// What somebody may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Everything, for all.
+    Operator,
+    /// What an organisation may change of its own.
+    Admin,
+    /// Its money: read.
+    Billing,
+    /// All of it: read.
+    Reader,
+}
+
+impl Role {
+    pub const ALL: [Role; 4] = [Role::Operator, Role::Admin, Role::Billing, Role::Reader];
+
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+            Role::Billing => "billing",
+            Role::Reader => "reader",
+        }
+    }
+}
+
+impl Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.slug())
+    }
+}
+
+impl FromStr for Role {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Role, &'static str> {
+        let found = Role::ALL.into_iter().find(|role| role.slug() == text);
+        found.ok_or("expected operator, admin, billing or reader")
+    }
+}
+
+/// A token in force; what it is itself nobody knows but its holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub name: TokenName,
+    pub role: Role,
+    /// The only one that it opens; `None`: all, and the house.
+    pub organisation: Option<OrganisationId>,
+    pub created: Wall,
+    /// From here on it opens nothing.
+    pub expires: Option<Wall>,
+}
+
+/// A token that is to be.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewToken {
+    pub token: Token,
+    /// What its holder sends: kept as its hash.
+    pub secret: String,
+}
+
+/// Shows no secret.
+impl fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NewToken").field(&self.token).finish()
+    }
+}
+
+/// A token to take back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    pub name: TokenName,
+    /// One of this organisation's alone.
+    pub of: Option<OrganisationId>,
+}
+
+fn hash(secret: &str) -> String {
+    hash_text(&Sha256::digest(secret).into())
+}
+
+impl Facts {
+    /// Whose token this is, if it is in force at a moment. By its hash: no comparison tells how much of a guess is right.
+    pub fn token(&self, secret: &str, at: Wall) -> Option<&Token> {
+        let found = self.tokens.get(&hash(secret))?;
+        let in_time = found.expires.is_none_or(|expires| at.micros() < expires.micros());
+        let has_place = found.organisation.as_ref().is_none_or(|of| self.open_organisation(of).is_some());
+        (in_time && has_place).then_some(found)
+    }
+
+    /// Those that were not revoked, of one organisation or all, in the order of their names.
+    pub fn tokens(&self, of: Option<&OrganisationId>) -> Vec<&Token> {
+        let is_its = |token: &&Token| of.is_none_or(|of| token.organisation.as_ref() == Some(of));
+        let mut tokens: Vec<&Token> = self.tokens.values().filter(is_its).collect();
+        tokens.sort_by(|a, b| a.name.cmp(&b.name));
+        tokens
+    }
+}
+
+/// Those in force or expired, by their hashes.
+pub(super) async fn load(conn: &mut Connection) -> Result<HashMap<String, Token>, String> {
+    let sql = "SELECT * FROM token WHERE revoked IS NULL";
+    let rows = sql::query(sql).fetch_all(conn).await.map_err(|error| format!("token: {error}"))?;
+    let read = |row| {
+        let line = Line { row, table: "token" };
+        let token = Token {
+            name: line.parse("name")?,
+            role: line.parse("role")?,
+            organisation: line.maybe("organisation")?,
+            created: Wall::from_micros(line.number("created")?),
+            expires: line.maybe_number("expires")?.map(Wall::from_micros),
+        };
+        Ok((line.text("hash")?, token))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Makes a token.
+pub(super) async fn make(books: &mut Books, (new, who): &(NewToken, Who)) -> Result<(), StoreError> {
+    let token = &new.token;
+    let known = sql::query("SELECT name FROM token WHERE name = $1").bind(token.name.as_str());
+    if known.fetch_optional(&mut books.conn).await?.is_some() || trail::is_own_name(token.name.as_str()) {
+        return Err(StoreError::Conflict(format!("the name of token {} is taken: choose another", token.name)));
+    }
+    if let Some(of) = token.organisation.as_ref().filter(|of| books.facts.open_organisation(of).is_none()) {
+        return Err(StoreError::Unknown(format!("organisation {of}")));
+    }
+    if token.organisation.is_some() && token.role == Role::Operator {
+        return Err(StoreError::Conflict(
+            "an operator is the house's: give no organisation, or another role".to_owned(),
+        ));
+    }
+    if token.expires.is_some_and(|expires| expires.micros() <= token.created.micros()) {
+        return Err(StoreError::Conflict("its end is past: choose a later one".to_owned()));
+    }
+    if books.facts.tokens.len() >= MOST_TOKENS {
+        return Err(StoreError::Conflict(format!("there are {MOST_TOKENS} tokens: revoke some first")));
+    }
+
+    let sql = "INSERT INTO token (name, hash, role, organisation, created, expires) VALUES ($1, $2, $3, $4, $5, $6)";
+    sql::query(sql)
+        .bind(token.name.as_str())
+        .bind(hash(&new.secret))
+        .bind(token.role.slug())
+        .bind(token.organisation.as_ref().map(OrganisationId::as_str))
+        .bind(token.created.micros())
+        .bind(token.expires.map(Wall::micros))
+        .execute(&mut books.conn)
+        .await?;
+    let detail = json!({ "role": token.role.slug(), "expires": token.expires.map(utc) });
+    let organisation = token.organisation.as_ref();
+    changed(books, (token.created, who), ("token-make", &token.name, organisation), detail).await
+}
+
+/// Takes a token back; whoever has it is refused from now on.
+pub(super) async fn revoke(
+    books: &mut Books,
+    (revocation, now, who): &(Revocation, Wall, Who),
+) -> Result<(), StoreError> {
+    let Revocation { name, of } = revocation;
+    let facts = books.facts.clone();
+    let known = facts.tokens(of.as_ref()).into_iter().find(|token| token.name == *name);
+    let known = known.ok_or_else(|| StoreError::Unknown(format!("token {name}")))?;
+    let sql = sql::query("UPDATE token SET revoked = $2 WHERE name = $1");
+    sql.bind(name.as_str()).bind(now.micros()).execute(&mut books.conn).await?;
+    let detail = json!({ "role": known.role.slug() });
+    changed(books, (*now, who), ("token-revoke", name, known.organisation.as_ref()), detail).await
+}
+
+/// The facts are as the rows are, and the trail tells it.
+async fn changed(
+    books: &mut Books,
+    (at, who): (Wall, &Who),
+    (verb, name, organisation): (&'static str, &TokenName, Option<&OrganisationId>),
+    detail: Value,
+) -> Result<(), StoreError> {
+    let tokens = load(&mut books.conn).await.map_err(StoreError::Broken)?;
+    books.facts = Arc::new(facts::with_tokens(&books.facts, tokens));
+    let what = format!("token {name}");
+    trail::write(books, trail::Step { at, who, verb, what, organisation, detail }).await
+}

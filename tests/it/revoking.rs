@@ -1,0 +1,98 @@
+//! Permission taken back while people talk.
+
+use crate::world::{DIRECT, PEOPLE, TOLL, World, apply, tone};
+use std::time::{Duration, Instant};
+use tollbridge::api::revoke::RevokeOrder;
+use tollbridge::cli::phone::Phone;
+use tollbridge::rating::UsageRecord;
+use tollbridge::types::Cause;
+
+/// From what was written to the BYE.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Waits for the end of a call that has just been forbidden, and holds it against its record: charged to the end, a cent
+/// each second begun.
+async fn ends_soon(world: &World, mut phone: Phone, since: Instant, cause: Cause) -> UsageRecord {
+    let ended = phone.ended(SOON.saturating_sub(since.elapsed())).await.expect("a BYE within two seconds");
+    let reason = ended.reason.expect("a Reason");
+    assert_eq!((reason.text.as_str(), reason.q850), (cause.words(), Some(cause.q850())));
+    world.until(|| async { world.node.store().live_legs().await.unwrap().is_empty() }).await;
+    let records = world.node.store().usage(&Default::default()).await.unwrap();
+    let record = records.into_iter().find(|record| record.beyond.cause == cause).expect("a record that says why");
+    assert_eq!(record.charge.0, i64::try_from(record.duration_ms.div_ceil(1_000)).unwrap() * 10_000);
+    let balance = world.balance("acme").await;
+    assert_eq!((balance.held.0, balance.burn_nanos), (0, 0));
+    world.audit().await;
+    record
+}
+
+async fn talks(world: &World) -> Phone {
+    let phone = world.call("+390611111111", DIRECT).await;
+    phone.say(tone(500));
+    world.inside("open", 1).await;
+    phone
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_licence_that_is_taken_away_ends_the_call_and_a_given_one_lets_others_in() {
+    let world = World::start().await;
+    let included = world.call_in("+390633333333", TOLL, "1000007", 700).await;
+    world.inside("included", 1).await;
+    let phone = talks(&world).await;
+    let without = PEOPLE.replacen("licences = [\"pay-per-minute\"]", "licences = []", 1);
+    let since = Instant::now();
+    apply(world.node.store(), &without).await;
+    let mut phone = phone;
+    let ended = phone.ended(SOON.saturating_sub(since.elapsed())).await.expect("a BYE within two seconds");
+    assert_eq!(ended.reason.unwrap().text, Cause::LicenceGone.words());
+    assert_eq!(world.refused("+390611111111", DIRECT).await.status, 403);
+    world.inside("included", 1).await;
+    included.hang_up();
+    let records = world.records().await;
+    let record = records.iter().find(|record| record.beyond.cause == Cause::LicenceGone).unwrap();
+    assert_eq!(record.charge.0, i64::try_from(record.duration_ms.div_ceil(1_000)).unwrap() * 10_000);
+    assert_eq!(world.balance("acme").await.posted.0, 10_000_000 - record.charge.0);
+    apply(world.node.store(), PEOPLE).await;
+    talks(&world).await.hang_up();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_organisation_is_out_of_every_call_and_gets_into_none() {
+    let world = World::start().await;
+    let phone = talks(&world).await;
+    let since = Instant::now();
+    apply(world.node.store(), &PEOPLE.replacen("id = \"acme\"\n", "id = \"acme\"\nlocked = \"a stolen PIN\"\n", 1))
+        .await;
+    ends_soon(&world, phone, since, Cause::OrganisationLocked).await;
+    let refused = world.refused("+390611111111", DIRECT).await;
+    assert_eq!((refused.status, refused.reason.unwrap().text.as_str()), (403, Cause::OrganisationLocked.words()));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_switch_ends_what_spends_at_once_by_the_page_that_it_has() {
+    let world = World::start().await;
+    let included = world.call_in("+390633333333", TOLL, "1000007", 700).await;
+    world.inside("included", 1).await;
+    let phone = talks(&world).await;
+    let since = Instant::now();
+    let order = RevokeOrder { lock: true, reason: "a stolen PIN".into(), ..RevokeOrder::default() };
+    let answer = world.post("/organisations/acme/revoke", &order).await;
+    let mut phone = phone;
+    let ended = phone.ended(SOON.saturating_sub(since.elapsed())).await.expect("a BYE within two seconds");
+    assert_eq!(ended.reason.unwrap().text, Cause::Revoked.words());
+    assert_eq!((answer["legs"].as_array().unwrap().len(), answer["locked"].as_bool()), (1, Some(true)), "{answer}");
+    let refused = world.refused("+390611111111", DIRECT).await;
+    assert_eq!(refused.reason.unwrap().text, Cause::OrganisationLocked.words());
+    world.inside("included", 1).await;
+    included.hang_up();
+    let records = world.records().await;
+    let record = records.iter().find(|record| record.beyond.cause == Cause::Revoked).unwrap();
+    assert_eq!(record.charge.0, i64::try_from(record.duration_ms.div_ceil(1_000)).unwrap() * 10_000);
+    assert_eq!(answer["charge"], record.charge.to_text());
+    assert_eq!((record.beyond.codec.is_some(), record.beyond.stamps.joined.is_some()), (true, true));
+    let balance = world.balance("acme").await;
+    assert_eq!((balance.posted.0, balance.held.0), (10_000_000 - record.charge.0, 0));
+    world.end().await;
+}

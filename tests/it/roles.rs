@@ -1,0 +1,261 @@
+//! Who may ask which page: every page of the table, every role, its own organisation and another's.
+
+use crate::world::World;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tollbridge::api::permissions;
+use tollbridge::clock;
+use tollbridge::store::{NewToken, Role, Token, TrailFilter};
+
+const OWN: &str = "acme";
+const OTHER: &str = "omega";
+
+/// A caller of the matrix: a role, of the house or of [`OWN`].
+struct Caller {
+    role: Role,
+    own: bool,
+    secret: String,
+}
+
+/// What came of a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Door {
+    Open,
+    Unauthorized,
+    Forbidden,
+    NoPage,
+}
+
+struct Client {
+    agent: ureq::Agent,
+    base: String,
+}
+
+impl Client {
+    fn new(world: &World) -> Client {
+        let config = ureq::Agent::config_builder().proxy(None).http_status_as_error(false).max_redirects(0);
+        // Who is refused before the body is read loses the connection.
+        let config = config.max_idle_connections(0);
+        let agent = config.timeout_global(Some(Duration::from_secs(20))).build().new_agent();
+        Client { agent, base: format!("http://{}/api/v1", world.node.api()) }
+    }
+
+    fn ask(&self, method: &str, path: &str, secret: Option<&str>, body: &str) -> (u16, String) {
+        let mut request = ureq::http::Request::builder().method(method.to_uppercase().as_str());
+        request = request.uri(format!("{}{path}", self.base)).header("Content-Type", "application/json");
+        if let Some(secret) = secret {
+            request = request.header("Authorization", format!("Bearer {secret}"));
+        }
+        let config =
+            self.agent.configure_request(request.body(body.to_owned()).unwrap()).allow_non_standard_methods(true);
+        let mut answer = self.agent.run(config.build()).unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    }
+
+    fn door(&self, method: &str, path: &str, secret: Option<&str>) -> Door {
+        // A body of no page: whoever is let in is told so, and nothing is done.
+        let (status, text) = self.ask(method, path, secret, "[]");
+        let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        match status {
+            401 => Door::Unauthorized,
+            403 => Door::Forbidden,
+            404 if body["message"] == "there is no such page" => Door::NoPage,
+            500.. => panic!("{method} {path}: {status} {text}"),
+            _ => Door::Open,
+        }
+    }
+}
+
+/// Names that lead to nothing, but for the organisation.
+fn filled(path: &str, organisation: &str) -> String {
+    let words = [
+        ("{organisation}", organisation),
+        ("{leg}", "018bcfe5-687b-7000-8000-000000000007"),
+        ("{number}", "+390600000000"),
+        ("{user}", "nobody"),
+        ("{meeting}", "nobody"),
+        ("{carrier}", "nobody"),
+        ("{token}", "nobody"),
+        ("{grant}", "nobody"),
+        ("{list}", "nobody"),
+        ("{report}", "nothing"),
+        ("{month}", "nothing"),
+    ];
+    let filled = words.iter().fold(path.to_owned(), |path, (name, word)| path.replace(name, word));
+    assert!(!filled.contains('{'), "a name that this test does not know: {path}");
+    filled
+}
+
+/// What must come of it, said once more and by itself.
+fn due(caller: &Caller, need: &str, of: Option<&str>) -> Door {
+    if caller.own && of != Some(OWN) {
+        return Door::NoPage;
+    }
+    let may = match (caller.role, need) {
+        (Role::Operator, _) => true,
+        (_, "books") => true,
+        (Role::Billing, "pay") => !caller.own,
+        (Role::Admin | Role::Reader, "read") => true,
+        (Role::Admin, "manage") => true,
+        _ => false,
+    };
+    if may { Door::Open } else { Door::Forbidden }
+}
+
+async fn token(
+    world: &World,
+    name: &str,
+    role: Role,
+    organisation: Option<&str>,
+    expires_in_ms: Option<i64>,
+) -> String {
+    let now = clock::wall();
+    let shifted = |ms: i64| tollbridge::clock::Wall::from_micros(now.micros() + ms * 1_000);
+    let token = Token {
+        name: name.parse().unwrap(),
+        role,
+        organisation: organisation.map(|id| id.parse().unwrap()),
+        created: shifted(-60_000),
+        expires: expires_in_ms.map(shifted),
+    };
+    let secret = format!("secret-of-{name}");
+    world.node.store().make_token(NewToken { token, secret: secret.clone() }).await.unwrap();
+    secret
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_opens_to_its_roles_in_their_own_organisation_and_to_nobody_else() {
+    let world = World::start().await;
+    let mut callers = Vec::new();
+    for role in Role::ALL {
+        callers.push(Caller {
+            role,
+            own: false,
+            secret: token(&world, &format!("{role}-of-all"), role, None, None).await,
+        });
+        if role != Role::Operator {
+            let secret = token(&world, &format!("{role}-of-own"), role, Some(OWN), Some(3_600_000)).await;
+            callers.push(Caller { role, own: true, secret });
+        }
+    }
+    let owner = std::fs::read_to_string(world.node.token_file()).unwrap();
+    callers.push(Caller { role: Role::Operator, own: false, secret: owner.trim().to_owned() });
+    let expired = token(&world, "expired", Role::Operator, None, Some(-1)).await;
+    let revoked = token(&world, "revoked", Role::Operator, None, None).await;
+    let revocation = tollbridge::store::Revocation { name: "revoked".parse().unwrap(), of: None };
+    world.node.store().revoke_token(revocation, clock::wall()).await.unwrap();
+
+    let before = world.node.store().facts();
+    let client = Client::new(&world);
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut asked = 0;
+        for page in permissions() {
+            let is_below = page.path.contains("{organisation}");
+            for of in [OWN, OTHER].into_iter().take(if is_below { 2 } else { 1 }) {
+                let (path, of) = (filled(page.path, of), is_below.then_some(of));
+                for secret in [None, Some(""), Some("wrong"), Some(&*expired), Some(&*revoked)] {
+                    assert_eq!(client.door(page.method, &path, secret), Door::Unauthorized, "{} {path}", page.method);
+                }
+                for caller in &callers {
+                    let door = client.door(page.method, &path, Some(&caller.secret));
+                    let due = due(caller, page.need.slug(), of);
+                    assert_eq!(door, due, "{} {path} by {} (own: {})", page.method, caller.role, caller.own);
+                    asked += 1;
+                }
+            }
+        }
+        // Ways round: other spellings of a path, other methods.
+        let own = callers.iter().find(|caller| caller.own && caller.role == Role::Admin).unwrap();
+        for path in [
+            "/organisations/acme%2F..%2Fomega/users",
+            "/organisations/acme/../omega/users",
+            "/organisations//omega/users",
+            "/organisations/acme%00/users",
+            "/organisations/ACME/users",
+        ] {
+            assert_eq!(client.door("get", path, Some(&own.secret)), Door::NoPage, "{path}");
+        }
+        assert_eq!(client.ask("head", "/organisations/omega/users", Some(&own.secret), "").0, 404);
+        assert_eq!(client.ask("head", "/organisations/acme/users", Some(&own.secret), "").0, 200);
+        assert_eq!(client.ask("head", "/legs", None, "").0, 401);
+        assert_eq!(client.ask("options", "/organisations/omega/users", None, "").0, 405);
+        asked
+    });
+    let asked = asked.await.unwrap();
+    assert!(asked > 8 * permissions().len(), "{asked}");
+    let after = world.node.store().facts();
+    assert_eq!((&before.organisations, &before.users), (&after.organisations, &after.users), "something was done");
+    world.audit().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_works_in_their_own_house_and_the_trail_names_them() {
+    let world = World::start().await;
+    let owner = std::fs::read_to_string(world.node.token_file()).unwrap().trim().to_owned();
+    let client = Client::new(&world);
+    let work = tokio::task::spawn_blocking(move || {
+        let ask = |method: &str, path: &str, secret: &str, body: Value, status: u16| -> Value {
+            let (found, text) = client.ask(method, path, Some(secret), &body.to_string());
+            assert_eq!(found, status, "{method} {path}: {text}");
+            serde_json::from_str(&text).unwrap_or(Value::Null)
+        };
+        let order = json!({ "name": "paola", "role": "admin" });
+        let made = ask("post", "/organisations/acme/tokens", &owner, order.clone(), 201);
+        ask("post", "/organisations/omega/tokens", &owner, order, 409);
+        ask("post", "/organisations/acme/tokens", &owner, json!({ "name": "x", "role": "operator" }), 409);
+        let past = json!({ "name": "x", "role": "admin", "expires": "2020-01-01" });
+        ask("post", "/tokens", &owner, past, 409);
+        ask("post", "/tokens", &owner, json!({ "name": "owner", "role": "reader" }), 409);
+        ask("post", "/tokens", &owner, json!({ "name": "X", "role": "reader" }), 400);
+        ask("post", "/tokens", &owner, json!({ "name": "x", "role": "king" }), 400);
+
+        let paola = made["token"].as_str().unwrap();
+        ask("put", "/organisations/acme/users/zoe", paola, json!({ "licences": ["pay-per-minute"] }), 201);
+        ask("patch", "/organisations/acme/users/zoe", paola, json!({ "name": "Zoe" }), 200);
+        ask("patch", "/organisations/acme", paola, json!({ "discount": "100%" }), 403);
+        ask("post", "/organisations/acme/credits", paola, json!({}), 403);
+        ask("get", "/organisations/acme/usage?costs=true", paola, json!({}), 403);
+        ask("get", "/organisations/acme/usage?org=omega", paola, json!({}), 400);
+        let quote = |organiser: &str| {
+            format!("/organisations/acme/quote?organiser={organiser}&type=dial-out&to=%2B390611112222")
+        };
+        assert!(ask("get", &quote("zoe"), paola, json!({}), 200)["allowed"].is_boolean());
+        ask("get", &quote("nobody"), paola, json!({}), 404);
+        // Whom they let in may read, and no longer than they want.
+        let made = ask("post", "/organisations/acme/tokens", paola, json!({ "name": "books", "role": "billing" }), 201);
+        let books = made["token"].as_str().unwrap();
+        ask("get", "/organisations/acme/balance", books, json!({}), 200);
+        ask("get", "/organisations/acme/users", books, json!({}), 403);
+        let listed = ask("get", "/organisations/acme/tokens", paola, json!({}), 200);
+        assert_eq!(listed.as_array().unwrap().len(), 2);
+        assert!(!listed.to_string().contains(books) && !listed.to_string().contains(paola));
+        ask("delete", "/organisations/acme/tokens/books", paola, json!({}), 204);
+        ask("get", "/organisations/acme/balance", books, json!({}), 401);
+        let trail = ask("get", "/organisations/acme/trail?what=user%20zoe", paola, json!({}), 200);
+        let told: Vec<(&Value, &Value)> =
+            trail.as_array().unwrap().iter().map(|row| (&row["who"], &row["role"])).collect();
+        assert_eq!(told, [(&json!("paola"), &json!("admin")), (&json!("paola"), &json!("admin"))]);
+        ask("delete", "/tokens/paola", &owner, json!({}), 204);
+        ask("get", "/organisations/acme/users", paola, json!({}), 401);
+        (paola.to_owned(), books.to_owned())
+    });
+    let (paola, books) = work.await.unwrap();
+    let rows = world.node.store().trail(&TrailFilter::default()).await.unwrap();
+    let told: Vec<(&str, &str)> =
+        rows.iter().filter(|row| row.verb != "apply").map(|row| (&*row.verb, &*row.what)).collect();
+    assert_eq!(
+        told,
+        [
+            ("token-make", "token paola"),
+            ("set", "user zoe"),
+            ("set", "user zoe"),
+            ("token-make", "token books"),
+            ("token-revoke", "token books"),
+            ("token-revoke", "token paola"),
+        ]
+    );
+    assert!(!rows.iter().any(|row| row.detail.contains(&paola) || row.detail.contains(&books)));
+    world.audit().await;
+    world.end().await;
+}
