@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -102,6 +103,16 @@ impl Wire {
     pub fn mend(&self) {
         self.state.send_replace(State::Sound);
     }
+}
+
+/// Whoever is cut off asks again after this.
+pub async fn pause() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
+/// For who measures how long a wire has held them.
+pub fn moment() -> Instant {
+    Instant::now()
 }
 
 /// `host:port` of an address.

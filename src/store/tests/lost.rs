@@ -1,9 +1,9 @@
 //! The network between the books and their server: connections that end between any two statements, answers that are lost,
 //! packets that are swallowed. Whoever asks again is given the first answer, and the books are right.
 
-use super::wire::{At, Cut, Wire};
+use super::wire::{At, Cut, Wire, moment, pause};
 use super::*;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Books by way of a wire.
 struct Line {
@@ -30,7 +30,7 @@ impl Line {
                 Ok(answer) => return (answer, failed),
                 Err(error) => assert!(error.is_passing(), "{error}"),
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            pause().await;
         }
         panic!("the books do not come back");
     }
@@ -161,13 +161,13 @@ async fn a_line_that_swallows_everything_holds_nobody_for_long() {
     let before = line.available().await;
     line.wire.fall_silent();
     for leg in &legs[1..] {
-        let began = Instant::now();
+        let began = moment();
         let told = store.open_leg(toll(*leg)).await;
         assert!(matches!(told, Err(StoreError::Down(_))), "{told:?}");
         assert!(began.elapsed() < patience * 4, "{:?}", began.elapsed());
     }
     // Nor does a start wait for ever.
-    let (began, elsewhere) = (Instant::now(), tempfile::tempdir().unwrap());
+    let (began, elsewhere) = (moment(), tempfile::tempdir().unwrap());
     let start = Options { node: "other".to_owned(), patience, ..options(&elsewhere) };
     let told = Store::open(&line.wire.url(&line.url), start).await.unwrap_err();
     assert!(matches!(told, OpenError::Database { .. }) && began.elapsed() < patience * 4, "{told}");
