@@ -40,6 +40,8 @@ macro_rules! suite {
             mod granting;
             #[path = "legs.rs"]
             mod legs;
+            #[path = "licensing.rs"]
+            mod licensing;
             #[path = "opening.rs"]
             mod opening;
             #[path = "pricing.rs"]
