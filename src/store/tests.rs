@@ -35,6 +35,8 @@ macro_rules! suite {
             mod fraud;
             #[path = "granting.rs"]
             mod granting;
+            #[path = "leading.rs"]
+            mod leading;
             #[path = "legs.rs"]
             mod legs;
             #[path = "opening.rs"]
