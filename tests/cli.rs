@@ -341,12 +341,29 @@ fn what_there_is_is_shown_made_and_changed() {
         house.run(&["user", "list", "--org", "nobody"]).failed(1, &["there is no such organisation"]);
         house.run(&["user", "list"]).failed(2, &["--org"]);
 
+        let licence = |arguments: &[&str]| house.run(&[&["licence"], arguments].concat());
+        let until = ["set", "--org", "cirrus", "zoe", "communications-credits", "--until", "2099-12-31"];
+        let due = "user zoe has communications-credits until 2099-12-31\n";
+        assert_eq!(licence(&until).good().out, due);
+        set(&["organisation", "set", "cirrus", "seats.pay-per-minute=1"]);
+        set(&["user", "set", "--org", "cirrus", "yan"]);
+        licence(&["set", "--org", "cirrus", "yan", "pay-per-minute"]).failed(1, &["1 are bought"]);
+        let listed = licence(&["list", "--org", "cirrus", "--json"]).good().json();
+        let row =
+            |at: usize| (&listed[at]["licence"], &listed[at]["bought"], &listed[at]["given"], &listed[at]["held"]);
+        assert_eq!(row(1), (&"pay-per-minute".into(), &1.into(), &1.into(), &1.into()));
+        let gone = licence(&["remove", "--org", "cirrus", "zoe", "communications-credits"]).good().out;
+        assert_eq!(gone, "user zoe has communications-credits no more\n");
+        licence(&["remove", "--org", "cirrus", "zoe", "communications-credits"]).failed(1, &["has no licence"]);
+
         let remove = |arguments: &[&str]| house.run(&[&arguments[..1], &["remove"], &arguments[1..]].concat());
         remove(&["meeting", "--org", "cirrus", "room"]).failed(1, &["number +390699999991 leads to it"]);
         assert_eq!(remove(&["number", "+390699999991"]).good().out, "number +390699999991 deleted\n");
         assert_eq!(remove(&["meeting", "--org", "cirrus", "room", "--json"]).good().json()["removed"], "closed");
         assert_eq!(remove(&["user", "--org", "cirrus", "zoe"]).good().out, "user zoe closed\n");
         remove(&["user", "--org", "cirrus", "zoe"]).failed(1, &["there is no user zoe"]);
+        remove(&["organisation", "cirrus"]).failed(1, &["user yan is its"]);
+        remove(&["user", "--org", "cirrus", "yan"]).good();
         remove(&["organisation", "cirrus"]).failed(1, &["its account stands at 2.0000 USD"]);
 
         let trail = house.run(&["trail", "--json", "--org", "cirrus"]).good().json();

@@ -1,13 +1,13 @@
 //! Organisations, users, meetings, numbers and carriers, each in the keys of a file for `apply`: shown, made and changed.
 //! Users and meetings stand below their organisation, so that its people see its own and no others.
 
-use super::extract::{Json as Said, Known, Query};
+use super::extract::{Json as Said, Known, Named, Query};
 use super::io::Moment;
 use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::notice::{self, Gate};
-use crate::store::{Change, ChangeStep, EntryId, EntryKind, Facts, MOST_ENTRIES, Removal, Store};
+use crate::store::{Change, ChangeStep, EntryId, EntryKind, Facts, MOST_ENTRIES, Removal, SeatRow, Store};
 use crate::trunk::DialPlan;
 use crate::types::OrganisationId;
 use axum::Json;
@@ -109,6 +109,24 @@ pub fn show_of(store: &Store, spot: &Spot) -> Result<Value, Problem> {
     spot.exists(&facts)?;
     let entry = facts.entry(&spot.entry).ok_or_else(|| Problem::unknown(spot.entry.kind().slug()))?;
     Ok(value(&entry))
+}
+
+/// What an organisation has bought and given of each licence.
+pub fn licences_of(store: &Store, organisation: &str, now: Wall) -> Result<Value, Problem> {
+    let id: OrganisationId = parse("organisation", organisation)?;
+    let facts = store.facts();
+    let organisation = facts.open_organisation(&id).ok_or_else(|| Problem::unknown("organisation"))?;
+    let row =
+        |row: SeatRow| json!({ "licence": row.licence, "bought": row.bought, "given": row.given, "held": row.held });
+    Ok(facts.seats(organisation, now).into_iter().map(row).collect())
+}
+
+pub async fn licences(
+    Known(reception): Known,
+    Moment(now): Moment,
+    Named(organisation): Named,
+) -> Result<Json<Value>, Problem> {
+    licences_of(&reception.store, &organisation, now).map(Json)
 }
 
 /// Changes an entry: what is new of it, and how it is now.

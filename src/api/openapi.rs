@@ -427,6 +427,8 @@ mod tests {
         }
         let last = Spot::new(EntryKind::Carrier, None, "local").unwrap();
         fits("Removed", &[entry::remove_of(&store, last, NOON).await.unwrap()]);
+        let licences = entry::licences_of(&store, "aurora", NOON).unwrap();
+        fits("Seats", licences.as_array().unwrap());
         let order = TokenOrder { name: "paola".into(), role: "admin".into(), expires: Some("2036-01-01".into()) };
         fits("TokenMade", &[token::make_of(&store, Some(aurora), &order, NOON).await.unwrap()]);
         let order = TokenOrder { name: "robot".into(), role: "reader".into(), expires: None };

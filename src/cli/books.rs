@@ -300,6 +300,13 @@ impl Books {
         }
     }
 
+    pub async fn licences(&self, of: &OrganisationId) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => entry::licences_of(store, of.as_str(), clock::wall()).map_err(words),
+            Books::There(bridge) => bridge.get(&format!("/organisations/{of}/licences")),
+        }
+    }
+
     pub async fn tokens(&self, of: Option<&OrganisationId>) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => Ok(token::tokens_of(store, of)),

@@ -214,7 +214,10 @@ async fn remove(context: &Context, spot: Spot) -> Done {
 const LISTS: &[&str] =
     &["allow_prefixes", "called_from", "codecs", "emails", "languages", "licences", "price_lists", "sources"];
 const NUMBERS: &[&str] = &[
+    "audio-conferencing",
     "block_calls",
+    "communications-credits",
+    "extended-dial-out",
     "low_days",
     "max_call_minutes",
     "max_calls",
@@ -224,6 +227,7 @@ const NUMBERS: &[&str] = &[
     "meeting_calls_per_second",
     "organiser_calls",
     "organiser_calls_per_second",
+    "pay-per-minute",
     "quiet_percent",
     "refund_days",
     "unusual_spend",

@@ -18,6 +18,7 @@ mod entry;
 mod forget;
 mod grant;
 mod legs;
+mod licence;
 mod lock;
 mod meetings;
 mod mute;
@@ -77,6 +78,9 @@ enum Command {
     /// Users of an organisation: licences, policies, PIN
     #[command(subcommand)]
     User(entry::OfOrganisation),
+    /// Licences of an organisation: bought, given, taken back
+    #[command(subcommand)]
+    Licence(licence::Licence),
     /// Meetings of an organisation, running or not
     #[command(subcommand)]
     Meeting(entry::OfOrganisation),
@@ -200,6 +204,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Apply(apply)) => wait_for(apply.run(context)),
         Some(Command::Organisation(order)) => wait_for(order.run(EntryKind::Organisation, context)),
         Some(Command::User(order)) => wait_for(order.run(EntryKind::User, context)),
+        Some(Command::Licence(licence)) => wait_for(licence.run(context)),
         Some(Command::Meeting(order)) => wait_for(order.run(EntryKind::Meeting, context)),
         Some(Command::Number(order)) => wait_for(order.run(EntryKind::Number, context)),
         Some(Command::Carrier(order)) => wait_for(order.run(EntryKind::Carrier, context)),

@@ -7,11 +7,11 @@ use super::document::{Applied, DeckFile, Document, ExchangeEntry, Placed, UserEn
 use super::door::{CreditsAdded, Funds, FundsKind};
 use super::facts::{self, HOUSE, Meeting, OnEmpty, Organisation};
 use super::fault::StoreError;
-use super::rows::{held, list_text};
+use super::rows::list_text;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use super::trail::{self, Who};
-use super::wishes;
+use super::{licence, wishes};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::{CountryRecord, ledger};
@@ -27,7 +27,7 @@ pub(super) async fn apply(
     (document, now, who): &(Document, Wall, Who),
 ) -> Result<Result<Applied, Vec<Mistake>>, StoreError> {
     let opened = opened(books, document).await?;
-    let mistakes = check(document, &books.facts, &opened);
+    let mistakes = check(document, &books.facts, &opened, *now);
     if !mistakes.is_empty() {
         return Ok(Err(mistakes));
     }
@@ -126,6 +126,7 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
     for (organisation, names_lock) in document.organisations.iter().zip(&document.names_lock) {
         write_organisation(conn, &organisation.value, *names_lock, now).await?;
         wishes::write(conn, &organisation.value).await?;
+        licence::write_seats(conn, &organisation.value).await?;
     }
     for user in &document.users {
         let entry = &user.value;
@@ -286,15 +287,7 @@ async fn write_user(conn: &mut Connection, entry: &UserEntry, pin: Option<String
     .bind(i64::from(entry.names_lock))
     .execute(&mut *conn)
     .await?;
-    sql::query("DELETE FROM licence WHERE organiser = $1").bind(user.id.as_str()).execute(&mut *conn).await?;
-    for kind in held(user.licences) {
-        sql::query("INSERT INTO licence (organiser, kind) VALUES ($1, $2)")
-            .bind(user.id.as_str())
-            .bind(kind)
-            .execute(&mut *conn)
-            .await?;
-    }
-    Ok(())
+    licence::write(conn, user).await
 }
 
 /// Two meetings may exchange their conference IDs: each gives its own up first.

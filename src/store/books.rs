@@ -193,7 +193,7 @@ impl Books {
     /// The pool of the month around `at`, made or brought up to date where that is due.
     pub async fn pool(&mut self, organisation: &Organisation, at: Wall) -> Result<PoolState, StoreError> {
         let (month, _) = month_of(at, &organisation.time_zone).map_err(StoreError::broken)?;
-        let due_ms = pool_due_ms(&self.facts, organisation);
+        let due_ms = pool_due_ms(&self.facts, organisation, at);
         let known = self.sheet.pools.get(&organisation.id).filter(|pool| pool.month == month).copied();
         let found = match known {
             Some(pool) => Some(pool),
@@ -306,9 +306,9 @@ fn one(changed: u64, what: &str, of: &OrganisationId) -> Result<(), StoreError> 
 }
 
 /// What the licences assigned now make of a month's pool.
-pub(super) fn pool_due_ms(facts: &Facts, organisation: &Organisation) -> u64 {
+pub(super) fn pool_due_ms(facts: &Facts, organisation: &Organisation, at: Wall) -> u64 {
     let sold = facts.countries.record(organisation.country).is_none_or(|record| record.credits_sold);
-    pool_minutes(facts.pool_licences(&organisation.id), sold).saturating_mul(60_000)
+    pool_minutes(facts.pool_licences(organisation, at), sold).saturating_mul(60_000)
 }
 
 /// The day of the organisation's calendar around `at`.

@@ -89,7 +89,8 @@ pub(super) async fn change(
         Err(mistakes) => return refuse(books, change, (*now, who), mistakes).await,
     };
     let opened = opened(books, &document).await?;
-    let mistakes: Vec<String> = check(&document, &facts, &opened).into_iter().map(|mistake| mistake.text).collect();
+    let mistakes: Vec<String> =
+        check(&document, &facts, &opened, *now).into_iter().map(|mistake| mistake.text).collect();
     if !mistakes.is_empty() {
         return refuse(books, change, (*now, who), mistakes).await;
     }

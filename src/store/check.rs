@@ -3,7 +3,9 @@
 
 use super::document::Document;
 use super::entry::EntryId;
-use super::facts::{Facts, Organisation};
+use super::facts::{Facts, Organisation, User};
+use super::licence;
+use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::Countries;
 use crate::rating::costs::COST;
@@ -13,12 +15,18 @@ use std::fmt::Display;
 use std::hash::Hash;
 
 /// Every mistake of `document` over `facts`. `opened`: opening fundings booked before.
-pub(super) fn check(document: &Document, facts: &Facts, opened: &HashMap<OrganisationId, Micros>) -> Vec<Mistake> {
+pub(super) fn check(
+    document: &Document,
+    facts: &Facts,
+    opened: &HashMap<OrganisationId, Micros>,
+    now: Wall,
+) -> Vec<Mistake> {
     let mut check = Check { document, facts, countries: countries(document, facts), mistakes: Vec::new() };
     check.single();
     check.organisations();
     check.opening(opened);
     check.users();
+    check.seats(now);
     check.meetings();
     check.conference_ids();
     check.numbers();
@@ -153,6 +161,30 @@ impl<'a> Check<'a> {
             if let Some(user) = left {
                 let why = "has pay-per-minute, which needs volume_licensing = true";
                 self.mistake(placed.line, format_args!("user {} {why}", user.id));
+            }
+        }
+    }
+
+    /// No more licences are given than were bought; of those that a file names, and of those that it leaves.
+    fn seats(&mut self, now: Wall) {
+        let named: HashMap<&UserId, &User> =
+            self.document.users.iter().map(|placed| (&placed.value.user.id, &placed.value.user)).collect();
+        let own = self.document.organisations.iter().map(|placed| (&placed.value.id, placed.line));
+        let theirs = self.document.users.iter().map(|placed| (&placed.value.user.organisation, placed.line));
+        // Told once, at the first line that has to do with it.
+        let mut touched: BTreeMap<&OrganisationId, usize> = BTreeMap::new();
+        for (id, line) in own.chain(theirs) {
+            touched.entry(id).or_insert(line);
+        }
+        for (id, line) in touched {
+            let Some(organisation) = self.organisation(id) else { continue };
+            let left = self.facts.users.values().filter(|user| !named.contains_key(&user.id));
+            let users = left.chain(named.values().copied()).filter(|user| user.organisation == *id);
+            for (word, taken, bought) in licence::missing(organisation, users, now) {
+                let why = format!(
+                    "{taken} licences {word} would be given, and {bought} are bought: buy more (seats), or take one back"
+                );
+                self.mistake(line, format_args!("organisation {id}: {why}"));
             }
         }
     }

@@ -25,6 +25,7 @@ const LONGEST_LINE: usize = 256 << 20;
 pub(super) const TABLES: &[(&str, &str)] = &[
     ("organisation", "id"),
     ("token", "name"),
+    ("seat", "organisation, kind"),
     ("organiser", "id"),
     ("licence", "organiser, kind"),
     ("meeting", "id"),

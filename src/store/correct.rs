@@ -298,7 +298,7 @@ fn priced_again(facts: &Facts, settled: &Settled) -> Result<(Repriced, Option<Fr
     let Some(user) = user else { return unchanged(Some("its organiser is not there any more")) };
     let book = Book {
         payer: &organisation.payer(true),
-        organiser: &user.organiser(organisation),
+        organiser: &user.organiser(organisation, decided(leg)),
         countries: &facts.countries,
         prices: facts.prices(organisation),
         number: None,

@@ -3,8 +3,8 @@
 
 use super::entry::LOCKED;
 use super::facts::{Caps, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
+use super::licence::{Seats, Terms, give};
 use super::pin::is_pin;
-use super::rows::give;
 use super::wishes;
 use crate::clock::Wall;
 use crate::form::{Document as Sheet, Form, Mistake};
@@ -354,6 +354,7 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
         limits,
         alerts,
         recharge,
+        seats: Seats::read(&form.table("seats")),
         since: Wall::from_seconds(0),
         closed: false,
         locked: locked(form),
@@ -421,16 +422,16 @@ fn user(form: &Form<'_>, of: Option<&Organisation>) -> Option<UserEntry> {
         // The PIN itself is not repeated: mistakes are logged and shown.
         form.mistake("pin", "expected 4 to 12 digits");
     }
-    let mut licences = Licences::default();
+    let (mut licences, mut terms) = (Licences::default(), Terms::default());
     for word in form.texts::<String>("licences").unwrap_or_default() {
-        give(&mut licences, &word).unwrap_or_else(|why| form.mistake("licences", why));
+        give((&mut licences, &mut terms), &word).unwrap_or_else(|why| form.mistake("licences", why));
     }
     let name = form.text("name").or_else(|| form.text("id")).unwrap_or_default();
     let (dial_out, toll_free) = (form.text("dial_out").unwrap_or_default(), form.flag("toll_free").unwrap_or(true));
     let (country, locked, names_lock) = (form.text("country"), locked(form), form.has(LOCKED));
     form.finish();
     let organisation = of?.id.clone();
-    let user = User { id: id?, organisation, name, licences, dial_out, toll_free, country, locked, pin: None };
+    let user = User { id: id?, organisation, name, licences, terms, dial_out, toll_free, country, locked, pin: None };
     Some(UserEntry { user, pin: pin.map(Pin), names_lock })
 }
 

@@ -3,7 +3,7 @@
 
 use super::document::Document;
 use super::facts::{AlertSettings, Caps, Facts, Limits, Meeting, Organisation, RechargeSettings, User};
-use super::rows::held;
+use super::licence::{Seats, texts};
 use crate::meeting::Settings;
 use crate::trunk::{Carrier, Number};
 use crate::types::{CarrierId, E164, MeetingId, Micros, OrganisationId, UserId};
@@ -210,6 +210,7 @@ fn organisation(organisation: &Organisation) -> Keys {
         limits,
         alerts,
         recharge,
+        seats,
         since: _,
         closed: _,
         locked,
@@ -219,9 +220,13 @@ fn organisation(organisation: &Organisation) -> Keys {
         "volume_licensing": volume_licensing, "require_credits_licence": require_credits_licence,
         "on_empty": on_empty.slug(), "overdraft": text(overdraft), "time_zone": time_zone,
         "allow_prefixes": allow_prefixes, "price_lists": price_lists, "discount": text(discount),
-        "pool_split": text(pool_split), "refund_days": refund_days, "limits": limits_keys(limits),
+        "pool_split": text(pool_split), "refund_days": refund_days, "limits": limits_keys(limits), "seats": seats_keys(seats),
         "alerts": alerts.as_ref().map(alert_keys), "recharge": recharge.as_ref().map(recharge_keys), LOCKED: locked,
     }))
+}
+
+fn seats_keys(seats: &Seats) -> Value {
+    Value::Object(seats.by_words().map(|(word, bought)| (word.to_owned(), bought.into())).collect())
 }
 
 fn limits_keys(limits: &Limits) -> Value {
@@ -265,9 +270,9 @@ fn recharge_keys(recharge: &RechargeSettings) -> Value {
 }
 
 fn user(user: &User) -> Keys {
-    let User { id, organisation: _, name, licences, dial_out, toll_free, country, locked, pin: _ } = user;
+    let User { id, organisation: _, name, licences: _, terms: _, dial_out, toll_free, country, locked, pin: _ } = user;
     object(json!({
-        "id": text(id), "name": name, "licences": held(*licences).collect::<Vec<_>>(), "dial_out": dial_out.slug(),
+        "id": text(id), "name": name, "licences": texts(user), "dial_out": dial_out.slug(),
         "toll_free": toll_free, "country": maybe(*country), LOCKED: locked,
     }))
 }

@@ -1,10 +1,11 @@
 //! What there is, in memory: organisations, organisers, meetings, numbers, carriers, countries, the deck. One immutable
 //! snapshot, made anew at each `apply`; decisions and look-ups read it without waiting for anybody.
 
+use super::licence::{Seats, Terms};
 use super::pin::PinKey;
 use super::sql::Connection;
 use super::token::{self, Token};
-use super::{rows, wishes};
+use super::{licence, rows, wishes};
 use crate::clock::Wall;
 use crate::meeting::Settings;
 use crate::notice::{HookUrl, Mailbox, SecretRef};
@@ -120,6 +121,7 @@ pub struct Organisation {
     pub alerts: Option<AlertSettings>,
     /// How it is fetched before it runs out.
     pub recharge: Option<RechargeSettings>,
+    pub seats: Seats,
     /// When it was first written into the books.
     pub since: Wall,
     /// It was removed: the books know it, and nobody else.
@@ -193,7 +195,9 @@ pub struct User {
     pub id: UserId,
     pub organisation: OrganisationId,
     pub name: String,
+    /// All that are given, whether their days have come or are over.
     pub licences: Licences,
+    pub terms: Terms,
     pub dial_out: DialOutPolicy,
     pub toll_free: bool,
     /// Usage location; the organisation's country where `None`.
@@ -318,9 +322,10 @@ impl Facts {
         &self.pins
     }
 
-    /// Per-user licences assigned in an organisation: what its pool is made of.
-    pub(super) fn pool_licences(&self, organisation: &OrganisationId) -> u64 {
-        let of = |user: &&User| user.organisation == *organisation && user.licences.audio_conferencing;
+    /// Per-user licences held in an organisation at a moment: what its pool is made of.
+    pub(super) fn pool_licences(&self, organisation: &Organisation, at: Wall) -> u64 {
+        let holds = |user: &User| user.licences_at(organisation, at).audio_conferencing;
+        let of = |user: &&User| user.organisation == organisation.id && holds(user);
         self.users.values().filter(of).count() as u64
     }
 }
@@ -378,10 +383,10 @@ impl Organisation {
 
 impl User {
     /// As the decision wants it.
-    pub(super) fn organiser(&self, organisation: &Organisation) -> Organiser {
+    pub(super) fn organiser(&self, organisation: &Organisation, at: Wall) -> Organiser {
         Organiser {
             user: self.id.clone(),
-            licences: self.licences,
+            licences: self.licences_at(organisation, at),
             dial_out: self.dial_out,
             toll_free: self.toll_free,
             country: self.country.unwrap_or(organisation.country),
@@ -399,6 +404,7 @@ pub(super) async fn load(
 ) -> Result<Facts, String> {
     let mut organisations = rows::organisations(conn).await?;
     wishes::load(conn, &mut organisations).await?;
+    licence::load_seats(conn, &mut organisations).await?;
     let users = rows::users(conn).await?;
     let meetings = rows::meetings(conn).await?;
     let directory = Directory::new(rows::carriers(conn).await?, rows::numbers(conn).await?);

@@ -346,7 +346,7 @@ async fn terms(
     let number = permit::number(&facts, &leg.number, &organisation.id);
     let book = Book {
         payer: &organisation.payer(sums.has_entries),
-        organiser: &user.organiser(organisation),
+        organiser: &user.organiser(organisation, at),
         countries: &facts.countries,
         prices: facts.prices(organisation),
         number,

@@ -26,6 +26,7 @@ mod home;
 mod io;
 mod job;
 mod leg;
+mod licence;
 mod life;
 mod outbox;
 mod permit;
@@ -66,6 +67,7 @@ pub use facts::{
 };
 pub use fault::{OpenError, StoreError};
 pub use io::{check_url, file_of, folder_of};
+pub use licence::{SeatRow, Seats, Term, Terms};
 pub use permit::MOST_REVIEWED;
 pub use remove::{Removal, Removed};
 pub use revoke::{Revoke, Revoked};

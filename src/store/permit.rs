@@ -49,7 +49,7 @@ fn ask(
     let (Some(payer), Some(user)) = (payer, facts.users.get(organiser)) else { return Err(Cause::NotLicensed) };
     let book = Book {
         payer: &payer.payer(has_entries),
-        organiser: &user.organiser(payer),
+        organiser: &user.organiser(payer, at),
         countries: &facts.countries,
         prices: facts.prices(payer),
         number: number(facts, &leg.number, organisation),

@@ -126,7 +126,7 @@ pub(super) async fn pool(
     let (month, _) = month_of(at, &organisation.time_zone).map_err(StoreError::broken)?;
     let found = pool_row(conn, id, month).await?;
     let mut pool = found.unwrap_or(PoolState { month, granted_ms: 0, used_ms: 0, held_ms: 0 });
-    pool.granted_ms = pool_due_ms(facts, organisation).max(pool.used_ms + pool.held_ms);
+    pool.granted_ms = pool_due_ms(facts, organisation, at).max(pool.used_ms + pool.held_ms);
     Ok(pool)
 }
 
@@ -240,7 +240,7 @@ pub(super) async fn quote(
     let usable = ours.filter(|number| number.organisation.as_ref().is_none_or(|owner| *owner == organisation.id));
     let book = Book {
         payer: &organisation.payer(sums.has_entries),
-        organiser: &user.organiser(organisation),
+        organiser: &user.organiser(organisation, asked.now),
         countries: &facts.countries,
         prices: facts.prices(organisation),
         number: usable.map(|n| NumberFacts { country: n.country, toll_free: n.kind == NumberKind::TollFree }),

@@ -2,6 +2,7 @@
 //! table: the store starts with all of it or not at all.
 
 use super::facts::{Closed, Limits, Meeting, OnEmpty, Organisation, User};
+use super::licence;
 use super::sql::Row;
 use super::sql::{self, Connection};
 use crate::clock::Wall;
@@ -124,6 +125,7 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
         },
         alerts: None,
         recharge: None,
+        seats: Default::default(),
         since: Wall::from_micros(line.number("since")?),
         closed: line.flag("closed")?,
         locked: line.maybe_text("locked")?,
@@ -133,11 +135,7 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
 pub(super) async fn users(conn: &mut Connection) -> Result<BTreeMap<UserId, User>, String> {
     let rows = lines(conn, "organiser", "SELECT * FROM organiser WHERE closed = 0", user).await?;
     let mut users: BTreeMap<UserId, User> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
-    for (user, kind) in lines(conn, "licence", "SELECT * FROM licence", licence).await? {
-        if let Some(user) = users.get_mut(&user) {
-            give(&mut user.licences, &kind)?;
-        }
-    }
+    licence::load(conn, &mut users).await?;
     Ok(users)
 }
 
@@ -147,41 +145,13 @@ fn user(line: &Line<'_>) -> Result<User, String> {
         organisation: line.parse("organisation")?,
         name: line.text("name")?,
         licences: Licences::default(),
+        terms: Default::default(),
         dial_out: line.parse("dial_out")?,
         toll_free: line.flag("toll_free")?,
         country: line.maybe("country")?,
         locked: line.maybe_text("locked")?,
         pin: line.maybe_text("pin")?,
     })
-}
-
-fn licence(line: &Line<'_>) -> Result<(UserId, String), String> {
-    Ok((line.parse("organiser")?, line.text("kind")?))
-}
-
-/// A licence and its place among the flags: files, store and flags agree by this table.
-type Flag = fn(&mut Licences) -> &mut bool;
-
-/// Words of licences.
-pub(super) const LICENCES: [(&str, Flag); 4] = [
-    ("audio-conferencing", |licences| &mut licences.audio_conferencing),
-    ("pay-per-minute", |licences| &mut licences.pay_per_minute),
-    ("communications-credits", |licences| &mut licences.communications_credits),
-    ("extended-dial-out", |licences| &mut licences.extended_dial_out),
-];
-
-/// Sets the licence called `word`.
-pub(super) fn give(licences: &mut Licences, word: &str) -> Result<(), String> {
-    let known = LICENCES.iter().find(|(name, _)| *name == word);
-    let names = LICENCES.map(|(name, _)| name).join(", ");
-    let (_, flag) = known.ok_or_else(|| format!("expected one of {names}, found \"{word}\""))?;
-    *flag(licences) = true;
-    Ok(())
-}
-
-/// The words of the licences that are held.
-pub(super) fn held(mut licences: Licences) -> impl Iterator<Item = &'static str> {
-    LICENCES.into_iter().filter(move |(_, flag)| *flag(&mut licences)).map(|(word, _)| word)
 }
 
 const MEETINGS: &str = "SELECT meeting.*, organiser.organisation FROM meeting JOIN organiser ON organiser.id = meeting.organiser \

@@ -39,6 +39,8 @@ macro_rules! suite {
             mod leading;
             #[path = "legs.rs"]
             mod legs;
+            #[path = "licensing.rs"]
+            mod licensing;
             #[path = "opening.rs"]
             mod opening;
             #[path = "pricing.rs"]

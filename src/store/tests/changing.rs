@@ -33,6 +33,9 @@ block_calls = 10
 max_rate_per_minute = "1.00"
 max_spend_first_day = "19.00"
 quiet_percent = 20
+[organisation.seats]
+audio-conferencing = 7
+communications-credits = 1
 [organisation.alerts]
 emails = ["accounts@example.com", "ops@example.com"]
 webhook = "https://hooks.example.com/a?token=b"
@@ -49,7 +52,7 @@ hook_secret = "file:/etc/secret"
 [[organisation.user]]
 id = "fay"
 name = "Fay"
-licences = ["pay-per-minute", "communications-credits"]
+licences = ["pay-per-minute from 2026-01-01", "communications-credits from 2026-02-01 until 2099-12-31"]
 dial_out = "zone-a"
 toll_free = false
 country = "FR"
