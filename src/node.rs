@@ -63,6 +63,15 @@ pub enum StartError {
     Authorities(String),
 }
 
+/// Why a node goes on no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// The switchboard has ended by itself: the log says why.
+    Stopped,
+    /// Another process has its name and its books. Its calls are to be ended: nobody can be charged for them.
+    TakenOver,
+}
+
 /// A running node.
 pub struct Node {
     desk: Desk,
@@ -153,8 +162,11 @@ impl Node {
     }
 
     /// Returns when the node has failed: nothing but a new start helps, which then settles what was open.
-    pub async fn failed(&mut self) {
-        self.desk.failed().await;
+    pub async fn failed(&mut self) -> Failed {
+        tokio::select! {
+            () = self.desk.failed() => Failed::Stopped,
+            () = self.store.taken_over() => Failed::TakenOver,
+        }
     }
 
     /// No new calls.

@@ -67,7 +67,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the bridge (the default)
-    Serve,
+    Serve(serve::Serve),
     /// Check the settings and tell all mistakes at once
     Check,
     /// Bring organisations, users, meetings, numbers, carriers and rates of a file into the store
@@ -199,7 +199,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Option<Command>, context: &Context) -> Done {
     match command {
-        None | Some(Command::Serve) => wait_for(serve::run(context)),
+        None => wait_for(serve::Serve::default().run(context)),
+        Some(Command::Serve(serve)) => wait_for(serve.run(context)),
         Some(Command::Check) => check::run(context),
         Some(Command::Apply(apply)) => wait_for(apply.run(context)),
         Some(Command::Organisation(order)) => wait_for(order.run(EntryKind::Organisation, context)),

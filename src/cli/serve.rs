@@ -4,9 +4,9 @@ use super::{Context, Done, Failure, note, say};
 use crate::clock;
 use crate::config::Settings;
 use crate::form::Mistake;
-use crate::node::Node;
+use crate::node::{Failed, Node};
 use crate::sip::Transport;
-use crate::store::{Document, OpenError, Store};
+use crate::store::{Document, OpenError, Options, Store};
 use crate::telemetry;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::time::Duration;
@@ -20,11 +20,26 @@ pub(super) const DEMO_RATES: &str = include_str!("../../config/rates.csv");
 const HELD_TRIES: u32 = 10;
 const HELD_WAIT: Duration = Duration::from_millis(100);
 
-pub async fn run(context: &Context) -> Done {
+#[derive(Default, clap::Args)]
+pub struct Serve {
+    /// Take the node's name from the process that has it (one that hangs, or runs on a machine that cannot be reached).
+    /// What that one still sends to the books is refused, and its calls end with what they have paid for; its legs are
+    /// settled here, each at its last proof of life. Of a store on a server alone: a file is held until its holder ends
+    #[arg(long)]
+    take_over: bool,
+}
+
+impl Serve {
+    pub async fn run(self, context: &Context) -> Done {
+        run(context, self.take_over).await
+    }
+}
+
+async fn run(context: &Context, take_over: bool) -> Done {
     telemetry::start(&context.settings.log_level);
     let mut signals = Signals::listen()?;
     let mut node = tokio::select! {
-        node = start(context) => node?,
+        node = start(context, take_over) => node?,
         () = signals.stop() => {
             note("tollbridge: stopped before it had started");
             return Ok(());
@@ -32,12 +47,24 @@ pub async fn run(context: &Context) -> Done {
     };
     tokio::select! {
         () = signals.stop() => {}
-        () = node.failed() => return Err(Failure("the switchboard stopped: the log says why; start again".into())),
+        failed = node.failed() => return Err(end(node, failed).await),
     }
     note("tollbridge: stopping: calls are ended and their accounts closed");
     tokio::select! {
         () = node.stop() => Ok(()),
         () = signals.stop() => Err(Failure("stopped at once: the next start closes what is still open".into())),
+    }
+}
+
+/// Whoever still talks here is told.
+async fn end(node: Node, failed: Failed) -> Failure {
+    match failed {
+        Failed::Stopped => Failure("the switchboard stopped: the log says why; start again".into()),
+        Failed::TakenOver => {
+            note("tollbridge: another process has taken this node over: calls are ended here");
+            node.stop().await;
+            Failure("another process has taken this node over: it goes on there".into())
+        }
     }
 }
 
@@ -60,11 +87,11 @@ impl Signals {
     }
 }
 
-async fn start(context: &Context) -> Result<Node, Failure> {
+async fn start(context: &Context, take_over: bool) -> Result<Node, Failure> {
     let settings = &context.settings;
     // A second recorder in one process is refused; the first goes on then.
     let metrics = PrometheusBuilder::new().install_recorder().ok();
-    let store = open(settings).await?;
+    let store = open(settings, take_over).await?;
     // Only without settings is anything made up, and only where nothing is in the store: a start that was stopped before
     // it had filled it is made good by the next.
     let fresh = context.config.is_none() && store.facts().is_empty();
@@ -77,10 +104,11 @@ async fn start(context: &Context) -> Result<Node, Failure> {
 }
 
 /// A command that looks into the books holds them for a moment: it is waited for. Another bridge is not.
-async fn open(settings: &Settings) -> Result<Store, OpenError> {
+async fn open(settings: &Settings, take_over: bool) -> Result<Store, OpenError> {
     let mut tries = 0;
     loop {
-        match Store::open(&settings.store_url, settings.store_options()).await {
+        let options = Options { take_over, ..settings.store_options() };
+        match Store::open(&settings.store_url, options).await {
             Err(OpenError::Held { .. }) if tries < HELD_TRIES => tries += 1,
             opened => return opened,
         }

@@ -8,6 +8,10 @@ use crate::rating::record::{EndedBy, Quality};
 use crate::rating::{CallType, Funding};
 use crate::types::{CarrierId, Cause, Currency, E164, GrantId, LegId, MeetingId, Micros, OrganisationId};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// The patience of whoever names no other.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -25,6 +29,10 @@ pub struct Options {
     pub folder: PathBuf,
     /// Where another process holds the node's name: it is taken from it, and what that one still sends is refused.
     pub take_over: bool,
+    /// How long whoever wants a connection waits for one, and the database for a lock. A batch of what legs ask may take
+    /// twice as long: then it is given up, and its connection with it, since the network may have swallowed what was sent.
+    /// Whoever asks again under the same key learns what came of it.
+    pub patience: Duration,
 }
 
 impl Default for Options {
@@ -36,6 +44,7 @@ impl Default for Options {
             readers: 4,
             folder: PathBuf::from("data"),
             take_over: false,
+            patience: PATIENCE,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! them never meet half-way.
 
 use super::books::Books;
-use super::door::Options;
+use super::door::{Options, PATIENCE};
 use super::facts::{self, Facts};
 use super::fault::{OpenError, StoreError};
 use super::home::{self, Home};
@@ -22,14 +22,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-/// How long a reader waits for the database, and the writer for a new connection.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A batch that is not written by then is given up, and its connection with it: the network may have swallowed what was
-/// sent. Whoever asks again under the same key learns what came of it.
-const LONGEST_BATCH: Duration = Duration::from_secs(10);
-
-/// With a file to apply or a life to bury in it.
+/// How long a batch may take with a file to apply or a life to bury in it, and how long facts may take to be read anew.
 const LONGEST_WORK: Duration = Duration::from_secs(300);
 
 /// Everything that an open store owns.
@@ -39,6 +32,7 @@ pub(super) struct Desk {
     pub reads: Pool,
     pub facts: watch::Receiver<Arc<Facts>>,
     pub outbox: watch::Receiver<u64>,
+    pub fenced: watch::Receiver<bool>,
     pub home: Arc<Home>,
     pub place: String,
 }
@@ -55,7 +49,17 @@ pub(super) async fn look(url: &str) -> Result<Connection, OpenError> {
 /// A connection that writes, beside the store's own: for whoever has opened the store and asks it nothing meanwhile.
 pub(super) async fn write_beside(url: &str) -> Result<Connection, OpenError> {
     let failed = |error: sql::Error| OpenError::Database { store: shown(url), reason: error.to_string() };
-    Place::parse(url)?.writer().connect().await.map_err(failed)
+    connect(&Place::parse(url)?.writer(), PATIENCE).await.map_err(failed)
+}
+
+/// A connection within `patience`: a network that swallows packets would be waited for until the kernel gives up.
+async fn connect(address: &Address, patience: Duration) -> Result<Connection, sql::Error> {
+    timeout(patience, address.connect()).await.unwrap_or_else(|_| Err(no_answer(patience)))
+}
+
+fn no_answer(patience: Duration) -> sql::Error {
+    let text = format!("no answer within {patience:?}");
+    sql::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
 }
 
 /// Whether `url` names a store.
@@ -134,7 +138,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     }
     let failed = |error: sql::Error| OpenError::Database { store: store.clone(), reason: error.to_string() };
     let address = place.writer();
-    let mut conn = address.connect().await.map_err(failed)?;
+    let mut conn = connect(&address, options.patience).await.map_err(failed)?;
     // On a server a node of this name may run elsewhere: its connection holds the name. (A file's lock is the kernel's.)
     if !options.take_over
         && let Some(holder) = conn.take_name(&options.node).await.map_err(failed)?
@@ -144,24 +148,36 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     schema::update(&mut conn, &store).await?;
     let life = begin_life(&mut conn, &options.node).await.map_err(failed)?;
     let facts = Arc::new(facts::load(&mut conn, key, 1, None).await.map_err(OpenError::Unreadable)?);
-    let reads = Pool::new(place.reader(), options.readers, PATIENCE);
+    let reads = Pool::new(place.reader(), options.readers, options.patience);
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (publish, facts_seen) = watch::channel(facts.clone());
     let (outbox, outbox_seen) = watch::channel(0);
+    let (fence, fenced) = watch::channel(false);
     let books = Books::new(conn, facts, options.node.clone(), life);
     let home = Arc::new(home);
-    let writer =
-        Writer { books, publish, outbox, address, batch: options.batch.max(1), fenced: None, _home: home.clone() };
+    let writer = Writer {
+        books,
+        publish,
+        outbox,
+        address,
+        batch: options.batch.max(1),
+        patience: options.patience,
+        is_lost: false,
+        is_unclear: false,
+        fenced: None,
+        fence,
+        _home: home.clone(),
+    };
     tokio::spawn(writer.work(queue));
-    Ok(Desk { jobs, reads, facts: facts_seen, outbox: outbox_seen, home, place: store })
+    Ok(Desk { jobs, reads, facts: facts_seen, outbox: outbox_seen, fenced, home, place: store })
 }
 
 /// The number of the life that begins: what earlier ones of this node left open (in books that were restored, too) is to be
 /// settled, and what they still send is refused.
 async fn begin_life(conn: &mut Connection, node: &str) -> Result<i64, sql::Error> {
     let row = sql::query(
-        "INSERT INTO node (name, life, since) \
-         VALUES ($1, (SELECT COALESCE(MAX(life), 0) + 1 FROM leg WHERE node = $1), $2) ON CONFLICT (name) DO UPDATE SET life = node.life + 1, since = excluded.since RETURNING life",
+        "INSERT INTO node (name, life, since) VALUES ($1, (SELECT COALESCE(MAX(life), 0) + 1 FROM leg WHERE node = $1), $2) \
+         ON CONFLICT (name) DO UPDATE SET life = node.life + 1, since = excluded.since RETURNING life",
     );
     row.bind(node).bind(clock::wall().micros()).fetch_one(conn).await?.try_get(0)
 }
@@ -173,8 +189,15 @@ struct Writer {
     outbox: watch::Sender<u64>,
     address: Address,
     batch: usize,
+    patience: Duration,
+    /// The connection is not to be used any more: nobody knows what became of what was sent on it, and a transaction may
+    /// be open there, which the next COMMIT would carry along.
+    is_lost: bool,
+    /// A batch that changed the facts was given up, and may have been written all the same: they are to be read anew.
+    is_unclear: bool,
     /// Set for ever once another process has taken the node's name.
     fenced: Option<StoreError>,
+    fence: watch::Sender<bool>,
     _home: Arc<Home>,
 }
 
@@ -184,12 +207,13 @@ impl Writer {
         let mut batch = Vec::with_capacity(self.batch);
         while queue.recv_many(&mut batch, self.batch).await > 0 {
             let batch = std::mem::take(&mut batch);
-            let longest = if batch.iter().all(Job::is_on_the_sheet) { LONGEST_BATCH } else { LONGEST_WORK };
+            let longest = if batch.iter().all(Job::is_on_the_sheet) { 2 * self.patience } else { LONGEST_WORK };
             // Who waits for an answer that was given up is told so, by the end of its way back.
             if timeout(longest, self.write(batch)).await.is_err() {
                 metrics::counter!(name::STORE_FAULTS).increment(1);
                 tracing::error!("the books did not answer in time: their connection is given up");
-                self.begin_anew(true).await;
+                self.is_lost = true;
+                self.begin_anew().await;
             }
         }
         // The last connection folds the log into the database; a failure leaves the log, which the next start reads.
@@ -202,7 +226,11 @@ impl Writer {
             metrics::counter!(name::STORE_FAULTS).increment(1);
             tracing::error!(%fault, "the books cannot be opened for writing");
             batch.into_iter().for_each(|job| job.refuse(fault.clone()));
-            return self.begin_anew(false).await;
+            // Where no connection could be had, the next batch tries; a second try now would hold it up.
+            if !self.is_lost {
+                self.begin_anew().await;
+            }
+            return;
         }
         let mut done = Vec::with_capacity(batch.len());
         let mut jobs = VecDeque::from(batch);
@@ -237,6 +265,9 @@ impl Writer {
         if let Some(fenced) = &self.fenced {
             return Err(fenced.clone());
         }
+        if self.is_lost {
+            self.reconnect().await?;
+        }
         let (begin, fence) = match self.books.conn.kind() {
             Kind::Sqlite => ("BEGIN IMMEDIATE", "SELECT life FROM node WHERE name = $1"),
             // Whoever takes the name waits until this transaction is done.
@@ -250,6 +281,7 @@ impl Writer {
         }
         let fenced = StoreError::Fenced(self.books.node.clone());
         self.fenced = Some(fenced.clone());
+        self.fence.send_replace(true);
         Err(fenced)
     }
 
@@ -332,31 +364,46 @@ impl Writer {
             }
             Err(fault) => {
                 metrics::counter!(name::STORE_FAULTS).increment(1);
-                tracing::error!(%fault, "the books could not be written; nothing of the batch is in them");
-                self.begin_anew(false).await;
+                tracing::error!(%fault, "the books could not be written: asked again, each request learns what came of it");
+                self.begin_anew().await;
             }
         }
     }
 
     /// After a fault: back to what is durable, on a connection that is sound.
-    async fn begin_anew(&mut self, is_lost: bool) {
+    async fn begin_anew(&mut self) {
         self.books.forget();
         self.books.careful = false;
-        self.books.facts = self.publish.borrow().clone();
-        if !is_lost && self.run("ROLLBACK").await.is_ok() {
-            return;
+        let shown = self.publish.borrow().clone();
+        self.is_unclear |= self.books.facts.version != shown.version;
+        self.books.facts = shown;
+        // Where no transaction is open, or the connection is no use, a new one tells. Where none can be had now, the next
+        // batch looks for one.
+        self.is_lost = self.is_lost || self.run("ROLLBACK").await.is_err();
+        if self.is_lost
+            && let Err(fault) = self.reconnect().await
+        {
+            tracing::error!(%fault, "the books cannot be reached");
         }
-        // No transaction was open, or the connection is no use: a new one tells. Where even that fails the old one
-        // stays, and the next batch comes here again.
-        match self.address.connect().await {
-            Ok(conn) => self.books.conn = conn,
-            Err(error) => return tracing::error!(%error, "the books cannot be reached"),
-        }
+    }
+
+    /// A new connection in the place of the one that was lost, and what there is as it says.
+    async fn reconnect(&mut self) -> Result<(), StoreError> {
+        let mut conn = connect(&self.address, self.patience).await?;
         // Another may have the name by now; then the next transaction finds that this life is over.
-        let node = self.books.node.clone();
-        if let Err(error) = self.books.conn.take_name(&node).await {
-            tracing::error!(%error, "the name of this node could not be taken again");
+        let taken = timeout(self.patience, conn.take_name(&self.books.node)).await;
+        taken.unwrap_or_else(|_| Err(no_answer(self.patience)))?;
+        if self.is_unclear {
+            let known = &self.books.facts;
+            let load = facts::load(&mut conn, known.pins().clone(), known.version + 1, None);
+            let loaded = timeout(LONGEST_WORK, load).await.map_err(|_| no_answer(LONGEST_WORK))?;
+            self.books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+            self.publish.send_replace(self.books.facts.clone());
+            self.is_unclear = false;
         }
+        self.books.conn = conn;
+        self.is_lost = false;
+        Ok(())
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<(), StoreError> {

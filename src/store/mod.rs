@@ -454,6 +454,14 @@ impl Store {
         outbox::show(&mut self.reader().await?, &facts, organisation, limit).await
     }
 
+    /// Returns when another process has taken this node's name: nothing is written here any more. Seen at the next request.
+    pub async fn taken_over(&self) {
+        if self.desk.fenced.clone().wait_for(|fenced| *fenced).await.is_err() {
+            // The writer has stopped for another reason, and nobody can take anything from it.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Changes whenever something was written that may be due.
     pub fn outbox(&self) -> watch::Receiver<u64> {
         self.desk.outbox.clone()

@@ -83,20 +83,36 @@ async fn refuse(
     why: &str,
     now: Wall,
 ) -> Result<(), StoreError> {
-    let raised = Raise {
-        key: format!("recharge-{word}:{}:{day}", organisation.id),
-        kind: Kind::RechargeFailed,
-        organisation: Some(organisation.id.clone()),
-        at: now,
-        facts: alert::facts([
-            ("amount", settings.amount.to_text()),
-            ("currency", organisation.currency.to_string()),
-            ("available", available.to_text()),
-            ("reason", why.to_owned()),
-            ("key", "none: the hook was not asked".to_owned()),
-        ]),
-    };
-    raise(books, &raised).await.map(drop)
+    let failure = Failure { amount: settings.amount, available, key: "none: the hook was not asked", why };
+    tell(books, organisation, format!("recharge-{word}:{}:{day}", organisation.id), failure, now).await
+}
+
+/// Why no money came.
+struct Failure<'a> {
+    amount: Micros,
+    available: Micros,
+    /// Of the attempt.
+    key: &'a str,
+    why: &'a str,
+}
+
+/// Told once an alert's key.
+async fn tell(
+    books: &mut Books,
+    organisation: &Organisation,
+    key: String,
+    failure: Failure<'_>,
+    now: Wall,
+) -> Result<(), StoreError> {
+    let facts = alert::facts([
+        ("amount", failure.amount.to_text()),
+        ("currency", organisation.currency.to_string()),
+        ("available", failure.available.to_text()),
+        ("reason", failure.why.to_owned()),
+        ("key", failure.key.to_owned()),
+    ]);
+    let organisation = Some(organisation.id.clone());
+    raise(books, &Raise { key, kind: Kind::RechargeFailed, organisation, at: now, facts }).await.map(drop)
 }
 
 /// Gives out payments to ask for. They are noted as asked before they are: after a crash the same key is asked again.
@@ -206,18 +222,6 @@ pub(super) async fn open(books: &mut Books, key: &str, why: &str, again: Wall, n
 async fn failed(books: &mut Books, attempt: &Running, key: &str, why: String, now: Wall) -> Result<(), StoreError> {
     let organisation = &attempt.organisation;
     let available = books.sums(&organisation.id).await?.available();
-    let raised = Raise {
-        key: format!("recharge-failed:{key}:{}", attempt.tries),
-        kind: Kind::RechargeFailed,
-        organisation: Some(organisation.id.clone()),
-        at: now,
-        facts: alert::facts([
-            ("amount", attempt.amount.to_text()),
-            ("currency", organisation.currency.to_string()),
-            ("available", available.to_text()),
-            ("reason", why),
-            ("key", key.to_owned()),
-        ]),
-    };
-    raise(books, &raised).await.map(drop)
+    let failure = Failure { amount: attempt.amount, available, key, why: &why };
+    tell(books, organisation, format!("recharge-failed:{key}:{}", attempt.tries), failure, now).await
 }

@@ -9,7 +9,10 @@ use tempfile::TempDir;
 
 mod copying;
 mod files;
+mod lost;
 mod server;
+#[path = "../../tests/it/wire.rs"]
+mod wire;
 
 /// The suite, once a database.
 macro_rules! suite {

@@ -1,110 +1,160 @@
-//! The process dies in mid-call: the next one settles each leg at its last proof of life, and ends every dialog.
+//! The process dies, or sleeps while another takes its place: each leg is settled once, at its last proof of life, by the
+//! next one, which ends every dialog.
 
-use crate::world::{CARRIER, DIRECT, PEOPLE, apply, tone};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use crate::bridge::{Books, Bridge, call, free};
+use crate::world::{CARRIER, DIRECT, TOLL, tone};
+use std::time::{Duration, Instant};
 use tollbridge::cli::phone::{Exchange, Phone};
-use tollbridge::store::{Options, Store};
+use tollbridge::rating::UsageRecord;
 use tollbridge::types::Cause;
 
-struct Bridge(Child);
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        // It may be dead already: that is what the test is about.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A call as its caller knows it.
+struct Call {
+    phone: Phone,
+    /// Between these two its 200 came, as far as one can tell from outside.
+    answered: (Instant, Instant),
+    number: String,
 }
 
-impl Bridge {
-    fn start(folder: &Path, sip: SocketAddr) -> Bridge {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tollbridge"));
-        command
-            .current_dir(folder)
-            .env("TOLLBRIDGE__SIP__LISTEN", format!("[\"udp:{sip}\"]"))
-            .env("TOLLBRIDGE__API__LISTEN", "127.0.0.1:0")
-            .env("TOLLBRIDGE__STORE__URL", format!("sqlite:{}", folder.join("books.db").display()))
-            .env("TOLLBRIDGE__MEDIA__PORTS", "20000-29999")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Bridge(command.spawn().unwrap())
-    }
+/// What a proof of life may be behind: a second, its write, and a machine that is busy.
+const BEHIND: Duration = Duration::from_millis(2_500);
 
-    /// No warning, no last word.
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
+async fn place(carrier: &Exchange, number: usize) -> Call {
+    let (from, before) = (format!("+3906{number:08}"), Instant::now());
+    let phone = call(carrier, &from).await;
+    phone.say(tone(500));
+    Call { phone, answered: (before, Instant::now()), number: from }
 }
 
-async fn open(folder: &Path) -> Store {
-    let url = format!("sqlite:{}", folder.join("books.db").display());
-    for _ in 0..250 {
-        if let Ok(store) = Store::open(&url, Options::default()).await {
-            return store;
+/// A number between zero and `below`, by a seed.
+fn draw(seed: &mut u64, below: u64) -> u64 {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*seed >> 33) % below
+}
+
+/// Killed at a seeded moment, again and again, on one set of books: while calls come in, talk, hang up.
+async fn killed(books: Books, rounds: u64) {
+    books.fill().await;
+    let sip = free();
+    let mut seed = 0x7011_b21d;
+    let mut number = 0;
+    let carrier = Exchange::start((CARRIER, 0).into(), sip, 11).await.unwrap();
+    let mut bridge = Bridge::start(&books, sip, &[]);
+    let (mut died, mut gone) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        let mut calls = Vec::new();
+        for _ in 0..3 {
+            number += 1;
+            calls.push(place(&carrier, number).await);
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // At any moment of a second's beat; and every other time while one call comes and another goes.
+        tokio::time::sleep(Duration::from_millis(draw(&mut seed, 2_000))).await;
+        if round % 2 == 1 {
+            let leaving = calls.remove(0);
+            leaving.phone.hang_up();
+            gone.push(leaving.number);
+            let (other, from) = (carrier.clone(), format!("+3907{round:08}"));
+            // Whether it is answered before the end is for the moment to say.
+            tokio::spawn(async move { drop(other.call(&from, DIRECT).await) });
+            tokio::time::sleep(Duration::from_millis(draw(&mut seed, 60))).await;
+        }
+        bridge.kill();
+        let killed = Instant::now();
+        bridge = Bridge::start(&books, sip, &[]);
+        for mut call in calls {
+            let ended = call.phone.ended(Duration::from_secs(15)).await.expect("BYE from the next life");
+            assert_eq!(ended.reason.unwrap().text, Cause::NodeDied.words(), "round {round}");
+            let shortest = (killed - call.answered.1).saturating_sub(BEHIND);
+            died.push((call.number, shortest, killed - call.answered.0));
+        }
     }
-    panic!("the store stays locked");
+    // The last life takes calls as if nothing had happened.
+    call(&carrier, "+390611111111").await.hang_up();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    bridge.kill();
+    let records = books.audited().await;
+    for (number, shortest, longest) in died {
+        let [record] = of(&records, &number)[..] else { panic!("{number}: {records:#?}") };
+        assert_eq!(record.beyond.cause, Cause::NodeDied, "{number}");
+        let talked = Duration::from_millis(record.duration_ms);
+        assert!(talked <= longest && talked >= shortest, "{number}: {talked:?}; {shortest:?} to {longest:?}");
+        // A cent a second, each begun one.
+        assert_eq!(record.charge.0, record.duration_ms.div_ceil(1_000) as i64 * 10_000, "{number}");
+    }
+    for number in gone.iter().map(String::as_str).chain(["+390611111111"]) {
+        assert_eq!(of(&records, number).len(), 1, "{number}: it ended once, before the end or by it");
+    }
 }
 
-async fn call(carrier: &Exchange) -> Phone {
-    for _ in 0..250 {
-        if let Ok(phone) = carrier.call("+390611111111", DIRECT).await {
-            return phone;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the bridge does not take calls");
+fn of<'a>(records: &'a [UsageRecord], number: &str) -> Vec<&'a UsageRecord> {
+    records.iter().filter(|record| record.caller.as_ref().is_some_and(|caller| caller.to_string() == number)).collect()
+}
+
+/// `TOLLBRIDGE_TEST_LONG=1`: 25 times on each of the two databases.
+fn rounds() -> u64 {
+    if std::env::var_os("TOLLBRIDGE_TEST_LONG").is_some() { 25 } else { 3 }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_in_mid_call_each_leg_is_settled_once_and_hung_up() {
-    let folder = tempfile::tempdir().unwrap();
-    // A port that was free a moment ago; the restarted bridge must have the same.
-    let sip = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let store = open(folder.path()).await;
-    apply(&store, PEOPLE).await;
-    let source = IpAddr::from(CARRIER);
-    apply(&store, &format!("[[carrier]]\nid = \"line\"\nsources = [\"{source}\"]\n")).await;
-    drop(store);
+async fn killed_at_any_moment_each_leg_is_settled_once_and_hung_up_in_a_file() {
+    killed(Books::file(), rounds()).await;
+}
 
-    let bridge = Bridge::start(folder.path(), sip);
-    let carrier = Exchange::start((CARRIER, 0).into(), sip, 11).await.unwrap();
-    let mut phones = Vec::new();
-    for _ in 0..5 {
-        let phone = call(&carrier).await;
-        phone.say(tone(500));
-        phones.push((std::time::Instant::now(), phone));
-    }
-    tokio::time::sleep(Duration::from_millis(3_400)).await;
-    let longest = phones[0].0.elapsed();
-    bridge.kill();
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_each_leg_is_settled_once_and_hung_up_on_a_server() {
+    killed(Books::server().await, rounds()).await;
+}
 
-    let bridge = Bridge::start(folder.path(), sip);
-    for (_, phone) in &mut phones {
-        let ended = phone.ended(Duration::from_secs(10)).await.expect("BYE from the next life");
-        assert_eq!(ended.reason.unwrap().text, Cause::NodeDied.words());
-    }
-    // A call comes in as if nothing had happened.
-    call(&carrier).await.hang_up();
+/// A node that hangs is replaced by one elsewhere. When it wakes up it can write nothing, ends its calls, and itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_wakes_up_after_it_was_replaced_writes_nothing_and_ends() {
+    let books = Books::server().await;
+    books.fill().await;
+    let (old_sip, new_sip) = (free(), free());
+    let mut old = Bridge::start(&books, old_sip, &[]);
+    let carrier = Exchange::start((CARRIER, 0).into(), old_sip, 12).await.unwrap();
+    let mut talking = place(&carrier, 1).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    old.signal("-STOP");
+    // One that asks politely does not get the name.
+    let mut polite = Bridge::start(&books, new_sip, &[]);
+    assert_eq!(polite.ended(Duration::from_secs(20)).await, Some(1));
+    // Its folder is another, as on another machine: what was proven there is not known here.
+    let elsewhere = books.elsewhere();
+    let new = Bridge::start(&elsewhere, new_sip, &["--take-over"]);
+    let beyond = Exchange::start((CARRIER, 0).into(), new_sip, 13).await.unwrap();
+    let second = call(&beyond, "+390600000002").await;
+    old.signal("-CONT");
+    // A call comes in there, and the old one learns from its books that they are another's.
+    let refused = carrier.call("+390600000003", TOLL).await.err().map(|ended| ended.status);
+    assert!(refused.is_some(), "nobody is let in there");
+    assert_eq!(old.ended(Duration::from_secs(20)).await, Some(1));
+    assert!(talking.phone.ended(Duration::from_secs(10)).await.is_some(), "its call is ended");
+    second.hang_up();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    bridge.kill();
+    new.kill();
+    let records = elsewhere.audited().await;
+    let causes: Vec<Cause> = records.iter().map(|record| record.beyond.cause).collect();
+    assert_eq!(causes, [Cause::NodeDied, Cause::HungUp], "what the old one knew of its call it could not write");
+    assert_eq!(records[0].charge.0, 0, "nothing was proven here");
+}
 
-    let store = open(folder.path()).await;
-    store.recover(tollbridge::clock::wall()).await.unwrap();
-    let records = store.usage(&Default::default()).await.unwrap();
-    let dead: Vec<_> = records.iter().filter(|record| record.beyond.cause == Cause::NodeDied).collect();
-    assert!(dead.len() >= 5, "{records:#?}");
-    for record in dead.iter().take(5) {
-        // At most a second short of the truth (and the time that it took to write the proof), never beyond it.
-        let talked = Duration::from_millis(record.duration_ms);
-        assert!(talked <= longest, "{talked:?} of {longest:?}");
-        assert!(talked + Duration::from_millis(2_000) >= Duration::from_millis(3_400), "{talked:?} of {longest:?}");
-    }
-    assert_eq!(store.audit().await.unwrap(), []);
-    assert_eq!(store.live_legs().await.unwrap(), []);
+/// A file has one holder, asleep or not: whoever wants it is told who that is, whatever they ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_sleeps_keeps_its_file() {
+    let books = Books::file();
+    books.fill().await;
+    let old_sip = free();
+    let old = Bridge::start(&books, old_sip, &[]);
+    let carrier = Exchange::start((CARRIER, 0).into(), old_sip, 14).await.unwrap();
+    let mut talking = place(&carrier, 1).await;
+    old.signal("-STOP");
+    let mut other = Bridge::start(&books, free(), &["--take-over"]);
+    assert_eq!(other.ended(Duration::from_secs(20)).await, Some(1));
+    // Its holder is killed, and the next one has it at once.
+    old.kill();
+    let new = Bridge::start(&books, old_sip, &[]);
+    assert!(talking.phone.ended(Duration::from_secs(15)).await.is_some());
+    new.kill();
+    assert_eq!(of(&books.audited().await, &talking.number).len(), 1);
 }

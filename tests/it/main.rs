@@ -1,15 +1,20 @@
 //! A whole node: real sockets, real sound, real books. Each test ends with the audit.
 
+mod bridge;
 mod crash;
 mod dial_out;
+mod disk;
 mod joining;
 mod keys;
 mod money;
 mod notice;
+mod outage;
 mod recharge;
 mod recording;
 mod revoking;
 mod roles;
 mod sink;
 mod stranger;
+#[allow(dead_code)] // At which statement it is cut is for the store's own tests.
+mod wire;
 mod world;

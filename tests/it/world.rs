@@ -11,7 +11,7 @@ use tollbridge::meeting::Prompt;
 use tollbridge::node::Node;
 use tollbridge::rating::UsageRecord;
 use tollbridge::sip::Transport;
-use tollbridge::store::{Balance, Document, Options, Store, UsageFilter};
+use tollbridge::store::{Balance, Document, Store, UsageFilter};
 use tollbridge::switchboard::ask::{Ask, LegView, MeetingView, Told};
 use tollbridge::switchboard::sound::Sounds;
 use tollbridge::types::{LegId, MeetingId};
@@ -167,6 +167,7 @@ pub fn settings(folder: &TempDir) -> Settings {
     settings.sip.listen = [Transport::Udp, Transport::Tcp].map(|transport| Listen { transport, address: any }).to_vec();
     settings.api.listen = any;
     settings.store_url = format!("sqlite:{}", folder.path().join("books.db").display());
+    settings.store_folder = folder.path().join("data");
     settings.media.threads = 1;
     // Ports in loan are bound: tests that run at once take what is free of the same range.
     settings.media.ports = "20000-29999".parse().unwrap();
@@ -182,7 +183,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = settings(&folder);
         change(&mut settings);
-        let store = Store::open(&settings.store_url, Options::default()).await.unwrap();
+        let store = Store::open(&settings.store_url, settings.store_options()).await.unwrap();
         apply(&store, people).await;
         let node = Node::start_on(store, &settings, None).await.unwrap();
         let trunk = node.sip(Transport::Udp).unwrap();

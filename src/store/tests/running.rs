@@ -16,19 +16,26 @@ async fn burst(bench: &Bench, count: usize) -> Vec<(LegId, Opened)> {
     tasks.join_all().await
 }
 
+/// `TOLLBRIDGE_TEST_LONG=1` takes ten times as many rounds.
+fn rounds(few: usize) -> usize {
+    if std::env::var_os("TOLLBRIDGE_TEST_LONG").is_some() { few * 10 } else { few }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn credit_for_seven_lets_exactly_seven_of_fifty_in() {
+async fn credit_for_seven_lets_exactly_seven_of_two_hundred_in() {
     let bench = Bench::with_credits("0.07").await;
-    for _ in 0..5 {
-        let told = burst(&bench, 50).await;
+    for _ in 0..rounds(10) {
+        let told = burst(&bench, 200).await;
         let granted = told.iter().filter(|(_, opened)| matches!(opened, Opened::Granted(_))).count();
         let refused = told.iter().filter(|(_, opened)| *opened == Opened::Refused(Cause::NoCredit)).count();
-        assert_eq!((granted, refused), (7, 43));
+        assert_eq!((granted, refused), (7, 193));
         assert_eq!(bench.balance("aurora").await.available, Micros::ZERO);
-        bench.audited().await;
+        let mut ends = JoinSet::new();
         for (leg, _) in told {
-            bench.store.settle(leg, over(0)).await.unwrap();
+            let store = bench.store.clone();
+            ends.spawn(async move { store.settle(leg, over(0)).await.unwrap() });
         }
+        ends.join_all().await;
         assert_eq!(bench.balance("aurora").await.available, micros("0.07"));
     }
     bench.audited().await;
@@ -36,8 +43,8 @@ async fn credit_for_seven_lets_exactly_seven_of_fifty_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_ends_at_one_instant_settle_once() {
-    let bench = Bench::new().await;
-    for _ in 0..20 {
+    let bench = Bench::with_credits("100").await;
+    for _ in 0..rounds(50) {
         let leg = bench.leg();
         bench.store.open_leg(toll(leg)).await.unwrap();
         bench.store.answered(answer(leg)).await.unwrap();
@@ -51,9 +58,101 @@ async fn five_ends_at_one_instant_settle_once() {
     }
     let records = bench.store.usage(&UsageFilter::default()).await.unwrap();
     let charged: Micros = records.iter().map(|record| record.charge).sum();
-    assert_eq!(records.len(), 20);
-    assert_eq!(bench.balance("aurora").await.posted.0, 1_000_000 - charged.0);
+    assert_eq!(records.len(), rounds(50));
+    assert_eq!(bench.balance("aurora").await.posted.0, 100_000_000 - charged.0);
     bench.audited().await;
+}
+
+/// What legs of one account hold is never more than there is, however many talk at once and whatever the increment; each is
+/// over when what it has paid for is, and what was not used comes back.
+#[tokio::test]
+async fn legs_that_use_an_account_up_together_never_take_it_below_zero() {
+    for (count, increment) in [(1, 1), (10, 1), (100, 1), (10, 6), (100, 6), (1, 60), (10, 60), (100, 60)] {
+        let rates = format!(
+            "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from\n\
+             dial-in-toll,39,Italy,0.0600,0,{increment},{increment},2020-01-01\n"
+        );
+        let bench = Bench::empty().await;
+        // Two minutes of all of them, and a bit that no increment fits.
+        let file = FILE.replace("\"1.00\"", &format!("\"{}\"", Micros(count * 120_000 + 900).to_text()));
+        let document = Document::parse("demo.toml", &file, |_| Ok(rates.clone())).unwrap();
+        bench.store.apply(document, NOON).await.unwrap().unwrap();
+        let mut live = BTreeMap::new();
+        for _ in 0..count {
+            let leg = bench.leg();
+            let until_ms = grant(bench.store.open_leg(toll(leg)).await.unwrap()).until_ms;
+            bench.store.answered(answer(leg)).await.unwrap();
+            live.insert(leg, (until_ms, 1));
+        }
+        let mut second = 0;
+        while !live.is_empty() {
+            second += 1;
+            assert!(second < 3_600, "they talk on for ever");
+            let (mut asks, mut ends) = (JoinSet::new(), JoinSet::new());
+            for (leg, (until_ms, sequence)) in &mut live {
+                let (store, leg, until_ms, now_ms) = (bench.store.clone(), *leg, *until_ms, second * 1_000);
+                if now_ms >= until_ms {
+                    ends.spawn(async move { (leg, store.settle(leg, over(until_ms)).await.unwrap()) });
+                } else if now_ms + 5_000 >= until_ms {
+                    let ask = next(leg, *sequence, now_ms);
+                    *sequence += 1;
+                    asks.spawn(async move { (leg, store.extend(ask).await.unwrap()) });
+                }
+            }
+            let is_news = !asks.is_empty() || !ends.is_empty();
+            for (leg, opened) in asks.join_all().await {
+                if let (Opened::Granted(grant), Some(known)) = (opened, live.get_mut(&leg)) {
+                    known.0 = grant.until_ms;
+                }
+            }
+            for (leg, _) in ends.join_all().await {
+                live.remove(&leg);
+            }
+            if is_news {
+                let balance = bench.balance("aurora").await;
+                assert!(balance.available >= Micros::ZERO, "{count} legs by {increment} s, after {second} s: {balance:?}");
+            }
+        }
+        let balance = bench.balance("aurora").await;
+        assert_eq!(balance.held, Micros::ZERO);
+        // Less than an increment of each is left.
+        assert!(balance.available.0 < 1_000 * increment * count, "{count} legs by {increment} s: {balance:?}");
+        bench.audited().await;
+    }
+}
+
+/// A wall clock that is set by an hour in mid-call, either way, moves no charge and no hold: elapsed time is told, and the
+/// month and day of it are those of the answer.
+#[tokio::test]
+async fn a_step_of_the_wall_clock_moves_no_charge() {
+    let hour_us = 3_600_000_000;
+    let mut seen = Vec::new();
+    // Ten seconds before the month ends where the pool is, too: an hour on is another month.
+    let late = Wall::from_seconds(1_782_878_390);
+    for (start, step_us) in [(NOON, 0), (NOON, hour_us), (NOON, -hour_us), (late, 0), (late, hour_us), (late, -hour_us)] {
+        let bench = Bench::new().await;
+        let (paid, pooled) = (bench.leg(), bench.leg());
+        let stepped = |ms: u64| Wall::from_micros(start.plus_millis(ms).micros() + step_us);
+        let mut grants = Vec::new();
+        for open in [dial(paid, "+447700900123", "studio"), dial(pooled, "+447700900123", "watch")] {
+            let leg = open.leg;
+            grants.push(grant(bench.store.open_leg(OpenLeg { invited: start, ..open }).await.unwrap()).until_ms);
+            bench.store.answered(Answered { at: start, ..answer(leg) }).await.unwrap();
+            let ask = Extend { now: stepped(50_000), ..next(leg, 1, 50_000) };
+            grants.push(grant(bench.store.extend(ask).await.unwrap()).until_ms);
+        }
+        let mut told = Vec::new();
+        for leg in [paid, pooled] {
+            let end = End::new(Cause::HungUp, EndedBy::FarSide, 90_500, stepped(90_500));
+            let record = bench.store.settle(leg, end).await.unwrap();
+            told.push((record.charge, record.duration_ms));
+        }
+        let pool = bench.store.pool(&"borealis".parse().unwrap(), start).await.unwrap();
+        assert_eq!((pool.used_ms, pool.held_ms), (90_500, 0), "of the month of the answer: {start:?} {step_us}");
+        bench.audited().await;
+        seen.push((grants, told));
+    }
+    assert!(seen.iter().all(|one| *one == seen[0]), "{seen:#?}");
 }
 
 #[derive(Clone, Debug)]
