@@ -152,6 +152,16 @@ impl Tab {
         }
     }
 
+    /// The money that it takes, over what is held, to go on until `until_ms`, no more of it paid in time.
+    pub fn need(&self, until_ms: u64) -> Micros {
+        if until_ms <= self.held_until_ms || self.terms.paid_tariff().is_none() {
+            return Micros::ZERO;
+        }
+        let time = self.time_held_ms();
+        let due = self.terms.amount(self.terms.edge(until_ms, time), time);
+        Micros((due.0 - self.money_held().0).max(0))
+    }
+
     /// One slice more. `means` is what others have not taken; what this leg holds is its own already. Refused with
     /// `NoCredit` where not one increment more can be paid (with `SpendLimit` where none more may be): the leg then runs
     /// to its `held_until_ms`, and may ask again after a top-up.

@@ -96,7 +96,10 @@ macro_rules! jobs {
 impl Job {
     /// Those that legs ask all the time are worked out together and written at once: see [`sheet`](super::sheet).
     pub fn is_of_a_leg(&self) -> bool {
-        matches!(self, Job::Open(..) | Job::Payer(..) | Job::Answer(..) | Job::Reroute(..) | Job::Extend(..))
+        matches!(
+            self,
+            Job::Open(..) | Job::Payer(..) | Job::Answer(..) | Job::Lead(..) | Job::Reroute(..) | Job::Extend(..)
+        )
     }
 
     /// It reads and writes legs and accounts by what the writer knows of them, and by nothing else.
@@ -114,6 +117,7 @@ jobs! {
     Open(OpenLeg) -> Opened = leg::open;
     Payer(NamePayer) -> Opened = leg::name_payer;
     Answer(Answered) -> () = leg::answered;
+    Lead(LegId) -> () = leg::lead;
     Reroute(Rerouted) -> () = leg::rerouted;
     Extend(Extend) -> Opened = leg::extend;
     Settle(Settle) -> UsageRecord = settle::settle;

@@ -53,6 +53,8 @@ pub(super) struct LegRow {
     pub tab: Option<Tab>,
     pub pool_month: Option<Wall>,
     pub burn_nanos: i64,
+    /// Of an organiser, by their PIN.
+    pub leads: bool,
 }
 
 const SELECT: &str = "SELECT * FROM leg WHERE id = $1";
@@ -130,6 +132,7 @@ pub(super) fn read(line: &Line<'_>) -> Result<LegRow, String> {
         tab,
         pool_month: moment("pool_month")?,
         burn_nanos: line.number("burn_nanos")?,
+        leads: line.flag("leads")?,
     })
 }
 
@@ -181,6 +184,15 @@ pub(super) async fn answered(books: &mut Books, asked: &Answered) -> Result<(), 
         leg.journal.clone_from(journal);
     }
     books.sheet.change(&leg, true);
+    Ok(())
+}
+
+/// The PIN was right: this is the organiser's own leg.
+pub(super) async fn lead(books: &mut Books, asked: &LegId) -> Result<(), StoreError> {
+    let leg = books.leg(*asked).await?;
+    if leg.is_open && !leg.leads {
+        books.sheet.change(&LegRow { leads: true, ..leg }, true);
+    }
     Ok(())
 }
 
@@ -258,6 +270,7 @@ fn journal(books: &mut Books, asked: &OpenLeg) -> LegRow {
         tab: None,
         pool_month: None,
         burn_nanos: 0,
+        leads: false,
     };
     books.sheet.bear(leg.clone(), &books.node, books.life);
     leg
@@ -466,7 +479,16 @@ async fn fund(
     let before = tab.clone();
     let own_nanos = burn::paid_nanos(&tab.terms, leg.elapsed_ms);
     let all_nanos = i128::from(purse.sums.burn_nanos - leg.burn_nanos) + own_nanos;
-    let ask = burn::ask(purse.available, own_nanos, all_nanos);
+    let mut ask = burn::ask(purse.available, own_nanos, all_nanos);
+    if leg.leads {
+        ask.most = purse.available;
+    } else if own_nanos > 0 && burn::funded_ms(0, purse.available, all_nanos) < LEADERS_FIRST_MS {
+        let means = purse.means(purse.available, &leg, &tab.terms, now);
+        let hold = tab.clone().cover(leg.elapsed_ms, &means, ask.slice_ms);
+        let until = leg.answered.unwrap_or(now).plus_millis(hold.map_or(tab.held_until_ms, |hold| hold.until_ms));
+        purse.available.0 = (purse.available.0 - first_claim(books, &leg, until).await?.0).max(0);
+        ask.most = ask.most.min(purse.available);
+    }
     let means = purse.means(ask.most, &leg, &tab.terms, now);
     let wanted = tab.cover(leg.elapsed_ms, &means, ask.slice_ms);
     // A share that pays no increment gives way to one increment, as long as there is one.
@@ -520,6 +542,38 @@ async fn fund(
     }
     let grant = Grant { until_ms: hold.until_ms, is_final: hold.is_final, funding, funded_ms };
     Ok(step.keep(books, Opened::Granted(grant), Some(&hold), leg.tab.as_ref()))
+}
+
+/// With money for less than this, organisers' legs come first: longer than any leg holds ahead, so that nobody has more
+/// already by then than an organiser can still have.
+const LEADERS_FIRST_MS: u64 = 300_000;
+
+/// What organisers' own legs need to last as long as `until`, and as any other leg of the organisation: nobody else takes
+/// of that.
+async fn first_claim(books: &mut Books, leg: &LegRow, until: Wall) -> Result<Micros, StoreError> {
+    let Some(organisation) = &leg.organisation else { return Ok(Micros::ZERO) };
+    // Rows of this very batch count.
+    books.write().await?;
+    let rows =
+        sql::query("SELECT * FROM leg WHERE state = 'open' AND organisation = $1 AND leads = 1 AND burn_nanos > 0");
+    let rows = rows.bind(organisation.as_str()).fetch_all(&mut books.conn).await?;
+    if rows.is_empty() {
+        return Ok(Micros::ZERO);
+    }
+    let last = sql::query(
+        "SELECT COALESCE(MAX(answered + held_until_ms * 1000), 0) FROM leg \
+         WHERE state = 'open' AND organisation = $1 AND burn_nanos > 0",
+    );
+    let last: i64 = last.bind(organisation.as_str()).fetch_one(&mut books.conn).await?.try_get(0)?;
+    let last = until.micros().max(last);
+    let mut claim = Micros::ZERO;
+    for row in &rows {
+        let leader = read(&Line { row, table: "leg" }).map_err(StoreError::Broken)?;
+        let (Some(tab), Some(answered)) = (&leader.tab, leader.answered) else { continue };
+        let until_ms = u64::try_from(last - answered.micros()).unwrap_or(0).div_ceil(1_000);
+        claim.0 = claim.0.saturating_add(tab.need(until_ms).0);
+    }
+    Ok(claim)
 }
 
 /// Takes a hold out of account and pool, both or neither; gives the account's sums after it.

@@ -176,6 +176,11 @@ impl Store {
         self.desk.ask(answered, Job::Answer).await
     }
 
+    /// The leg is the organiser's own: where money is short it is paid first.
+    pub async fn lead(&self, leg: LegId) -> Result<(), StoreError> {
+        self.desk.ask(leg, Job::Lead).await
+    }
+
     /// Another carrier is tried: to be written before it is.
     pub async fn rerouted(&self, rerouted: Rerouted) -> Result<(), StoreError> {
         self.desk.ask(rerouted, Job::Reroute).await

@@ -22,7 +22,8 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0013_token.sql"),
     include_str!("migrations/0014_locks.sql"),
     include_str!("migrations/0015_seat.sql"),
-    include_str!("migrations/0016_spending.sql"),
+    include_str!("migrations/0016_leading.sql"),
+    include_str!("migrations/0017_spending.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

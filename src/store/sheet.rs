@@ -160,7 +160,7 @@ const BORN: &str = "INSERT INTO leg \
 
 const TOLD: &str = "UPDATE leg SET organisation = value ->> 1, organiser = value ->> 2, meeting = value ->> 3, \
      payer_known = CAST(value ->> 4 AS BIGINT), answered = CAST(value ->> 5 AS BIGINT), journal = value ->> 6, terms = value ->> 7, \
-     carrier = value ->> 8, call_id = value ->> 9 FROM json_each($1) WHERE leg.id = value ->> 0";
+     carrier = value ->> 8, call_id = value ->> 9, leads = CAST(value ->> 10 AS BIGINT) FROM json_each($1) WHERE leg.id = value ->> 0";
 
 fn told_row(leg: &LegRow) -> Value {
     json!([
@@ -174,6 +174,7 @@ fn told_row(leg: &LegRow) -> Value {
         leg.tab.as_ref().map(|tab| tab.terms.to_line()),
         leg.carrier.as_ref().map(|carrier| carrier.as_str()),
         leg.call_id,
+        i64::from(leg.leads),
     ])
 }
 

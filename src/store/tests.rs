@@ -38,6 +38,8 @@ macro_rules! suite {
             mod fraud;
             #[path = "granting.rs"]
             mod granting;
+            #[path = "leading.rs"]
+            mod leading;
             #[path = "legs.rs"]
             mod legs;
             #[path = "licensing.rs"]

@@ -201,7 +201,12 @@ impl Switchboard {
             LobbyOutput::LookUp { conference_id } => self.look_up(now, id, &conference_id),
             LobbyOutput::Fund { meeting } => self.fund(now, id, meeting),
             LobbyOutput::CheckPin { meeting, pin } => self.check_pin(now, id, &meeting, &pin),
-            LobbyOutput::Enter { meeting, role } => self.enter(now, id, meeting, role, false),
+            LobbyOutput::Enter { meeting, role } => {
+                if role == Role::Organiser {
+                    self.say(Output::Books(Books::Lead(id)));
+                }
+                self.enter(now, id, meeting, role, false);
+            }
             LobbyOutput::Confirmed => {
                 if let Some(meeting) = self.lines.get(&id).and_then(|line| line.meeting.clone()) {
                     self.enter(now, id, meeting, Role::Attendee, true);

@@ -520,6 +520,10 @@ async fn ask(store: &Store, books: Books) -> Done {
             insist(|| store.answered(answered.clone())).await;
             Done::Noted
         }
+        Books::Lead(leg) => {
+            insist(|| store.lead(leg)).await;
+            Done::Noted
+        }
         Books::Settle(settle) => {
             insist(|| store.settle(settle.leg, settle.end.clone())).await;
             Done::Settled

@@ -154,6 +154,8 @@ pub enum Books {
     Reroute(store::Rerouted),
     /// Told nothing; to be repeated until it is done.
     Answered(store::Answered),
+    /// Likewise: an organiser's PIN was right.
+    Lead(LegId),
     /// Told [`Input::Settled`]; to be repeated until it is done.
     Settle(store::Settle),
 }
@@ -166,6 +168,7 @@ impl Books {
             Books::Extend(extend) => extend.leg,
             Books::Reroute(rerouted) => rerouted.leg,
             Books::Answered(answered) => answered.leg,
+            Books::Lead(leg) => *leg,
             Books::Settle(settle) => settle.leg,
         }
     }

@@ -156,7 +156,7 @@ impl World {
     pub(super) fn ask_books(&mut self, leg: LegId, books: Books) {
         let down = !self.healed && self.rng.random_range(0..1_000) < self.script.faults;
         let answer = match (&books, down) {
-            (Books::Answered(_) | Books::Settle(_), true) => {
+            (Books::Answered(_) | Books::Lead(_) | Books::Settle(_), true) => {
                 return self.after(RETRY, Due::Run { life: self.life, leg, books: Box::new(books) });
             }
             (Books::Reroute(_), true) => Done::Rerouted(Err(StoreError::Down("drawn".into()))),
@@ -190,6 +190,10 @@ impl World {
                 if let Some(bridge) = &mut self.bridge {
                     bridge.unheard.remove(&leg);
                 }
+                Done::Noted
+            }
+            Books::Lead(leg) => {
+                self.runtime.block_on(store.lead(leg)).expect("the books object");
                 Done::Noted
             }
             Books::Settle(settle) => {

@@ -1,0 +1,101 @@
+//! The organiser's own leg is paid first where money is short.
+
+use super::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// A leg of a run: when it was answered, how far it holds, and when it asks again.
+struct Runner {
+    leg: LegId,
+    answered_ms: u64,
+    until_ms: u64,
+    asks_ms: u64,
+    sequence: u32,
+}
+
+impl Runner {
+    fn end_ms(&self) -> u64 {
+        self.answered_ms + self.until_ms
+    }
+
+    /// As a leg does: some seconds ahead; refused, every ten seconds, and shortly before its end.
+    fn heard(&mut self, now_ms: u64, answer: Opened, ahead_ms: u64) {
+        match answer {
+            Opened::Granted(grant) => {
+                self.until_ms = grant.until_ms;
+                self.asks_ms = self.end_ms().saturating_sub(ahead_ms).max(now_ms + 1);
+            }
+            Opened::Refused(_) => self.asks_ms = now_ms + 10_000,
+            Opened::NoPayerYet => panic!("nobody pays"),
+        }
+    }
+}
+
+/// Runs legs until the money is gone: whether the first of them lasted longest.
+async fn lasts_longest(seed: u64, leads: bool) -> bool {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let cents = rng.random_range(8..60);
+    let bench = Bench::with_credits(&format!("0.{cents:02}")).await;
+    let mut runners: Vec<Runner> = Vec::new();
+    let mut comes: Vec<u64> = (0..rng.random_range(1..5)).map(|_| rng.random_range(1..90_000)).collect();
+    comes.push(0);
+    comes.sort_unstable();
+    comes.reverse();
+    loop {
+        let next = runners.iter().enumerate().filter(|(_, runner)| runner.asks_ms < runner.end_ms());
+        let next = next.min_by_key(|(at, runner)| (runner.asks_ms, *at)).map(|(at, runner)| (runner.asks_ms, at));
+        let ahead_ms = rng.random_range(10_000..13_000);
+        match (comes.last().copied(), next) {
+            (Some(now_ms), next) if next.is_none_or(|(asks_ms, _)| now_ms <= asks_ms) => {
+                comes.pop();
+                let at = NOON.plus_millis(now_ms);
+                let to = if rng.random_ratio(1, 2) { "+447700900123" } else { "+390611111111" };
+                let open = OpenLeg { invited: at, ..dial(bench.leg(), to, "studio") };
+                let leg = open.leg;
+                let answer = bench.store.open_leg(open).await.unwrap();
+                if matches!(answer, Opened::Refused(_)) {
+                    assert!(!runners.is_empty(), "not even one leg");
+                    bench.store.settle(leg, over(0)).await.unwrap();
+                    continue;
+                }
+                bench.store.answered(Answered { at, ..super::answer(leg) }).await.unwrap();
+                let mut runner = Runner { leg, answered_ms: now_ms, until_ms: 0, asks_ms: 0, sequence: 0 };
+                runner.heard(now_ms, answer, ahead_ms);
+                if runners.is_empty() && leads {
+                    bench.store.lead(leg).await.unwrap();
+                    bench.store.lead(leg).await.unwrap();
+                }
+                runners.push(runner);
+            }
+            (_, Some((now_ms, at))) => {
+                let runner = &mut runners[at];
+                runner.sequence += 1;
+                let elapsed_ms = now_ms - runner.answered_ms;
+                let extend =
+                    Extend { leg: runner.leg, sequence: runner.sequence, elapsed_ms, now: NOON.plus_millis(now_ms) };
+                let answer = bench.store.extend(extend).await.unwrap();
+                runner.heard(now_ms, answer, ahead_ms);
+            }
+            (None | Some(_), None) => break,
+        }
+        let balance = bench.balance("aurora").await;
+        assert!(balance.available >= Micros::ZERO, "seed {seed}: {balance:?}");
+    }
+    bench.audited().await;
+    for runner in &runners {
+        bench.store.settle(runner.leg, over(runner.until_ms)).await.unwrap();
+    }
+    assert_eq!(bench.balance("aurora").await.held, Micros::ZERO);
+    bench.audited().await;
+    runners.iter().all(|runner| runner.end_ms() <= runners[0].end_ms())
+}
+
+#[tokio::test]
+async fn the_organisers_leg_outlasts_all_others_and_would_not_otherwise() {
+    let mut others = 0;
+    for seed in 0..20 {
+        assert!(lasts_longest(seed, true).await, "seed {seed}");
+        others += u32::from(!lasts_longest(seed, false).await);
+    }
+    assert!(others > 0, "they would not have outlasted it anyhow");
+}
