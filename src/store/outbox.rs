@@ -230,13 +230,18 @@ fn letter(row: &Row, facts: &Facts) -> Result<Letter, StoreError> {
     })
 }
 
+/// What an alert's row says of its matter.
+pub(super) fn facts_of(row: &Row) -> Result<Said, StoreError> {
+    serde_json::from_str(&row.try_get::<String, _>("facts")?).map_err(StoreError::broken)
+}
+
 /// An alert as its row has it; `id` is the column of its id.
 fn written(row: &Row, facts: &Facts, id: &'static str) -> Result<Alert, StoreError> {
     let organisation: Option<String> = row.try_get("organisation")?;
     let organisation: Option<OrganisationId> =
         organisation.map(|id| id.parse()).transpose().map_err(StoreError::broken)?;
     let known = organisation.as_ref().and_then(|id| facts.organisations.get(id));
-    let said: Said = serde_json::from_str(&row.try_get::<String, _>("facts")?).map_err(StoreError::broken)?;
+    let said = facts_of(row)?;
     Ok(Alert {
         id: row.try_get(id)?,
         kind: row.try_get::<String, _>("kind")?.parse().map_err(StoreError::broken)?,

@@ -6,10 +6,11 @@ use super::credits;
 use super::door::{Claim, Funds, FundsKind, Raise};
 use super::facts::{Organisation, RechargeSettings};
 use super::fault::StoreError;
-use super::outbox::{LEASE_MS, raise};
+use super::outbox::{self, LEASE_MS, raise};
 use super::sql;
 use crate::clock::Wall;
 use crate::notice::{Errand, Kind, Payment, alert};
+use crate::trunk::Pattern;
 use crate::types::{Micros, OrganisationId};
 
 /// How the key of each begins; nobody else may book under one.
@@ -22,6 +23,19 @@ const AFTER_FRAUD_US: i64 = 3_600 * 1_000_000;
 const TOLD_AFTER: i64 = 5;
 /// Settings that are gone: looked for again after this.
 const WITHOUT_SETTINGS_MS: u64 = 3_600_000;
+
+/// Whether money runs away to numbers by which somebody earns. Other alarms may be a busy day, and stop nothing.
+async fn looks_drained(books: &mut Books, organisation: &str, now: Wall) -> Result<bool, StoreError> {
+    let told = sql::query("SELECT facts FROM alert WHERE organisation = $1 AND kind = $2 AND at > $3");
+    let told = told.bind(organisation).bind(Kind::Fraud.slug()).bind(now.micros() - AFTER_FRAUD_US);
+    for row in told.fetch_all(&mut books.conn).await? {
+        let pattern = outbox::facts_of(&row)?.remove("pattern").unwrap_or_default();
+        if Pattern::DRAINS.iter().any(|drain| drain.slug() == pattern) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 /// Money is wanted, unless it is on its way, was declined, may be drained, or is enough for a day.
 pub(super) async fn want(
@@ -41,9 +55,7 @@ pub(super) async fn want(
         return Ok(());
     }
     let day = day_of(now, &organisation.time_zone)?;
-    let fraud = sql::query("SELECT COUNT(*) FROM alert WHERE organisation = $1 AND kind = $2 AND at > $3");
-    let fraud = fraud.bind(id).bind(Kind::Fraud.slug()).bind(now.micros() - AFTER_FRAUD_US);
-    if fraud.fetch_one(&mut books.conn).await?.try_get::<i64, _>(0)? > 0 {
+    if looks_drained(books, id, now).await? {
         let why = "calls looked like fraud within the last hour, and no money is fetched for those";
         return refuse(books, organisation, settings, available, ("paused", &day), why, now).await;
     }

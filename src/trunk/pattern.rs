@@ -99,6 +99,11 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// Money runs to numbers by which somebody earns: none is fetched for that. The others may be a busy day.
+    pub const DRAINS: [Pattern; 4] = [Pattern::OneBlock, Pattern::AlikeCalls, Pattern::Sequence, Pattern::BlockMinutes];
+}
+
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.slug())

@@ -270,11 +270,21 @@ async fn no_more_is_fetched_than_a_day_may_cost_and_not_again_at_once_after_a_no
 }
 
 #[tokio::test]
-async fn no_money_is_fetched_while_calls_look_like_fraud() {
-    let bench = bench(RECHARGE).await;
-    raise(&bench, "fraud", Kind::Fraud, at(0)).await;
-    adjust(&bench, "-0.50", at(10)).await;
-    assert_eq!(claim(&bench, at(11)).await.1, []);
+async fn no_money_is_fetched_while_it_runs_away_and_a_mere_warning_stops_none() {
+    let warned = async |pattern: &str| {
+        let bench = bench(RECHARGE).await;
+        let facts = alert::facts([("pattern", pattern.to_owned()), ("detail", "y".into())]);
+        let organisation = Some("aurora".parse().unwrap());
+        let warning = Raise { key: "fraud".into(), kind: Kind::Fraud, organisation, at: at(0), facts };
+        assert!(bench.store.raise(warning).await.unwrap());
+        adjust(&bench, "-0.50", at(10)).await;
+        let fetched = claim(&bench, at(11)).await.1.len();
+        (bench, fetched)
+    };
+    for (pattern, due) in [("new-country", 1), ("calls-a-minute", 1), ("one-block", 0), ("sequence", 0)] {
+        assert_eq!(warned(pattern).await.1, due, "{pattern}");
+    }
+    let (bench, _) = warned("block-minutes").await;
     assert!(told(&bench).await.contains(&Kind::RechargeFailed));
     adjust(&bench, "-0.01", at(3_700)).await;
     assert_eq!(claim(&bench, at(3_701)).await.1.len(), 1);
