@@ -45,10 +45,10 @@ impl Term {
     }
 }
 
-/// The terms of a user's licences, in the order of [`LICENCES`].
+/// The terms of a user's licences, in the order of `LICENCES`.
 pub type Terms = [Term; KINDS];
 
-/// How many of each licence an organisation has bought, in the order of [`LICENCES`]; `None`: they are not counted.
+/// How many of each licence an organisation has bought, in the order of `LICENCES`; `None`: they are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seats([Option<u32>; KINDS]);
 
