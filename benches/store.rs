@@ -39,7 +39,7 @@ fn file(organisations: u64) -> String {
             "[[organisation]]\nid = \"o{n}\"\ncountry = \"IT\"\nvolume_licensing = true\ncredits = \"1000000\"\n\
              [[organisation.user]]\nid = \"u{n}\"\nlicences = [\"pay-per-minute\"]\n\
              [[organisation.meeting]]\nid = \"m{n}\"\norganiser = \"u{n}\"\nconference_id = \"{}\"\n",
-            1_000_000 + n
+            100_000_000 + n
         )
         .expect("a text grows");
     }
