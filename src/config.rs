@@ -78,6 +78,8 @@ pub struct Sip {
     /// Differentiated services code point of signalling (CS3, RFC 4594 section 2.1).
     pub dscp: u8,
     pub max_calls: usize,
+    /// Seconds within which a call is to be refreshed (RFC 4028); 0: only where the far side asks for it.
+    pub session_s: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,6 +236,7 @@ impl Default for Settings {
                 advertise: None,
                 dscp: 24,
                 max_calls: 4000,
+                session_s: 1800,
             },
             media: Media {
                 bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -329,6 +332,7 @@ impl Settings {
         set_some(&mut self.sip.advertise, sip.text("advertise"));
         set(&mut self.sip.dscp, sip.number("dscp", 0..=63).map(|n| n as u8));
         set(&mut self.sip.max_calls, sip.number("max_calls", 1..=1_000_000).map(|n| n as usize));
+        set(&mut self.sip.session_s, session_s(&sip));
         sip.finish();
 
         let media = form.table("media");
@@ -565,6 +569,16 @@ fn environment(env: impl Iterator<Item = (String, String)>) -> String {
         .collect();
     lines.sort();
     lines.join("\n")
+}
+
+/// RFC 4028 knows no session shorter than 90 s (section 4).
+fn session_s(sip: &Form<'_>) -> Option<u32> {
+    let seconds = sip.number("session_s", 0..=86_400)?;
+    if (1..90).contains(&seconds) {
+        sip.mistake("session_s", "no session is shorter than 90 seconds; 0 leaves it to the far side");
+        return None;
+    }
+    Some(seconds as u32)
 }
 
 #[cfg(test)]

@@ -303,6 +303,7 @@ fn start_sip(
         max_transactions: settings.sip.max_calls.saturating_mul(TRANSACTIONS_A_CALL).max(1_000),
         product: concat!("tollbridge/", env!("CARGO_PKG_VERSION")).into(),
         retry_after_s: RETRY_AFTER_S,
+        session_s: settings.sip.session_s,
     };
     sip::io::Sip::start(listen, settings.sip.dscp, config, rand::random())
 }

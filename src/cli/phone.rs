@@ -76,6 +76,7 @@ impl Exchange {
             max_transactions: 200_000,
             product: "tollbridge-phone".into(),
             retry_after_s: 1,
+            session_s: 0,
         };
         let (sip, events) = Sip::start(vec![(transport, local)], 0, config, rand::random())?;
         let local = sip.local(transport).unwrap_or(local);
@@ -170,30 +171,16 @@ async fn pass_on(sip: Sip, mut ordered: UnboundedReceiver<Command>) {
 async fn sort(inner: std::sync::Weak<Inner>, mut events: mpsc::Receiver<(Now, Event)>, queue: mpsc::Sender<Rung>) {
     while let Some((_, event)) = events.recv().await {
         let Some(inner) = inner.upgrade() else { return };
-        let call = match event {
-            Event::Invited(invitation) => {
-                let call = invitation.call;
-                inner.order(Command::Ring { call, status: 180, answer: None });
-                // Its line is open from the first ring on: a caller who gives up at once is heard too.
-                let signals = inner.open(call);
-                if queue.try_send((invitation, signals)).is_err() {
-                    inner.order(Command::Refuse { call, refusal: Refusal::plain(486) });
-                }
-                continue;
+        let call = event.call();
+        if let Event::Invited(invitation) = event {
+            inner.order(Command::Ring { call, status: 180, answer: None });
+            // Its line is open from the first ring on: a caller who gives up at once is heard too.
+            let signals = inner.open(call);
+            if queue.try_send((invitation, signals)).is_err() {
+                inner.order(Command::Refuse { call, refusal: Refusal::plain(486) });
             }
-            Event::Cancelled { call }
-            | Event::Acknowledged { call, .. }
-            | Event::Unacknowledged { call }
-            | Event::Offered { call, .. }
-            | Event::Agreed { call, .. }
-            | Event::Disagreed { call, .. }
-            | Event::Ringing { call, .. }
-            | Event::Answered { call, .. }
-            | Event::Failed { call, .. }
-            | Event::HungUp { call, .. }
-            | Event::Informed { call, .. }
-            | Event::Released { call } => call,
-        };
+            continue;
+        }
         let mut lines = inner.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = matches!(event, Event::Released { .. });
         // A telephone that was dropped hears no more; its line is closed with the call.

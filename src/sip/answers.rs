@@ -77,7 +77,13 @@ fn flow(transport: Transport) -> Flow {
 }
 
 fn endpoint(listed: bool, old_syntax: bool) -> Endpoint {
-    let config = Config { max_calls: 10, max_transactions: 100, product: "tollbridge".to_owned(), retry_after_s: 1 };
+    let config = Config {
+        max_calls: 10,
+        max_transactions: 100,
+        product: "tollbridge".to_owned(),
+        retry_after_s: 1,
+        session_s: 1_800,
+    };
     let mut endpoint = Endpoint::new(config, [7; 32]);
     let (network, prefix_len) = ("192.0.2.0".parse().unwrap(), 24);
     let source = Source { network, prefix_len, port: None, advertise: None, old_syntax };

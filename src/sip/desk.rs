@@ -29,6 +29,12 @@ pub(in crate::sip) enum Bell {
     Patience,
     /// A cancelled INVITE never got its final response (RFC 3261 section 9.1).
     Abandon,
+    /// A reliable provisional response is repeated (RFC 3262 section 3).
+    Promise,
+    /// The session is ours to refresh (RFC 4028 section 10).
+    Refresh,
+    /// The session was not refreshed in time.
+    Lapse,
 }
 
 /// What happened, each a count since the start.
@@ -70,6 +76,24 @@ pub struct Counters {
     pub unacknowledged: u64,
     /// Dialogs of an earlier life that were ended.
     pub buried: u64,
+    /// Sessions that we refreshed, and those that ended because nobody did (RFC 4028).
+    pub refreshed: u64,
+    pub lapsed: u64,
+    /// Calls refused since a reliable provisional response got no PRACK (RFC 3262).
+    pub unpracked: u64,
+}
+
+impl Bell {
+    pub const ALL: [Bell; 8] = [
+        Bell::Repeat,
+        Bell::Silent,
+        Bell::Remind,
+        Bell::Patience,
+        Bell::Abandon,
+        Bell::Promise,
+        Bell::Refresh,
+        Bell::Lapse,
+    ];
 }
 
 #[derive(Debug)]

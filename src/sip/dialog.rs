@@ -97,9 +97,18 @@ impl Dialog {
         self.compose(Method::Invite, branch)
     }
 
+    /// The same as the INVITE's attempt of this number would make it, counted from this one: 1 is this one.
+    pub fn attempt(&self, number: u32) -> Dialog {
+        Dialog { local_cseq: self.local_cseq.saturating_add(number - 1), ..self.clone() }
+    }
+
+    pub fn via(&self, branch: &str) -> Via {
+        Via::new(self.flow.transport, self.contact, branch)
+    }
+
     fn compose(&self, method: Method, branch: &str) -> Request {
         let (uri, routes) = self.path();
-        let via = Via::new(self.flow.transport, self.contact, branch);
+        let via = self.via(branch);
         let (call_id, cseq) = (&self.call_id, self.local_cseq);
         let mut request = Request::new(method, uri, &via, &self.local, &self.remote, call_id, cseq, MAX_FORWARDS);
         for route in &routes {

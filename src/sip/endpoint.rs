@@ -19,7 +19,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 /// What we can do, and nothing else (RFC 3261 section 20.5).
-pub(in crate::sip) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO";
+pub(in crate::sip) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK";
+/// The extensions that we know (RFC 3262, RFC 4028), and what Supported says of them.
+pub(in crate::sip) const EXTENSIONS: [&str; 2] = ["100rel", "timer"];
+pub(in crate::sip) const SUPPORTED: &str = "100rel, timer";
 /// The only body that we read.
 pub(in crate::sip) const SDP: &str = "application/sdp";
 
@@ -204,6 +207,7 @@ impl Endpoint {
             Owner::Invite(call) => self.fail(call, status, None, None),
             Owner::Bye(call) => self.release(call),
             Owner::Offer(call) => self.offer_failed(call, status),
+            Owner::Refresh(call) => self.refresh_failed(call, status, None),
             Owner::Nobody => {}
         }
     }
@@ -219,6 +223,9 @@ impl Endpoint {
             (Bell::Patience, Stage::Up { .. }) if session.offering.is_some() => self.offer_failed(call, 408),
             (Bell::Patience, _) => self.disagree(call, 500),
             (Bell::Abandon, _) => self.abandon(call),
+            (Bell::Promise, _) => self.promise_again(call),
+            (Bell::Refresh, _) => self.refresh(call),
+            (Bell::Lapse, _) => self.lapse(call),
         }
     }
 
@@ -325,7 +332,7 @@ impl Endpoint {
                 dialog.local_cseq = dialog.local_cseq.saturating_add(BURIAL_SKIP);
                 self.part_unwatched(dialog, reason.as_ref());
             }
-            Some(branch) => self.resume(dialog, &branch, reason),
+            Some(branch) => self.resume(&dialog, &branch, reason.as_ref()),
         }
     }
 

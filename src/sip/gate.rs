@@ -1,7 +1,7 @@
 //! Who may speak to us, and what we read: the checks before a request means anything (RFC 3261 section 8.2).
 
 use super::Source;
-use super::endpoint::{ALLOW, SDP};
+use super::endpoint::{ALLOW, EXTENSIONS, SDP};
 use super::header::media_type;
 use super::message::{Request, Response};
 use super::method::Method;
@@ -91,6 +91,7 @@ pub(in crate::sip) enum Treatment {
     Options,
     Update,
     Info,
+    Prack,
     /// Known, but not to this endpoint.
     NotAllowed,
     /// Not known.
@@ -106,13 +107,10 @@ pub(in crate::sip) fn treatment(method: &Method) -> Treatment {
         Method::Options => Treatment::Options,
         Method::Update => Treatment::Update,
         Method::Info => Treatment::Info,
-        Method::Register
-        | Method::Prack
-        | Method::Subscribe
-        | Method::Notify
-        | Method::Refer
-        | Method::Message
-        | Method::Publish => Treatment::NotAllowed,
+        Method::Prack => Treatment::Prack,
+        Method::Register | Method::Subscribe | Method::Notify | Method::Refer | Method::Message | Method::Publish => {
+            Treatment::NotAllowed
+        }
         Method::Other(_) => Treatment::NotImplemented,
     }
 }
@@ -134,6 +132,11 @@ impl Objection {
         self
     }
 
+    /// In words, for whoever looks into their trace (RFC 3261 section 20.43).
+    pub fn because(self, text: &str) -> Objection {
+        self.with("Warning", format!("399 tollbridge \"{text}\""))
+    }
+
     pub fn onto(&self, response: &mut Response) {
         for (name, value) in &self.headers {
             response.push(name, value);
@@ -151,12 +154,10 @@ pub(in crate::sip) fn objection(request: &Request) -> Option<Objection> {
     if !matches!(request.uri().scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel) {
         return Some(Objection::new(416));
     }
-    // We know no extension, so each one that is required is one too many; Proxy-Require is not for us.
-    let required = tokens(request, "Require");
-    if !required.is_empty() {
-        return Some(Objection::new(420).with("Unsupported", required.join(", ")));
-    }
-    None
+    // Proxy-Require is not for us.
+    let is_ours = |tag: &String| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(tag));
+    let unknown: Vec<String> = tokens(request, "Require").into_iter().filter(|tag| !is_ours(tag)).collect();
+    (!unknown.is_empty()).then(|| Objection::new(420).with("Unsupported", unknown.join(", ")))
 }
 
 /// What speaks against the body of an INVITE or UPDATE, or against the body that we would answer with.
@@ -173,7 +174,7 @@ pub(in crate::sip) fn body_objection(request: &Request) -> Option<Objection> {
         || tokens(request, "Accept")
             .iter()
             .any(|range| [SDP, "application/*", "*/*"].iter().any(|fit| media_type(range).eq_ignore_ascii_case(fit)));
-    (!accepts).then(|| Objection::new(406).with("Warning", "399 tollbridge \"Only application/sdp can be answered\""))
+    (!accepts).then(|| Objection::new(406).because("Only application/sdp can be answered"))
 }
 
 /// Bodies of an INFO that say something to us: keys, as gateways send them (no RFC defines either).

@@ -2,10 +2,12 @@
 
 use super::desk::Bell;
 use super::dialog::{Dialog, Entry};
-use super::endpoint::{ALLOW, Endpoint, SDP, reply_flow};
+use super::endpoint::{ALLOW, Endpoint, SDP, SUPPORTED, reply_flow};
 use super::gate::{Objection, Treatment, body_objection, info_objection, objection, treatment};
 use super::message::{Request, Response};
 use super::method::Method;
+use super::provisional::{Next, Reliability};
+use super::refresh::Terms;
 use super::session::{Change, OFFER_LIMIT, REMIND, RING_LIMIT, Session, Stage, Unacked};
 use super::transaction::{Arrival, Id, Key};
 use super::{Call, Event, Flow, Invitation, Reason, Refusal};
@@ -102,6 +104,7 @@ impl Endpoint {
                 match wanted {
                     Treatment::Bye => self.bye(call, id, request),
                     Treatment::Info => self.informed(call, id, request),
+                    Treatment::Prack => self.pracked(call, id, request),
                     _ => self.offered(call, id, request),
                 }
             }
@@ -117,7 +120,9 @@ impl Endpoint {
         }
         let tag = self.tag();
         let mut response = self.answer(request, 200, Some(&tag));
-        for (name, value) in [("Allow", ALLOW), ("Accept", SDP), ("Accept-Encoding", "identity"), ("Supported", "")] {
+        for (name, value) in
+            [("Allow", ALLOW), ("Accept", SDP), ("Accept-Encoding", "identity"), ("Supported", SUPPORTED)]
+        {
             response.push(name, value);
         }
         self.respond(id, &response);
@@ -134,6 +139,7 @@ impl Endpoint {
         if let Some(objection) = body_objection(request) {
             return Err(objection);
         }
+        let terms = Terms::of_request(request, self.config.session_s)?;
         if let Some(seconds) = self.no_room() {
             self.desk.counters.refused_full += 1;
             return Err(Objection::new(503).with("Retry-After", seconds.to_string()));
@@ -146,7 +152,11 @@ impl Endpoint {
         let trying = self.answer(request, 100, None);
         self.respond(id, &trying);
         let invitation = invitation(call, flow, journal, request);
-        let session = Session::new(call, dialog, Stage::Invited { transaction: id, invite: Box::new(request.clone()) });
+        let stage = Stage::Invited { transaction: id, invite: Box::new(request.clone()) };
+        let reliability = Reliability::of(request);
+        let theirs = request.body().clone();
+        let mut session = Session { reliability, terms, theirs, ..Session::new(call, dialog, stage) };
+        session.learn(request);
         session.set(&mut self.desk, Bell::Remind, REMIND);
         session.set(&mut self.desk, Bell::Patience, RING_LIMIT);
         self.begin(session);
@@ -164,21 +174,46 @@ impl Endpoint {
             }
             response.push("Contact", &session.dialog.contact());
             response.push("Allow", ALLOW);
-            response.push("Supported", "");
+            response.push("Supported", SUPPORTED);
         }
         response
     }
 
     pub(in crate::sip) fn ring(&mut self, call: Call, status: u16, answer: Option<Bytes>) {
-        let Some(session) = self.sessions.get(&call) else { return };
-        let Stage::Invited { transaction, invite } = &session.stage else { return };
-        let id = *transaction;
-        let mut response = self.dialog_answer(session, invite, status.clamp(101, 199));
+        let Some(mut session) = self.sessions.remove(&call) else { return };
+        if let Some((id, response)) = self.ringing(&mut session, status.clamp(101, 199), answer) {
+            session.set(&mut self.desk, Bell::Remind, REMIND);
+            self.respond(id, &response);
+        }
+        self.sessions.insert(call, session);
+    }
+
+    /// The provisional response that says it, if one may be sent now.
+    fn ringing(&mut self, session: &mut Session, status: u16, answer: Option<Bytes>) -> Option<(Id, Response)> {
+        let Stage::Invited { transaction, invite } = &session.stage else { return None };
+        let (id, cseq, offered) = (*transaction, invite.cseq(), !invite.body().is_empty());
+        if let Some(promise) = &mut session.promise {
+            // One after the other (RFC 3262 section 3).
+            promise.next = Some(Next::Ring(status, answer));
+            return None;
+        }
+        let mut response = self.dialog_answer(session, invite, status);
+        let reliable = match session.reliability {
+            Reliability::None => false,
+            Reliability::Possible => answer.is_some(),
+            Reliability::Required => true,
+        };
+        // The first reliable response to an INVITE without an offer would have to bring ours (RFC 3262 section 5).
+        if reliable && !offered && answer.is_none() {
+            return None;
+        }
         if let Some(body) = answer {
             response.set_body(SDP, body);
         }
-        session.set(&mut self.desk, Bell::Remind, REMIND);
-        self.respond(id, &response);
+        if reliable {
+            self.promise(session, cseq, &mut response);
+        }
+        Some((id, response))
     }
 
     pub(in crate::sip) fn remind(&mut self, call: Call) {
@@ -191,13 +226,21 @@ impl Endpoint {
 
     pub(in crate::sip) fn accept(&mut self, call: Call, answer: Bytes) {
         let Some(mut session) = self.sessions.remove(&call) else { return };
-        if let Stage::Invited { transaction, invite } = &session.stage {
+        let promised = session.promise.as_mut().filter(|promise| promise.described);
+        if let (Stage::Invited { .. }, Some(promise)) = (&session.stage, promised) {
+            promise.next = Some(Next::Accept(answer));
+        } else if let Stage::Invited { transaction, invite } = &session.stage {
             let (id, offers, cseq) = (*transaction, invite.body().is_empty(), invite.cseq());
             let mut response = self.dialog_answer(&session, invite, 200);
-            response.set_body(SDP, answer);
+            if let Some(terms) = session.terms {
+                terms.onto_response(invite, &mut response);
+            }
+            response.set_body(SDP, answer.clone());
             self.respond(id, &response);
             session.stop_all(&mut self.desk);
             session.stage = Stage::Up { parting: None };
+            session.ours = answer;
+            session.renew(&mut self.desk, session.terms);
             if let Some(flow) = self.table.flow(id) {
                 let unacked = Unacked { first: true, offers, ..Unacked::new(cseq, flow, response.to_bytes()) };
                 session.await_ack(&mut self.desk, unacked);
@@ -214,7 +257,7 @@ impl Endpoint {
     }
 
     /// The final refusal of a call that rings here. The transaction sees to its ACK; the call is gone.
-    fn turn_away(&mut self, call: Call, refusal: &Refusal) {
+    pub(in crate::sip) fn turn_away(&mut self, call: Call, refusal: &Refusal) {
         let Some(session) = self.close(call) else { return };
         let Stage::Invited { transaction, invite } = &session.stage else { return };
         let status = refusal.status.clamp(300, 699);
@@ -263,6 +306,9 @@ impl Endpoint {
         let Some(unacked) = session.acknowledge(&mut self.desk, request.cseq()) else { return };
         let call = session.call;
         let body = Some(request.body().clone()).filter(|body| unacked.offers && !body.is_empty());
+        if let Some(answer) = &body {
+            session.theirs = answer.clone();
+        }
         let Stage::Up { parting } = &mut session.stage else { return };
         match parting.take() {
             Some(reason) => self.part(call, reason),
@@ -319,6 +365,7 @@ impl Endpoint {
             return Err(objection);
         }
         let is_invite = *request.method() == Method::Invite;
+        let terms = Terms::of_request(request, self.config.session_s)?;
         let soon = self.soon();
         let Some(session) = self.sessions.get_mut(&call) else { return Err(Objection::new(481)) };
         if is_invite || !request.body().is_empty() {
@@ -328,9 +375,8 @@ impl Endpoint {
         }
         session.retarget(request);
         if !is_invite && request.body().is_empty() {
-            let response = self.dialog_reply(call, request);
-            self.respond(id, &response);
-            return Ok(()); // a sign of life, or a new target
+            self.still_here(call, id, request, terms);
+            return Ok(());
         }
         if is_invite {
             let trying = self.answer(request, 100, None);
@@ -339,10 +385,23 @@ impl Endpoint {
         self.table.assign(id, call);
         let Some(session) = self.sessions.get_mut(&call) else { return Ok(()) };
         let offer = Some(request.body().clone()).filter(|body| !body.is_empty());
-        session.change = Some(Change { transaction: id, request: Box::new(request.clone()) });
+        session.change = Some(Change { transaction: id, request: Box::new(request.clone()), terms });
         session.set(&mut self.desk, Bell::Patience, OFFER_LIMIT);
         session.tell(&mut self.desk, Event::Offered { call, offer });
         Ok(())
+    }
+
+    /// An UPDATE without an offer: a sign of life, or a new target.
+    fn still_here(&mut self, call: Call, id: Id, request: &Request, terms: Option<Terms>) {
+        let mut response = self.dialog_reply(call, request);
+        if let Some(session) = self.sessions.get_mut(&call).filter(|session| matches!(session.stage, Stage::Up { .. }))
+        {
+            session.renew(&mut self.desk, terms);
+            if let Some(terms) = terms {
+                terms.onto_response(request, &mut response);
+            }
+        }
+        self.respond(id, &response);
     }
 
     /// 200 to a request within a call.
@@ -356,10 +415,18 @@ impl Endpoint {
     pub(in crate::sip) fn agree(&mut self, call: Call, answer: Bytes) {
         let Some(change) = self.take_change(call) else { return };
         let mut response = self.dialog_reply(call, &change.request);
-        response.set_body(SDP, answer);
+        if let Some(terms) = change.terms {
+            terms.onto_response(&change.request, &mut response);
+        }
+        response.set_body(SDP, answer.clone());
         self.respond(change.transaction, &response);
         let flow = self.table.flow(change.transaction);
         let Some((session, flow)) = self.sessions.get_mut(&call).zip(flow) else { return };
+        session.renew(&mut self.desk, change.terms);
+        session.ours = answer;
+        if !change.request.body().is_empty() {
+            session.theirs = change.request.body().clone();
+        }
         if *change.request.method() == Method::Invite {
             let offers = change.request.body().is_empty();
             let unacked = Unacked::new(change.request.cseq(), flow, response.to_bytes());

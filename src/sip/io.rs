@@ -558,7 +558,13 @@ mod tests {
     const CS3: u8 = 24;
 
     fn config() -> Config {
-        Config { max_calls: 100, max_transactions: 1_000, product: "tollbridge".to_owned(), retry_after_s: 1 }
+        Config {
+            max_calls: 100,
+            max_transactions: 1_000,
+            product: "tollbridge".to_owned(),
+            retry_after_s: 1,
+            session_s: 1_800,
+        }
     }
 
     fn loopback() -> SocketAddr {

@@ -241,6 +241,11 @@ impl Head {
         self.headers().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// Whether a header that is a list (Supported, Require, Allow …) has this member, without regard to case.
+    pub fn lists(&self, name: &str, member: &str) -> bool {
+        self.header_all(name).flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(member))
+    }
+
     /// All headers but Content-Length, canonical name and value.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter()
@@ -323,6 +328,26 @@ impl Request {
 
     pub fn method(&self) -> &Method {
         &self.method
+    }
+
+    /// The same asked again under another CSeq and branch, as after a 401 or 422 (RFC 3261 section 8.1.3.5).
+    pub fn again(&self, cseq: u32, via: &Via) -> Request {
+        let (method, uri) = (self.method.clone(), self.uri.clone());
+        let hops = self.max_forwards.unwrap_or(70);
+        let mut again = Request::new(method, uri, via, &self.from, &self.to, &self.call_id, cseq, hops);
+        for (name, value) in self.headers() {
+            again.push(name, value);
+        }
+        if let Some(content_type) = self.content_type() {
+            again.set_body(content_type, self.body.clone());
+        }
+        again
+    }
+
+    /// Takes a header out, and puts this one in its place.
+    pub fn replace(&mut self, name: &str, value: &str) {
+        self.head.headers.remove(canonical(name).0);
+        self.push(name, value);
     }
 
     pub fn uri(&self) -> &Uri {

@@ -15,6 +15,8 @@ mod lexer;
 pub mod message;
 pub mod method;
 mod outbound;
+mod provisional;
+mod refresh;
 mod session;
 mod timer;
 mod transaction;
@@ -114,10 +116,34 @@ pub enum Event {
     Failed { call: Call, status: u16, reason: Option<Reason>, retry_after_s: Option<u32> },
     /// INFO within the call, answered 200: its Content-Type and its body, which is of a key.
     Informed { call: Call, kind: String, body: Bytes },
+    /// The far side did not refresh the call in time, or has lost it (RFC 4028): BYE has been sent. `Released` follows.
+    Lapsed { call: Call },
     /// The far side ended the call (BYE, answered 200).
     HungUp { call: Call, reason: Option<Reason> },
     /// Our own BYE or refusal has run its course.
     Released { call: Call },
+}
+
+impl Event {
+    /// The call that it is about.
+    pub fn call(&self) -> Call {
+        match self {
+            Event::Invited(invitation) => invitation.call,
+            Event::Cancelled { call }
+            | Event::Acknowledged { call, .. }
+            | Event::Unacknowledged { call }
+            | Event::Agreed { call, .. }
+            | Event::Disagreed { call, .. }
+            | Event::Offered { call, .. }
+            | Event::Ringing { call, .. }
+            | Event::Answered { call, .. }
+            | Event::Failed { call, .. }
+            | Event::Informed { call, .. }
+            | Event::Lapsed { call }
+            | Event::HungUp { call, .. }
+            | Event::Released { call } => *call,
+        }
+    }
 }
 
 /// A call that comes in.
@@ -273,6 +299,8 @@ pub struct Config {
     pub product: String,
     /// Seconds in Retry-After of a 503 that says "full".
     pub retry_after_s: u32,
+    /// Seconds within which a call is to be refreshed (RFC 4028), at least 90; 0: only where the far side asks for it.
+    pub session_s: u32,
 }
 
 #[cfg(test)]

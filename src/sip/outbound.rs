@@ -2,16 +2,26 @@
 
 use super::desk::Bell;
 use super::dialog::{self, Dialog, Entry};
-use super::endpoint::{ALLOW, Endpoint, SDP};
+use super::endpoint::{ALLOW, Endpoint, SDP, SUPPORTED};
 use super::header::media_type;
 use super::message::{Request, Response};
 use super::method::Method;
+use super::refresh::{LEAST_S, Terms, least_s};
 use super::session::{Calling, GivingUp, Session, Stage};
 use super::timer::LIFE;
 use super::transaction::{Id, MAX_FORKS, Note, Owner};
 use super::{Call, Dial, Event, Flow, Reason};
 use bytes::Bytes;
 use std::time::Duration;
+
+/// How often one INVITE is asked again (422, then a challenge): no loop of refusals is followed further.
+pub(in crate::sip) const MAX_ATTEMPTS: u32 = 3;
+
+/// The branch of an INVITE's further attempt, made from its first one: a next life that knows the first knows them all.
+pub(in crate::sip) fn attempt(branch: &str, number: u32) -> String {
+    let first = branch.split_once('-').map_or(branch, |(first, _)| first);
+    if number > 1 { format!("{first}-{number}") } else { first.to_owned() }
+}
 
 impl Endpoint {
     pub(in crate::sip) fn dial(&mut self, dial: &Dial) {
@@ -39,6 +49,11 @@ impl Endpoint {
         invite.push("Contact", &dialog.contact());
         invite.push("Allow", ALLOW);
         invite.push("Accept", SDP);
+        invite.push("Supported", SUPPORTED);
+        if self.config.session_s > 0 {
+            invite.push("Session-Expires", &self.config.session_s.max(LEAST_S).to_string());
+            invite.push("Min-SE", &LEAST_S.to_string());
+        }
         invite.push("User-Agent", &self.config.product);
         for (name, value) in &dial.headers {
             invite.push(name, value);
@@ -57,21 +72,30 @@ impl Endpoint {
             return;
         }
         match (owner, response.status()) {
-            (Owner::Invite(call), 101..=199) => self.progress(call, &response),
+            (Owner::Invite(call), 101..=199) => self.progress(call, id, &response),
             (Owner::Invite(call), ..=100) => self.progress_quietly(call),
             (Owner::Invite(call), 200..=299) => self.answered(call, id, &response),
+            (Owner::Invite(call), 422) if self.call_again(call, id, &response) => {}
             (Owner::Invite(call), status) => {
                 let reason = Reason::read(response.header_all("Reason"));
                 self.fail(call, status, reason, retry_after_s(&response));
             }
             (Owner::Offer(call), 200..=299) => self.agreed(call, id, &response),
+            (Owner::Offer(call), 300..) if self.is_refreshing(call) => {
+                self.refresh_failed(call, response.status(), least_s(&response));
+            }
             (Owner::Offer(call), 300..) => self.offer_failed(call, response.status()),
+            (Owner::Refresh(call), 200..=299) => self.refreshed(call, &response),
+            (Owner::Refresh(call), 300..) => self.refresh_failed(call, response.status(), least_s(&response)),
             (Owner::Bye(call), 200..) => self.release(call),
-            (Owner::Offer(_) | Owner::Bye(_) | Owner::Nobody, _) => {}
+            (Owner::Offer(_) | Owner::Refresh(_) | Owner::Bye(_) | Owner::Nobody, _) => {}
         }
     }
 
-    fn progress(&mut self, call: Call, response: &Response) {
+    fn progress(&mut self, call: Call, id: Id, response: &Response) {
+        if !self.prack(call, id, response) {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Stage::Calling(calling) = &mut session.stage else { return };
         calling.hear(response.to().tag());
@@ -101,9 +125,9 @@ impl Endpoint {
     /// 13.2.2.4); the first is the call, any other is ended at once.
     fn answered(&mut self, call: Call, id: Id, response: &Response) {
         let Some(sent) = self.table.sent(id) else { return };
-        let dialog = sent.dialog.answered(response);
+        let (dialog, offer) = (sent.dialog.answered(response), sent.request.body().clone());
         if self.acknowledge(call, id, &dialog) {
-            self.settle(call, dialog, response);
+            self.settle(call, dialog, response, offer);
         }
     }
 
@@ -131,29 +155,64 @@ impl Endpoint {
 
     /// Our offer within a call: a re-INVITE (RFC 3261 section 14.1).
     pub(in crate::sip) fn offer(&mut self, call: Call, offer: Bytes) {
-        let branch = self.branch();
-        let Some(session) = self.sessions.get_mut(&call) else { return };
-        let settled = session.unacked.is_none() && session.change.is_none() && session.offering.is_none();
-        if !settled || !matches!(session.stage, Stage::Up { .. }) {
-            return session.tell(&mut self.desk, Event::Disagreed { call, status: 491 });
+        if let Err(status) = self.reinvite(call, offer)
+            && let Some(session) = self.sessions.get(&call)
+        {
+            session.tell(&mut self.desk, Event::Disagreed { call, status });
         }
-        let mut invite = session.dialog.request(Method::Invite, &branch);
-        invite.push("Contact", &session.dialog.contact());
-        invite.push("Allow", ALLOW);
-        invite.push("User-Agent", &self.config.product);
+    }
+
+    /// Sends a re-INVITE; refused with the status that says why not.
+    pub(in crate::sip) fn reinvite(&mut self, call: Call, offer: Bytes) -> Result<(), u16> {
+        let branch = self.branch();
+        let Some(session) = self.sessions.get_mut(&call) else { return Err(481) };
+        if session.is_busy() || !matches!(session.stage, Stage::Up { .. }) {
+            return Err(491);
+        }
+        let mut invite = session.request(Method::Invite, &branch, &self.config.product);
         invite.set_body(SDP, offer);
         let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
         let dialog = session.dialog.clone();
         session.offering = self.table.call(&mut self.desk, flow, invite, dialog, Owner::Offer(call));
-        match session.offering {
-            Some(_) => session.set(&mut self.desk, Bell::Patience, LIFE),
-            None => session.tell(&mut self.desk, Event::Disagreed { call, status: 503 }),
+        session.offering.ok_or(503u16)?;
+        session.set(&mut self.desk, Bell::Patience, LIFE);
+        Ok(())
+    }
+
+    /// The session interval was too short for somebody on the way (RFC 4028 section 7.3): asked again with theirs.
+    fn call_again(&mut self, call: Call, id: Id, response: &Response) -> bool {
+        let Some(least_s) = least_s(response) else { return false };
+        self.ask_again(call, id, |invite| {
+            invite.replace("Session-Expires", &least_s.max(LEAST_S).to_string());
+            invite.replace("Min-SE", &least_s.max(LEAST_S).to_string());
+        })
+    }
+
+    /// The same INVITE, changed, under the next of its names. Whether it went out.
+    fn ask_again(&mut self, call: Call, id: Id, change: impl FnOnce(&mut Request)) -> bool {
+        let Some(session) = self.sessions.get_mut(&call) else { return false };
+        let Stage::Calling(calling) = &mut session.stage else { return false };
+        if calling.giving_up.is_some() || calling.attempt >= MAX_ATTEMPTS {
+            return false;
         }
+        let Some(flow) = self.table.flow(id) else { return false };
+        let Some(sent) = self.table.sent(id) else { return false };
+        let dialog = sent.dialog.attempt(2);
+        let branch = attempt(sent.request.via().branch().unwrap_or_default(), calling.attempt + 1);
+        let mut invite = sent.request.again(dialog.local_cseq, &dialog.via(&branch));
+        change(&mut invite);
+        let next = self.table.call(&mut self.desk, flow, invite, dialog.clone(), Owner::Invite(call));
+        let Some(transaction) = next else { return false };
+        calling.transaction = transaction;
+        calling.attempt += 1;
+        calling.early.clear();
+        session.dialog = dialog;
+        true
     }
 
     fn agreed(&mut self, call: Call, id: Id, response: &Response) {
         let Some(sent) = self.table.sent(id) else { return };
-        let mut dialog = sent.dialog.clone();
+        let (mut dialog, ours) = (sent.dialog.clone(), sent.request.body().clone());
         // A new target, but never a new route (RFC 3261 section 12.2).
         if let Some(contact) = response.contact() {
             dialog.target = contact.uri().clone();
@@ -167,12 +226,24 @@ impl Endpoint {
         session.offering = None;
         session.stop(&mut self.desk, Bell::Patience);
         session.retarget(response);
+        session.ours = ours;
+        session.renew(&mut self.desk, Terms::of_response(response));
         let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
-        session.tell(&mut self.desk, Event::Agreed { call, answer });
+        let same = answer.as_ref().is_none_or(|answer| *answer == session.theirs);
+        session.theirs = answer.clone().unwrap_or_default();
+        let refreshed = std::mem::take(&mut session.refreshing);
+        self.desk.counters.refreshed += u64::from(refreshed);
+        // Our owner asked for nothing, and nothing has changed.
+        if !(refreshed && same) {
+            session.tell(&mut self.desk, Event::Agreed { call, answer });
+        }
     }
 
     /// Our offer was refused (491: both offered at once) or not answered.
     pub(in crate::sip) fn offer_failed(&mut self, call: Call, status: u16) {
+        if self.is_refreshing(call) {
+            return self.refresh_failed(call, status, None);
+        }
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Some(id) = session.offering.take() else { return };
         session.stop(&mut self.desk, Bell::Patience);
@@ -183,7 +254,7 @@ impl Endpoint {
     }
 
     /// What an answer, acknowledged, means for the call.
-    fn settle(&mut self, call: Call, dialog: Dialog, response: &Response) {
+    fn settle(&mut self, call: Call, mut dialog: Dialog, response: &Response, offer: Bytes) {
         let session = self.sessions.get_mut(&call);
         let Some((session, giving_up)) = session.and_then(|session| match &session.stage {
             Stage::Calling(calling) => Some(calling.giving_up.clone()).map(|giving_up| (session, giving_up)),
@@ -199,9 +270,17 @@ impl Endpoint {
             return self.fail(call, response.status(), None, None);
         }
         session.stop_all(&mut self.desk);
+        if let (Stage::Calling(calling), Some(tag)) = (&mut session.stage, response.to().tag()) {
+            // PRACKs have used numbers of their own.
+            dialog.local_cseq = calling.early_of(tag).map_or(0, |early| early.cseq).max(dialog.local_cseq);
+        }
         let journal = Entry { dialog: dialog.clone(), branch: None }.write();
         session.dialog = dialog;
         session.stage = Stage::Up { parting: None };
+        session.learn(response);
+        session.ours = offer;
+        session.theirs = response.body().clone();
+        session.renew(&mut self.desk, Terms::of_response(response));
         let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
         session.tell(&mut self.desk, Event::Answered { call, journal, answer });
     }
@@ -264,8 +343,15 @@ impl Endpoint {
         self.fail(call, 487, None, None);
     }
 
-    /// Takes up an INVITE of an earlier life, only to cancel it. It rang, or may have: so the CANCEL goes at once.
-    pub(in crate::sip) fn resume(&mut self, dialog: Dialog, branch: &str, reason: Option<Reason>) {
+    /// Takes up an INVITE of an earlier life, only to cancel it, under each name that it may have had by then. It rang, or
+    /// may have: so the CANCEL goes at once.
+    pub(in crate::sip) fn resume(&mut self, dialog: &Dialog, branch: &str, reason: Option<&Reason>) {
+        for number in 1..=MAX_ATTEMPTS {
+            self.resume_attempt(dialog.attempt(number), &attempt(branch, number), reason.cloned());
+        }
+    }
+
+    fn resume_attempt(&mut self, dialog: Dialog, branch: &str, reason: Option<Reason>) {
         let call = self.number();
         let invite = dialog.invite(branch);
         let resumed = self.table.resume(&mut self.desk, dialog.flow, invite, dialog.clone(), Owner::Invite(call));

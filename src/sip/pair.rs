@@ -30,7 +30,13 @@ pub(in crate::sip) fn flow(side: usize) -> Flow {
 }
 
 fn config() -> Config {
-    Config { max_calls: 5_000, max_transactions: 50_000, product: "tollbridge".to_owned(), retry_after_s: 5 }
+    Config {
+        max_calls: 5_000,
+        max_transactions: 50_000,
+        product: "tollbridge".to_owned(),
+        retry_after_s: 5,
+        session_s: 1_800,
+    }
 }
 
 fn source(address: SocketAddr) -> Source {
@@ -146,26 +152,8 @@ struct Told {
     lasts: u32,
 }
 
-fn call_of(event: &Event) -> Call {
-    match event {
-        Event::Invited(invitation) => invitation.call,
-        Event::Cancelled { call }
-        | Event::Acknowledged { call, .. }
-        | Event::Unacknowledged { call }
-        | Event::Agreed { call, .. }
-        | Event::Disagreed { call, .. }
-        | Event::Offered { call, .. }
-        | Event::Ringing { call, .. }
-        | Event::Answered { call, .. }
-        | Event::Failed { call, .. }
-        | Event::HungUp { call, .. }
-        | Event::Informed { call, .. }
-        | Event::Released { call } => *call,
-    }
-}
-
 fn note(told: &mut HashMap<(usize, Call), Told>, side: usize, event: &Event) {
-    let told = told.entry((side, call_of(event))).or_default();
+    let told = told.entry((side, event.call())).or_default();
     assert_eq!(told.lasts, 0, "after its last word a call is told {event:?}");
     match event {
         Event::Answered { .. } | Event::Acknowledged { .. } => told.ups += 1,
@@ -188,7 +176,7 @@ fn whole_calls(calls: u64, loss: u32) {
     while let Some(events) = pair.step() {
         for (side, event) in events {
             note(&mut told, side, &event);
-            let call = call_of(&event);
+            let call = event.call();
             match event {
                 Event::Invited(_) => {
                     pair.after(0, side, Command::Ring { call, status: 180, answer: None });

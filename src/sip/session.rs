@@ -2,8 +2,12 @@
 
 use super::desk::{Alarm, Bell, Desk};
 use super::dialog::Dialog;
+use super::endpoint::{ALLOW, SUPPORTED};
 use super::gate::Objection;
 use super::message::{Head, Request};
+use super::method::Method;
+use super::provisional::{Promise, Reliability};
+use super::refresh::Terms;
 use super::timer::{LIFE, T1, T2};
 use super::transaction::{Id, MAX_FORKS};
 use super::{Call, Event, Flow, Reason};
@@ -32,6 +36,19 @@ pub(in crate::sip) struct Session {
     pub unacked: Option<Unacked>,
     /// The dialog of an earlier life: nobody wants to hear of it.
     pub quiet: bool,
+    /// How the caller wants to be told that it rings, the last RSeq, and the response that waits for its PRACK.
+    pub reliability: Reliability,
+    pub rseq: Option<u32>,
+    pub promise: Option<Promise>,
+    /// Within which time the call is to be refreshed, and by whom.
+    pub terms: Option<Terms>,
+    /// The re-INVITE that is out only says that the call lives.
+    pub refreshing: bool,
+    /// The far side takes UPDATE (RFC 3311).
+    pub updates: bool,
+    /// The session descriptions in force, ours and theirs.
+    pub ours: Bytes,
+    pub theirs: Bytes,
 }
 
 #[derive(Debug)]
@@ -52,8 +69,18 @@ pub(in crate::sip) struct Calling {
     /// A provisional response came: from now on a CANCEL is allowed (RFC 3261 section 9.1).
     pub heard: bool,
     pub giving_up: Option<GivingUp>,
-    /// To tags of early dialogs.
-    pub early: Vec<String>,
+    pub early: Vec<Early>,
+    /// How often the INVITE was made: again after a 422.
+    pub attempt: u32,
+}
+
+/// An early dialog of a call of ours (RFC 3261 section 12.1).
+#[derive(Debug)]
+pub(in crate::sip) struct Early {
+    pub tag: String,
+    /// Of the last reliable response (RFC 3262), and the last CSeq of ours.
+    pub rseq: Option<u32>,
+    pub cseq: u32,
 }
 
 /// A call of ours that is to end before an answer.
@@ -70,6 +97,7 @@ pub(in crate::sip) struct GivingUp {
 pub(in crate::sip) struct Change {
     pub transaction: Id,
     pub request: Box<Request>,
+    pub terms: Option<Terms>,
 }
 
 /// A 2xx that is repeated until its ACK comes.
@@ -87,7 +115,24 @@ pub(in crate::sip) struct Unacked {
 
 impl Session {
     pub fn new(call: Call, dialog: Dialog, stage: Stage) -> Session {
-        Session { call, dialog, stage, lost: false, change: None, offering: None, unacked: None, quiet: false }
+        Session {
+            call,
+            dialog,
+            stage,
+            lost: false,
+            change: None,
+            offering: None,
+            unacked: None,
+            quiet: false,
+            reliability: Reliability::None,
+            rseq: None,
+            promise: None,
+            terms: None,
+            refreshing: false,
+            updates: false,
+            ours: Bytes::new(),
+            theirs: Bytes::new(),
+        }
     }
 
     pub fn tell(&self, desk: &mut Desk, event: Event) {
@@ -105,7 +150,7 @@ impl Session {
     }
 
     pub fn stop_all(&self, desk: &mut Desk) {
-        for bell in [Bell::Repeat, Bell::Silent, Bell::Remind, Bell::Patience, Bell::Abandon] {
+        for bell in Bell::ALL {
             self.stop(desk, bell);
         }
     }
@@ -113,7 +158,7 @@ impl Session {
     /// Whether a request with this From tag is of this dialog, or of an early one.
     pub fn is_with(&self, remote_tag: Option<&str>) -> bool {
         match &self.stage {
-            Stage::Calling(calling) => remote_tag.is_some_and(|tag| calling.early.iter().any(|early| early == tag)),
+            Stage::Calling(calling) => remote_tag.is_some_and(|tag| calling.early.iter().any(|early| early.tag == tag)),
             _ => self.dialog.remote_tag().unwrap_or_default() == remote_tag.unwrap_or_default(),
         }
     }
@@ -146,11 +191,49 @@ impl Session {
         }
     }
 
-    /// Re-INVITE, UPDATE and their answers may move the target (RFC 3261 sections 12.2.1.2 and 12.2.2).
+    /// Whether an offer, an answer or an ACK is on its way: no further request may begin a change.
+    pub fn is_busy(&self) -> bool {
+        self.unacked.is_some() || self.change.is_some() || self.offering.is_some()
+    }
+
+    /// Re-INVITE, UPDATE and their answers may move the target (RFC 3261 sections 12.2.1.2 and 12.2.2), and say anew what
+    /// the far side can.
     pub fn retarget(&mut self, message: &Head) {
         if let Some(contact) = message.contact() {
             self.dialog.target = contact.uri().clone();
         }
+        self.learn(message);
+    }
+
+    /// A request within the call that may change it, with what each such request carries.
+    pub fn request(&mut self, method: Method, branch: &str, product: &str) -> Request {
+        let mut request = self.dialog.request(method, branch);
+        for (name, value) in [("Contact", self.dialog.contact().as_str()), ("Allow", ALLOW), ("Supported", SUPPORTED)] {
+            request.push(name, value);
+        }
+        if let Some(terms) = self.terms {
+            terms.onto_request(&mut request);
+        }
+        request.push("User-Agent", product);
+        request
+    }
+
+    pub fn learn(&mut self, message: &Head) {
+        if message.header("Allow").is_some() {
+            self.updates = message.lists("Allow", Method::Update.as_str());
+        }
+    }
+
+    /// The time runs anew, by these terms.
+    pub fn renew(&mut self, desk: &mut Desk, terms: Option<Terms>) {
+        self.terms = terms;
+        self.stop(desk, Bell::Refresh);
+        self.stop(desk, Bell::Lapse);
+        let Some(terms) = terms else { return };
+        if let Some(wait) = terms.refresh_after() {
+            self.set(desk, Bell::Refresh, wait);
+        }
+        self.set(desk, Bell::Lapse, terms.lapse_after());
     }
 
     /// A 2xx of ours has gone out and waits for its ACK.
@@ -186,18 +269,25 @@ impl Unacked {
 
 impl Calling {
     pub fn new(transaction: Id) -> Calling {
-        Calling { transaction, heard: false, giving_up: None, early: Vec::new() }
+        Calling { transaction, heard: false, giving_up: None, early: Vec::new(), attempt: 1 }
     }
 
-    /// Remembers the early dialog of a provisional response.
+    /// A provisional response came: it begins an early dialog, or goes on in one.
     pub fn hear(&mut self, tag: Option<&str>) {
         self.heard = true;
-        if let Some(tag) = tag
-            && self.early.len() < MAX_FORKS
-            && !self.early.iter().any(|early| early == tag)
-        {
-            self.early.push(tag.to_owned());
+        if let Some(tag) = tag {
+            self.early_of(tag);
         }
+    }
+
+    /// The early dialog of a To tag; `None` where there are too many.
+    pub fn early_of(&mut self, tag: &str) -> Option<&mut Early> {
+        let known = self.early.iter().position(|early| early.tag == tag);
+        if known.is_none() && self.early.len() < MAX_FORKS {
+            self.early.push(Early { tag: tag.to_owned(), rseq: None, cseq: 0 });
+        }
+        let at = known.or_else(|| self.early.len().checked_sub(1)).filter(|at| self.early[*at].tag == tag)?;
+        self.early.get_mut(at)
     }
 
     /// The status that our owner is told for a final response: what came, but for the 487 that we asked for ourselves.

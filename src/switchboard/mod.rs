@@ -360,21 +360,7 @@ impl Switchboard {
 
     fn sip(&mut self, now: Now, event: sip::Event) {
         use sip::Event::*;
-        let call = match &event {
-            Invited(invitation) => invitation.call,
-            Cancelled { call }
-            | Acknowledged { call, .. }
-            | Unacknowledged { call }
-            | Agreed { call, .. }
-            | Disagreed { call, .. }
-            | Offered { call, .. }
-            | Ringing { call, .. }
-            | Answered { call, .. }
-            | Failed { call, .. }
-            | Informed { call, .. }
-            | HungUp { call, .. }
-            | Released { call } => *call,
-        };
+        let call = event.call();
         if let Invited(invitation) = event {
             return self.invited(now, *invitation);
         }
@@ -390,6 +376,7 @@ impl Switchboard {
             Ringing { answer, .. } => self.rings(now, leg, answer.is_some()),
             Answered { journal, answer, .. } => self.answered_out(now, leg, journal, answer),
             Failed { status, .. } => self.failed_out(now, leg, status),
+            Lapsed { .. } => self.tell_leg(now, leg, leg::Input::Stop(Cause::SessionLapsed)),
             Released { .. } => {}
         }
     }

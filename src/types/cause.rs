@@ -44,6 +44,7 @@ causes! {
     LicenceGone "licence-gone" 403 16 "the organiser's licence was withdrawn";
     Revoked "revoked" 403 21 "the call was ended by whoever runs the bridge";
     MediaLost "media-lost" 408 102 "no sound arrived for too long";
+    SessionLapsed "session-lapsed" 408 102 "the far side did not refresh the call in time";
     TooLong "too-long" 480 16 "the longest call allowed was reached";
     NoPayer "no-payer" 480 16 "no conference ID was named in time";
     TooManyTries "too-many-tries" 403 21 "too many wrong conference IDs or PINs";

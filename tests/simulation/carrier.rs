@@ -59,8 +59,13 @@ pub struct Carriers {
 pub fn endpoint(seed: u64) -> Endpoint {
     let mut bytes = [7; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config =
-        sip::Config { max_calls: 5_000, max_transactions: 50_000, product: "simulation".into(), retry_after_s: 5 };
+    let config = sip::Config {
+        max_calls: 5_000,
+        max_transactions: 50_000,
+        product: "simulation".into(),
+        retry_after_s: 5,
+        session_s: 0,
+    };
     Endpoint::new(config, bytes)
 }
 

@@ -74,6 +74,8 @@ pub(in crate::sip) enum Owner {
     Invite(Call),
     /// A re-INVITE.
     Offer(Call),
+    /// An UPDATE that only says that the call lives.
+    Refresh(Call),
     Bye(Call),
     Nobody,
 }
@@ -329,7 +331,7 @@ impl Table {
 
     pub fn owner(&self, id: Id) -> Option<Call> {
         match self.live.get(&id)?.owner {
-            Owner::Invite(call) | Owner::Offer(call) | Owner::Bye(call) => Some(call),
+            Owner::Invite(call) | Owner::Offer(call) | Owner::Refresh(call) | Owner::Bye(call) => Some(call),
             Owner::Nobody => None,
         }
     }

@@ -1,0 +1,149 @@
+//! Reliable provisional responses (RFC 3262): a ringing that must not get lost is repeated until its PRACK comes.
+
+use super::Event;
+use super::desk::Bell;
+use super::endpoint::Endpoint;
+use super::gate::Objection;
+use super::message::{Request, Response};
+use super::method::Method;
+use super::session::{Session, Stage};
+use super::timer::{LIFE, T1};
+use super::transaction::{Id, Owner};
+use super::{Call, Refusal};
+use crate::clock::Mono;
+use bytes::Bytes;
+use rand::RngExt;
+use std::time::Duration;
+
+/// How reliable a caller wants our provisional responses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::sip) enum Reliability {
+    #[default]
+    None,
+    /// It can: those with a session description are sent so (RFC 3262 section 3).
+    Possible,
+    Required,
+}
+
+impl Reliability {
+    pub fn of(invite: &Request) -> Reliability {
+        if invite.lists("Require", "100rel") {
+            Reliability::Required
+        } else if invite.lists("Supported", "100rel") {
+            Reliability::Possible
+        } else {
+            Reliability::None
+        }
+    }
+}
+
+/// A response of ours that waits for its PRACK.
+#[derive(Debug)]
+pub(in crate::sip) struct Promise {
+    rseq: u32,
+    cseq: u32,
+    since: Mono,
+    wait: Duration,
+    /// It carries a session description: a 2xx has to wait (RFC 3262 section 3).
+    pub described: bool,
+    /// What our owner wanted said meanwhile: one at a time.
+    pub next: Option<Next>,
+}
+
+#[derive(Debug)]
+pub(in crate::sip) enum Next {
+    Ring(u16, Option<Bytes>),
+    Accept(Bytes),
+}
+
+/// What a RAck names: RSeq and CSeq of the response (RFC 3262 section 7.2).
+fn rack(request: &Request) -> Option<(u32, u32)> {
+    let mut words = request.header("RAck")?.split_ascii_whitespace();
+    let (rseq, cseq, method) = (words.next()?, words.next()?, words.next()?);
+    (words.next().is_none() && method == Method::Invite.as_str()).then_some(())?;
+    Some((rseq.parse().ok()?, cseq.parse().ok()?))
+}
+
+impl Endpoint {
+    /// Makes a provisional response of ours one that is repeated.
+    pub(in crate::sip) fn promise(&mut self, session: &mut Session, cseq: u32, response: &mut Response) {
+        let described = !response.body().is_empty();
+        // Starts anywhere below 2^31, and counts up (RFC 3262 section 3).
+        let rseq = session.rseq.map_or_else(|| self.rng.random_range(1..1 << 30), |last| last + 1);
+        session.rseq = Some(rseq);
+        response.push("Require", "100rel");
+        response.push("RSeq", &rseq.to_string());
+        session.promise = Some(Promise { rseq, cseq, since: self.desk.now, wait: T1, described, next: None });
+        session.set(&mut self.desk, Bell::Promise, T1);
+    }
+
+    /// No PRACK yet: T1 doubling without a bound, and a refusal after 64·T1 (RFC 3262 section 3).
+    pub(in crate::sip) fn promise_again(&mut self, call: Call) {
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        let Stage::Invited { transaction, .. } = session.stage else { return };
+        let Some(promise) = &mut session.promise else { return };
+        if self.desk.now.since(promise.since) >= LIFE {
+            self.desk.counters.unpracked += 1;
+            self.turn_away(call, &Refusal::plain(504));
+            return self.desk.tell(Event::Cancelled { call });
+        }
+        promise.wait *= 2;
+        let rest = LIFE.saturating_sub(self.desk.now.since(promise.since));
+        let wait = promise.wait.min(rest);
+        session.set(&mut self.desk, Bell::Promise, wait);
+        self.desk.counters.retransmissions += 1;
+        self.table.remind(&mut self.desk, transaction);
+    }
+
+    /// PRACK (RFC 3262 section 3). Our early answers are whole, so none brings an offer that we could take.
+    pub(in crate::sip) fn pracked(&mut self, call: Call, id: Id, request: &Request) -> Result<(), Objection> {
+        let Some(named) = rack(request) else { return Err(Objection::new(400).because("Bad RAck")) };
+        let Some(session) = self.sessions.get_mut(&call) else { return Err(Objection::new(481)) };
+        if session.promise.as_ref().is_none_or(|promise| (promise.rseq, promise.cseq) != named) {
+            return Err(Objection::new(481));
+        }
+        if !request.body().is_empty() {
+            return Err(Objection::new(488).because("No offer in a PRACK"));
+        }
+        let next = session.promise.take().and_then(|promise| promise.next);
+        session.stop(&mut self.desk, Bell::Promise);
+        let response = self.answer(request, 200, None);
+        self.respond(id, &response);
+        match next {
+            Some(Next::Ring(status, answer)) => self.ring(call, status, answer),
+            Some(Next::Accept(answer)) => self.accept(call, answer),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Acknowledges a reliable provisional response to our INVITE. False: it is a repeat, or came too early, and means
+    /// nothing (RFC 3262 section 4).
+    pub(in crate::sip) fn prack(&mut self, call: Call, id: Id, response: &Response) -> bool {
+        if !response.lists("Require", "100rel") {
+            return true;
+        }
+        let rseq = response.header("RSeq").and_then(|rseq| rseq.trim().parse::<u32>().ok());
+        let (Some(rseq), Some(tag)) = (rseq, response.to().tag()) else { return true };
+        let branch = self.branch();
+        let Some(sent) = self.table.sent(id) else { return false };
+        let (mut dialog, invite) = (sent.dialog.answered(response), sent.request.cseq());
+        let Some(Session { stage: Stage::Calling(calling), lost, .. }) = self.sessions.get_mut(&call) else {
+            return false;
+        };
+        // Of more forks than we follow none is acknowledged.
+        let Some(early) = calling.early_of(tag) else { return false };
+        if early.rseq.is_some_and(|last| rseq != last.wrapping_add(1)) {
+            return false;
+        }
+        early.rseq = Some(rseq);
+        dialog.local_cseq = early.cseq.max(invite);
+        let mut prack = dialog.request(Method::Prack, &branch);
+        early.cseq = dialog.local_cseq;
+        prack.push("RAck", &format!("{rseq} {invite} {}", Method::Invite));
+        prack.push("User-Agent", &self.config.product);
+        let flow = dialog.hop(*lost, |peer| self.gate.is_known(peer));
+        self.dispatch(prack, flow, Owner::Nobody);
+        true
+    }
+}
