@@ -80,6 +80,8 @@ pub struct Sip {
     pub max_calls: usize,
     /// Seconds within which a call is to be refreshed (RFC 4028); 0: only where the far side asks for it.
     pub session_s: u32,
+    /// How long calls may go on when the bridge is told to stop, seconds; 0: they are ended at once.
+    pub drain_s: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -237,6 +239,7 @@ impl Default for Settings {
                 dscp: 24,
                 max_calls: 4000,
                 session_s: 1800,
+                drain_s: 60,
             },
             media: Media {
                 bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -333,6 +336,7 @@ impl Settings {
         set(&mut self.sip.dscp, sip.number("dscp", 0..=63).map(|n| n as u8));
         set(&mut self.sip.max_calls, sip.number("max_calls", 1..=1_000_000).map(|n| n as usize));
         set(&mut self.sip.session_s, session_s(&sip));
+        set(&mut self.sip.drain_s, sip.number("drain_s", 0..=86_400));
         sip.finish();
 
         let media = form.table("media");

@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// Transactions for each call: its INVITE, ACK, BYE and a re-INVITE, each kept half a minute after its end.
 const TRANSACTIONS_A_CALL: usize = 8;
@@ -174,6 +175,26 @@ impl Node {
         self.desk.drain();
     }
 
+    /// Legs that are not over, or whose account is not closed yet.
+    pub fn legs(&self) -> usize {
+        self.desk.legs()
+    }
+
+    /// Drains, and returns when no leg is left: those that run may go on for `limit`, then they are warned, and have
+    /// [`WARNED`] to say goodbye. Or why the node has failed meanwhile.
+    pub async fn wind_down(&mut self, limit: Duration) -> Result<(), Failed> {
+        self.drain();
+        for wait in [limit, WARNED] {
+            let idle = timeout(wait, self.desk.idle());
+            tokio::select! {
+                ended = idle => if ended.is_ok() { break },
+                failed = self.failed() => return Err(failed),
+            }
+            self.desk.warn();
+        }
+        Ok(())
+    }
+
     /// Ends all calls, closes their accounts, and stops.
     pub async fn stop(self) {
         self.chores.iter().for_each(JoinHandle::abort);
@@ -185,6 +206,9 @@ impl Node {
         let _ = self.postman.await;
     }
 }
+
+/// Between the warning that the bridge stops and the end of the calls that still run: as the prompt says.
+pub const WARNED: Duration = Duration::from_secs(10);
 
 /// After the start, when calls that wait have been taken.
 const FIRST_CHORE: Duration = Duration::from_secs(600);

@@ -88,6 +88,8 @@ impl House {
         command
             .env("TOLLBRIDGE__SIP__LISTEN", "[\"udp:127.0.0.1:0\"]")
             .env("TOLLBRIDGE__API__LISTEN", self.api.to_string())
+            // Who tells it to stop here does not want to wait for calls.
+            .env("TOLLBRIDGE__SIP__DRAIN_S", "0")
             .env("TOLLBRIDGE__MEDIA__THREADS", "1")
             .env("RUST_LOG", "error")
             // A proxy for everything: no command may send the token there.

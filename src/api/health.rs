@@ -13,6 +13,9 @@ pub async fn live() -> &'static str {
 /// The switchboard and the store answer: a call would be taken now.
 pub async fn ready(State(reception): State<Reception>) -> Result<&'static str, Problem> {
     let answers = reception.switchboard.ask(Ask::Meetings).await.is_some();
+    if reception.switchboard.is_draining() {
+        return Err(Problem::down("the bridge is draining: it takes no new calls"));
+    }
     match (answers, reception.store.live_legs().await.is_ok()) {
         (true, true) => Ok("ready\n"),
         (false, _) => Err(Problem::down("the bridge is stopping")),

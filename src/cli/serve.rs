@@ -49,6 +49,21 @@ async fn run(context: &Context, take_over: bool) -> Done {
         () = signals.stop() => {}
         failed = node.failed() => return Err(end(node, failed).await),
     }
+    let limit = Duration::from_secs(context.settings.sip.drain_s);
+    if !limit.is_zero() && node.legs() > 0 {
+        let (calls, limit_s) = (node.legs(), limit.as_secs());
+        note(&format!(
+            "tollbridge: stopping: no new calls; {calls} of them may go on for {limit_s} s, then they are warned and ended. \
+             A second signal ends them now"
+        ));
+        let wound_down = tokio::select! {
+            wound_down = node.wind_down(limit) => wound_down,
+            () = signals.stop() => Ok(()),
+        };
+        if let Err(failed) = wound_down {
+            return Err(end(node, failed).await);
+        }
+    }
     note("tollbridge: stopping: calls are ended and their accounts closed");
     tokio::select! {
         () = node.stop() => Ok(()),

@@ -76,6 +76,7 @@ prompts! {
     Goodbye "goodbye"
     StillThere "still_there"
     ServiceUnavailable "service_unavailable"
+    BridgeStopping "bridge_stopping"
     EnterNumber "enter_number"
     CallBusy "call_busy"
     CallNoAnswer "call_no_answer"

@@ -50,12 +50,18 @@ pub struct Wires {
 pub struct Handle {
     questions: mpsc::Sender<(Ask, oneshot::Sender<Told>)>,
     paid: Arc<Notify>,
+    orders: watch::Receiver<Order>,
 }
 
 impl Handle {
     /// Somebody has paid in: running legs hear of it now, not at the next look.
     pub fn paid_in(&self) {
         self.paid.notify_one();
+    }
+
+    /// No new calls are taken any more.
+    pub fn is_draining(&self) -> bool {
+        *self.orders.borrow() > Order::Run
     }
 
     /// `None` once it has stopped, or does not answer.
@@ -70,6 +76,7 @@ impl Handle {
 enum Order {
     Run,
     Drain,
+    Warn,
     Stop,
 }
 
@@ -77,12 +84,15 @@ enum Order {
 #[derive(Debug)]
 pub struct Desk {
     orders: watch::Sender<Order>,
+    /// Legs that are not over, or whose account is not closed yet.
+    legs: watch::Receiver<usize>,
     task: JoinHandle<()>,
 }
 
 impl Desk {
     pub fn start(switchboard: Switchboard, wires: Wires) -> (Desk, Handle) {
         let (orders, ordered) = watch::channel(Order::Run);
+        let (count, legs) = watch::channel(0);
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let (answered, answers) = mpsc::unbounded_channel();
         let facts = wires.store.changes();
@@ -104,10 +114,11 @@ impl Desk {
             token: 0,
             alarms,
             review: watch::Sender::default(),
+            legs: count,
         };
-        let inlets =
-            Inlets { sip_events, media_events, recorder_events, answers, asked, facts, ordered, paid: paid.clone() };
-        (Desk { orders, task: tokio::spawn(rim.run(inlets)) }, Handle { questions, paid })
+        let handle = Handle { questions, paid: paid.clone(), orders: orders.subscribe() };
+        let inlets = Inlets { sip_events, media_events, recorder_events, answers, asked, facts, ordered, paid };
+        (Desk { orders, legs, task: tokio::spawn(rim.run(inlets)) }, handle)
     }
 
     /// Returns when the task has ended by itself, which it never should.
@@ -118,7 +129,30 @@ impl Desk {
 
     /// No new calls; returns at once.
     pub fn drain(&self) {
-        self.orders.send_if_modified(|order| std::mem::replace(order, Order::Drain.max(*order)) < Order::Drain);
+        self.order(Order::Drain);
+    }
+
+    /// Whoever still talks is told that the call is about to end; returns at once.
+    pub fn warn(&self) {
+        self.order(Order::Warn);
+    }
+
+    /// Never less than what was ordered before.
+    fn order(&self, order: Order) {
+        self.orders.send_if_modified(|before| std::mem::replace(before, order.max(*before)) < order);
+    }
+
+    pub fn legs(&self) -> usize {
+        *self.legs.borrow()
+    }
+
+    /// Ready when no leg is left.
+    pub fn idle(&self) -> impl Future<Output = ()> + use<> {
+        let mut legs = self.legs.clone();
+        async move {
+            // An error: the task has ended, and so has every leg.
+            let _ = legs.wait_for(|legs| *legs == 0).await;
+        }
     }
 
     /// Ends all calls, waits until every account is closed (or `LAST_WORDS` have passed), and returns.
@@ -163,6 +197,7 @@ struct Rim {
     alarms: mpsc::Sender<Raise>,
     /// Legs of the newest question whether they may go on.
     review: watch::Sender<Vec<LegId>>,
+    legs: watch::Sender<usize>,
 }
 
 impl Rim {
@@ -202,6 +237,7 @@ impl Rim {
                     match order {
                         Order::Run => {}
                         Order::Drain => self.switchboard.handle(Now::read(), Input::Drain),
+                        Order::Warn => self.switchboard.handle(Now::read(), Input::Warn),
                         Order::Stop => {
                             self.switchboard.handle(Now::read(), Input::Stop);
                             last_moment = Some(Instant::now() + LAST_WORDS);
@@ -224,6 +260,8 @@ impl Rim {
                 }
             }
             self.flush().await;
+            let legs = self.switchboard.unfinished();
+            self.legs.send_if_modified(|before| std::mem::replace(before, legs) != legs);
         }
         self.hang_up_the_rest().await;
     }

@@ -20,12 +20,13 @@ use crate::clock::{Mono, Now};
 use crate::leg;
 use crate::media::recorder::{self, RecordingId};
 use crate::media::{self, Codec, StreamId};
-use crate::meeting::{self, KeyMap, LobbyConfig, Meeting};
+use crate::meeting::{self, KeyMap, LobbyConfig, Meeting, Prompt};
 use crate::sip::{self, Call};
 use crate::store::{self, Facts};
 use crate::trunk::{Guard, GuardConfig, PatternConfig, Patterns};
 use crate::types::{Cause, E164, LegId, MeetingId, Micros, OrganisationId};
 use ask::{Ask, LegView, Told};
+use floor::NOBODY;
 use line::Line;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -108,6 +109,8 @@ pub enum Input {
     Facts(Arc<Facts>),
     /// No new calls; those that run go on.
     Drain,
+    /// Likewise, but those that run are told that they are about to end.
+    Warn,
     /// All calls end now.
     Stop,
 }
@@ -263,6 +266,7 @@ impl Switchboard {
             }
             Input::Withdrawn { leg, cause } => self.withdrawn(now, leg, cause),
             Input::Drain => self.drain(),
+            Input::Warn => self.warn_all(),
             Input::Stop => self.stop(now),
         }
         self.settle_down(now);
@@ -323,9 +327,14 @@ impl Switchboard {
         self.patterns.forgotten()
     }
 
-    /// What the books still must be told before the process may end: nothing is left when this is 0.
+    /// Legs that are not over, and legs whose account is not closed yet.
+    pub fn unfinished(&self) -> usize {
+        self.lines.len() + self.unsettled.len()
+    }
+
+    /// Nothing is left that the books must be told before the process may end.
     pub fn is_quiet(&self) -> bool {
-        self.lines.is_empty() && self.unsettled.is_empty()
+        self.unfinished() == 0
     }
 
     fn number(&mut self) -> u64 {
@@ -407,12 +416,26 @@ impl Switchboard {
         self.say(Output::Sip(sip::Command::Drain { retry_after_s: self.config.retry_after_s }));
     }
 
+    fn warn_all(&mut self) {
+        self.drain();
+        for leg in self.all_legs() {
+            if self.lines.get(&leg).is_some_and(|line| line.leg.is_answered()) {
+                self.play(leg, &[Prompt::WarningTone, Prompt::BridgeStopping], NOBODY);
+            }
+        }
+    }
+
     fn stop(&mut self, now: Now) {
         self.drain();
-        let mut legs: Vec<LegId> = self.lines.keys().copied().collect();
-        legs.sort();
-        for leg in legs {
+        for leg in self.all_legs() {
             self.tell_leg(now, leg, leg::Input::Stop(Cause::Drained));
         }
+    }
+
+    /// In an order that is the same in each run.
+    fn all_legs(&self) -> Vec<LegId> {
+        let mut legs: Vec<LegId> = self.lines.keys().copied().collect();
+        legs.sort();
+        legs
     }
 }

@@ -47,6 +47,11 @@ impl Books {
         Books { url: schema().await, folder: tempfile::tempdir().unwrap() }
     }
 
+    /// A command that becomes a bridge on these books.
+    pub fn run(&self, command: Command, sip: SocketAddr) -> Bridge {
+        Bridge::run(command, &self.url, self.folder.path(), sip)
+    }
+
     /// The same books, seen from another machine.
     pub fn elsewhere(&self) -> Books {
         Books { url: self.url.clone(), folder: tempfile::tempdir().unwrap() }
@@ -105,7 +110,7 @@ impl Bridge {
     pub fn start(books: &Books, sip: SocketAddr, options: &[&str]) -> Bridge {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollbridge"));
         command.arg("serve").args(options);
-        Bridge::run(command, &books.url, books.folder.path(), sip)
+        books.run(command, sip)
     }
 
     /// Of a command that becomes the bridge.

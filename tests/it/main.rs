@@ -4,6 +4,7 @@ mod bridge;
 mod crash;
 mod dial_out;
 mod disk;
+mod drain;
 mod fraud;
 mod joining;
 mod keys;
