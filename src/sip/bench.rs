@@ -850,3 +850,22 @@ fn what_need_not_be_reliable_is_not_and_what_cannot_be_is_not_said() {
         assert_eq!(said.collect::<Vec<_>>().join(" "), expected, "{lines}");
     }
 }
+
+/// What the network says of the caller's telephone, wherever it is written; what is none is nothing.
+#[test]
+fn the_callers_telephone_is_told() {
+    let rows = [
+        ("", None, None),
+        ("P-Asserted-Identity: <sip:+12125550100@192.0.2.2;isup-oli=27>\n", Some(27), None),
+        ("P-Charge-Info: <sip:2125550100@192.0.2.2>;oli=70\n", Some(70), None),
+        ("P-Asserted-Identity: <tel:+12125550100;cpc=payphone>\n", None, Some("payphone")),
+        ("P-Asserted-Identity: <sip:+12125550100@192.0.2.2;isup-oli=coin>\n", None, None),
+        ("P-Asserted-Identity: <sip:+12125550100@192.0.2.2;isup-oli=999>\n", None, None),
+    ];
+    for (lines, line, category) in rows {
+        let mut bench = Bench::new();
+        bench.receive(&from_peer("INVITE", "i1", "", 1, &format!("{lines}{OFFER}")));
+        let Some(Event::Invited(invitation)) = bench.events.pop() else { panic!("{:?}", bench.events) };
+        assert_eq!((invitation.line, invitation.category.as_deref()), (line, category), "{lines}");
+    }
+}

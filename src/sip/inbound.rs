@@ -4,6 +4,7 @@ use super::desk::Bell;
 use super::dialog::{Dialog, Entry};
 use super::endpoint::{ALLOW, Endpoint, SDP, SUPPORTED, reply_flow};
 use super::gate::{Objection, Treatment, body_objection, info_objection, objection, treatment};
+use super::header::NameAddr;
 use super::message::{Request, Response};
 use super::method::Method;
 use super::provisional::{Next, Reliability};
@@ -458,6 +459,13 @@ fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Inv
     let user = |name: &str| request.addresses(name).first().and_then(|address| address.uri().user_unescaped());
     let from = request.from();
     let privacy = request.header("Privacy").unwrap_or_default();
+    let callers: Vec<NameAddr> =
+        ["P-Asserted-Identity", "P-Charge-Info"].iter().flat_map(|name| request.addresses(name)).collect();
+    let said = |name: &str| {
+        let of_one = |address: &NameAddr| address.uri().param(name).or(address.param(name)).map(str::to_owned);
+        callers.iter().chain([from]).find_map(of_one)
+    };
+    let line = said("isup-oli").or_else(|| said("oli")).and_then(|line| line.parse().ok());
     let hidden = privacy.split(';').any(|word| ["id", "user", "header"].contains(&word.trim()));
     Invitation {
         call,
@@ -474,6 +482,8 @@ fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Inv
         // RFC 3323 section 4.1.1.3: what a caller writes who does not want to be named.
         anonymous: hidden || from.uri().host().eq_ignore_ascii_case("anonymous.invalid"),
         user_agent: request.header("User-Agent").unwrap_or_default().to_owned(),
+        line,
+        category: said("cpc"),
         offer: Some(request.body().clone()).filter(|body| !body.is_empty()),
         old_syntax: request.has_old_syntax(),
     }

@@ -168,6 +168,10 @@ pub struct Invitation {
     /// Privacy: id, or From anonymous (RFC 3323).
     pub anonymous: bool,
     pub user_agent: String,
+    /// Originating line information (`isup-oli` or `oli`, two digits) and calling party's category (`cpc`), as a parameter
+    /// of P-Asserted-Identity, P-Charge-Info or From.
+    pub line: Option<u8>,
+    pub category: Option<String>,
     /// The offer; `None` where the INVITE has none and wants ours.
     pub offer: Option<Bytes>,
     /// Has neither branch nor From tag (RFC 2543): only for carriers that are marked so.

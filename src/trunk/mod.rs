@@ -11,6 +11,7 @@ mod guard;
 mod number;
 mod pattern;
 mod route;
+mod telephone;
 
 pub use carrier::{CalledFrom, Carrier, CodecName, Failure, Route, Source, Srtp, Transport};
 pub use directory::{Called, Directory};
@@ -19,3 +20,4 @@ pub use guard::{Caller, Guard, GuardConfig, Limit, Scope};
 pub use number::{Number, NumberKind};
 pub use pattern::{Alarm, Pattern, PatternConfig, Patterns, Sight};
 pub use route::{Progress, Verdict};
+pub use telephone::Telephone;
