@@ -59,6 +59,9 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("hook_state", "owner, address"),
     ("recharge", "key"),
     ("trail", "sequence"),
+    ("hot_number", "list, prefix"),
+    ("dial_block", "organisation, destination"),
+    ("hot_edition", "what"),
 ];
 
 /// What a copy is: its first line.

@@ -1,6 +1,7 @@
 //! What there is, in memory: organisations, organisers, meetings, numbers, carriers, countries, the deck. One immutable
 //! snapshot, made anew at each `apply`; decisions and look-ups read it without waiting for anybody.
 
+use super::hot::{self, Hot};
 use super::licence::{Seats, Terms};
 use super::pin::PinKey;
 use super::sql::Connection;
@@ -249,6 +250,7 @@ pub struct Facts {
     prices: HashMap<OrganisationId, Prices>,
     house: Prices,
     by_conference_id: HashMap<String, MeetingId>,
+    pub(super) hot: Arc<Hot>,
     pub(super) closed: Closed,
     /// By their hashes.
     pub(super) tokens: HashMap<String, Token>,
@@ -404,7 +406,7 @@ impl User {
     }
 }
 
-/// Reads everything, but the decks where `decks_of` has those in use.
+/// Reads everything, but the decks and the hot numbers where `decks_of` has those in use.
 pub(super) async fn load(
     conn: &mut Connection,
     pins: PinKey,
@@ -427,6 +429,10 @@ pub(super) async fn load(
     let decks = match decks_of {
         Some(known) => known.decks.clone(),
         None => Arc::new(rows::decks(conn).await?),
+    };
+    let hot = match decks_of {
+        Some(known) => known.hot.clone(),
+        None => Arc::new(hot::load(conn).await?),
     };
     let mut price_lists = BTreeMap::clone(&decks);
     let deck = price_lists.remove(HOUSE).unwrap_or_else(|| Arc::new(Deck::empty(Currency::USD)));
@@ -457,6 +463,7 @@ pub(super) async fn load(
         prices,
         house,
         by_conference_id,
+        hot,
         closed,
         tokens,
         pins,
@@ -466,6 +473,11 @@ pub(super) async fn load(
 /// The same, with other tokens.
 pub(super) fn with_tokens(facts: &Facts, tokens: HashMap<String, Token>) -> Facts {
     Facts { version: facts.version + 1, tokens, ..facts.clone() }
+}
+
+/// The same, with other hot numbers or blocks.
+pub(super) fn with_hot(facts: &Facts, hot: Hot) -> Facts {
+    Facts { version: facts.version + 1, hot: Arc::new(hot), ..facts.clone() }
 }
 
 fn named(settings: &Settings) -> (String, MeetingId) {

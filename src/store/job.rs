@@ -9,12 +9,13 @@ use super::door::{
     Rerouted, Settle,
 };
 use super::fault::StoreError;
+use super::hot::{DialBlock, HotOrder, HotReport, Lift};
 use super::remove::{Removal, Removed};
 use super::revoke::{Revoke, Revoked};
 use super::token::{NewToken, Revocation};
 use super::trail::Who;
 use super::{
-    apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, remove, revoke, settle, token,
+    apply, change, correct, credits, grant, hot, leg, outbox, person, reconcile, recover, remove, revoke, settle, token,
 };
 use crate::clock::Wall;
 use crate::form::Mistake;
@@ -114,6 +115,8 @@ jobs! {
     Remove((Removal, Wall, Who)) -> Result<Removed, String> = remove::remove;
     MakeToken((NewToken, Who)) -> () = token::make;
     RevokeToken((Revocation, Wall, Who)) -> () = token::revoke;
+    Hot((HotOrder, Wall, Who)) -> HotReport = hot::order;
+    Lift((Lift, Who)) -> Vec<DialBlock> = hot::lift;
     Open(OpenLeg) -> Opened = leg::open;
     Payer(NamePayer) -> Opened = leg::name_payer;
     Answer(Answered) -> () = leg::answered;

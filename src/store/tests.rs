@@ -11,6 +11,7 @@ mod copying;
 mod files;
 mod lost;
 mod server;
+mod sharing;
 #[path = "../../tests/it/wire.rs"]
 mod wire;
 
@@ -38,6 +39,8 @@ macro_rules! suite {
             mod fraud;
             #[path = "granting.rs"]
             mod granting;
+            #[path = "hot.rs"]
+            mod hot;
             #[path = "leading.rs"]
             mod leading;
             #[path = "legs.rs"]
