@@ -10,6 +10,7 @@ pub mod health;
 pub mod hot;
 pub mod io;
 pub mod leg;
+pub mod limit;
 pub mod meeting;
 pub mod money;
 pub mod openapi;
@@ -142,6 +143,8 @@ fn v1_pages() -> Vec<Page> {
         Books: get "/organisations/{organisation}/reports/{report}" => report::of_one;
         Books: get "/organisations/{organisation}/statements/{month}" => report::statement;
         Books: get "/reports/{report}" => report::of_all;
+        Read: get "/organisations/{organisation}/limits" => limit::pending;
+        Operate: post "/organisations/{organisation}/limits/confirm" => limit::confirm;
         Operate: get "/hot-list" => hot::lists;
         Operate: get "/hot-list/entries" => hot::entries;
         Operate: post "/hot-list/{list}/import" => hot::import, at most LARGEST_FILE;

@@ -37,6 +37,7 @@ mod tests {
     use crate::api::grant::{self, GrantOrder, GrantsQuery};
     use crate::api::hot::{self, HotFile, HotNote, HotQuery, LiftOrder};
     use crate::api::leg::{DialOrder, Dialling, Switch};
+    use crate::api::limit::{self, ConfirmOrder};
     use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
@@ -235,6 +236,7 @@ mod tests {
         fits("CarrierFile", &[value(report::CarrierFile::default())]);
         let order = TokenOrder { name: "x".into(), role: "admin".into(), expires: None };
         fits("TokenOrder", &[value(order)]);
+        fits("ConfirmOrder", &[value(ConfirmOrder { limit: Some(String::new()), reason: String::new() })]);
         fits("HotFile", &[value(HotFile::default())]);
         fits("HotNote", &[value(HotNote::default())]);
         fits("LiftOrder", &[value(LiftOrder { destination: Some("LV".into()), reason: String::new() })]);
@@ -396,6 +398,24 @@ mod tests {
         fits("Quote", &[yes.clone(), no.clone()]);
         fits("Allowed", &[yes]);
         fits("Refused", &[no]);
+    }
+
+    #[tokio::test]
+    async fn what_is_answered_of_raised_limits_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("books.db").display());
+        let store = Store::open(&url, Options::default()).await.unwrap();
+        for limits in ["limits.max_spend_per_day = \"1.00\"", "limits.max_spend_per_leg = \"1.00\""] {
+            let text = format!("[[organisation]]\nid = \"acme\"\ncountry = \"IT\"\n{limits}\n");
+            let file = File { name: "acme.toml".into(), text, beside: Vec::new() };
+            let applied = money::apply_to(&store, &Gate::default(), file, NOON).await.unwrap();
+            assert_eq!(applied["pending_limits"], u8::from(limits.contains("leg")));
+        }
+        let pending = limit::pending_of(&store, "acme", NOON).unwrap();
+        fits("PendingLimit", pending.as_array().unwrap());
+        let order = ConfirmOrder { limit: None, reason: "agreed".into() };
+        fits("Confirmed", &[limit::confirm_of(&store, "acme", &order, NOON).await.unwrap()]);
+        assert_eq!(limit::pending_of(&store, "acme", NOON).unwrap(), json!([]));
     }
 
     /// A list comes in, a call to one of its numbers is refused, and what that closes is opened again.

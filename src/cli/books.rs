@@ -8,6 +8,7 @@ use crate::api::correct::{self, CorrectionsQuery, RefundOrder, RerateOrder};
 use crate::api::entry::{self, EntriesQuery, Shelf, Spot};
 use crate::api::grant::{self, GrantOrder, GrantsQuery};
 use crate::api::hot::{self, HotFile, HotNote, HotQuery, LiftOrder};
+use crate::api::limit::{self, ConfirmOrder};
 use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
@@ -353,6 +354,22 @@ impl Books {
             Books::Here(store) => grant::end_of(store, organisation, id, clock::wall()).await.map_err(words),
             Books::There(bridge) => {
                 bridge.post(&format!("/organisations/{organisation}/grants/{id}/end"), &Value::Null, Pace::Short)
+            }
+        }
+    }
+
+    pub async fn pending_limits(&self, organisation: &str) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => limit::pending_of(store, organisation, clock::wall()).map_err(words),
+            Books::There(bridge) => bridge.get(&format!("/organisations/{organisation}/limits")),
+        }
+    }
+
+    pub async fn confirm_limits(&self, organisation: &str, order: &ConfirmOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => limit::confirm_of(store, organisation, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                bridge.post(&format!("/organisations/{organisation}/limits/confirm"), order, Pace::Short)
             }
         }
     }

@@ -20,6 +20,7 @@ mod grant;
 mod hot;
 mod legs;
 mod licence;
+mod limit;
 mod lock;
 mod meetings;
 mod mute;
@@ -110,6 +111,9 @@ enum Command {
     /// Price lists: bring in, compare, write out
     #[command(subcommand)]
     Rates(rates::Rates),
+    /// Limits that were raised and wait: look, or let them hold at once
+    #[command(subcommand)]
+    Limits(limit::Limits),
     /// Numbers known from fraud: bring in, look, change; open what a call to one has closed
     #[command(subcommand)]
     HotList(hot::HotLists),
@@ -221,6 +225,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Refund(refund)) => wait_for(refund.run(context)),
         Some(Command::Rerate(rerate)) => wait_for(rerate.run(context)),
         Some(Command::Rates(rates)) => wait_for(rates.run(context)),
+        Some(Command::Limits(limits)) => wait_for(limits.run(context)),
         Some(Command::HotList(lists)) => wait_for(lists.run(context)),
         Some(Command::Report(report)) => wait_for(report.run(context)),
         Some(Command::Statement(statement)) => wait_for(statement.run(context)),

@@ -24,6 +24,7 @@ const LONGEST_LINE: usize = 256 << 20;
 /// the store's own.)
 pub(super) const TABLES: &[(&str, &str)] = &[
     ("organisation", "id"),
+    ("held_limit", "organisation, name"),
     ("token", "name"),
     ("seat", "organisation, kind"),
     ("organiser", "id"),

@@ -208,6 +208,7 @@ fn organisation(organisation: &Organisation) -> Keys {
         pool_split,
         refund_days,
         limits,
+        held: _,
         alerts,
         recharge,
         seats,

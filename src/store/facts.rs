@@ -1,6 +1,7 @@
 //! What there is, in memory: organisations, organisers, meetings, numbers, carriers, countries, the deck. One immutable
 //! snapshot, made anew at each `apply`; decisions and look-ups read it without waiting for anybody.
 
+use super::cooling::{self, HeldLimit};
 use super::hot::{self, Hot};
 use super::licence::{Seats, Terms};
 use super::pin::PinKey;
@@ -121,7 +122,10 @@ pub struct Organisation {
     pub pool_split: PoolSplit,
     /// How long a funding that had expired is open again when a refund comes back to it; 0: the refund is a new funding.
     pub refund_days: u32,
+    /// As they were set: what holds of them is told by [`Organisation::limits_at`].
     pub limits: Limits,
+    /// Those that were raised and hold on for a while.
+    pub(super) held: Vec<HeldLimit>,
     /// Whom to tell of its money; `None`: nobody.
     pub alerts: Option<AlertSettings>,
     /// How it is fetched before it runs out.
@@ -349,7 +353,7 @@ impl Organisation {
     }
 
     fn percent(&self, at: Wall) -> Option<u32> {
-        self.limits.caps.quiet_percent.filter(|_| self.is_quiet(at))
+        self.limits_at(at).caps.quiet_percent.filter(|_| self.is_quiet(at))
     }
 
     /// The limits that count its calls, at a moment, as the guard wants them. However small the share, one call has room.
@@ -361,7 +365,7 @@ impl Organisation {
 
     /// What the day around `at` may use.
     pub(super) fn day_limit(&self, at: Wall) -> Option<Micros> {
-        self.limits.max_spend_per_day.map(|most| self.share(most, at))
+        self.limits_at(at).max_spend_per_day.map(|most| self.share(most, at))
     }
 
     /// Of an amount a day, what holds around `at`.
@@ -373,7 +377,7 @@ impl Organisation {
     /// What all of it may use, while it is new.
     pub(super) fn first_day_limit(&self, at: Wall) -> Option<Micros> {
         let is_new = at.micros() < self.since.plus_millis(FIRST_DAY_MS).micros();
-        self.limits.caps.first_day_micros.filter(|_| is_new).map(Micros)
+        self.limits_at(at).caps.first_day_micros.filter(|_| is_new).map(Micros)
     }
 
     /// As the decision wants it.
@@ -416,6 +420,7 @@ pub(super) async fn load(
     let mut organisations = rows::organisations(conn).await?;
     wishes::load(conn, &mut organisations).await?;
     licence::load_seats(conn, &mut organisations).await?;
+    cooling::load(conn, &mut organisations).await?;
     let users = rows::users(conn).await?;
     let meetings = rows::meetings(conn).await?;
     let directory = Directory::new(rows::carriers(conn).await?, rows::numbers(conn).await?);

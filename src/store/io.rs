@@ -154,7 +154,8 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     let (publish, facts_seen) = watch::channel(facts.clone());
     let (outbox, outbox_seen) = watch::channel(0);
     let (fence, fenced) = watch::channel(false);
-    let books = Books::new(conn, facts, options.node.clone(), life);
+    let cooling_ms = u64::try_from(options.cooling_off.as_millis()).unwrap_or(u64::MAX);
+    let books = Books::new(conn, facts, options.node.clone(), life, cooling_ms);
     let home = Arc::new(home);
     let writer = Writer {
         books,

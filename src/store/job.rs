@@ -2,6 +2,7 @@
 
 use super::books::Books;
 use super::change::{Change, Changed};
+use super::cooling::{ConfirmLimits, PendingLimit};
 use super::document::{Applied, Document};
 use super::door::{
     Answered, Claim, Claimed, Corrected, CreditsAdded, EndGrant, Extend, Forget, Forgotten, Funds, GrantAdded,
@@ -15,7 +16,8 @@ use super::revoke::{Revoke, Revoked};
 use super::token::{NewToken, Revocation};
 use super::trail::Who;
 use super::{
-    apply, change, correct, credits, grant, hot, leg, outbox, person, reconcile, recover, remove, revoke, settle, token,
+    apply, change, cooling, correct, credits, grant, hot, leg, outbox, person, reconcile, recover, remove, revoke,
+    settle, token,
 };
 use crate::clock::Wall;
 use crate::form::Mistake;
@@ -115,6 +117,7 @@ jobs! {
     Remove((Removal, Wall, Who)) -> Result<Removed, String> = remove::remove;
     MakeToken((NewToken, Who)) -> () = token::make;
     RevokeToken((Revocation, Wall, Who)) -> () = token::revoke;
+    ConfirmLimits((ConfirmLimits, Who)) -> Vec<PendingLimit> = cooling::confirm;
     Hot((HotOrder, Wall, Who)) -> HotReport = hot::order;
     Lift((Lift, Who)) -> Vec<DialBlock> = hot::lift;
     Open(OpenLeg) -> Opened = leg::open;

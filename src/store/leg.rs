@@ -318,7 +318,8 @@ async fn admit(
     if let Some(answered) = leg.answered {
         terms.answered(answered);
     }
-    if organisation.limits.caps.rate_micros.is_some_and(|most| dearest_nanos(&terms) > i128::from(most) * 1_000) {
+    if organisation.limits_at(at).caps.rate_micros.is_some_and(|most| dearest_nanos(&terms) > i128::from(most) * 1_000)
+    {
         return Ok(step.keep(books, Opened::Refused(Cause::RateTooHigh), None, None));
     }
     if terms.funding == Funding::Free {

@@ -12,6 +12,7 @@ mod audit;
 mod books;
 mod change;
 mod check;
+mod cooling;
 mod copy;
 mod correct;
 mod credits;
@@ -54,6 +55,7 @@ mod walk;
 mod wishes;
 
 pub use change::{Change, ChangeStep, Changed};
+pub use cooling::{ConfirmLimits, CooledLimit, PendingLimit};
 pub use copy::{CopyError, Sealed, backup, restore};
 pub use document::{Applied, Document, LARGEST_FILE, LONGEST_LOCK};
 pub use door::{
@@ -161,6 +163,11 @@ impl Store {
     /// Takes a token of the API back.
     pub async fn revoke_token(&self, revocation: Revocation, now: Wall) -> Result<(), StoreError> {
         self.desk.ask((revocation, now, self.who.clone()), Job::RevokeToken).await
+    }
+
+    /// Lets limits that were raised, and whose raise waits, hold at once.
+    pub async fn confirm_limits(&self, confirm: ConfirmLimits) -> Result<Vec<PendingLimit>, StoreError> {
+        self.desk.ask((confirm, self.who.clone()), Job::ConfirmLimits).await
     }
 
     /// Changes a list of hot numbers, or tells what an order would change (`dry_run`).
