@@ -147,7 +147,7 @@ pub async fn entries_of(store: &Store, query: &HotQuery) -> Result<Value, Proble
     let filter = HotFilter {
         list: query.list.as_deref().map(|list| parse("list", list)).transpose()?,
         number: query.number.as_deref().map(|number| parse("number", number)).transpose()?,
-        after: query.after.as_deref().map(|after| place(after)).transpose()?,
+        after: query.after.as_deref().map(place).transpose()?,
     };
     let rows = store.hot_rows(&filter).await?;
     let next =

@@ -4,6 +4,7 @@
 use super::cooling::{self, HeldLimit};
 use super::hot::{self, Hot};
 use super::licence::{Seats, Terms};
+use super::lock::Lock;
 use super::pin::PinKey;
 use super::sql::Connection;
 use super::token::{self, Token};
@@ -136,7 +137,7 @@ pub struct Organisation {
     /// It was removed: the books know it, and nobody else.
     pub closed: bool,
     /// Why it has no calls; `None`: it has.
-    pub locked: Option<String>,
+    pub locked: Option<Lock>,
 }
 
 /// Whom an organisation (or the house) wants told, and of what beyond the usual.
@@ -212,7 +213,7 @@ pub struct User {
     /// Usage location; the organisation's country where `None`.
     pub country: Option<Country>,
     /// Why their meetings have no calls; `None`: they have.
-    pub locked: Option<String>,
+    pub locked: Option<Lock>,
     /// Keyed hash.
     pub(super) pin: Option<String>,
 }
