@@ -10,6 +10,7 @@
 mod apply;
 mod audit;
 mod books;
+mod cap;
 mod change;
 mod check;
 mod cooling;
