@@ -1,6 +1,7 @@
 //! What there is, in memory: organisations, organisers, meetings, numbers, carriers, countries, the deck. One immutable
 //! snapshot, made anew at each `apply`; decisions and look-ups read it without waiting for anybody.
 
+use super::fault::StoreError;
 use super::licence::{Seats, Terms};
 use super::pin::PinKey;
 use super::sql::Connection;
@@ -410,7 +411,7 @@ pub(super) async fn load(
     pins: PinKey,
     version: u64,
     decks_of: Option<&Facts>,
-) -> Result<Facts, String> {
+) -> Result<Facts, StoreError> {
     let mut organisations = rows::organisations(conn).await?;
     wishes::load(conn, &mut organisations).await?;
     licence::load_seats(conn, &mut organisations).await?;

@@ -147,7 +147,11 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     }
     schema::update(&mut conn, &store).await?;
     let life = begin_life(&mut conn, &options.node).await.map_err(failed)?;
-    let facts = Arc::new(facts::load(&mut conn, key, 1, None).await.map_err(OpenError::Unreadable)?);
+    let facts = facts::load(&mut conn, key, 1, None).await.map_err(|fault| match fault {
+        StoreError::Broken(why) => OpenError::Unreadable(why),
+        fault => OpenError::Database { store: store.clone(), reason: fault.to_string() },
+    })?;
+    let facts = Arc::new(facts);
     let reads = Pool::new(place.reader(), options.readers, options.patience);
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (publish, facts_seen) = watch::channel(facts.clone());
@@ -397,7 +401,7 @@ impl Writer {
             let known = &self.books.facts;
             let load = facts::load(&mut conn, known.pins().clone(), known.version + 1, None);
             let loaded = timeout(LONGEST_WORK, load).await.map_err(|_| no_answer(LONGEST_WORK))?;
-            self.books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+            self.books.facts = Arc::new(loaded?);
             self.publish.send_replace(self.books.facts.clone());
             self.is_unclear = false;
         }

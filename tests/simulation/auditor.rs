@@ -51,6 +51,8 @@ struct Wire {
     released: bool,
     /// The books closed its account then, and it is hung up for that.
     revoked: Option<Mono>,
+    /// They did, and nobody was told: it goes when it asks for more.
+    cut_off: Option<Mono>,
 }
 
 impl Wire {
@@ -464,6 +466,20 @@ impl Auditor {
         self.halls.clear();
     }
 
+    /// Whether a leg's record was seen.
+    pub fn knows(&self, leg: LegId) -> bool {
+        self.charged.contains_key(&leg)
+    }
+
+    /// A switch closed this leg's account, at the last moment, and whoever threw it was not told.
+    pub fn cut_off(&mut self, now: Mono, leg: LegId) {
+        if let Some(wire) = self.legs.get(&leg).and_then(|key| self.calls.get_mut(key)) {
+            wire.cut_off = Some(wire.cut.unwrap_or(now).min(now));
+            wire.unheard = true;
+            wire.released = true;
+        }
+    }
+
     pub fn topped_up(&mut self, house: usize, amount: i64) {
         self.posted[house] += amount;
     }
@@ -482,12 +498,12 @@ impl Auditor {
         let (mut least, most) = wire.span_ms(cause == Cause::NodeDied);
         if matches!(cause, Cause::CreditGone | Cause::StoreDown) {
             // The books may answer a late payer after the end of what they hold: the rest is nobody's debt.
-            least = least.saturating_sub(2 * self.script.books_ms);
+            least = least.saturating_sub(self.script.wait_ms());
         }
         // Who was still waiting for slow books when the call was ended for it pays nothing.
         let given_up = cause == Cause::StoreDown && record.beyond.stamps.joined.is_none();
         let least = if wire.unheard || given_up { 0 } else { least };
-        let (least, most) = match wire.revoked.filter(|_| cause == Cause::Revoked) {
+        let (least, most) = match wire.revoked.or(wire.cut_off).filter(|_| cause == Cause::Revoked) {
             Some(at) if wire.acknowledged.is_some() => {
                 let talked_ms = wire.ok.map_or(0, |ok| at.millis_since(ok));
                 (if wire.unheard { 0 } else { talked_ms }, talked_ms)
@@ -579,7 +595,7 @@ impl Auditor {
         assert!(cause != Cause::NoPayer || record.capability.is_none(), "nobody pays, and yet it is held: {context}");
         // A caller waits five seconds for the books, and no longer: slow ones are down to whoever is not let in yet.
         let waited = record.beyond.stamps.joined.is_none();
-        let down = self.script.faults > 0 || waited;
+        let down = self.script.is_troubled() || waited;
         assert!(down || cause != Cause::StoreDown, "the books were never down: {context}");
         let meeting = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
         let Some(meeting) = meeting else { return };
@@ -590,6 +606,11 @@ impl Auditor {
     }
 
     // ------------------------------------------------------------------------------------------------------- what is forbidden
+
+    /// It may be forbidden from some moment on.
+    pub fn may_ban(&mut self, ban: Ban) {
+        self.ever.insert(ban);
+    }
 
     /// What is forbidden has changed.
     pub fn banned(&mut self, now: Mono, bans: &Bans) {
@@ -637,7 +658,7 @@ impl Auditor {
 
     /// Whoever may not be in a call any more is out of it within two seconds, as soon as the books say so.
     fn gone(&self, now: Mono) {
-        let books_ms = 2 * self.script.books_ms + if self.script.faults > 0 { 15_000 } else { 0 };
+        let books_ms = self.script.wait_ms() + if self.script.is_troubled() { 15_000 } else { 0 };
         let patience = Duration::from_millis(2_000 + books_ms);
         for (key, wire) in self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.is_up()) {
             // Hung up before its ACK, a call is so only when that comes.

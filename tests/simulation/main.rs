@@ -9,6 +9,7 @@ mod network;
 mod script;
 mod sound;
 mod trace;
+mod trouble;
 mod world;
 
 use std::collections::BTreeSet;

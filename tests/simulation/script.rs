@@ -125,6 +125,7 @@ pub enum Order {
     TopUp {
         house: usize,
         amount: i64,
+        key: String,
     },
     Mute,
     Remove,
@@ -169,6 +170,17 @@ impl Ban {
     const ALL: [Ban; 4] = [Ban::House, Ban::Owner, Ban::Licence, Ban::DialOut];
 }
 
+/// What befalls the books' database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pain {
+    /// A statement's answer is lost, so many statements from then.
+    Lost { after: u64 },
+    /// The node dies between two statements, and is gone for a while.
+    Death { after: u64, done: bool, down_ms: u64 },
+    /// The database cannot be had.
+    Out { for_ms: u64 },
+}
+
 /// What is forbidden to which house.
 pub type Bans = BTreeSet<(usize, Ban)>;
 
@@ -194,6 +206,9 @@ pub struct Script {
     pub faults: u32,
     /// How long the books take, at the most.
     pub books_ms: u64,
+    /// Requests of so long reach the books at one moment.
+    pub bunch_ms: u64,
+    pub pains: Vec<(u64, Pain)>,
     /// At the end the bridge is stopped; else everybody hangs up.
     pub stops: bool,
 }
@@ -227,6 +242,25 @@ fn gifts(seed: u64, houses: usize, length_ms: u64) -> Vec<Gift> {
     gifts
 }
 
+/// Drawn apart, too. A statement is struck that belongs to a request of about that moment.
+fn pains(seed: u64, length_ms: u64) -> (u64, Vec<(u64, Pain)>) {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x0bad_b00c);
+    let bunch_ms = *[0, 0, 5, 40, 400].choose(&mut rng).unwrap();
+    let count = *[0, 0, 1, 2, 4, 8].choose(&mut rng).unwrap();
+    let mut pain = |_| {
+        let (at_ms, after) = (rng.random_range(0..length_ms), rng.random_range(0..60));
+        let pain = match rng.random_range(0..10) {
+            0..5 => Pain::Lost { after },
+            5..9 => Pain::Death { after, done: rng.random(), down_ms: rng.random_range(0..20_000) },
+            _ => Pain::Out { for_ms: rng.random_range(100..90_000) },
+        };
+        (at_ms, pain)
+    };
+    let mut pains: Vec<_> = (0..count).map(&mut pain).collect();
+    pains.sort_by_key(|(at_ms, _)| *at_ms);
+    (bunch_ms, pains)
+}
+
 struct Author {
     rng: StdRng,
     length_ms: u64,
@@ -251,8 +285,14 @@ impl Script {
         let dials = (0..dials).map(|n| author.dial(n, meetings.len())).collect();
         let orders = author.rng.random_range(0..25);
         let mut orders: Vec<(u64, Order)> = (0..orders).map(|_| author.order(&houses, &meetings)).collect();
+        for (n, (_, order)) in orders.iter_mut().enumerate() {
+            if let Order::TopUp { key, .. } = order {
+                *key = format!("top-up-{n}");
+            }
+        }
         author.bans(&mut orders, houses.len());
         let crashes = author.crashes();
+        let (bunch_ms, pains) = pains(seed, length_ms);
         let rng = &mut author.rng;
         let jumps =
             (0..rng.random_range(0..3)).map(|_| (rng.random_range(0..length_ms), rng.random_range(-3_600..3_600)));
@@ -272,8 +312,20 @@ impl Script {
             mixed,
             faults: if author.rng.random_ratio(1, 4) { author.rng.random_range(1..250) } else { 0 },
             books_ms: *[1, 5, 50, 3_000].choose(&mut author.rng).unwrap(),
+            bunch_ms,
+            pains,
             stops: author.rng.random_ratio(1, 3),
         }
+    }
+
+    /// The books may not answer.
+    pub fn is_troubled(&self) -> bool {
+        self.faults > 0 || !self.pains.is_empty()
+    }
+
+    /// A request waits for the books so long at the most, both ways.
+    pub fn wait_ms(&self) -> u64 {
+        2 * self.books_ms + self.bunch_ms
     }
 
     /// The file for `apply`.
@@ -556,6 +608,7 @@ impl Author {
             0..3 => Order::TopUp {
                 house: self.rng.random_range(0..houses.len()),
                 amount: self.rng.random_range(1..50) * 10_000,
+                key: String::new(),
             },
             3..5 => Order::Mute,
             5..8 => Order::Remove,

@@ -11,9 +11,10 @@ mod voice;
 use crate::auditor::Auditor;
 use crate::carrier::{Carriers, Step, address, endpoint};
 use crate::network::Network;
-use crate::script::{Act, Ban, Bans, CARRIERS, Order, Script};
+use crate::script::{Act, Ban, Bans, CARRIERS, Order, Pain, Script};
 use crate::sound::{Later, Mixed, Sound, Told as Voices};
 use crate::trace::Trace;
+use crate::trouble::{Blow, Trouble};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -29,10 +30,11 @@ use tollbridge::leg;
 use tollbridge::media::ports::Ports;
 use tollbridge::media::{self, Codec, StreamId, TICK_MS};
 use tollbridge::meeting::{self, KeyMap, LobbyConfig};
+use tollbridge::rating::UsageRecord;
 use tollbridge::sip::{self, Command, Endpoint, Flow, Reason};
 use tollbridge::store::{
-    CreditsAdded, Document, Funds, FundsKind, GrantAdded, MOST_REVIEWED, NewGrant, OpenError, Opened, Options, Revoke,
-    Settle, Store, StoreError, UsageFilter,
+    CreditsAdded, Document, Funds, FundsKind, GrantAdded, MOST_REVIEWED, NewGrant, OpenError, Opened, Options, Orphan,
+    Revoke, Settle, Store, StoreError, UsageFilter,
 };
 use tollbridge::switchboard::ask::{Ask, Told};
 use tollbridge::switchboard::sound::Sounds;
@@ -97,6 +99,13 @@ enum Due {
         life: u32,
         legs: Vec<LegId>,
     },
+    /// What came together goes to the books.
+    Bunch {
+        life: u32,
+    },
+    Pain(Pain),
+    /// The database can be had again.
+    Back,
     Second,
     Tick,
     Crash {
@@ -161,7 +170,22 @@ pub struct World {
     folder: TempDir,
     healed: bool,
     token: u64,
+    trouble: &'static Trouble,
+    /// A death is due at some statement; the node is gone for so long then.
+    is_aimed_at: bool,
+    down: Duration,
+    /// Requests that go to the books together.
+    bunch: Vec<Books>,
+    /// What was asked, and may have been written, and was not answered: by its key.
+    unclear: BTreeSet<String>,
+    /// Legs of which an answer was lost.
+    vague: BTreeSet<LegId>,
+    /// Legs that a switch may have ended, without an answer.
+    cut_off: BTreeSet<LegId>,
 }
+
+/// How keys of payments begin.
+const PAID: &str = "top-up";
 
 fn bridge_address() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], 5060))
@@ -177,11 +201,25 @@ fn folder() -> TempDir {
     builder().tempdir_in("/dev/shm").or_else(|_| builder().tempdir()).expect("a folder for the books")
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        Trouble::gone(&self.folder.path().join("store.db"));
+    }
+}
+
 impl World {
     pub fn new(seed: u64) -> World {
         let script = Rc::new(Script::draw(seed));
         let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let folder = folder();
         let mut world = World {
+            trouble: Trouble::at(&folder.path().join("store.db")),
+            is_aimed_at: false,
+            down: Duration::ZERO,
+            bunch: Vec::new(),
+            unclear: BTreeSet::new(),
+            vague: BTreeSet::new(),
+            cut_off: BTreeSet::new(),
             now: Mono::from_millis(1),
             wall_step_s: 0,
             queue: BTreeMap::new(),
@@ -196,13 +234,13 @@ impl World {
             bridge: None,
             store: None,
             runtime: runtime.enable_all().build().expect("a runtime"),
-            folder: folder(),
+            folder,
             healed: false,
             token: 0,
             script,
         };
         world.start();
-        world.apply();
+        assert!(world.apply(&Bans::new()), "the first file");
         world.give();
         world.settle();
         world.plan();
@@ -223,6 +261,9 @@ impl World {
         }
         for (at_ms, down_ms) in &script.crashes {
             self.after(at(*at_ms), Due::Crash { down: at(*down_ms) });
+        }
+        for (at_ms, pain) in &script.pains {
+            self.after(at(*at_ms), Due::Pain(*pain));
         }
         for (at_ms, step_s) in &script.jumps {
             self.after(at(*at_ms), Due::Jump(*step_s));
@@ -299,6 +340,9 @@ impl World {
             Due::Run { life, leg, books } if life == self.life => self.ask_books(leg, *books),
             Due::Answer { life, leg, answer } if life == self.life => self.books_answer(leg, answer),
             Due::Review { life, legs } if life == self.life => self.review(legs),
+            Due::Bunch { life } if life == self.life => self.ask_together(),
+            Due::Pain(pain) => self.suffer(pain),
+            Due::Back => self.trouble.back(),
             Due::Second => self.second(),
             Due::Tick => self.tick(),
             Due::Crash { down } => self.crash(down),
@@ -306,7 +350,12 @@ impl World {
             Due::Jump(seconds) => self.wall_step_s += seconds,
             Due::Heal => self.heal(),
             Due::Leave => self.leave(),
-            Due::Quiet { .. } | Due::Voice { .. } | Due::Run { .. } | Due::Answer { .. } | Due::Review { .. } => {}
+            Due::Quiet { .. }
+            | Due::Voice { .. }
+            | Due::Run { .. }
+            | Due::Answer { .. }
+            | Due::Review { .. }
+            | Due::Bunch { .. } => {}
         }
     }
 
@@ -537,18 +586,22 @@ impl World {
     }
 
     fn order(&mut self, order: Order) {
-        if self.bridge.is_none() {
-            return;
+        match order {
+            // Who pays, or forbids, comes again.
+            Order::TopUp { .. } if self.bridge.is_none() => {}
+            Order::Ban { .. } if self.bridge.is_none() => return self.after(RETRY, Due::Order(order)),
+            _ if self.bridge.is_none() => return,
+            _ => {}
         }
         self.auditor.ordered(&order);
         match order {
-            Order::TopUp { house, amount } => self.top_up(house, amount),
+            Order::TopUp { house, amount, key } => self.top_up(house, amount, key),
             Order::Mute => self.ask(Ask::Legs, Why::Mute),
             Order::Remove => self.ask(Ask::Legs, Why::Remove),
             Order::End { meeting } => self.ask(Ask::End { meeting: self.meeting(meeting) }, Why::Nothing),
             Order::Lock { meeting, on } => self.ask(Ask::Lock { meeting: self.meeting(meeting), on }, Why::Nothing),
             Order::Admit { meeting } => self.ask(Ask::Admit { meeting: self.meeting(meeting) }, Why::Nothing),
-            Order::Apply => self.apply(),
+            Order::Apply => drop(self.apply(&self.bans.clone())),
             Order::Ban { house, ban, on } => self.ban(house, ban, on),
             Order::Revoke { house, dial_out, lock } => self.revoke(house, dial_out, lock),
             Order::Compare => {
