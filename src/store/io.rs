@@ -294,7 +294,11 @@ impl Writer {
     async fn together(&mut self, run: Vec<Job>, done: &mut Vec<Done>) -> Result<(), StoreError> {
         let mut fate = self.run("SAVEPOINT run").await;
         let mut outcomes = Vec::with_capacity(run.len());
-        for job in run {
+        let mut run = run.into_iter();
+        // After a fault of its own SQLite may have taken all back already: what came then would be written at once, and stay.
+        while !outcomes.last().and_then(Done::fault).is_some_and(StoreError::is_down)
+            && let Some(job) = run.next()
+        {
             outcomes.push(job.run(&mut self.books).await);
         }
         let failed = outcomes.iter().find_map(Done::fault).cloned();
@@ -308,7 +312,10 @@ impl Writer {
             done.append(&mut outcomes);
             return self.run("RELEASE run").await;
         }
-        if fate.as_ref().is_err_and(StoreError::is_down) {
+        if let Err(fault) = &fate
+            && fault.is_down()
+        {
+            run.for_each(|job| job.refuse(fault.clone()));
             done.append(&mut outcomes);
             return fate;
         }
@@ -431,6 +438,10 @@ impl Desk {
 
     /// Writes how long each live leg has talked, and returns when it is on the disk.
     pub async fn prove(&self, legs: Vec<(LegId, u64)>) -> Result<(), StoreError> {
+        // They are the new life's proofs by now.
+        if *self.fenced.borrow() {
+            return Err(StoreError::Down("the node has been taken over".to_owned()));
+        }
         let home = self.home.clone();
         let written = tokio::task::spawn_blocking(move || home.prove(&legs)).await;
         let result = written.map_err(|error| StoreError::Down(error.to_string()))?;

@@ -6,6 +6,7 @@ use rand::{RngExt, SeedableRng};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use tollbridge::rating::grant::{Source, Unit};
+use tollbridge::types::LegId;
 
 /// One paying customer.
 #[derive(Debug)]
@@ -18,9 +19,12 @@ pub struct House {
     pub credits: i64,
     /// So much that no call here is ever short of credit.
     pub plenty: bool,
+    pub fetching: Option<Fetching>,
+    /// What comes back to a funding that is over is good for so many days.
+    pub refund_days: u32,
 }
 
-/// Seconds or money beside the pool, from the beginning on.
+/// Seconds or money beside the pool.
 #[derive(Debug)]
 pub struct Gift {
     pub id: String,
@@ -32,6 +36,16 @@ pub struct Gift {
     pub priority: u16,
     /// Good for so long; by the wall's clock, which jumps.
     pub good_ms: Option<u64>,
+    /// Given then; else from the beginning on.
+    pub at_ms: Option<u64>,
+}
+
+/// How a house's money is fetched.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetching {
+    pub trigger: i64,
+    pub amount: i64,
+    pub a_day: i64,
 }
 
 #[derive(Debug)]
@@ -122,11 +136,50 @@ pub struct Dial {
 
 #[derive(Clone, Debug)]
 pub enum Order {
-    TopUp {
+    /// Somebody pays in, by card (said twice, for want of an answer) or by a transfer that comes late: its year is over
+    /// after so many milliseconds.
+    Pay {
+        house: usize,
+        amount: i64,
+        key: String,
+        twice: bool,
+        good_ms: Option<u64>,
+    },
+    /// A correction by hand, downwards.
+    Take {
         house: usize,
         amount: i64,
         key: String,
     },
+    /// Of a leg that was settled, so many thousandths of what is left; or all.
+    Refund {
+        nth: usize,
+        share: Option<i64>,
+        key: String,
+    },
+    /// The same, once the leg is drawn.
+    RefundOf {
+        leg: LegId,
+        amount: Option<i64>,
+        key: String,
+    },
+    /// All legs of a house are priced again.
+    Rerate {
+        house: usize,
+        key: String,
+    },
+    /// Other prices from now on.
+    Deck {
+        deck: usize,
+    },
+    Give {
+        gift: usize,
+    },
+    EndGift {
+        gift: usize,
+    },
+    /// What is over is taken back.
+    Expire,
     Mute,
     Remove,
     End {
@@ -191,7 +244,8 @@ pub struct Script {
     pub gifts: Vec<Gift>,
     pub meetings: Vec<Meeting>,
     pub numbers: Vec<Number>,
-    pub rates: Vec<Rate>,
+    /// Two of them; the first is in use from the beginning.
+    pub decks: [Vec<Rate>; 2],
     pub callers: Vec<Caller>,
     pub dials: Vec<Dial>,
     pub orders: Vec<(u64, Order)>,
@@ -236,10 +290,57 @@ fn gifts(seed: u64, houses: usize, length_ms: u64) -> Vec<Gift> {
                 },
                 priority: rng.random_range(0..3),
                 good_ms: rng.random_ratio(1, 3).then(|| rng.random_range(1..length_ms)),
+                at_ms: rng.random_ratio(1, 3).then(|| rng.random_range(1..length_ms)),
             });
         }
     }
     gifts
+}
+
+/// What is done with money while calls run, drawn apart.
+fn deeds(seed: u64, houses: usize, gifts: &[Gift], length_ms: u64) -> Vec<(u64, Order)> {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0xdee_d5);
+    let mut deeds = Vec::new();
+    for n in 0..rng.random_range(0..30) {
+        let house = rng.random_range(0..houses);
+        let key = format!("deed-{n}");
+        let deed = match rng.random_range(0..20) {
+            0..5 => Order::Pay {
+                house,
+                amount: rng.random_range(1..400_000),
+                key,
+                twice: rng.random(),
+                good_ms: rng.random_ratio(1, 2).then(|| rng.random_range(1..length_ms)),
+            },
+            5..7 => Order::Take { house, amount: rng.random_range(1..100_000), key },
+            7..13 => {
+                let share = rng.random_ratio(1, 2).then(|| rng.random_range(1..1_200));
+                Order::Refund { nth: rng.random_range(0..1_000), share, key }
+            }
+            13..15 => Order::Rerate { house, key },
+            15..17 => Order::Deck { deck: rng.random_range(0..2) },
+            17 if !gifts.is_empty() => Order::EndGift { gift: rng.random_range(0..gifts.len()) },
+            _ => Order::Expire,
+        };
+        deeds.push((rng.random_range(0..length_ms), deed));
+    }
+    let later = |(gift, at_ms): (usize, Option<u64>)| Some((at_ms?, Order::Give { gift }));
+    deeds.extend(gifts.iter().map(|gift| gift.at_ms).enumerate().filter_map(later));
+    deeds
+}
+
+/// How houses have money fetched, and what comes of what comes back, drawn apart.
+fn wishes(seed: u64, houses: &mut [House]) {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x7e7c4);
+    for house in houses {
+        house.refund_days = *[0, 7].choose(&mut rng).unwrap();
+        if !house.plenty && rng.random_ratio(1, 2) {
+            // A hook is asked for whole hundredths of a cent.
+            let amount = rng.random_range(1..3_000) * 100;
+            let a_day = amount * rng.random_range(1..8);
+            house.fetching = Some(Fetching { trigger: rng.random_range(1..2_000) * 100, amount, a_day });
+        }
+    }
 }
 
 /// Drawn apart, too. A statement is struck that belongs to a request of about that moment.
@@ -276,7 +377,8 @@ impl Script {
             _ => rng.random_range(60_000..900_000),
         };
         let mut author = Author { rng, length_ms };
-        let houses = author.houses();
+        let mut houses = author.houses();
+        wishes(seed, &mut houses);
         let meetings = author.meetings(&houses);
         let numbers = author.numbers(&houses, &meetings);
         let calls = if mixed { author.rng.random_range(3..12) } else { author.rng.random_range(5..=40) };
@@ -286,11 +388,13 @@ impl Script {
         let orders = author.rng.random_range(0..25);
         let mut orders: Vec<(u64, Order)> = (0..orders).map(|_| author.order(&houses, &meetings)).collect();
         for (n, (_, order)) in orders.iter_mut().enumerate() {
-            if let Order::TopUp { key, .. } = order {
-                *key = format!("top-up-{n}");
+            if let Order::Pay { key, .. } = order {
+                *key = format!("paid-{n}");
             }
         }
         author.bans(&mut orders, houses.len());
+        let gifts = gifts(seed, houses.len(), length_ms);
+        orders.extend(deeds(seed, houses.len(), &gifts, length_ms));
         let crashes = author.crashes();
         let (bunch_ms, pains) = pains(seed, length_ms);
         let rng = &mut author.rng;
@@ -298,12 +402,12 @@ impl Script {
             (0..rng.random_range(0..3)).map(|_| (rng.random_range(0..length_ms), rng.random_range(-3_600..3_600)));
         Script {
             seed,
-            gifts: gifts(seed, houses.len(), length_ms),
+            gifts,
             houses,
             meetings,
             numbers,
             jumps: jumps.collect(),
-            rates: rates(&mut author.rng),
+            decks: [rates(&mut author.rng), rates(&mut StdRng::seed_from_u64(seed ^ 0xdec6))],
             callers,
             dials,
             orders,
@@ -358,15 +462,25 @@ impl Script {
             (true, true) => "\"audio-conferencing\", \"communications-credits\"",
             (true, false) => "\"audio-conferencing\"",
         };
+        let fetching = house.fetching.map_or_else(String::new, |fetching| {
+            format!(
+                "[organisation.recharge]\ntrigger = \"{}\"\namount = \"{}\"\nmax_per_day = \"{}\"\n\
+                 hook = \"https://bank.example/pay\"\nhook_secret = \"env:BANK\"\n",
+                dollars(fetching.trigger),
+                dollars(fetching.amount),
+                dollars(fetching.a_day)
+            )
+        });
         let _ = write!(
             text,
             "[[organisation]]\nid = \"{id}\"\ncountry = \"IT\"\nvolume_licensing = true\ncredits = \"{}\"\n\
-             allow_prefixes = [\"263\"]\nlocked = \"{}\"\n\
+             allow_prefixes = [\"263\"]\nlocked = \"{}\"\nrefund_days = {}\n{fetching}\
              [[organisation.user]]\nid = \"owner-{id}\"\nlicences = [{licences}]\ndial_out = \"{}\"\npin = \"{PIN}\"\n\
              locked = \"{}\"\n\
              [[organisation.user]]\nid = \"guest-{id}\"\n",
             dollars(house.credits),
             if is(Ban::House) { "why" } else { "" },
+            house.refund_days,
             if is(Ban::DialOut) { "none" } else { "any" },
             if is(Ban::Owner) { "why" } else { "" },
             id = house.id,
@@ -383,9 +497,9 @@ impl Script {
         }
     }
 
-    pub fn deck(&self) -> String {
+    pub fn deck(&self, deck: usize) -> String {
         let mut text = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,class\n".to_owned();
-        for rate in &self.rates {
+        for rate in &self.decks[deck] {
             let _ = writeln!(
                 text,
                 "{},{},Somewhere,{},{},{},{},2020-01-01,standard",
@@ -453,6 +567,8 @@ impl Author {
                 spends: self.chance(70),
                 credits: if plenty { PLENTY } else { little },
                 plenty,
+                fetching: None,
+                refund_days: 0,
             }
         };
         (0..count).map(&mut house).collect()
@@ -605,10 +721,12 @@ impl Author {
     fn order(&mut self, houses: &[House], meetings: &[Meeting]) -> (u64, Order) {
         let meeting = self.rng.random_range(0..meetings.len());
         let order = match self.rng.random_range(0..20) {
-            0..3 => Order::TopUp {
+            0..3 => Order::Pay {
                 house: self.rng.random_range(0..houses.len()),
                 amount: self.rng.random_range(1..50) * 10_000,
                 key: String::new(),
+                twice: false,
+                good_ms: None,
             },
             3..5 => Order::Mute,
             5..8 => Order::Remove,

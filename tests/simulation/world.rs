@@ -5,13 +5,16 @@
 
 mod books;
 mod life;
+mod money;
 mod rest;
 mod voice;
 
 use crate::auditor::Auditor;
 use crate::carrier::{Carriers, Step, address, endpoint};
 use crate::network::Network;
+use crate::planted;
 use crate::script::{Act, Ban, Bans, CARRIERS, Order, Pain, Script};
+use crate::shrink::Gone;
 use crate::sound::{Later, Mixed, Sound, Told as Voices};
 use crate::trace::Trace;
 use crate::trouble::{Blow, Trouble};
@@ -30,7 +33,8 @@ use tollbridge::leg;
 use tollbridge::media::ports::Ports;
 use tollbridge::media::{self, Codec, StreamId, TICK_MS};
 use tollbridge::meeting::{self, KeyMap, LobbyConfig};
-use tollbridge::rating::UsageRecord;
+use tollbridge::notice::Report;
+use tollbridge::rating::{Deck, UsageRecord};
 use tollbridge::sip::{self, Command, Endpoint, Flow, Reason};
 use tollbridge::store::{
     CreditsAdded, Document, Funds, FundsKind, GrantAdded, MOST_REVIEWED, NewGrant, OpenError, Opened, Options, Orphan,
@@ -106,6 +110,13 @@ enum Due {
     Pain(Pain),
     /// The database can be had again.
     Back,
+    /// What is to be paid outside is looked for.
+    Errands,
+    /// What came of it is told.
+    Report {
+        life: u32,
+        report: Report,
+    },
     Second,
     Tick,
     Crash {
@@ -124,6 +135,13 @@ enum Done {
     Noted,
     Rerouted(Result<(), StoreError>),
     Settled,
+}
+
+/// A fault that is planted in the books.
+#[derive(Clone, Copy, Debug)]
+pub struct Plant {
+    pub name: &'static str,
+    pub sql: &'static str,
 }
 
 /// Why something was asked of the switchboard.
@@ -177,15 +195,20 @@ pub struct World {
     /// Requests that go to the books together.
     bunch: Vec<Books>,
     /// What was asked, and may have been written, and was not answered: by its key.
-    unclear: BTreeSet<String>,
+    unclear: BTreeMap<String, (usize, i64)>,
+    /// Payments and corrections by hand of which the books say that they have them.
+    booked: BTreeSet<String>,
+    /// The deck of the file that was brought in last, and what the books call each.
+    deck: usize,
+    versions: [String; 2],
+    /// Acts of the script, all told.
+    pub acts: usize,
+    pub steps: u64,
     /// Legs of which an answer was lost.
     vague: BTreeSet<LegId>,
     /// Legs that a switch may have ended, without an answer.
     cut_off: BTreeSet<LegId>,
 }
-
-/// How keys of payments begin.
-const PAID: &str = "top-up";
 
 fn bridge_address() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], 5060))
@@ -208,7 +231,8 @@ impl Drop for World {
 }
 
 impl World {
-    pub fn new(seed: u64) -> World {
+    /// Without some of the script's acts; with a fault that was planted.
+    pub fn new(seed: u64, gone: &Gone, plant: Option<Plant>) -> World {
         let script = Rc::new(Script::draw(seed));
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let folder = folder();
@@ -217,7 +241,12 @@ impl World {
             is_aimed_at: false,
             down: Duration::ZERO,
             bunch: Vec::new(),
-            unclear: BTreeSet::new(),
+            unclear: BTreeMap::new(),
+            booked: BTreeSet::new(),
+            deck: 0,
+            versions: [0, 1].map(|deck| Deck::salvage("rates.csv", &script.deck(deck)).0.version().to_owned()),
+            acts: 0,
+            steps: 0,
             vague: BTreeSet::new(),
             cut_off: BTreeSet::new(),
             now: Mono::from_millis(1),
@@ -241,33 +270,52 @@ impl World {
         };
         world.start();
         assert!(world.apply(&Bans::new()), "the first file");
-        world.give();
+        for gift in
+            (0..world.script.gifts.len()).filter(|gift| world.script.gifts[*gift].at_ms.is_none()).collect::<Vec<_>>()
+        {
+            assert!(world.give(gift), "the first grants");
+        }
         world.settle();
-        world.plan();
+        if let Some(plant) = plant {
+            world.runtime.block_on(planted::plant(&world.folder.path().join("store.db"), plant.sql));
+        }
+        world.plan(gone);
         world
     }
 
-    fn plan(&mut self) {
+    pub fn now_ms(&self) -> u64 {
+        self.now.nanos() / 1_000_000
+    }
+
+    fn plan(&mut self, gone: &Gone) {
         let script = self.script.clone();
         let at = Duration::from_millis;
+        let mut planned = Vec::new();
         for (number, caller) in script.callers.iter().enumerate() {
-            self.after(at(caller.at_ms), Due::Caller(number));
+            planned.push((at(caller.at_ms), Due::Caller(number)));
         }
         for (number, dial) in script.dials.iter().enumerate() {
-            self.after(at(dial.at_ms), Due::Dial(number));
+            planned.push((at(dial.at_ms), Due::Dial(number)));
         }
         for (at_ms, order) in &script.orders {
-            self.after(at(*at_ms), Due::Order(order.clone()));
+            planned.push((at(*at_ms), Due::Order(order.clone())));
         }
         for (at_ms, down_ms) in &script.crashes {
-            self.after(at(*at_ms), Due::Crash { down: at(*down_ms) });
+            planned.push((at(*at_ms), Due::Crash { down: at(*down_ms) }));
         }
         for (at_ms, pain) in &script.pains {
-            self.after(at(*at_ms), Due::Pain(*pain));
+            planned.push((at(*at_ms), Due::Pain(*pain)));
         }
         for (at_ms, step_s) in &script.jumps {
-            self.after(at(*at_ms), Due::Jump(*step_s));
+            planned.push((at(*at_ms), Due::Jump(*step_s)));
         }
+        self.acts = planned.len();
+        for (number, (wait, due)) in planned.into_iter().enumerate() {
+            if !gone.contains(&number) {
+                self.after(wait, due);
+            }
+        }
+        self.after(SECOND, Due::Errands);
         self.after(SECOND, Due::Second);
         self.after(at(script.length_ms), Due::Heal);
         if script.mixed {
@@ -299,6 +347,7 @@ impl World {
         let far = self.carriers.endpoints.iter().filter_map(Endpoint::deadline);
         let next = machines.chain(far).chain(self.queue.keys().next().map(|(at, _)| *at)).min();
         self.now = self.now.max(next.expect("the second never ends"));
+        self.steps += 1;
         while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let due = entry.remove();
             self.happens(due);
@@ -343,6 +392,8 @@ impl World {
             Due::Bunch { life } if life == self.life => self.ask_together(),
             Due::Pain(pain) => self.suffer(pain),
             Due::Back => self.trouble.back(),
+            Due::Errands => self.errands(),
+            Due::Report { life, report } if life == self.life => self.report(report),
             Due::Second => self.second(),
             Due::Tick => self.tick(),
             Due::Crash { down } => self.crash(down),
@@ -355,7 +406,8 @@ impl World {
             | Due::Run { .. }
             | Due::Answer { .. }
             | Due::Review { .. }
-            | Due::Bunch { .. } => {}
+            | Due::Bunch { .. }
+            | Due::Report { .. } => {}
         }
     }
 
@@ -586,16 +638,17 @@ impl World {
     }
 
     fn order(&mut self, order: Order) {
-        match order {
+        if self.bridge.is_none() {
+            let is_of_calls = matches!(order, Order::Mute | Order::Remove | Order::End { .. } | Order::Lock { .. })
+                || matches!(order, Order::Admit { .. } | Order::Revoke { .. } | Order::Compare | Order::Apply);
             // Who pays, or forbids, comes again.
-            Order::TopUp { .. } if self.bridge.is_none() => {}
-            Order::Ban { .. } if self.bridge.is_none() => return self.after(RETRY, Due::Order(order)),
-            _ if self.bridge.is_none() => return,
-            _ => {}
+            if !is_of_calls {
+                self.after(RETRY, Due::Order(order));
+            }
+            return;
         }
         self.auditor.ordered(&order);
         match order {
-            Order::TopUp { house, amount, key } => self.top_up(house, amount, key),
             Order::Mute => self.ask(Ask::Legs, Why::Mute),
             Order::Remove => self.ask(Ask::Legs, Why::Remove),
             Order::End { meeting } => self.ask(Ask::End { meeting: self.meeting(meeting) }, Why::Nothing),
@@ -608,6 +661,7 @@ impl World {
                 self.ask(Ask::Meetings, Why::Compare);
                 self.ask(Ask::Legs, Why::Compare);
             }
+            deed => self.deed(deed),
         }
     }
 }

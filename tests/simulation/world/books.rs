@@ -1,7 +1,6 @@
 //! Requests to the books: one after the other for each leg, repeated where they must be done, as the real rim does.
 
 use super::*;
-use tollbridge::rating::grant::Filter;
 
 impl World {
     pub(super) fn store(&self) -> &Store {
@@ -24,14 +23,17 @@ impl World {
             return None;
         }
         if let Err(error) = &answer {
-            assert!(!matches!(error, StoreError::Broken(_)), "{:?}: {error}, after {dealt:?}", self.now);
+            assert!(!matches!(error, StoreError::Broken(_)), "{error}, after {dealt:?}");
+            if error.is_passing() {
+                self.find_out();
+            }
         }
         Some(answer)
     }
 
     /// Brings the file in: whether the books took it.
     pub(super) fn apply(&mut self, bans: &Bans) -> bool {
-        let deck = self.script.deck();
+        let deck = self.script.deck(self.deck);
         let document = Document::parse("simulation.toml", &self.script.document(bans), |_| Ok(deck.clone()));
         let document = document.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         let wall = self.clock().wall;
@@ -48,64 +50,30 @@ impl World {
         true
     }
 
-    /// The grants of the script.
-    pub(super) fn give(&mut self) {
-        let (script, at) = (self.script.clone(), self.clock().wall);
-        for gift in &script.gifts {
-            let new = NewGrant {
-                id: gift.id.parse().unwrap(),
-                organisation: script.houses[gift.house].id.parse().unwrap(),
-                unit: gift.unit,
-                source: gift.source,
-                amount: gift.amount,
-                priority: gift.priority,
-                from: None,
-                until: gift.good_ms.map(|ms| at.plus_millis(ms)),
-                filter: Filter::default(),
-                memo: "simulation".into(),
-                at,
-            };
-            let added = self.runtime.block_on(self.store().add_grant(new)).expect("the books");
-            assert!(matches!(added, GrantAdded::Booked(_)), "{added:?}");
-        }
-    }
-
-    /// Somebody pays in, until the books say that they have it.
-    pub(super) fn top_up(&mut self, house: usize, amount: i64, key: String) {
-        if self.bridge.is_none() {
-            return self.after(RETRY, Due::Order(Order::TopUp { house, amount, key }));
-        }
-        let funds = Funds {
-            organisation: self.script.houses[house].id.parse().unwrap(),
-            key: key.clone(),
-            amount: Micros(amount),
-            kind: FundsKind::Funding,
-            memo: "simulation".into(),
-            at: self.clock().wall,
-        };
-        match self.try_books(async |store| store.add_credits(funds).await) {
-            Some(Ok(CreditsAdded::Booked | CreditsAdded::Repeated)) => {
-                self.unclear.remove(&key);
-                self.auditor.topped_up(house, amount);
-                self.balances();
-            }
-            Some(Ok(other)) => panic!("{other:?}"),
-            Some(Err(_)) | None => {
-                self.unclear.insert(key.clone());
-                self.after(RETRY, Due::Order(Order::TopUp { house, amount, key }));
-            }
-        }
-    }
-
+    /// Accounts, pools and grants, as they are and as they must be.
     pub(super) fn balances(&mut self) {
-        // What may have been written and was not answered is not in anybody's books yet.
-        if !self.unclear.is_empty() {
-            return;
+        let (script, wall) = (self.script.clone(), self.clock().wall);
+        let mut balances = Vec::new();
+        for (at, house) in script.houses.iter().enumerate() {
+            let id = house.id.parse().unwrap();
+            let balance = self.runtime.block_on(self.store().balance(&id)).expect("the books");
+            self.auditor.ledger.compare(at, &balance, wall);
+            balances.push(balance);
+            if house.per_user {
+                let pool = self.runtime.block_on(self.store().pool(&id, NOON)).expect("the books");
+                assert_eq!(pool.used_ms, self.auditor.ledger.pool_used(at), "{}: its pool", house.id);
+                assert!(pool.used_ms + pool.held_ms <= pool.granted_ms, "{pool:?}");
+            }
+            if script.gifts.iter().any(|gift| gift.house == at) {
+                for row in self.runtime.block_on(self.store().grants(&id, true)).expect("the books") {
+                    let used = self.auditor.ledger.grant_used(row.grant.id.as_str());
+                    assert_eq!(row.used, used, "{row:?}");
+                    assert!(row.used + row.held + row.lapsed <= row.grant.amount, "{row:?}");
+                }
+            }
         }
-        for (at, house) in self.script.houses.iter().enumerate() {
-            let balance = self.runtime.block_on(self.store().balance(&house.id.parse().unwrap())).expect("the books");
-            self.auditor.balance(at, &balance);
-        }
+        let live = self.runtime.block_on(self.store().live_legs()).expect("the books");
+        self.auditor.ledger.compare_holds(&balances, &live);
     }
 
     /// What is forbidden from now on, or no longer; the file says it, as often as it must.
@@ -143,7 +111,7 @@ impl World {
             ends: Some(ends.into_iter().map(|settle| (settle.leg, settle.end)).collect()),
             at: self.clock().wall,
         };
-        let legs: Vec<LegId> = asked.ends.iter().flatten().map(|(leg, _)| *leg).collect();
+        self.cut_off.extend(asked.ends.iter().flatten().map(|(leg, _)| *leg));
         self.auditor.may_ban(Ban::House);
         let revoked = self.try_books(async |store| store.revoke(asked).await);
         self.trace.note(self.now, "revoked", &revoked);
@@ -160,11 +128,9 @@ impl World {
             // Whoever asked is told so, and asks again; what was done meanwhile is seen from the records.
             Some(Err(error)) => {
                 assert!(error.is_passing(), "{error}");
-                self.cut_off.extend(legs);
-                self.look_for_records();
                 self.after(RETRY, Due::Order(Order::Revoke { house, dial_out, lock }));
             }
-            None => self.cut_off.extend(legs),
+            None => {}
         }
     }
 
@@ -283,6 +249,20 @@ impl World {
             Ok(all)
         });
         let Some(Ok(replies)) = replies else { return };
+        if replies.iter().any(|reply| reply.fault().is_some_and(StoreError::is_passing)) {
+            for books in &bunch {
+                self.vague.insert(books.leg());
+            }
+            self.find_out();
+        }
+        let deck = self.deck_in_use();
+        for (books, reply) in bunch.iter().zip(&replies) {
+            if matches!(books, Books::Open(_) | Books::Name(_)) {
+                let is_sure =
+                    matches!(reply, Reply::Opened(Ok(Opened::Granted(_)))) && !self.vague.contains(&books.leg());
+                self.auditor.priced(books.leg(), deck, is_sure);
+            }
+        }
         for (books, reply) in bunch.into_iter().zip(replies) {
             let leg = books.leg();
             if let Some(answer) = self.heard(leg, books, reply) {
@@ -299,10 +279,6 @@ impl World {
             let unheard_of = self.script.faults > 0 && matches!(error, StoreError::Unknown(_));
             assert!(known || unheard_of, "{:?}: {leg}: the books object: {error}", self.now);
             if error.is_passing() {
-                self.vague.insert(leg);
-                if matches!(books, Books::Settle(_)) {
-                    self.unclear.insert(leg.to_string());
-                }
                 if matches!(books, Books::Answered(_) | Books::Lead(_) | Books::Settle(_)) {
                     self.after(RETRY, Due::Run { life: self.life, leg, books: Box::new(books) });
                     return None;
@@ -325,7 +301,6 @@ impl World {
                 Done::Noted
             }
             Reply::Settled(record) => {
-                self.unclear.remove(&leg.to_string());
                 if let Ok(record) = record {
                     self.trace.note(self.now, "record", &record);
                     self.auditor.record(&record);

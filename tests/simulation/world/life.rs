@@ -50,8 +50,6 @@ impl World {
         self.store = None;
         self.is_aimed_at = false;
         self.bunch.clear();
-        // Whether they were settled is seen from the records.
-        self.unclear.retain(|key| key.starts_with(PAID));
         // What the dead process had begun ends with its last connection.
         let lock = std::fs::File::open(self.folder.path().join("store.db.lock")).expect("the lock of the books");
         self.runtime.block_on(async {
@@ -136,9 +134,8 @@ impl World {
             why: BTreeMap::new(),
         });
         if self.life > 0 {
-            self.look_for_records();
+            self.find_out();
             (0..self.script.houses.len()).for_each(|house| self.locked(house));
-            self.balances();
         }
     }
 }

@@ -37,6 +37,7 @@ impl World {
         self.healed
             && bridge.switchboard.is_quiet()
             && bridge.clerk.is_empty()
+            && self.auditor.ledger.on_its_way().is_empty()
             && calls(&bridge.endpoint)
             && self.carriers.endpoints.iter().all(calls)
             && self.queue.values().all(|due| self.is_idle(due))
@@ -50,7 +51,8 @@ impl World {
             Due::Run { life, .. } | Due::Answer { life, .. } | Due::Review { life, .. } | Due::Bunch { life } => {
                 *life != self.life
             }
-            Due::Pain(_) | Due::Back => true,
+            Due::Report { life, .. } => *life != self.life,
+            Due::Pain(_) | Due::Back | Due::Errands => true,
             _ => false,
         }
     }
