@@ -54,7 +54,8 @@ impl World {
     }
 
     fn pay(&mut self, house: usize, amount: i64, key: &str, twice: bool, good_ms: Option<u64>) -> bool {
-        // A transfer whose year is over in a moment.
+        // A transfer whose year is over in a moment. (Dated so, a payment would have money fetched on that day a year ago.)
+        let good_ms = good_ms.filter(|_| self.script.houses[house].fetching.is_none());
         let year_ago = |ms: u64| Wall::from_micros(NOON.micros() - (YEAR_DAYS * DAY_MS) as i64 * 1_000).plus_millis(ms);
         let at = good_ms.map_or(self.clock().wall, year_ago);
         self.book(house, amount, key, at, FundsKind::Funding)
@@ -134,6 +135,7 @@ impl World {
             Some(Err(error)) => return World::passing(&error),
             None => return false,
         }
+        self.deck_in_use();
         self.look_for_corrections();
         self.balances();
         true
