@@ -299,7 +299,7 @@ fn gifts(seed: u64, houses: usize, length_ms: u64) -> Vec<Gift> {
 
 /// What is done with money while calls run, drawn apart.
 fn deeds(seed: u64, houses: usize, gifts: &[Gift], length_ms: u64) -> Vec<(u64, Order)> {
-    let mut rng = StdRng::seed_from_u64(seed ^ 0xdee_d5);
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x000d_eed5);
     let mut deeds = Vec::new();
     for n in 0..rng.random_range(0..30) {
         let house = rng.random_range(0..houses);

@@ -278,11 +278,10 @@ impl World {
             let known = error.is_passing() || self.vague.contains(&leg);
             let unheard_of = self.script.faults > 0 && matches!(error, StoreError::Unknown(_));
             assert!(known || unheard_of, "{:?}: {leg}: the books object: {error}", self.now);
-            if error.is_passing() {
-                if matches!(books, Books::Answered(_) | Books::Lead(_) | Books::Settle(_)) {
-                    self.after(RETRY, Due::Run { life: self.life, leg, books: Box::new(books) });
-                    return None;
-                }
+            let insists = matches!(books, Books::Answered(_) | Books::Lead(_) | Books::Settle(_));
+            if error.is_passing() && insists {
+                self.after(RETRY, Due::Run { life: self.life, leg, books: Box::new(books) });
+                return None;
             }
         }
         Some(match reply {
@@ -301,7 +300,7 @@ impl World {
                 Done::Noted
             }
             Reply::Settled(record) => {
-                if let Ok(record) = record {
+                if let Ok(record) = *record {
                     self.trace.note(self.now, "record", &record);
                     self.auditor.record(&record);
                 }
@@ -350,7 +349,7 @@ enum Reply {
     Opened(Result<Opened, StoreError>),
     Rerouted(Result<(), StoreError>),
     Noted(Result<(), StoreError>),
-    Settled(Result<UsageRecord, StoreError>),
+    Settled(Box<Result<UsageRecord, StoreError>>),
 }
 
 impl Reply {
@@ -358,7 +357,7 @@ impl Reply {
         match self {
             Reply::Opened(answer) => answer.as_ref().err(),
             Reply::Rerouted(answer) | Reply::Noted(answer) => answer.as_ref().err(),
-            Reply::Settled(answer) => answer.as_ref().err(),
+            Reply::Settled(answer) => answer.as_ref().as_ref().err(),
         }
     }
 }
@@ -371,6 +370,6 @@ async fn perform(store: &Store, books: Books) -> Reply {
         Books::Reroute(rerouted) => Reply::Rerouted(store.rerouted(rerouted).await),
         Books::Answered(answered) => Reply::Noted(store.answered(answered).await),
         Books::Lead(leg) => Reply::Noted(store.lead(leg).await),
-        Books::Settle(settle) => Reply::Settled(store.settle(settle.leg, settle.end).await),
+        Books::Settle(settle) => Reply::Settled(Box::new(store.settle(settle.leg, settle.end).await)),
     }
 }
