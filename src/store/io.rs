@@ -9,6 +9,7 @@ use super::door::{Options, PATIENCE};
 use super::facts::{self, Facts};
 use super::fault::{OpenError, StoreError};
 use super::home::{self, Home};
+use super::hot;
 use super::job::{Done, Job, Reply};
 use super::schema;
 use super::sql::{self, Address, Connection, Kind, Pool, shown};
@@ -157,7 +158,8 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     let (publish, facts_seen) = watch::channel(facts.clone());
     let (outbox, outbox_seen) = watch::channel(0);
     let (fence, fenced) = watch::channel(false);
-    let books = Books::new(conn, facts, options.node.clone(), life);
+    let cooling_ms = u64::try_from(options.cooling_off.as_millis()).unwrap_or(u64::MAX);
+    let books = Books::new(conn, facts, options.node.clone(), life, cooling_ms);
     let home = Arc::new(home);
     let writer = Writer {
         books,
@@ -273,15 +275,21 @@ impl Writer {
             self.reconnect().await?;
         }
         let (begin, fence) = match self.books.conn.kind() {
-            Kind::Sqlite => ("BEGIN IMMEDIATE", "SELECT life FROM node WHERE name = $1"),
+            Kind::Sqlite => ("BEGIN IMMEDIATE", hot::WITH_LIFE),
             // Whoever takes the name waits until this transaction is done.
-            Kind::Postgres => ("BEGIN", "SELECT life FROM node WHERE name = $1 FOR SHARE"),
+            Kind::Postgres => ("BEGIN", hot::WITH_LIFE_HELD),
         };
         self.run(begin).await?;
         let row = sql::query(fence).bind(&self.books.node).fetch_optional(&mut self.books.conn).await?;
-        let life: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
-        if life == Some(self.books.life) {
-            return Ok(());
+        let found: Option<(i64, i64)> =
+            row.map(|row| Ok::<_, sql::Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?;
+        if let Some((_, edition)) = found.filter(|(life, _)| *life == self.books.life) {
+            // Another node of the same books has changed them.
+            return if edition == self.books.facts.hot_edition() {
+                Ok(())
+            } else {
+                hot::refresh(&mut self.books).await
+            };
         }
         let fenced = StoreError::Fenced(self.books.node.clone());
         self.fenced = Some(fenced.clone());

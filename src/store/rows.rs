@@ -4,6 +4,7 @@
 use super::facts::{Closed, Limits, Meeting, OnEmpty, Organisation, User};
 use super::fault::StoreError;
 use super::licence;
+use super::lock::Lock;
 use super::sql::Row;
 use super::sql::{self, Connection};
 use crate::clock::Wall;
@@ -124,12 +125,13 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
             max_spend_per_leg: line.maybe_number("max_spend_per_leg")?.map(Micros),
             caps: serde_json::from_str(&line.text("caps")?).map_err(|error| line.unreadable("caps", error))?,
         },
+        held: Vec::new(),
         alerts: None,
         recharge: None,
         seats: Default::default(),
         since: Wall::from_micros(line.number("since")?),
         closed: line.flag("closed")?,
-        locked: line.maybe_text("locked")?,
+        locked: Lock::read(line)?,
     })
 }
 
@@ -150,7 +152,7 @@ fn user(line: &Line<'_>) -> Result<User, String> {
         dial_out: line.parse("dial_out")?,
         toll_free: line.flag("toll_free")?,
         country: line.maybe("country")?,
-        locked: line.maybe_text("locked")?,
+        locked: Lock::read(line)?,
         pin: line.maybe_text("pin")?,
     })
 }
