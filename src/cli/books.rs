@@ -7,17 +7,21 @@ use crate::api::alert::{self, AlertsQuery};
 use crate::api::correct::{self, CorrectionsQuery, RefundOrder, RerateOrder};
 use crate::api::entry::{self, EntriesQuery, Shelf, Spot};
 use crate::api::grant::{self, GrantOrder, GrantsQuery};
+use crate::api::hot::{self, HotFile, HotNote, HotQuery, LiftOrder};
+use crate::api::limit::{self, ConfirmOrder};
 use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
 use crate::api::rates::{self, MarginQuery};
 use crate::api::report::{self, CarrierFile, ReportQuery};
+use crate::api::revoke::{self, LockQuery};
 use crate::api::token::{self, TokenOrder};
 use crate::api::trail::{self, TrailQuery};
 use crate::clock;
 use crate::rating::Deck;
 use crate::rating::report::{Masking, Period};
 use crate::store::{ChangeStep, OpenError, Store, TrailDoor, Who, file_of};
+use crate::trunk::HotPrefix;
 use crate::types::OrganisationId;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -300,6 +304,16 @@ impl Books {
         }
     }
 
+    pub async fn unlock(&self, of: &OrganisationId, query: &LockQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => revoke::unlock_of(store, of.as_str(), query, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                let user = query.user.as_ref().map(|user| format!("?user={user}")).unwrap_or_default();
+                Ok(serde_json::from_str(&bridge.take(&format!("/organisations/{of}/lock{user}"))?)?)
+            }
+        }
+    }
+
     pub async fn licences(&self, of: &OrganisationId) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => entry::licences_of(store, of.as_str(), clock::wall()).map_err(words),
@@ -321,10 +335,12 @@ impl Books {
         }
     }
 
-    pub async fn revoke_token(&self, of: Option<OrganisationId>, name: &str) -> Result<(), Failure> {
+    pub async fn revoke_token(&self, of: Option<OrganisationId>, name: &str) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => token::revoke_of(store, of, name, clock::wall()).await.map_err(words),
-            Books::There(bridge) => bridge.delete(&format!("{}/{name}", tokens(of.as_ref()))),
+            Books::There(bridge) => {
+                Ok(serde_json::from_str(&bridge.take(&format!("{}/{name}", tokens(of.as_ref())))?)?)
+            }
         }
     }
 
@@ -355,6 +371,78 @@ impl Books {
         }
     }
 
+    pub async fn pending_limits(&self, organisation: &str) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => limit::pending_of(store, organisation, clock::wall()).map_err(words),
+            Books::There(bridge) => bridge.get(&format!("/organisations/{organisation}/limits")),
+        }
+    }
+
+    pub async fn confirm_limits(&self, organisation: &str, order: &ConfirmOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => limit::confirm_of(store, organisation, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                bridge.post(&format!("/organisations/{organisation}/limits/confirm"), order, Pace::Short)
+            }
+        }
+    }
+
+    pub async fn import_hot(&self, list: &str, file: &HotFile) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => hot::import_to(store, list, file, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post(&format!("/hot-list/{list}/import"), file, Pace::Long),
+        }
+    }
+
+    pub async fn add_hot(&self, list: &str, prefix: HotPrefix, note: &HotNote) -> Result<Value, Failure> {
+        let prefix = prefix.digits();
+        match self {
+            Books::Here(store) => hot::add_to(store, list, &prefix, note, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.put(&format!("/hot-list/{list}/entries/{prefix}"), note),
+        }
+    }
+
+    pub async fn remove_hot(&self, list: &str, prefix: HotPrefix) -> Result<Value, Failure> {
+        let prefix = prefix.digits();
+        match self {
+            Books::Here(store) => hot::remove_from(store, list, &prefix, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                Ok(serde_json::from_str(&bridge.take(&format!("/hot-list/{list}/entries/{prefix}"))?)?)
+            }
+        }
+    }
+
+    pub async fn hot_lists(&self) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => hot::lists_of(store).await.map_err(words),
+            Books::There(bridge) => bridge.get("/hot-list"),
+        }
+    }
+
+    /// A part of them: `next` leads to the part behind it.
+    pub async fn hot_entries(&self, query: &HotQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => hot::entries_of(store, query).await.map_err(words),
+            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/hot-list/entries", query)?)?),
+        }
+    }
+
+    pub async fn blocks(&self) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => hot::blocks_of(store, None, clock::wall()).map_err(words),
+            Books::There(bridge) => bridge.get("/blocks"),
+        }
+    }
+
+    pub async fn lift(&self, organisation: &str, order: &LiftOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => hot::lift_of(store, organisation, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                bridge.post(&format!("/organisations/{organisation}/blocks/lift"), order, Pace::Short)
+            }
+        }
+    }
+
     pub async fn trail(&self, query: &TrailQuery) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => trail::trail_of(store, query).await.map_err(words),
@@ -378,7 +466,7 @@ fn tokens(of: Option<&OrganisationId>) -> String {
 /// Whoever typed the command, by the name that the shell gives.
 fn who() -> Who {
     let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
-    Who { name: name.unwrap_or_else(|| "unknown".to_owned()), door: TrailDoor::Cli, role: None }
+    Who { name: name.unwrap_or_else(|| "unknown".to_owned()), door: TrailDoor::Cli, role: None, organisation: None }
 }
 
 fn words(problem: Problem) -> Failure {

@@ -17,8 +17,10 @@ mod end;
 mod entry;
 mod forget;
 mod grant;
+mod hot;
 mod legs;
 mod licence;
+mod limit;
 mod lock;
 mod meetings;
 mod mute;
@@ -39,6 +41,7 @@ mod statement;
 mod table;
 mod token;
 mod trail;
+mod unlock;
 mod usage;
 
 use crate::config::Settings;
@@ -109,6 +112,12 @@ enum Command {
     /// Price lists: bring in, compare, write out
     #[command(subcommand)]
     Rates(rates::Rates),
+    /// Limits that were raised and wait: look, or let them hold at once
+    #[command(subcommand)]
+    Limits(limit::Limits),
+    /// Numbers known from fraud: bring in, look, change; open what a call to one has closed
+    #[command(subcommand)]
+    HotList(hot::HotLists),
     /// Usage, pools and balances added up: by day, organiser, country, number, capability, carrier
     Report(report::Report),
     /// A month of an organisation as one page to print or keep
@@ -145,6 +154,8 @@ enum Command {
     Remove(remove::Remove),
     /// End an organisation's calls at once, and lock it where that is asked
     Revoke(revoke::Revoke),
+    /// Lift the lock of an organisation or of a user; what whoever runs the bridge locked they alone open
+    Unlock(unlock::Unlock),
     /// End a meeting for all
     End(end::End),
     /// Lock a meeting, or open it again
@@ -217,6 +228,8 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Refund(refund)) => wait_for(refund.run(context)),
         Some(Command::Rerate(rerate)) => wait_for(rerate.run(context)),
         Some(Command::Rates(rates)) => wait_for(rates.run(context)),
+        Some(Command::Limits(limits)) => wait_for(limits.run(context)),
+        Some(Command::HotList(lists)) => wait_for(lists.run(context)),
         Some(Command::Report(report)) => wait_for(report.run(context)),
         Some(Command::Statement(statement)) => wait_for(statement.run(context)),
         Some(Command::Reconcile(reconcile)) => wait_for(reconcile.run(context)),
@@ -235,6 +248,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Remove(remove)) => remove.run(context),
         Some(Command::End(end)) => end.run(context),
         Some(Command::Revoke(revoke)) => revoke.run(context),
+        Some(Command::Unlock(unlock)) => wait_for(unlock.run(context)),
         Some(Command::Lock(lock)) => lock.run(context),
         Some(Command::Record(record)) => record.run(context),
         Some(Command::Admit(admit)) => admit.run(context),

@@ -11,7 +11,7 @@ use super::rows::list_text;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use super::trail::{self, Who};
-use super::{licence, wishes};
+use super::{cooling, licence, wishes};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::{CountryRecord, ledger};
@@ -34,7 +34,10 @@ pub(super) async fn apply(
 
     let lists = trail_of_lists(books, document);
     let (rates, funded) = enter(books, document, *now).await?;
-    tell(books, document, (*now, who), lists).await?;
+    let own = document.organisations.iter().map(|own| &own.value.id);
+    let pending: Vec<Value> = own.flat_map(|id| cooling::told(&books.facts, id, *now)).collect();
+    let waiting = pending.len();
+    tell(books, document, (*now, who), lists, pending).await?;
     Ok(Ok(Applied {
         organisations: document.organisations.len(),
         users: document.users.len(),
@@ -44,6 +47,7 @@ pub(super) async fn apply(
         countries: document.countries.len(),
         rates,
         funded,
+        pending: waiting,
     }))
 }
 
@@ -58,7 +62,7 @@ pub(super) async fn enter(
     // A deck of 200,000 rows is read for half a second, and calls' holds wait meanwhile: only where one is new.
     let decks = rates.is_none().then_some(&*before);
     let loaded = facts::load(&mut books.conn, before.pins().clone(), before.version + 1, decks).await;
-    books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+    books.facts = Arc::new(loaded?);
     let funded = open_accounts(books, document, now).await?;
     for organisation in &document.organisations {
         threshold::money(books, &organisation.value, Seen::default(), now).await?;
@@ -81,11 +85,17 @@ fn trail_of_lists(books: &Books, document: &Document) -> Vec<Value> {
 }
 
 /// One row for the file: what it named.
-async fn tell(books: &mut Books, document: &Document, by: (Wall, &Who), lists: Vec<Value>) -> Result<(), StoreError> {
+async fn tell(
+    books: &mut Books,
+    document: &Document,
+    by: (Wall, &Who),
+    lists: Vec<Value>,
+    pending: Vec<Value>,
+) -> Result<(), StoreError> {
     fn names<T>(all: &[Placed<T>], name: impl Fn(&T) -> String) -> Vec<String> {
         all.iter().map(|placed| name(&placed.value)).collect()
     }
-    let detail = json!({
+    let mut detail = json!({
         "organisations": names(&document.organisations, |own| own.id.to_string()),
         "users": names(&document.users, |entry| entry.user.id.to_string()),
         "meetings": names(&document.meetings, |meeting| meeting.settings.id.to_string()),
@@ -94,6 +104,9 @@ async fn tell(books: &mut Books, document: &Document, by: (Wall, &Who), lists: V
         "countries": names(&document.countries, |(code, _)| code.as_str().to_owned()),
         "lists": lists,
     });
+    if !pending.is_empty() {
+        detail["pending"] = pending.into();
+    }
     let what = format!("file {}", document.file);
     trail::write(books, trail::Step { at: by.0, who: by.1, verb: "apply", what, organisation: None, detail }).await
 }
@@ -125,6 +138,8 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
     }
     for (organisation, names_lock) in document.organisations.iter().zip(&document.names_lock) {
         write_organisation(conn, &organisation.value, *names_lock, now).await?;
+        let before = facts.organisations.get(&organisation.value.id);
+        cooling::write(conn, before, &organisation.value, now, books.cooling_ms).await?;
         wishes::write(conn, &organisation.value).await?;
         licence::write_seats(conn, &organisation.value).await?;
     }
@@ -210,8 +225,9 @@ async fn write_organisation(
     sql::query(
         "INSERT INTO organisation (id, name, country, currency, volume_licensing, require_credits_licence, on_empty, \
          overdraft, time_zone, allow_prefixes, max_calls, max_calls_per_second, max_call_s, max_spend_per_day, \
-         max_spend_per_leg, price_lists, discount, pool_split, refund_days, caps, since, locked) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) \
+         max_spend_per_leg, price_lists, discount, pool_split, refund_days, caps, since, locked, locked_by) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
+         $24) \
          ON CONFLICT (id) DO UPDATE SET closed = 0, caps = excluded.caps, \
          name = excluded.name, country = excluded.country, volume_licensing = excluded.volume_licensing, \
          require_credits_licence = excluded.require_credits_licence, on_empty = excluded.on_empty, \
@@ -221,7 +237,8 @@ async fn write_organisation(
          max_spend_per_leg = excluded.max_spend_per_leg, price_lists = excluded.price_lists, \
          discount = excluded.discount, pool_split = excluded.pool_split, \
          refund_days = excluded.refund_days, \
-         locked = CASE WHEN $23 = 1 THEN excluded.locked ELSE organisation.locked END",
+         locked = CASE WHEN $23 = 1 THEN excluded.locked ELSE organisation.locked END, \
+         locked_by = CASE WHEN $23 = 1 THEN excluded.locked_by ELSE organisation.locked_by END",
     )
     .bind(organisation.id.as_str())
     .bind(&organisation.name)
@@ -244,8 +261,9 @@ async fn write_organisation(
     .bind(organisation.refund_days)
     .bind(serde_json::to_string(&limits.caps).map_err(StoreError::broken)?)
     .bind(now.micros())
-    .bind(organisation.locked.as_deref())
+    .bind(organisation.locked.as_ref().map(|lock| &*lock.why))
     .bind(i64::from(names_lock))
+    .bind(organisation.locked.as_ref().map(|lock| lock.by.slug()))
     .execute(&mut *conn)
     .await?;
     write_account(conn, organisation).await
@@ -271,10 +289,11 @@ async fn write_account(conn: &mut Connection, organisation: &Organisation) -> Re
 async fn write_user(conn: &mut Connection, entry: &UserEntry, pin: Option<String>) -> Result<(), StoreError> {
     let user = &entry.user;
     sql::query(
-        "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin, locked) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET closed = 0, name = excluded.name, \
+        "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin, locked, locked_by) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $10) ON CONFLICT (id) DO UPDATE SET closed = 0, name = excluded.name, \
          country = excluded.country, dial_out = excluded.dial_out, toll_free = excluded.toll_free, pin = excluded.pin, \
-         locked = CASE WHEN $9 = 1 THEN excluded.locked ELSE organiser.locked END",
+         locked = CASE WHEN $9 = 1 THEN excluded.locked ELSE organiser.locked END, \
+         locked_by = CASE WHEN $9 = 1 THEN excluded.locked_by ELSE organiser.locked_by END",
     )
     .bind(user.id.as_str())
     .bind(user.organisation.as_str())
@@ -283,8 +302,9 @@ async fn write_user(conn: &mut Connection, entry: &UserEntry, pin: Option<String
     .bind(user.dial_out.slug())
     .bind(user.toll_free)
     .bind(pin)
-    .bind(user.locked.as_deref())
+    .bind(user.locked.as_ref().map(|lock| &*lock.why))
     .bind(i64::from(entry.names_lock))
+    .bind(user.locked.as_ref().map(|lock| lock.by.slug()))
     .execute(&mut *conn)
     .await?;
     licence::write(conn, user).await

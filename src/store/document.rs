@@ -4,6 +4,7 @@
 use super::entry::LOCKED;
 use super::facts::{Caps, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 use super::licence::{Seats, Terms, give};
+use super::lock::{Lock, Locker};
 use super::pin::is_pin;
 use super::wishes;
 use crate::clock::Wall;
@@ -108,6 +109,8 @@ pub struct Applied {
     pub rates: Option<usize>,
     /// Opening fundings booked now (a repeat books none).
     pub funded: usize,
+    /// Raised limits of its organisations that wait.
+    pub pending: usize,
 }
 
 impl Document {
@@ -352,6 +355,7 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
         pool_split: form.text("pool_split").unwrap_or_default(),
         refund_days: form.number("refund_days", 0..=3_660).map_or(REFUND_DAYS, |days| u32::try_from(days).unwrap_or(0)),
         limits,
+        held: Vec::new(),
         alerts,
         recharge,
         seats: Seats::read(&form.table("seats")),
@@ -364,13 +368,13 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
     Some(found)
 }
 
-/// Why somebody is locked; an empty text opens.
-fn locked(form: &Form<'_>) -> Option<String> {
+/// Why somebody is locked; an empty text opens. Whoever brings a file is the house.
+fn locked(form: &Form<'_>) -> Option<Lock> {
     let why = form.text::<String>(LOCKED)?.trim().to_owned();
     if why.len() > LONGEST_LOCK {
         form.mistake(LOCKED, format_args!("expected at most {LONGEST_LOCK} bytes that say why"));
     }
-    Some(why).filter(|why| !why.is_empty())
+    Some(why).filter(|why| !why.is_empty()).map(|why| Lock { why, by: Locker::House })
 }
 
 /// Bytes of the reason of a lock: a sentence.

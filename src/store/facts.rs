@@ -1,7 +1,11 @@
 //! What there is, in memory: organisations, organisers, meetings, numbers, carriers, countries, the deck. One immutable
 //! snapshot, made anew at each `apply`; decisions and look-ups read it without waiting for anybody.
 
+use super::cooling::{self, HeldLimit};
+use super::fault::StoreError;
+use super::hot::{self, Hot};
 use super::licence::{Seats, Terms};
+use super::lock::Lock;
 use super::pin::PinKey;
 use super::sql::Connection;
 use super::token::{self, Token};
@@ -120,7 +124,10 @@ pub struct Organisation {
     pub pool_split: PoolSplit,
     /// How long a funding that had expired is open again when a refund comes back to it; 0: the refund is a new funding.
     pub refund_days: u32,
+    /// As they were set: what holds of them is told by [`Organisation::limits_at`].
     pub limits: Limits,
+    /// Those that were raised and hold on for a while.
+    pub(super) held: Vec<HeldLimit>,
     /// Whom to tell of its money; `None`: nobody.
     pub alerts: Option<AlertSettings>,
     /// How it is fetched before it runs out.
@@ -131,7 +138,7 @@ pub struct Organisation {
     /// It was removed: the books know it, and nobody else.
     pub closed: bool,
     /// Why it has no calls; `None`: it has.
-    pub locked: Option<String>,
+    pub locked: Option<Lock>,
 }
 
 /// Whom an organisation (or the house) wants told, and of what beyond the usual.
@@ -207,7 +214,7 @@ pub struct User {
     /// Usage location; the organisation's country where `None`.
     pub country: Option<Country>,
     /// Why their meetings have no calls; `None`: they have.
-    pub locked: Option<String>,
+    pub locked: Option<Lock>,
     /// Keyed hash.
     pub(super) pin: Option<String>,
 }
@@ -248,7 +255,9 @@ pub struct Facts {
     decks: Arc<BTreeMap<String, Arc<Deck>>>,
     prices: HashMap<OrganisationId, Prices>,
     house: Prices,
+    /// By keyed hashes: a try costs the same work whether it is right or wrong, and no comparison tells how near it was.
     by_conference_id: HashMap<String, MeetingId>,
+    pub(super) hot: Arc<Hot>,
     pub(super) closed: Closed,
     /// By their hashes.
     pub(super) tokens: HashMap<String, Token>,
@@ -295,7 +304,7 @@ impl Facts {
 
     /// The meeting that callers name by `digits`.
     pub fn meeting_named(&self, digits: &str) -> Option<&Meeting> {
-        self.by_conference_id.get(digits).and_then(|id| self.meetings.get(id))
+        self.by_conference_id.get(&self.pins.alias(digits)).and_then(|id| self.meetings.get(id))
     }
 
     pub fn meeting(&self, id: &MeetingId) -> Option<&Meeting> {
@@ -304,7 +313,7 @@ impl Facts {
 
     /// How many digits a conference ID has: all of a bridge have the same number. `None` where there is no meeting.
     pub fn conference_id_len(&self) -> Option<usize> {
-        self.by_conference_id.keys().next().map(String::len)
+        self.meetings.values().next().map(|meeting| meeting.settings.conference_id.len())
     }
 
     /// The organiser of a meeting and their organisation: who is asked for licences, policies and money.
@@ -347,7 +356,7 @@ impl Organisation {
     }
 
     fn percent(&self, at: Wall) -> Option<u32> {
-        self.limits.caps.quiet_percent.filter(|_| self.is_quiet(at))
+        self.limits_at(at).caps.quiet_percent.filter(|_| self.is_quiet(at))
     }
 
     /// The limits that count its calls, at a moment, as the guard wants them. However small the share, one call has room.
@@ -359,7 +368,7 @@ impl Organisation {
 
     /// What the day around `at` may use.
     pub(super) fn day_limit(&self, at: Wall) -> Option<Micros> {
-        self.limits.max_spend_per_day.map(|most| self.share(most, at))
+        self.limits_at(at).max_spend_per_day.map(|most| self.share(most, at))
     }
 
     /// Of an amount a day, what holds around `at`.
@@ -371,7 +380,7 @@ impl Organisation {
     /// What all of it may use, while it is new.
     pub(super) fn first_day_limit(&self, at: Wall) -> Option<Micros> {
         let is_new = at.micros() < self.since.plus_millis(FIRST_DAY_MS).micros();
-        self.limits.caps.first_day_micros.filter(|_| is_new).map(Micros)
+        self.limits_at(at).caps.first_day_micros.filter(|_| is_new).map(Micros)
     }
 
     /// As the decision wants it.
@@ -404,16 +413,17 @@ impl User {
     }
 }
 
-/// Reads everything, but the decks where `decks_of` has those in use.
+/// Reads everything, but the decks and the hot numbers where `decks_of` has those in use.
 pub(super) async fn load(
     conn: &mut Connection,
     pins: PinKey,
     version: u64,
     decks_of: Option<&Facts>,
-) -> Result<Facts, String> {
+) -> Result<Facts, StoreError> {
     let mut organisations = rows::organisations(conn).await?;
     wishes::load(conn, &mut organisations).await?;
     licence::load_seats(conn, &mut organisations).await?;
+    cooling::load(conn, &mut organisations).await?;
     let users = rows::users(conn).await?;
     let meetings = rows::meetings(conn).await?;
     let directory = Directory::new(rows::carriers(conn).await?, rows::numbers(conn).await?);
@@ -423,10 +433,14 @@ pub(super) async fn load(
     }
     let closed = rows::closed(conn).await?;
     let tokens = token::load(conn).await?;
-    let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&meeting.settings)).collect();
+    let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&pins, &meeting.settings)).collect();
     let decks = match decks_of {
         Some(known) => known.decks.clone(),
         None => Arc::new(rows::decks(conn).await?),
+    };
+    let hot = match decks_of {
+        Some(known) => known.hot.clone(),
+        None => Arc::new(hot::load(conn).await?),
     };
     let mut price_lists = BTreeMap::clone(&decks);
     let deck = price_lists.remove(HOUSE).unwrap_or_else(|| Arc::new(Deck::empty(Currency::USD)));
@@ -457,6 +471,7 @@ pub(super) async fn load(
         prices,
         house,
         by_conference_id,
+        hot,
         closed,
         tokens,
         pins,
@@ -468,6 +483,11 @@ pub(super) fn with_tokens(facts: &Facts, tokens: HashMap<String, Token>) -> Fact
     Facts { version: facts.version + 1, tokens, ..facts.clone() }
 }
 
-fn named(settings: &Settings) -> (String, MeetingId) {
-    (settings.conference_id.clone(), settings.id.clone())
+/// The same, with other hot numbers or blocks.
+pub(super) fn with_hot(facts: &Facts, hot: Hot) -> Facts {
+    Facts { version: facts.version + 1, hot: Arc::new(hot), ..facts.clone() }
+}
+
+fn named(pins: &PinKey, settings: &Settings) -> (String, MeetingId) {
+    (pins.alias(&settings.conference_id), settings.id.clone())
 }

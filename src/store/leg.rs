@@ -2,9 +2,11 @@
 //! answer.
 
 use super::books::{Books, Sums, Taking, millis};
+use super::cap::{self, Met};
 use super::door::{Answered, Extend, Grant, NamePayer, OpenLeg, Opened, PoolState, Rerouted};
 use super::facts::{OnEmpty, Organisation, User};
 use super::fault::StoreError;
+use super::hot;
 use super::permit;
 use super::rows::Line;
 use super::settle;
@@ -294,6 +296,9 @@ async fn admit(
     books.sheet.change(&leg, true);
     // Covered by the hold, but proof of nothing: the answer may not be acknowledged yet, and then costs nothing.
     leg.elapsed_ms = leg.elapsed_ms.max(elapsed_ms);
+    if let Err(cause) = hot::admits(books, &leg, organisation, at).await? {
+        return Ok(step.keep(books, Opened::Refused(cause), None, None));
+    }
     books.expire(organisation, at).await?;
     let mut terms = match terms(books, &leg, user, organisation, at).await? {
         Ok(terms) => terms,
@@ -314,7 +319,8 @@ async fn admit(
     if let Some(answered) = leg.answered {
         terms.answered(answered);
     }
-    if organisation.limits.caps.rate_micros.is_some_and(|most| dearest_nanos(&terms) > i128::from(most) * 1_000) {
+    if organisation.limits_at(at).caps.rate_micros.is_some_and(|most| dearest_nanos(&terms) > i128::from(most) * 1_000)
+    {
         return Ok(step.keep(books, Opened::Refused(Cause::RateTooHigh), None, None));
     }
     if terms.funding == Funding::Free {
@@ -430,6 +436,8 @@ struct Purse {
     /// Of a leg that the pool pays.
     pool: Option<PoolState>,
     grants: Arc<Vec<Granted>>,
+    /// Days' limits on spending.
+    met: Vec<Met>,
 }
 
 impl Purse {
@@ -452,7 +460,8 @@ async fn purse(
     let may_finish = organisation.on_empty == OnEmpty::Finish && tab.held_until_ms > 0;
     let floor = if may_finish { Micros(-sums.overdraft.0) } else { Micros::ZERO };
     let available = Micros(sums.available().0.saturating_sub(floor.0));
-    let (limit, cause) = spending::room(books, leg, organisation, tab.credit_held(), now).await?;
+    let mut met = Vec::new();
+    let (limit, cause) = spending::room(books, leg, organisation, tab.credit_held(), now, &mut met).await?;
     // The pool of the month in which the leg began stays its pool.
     let pool = match tab.terms.funding {
         Funding::Pool { .. } => Some(books.pool(organisation, leg.pool_month.unwrap_or(now)).await?),
@@ -460,7 +469,7 @@ async fn purse(
     };
     let limited = (limit < available.0).then_some(cause);
     let grants = books.grants(&organisation.id, now).await?;
-    Ok(Purse { available: Micros(available.0.min(limit).max(0)), limited, floor, sums, pool, grants })
+    Ok(Purse { available: Micros(available.0.min(limit).max(0)), limited, floor, sums, pool, grants, met })
 }
 
 /// One more hold for a tab: the accountant says how much, the books either have it or not.
@@ -511,6 +520,7 @@ async fn fund(
         if begun {
             books.sheet.change(&leg, false);
         }
+        cap::told(books, organisation, &purse.met, Err(cause), now).await?;
         threshold::money(books, organisation, Seen { refused: cause == Cause::NoCredit, ..Seen::default() }, now)
             .await?;
         return Ok(step.keep(books, Opened::Refused(cause), None, leg.tab.as_ref()));
@@ -538,6 +548,7 @@ async fn fund(
     }
     threshold::grants(books, organisation, (&purse.grants, &hold.taken), now).await?;
     if hold.credit > Micros::ZERO {
+        cap::told(books, organisation, &purse.met, Ok(hold.credit), now).await?;
         threshold::money(books, organisation, Seen { funded_ms, ..Seen::default() }, now).await?;
     }
     let grant = Grant { until_ms: hold.until_ms, is_final: hold.is_final, funding, funded_ms };

@@ -10,8 +10,10 @@
 mod apply;
 mod audit;
 mod books;
+mod cap;
 mod change;
 mod check;
+mod cooling;
 mod copy;
 mod correct;
 mod credits;
@@ -23,15 +25,18 @@ mod facts;
 mod fault;
 mod grant;
 mod home;
+mod hot;
 mod io;
 mod job;
 mod leg;
 mod licence;
 mod life;
+mod lock;
 mod outbox;
 mod permit;
 mod person;
 mod pin;
+mod recent;
 mod recharge;
 mod reconcile;
 mod recover;
@@ -53,6 +58,7 @@ mod walk;
 mod wishes;
 
 pub use change::{Change, ChangeStep, Changed};
+pub use cooling::{ConfirmLimits, CooledLimit, PendingLimit};
 pub use copy::{CopyError, Sealed, backup, restore};
 pub use document::{Applied, Document, LARGEST_FILE, LONGEST_LOCK};
 pub use door::{
@@ -67,8 +73,12 @@ pub use facts::{
     AlertSettings, Facts, HOUSE, Limits, LowBalance, Meeting, OnEmpty, Organisation, RechargeSettings, User,
 };
 pub use fault::{OpenError, StoreError};
+pub use hot::{
+    Destination, DialBlock, HotFilter, HotListRow, HotOrder, HotReport, HotRow, HotStep, Lift, MOST_HOT_ROWS,
+};
 pub use io::{check_url, file_of, folder_of};
 pub use licence::{SeatRow, Seats, Term, Terms};
+pub use lock::{Lock, Locker};
 pub use permit::MOST_REVIEWED;
 pub use remove::{Removal, Removed};
 pub use revoke::{Revoke, Revoked};
@@ -83,7 +93,8 @@ use crate::notice::Report;
 use crate::rating::UsageRecord;
 use crate::rating::ledger::Entry;
 use crate::rating::reconcile::Ours;
-use crate::types::{CarrierId, Cause, LegId, Micros, OrganisationId};
+use crate::trunk::Sight;
+use crate::types::{CarrierId, Cause, LegId, Micros, OrganisationId, TokenName};
 use io::Desk;
 use job::Job;
 use sql::Connection;
@@ -149,14 +160,42 @@ impl Store {
         self.desk.ask((removal, now, self.who.clone()), Job::Remove).await
     }
 
-    /// Makes a token of the API.
-    pub async fn make_token(&self, new: NewToken) -> Result<(), StoreError> {
+    /// Makes a token of the API: as it came to be, no stronger than the one by which it was asked for, and ending with it.
+    pub async fn make_token(&self, new: NewToken) -> Result<Token, StoreError> {
         self.desk.ask((new, self.who.clone()), Job::MakeToken).await
     }
 
-    /// Takes a token of the API back.
-    pub async fn revoke_token(&self, revocation: Revocation, now: Wall) -> Result<(), StoreError> {
+    /// Takes a token of the API back, and all that come from it: their names, the one asked for first.
+    pub async fn revoke_token(&self, revocation: Revocation, now: Wall) -> Result<Vec<TokenName>, StoreError> {
         self.desk.ask((revocation, now, self.who.clone()), Job::RevokeToken).await
+    }
+
+    /// Lets limits that were raised, and whose raise waits, hold at once.
+    pub async fn confirm_limits(&self, confirm: ConfirmLimits) -> Result<Vec<PendingLimit>, StoreError> {
+        self.desk.ask((confirm, self.who.clone()), Job::ConfirmLimits).await
+    }
+
+    /// Changes a list of hot numbers, or tells what an order would change (`dry_run`).
+    pub async fn hot_order(&self, order: HotOrder, dry_run: bool, now: Wall) -> Result<HotReport, StoreError> {
+        if dry_run {
+            return hot::differences(&mut self.reader().await?, &order).await;
+        }
+        self.desk.ask((order, now, self.who.clone()), Job::Hot).await
+    }
+
+    /// Lists of hot numbers, by their names.
+    pub async fn hot_lists(&self) -> Result<Vec<HotListRow>, StoreError> {
+        hot::lists(&mut self.reader().await?).await
+    }
+
+    /// Entries of them, in the order of their digits: [`MOST_HOT_ROWS`] at most.
+    pub async fn hot_rows(&self, filter: &HotFilter) -> Result<Vec<HotRow>, StoreError> {
+        hot::rows(&mut self.reader().await?, filter).await
+    }
+
+    /// Opens destinations again that a call to a hot number has closed to an organisation.
+    pub async fn lift(&self, lift: Lift) -> Result<Vec<DialBlock>, StoreError> {
+        self.desk.ask((lift, self.who.clone()), Job::Lift).await
     }
 
     // ------------------------------------------------------------------------------------------------------------ legs
@@ -422,6 +461,11 @@ impl Store {
     }
 
     // ---------------------------------------------------------------------------------------------------------- notices
+
+    /// What legs of the last hour did, for a watch for fraud that begins anew; bounded.
+    pub async fn recent_sights(&self, now: Wall) -> Result<Vec<(Wall, Sight)>, StoreError> {
+        recent::sights(&mut self.reader().await?, &self.facts(), now).await
+    }
 
     /// Writes something to be told, once a key; whether it is new.
     pub async fn raise(&self, raised: Raise) -> Result<bool, StoreError> {

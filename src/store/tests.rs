@@ -11,6 +11,7 @@ mod copying;
 mod files;
 mod lost;
 mod server;
+mod sharing;
 #[path = "../../tests/it/wire.rs"]
 mod wire;
 
@@ -28,6 +29,10 @@ macro_rules! suite {
             mod applying;
             #[path = "auditing.rs"]
             mod auditing;
+            #[path = "capping.rs"]
+            mod capping;
+            #[path = "cooling.rs"]
+            mod cooling;
             #[path = "correcting.rs"]
             mod correcting;
             #[path = "forgetting.rs"]
@@ -38,12 +43,16 @@ macro_rules! suite {
             mod fraud;
             #[path = "granting.rs"]
             mod granting;
+            #[path = "hot.rs"]
+            mod hot;
             #[path = "leading.rs"]
             mod leading;
             #[path = "legs.rs"]
             mod legs;
             #[path = "licensing.rs"]
             mod licensing;
+            #[path = "locking.rs"]
+            mod locking;
             #[path = "opening.rs"]
             mod opening;
             #[path = "pricing.rs"]

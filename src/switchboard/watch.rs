@@ -2,11 +2,13 @@
 
 use super::line::Line;
 use super::{Output, Switchboard};
-use crate::clock::Now;
+use crate::clock::{Now, Wall};
 use crate::notice::{Kind, alert};
 use crate::store::Raise;
+use crate::telemetry::name;
 use crate::trunk::{NumberKind, Sight};
-use crate::types::{E164, LegId, MeetingId, OrganisationId};
+use crate::types::{CarrierId, E164, LegId, MeetingId, OrganisationId};
+use std::time::Duration;
 
 impl Switchboard {
     fn see(&mut self, now: Now, sight: &Sight) {
@@ -22,6 +24,16 @@ impl Switchboard {
         }
     }
 
+    /// What was seen before this process, each sight with its moment, the earliest first: the watch goes on where it was. What
+    /// that makes was told then, and is not told again.
+    pub fn recall(&mut self, now: Now, sights: &[(Wall, Sight)]) {
+        for (at, sight) in sights {
+            let ago = u64::try_from(now.wall.micros() - at.micros()).unwrap_or(0);
+            let then = Now { mono: now.mono - Duration::from_micros(ago), wall: *at };
+            self.see(then, sight);
+        }
+    }
+
     /// Whether it is night or weekend where an organisation's days turn.
     fn is_quiet_for(&self, organisation: &OrganisationId, now: Now) -> bool {
         self.facts.organisations.get(organisation).is_some_and(|known| known.is_quiet(now.wall))
@@ -34,6 +46,13 @@ impl Switchboard {
         let quiet = self.is_quiet_for(organisation, now);
         let abroad = country.filter(|country| Some(*country) != home);
         self.see(now, &Sight::Dialled { organisation: organisation.clone(), to, abroad, quiet });
+    }
+
+    /// A call came in: the number that it shows may be known from fraud.
+    pub(super) fn see_caller(&mut self, now: Now, carrier: &CarrierId, caller: Option<E164>) {
+        let Some(caller) = caller.filter(|caller| self.facts.hot(caller).is_some()) else { return };
+        metrics::counter!(name::HOT_CALLS, "way" => "in").increment(1);
+        self.see(now, &Sight::HotCaller { carrier: carrier.clone(), caller });
     }
 
     /// A leg is over: how long a call out was, or that a caller never came to a meeting.
