@@ -23,7 +23,7 @@ use crate::switchboard::sound::{BadSound, Sounds};
 use crate::switchboard::{self, Switchboard};
 use crate::telemetry::name;
 use crate::trunk::GuardConfig;
-use crate::types::Cause;
+use crate::types::{Cause, LegId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use post::Postman;
 use std::fs::OpenOptions;
@@ -352,11 +352,15 @@ const CODECS: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcma, Codec::Pcmu];
 /// Closes what an earlier life left open: the money first, then a BYE to every dialog, paid calls out first.
 async fn bury(store: &Store, sip: &sip::io::Sip) -> Result<(), StoreError> {
     let orphans = store.recover(clock::wall()).await?;
+    let legs: Vec<LegId> = orphans.iter().map(|orphan| orphan.leg).collect();
     let cause = Cause::NodeDied;
     for orphan in orphans {
-        tracing::warn!(leg = %orphan.leg, charge = %orphan.charge, "a leg of the last run was settled");
+        tracing::warn!(leg = %orphan.leg, charge = %orphan.charge, "a leg of the last run is over");
         let reason = Some(Reason { q850: Some(cause.q850()), sip: None, text: cause.words().into() });
         sip.command(Command::Bury { journal: orphan.journal, reason }).await;
+    }
+    if !legs.is_empty() {
+        store.buried(legs).await?;
     }
     Ok(())
 }

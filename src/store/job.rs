@@ -14,7 +14,8 @@ use super::revoke::{Revoke, Revoked};
 use super::token::{NewToken, Revocation};
 use super::trail::Who;
 use super::{
-    apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, remove, revoke, settle, token,
+    apply, change, correct, credits, dialog, grant, leg, outbox, person, reconcile, recover, remove, revoke, settle,
+    token,
 };
 use crate::clock::Wall;
 use crate::form::Mistake;
@@ -133,6 +134,7 @@ jobs! {
     Report((Report, Wall)) -> Option<OrganisationId> = outbox::report;
     HouseHooks(()) -> () = outbox::switch_on_the_house;
     Recover((HashMap<LegId, u64>, Wall)) -> Vec<Orphan> = recover::recover;
+    Buried(Vec<LegId>) -> () = dialog::ended;
     Forget(Forget) -> Forgotten = person::forget;
     Keep(Keep) -> u64 = person::keep;
     Remember(Reconciled) -> bool = reconcile::remember;

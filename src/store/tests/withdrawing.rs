@@ -322,3 +322,48 @@ async fn revoked_and_locked_the_rest_may_not_go_on_either() {
     let why = bench.store.facts().users[&"paola".parse().unwrap()].locked.clone();
     assert_eq!(why.as_deref(), Some("a stolen PIN"));
 }
+
+/// Opens the books under another node's name as soon as they are free.
+async fn as_node(url: &str, folder: &TempDir, node: &str) -> Store {
+    loop {
+        match Store::open(url, Options { node: node.to_owned(), ..options(folder) }).await {
+            Err(OpenError::Held { .. }) => tokio::task::yield_now().await,
+            other => return other.unwrap(),
+        }
+    }
+}
+
+/// A node dies, and the switch is thrown elsewhere before it starts again: its next life still ends the calls, once, unless
+/// their callers were forgotten meanwhile.
+#[tokio::test]
+async fn a_call_whose_account_another_node_closed_is_ended_by_the_next_life_of_its_own() {
+    let bench = Bench::peopled().await;
+    let toll = bench.toll_to("+390612345678", "studio").await;
+    let out = bench.talks(dial(bench.leg(), "+447700900123", "studio")).await;
+    let forgotten = OpenLeg { caller: Some(number("+393339999999")), ..asked(bench.leg(), CallType::DialInToll, "+390612345678", Some("studio")) };
+    let forgotten = bench.talks(forgotten).await;
+    let pooled = bench.toll_to("+390687654321", "pool").await;
+    let revoke = bench.revoke();
+    let super::Bench { folder, url, store, .. } = bench;
+    drop(store);
+    let other = as_node(&url, &folder, "other").await;
+    let revoked = other.revoke(revoke).await.unwrap();
+    assert_eq!(revoked.legs, [toll, out, forgotten]);
+    other.forget(Forget { whom: Whom::Number(number("+393339999999")), dry_run: false }).await.unwrap();
+    assert_eq!(other.recover(NOON).await.unwrap(), [], "they are not its calls");
+    drop(other);
+    let own = as_node(&url, &folder, "bridge").await;
+    let left = own.recover(NOON.plus_millis(60_000)).await.unwrap();
+    let told: Vec<_> = left.iter().map(|orphan| (orphan.leg, orphan.is_paid, orphan.journal.clone())).collect();
+    let journal = |leg: LegId| format!("journal of {leg}");
+    assert_eq!(told, [(out, true, journal(out)), (toll, true, journal(toll)), (pooled, false, journal(pooled))]);
+    for leg in [toll, out] {
+        assert_eq!(own.record(leg).await.unwrap().beyond.cause, Cause::Revoked, "it is charged once");
+    }
+    own.buried(vec![out, pooled]).await.unwrap();
+    assert_eq!(own.recover(NOON).await.unwrap().iter().map(|orphan| orphan.leg).collect::<Vec<_>>(), [toll]);
+    // It has ended by itself, and its node says so.
+    own.settle(toll, over(20_000)).await.unwrap();
+    assert_eq!(own.recover(NOON).await.unwrap(), []);
+    assert_eq!(own.audit().await.unwrap(), []);
+}
