@@ -26,6 +26,7 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0017_spending.sql"),
     include_str!("migrations/0018_open_legs.sql"),
     include_str!("migrations/0019_dialog.sql"),
+    include_str!("migrations/0020_carrier_lock.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

@@ -209,6 +209,17 @@ async fn who_is_locked_has_no_new_calls_and_is_unlocked_by_nobody_who_does_not_s
     assert_eq!(refused(&reopened).await, Opened::Refused(Cause::OrganiserLocked));
     reopened.apply(&file("locked = \"\"\n")).await.unwrap();
     assert!(matches!(refused(&reopened).await, Opened::Granted(_)));
+    // And a carrier, whose calls that run are its own choice.
+    let file = |locked: &str| FILE.replace("id = \"local\"\n", &format!("id = \"local\"\n{locked}"));
+    let carrier = |bench: &Bench| bench.store.facts().directory.carrier(&"local".parse().unwrap()).unwrap().clone();
+    reopened.apply(&file("locked = \"an attack\"\n")).await.unwrap();
+    assert!(carrier(&reopened).cuts());
+    reopened.apply(&file("on_lock = \"finish\"\n")).await.unwrap();
+    let finishing = carrier(&reopened);
+    assert_eq!((finishing.locked.as_deref(), finishing.cuts()), (Some("an attack"), false));
+    assert!(reopened.apply(&file("on_lock = \"wait\"\n")).await.unwrap_err()[0].text.contains("cut finish"));
+    reopened.apply(&file("locked = \"\"\n")).await.unwrap();
+    assert_eq!(carrier(&reopened).locked, None);
     let long = format!("locked = \"{}\"\n", "x".repeat(LONGEST_LOCK + 1));
     assert!(reopened.apply(&file(&long)).await.unwrap_err()[0].text.contains("at most 300 bytes"));
 }
