@@ -99,11 +99,12 @@ impl Node {
         settings: &Settings,
         metrics: Option<PrometheusHandle>,
     ) -> Result<Node, StartError> {
-        let sounds = match &settings.prompts_dir {
+        // Prompts take longest, and what the last run left waits for none of them.
+        let folder = settings.prompts_dir.clone();
+        let sounds = tokio::task::spawn_blocking(move || match &folder {
             Some(folder) => Sounds::of_folder(folder),
             None => Sounds::embedded(),
-        };
-        let sounds = Arc::new(sounds.map_err(StartError::Sounds)?);
+        });
         let listener = Api::bind(settings.api.listen).await;
         let listener = listener.map_err(|error| StartError::Api(settings.api.listen, error))?;
         let token_file = settings.api.token_file.clone().unwrap_or_else(|| store.folder().join(TOKEN));
@@ -114,6 +115,8 @@ impl Node {
         let addresses: Vec<(Transport, SocketAddr)> =
             [Transport::Udp, Transport::Tcp].into_iter().filter_map(|t| Some((t, sip.local(t)?))).collect();
         bury(&store, &sip).await?;
+        let sounds = sounds.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let sounds = Arc::new(sounds.map_err(StartError::Sounds)?);
 
         let config = switchboard_config(settings, &sip);
         let switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
