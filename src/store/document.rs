@@ -4,6 +4,7 @@
 use super::entry::LOCKED;
 use super::facts::{Caps, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 use super::licence::{Seats, Terms, give};
+use super::lock::{Lock, Locker};
 use super::pin::is_pin;
 use super::wishes;
 use crate::clock::Wall;
@@ -371,13 +372,13 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
     Some(found)
 }
 
-/// Why somebody is locked; an empty text opens.
-fn locked(form: &Form<'_>) -> Option<String> {
+/// Why somebody is locked; an empty text opens. Whoever brings a file is the house.
+fn locked(form: &Form<'_>) -> Option<Lock> {
     let why = form.text::<String>(LOCKED)?.trim().to_owned();
     if why.len() > LONGEST_LOCK {
         form.mistake(LOCKED, format_args!("expected at most {LONGEST_LOCK} bytes that say why"));
     }
-    Some(why).filter(|why| !why.is_empty())
+    Some(why).filter(|why| !why.is_empty()).map(|why| Lock { why, by: Locker::House })
 }
 
 /// Bytes of the reason of a lock: a sentence.
@@ -513,7 +514,7 @@ fn carrier(form: &Form<'_>) -> Option<Carrier> {
         advertise: form.text("advertise"),
         srtp: form.text("srtp").unwrap_or_default(),
         learn_source: form.flag("learn_source").unwrap_or(false),
-        locked: locked(form),
+        locked: locked(form).map(|lock| lock.why),
         on_lock: form.text("on_lock").unwrap_or(plain.on_lock),
         old_syntax: form.flag("old_syntax").unwrap_or(false),
         failure_map: failures(&form.table("failure_map")),
