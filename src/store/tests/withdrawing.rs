@@ -353,7 +353,7 @@ async fn a_call_whose_account_another_node_closed_is_ended_by_the_next_life_of_i
     let out = bench.talks(dial(bench.leg(), "+447700900123", "studio")).await;
     let forgotten = OpenLeg { caller: Some(number("+393339999999")), ..asked(bench.leg(), CallType::DialInToll, "+390612345678", Some("studio")) };
     let forgotten = bench.talks(forgotten).await;
-    let pooled = bench.toll_to("+390687654321", "pool").await;
+    let pooled = bench.toll_to("+390612345678", "pool").await;
     let revoke = bench.revoke();
     let super::Bench { folder, url, store, .. } = bench;
     drop(store);
