@@ -9,6 +9,7 @@ use super::door::{Options, PATIENCE};
 use super::facts::{self, Facts};
 use super::fault::{OpenError, StoreError};
 use super::home::{self, Home};
+use super::hot;
 use super::job::{Done, Job, Reply};
 use super::schema;
 use super::sql::{self, Address, Connection, Kind, Pool, Pulse, Session, shown};
@@ -171,7 +172,8 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     let (outbox, outbox_seen) = watch::channel(0);
     let (fence, fenced) = watch::channel(false);
     let (silence, silent) = watch::channel(false);
-    let books = Books::new(conn, facts, options.node.clone(), life);
+    let cooling_ms = u64::try_from(options.cooling_off.as_millis()).unwrap_or(u64::MAX);
+    let books = Books::new(conn, facts, options.node.clone(), life, cooling_ms);
     let home = Arc::new(home);
     let writer = Writer {
         books,
@@ -268,8 +270,9 @@ impl Writer {
         }
         if !self.is_lost {
             let eyes = Eyes { longest: self.patience, ..self.eyes() };
-            match eyes.watch(self.is_ours("SELECT life FROM node WHERE name = $1")).await {
-                Some(Ok(()) | Err(StoreError::Fenced(_))) => return,
+            match eyes.watch(self.is_ours(hot::WITH_LIFE)).await {
+                Some(Ok(())) => return self.show_facts(),
+                Some(Err(StoreError::Fenced(_))) => return,
                 Some(Err(fault)) => tracing::error!(%fault, "the connection to the books is lost"),
                 None => tracing::error!("the books do not answer: their connection is given up"),
             }
@@ -347,9 +350,9 @@ impl Writer {
             self.reconnect().await?;
         }
         let (begin, fence) = match self.books.conn.kind() {
-            Kind::Sqlite => ("BEGIN IMMEDIATE", "SELECT life FROM node WHERE name = $1"),
+            Kind::Sqlite => ("BEGIN IMMEDIATE", hot::WITH_LIFE),
             // Whoever takes the name waits until this transaction is done.
-            Kind::Postgres => ("BEGIN", "SELECT life FROM node WHERE name = $1 FOR SHARE"),
+            Kind::Postgres => ("BEGIN", hot::WITH_LIFE_HELD),
         };
         self.run(begin).await?;
         self.is_ours(fence).await
@@ -358,9 +361,15 @@ impl Writer {
     /// Whether this node's name is still this process's, by the statement that says whose life it is.
     async fn is_ours(&mut self, life: &'static str) -> Result<(), StoreError> {
         let row = sql::query(life).bind(&self.books.node).fetch_optional(&mut self.books.conn).await?;
-        let life: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
-        if life == Some(self.books.life) {
-            return Ok(());
+        let found: Option<(i64, i64)> =
+            row.map(|row| Ok::<_, sql::Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?;
+        if let Some((_, edition)) = found.filter(|(life, _)| *life == self.books.life) {
+            // Another node of the same books has changed them.
+            return if edition == self.books.facts.hot_edition() {
+                Ok(())
+            } else {
+                hot::refresh(&mut self.books).await
+            };
         }
         let fenced = StoreError::Fenced(self.books.node.clone());
         self.fenced = Some(fenced.clone());
@@ -436,12 +445,7 @@ impl Writer {
         match fate {
             Ok(()) => {
                 metrics::counter!(name::STORE_COMMITS).increment(1);
-                let fresh = self.books.facts.clone();
-                self.publish.send_if_modified(|shown| {
-                    let changed = shown.version != fresh.version;
-                    *shown = fresh;
-                    changed
-                });
+                self.show_facts();
                 let written = self.books.outbox;
                 self.outbox.send_if_modified(|shown| std::mem::replace(shown, written) != written);
             }
@@ -451,6 +455,15 @@ impl Writer {
                 self.begin_anew().await;
             }
         }
+    }
+
+    fn show_facts(&self) {
+        let fresh = self.books.facts.clone();
+        self.publish.send_if_modified(|shown| {
+            let changed = shown.version != fresh.version;
+            *shown = fresh;
+            changed
+        });
     }
 
     /// After a fault: back to what is durable, on a connection that is sound.

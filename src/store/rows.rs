@@ -124,6 +124,7 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
             max_spend_per_leg: line.maybe_number("max_spend_per_leg")?.map(Micros),
             caps: serde_json::from_str(&line.text("caps")?).map_err(|error| line.unreadable("caps", error))?,
         },
+        held: Vec::new(),
         alerts: None,
         recharge: None,
         seats: Default::default(),

@@ -26,8 +26,10 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0017_spending.sql"),
     include_str!("migrations/0018_open_legs.sql"),
     include_str!("migrations/0019_lock_and_maker.sql"),
-    include_str!("migrations/0020_dialog.sql"),
-    include_str!("migrations/0021_carrier_lock.sql"),
+    include_str!("migrations/0020_hot.sql"),
+    include_str!("migrations/0021_cooling.sql"),
+    include_str!("migrations/0022_dialog.sql"),
+    include_str!("migrations/0023_carrier_lock.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.
