@@ -62,7 +62,7 @@ pub(super) async fn enter(
     // A deck of 200,000 rows is read for half a second, and calls' holds wait meanwhile: only where one is new.
     let decks = rates.is_none().then_some(&*before);
     let loaded = facts::load(&mut books.conn, before.pins().clone(), before.version + 1, decks).await;
-    books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+    books.facts = Arc::new(loaded?);
     let funded = open_accounts(books, document, now).await?;
     for organisation in &document.organisations {
         threshold::money(books, &organisation.value, Seen::default(), now).await?;

@@ -180,9 +180,9 @@ pub(super) async fn write(
 pub(super) async fn load(
     conn: &mut Connection,
     organisations: &mut BTreeMap<OrganisationId, Organisation>,
-) -> Result<(), String> {
-    let rows = sql::query("SELECT * FROM held_limit ORDER BY organisation, name").fetch_all(conn).await;
-    for row in &rows.map_err(|error| format!("held_limit: {error}"))? {
+) -> Result<(), StoreError> {
+    let rows = sql::query("SELECT * FROM held_limit ORDER BY organisation, name").fetch_all(conn).await?;
+    for row in &rows {
         let line = Line { row, table: "held_limit" };
         let held = HeldLimit {
             limit: line.parse("name")?,
@@ -242,7 +242,7 @@ pub(super) async fn confirm(
             .await?;
     }
     let loaded = facts::load(&mut books.conn, before.pins().clone(), before.version + 1, Some(&before)).await;
-    books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+    books.facts = Arc::new(loaded?);
     let named: Vec<&str> = confirmed.iter().map(|raise| raise.limit.key()).collect();
     let detail = json!({ "limits": named, "reason": asked.reason });
     let (what, owner) = (format!("organisation {}", asked.organisation), Some(&asked.organisation));

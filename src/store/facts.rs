@@ -2,6 +2,7 @@
 //! snapshot, made anew at each `apply`; decisions and look-ups read it without waiting for anybody.
 
 use super::cooling::{self, HeldLimit};
+use super::fault::StoreError;
 use super::hot::{self, Hot};
 use super::licence::{Seats, Terms};
 use super::lock::Lock;
@@ -417,7 +418,7 @@ pub(super) async fn load(
     pins: PinKey,
     version: u64,
     decks_of: Option<&Facts>,
-) -> Result<Facts, String> {
+) -> Result<Facts, StoreError> {
     let mut organisations = rows::organisations(conn).await?;
     wishes::load(conn, &mut organisations).await?;
     licence::load_seats(conn, &mut organisations).await?;

@@ -432,12 +432,9 @@ pub(super) async fn refresh(books: &mut Books) -> Result<(), StoreError> {
     Ok(())
 }
 
-pub(super) async fn load(conn: &mut Connection) -> Result<Hot, String> {
-    let load = async {
-        let editions = editions(conn).await?;
-        Ok::<_, StoreError>(Hot { list: list(conn).await?, blocks: blocks(conn).await?, editions })
-    };
-    load.await.map_err(|error| format!("hot numbers: {error}"))
+pub(super) async fn load(conn: &mut Connection) -> Result<Hot, StoreError> {
+    let editions = editions(conn).await?;
+    Ok(Hot { list: list(conn).await?, blocks: blocks(conn).await?, editions })
 }
 
 async fn editions(conn: &mut Connection) -> Result<Editions, StoreError> {

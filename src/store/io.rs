@@ -165,7 +165,11 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     let life = begin_life(&mut conn, &options.node).await.map_err(failed)?;
     let session = conn.session().await.map_err(failed)?;
     let pulse = conn.pulse();
-    let facts = Arc::new(facts::load(&mut conn, key, 1, None).await.map_err(OpenError::Unreadable)?);
+    let facts = facts::load(&mut conn, key, 1, None).await.map_err(|fault| match fault {
+        StoreError::Broken(why) => OpenError::Unreadable(why),
+        fault => OpenError::Database { store: store.clone(), reason: fault.to_string() },
+    })?;
+    let facts = Arc::new(facts);
     let reads = Pool::new(place.reader(), options.readers, options.patience);
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (publish, facts_seen) = watch::channel(facts.clone());
@@ -382,7 +386,11 @@ impl Writer {
     async fn together(&mut self, run: Vec<Job>, done: &mut Vec<Done>) -> Result<(), StoreError> {
         let mut fate = self.run("SAVEPOINT run").await;
         let mut outcomes = Vec::with_capacity(run.len());
-        for job in run {
+        let mut run = run.into_iter();
+        // After a fault of its own SQLite may have taken all back already: what came then would be written at once, and stay.
+        while !outcomes.last().and_then(Done::fault).is_some_and(StoreError::is_down)
+            && let Some(job) = run.next()
+        {
             outcomes.push(job.run(&mut self.books).await);
         }
         let failed = outcomes.iter().find_map(Done::fault).cloned();
@@ -396,7 +404,10 @@ impl Writer {
             done.append(&mut outcomes);
             return self.run("RELEASE run").await;
         }
-        if fate.as_ref().is_err_and(StoreError::is_down) {
+        if let Err(fault) = &fate
+            && fault.is_down()
+        {
+            run.for_each(|job| job.refuse(fault.clone()));
             done.append(&mut outcomes);
             return fate;
         }
@@ -493,7 +504,7 @@ impl Writer {
             let known = &self.books.facts;
             let load = facts::load(&mut conn, known.pins().clone(), known.version + 1, None);
             let loaded = timeout(LONGEST_WORK, load).await.map_err(|_| no_answer(LONGEST_WORK))?;
-            self.books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+            self.books.facts = Arc::new(loaded?);
             self.publish.send_replace(self.books.facts.clone());
             self.is_unclear = false;
         }
@@ -589,6 +600,10 @@ impl Desk {
 
     /// Writes how long each live leg has talked, and returns when it is on the disk.
     pub async fn prove(&self, legs: Vec<(LegId, u64)>) -> Result<(), StoreError> {
+        // They are the new life's proofs by now.
+        if *self.fenced.borrow() {
+            return Err(StoreError::Down("the node has been taken over".to_owned()));
+        }
         let home = self.home.clone();
         let written = tokio::task::spawn_blocking(move || home.prove(&legs)).await;
         let result = written.map_err(|error| StoreError::Down(error.to_string()))?;
