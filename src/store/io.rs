@@ -39,6 +39,10 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How long a connection in the place of one that was lost may take: longer, and another is tried.
 const CONNECTING: Duration = Duration::from_secs(2);
 
+/// A log that somebody reads cannot be emptied: it is tried again so often, and after so long each.
+const LOG_TURNS: u32 = 100;
+const LOG_TURN: Duration = Duration::from_millis(100);
+
 /// Everything that an open store owns.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -51,6 +55,8 @@ pub(super) struct Desk {
     pub fenced: watch::Receiver<bool>,
     pub home: Arc<Home>,
     pub place: String,
+    /// For what is done beside the writer.
+    beside: Address,
 }
 
 /// A connection that sees the books as they are now, also while a bridge holds them; it can change nothing.
@@ -133,6 +139,14 @@ impl Place {
         }
     }
 
+    /// It waits for nobody: whatever the writer does comes first.
+    fn beside(&self) -> Address {
+        match self {
+            Place::Sqlite(path) => Address::sqlite_writer(path, Duration::ZERO),
+            Place::Postgres(address) => address.clone(),
+        }
+    }
+
     fn reader(&self) -> Address {
         match self {
             Place::Sqlite(path) => Address::sqlite_reader(path, PATIENCE),
@@ -153,7 +167,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         home::database(path)?;
     }
     let failed = |error: sql::Error| OpenError::Database { store: store.clone(), reason: error.to_string() };
-    let address = place.writer();
+    let (address, beside) = (place.writer(), place.beside());
     let mut conn = connect(&address, options.patience).await.map_err(failed)?;
     // On a server a node of this name may run elsewhere: its connection holds the name. (A file's lock is the kernel's.)
     if !options.take_over
@@ -196,7 +210,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         _home: home.clone(),
     };
     tokio::spawn(writer.work(queue));
-    Ok(Desk { jobs, silent, reads, facts: facts_seen, outbox: outbox_seen, fenced, home, place: store })
+    Ok(Desk { jobs, silent, reads, facts: facts_seen, outbox: outbox_seen, fenced, home, place: store, beside })
 }
 
 /// The number of the life that begins: what earlier ones of this node left open (in books that were restored, too) is to be
@@ -335,10 +349,6 @@ impl Writer {
             fate = self.run("COMMIT").await;
         }
         self.conclude(&fate).await;
-        if std::mem::take(&mut self.books.rewrite) && fate.is_ok() {
-            // Done before it is told: who is forgotten is forgotten when the answer says so.
-            fate = self.books.conn.rewrite().await.map_err(StoreError::from);
-        }
         done.into_iter().for_each(|done| done.tell(&fate));
         if let Err(fault) = fate {
             jobs.into_iter().for_each(|job| job.refuse(fault.clone()));
@@ -596,6 +606,25 @@ impl Desk {
             }
         })?;
         answer.await.unwrap_or_else(|_| Err(StoreError::Down("the store was closed".to_owned())))
+    }
+
+    /// What was overwritten or emptied is out of the log too, or on a server out of its tables, on a connection of its own:
+    /// the writer waits for no more than one short copy.
+    pub async fn tidy_up(&self) -> Result<(), StoreError> {
+        let mut conn = connect(&self.beside, PATIENCE).await?;
+        let mut is_done = false;
+        let mut turns = interval(LOG_TURN);
+        for _ in 0..LOG_TURNS {
+            turns.tick().await;
+            is_done = conn.tidy_up().await?;
+            if is_done {
+                break;
+            }
+        }
+        let _ = conn.close().await;
+        let busy =
+            || StoreError::Conflict("somebody reads the books for long: forget again when that is over".to_owned());
+        is_done.then_some(()).ok_or_else(busy)
     }
 
     /// Writes how long each live leg has talked, and returns when it is on the disk.

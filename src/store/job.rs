@@ -17,7 +17,7 @@ use super::token::{NewToken, Revocation, Token};
 use super::trail::Who;
 use super::{
     apply, change, cooling, correct, credits, dialog, grant, hot, leg, outbox, person, reconcile, recover, remove,
-    revoke, settle, token,
+    revoke, scrub, settle, token,
 };
 use crate::clock::Wall;
 use crate::form::Mistake;
@@ -141,6 +141,7 @@ jobs! {
     Recover((HashMap<LegId, u64>, Wall)) -> Vec<Orphan> = recover::recover;
     Buried(Vec<LegId>) -> () = dialog::ended;
     Forget(Forget) -> Forgotten = person::forget;
+    Scrub(scrub::Place) -> Option<scrub::Place> = scrub::step;
     Keep(Keep) -> u64 = person::keep;
     Remember(Reconciled) -> bool = reconcile::remember;
     // Does what no request ever may: for tests of what then happens.

@@ -44,6 +44,7 @@ mod report;
 mod revoke;
 mod rows;
 mod schema;
+mod scrub;
 mod settle;
 mod sheet;
 mod spending;
@@ -416,9 +417,20 @@ impl Store {
         walk::records(&mut conn, &filter, free).await
     }
 
-    /// Forgets a person: what told them is gone from the database when this returns, and the books are as they were.
+    /// Forgets a person: what told them is gone from the database when this returns, and the books are as they were. In a file
+    /// it is overwritten wherever it stood, a step at a time, so that calls go on. (On a server what is emptied is out of the
+    /// tables, and the server uses its room again in its own time.)
     pub async fn forget(&self, asked: Forget) -> Result<Forgotten, StoreError> {
-        self.desk.ask(asked, Job::Forget).await
+        let (of_user, is_dry) = (matches!(asked.whom, Whom::User(_)), asked.dry_run);
+        let forgotten = self.desk.ask(asked, Job::Forget).await?;
+        if !is_dry {
+            let mut place = Some(scrub::Place::start(of_user));
+            while let Some(here) = place {
+                place = self.desk.ask(here, Job::Scrub).await?;
+            }
+            self.desk.tidy_up().await?;
+        }
+        Ok(forgotten)
     }
 
     /// Empties what is older than it may be kept: how many records that is (a dry run), or was. A page at a time, so that

@@ -126,7 +126,6 @@ pub(super) async fn forget(books: &mut Books, asked: &Forget) -> Result<Forgotte
             forgotten.name = Some(rename(books, user).await?);
         }
     }
-    books.rewrite = true;
     Ok(forgotten)
 }
 

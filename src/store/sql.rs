@@ -36,6 +36,12 @@ pub(super) fn is_refused(error: &Error) -> bool {
     }
 }
 
+/// Whether SQLite was refused a lock that another holds (rescode.html again).
+fn is_busy(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(|told| told.code());
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -382,18 +388,19 @@ impl Connection {
         }))
     }
 
-    /// Writes the database anew without anything that was deleted from it: pages of old, rows of old, log of old. For a
-    /// database of SQLite that takes as long as reading and writing all of it.
-    pub async fn rewrite(&mut self) -> Result<(), Error> {
-        match self.kind() {
-            Kind::Sqlite => {
-                self.run("VACUUM").await?;
-                self.run("PRAGMA wal_checkpoint(TRUNCATE)").await
-            }
-            Kind::Postgres => {
-                self.run("VACUUM (FULL) person").await?;
-                self.run("VACUUM leg, hold, organiser").await
-            }
+    /// Copies the log into the database and empties it; `false` where somebody still reads what is in it. On a server: what
+    /// is emptied goes out of the tables.
+    pub async fn tidy_up(&mut self) -> Result<bool, Error> {
+        if self.kind() == Kind::Postgres {
+            self.run("VACUUM person, leg, hold, organiser, dialog").await?;
+            return Ok(true);
+        }
+        // Most of it beside whoever writes, and what is left while they wait a moment.
+        self.run("PRAGMA wal_checkpoint(PASSIVE)").await?;
+        match query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(self).await {
+            Ok(row) => Ok(row.try_get::<i64, _>(0)? == 0),
+            Err(error) if is_busy(&error) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
