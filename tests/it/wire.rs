@@ -120,6 +120,16 @@ pub async fn pause() {
     tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
+/// A while in which a wire does what it does.
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// `None` where it does not come to pass by then.
+pub async fn within<T>(time: Duration, what: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(time, what).await.ok()
+}
+
 /// For who measures how long a wire has held them.
 pub fn moment() -> Instant {
     Instant::now()

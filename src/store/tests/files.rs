@@ -292,16 +292,20 @@ async fn a_forgotten_number_is_in_no_file_and_nobody_waits_for_that() {
     let (store, talking) = (bench.store.clone(), LegId::new(1_781_611_300_000, 1));
     grant(store.open_leg(OpenLeg { caller: Some(number(OTHERS[0])), ..toll(talking) }).await.unwrap());
     store.answered(answer(talking)).await.unwrap();
-    let forgetting = tokio::spawn({
+    let mut forgetting = tokio::task::JoinSet::new();
+    forgetting.spawn({
         let store = store.clone();
         async move { store.forget(Forget { whom: Whom::Number(number(FORGOTTEN)), dry_run: false }).await }
     });
     let mut held = 0_u32;
-    while !forgetting.is_finished() {
+    let forgotten = loop {
+        if let Some(forgotten) = forgetting.try_join_next() {
+            break forgotten.unwrap().unwrap();
+        }
         held += 1;
         store.open_leg(toll(LegId::new(1_781_611_400_000, u128::from(held)))).await.unwrap();
-    }
-    assert_eq!(forgetting.await.unwrap().unwrap().records, 12 * 7);
+    };
+    assert_eq!(forgotten.records, 12 * 7);
     // 720 calls are three steps of each table that keeps them, and more.
     assert!(held >= 6, "{held} holds while it was forgotten");
     assert_eq!(found(&bench, FORGOTTEN), 0, "it is nowhere");

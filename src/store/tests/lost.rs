@@ -1,7 +1,7 @@
 //! The network between the books and their server: connections that end between any two statements, answers that are lost,
 //! packets that are swallowed. Whoever asks again is given the first answer, and the books are right.
 
-use super::wire::{At, Cut, Wire, moment, pause};
+use super::wire::{At, Cut, Wire, moment, pass, pause, within};
 use super::*;
 use std::time::Duration;
 
@@ -217,11 +217,12 @@ async fn whoever_can_go_elsewhere_does_not_wait_for_a_silent_line() {
     grant(store.open_leg(toll(leg)).await.unwrap());
     store.answered(answer(leg)).await.unwrap();
     line.wire.fall_silent();
-    let refresh = tokio::spawn({
+    let (mut refresh, mut settled) = (tokio::task::JoinSet::new(), tokio::task::JoinSet::new());
+    refresh.spawn({
         let store = store.clone();
         async move { store.extend(next(leg, 1, 50_000)).await }
     });
-    let settled = tokio::spawn({
+    settled.spawn({
         let (store, over_already) = (store.clone(), LegId::new(1, 2));
         async move { store.settle(over_already, over(0)).await }
     });
@@ -233,16 +234,16 @@ async fn whoever_can_go_elsewhere_does_not_wait_for_a_silent_line() {
         let fault = store.open_leg(toll(LegId::new(2, told.len() as u128))).await.unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(1), "{fault}: {:?}", began.elapsed());
         told.push(fault);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        pass(Duration::from_millis(50)).await;
     }
     assert!(matches!(told[0], StoreError::Down(_)), "it was on its way: {}", told[0]);
     assert!(told[1..].iter().all(|fault| *fault == StoreError::Unasked), "nothing is sent: {told:?}");
     line.wire.mend();
     // What was given up is asked again under its key.
-    let refresh = refresh.await.unwrap();
+    let refresh = refresh.join_next().await.unwrap().unwrap();
     assert!(refresh.is_ok() || refresh.is_err_and(|fault| fault.is_passing()));
     grant(line.insist(|| store.extend(next(leg, 1, 50_000))).await.0);
-    let settled = settled.await.unwrap().unwrap_err();
+    let settled = settled.join_next().await.unwrap().unwrap().unwrap_err();
     assert!(settled.is_passing() || matches!(settled, StoreError::Unknown(_)), "{settled}");
     let back = moment();
     grant(line.insist(|| store.open_leg(toll(LegId::new(3, 3)))).await.0);
@@ -267,7 +268,7 @@ async fn a_commit_that_comes_too_late_is_not_done() {
     // Its asker was told that it is not there, and closes an account that is not: that stays true.
     assert!(matches!(line.insist(|| settled(store, late)).await.0, None));
     line.wire.mend();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    pass(Duration::from_millis(300)).await;
     let live = store.live_legs().await.unwrap();
     assert_eq!(live.iter().map(|leg| leg.leg).collect::<Vec<_>>(), [prompt]);
     assert_eq!(store.audit().await.unwrap(), []);
@@ -288,15 +289,15 @@ async fn who_has_nothing_to_write_notices_what_becomes_of_the_line() {
     let line = Line::new(Duration::from_secs(5)).await;
     let store = &line.store;
     line.wire.pull_out();
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    pass(Duration::from_millis(2_500)).await;
     assert_eq!(store.open_leg(toll(LegId::new(1, 1))).await, Err(StoreError::Unasked));
     line.wire.mend();
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    pass(Duration::from_millis(2_500)).await;
     grant(store.open_leg(toll(LegId::new(1, 2))).await.unwrap());
     let elsewhere = tempfile::tempdir().unwrap();
     let over = Options { take_over: true, ..options(&elsewhere) };
     let other = Store::open(&line.url, over).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(3), store.taken_over()).await.expect("it is noticed");
+    within(Duration::from_secs(3), store.taken_over()).await.expect("it is noticed");
     assert!(matches!(store.open_leg(toll(LegId::new(1, 3))).await, Err(StoreError::Fenced(_))));
     assert_eq!(other.recover(NOON).await.unwrap().len(), 1);
 }
