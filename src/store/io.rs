@@ -9,6 +9,7 @@ use super::door::{Options, PATIENCE};
 use super::facts::{self, Facts};
 use super::fault::{OpenError, StoreError};
 use super::home::{self, Home};
+use super::hot;
 use super::job::{Done, Job, Reply};
 use super::schema;
 use super::sql::{self, Address, Connection, Kind, Pool, shown};
@@ -147,13 +148,18 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     }
     schema::update(&mut conn, &store).await?;
     let life = begin_life(&mut conn, &options.node).await.map_err(failed)?;
-    let facts = Arc::new(facts::load(&mut conn, key, 1, None).await.map_err(OpenError::Unreadable)?);
+    let facts = facts::load(&mut conn, key, 1, None).await.map_err(|fault| match fault {
+        StoreError::Broken(why) => OpenError::Unreadable(why),
+        fault => OpenError::Database { store: store.clone(), reason: fault.to_string() },
+    })?;
+    let facts = Arc::new(facts);
     let reads = Pool::new(place.reader(), options.readers, options.patience);
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (publish, facts_seen) = watch::channel(facts.clone());
     let (outbox, outbox_seen) = watch::channel(0);
     let (fence, fenced) = watch::channel(false);
-    let books = Books::new(conn, facts, options.node.clone(), life);
+    let cooling_ms = u64::try_from(options.cooling_off.as_millis()).unwrap_or(u64::MAX);
+    let books = Books::new(conn, facts, options.node.clone(), life, cooling_ms);
     let home = Arc::new(home);
     let writer = Writer {
         books,
@@ -269,15 +275,21 @@ impl Writer {
             self.reconnect().await?;
         }
         let (begin, fence) = match self.books.conn.kind() {
-            Kind::Sqlite => ("BEGIN IMMEDIATE", "SELECT life FROM node WHERE name = $1"),
+            Kind::Sqlite => ("BEGIN IMMEDIATE", hot::WITH_LIFE),
             // Whoever takes the name waits until this transaction is done.
-            Kind::Postgres => ("BEGIN", "SELECT life FROM node WHERE name = $1 FOR SHARE"),
+            Kind::Postgres => ("BEGIN", hot::WITH_LIFE_HELD),
         };
         self.run(begin).await?;
         let row = sql::query(fence).bind(&self.books.node).fetch_optional(&mut self.books.conn).await?;
-        let life: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
-        if life == Some(self.books.life) {
-            return Ok(());
+        let found: Option<(i64, i64)> =
+            row.map(|row| Ok::<_, sql::Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?;
+        if let Some((_, edition)) = found.filter(|(life, _)| *life == self.books.life) {
+            // Another node of the same books has changed them.
+            return if edition == self.books.facts.hot_edition() {
+                Ok(())
+            } else {
+                hot::refresh(&mut self.books).await
+            };
         }
         let fenced = StoreError::Fenced(self.books.node.clone());
         self.fenced = Some(fenced.clone());
@@ -290,7 +302,11 @@ impl Writer {
     async fn together(&mut self, run: Vec<Job>, done: &mut Vec<Done>) -> Result<(), StoreError> {
         let mut fate = self.run("SAVEPOINT run").await;
         let mut outcomes = Vec::with_capacity(run.len());
-        for job in run {
+        let mut run = run.into_iter();
+        // After a fault of its own SQLite may have taken all back already: what came then would be written at once, and stay.
+        while !outcomes.last().and_then(Done::fault).is_some_and(StoreError::is_down)
+            && let Some(job) = run.next()
+        {
             outcomes.push(job.run(&mut self.books).await);
         }
         let failed = outcomes.iter().find_map(Done::fault).cloned();
@@ -304,7 +320,10 @@ impl Writer {
             done.append(&mut outcomes);
             return self.run("RELEASE run").await;
         }
-        if fate.as_ref().is_err_and(StoreError::is_down) {
+        if let Err(fault) = &fate
+            && fault.is_down()
+        {
+            run.for_each(|job| job.refuse(fault.clone()));
             done.append(&mut outcomes);
             return fate;
         }
@@ -397,7 +416,7 @@ impl Writer {
             let known = &self.books.facts;
             let load = facts::load(&mut conn, known.pins().clone(), known.version + 1, None);
             let loaded = timeout(LONGEST_WORK, load).await.map_err(|_| no_answer(LONGEST_WORK))?;
-            self.books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+            self.books.facts = Arc::new(loaded?);
             self.publish.send_replace(self.books.facts.clone());
             self.is_unclear = false;
         }
@@ -427,6 +446,10 @@ impl Desk {
 
     /// Writes how long each live leg has talked, and returns when it is on the disk.
     pub async fn prove(&self, legs: Vec<(LegId, u64)>) -> Result<(), StoreError> {
+        // They are the new life's proofs by now.
+        if *self.fenced.borrow() {
+            return Err(StoreError::Down("the node has been taken over".to_owned()));
+        }
         let home = self.home.clone();
         let written = tokio::task::spawn_blocking(move || home.prove(&legs)).await;
         let result = written.map_err(|error| StoreError::Down(error.to_string()))?;

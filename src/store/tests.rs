@@ -11,6 +11,7 @@ mod copying;
 mod files;
 mod lost;
 mod server;
+mod sharing;
 #[path = "../../tests/it/wire.rs"]
 mod wire;
 
@@ -28,6 +29,8 @@ macro_rules! suite {
             mod applying;
             #[path = "auditing.rs"]
             mod auditing;
+            #[path = "cooling.rs"]
+            mod cooling;
             #[path = "correcting.rs"]
             mod correcting;
             #[path = "forgetting.rs"]
@@ -38,6 +41,8 @@ macro_rules! suite {
             mod fraud;
             #[path = "granting.rs"]
             mod granting;
+            #[path = "hot.rs"]
+            mod hot;
             #[path = "leading.rs"]
             mod leading;
             #[path = "legs.rs"]
