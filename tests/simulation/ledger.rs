@@ -230,6 +230,10 @@ impl Ledger {
         self.bank.paid.contains_key(key)
     }
 
+    pub fn has_declined(&self, key: &str) -> bool {
+        self.bank.declined.contains(key)
+    }
+
     pub fn declines(&mut self, key: &str) {
         assert!(!self.has_charged(key));
         self.bank.declined.insert(key.to_owned());

@@ -57,6 +57,9 @@ fn the_books_and_the_rooms_are_right_whatever_happens() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > first && (seed - first).is_multiple_of(SEEDS) {
+                        println!("{} seeds have begun", seed - first);
+                    }
                     if seed >= last {
                         return;
                     }
