@@ -258,3 +258,51 @@ async fn a_death_before_any_statement_of_a_batch_loses_and_doubles_nothing() {
 async fn a_death_after_any_statement_of_a_batch_loses_and_doubles_nothing() {
     struck(Blow::DiesAfter).await;
 }
+
+/// A file is brought in, and books are opened, and something goes wrong at each of their statements in turn: it is told as
+/// what it is, and not as books that are not as they should be.
+#[tokio::test]
+async fn a_fault_while_a_file_is_brought_in_or_books_are_opened_is_no_broken_book() {
+    let mut desk = Desk::new().await;
+    for statement in 0.. {
+        let file = FILE.replace("1000001", &format!("{}", 1_000_100 + statement));
+        let document = Document::parse("file", &file, |_| Ok(DECK.to_owned())).unwrap();
+        desk.trouble.aim(statement, Blow::Fails);
+        let told = desk.store().apply(document, NOON).await;
+        let dealt = desk.trouble.dealt();
+        desk.trouble.heal();
+        assert!(told.as_ref().err().is_none_or(StoreError::is_passing), "{statement}, {dealt:?}: {told:?}");
+        // Whatever came of it, what is in memory is what is in the books.
+        desk.store().expire(NOON).await.unwrap();
+        let shown = desk.store().facts().meeting_named(&(1_000_100 + statement).to_string()).is_some();
+        assert!(shown || told.is_err(), "{statement}, {dealt:?}");
+        desk.store = None;
+        desk.open().await;
+        let kept = desk.store().facts().meeting_named(&(1_000_100 + statement).to_string()).is_some();
+        assert_eq!(kept, shown, "{statement}, {dealt:?}: in the books, and in memory");
+        if dealt.is_empty() {
+            assert!(statement > 20, "so much has more statements than that");
+            break;
+        }
+    }
+    for statement in 0.. {
+        desk.store = None;
+        let url = format!("sqlite:{}", desk.folder.path().join("store.db").display());
+        let opened = loop {
+            desk.trouble.aim(statement, Blow::Fails);
+            match Store::open(&url, Options::default()).await {
+                Err(OpenError::Held { .. }) => tokio::task::yield_now().await,
+                other => break other,
+            }
+        };
+        let dealt = desk.trouble.dealt();
+        desk.trouble.heal();
+        match opened {
+            Ok(store) => desk.store = Some(store),
+            Err(error) => assert!(matches!(error, OpenError::Database { .. }), "{statement}, {dealt:?}: {error}"),
+        }
+        if dealt.is_empty() {
+            break;
+        }
+    }
+}

@@ -149,6 +149,15 @@ pub struct Plant {
     pub sql: &'static str,
 }
 
+/// What a world has seen, so that it is known that there was such a thing.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Why legs that talked had to go.
+    pub withdrawn: BTreeSet<Cause>,
+    /// Legs that were held against an organiser's that had no money left.
+    pub firsts: u64,
+}
+
 /// Why something was asked of the switchboard.
 enum Why {
     Compare,
@@ -346,11 +355,11 @@ impl World {
 
     // ------------------------------------------------------------------------------------------------------------ the loop
 
-    /// Runs until all is at rest, and holds the end against what must be. Gives why legs that talked had to go.
-    pub fn run(&mut self) -> BTreeSet<Cause> {
+    /// Runs until all is at rest, and holds the end against what must be.
+    pub fn run(&mut self) -> Seen {
         while self.step() {}
         self.finish();
-        std::mem::take(&mut self.auditor.withdrawn)
+        Seen { withdrawn: std::mem::take(&mut self.auditor.withdrawn), firsts: self.auditor.firsts }
     }
 
     fn step(&mut self) -> bool {

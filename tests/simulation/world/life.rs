@@ -13,7 +13,7 @@ impl World {
         }
     }
 
-    fn prove_life(&mut self) {
+    pub(super) fn prove_life(&mut self) {
         let Some(bridge) = &self.bridge else { return };
         let mut lives = bridge.switchboard.lives(self.now);
         lives.sort();

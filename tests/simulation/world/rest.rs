@@ -100,6 +100,7 @@ impl World {
         };
         let grants: Vec<_> = self.script.houses.iter().flat_map(of).collect();
         self.auditor.finish(&records, &pools, &grants);
+        self.auditor.leaders_last();
         self.balances();
         self.trace.note(self.now, "end", &records);
     }
