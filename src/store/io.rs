@@ -113,7 +113,7 @@ impl Place {
     fn writer(&self) -> Address {
         match self {
             Place::Sqlite(path) => Address::sqlite_writer(path, PATIENCE),
-            Place::Postgres(address) => address.clone(),
+            Place::Postgres(address) => address.clone().by_keys(),
         }
     }
 
@@ -164,6 +164,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         patience: options.patience,
         is_lost: false,
         is_unclear: false,
+        is_untouched: false,
         fenced: None,
         fence,
         _home: home.clone(),
@@ -195,6 +196,8 @@ struct Writer {
     is_lost: bool,
     /// A batch that changed the facts was given up, and may have been written all the same: they are to be read anew.
     is_unclear: bool,
+    /// A transaction is open, and nothing was done in it yet.
+    is_untouched: bool,
     /// Set for ever once another process has taken the node's name.
     fenced: Option<StoreError>,
     fence: watch::Sender<bool>,
@@ -268,15 +271,8 @@ impl Writer {
         if self.is_lost {
             self.reconnect().await?;
         }
-        let (begin, fence) = match self.books.conn.kind() {
-            Kind::Sqlite => ("BEGIN IMMEDIATE", "SELECT life FROM node WHERE name = $1"),
-            // Whoever takes the name waits until this transaction is done.
-            Kind::Postgres => ("BEGIN", "SELECT life FROM node WHERE name = $1 FOR SHARE"),
-        };
-        self.run(begin).await?;
-        let row = sql::query(fence).bind(&self.books.node).fetch_optional(&mut self.books.conn).await?;
-        let life: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
-        if life == Some(self.books.life) {
+        if self.books.conn.begin(&self.books.node).await? == Some(self.books.life) {
+            self.is_untouched = true;
             return Ok(());
         }
         let fenced = StoreError::Fenced(self.books.node.clone());
@@ -286,9 +282,39 @@ impl Writer {
     }
 
     /// Requests of legs, worked out one after the other and written at once. Where one of them fails nothing of the run is
-    /// kept: they are done again, each by itself.
+    /// kept: its halves are done again, each by itself, until the one that fails is alone.
     async fn together(&mut self, run: Vec<Job>, done: &mut Vec<Done>) -> Result<(), StoreError> {
-        let mut fate = self.run("SAVEPOINT run").await;
+        let mut runs = vec![run];
+        let mut fate = Ok(());
+        while fate.is_ok()
+            && let Some(run) = runs.pop()
+        {
+            fate = match self.all_or_none(run, done).await {
+                Ok(None) => Ok(()),
+                Ok(Some(mut run)) if run.len() > 1 => {
+                    let rest = run.split_off(run.len() / 2);
+                    runs.extend([rest, run]);
+                    Ok(())
+                }
+                Ok(Some(run)) => match run.into_iter().next() {
+                    Some(job) => self.one(job, done).await,
+                    None => Ok(()),
+                },
+                Err(fault) => Err(fault),
+            };
+        }
+        for job in runs.into_iter().flatten() {
+            job.refuse(StoreError::Down("the batch was given up".to_owned()));
+        }
+        fate
+    }
+
+    /// All of a run, or, where one of it fails, nothing: then it is given back. An error is the fault that ends the whole
+    /// batch.
+    async fn all_or_none(&mut self, run: Vec<Job>, done: &mut Vec<Done>) -> Result<Option<Vec<Job>>, StoreError> {
+        // Before anything is done in it the transaction is as good as a savepoint, and is there already.
+        let is_first = std::mem::take(&mut self.is_untouched);
+        let mut fate = if is_first { Ok(()) } else { self.run("SAVEPOINT run").await };
         let mut outcomes = Vec::with_capacity(run.len());
         for job in run {
             outcomes.push(job.run(&mut self.books).await);
@@ -300,29 +326,41 @@ impl Writer {
                 None => self.books.write().await,
             };
         }
-        if fate.is_ok() {
-            done.append(&mut outcomes);
-            return self.run("RELEASE run").await;
-        }
-        if fate.as_ref().is_err_and(StoreError::is_down) {
-            done.append(&mut outcomes);
-            return fate;
-        }
-        self.books.forget();
-        let mut fate = self.run("ROLLBACK TO run; RELEASE run").await;
-        let mut again = outcomes.into_iter().map(Done::again);
-        for job in again.by_ref() {
-            if fate.is_ok() {
-                fate = self.one(job, done).await;
-            } else {
-                job.refuse(StoreError::Down("the batch was given up".to_owned()));
+        match fate {
+            Ok(()) => {
+                done.append(&mut outcomes);
+                if is_first { Ok(None) } else { self.run("RELEASE run").await.map(|()| None) }
+            }
+            Err(fault) if fault.is_down() => {
+                done.append(&mut outcomes);
+                Err(fault)
+            }
+            Err(_) => {
+                self.books.forget();
+                let run = outcomes.into_iter().map(Done::again).collect();
+                let back = if is_first { self.afresh().await } else { self.run("ROLLBACK TO run; RELEASE run").await };
+                if let Err(fault) = back {
+                    self.refuse(run, &fault);
+                    return Err(fault);
+                }
+                Ok(Some(run))
             }
         }
-        fate
+    }
+
+    fn refuse(&self, run: Vec<Job>, fault: &StoreError) {
+        run.into_iter().for_each(|job| job.refuse(fault.clone()));
+    }
+
+    /// The transaction from its beginning.
+    async fn afresh(&mut self) -> Result<(), StoreError> {
+        self.run("ROLLBACK").await?;
+        self.begin().await
     }
 
     /// One request behind its savepoint. An error is the fault that ends the whole batch.
     async fn one(&mut self, job: Job, done: &mut Vec<Done>) -> Result<(), StoreError> {
+        self.is_untouched = false;
         let keeps = job.is_on_the_sheet();
         if !keeps {
             self.books.forget();

@@ -5,7 +5,7 @@
 //! last word: an account's UPDATE goes through only if the row is what the copy was taken for, and leaves what it must.
 //! Whenever anything goes wrong, the copies are thrown away with the savepoint.
 
-use super::books::{Sums, millis};
+use super::books::{Sums, hash_text, millis};
 use super::door::PoolState;
 use super::fault::StoreError;
 use super::leg::LegRow;
@@ -131,9 +131,8 @@ impl Sheet {
         all(conn, BORN, std::mem::take(&mut self.born)).await?;
         all(conn, TOLD, told).await?;
         all(conn, TABS, tabs).await?;
-        for (organisation, account) in &mut self.accounts {
-            write_account(conn, organisation, account).await?;
-        }
+        let accounts = self.accounts.iter_mut().filter_map(|(id, account)| account_row(id, account)).collect();
+        all(conn, ACCOUNTS, accounts).await?;
         all(conn, ENTRIES, std::mem::take(&mut self.entries)).await?;
         all(conn, HOLDS, std::mem::take(&mut self.holds)).await?;
         if self.legs.len() > MOST_LEGS {
@@ -208,40 +207,32 @@ const HOLDS: &str = "INSERT INTO hold \
      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, CAST(value ->> 6 AS BIGINT), CAST(value ->> 7 AS BIGINT), \
      CAST(value ->> 8 AS BIGINT), CAST(value ->> 9 AS BIGINT), CAST(value ->> 10 AS BIGINT), value ->> 11 FROM json_each($1)";
 
-/// **One statement** an account: it goes through only if nothing was changed behind the writer's back, and only if what
-/// is taken is there. The CHECK of the table stands behind it.
-async fn write_account(
-    conn: &mut Connection,
-    organisation: &OrganisationId,
-    account: &mut AccountCopy,
-) -> Result<(), StoreError> {
+/// What all accounts have become, in one statement: a row goes through only if nothing was changed behind the writer's
+/// back, and only if what is taken is there. The CHECK of the table stands behind it.
+const ACCOUNTS: &str = "UPDATE account SET posted = CAST(value ->> 1 AS BIGINT), held = CAST(value ->> 2 AS BIGINT), \
+     burn_nanos = burn_nanos + CAST(value ->> 3 AS BIGINT), entries = CAST(value ->> 4 AS BIGINT), head = value ->> 5 \
+     FROM json_each($1) WHERE organisation = value ->> 0 AND posted = CAST(value ->> 6 AS BIGINT) \
+     AND held = CAST(value ->> 7 AS BIGINT) AND entries = CAST(value ->> 8 AS BIGINT) AND head = value ->> 9 \
+     AND CAST(value ->> 1 AS BIGINT) - CAST(value ->> 2 AS BIGINT) >= CAST(value ->> 10 AS BIGINT)";
+
+/// An account that has changed; from now on it is as good as written.
+fn account_row(organisation: &OrganisationId, account: &mut AccountCopy) -> Option<Value> {
     let now = (account.sums, account.entries, account.head);
     if now == account.written {
-        return Ok(());
+        return None;
     }
-    let (before, entries, head) = account.written;
-    let changed = sql::query(
-        "UPDATE account SET posted = posted + $1, held = held + $2, burn_nanos = burn_nanos + $3, \
-         entries = entries + $4, head = $5 \
-         WHERE organisation = $6 AND posted = $7 AND held = $8 AND entries = $9 AND head = $10 \
-         AND posted + $1 - held - $2 >= $11",
-    )
-    .bind(account.sums.posted.0 - before.posted.0)
-    .bind(account.sums.held.0 - before.held.0)
-    .bind(account.sums.burn_nanos - before.burn_nanos)
-    .bind(account.entries - entries)
-    .bind(super::books::hash_text(&account.head))
-    .bind(organisation.as_str())
-    .bind(before.posted.0)
-    .bind(before.held.0)
-    .bind(entries)
-    .bind(super::books::hash_text(&head))
-    .bind(account.floor.take().unwrap_or(-account.sums.overdraft.0))
-    .execute(conn)
-    .await?;
-    account.written = now;
-    match changed {
-        1 => Ok(()),
-        _ => Err(StoreError::broken(format!("the account of {organisation} is not what its writer left"))),
-    }
+    let (before, entries, head) = std::mem::replace(&mut account.written, now);
+    Some(json!([
+        organisation.as_str(),
+        account.sums.posted.0,
+        account.sums.held.0,
+        account.sums.burn_nanos - before.burn_nanos,
+        account.entries,
+        hash_text(&account.head),
+        before.posted.0,
+        before.held.0,
+        entries,
+        hash_text(&head),
+        account.floor.take().unwrap_or(-account.sums.overdraft.0),
+    ]))
 }

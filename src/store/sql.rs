@@ -147,6 +147,23 @@ impl Address {
         Some(Address::Postgres(Box::new(options)))
     }
 
+    /// The same, for the one who writes: all that it asks and changes it finds by keys, a few rows at a time, however large
+    /// the tables are. A planner that does not know how many items a list has would read a whole table for them.
+    pub fn by_keys(self) -> Address {
+        const BY_KEYS: [(&str, &str); 5] = [
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("plan_cache_mode", "force_generic_plan"),
+            // What is switched off is planned all the same where nothing else will do, at a cost that looks enormous.
+            ("jit", "off"),
+        ];
+        match self {
+            Address::Postgres(options) => Address::Postgres(Box::new(options.options(BY_KEYS))),
+            Address::Sqlite(options) => Address::Sqlite(options),
+        }
+    }
+
     pub async fn connect(&self) -> Result<Connection, Error> {
         Ok(match self {
             Address::Sqlite(options) => Connection::Sqlite(Box::new(options.connect().await?)),
@@ -212,6 +229,28 @@ impl Connection {
     /// Runs statements that have no values and no answer.
     pub async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
         on!(self, |conn, _values, _row| sqlx::raw_sql(sql).execute(conn).await.map(|_| ()))
+    }
+
+    /// Opens a transaction that writes, and tells the number of the life that has the node's name. One way to a server
+    /// and back: it is on the path of every call.
+    pub async fn begin(&mut self, node: &str) -> Result<Option<i64>, Error> {
+        let row = match self.kind() {
+            Kind::Sqlite => {
+                self.run("BEGIN IMMEDIATE").await?;
+                query("SELECT life FROM node WHERE name = $1").bind(node).fetch_optional(self).await?
+            }
+            // Two statements at once have no values: the name stands in them, as a text. Whoever takes the name waits
+            // until this transaction is done.
+            Kind::Postgres => {
+                let name = node.replace('\'', "''");
+                let text = format!("BEGIN; SELECT life FROM node WHERE name = '{name}' FOR SHARE");
+                let text = sqlx::AssertSqlSafe(text);
+                on!(self, |conn, _values, row| {
+                    sqlx::raw_sql(text).fetch_all(conn).await?.into_iter().next().map(row)
+                })
+            }
+        };
+        row.map(|row| row.try_get(0)).transpose()
     }
 
     /// Runs a file of the schema.
