@@ -11,7 +11,7 @@ use super::fault::{OpenError, StoreError};
 use super::home::{self, Home};
 use super::job::{Done, Job, Reply};
 use super::schema;
-use super::sql::{self, Address, Connection, Kind, Pool, shown};
+use super::sql::{self, Address, Connection, Pool, shown};
 use crate::clock;
 use crate::telemetry::name;
 use crate::types::LegId;
@@ -20,10 +20,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long a batch may take with a file to apply or a life to bury in it, and how long facts may take to be read anew.
 const LONGEST_WORK: Duration = Duration::from_secs(300);
+
+/// A batch of so many waits for no more: it is worth its way to the disk.
+const ENOUGH: usize = 64;
+
+/// What a leg holds beyond the moment of its request, where that may wait: fifty times as long as it does.
+const LEAST_REST_MS: u64 = 2_000;
 
 /// Everything that an open store owns.
 #[derive(Debug)]
@@ -161,6 +167,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         outbox,
         address,
         batch: options.batch.max(1),
+        linger: options.linger,
         patience: options.patience,
         is_lost: false,
         is_unclear: false,
@@ -190,6 +197,7 @@ struct Writer {
     outbox: watch::Sender<u64>,
     address: Address,
     batch: usize,
+    linger: Duration,
     patience: Duration,
     /// The connection is not to be used any more: nobody knows what became of what was sent on it, and a transaction may
     /// be open there, which the next COMMIT would carry along.
@@ -209,8 +217,9 @@ impl Writer {
     async fn work(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut batch = Vec::with_capacity(self.batch);
         while queue.recv_many(&mut batch, self.batch).await > 0 {
+            self.gather(&mut queue, &mut batch).await;
             let batch = std::mem::take(&mut batch);
-            let longest = if batch.iter().all(Job::is_on_the_sheet) { 2 * self.patience } else { LONGEST_WORK };
+            let longest = if batch.iter().all(Job::is_of_a_leg) { 2 * self.patience } else { LONGEST_WORK };
             // Who waits for an answer that was given up is told so, by the end of its way back.
             if timeout(longest, self.write(batch)).await.is_err() {
                 metrics::counter!(name::STORE_FAULTS).increment(1);
@@ -221,6 +230,29 @@ impl Writer {
         }
         // The last connection folds the log into the database; a failure leaves the log, which the next start reads.
         let _ = self.books.conn.close().await;
+    }
+
+    /// Refreshes alone wait a moment for others, so that one transaction carries many; with anything else among them, for
+    /// nobody.
+    async fn gather(&self, queue: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>) {
+        let until = Instant::now() + self.linger;
+        let mut seen = 0;
+        while !self.linger.is_zero()
+            && batch.len() < ENOUGH.min(self.batch)
+            && batch[seen..].iter().all(|job| self.may_wait(job))
+        {
+            seen = batch.len();
+            if timeout_at(until, queue.recv_many(batch, self.batch - seen)).await.unwrap_or(0) == 0 {
+                break;
+            }
+        }
+    }
+
+    /// The next slice of a leg that has enough of this one left.
+    fn may_wait(&self, job: &Job) -> bool {
+        let Job::Extend(asked, _) = job else { return false };
+        let tab = self.books.sheet.leg(asked.leg).and_then(|kept| kept.row.tab.as_ref());
+        tab.is_some_and(|tab| tab.held_until_ms.saturating_sub(asked.elapsed_ms) >= LEAST_REST_MS)
     }
 
     /// One batch: all that went well is durable before anybody hears of it.
@@ -315,6 +347,9 @@ impl Writer {
         // Before anything is done in it the transaction is as good as a savepoint, and is there already.
         let is_first = std::mem::take(&mut self.is_untouched);
         let mut fate = if is_first { Ok(()) } else { self.run("SAVEPOINT run").await };
+        if fate.is_ok() {
+            fate = self.books.look_ahead(&run).await;
+        }
         let mut outcomes = Vec::with_capacity(run.len());
         for job in run {
             outcomes.push(job.run(&mut self.books).await);
@@ -361,7 +396,7 @@ impl Writer {
     /// One request behind its savepoint. An error is the fault that ends the whole batch.
     async fn one(&mut self, job: Job, done: &mut Vec<Done>) -> Result<(), StoreError> {
         self.is_untouched = false;
-        let keeps = job.is_on_the_sheet();
+        let keeps = job.leaves_the_sheet();
         if !keeps {
             self.books.forget();
         }

@@ -25,6 +25,7 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0016_leading.sql"),
     include_str!("migrations/0017_spending.sql"),
     include_str!("migrations/0018_open_legs.sql"),
+    include_str!("migrations/0019_running_sums.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

@@ -5,6 +5,7 @@ use crate::rating::record::EndedBy;
 use crate::rating::{CallType, Funding};
 use crate::types::{Cause, Country, E164, Micros};
 use std::marker::PhantomData;
+use std::time::Duration;
 use tempfile::TempDir;
 
 mod copying;
@@ -168,7 +169,7 @@ fn document(text: &str) -> Result<Document, Vec<Mistake>> {
 }
 
 fn options(folder: &TempDir) -> Options {
-    Options { folder: folder.path().join("data"), ..Options::default() }
+    Options { folder: folder.path().join("data"), linger: Duration::ZERO, ..Options::default() }
 }
 
 impl<D: Database> Bench<D> {
