@@ -7,7 +7,7 @@ use super::facts::Organisation;
 use super::fault::StoreError;
 use super::grant;
 use super::job::Job;
-use super::leg::{self};
+use super::leg;
 use super::rows::Line;
 use super::sheet::{Asked, Kept};
 use super::sql::{self, Row};
@@ -71,6 +71,7 @@ impl Books {
     /// Reads what the requests of a run will need and nobody knows yet.
     pub async fn look_ahead(&mut self, run: &[Job]) -> Result<(), StoreError> {
         self.sheet.steps.clear();
+        self.sheet.fresh.clear();
         if run.len() < FEW {
             return Ok(());
         }
@@ -136,7 +137,9 @@ impl Books {
         }
         let rows = sql::query(ACCOUNTS).bind(list(unknown, |id| json!([id.as_str()])));
         for row in rows.fetch_all(&mut self.conn).await? {
-            self.sheet.accounts.insert(payer(&row, "organisation")?, account_copy(&row)?);
+            let id = payer(&row, "organisation")?;
+            self.sheet.fresh.insert(id.clone());
+            self.sheet.accounts.insert(id, account_copy(&row)?);
         }
         Ok(())
     }

@@ -102,10 +102,22 @@ impl Books {
         self.sheet = Sheet::default();
     }
 
+    /// Before somebody is refused: on a server another node may have paid in or given back since the copies were read.
+    /// Whether they are to be read anew; what was worked out on them is written.
+    pub async fn look_again(&mut self, organisation: &OrganisationId) -> Result<bool, StoreError> {
+        if self.conn.kind() == sql::Kind::Sqlite || !self.sheet.fresh.insert(organisation.clone()) {
+            return Ok(false);
+        }
+        self.write().await?;
+        self.sheet.drop_copies(organisation);
+        Ok(true)
+    }
+
     async fn account(&mut self, organisation: &OrganisationId) -> Result<&mut AccountCopy, StoreError> {
         if !self.sheet.accounts.contains_key(organisation) {
             let account = account(&mut self.conn, organisation).await?;
             self.sheet.accounts.insert(organisation.clone(), account);
+            self.sheet.fresh.insert(organisation.clone());
         }
         let account = self.sheet.accounts.get_mut(organisation);
         account.ok_or_else(|| StoreError::broken("an account that was just read is gone"))

@@ -28,6 +28,10 @@ const LONGEST_WORK: Duration = Duration::from_secs(300);
 /// A batch of so many waits for no more: it is worth its way to the disk.
 const ENOUGH: usize = 64;
 
+/// How often a batch, or one request, is done again because another node has changed what it worked on. Each time the
+/// other has got on: with two nodes once is the usual.
+const RACES: u32 = 8;
+
 /// What a leg holds beyond the moment of its request, where that may wait: fifty times as long as it does.
 const LEAST_REST_MS: u64 = 2_000;
 
@@ -318,17 +322,24 @@ impl Writer {
     async fn together(&mut self, run: Vec<Job>, done: &mut Vec<Done>) -> Result<(), StoreError> {
         let mut runs = vec![run];
         let mut fate = Ok(());
+        let mut races = 0;
         while fate.is_ok()
             && let Some(run) = runs.pop()
         {
             fate = match self.all_or_none(run, done).await {
                 Ok(None) => Ok(()),
-                Ok(Some(mut run)) if run.len() > 1 => {
+                // With what the other has made of it; half of it would meet the other as well as all of it.
+                Ok(Some((run, StoreError::Raced(_)))) if races < RACES => {
+                    races += 1;
+                    runs.push(run);
+                    Ok(())
+                }
+                Ok(Some((mut run, _))) if run.len() > 1 => {
                     let rest = run.split_off(run.len() / 2);
                     runs.extend([rest, run]);
                     Ok(())
                 }
-                Ok(Some(run)) => match run.into_iter().next() {
+                Ok(Some((run, _))) => match run.into_iter().next() {
                     Some(job) => self.one(job, done).await,
                     None => Ok(()),
                 },
@@ -341,9 +352,13 @@ impl Writer {
         fate
     }
 
-    /// All of a run, or, where one of it fails, nothing: then it is given back. An error is the fault that ends the whole
-    /// batch.
-    async fn all_or_none(&mut self, run: Vec<Job>, done: &mut Vec<Done>) -> Result<Option<Vec<Job>>, StoreError> {
+    /// All of a run, or, where one of it fails, nothing: then it is given back, with the reason. An error is the fault that
+    /// ends the whole batch.
+    async fn all_or_none(
+        &mut self,
+        run: Vec<Job>,
+        done: &mut Vec<Done>,
+    ) -> Result<Option<(Vec<Job>, StoreError)>, StoreError> {
         // Before anything is done in it the transaction is as good as a savepoint, and is there already.
         let is_first = std::mem::take(&mut self.is_untouched);
         let mut fate = if is_first { Ok(()) } else { self.run("SAVEPOINT run").await };
@@ -370,21 +385,17 @@ impl Writer {
                 done.append(&mut outcomes);
                 Err(fault)
             }
-            Err(_) => {
+            Err(why) => {
                 self.books.forget();
-                let run = outcomes.into_iter().map(Done::again).collect();
+                let run: Vec<Job> = outcomes.into_iter().map(Done::again).collect();
                 let back = if is_first { self.afresh().await } else { self.run("ROLLBACK TO run; RELEASE run").await };
                 if let Err(fault) = back {
-                    self.refuse(run, &fault);
+                    run.into_iter().for_each(|job| job.refuse(fault.clone()));
                     return Err(fault);
                 }
-                Ok(Some(run))
+                Ok(Some((run, why)))
             }
         }
-    }
-
-    fn refuse(&self, run: Vec<Job>, fault: &StoreError) {
-        run.into_iter().for_each(|job| job.refuse(fault.clone()));
     }
 
     /// The transaction from its beginning.
@@ -394,32 +405,37 @@ impl Writer {
     }
 
     /// One request behind its savepoint. An error is the fault that ends the whole batch.
-    async fn one(&mut self, job: Job, done: &mut Vec<Done>) -> Result<(), StoreError> {
+    async fn one(&mut self, mut job: Job, done: &mut Vec<Done>) -> Result<(), StoreError> {
         self.is_untouched = false;
         let keeps = job.leaves_the_sheet();
-        if !keeps {
-            self.books.forget();
+        for race in 1.. {
+            if !keeps {
+                self.books.forget();
+            }
+            self.books.careful = true;
+            let before = self.run("SAVEPOINT request").await;
+            let outcome = job.run(&mut self.books).await;
+            let written = match outcome.fault() {
+                None => self.books.write().await,
+                Some(fault) => Err(fault.clone()),
+            };
+            self.books.careful = false;
+            if !keeps || written.is_err() {
+                self.books.forget();
+            }
+            let fate = match (before, &written) {
+                (Err(fault), _) => Err(fault),
+                (Ok(()), Err(fault)) if fault.is_down() => Err(fault.clone()),
+                (Ok(()), Ok(())) => self.run("RELEASE request").await,
+                (Ok(()), Err(_)) => self.run("ROLLBACK TO request; RELEASE request").await,
+            };
+            if fate.is_err() || race > RACES || !matches!(written, Err(StoreError::Raced(_))) {
+                done.push(outcome.failing(&written));
+                return fate;
+            }
+            job = outcome.again();
         }
-        self.books.careful = true;
-        let before = self.run("SAVEPOINT request").await;
-        let outcome = job.run(&mut self.books).await;
-        let written = match outcome.fault() {
-            None => self.books.write().await,
-            Some(fault) => Err(fault.clone()),
-        };
-        self.books.careful = false;
-        if !keeps || written.is_err() {
-            self.books.forget();
-        }
-        let outcome = outcome.failing(&written);
-        let fate = match (before, written) {
-            (Err(fault), _) => Err(fault),
-            (Ok(()), Err(fault)) if fault.is_down() => Err(fault),
-            (Ok(()), Ok(())) => self.run("RELEASE request").await,
-            (Ok(()), Err(_)) => self.run("ROLLBACK TO request; RELEASE request").await,
-        };
-        done.push(outcome);
-        fate
+        Ok(())
     }
 
     async fn conclude(&mut self, fate: &Result<(), StoreError>) {

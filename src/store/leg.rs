@@ -341,7 +341,11 @@ async fn admit(
     // Covered by the hold, but proof of nothing: the answer may not be acknowledged yet, and then costs nothing.
     leg.elapsed_ms = leg.elapsed_ms.max(elapsed_ms);
     books.expire(organisation, at).await?;
-    let mut terms = match terms(books, &leg, user, organisation, at).await? {
+    let mut decided = terms(books, &leg, user, organisation, at).await?;
+    if decided.as_ref().is_err_and(|cause| *cause == Cause::NoCredit) && books.look_again(&organisation.id).await? {
+        decided = terms(books, &leg, user, organisation, at).await?;
+    }
+    let mut terms = match decided {
         Ok(terms) => terms,
         Err(cause) => {
             match cause {
@@ -552,6 +556,9 @@ async fn fund(
         Err(cause) => (None, cause == Cause::SpendLimit),
     };
     let Some((hold, sums)) = taken else {
+        if books.look_again(&organisation.id).await? {
+            return Box::pin(fund(books, leg, before, organisation, now, step)).await;
+        }
         let cause = purse.limited.unwrap_or(if capped { Cause::SpendLimit } else { Cause::NoCredit });
         let kept = Tab { is_final: true, ..before };
         let begun = kept.held_until_ms > 0;

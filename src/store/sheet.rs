@@ -11,7 +11,7 @@ use super::draw::FundingCopy;
 use super::fault::StoreError;
 use super::leg::LegRow;
 use super::spending::{Counted, Counting, Name};
-use super::sql::Connection;
+use super::sql::{Connection, Kind};
 use super::threshold::Levels;
 use crate::clock::Wall;
 use crate::rating::Grant;
@@ -90,6 +90,8 @@ pub(super) struct Sheet {
     spent: BTreeMap<(OrganisationId, String), i64>,
     pub counting: BTreeMap<Name, Counting>,
     pub draft: Draft,
+    /// Those whose copies were read for this very run.
+    pub fresh: HashSet<OrganisationId>,
 }
 
 impl Sheet {
@@ -171,6 +173,18 @@ impl Sheet {
         self.spent.iter().filter(its).map(|(_, charge)| charge).sum()
     }
 
+    /// Drops all that was read of an organisation's money, and of limits; nothing of it may wait to be written.
+    pub fn drop_copies(&mut self, organisation: &OrganisationId) {
+        self.accounts.remove(organisation);
+        self.pools.retain(|(of, _), _| of != organisation);
+        self.fundings.remove(organisation);
+        self.grants.remove(organisation);
+        self.days.retain(|(of, _), _| of != organisation);
+        self.charged.remove(organisation);
+        self.usual.remove(organisation);
+        self.counted.clear();
+    }
+
     /// Writes all that has changed.
     pub async fn write(&mut self, conn: &mut Connection) -> Result<(), StoreError> {
         let mut draft = std::mem::take(&mut self.draft);
@@ -201,10 +215,11 @@ impl Sheet {
         }
         match written {
             Written::All => Ok(()),
-            Written::Raced(table) => Err(StoreError::Broken(format!("{RACED}{table}"))),
+            // Nobody else writes there.
+            Written::Raced(table) if conn.kind() == Kind::Sqlite => {
+                Err(StoreError::Broken(format!("a row of {table} is not what its writer left")))
+            }
+            Written::Raced(table) => Err(StoreError::Raced(table)),
         }
     }
 }
-
-/// How it is told that rows are not what they were taken for: asked again, a request finds what they are.
-pub(super) const RACED: &str = "another has changed what was taken for known: ";

@@ -34,6 +34,11 @@ pub(super) fn is_refused(error: &Error) -> bool {
     }
 }
 
+/// Whether the database gave it up because of another's transaction (class 40: two that wait for each other).
+pub(super) fn is_race(error: &Error) -> bool {
+    error.as_database_error().and_then(|told| told.code()).is_some_and(|code| code.len() == 5 && code.starts_with("40"))
+}
+
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 mod copying;
 mod files;
 mod lost;
+mod nodes;
 mod server;
 #[path = "../../tests/it/wire.rs"]
 mod wire;
@@ -29,6 +30,8 @@ macro_rules! suite {
             mod applying;
             #[path = "auditing.rs"]
             mod auditing;
+            #[path = "batching.rs"]
+            mod batching;
             #[path = "correcting.rs"]
             mod correcting;
             #[path = "forgetting.rs"]
