@@ -142,7 +142,8 @@ pub async fn bearer(
     let of = path.iter().find(|(name, _)| *name == "organisation").map(|(_, value)| value);
     match caller.may(need, of) {
         Ok(()) => {
-            let who = Who { name: caller.name, door: TrailDoor::Api, role: Some(caller.role) };
+            let Caller { name, role, organisation } = caller;
+            let who = Who { name, door: TrailDoor::Api, role: Some(role), organisation };
             request.extensions_mut().insert(who);
             Ok(next.run(request).await)
         }
@@ -197,6 +198,24 @@ mod tests {
                     assert_eq!(caller.may(need, Some("omega")), elsewhere, "{role} {need:?}");
                     assert_eq!(caller.may(need, None), elsewhere, "{role} {need:?}");
                 }
+            }
+        }
+    }
+
+    /// A role lets others in with nothing that it has not itself: the store's table says of roles what this one says of needs.
+    #[test]
+    fn a_role_covers_what_needs_no_more() {
+        for of_house in [true, false] {
+            let organisation = (!of_house).then(|| "acme".parse().unwrap());
+            let needs = |role| {
+                let caller = Caller { name: String::new(), role, organisation: organisation.clone() };
+                Need::ALL.map(|need| caller.may(need, Some("acme")).is_ok())
+            };
+            for (maker, made) in Role::ALL.into_iter().flat_map(|maker| Role::ALL.map(|made| (maker, made))) {
+                let has_all = needs(maker).into_iter().zip(needs(made)).all(|(has, wants)| has || !wants);
+                // Of an organisation there is no operator, and one that passes for one lets nobody in as such.
+                let due = has_all && (of_house || made != Role::Operator || maker == Role::Operator);
+                assert_eq!(maker.covers(made, of_house), due, "{maker} {made} {of_house}");
             }
         }
     }

@@ -135,6 +135,7 @@ fn v1_pages() -> Vec<Page> {
         Books: get "/organisations/{organisation}/as-of" => money::balance_as_of;
         Pay: post "/organisations/{organisation}/credits" => money::credits;
         Manage: post "/organisations/{organisation}/revoke" => revoke::revoke;
+        Manage: delete "/organisations/{organisation}/lock" => revoke::unlock;
         Books: get "/organisations/{organisation}/grants" => grant::of_organisation;
         Pay: post "/organisations/{organisation}/grants" => grant::add;
         Pay: post "/organisations/{organisation}/grants/{grant}/end" => grant::end;

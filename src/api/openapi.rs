@@ -434,6 +434,9 @@ mod tests {
         let order = TokenOrder { name: "robot".into(), role: "reader".into(), expires: None };
         token::make_of(&store, None, &order, NOON).await.unwrap();
         fits("Token", token::tokens_of(&store, None).as_array().unwrap());
+        fits("TokensRevoked", &[token::revoke_of(&store, None, "robot", NOON).await.unwrap()]);
+        let lock = revoke::LockQuery::default();
+        fits("Unlocked", &[revoke::unlock_of(&store, "aurora", &lock, NOON).await.unwrap()]);
         let hook = json!({ "alerts": { "webhook": "http://127.0.0.1/x", "webhook_secret": "env:HOOK" } });
         let spot = Spot::new(EntryKind::Organisation, None, "aurora").unwrap();
         let barred = entry::change_of(&store, &gate, spot, ChangeStep::Patch(hook.to_string()), NOON).await;

@@ -1,14 +1,15 @@
 //! The switch that ends an organisation's calls: first the books close their accounts, then the calls hear of it.
 
-use super::extract::{Json as Said, Known, Named};
+use super::extract::{Json as Said, Known, Named, Query};
 use super::io::Moment;
 use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
-use crate::store::{LONGEST_LOCK, Revoke, Revoked, Store};
+use crate::store::{Change, ChangeStep, EntryId, LONGEST_LOCK, Revoke, Revoked, Store};
 use crate::switchboard::ask::{Ask, Told};
 use crate::types::LegId;
 use axum::Json;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -85,4 +86,35 @@ pub async fn revoke(
     }
     reception.switchboard.paid_in();
     Ok(Json(shown(&revoked, order.lock)))
+}
+
+/// Whose lock.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockQuery {
+    /// A user; the organisation itself where none is named.
+    pub user: Option<String>,
+}
+
+/// Lifts a lock: whoever runs the bridge any, an organisation's administrator those that the organisation put.
+pub async fn unlock_of(store: &Store, organisation: &str, query: &LockQuery, now: Wall) -> Result<Value, Problem> {
+    let organisation = parse("organisation", organisation)?;
+    let (entry, of) = match &query.user {
+        Some(user) => (EntryId::User(parse("user", user)?), Some(organisation)),
+        None => (EntryId::Organisation(organisation), None),
+    };
+    let step = ChangeStep::Patch(json!({ "locked": "" }).to_string());
+    let lifted = store.change(Change { entry, of, step }, now).await?;
+    let refused = |why: Vec<String>| Problem::new(StatusCode::CONFLICT, "locked", why.join("; "));
+    let lifted = lifted.map_err(refused)?;
+    Ok(json!({ "was_locked": !lifted.keys.is_empty() }))
+}
+
+pub async fn unlock(
+    Known(reception): Known,
+    Moment(now): Moment,
+    Named(organisation): Named,
+    Query(query): Query<LockQuery>,
+) -> Result<Json<Value>, Problem> {
+    unlock_of(&reception.store, &organisation, &query, now).await.map(Json)
 }

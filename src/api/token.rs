@@ -9,7 +9,7 @@ use super::problem::Problem;
 use crate::clock::Wall;
 use crate::rating::record::utc;
 use crate::store::{NewToken, Revocation, Store, Token};
-use crate::types::OrganisationId;
+use crate::types::{OrganisationId, TokenName};
 use axum::Json;
 use axum::extract::RawPathParams;
 use axum::http::StatusCode;
@@ -24,7 +24,7 @@ pub struct TokenOrder {
     pub name: String,
     /// operator, admin, billing or reader.
     pub role: String,
-    /// RFC 3339, or a date; for ever where there is none.
+    /// RFC 3339, or a date; for as long as the token by which it is asked for where there is none.
     #[serde(default)]
     pub expires: Option<String>,
 }
@@ -33,7 +33,7 @@ fn shown(token: &Token) -> Value {
     json!({
         "name": token.name.as_str(), "role": token.role.slug(),
         "organisation": token.organisation.as_ref().map(OrganisationId::as_str), "created": utc(token.created),
-        "expires": token.expires.map(utc),
+        "expires": token.expires.map(utc), "maker": token.maker.as_ref().map(TokenName::as_str),
     })
 }
 
@@ -54,17 +54,20 @@ pub async fn make_of(
         organisation,
         created: now,
         expires: order.expires.as_deref().map(|expires| moment("expires", expires)).transpose()?,
+        maker: None,
     };
     let secret: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut answer = shown(&token);
-    answer["token"] = secret.as_str().into();
-    store.make_token(NewToken { token, secret }).await?;
+    let made = store.make_token(NewToken { token, secret: secret.clone() }).await?;
+    let mut answer = shown(&made);
+    answer["token"] = secret.into();
     Ok(answer)
 }
 
-pub async fn revoke_of(store: &Store, of: Option<OrganisationId>, name: &str, now: Wall) -> Result<(), Problem> {
+/// The names of all that ended with it, itself first.
+pub async fn revoke_of(store: &Store, of: Option<OrganisationId>, name: &str, now: Wall) -> Result<Value, Problem> {
     let name = parse("token", name)?;
-    Ok(store.revoke_token(Revocation { name, of }, now).await?)
+    let ended = store.revoke_token(Revocation { name, of }, now).await?;
+    Ok(json!({ "revoked": ended.iter().map(TokenName::as_str).collect::<Vec<_>>() }))
 }
 
 pub async fn list(Known(reception): Known, path: RawPathParams) -> Result<Json<Value>, Problem> {
@@ -81,7 +84,7 @@ pub async fn make(
     Ok((StatusCode::CREATED, Json(made)))
 }
 
-pub async fn revoke(Known(reception): Known, Moment(now): Moment, path: RawPathParams) -> Result<StatusCode, Problem> {
+pub async fn revoke(Known(reception): Known, Moment(now): Moment, path: RawPathParams) -> Result<Json<Value>, Problem> {
     let name = path.iter().find(|(name, _)| *name == "token").map_or("", |(_, value)| value);
-    revoke_of(&reception.store, of_path(&path)?, name, now).await.map(|()| StatusCode::NO_CONTENT)
+    revoke_of(&reception.store, of_path(&path)?, name, now).await.map(Json)
 }

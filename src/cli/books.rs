@@ -12,6 +12,7 @@ use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
 use crate::api::rates::{self, MarginQuery};
 use crate::api::report::{self, CarrierFile, ReportQuery};
+use crate::api::revoke::{self, LockQuery};
 use crate::api::token::{self, TokenOrder};
 use crate::api::trail::{self, TrailQuery};
 use crate::clock;
@@ -300,6 +301,16 @@ impl Books {
         }
     }
 
+    pub async fn unlock(&self, of: &OrganisationId, query: &LockQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => revoke::unlock_of(store, of.as_str(), query, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                let user = query.user.as_ref().map(|user| format!("?user={user}")).unwrap_or_default();
+                Ok(serde_json::from_str(&bridge.take(&format!("/organisations/{of}/lock{user}"))?)?)
+            }
+        }
+    }
+
     pub async fn licences(&self, of: &OrganisationId) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => entry::licences_of(store, of.as_str(), clock::wall()).map_err(words),
@@ -321,10 +332,12 @@ impl Books {
         }
     }
 
-    pub async fn revoke_token(&self, of: Option<OrganisationId>, name: &str) -> Result<(), Failure> {
+    pub async fn revoke_token(&self, of: Option<OrganisationId>, name: &str) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => token::revoke_of(store, of, name, clock::wall()).await.map_err(words),
-            Books::There(bridge) => bridge.delete(&format!("{}/{name}", tokens(of.as_ref()))),
+            Books::There(bridge) => {
+                Ok(serde_json::from_str(&bridge.take(&format!("{}/{name}", tokens(of.as_ref())))?)?)
+            }
         }
     }
 
@@ -378,7 +391,7 @@ fn tokens(of: Option<&OrganisationId>) -> String {
 /// Whoever typed the command, by the name that the shell gives.
 fn who() -> Who {
     let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
-    Who { name: name.unwrap_or_else(|| "unknown".to_owned()), door: TrailDoor::Cli, role: None }
+    Who { name: name.unwrap_or_else(|| "unknown".to_owned()), door: TrailDoor::Cli, role: None, organisation: None }
 }
 
 fn words(problem: Problem) -> Failure {

@@ -39,6 +39,7 @@ mod statement;
 mod table;
 mod token;
 mod trail;
+mod unlock;
 mod usage;
 
 use crate::config::Settings;
@@ -145,6 +146,8 @@ enum Command {
     Remove(remove::Remove),
     /// End an organisation's calls at once, and lock it where that is asked
     Revoke(revoke::Revoke),
+    /// Lift the lock of an organisation or of a user; what whoever runs the bridge locked they alone open
+    Unlock(unlock::Unlock),
     /// End a meeting for all
     End(end::End),
     /// Lock a meeting, or open it again
@@ -235,6 +238,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Remove(remove)) => remove.run(context),
         Some(Command::End(end)) => end.run(context),
         Some(Command::Revoke(revoke)) => revoke.run(context),
+        Some(Command::Unlock(unlock)) => wait_for(unlock.run(context)),
         Some(Command::Lock(lock)) => lock.run(context),
         Some(Command::Record(record)) => record.run(context),
         Some(Command::Admit(admit)) => admit.run(context),

@@ -29,7 +29,7 @@ pub enum Token {
         #[arg(long)]
         expires: Option<String>,
     },
-    /// Take one back; whoever has it is refused at once
+    /// Take one back, and those made with it; whoever has one of them is refused at once
     Revoke {
         name: TokenName,
         /// Of this organisation
@@ -65,11 +65,16 @@ impl Token {
                 say(&format!("{}\n", made["token"].as_str().unwrap_or_default()))
             }
             Token::Revoke { name, org } => {
-                books.revoke_token(org, name.as_str()).await?;
+                let revoked = books.revoke_token(org, name.as_str()).await?;
                 if context.json {
-                    return say_json(&serde_json::json!({ "revoked": name.as_str() }));
+                    return say_json(&revoked);
                 }
-                say(&format!("token {name} revoked\n"))
+                let ended = revoked["revoked"].as_array().into_iter().flatten().filter_map(|name| name.as_str());
+                let with: Vec<&str> = ended.filter(|ended| *ended != name.as_str()).collect();
+                match with.is_empty() {
+                    true => say(&format!("token {name} revoked\n")),
+                    false => say(&format!("token {name} revoked, and what it made: {}\n", with.join(", "))),
+                }
             }
         }
     }

@@ -210,8 +210,9 @@ async fn write_organisation(
     sql::query(
         "INSERT INTO organisation (id, name, country, currency, volume_licensing, require_credits_licence, on_empty, \
          overdraft, time_zone, allow_prefixes, max_calls, max_calls_per_second, max_call_s, max_spend_per_day, \
-         max_spend_per_leg, price_lists, discount, pool_split, refund_days, caps, since, locked) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) \
+         max_spend_per_leg, price_lists, discount, pool_split, refund_days, caps, since, locked, locked_by) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
+         $24) \
          ON CONFLICT (id) DO UPDATE SET closed = 0, caps = excluded.caps, \
          name = excluded.name, country = excluded.country, volume_licensing = excluded.volume_licensing, \
          require_credits_licence = excluded.require_credits_licence, on_empty = excluded.on_empty, \
@@ -221,7 +222,8 @@ async fn write_organisation(
          max_spend_per_leg = excluded.max_spend_per_leg, price_lists = excluded.price_lists, \
          discount = excluded.discount, pool_split = excluded.pool_split, \
          refund_days = excluded.refund_days, \
-         locked = CASE WHEN $23 = 1 THEN excluded.locked ELSE organisation.locked END",
+         locked = CASE WHEN $23 = 1 THEN excluded.locked ELSE organisation.locked END, \
+         locked_by = CASE WHEN $23 = 1 THEN excluded.locked_by ELSE organisation.locked_by END",
     )
     .bind(organisation.id.as_str())
     .bind(&organisation.name)
@@ -244,8 +246,9 @@ async fn write_organisation(
     .bind(organisation.refund_days)
     .bind(serde_json::to_string(&limits.caps).map_err(StoreError::broken)?)
     .bind(now.micros())
-    .bind(organisation.locked.as_deref())
+    .bind(organisation.locked.as_ref().map(|lock| &*lock.why))
     .bind(i64::from(names_lock))
+    .bind(organisation.locked.as_ref().map(|lock| lock.by.slug()))
     .execute(&mut *conn)
     .await?;
     write_account(conn, organisation).await
@@ -271,10 +274,11 @@ async fn write_account(conn: &mut Connection, organisation: &Organisation) -> Re
 async fn write_user(conn: &mut Connection, entry: &UserEntry, pin: Option<String>) -> Result<(), StoreError> {
     let user = &entry.user;
     sql::query(
-        "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin, locked) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET closed = 0, name = excluded.name, \
+        "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin, locked, locked_by) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $10) ON CONFLICT (id) DO UPDATE SET closed = 0, name = excluded.name, \
          country = excluded.country, dial_out = excluded.dial_out, toll_free = excluded.toll_free, pin = excluded.pin, \
-         locked = CASE WHEN $9 = 1 THEN excluded.locked ELSE organiser.locked END",
+         locked = CASE WHEN $9 = 1 THEN excluded.locked ELSE organiser.locked END, \
+         locked_by = CASE WHEN $9 = 1 THEN excluded.locked_by ELSE organiser.locked_by END",
     )
     .bind(user.id.as_str())
     .bind(user.organisation.as_str())
@@ -283,8 +287,9 @@ async fn write_user(conn: &mut Connection, entry: &UserEntry, pin: Option<String
     .bind(user.dial_out.slug())
     .bind(user.toll_free)
     .bind(pin)
-    .bind(user.locked.as_deref())
+    .bind(user.locked.as_ref().map(|lock| &*lock.why))
     .bind(i64::from(entry.names_lock))
+    .bind(user.locked.as_ref().map(|lock| lock.by.slug()))
     .execute(&mut *conn)
     .await?;
     licence::write(conn, user).await

@@ -5,9 +5,10 @@ use super::apply::{enter, opened};
 use super::books::Books;
 use super::check::check;
 use super::document::{Document, Within};
-use super::entry::{self, EntryId, EntryKind, HAS_PIN, Keys, LOCKED};
+use super::entry::{self, EntryId, EntryKind, Keys, LOCKED, TOLD_ALONE};
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
+use super::lock;
 use super::trail::{self, Who};
 use crate::clock::Wall;
 use crate::notice::HookUrl;
@@ -84,10 +85,13 @@ pub(super) async fn change(
         Ok(wanted) => wanted,
         Err(mistakes) => return refuse(books, change, (*now, who), mistakes).await,
     };
-    let document = match read(change, within, &facts, &wanted) {
+    let mut document = match read(change, within, &facts, &wanted) {
         Ok(document) => document,
         Err(mistakes) => return refuse(books, change, (*now, who), mistakes).await,
     };
+    if let Err(barred) = lock::sign(&facts, change, who, &mut document) {
+        return refuse(books, change, (*now, who), vec![format!("{LOCKED}: {barred}")]).await;
+    }
     let opened = opened(books, &document).await?;
     let mistakes: Vec<String> =
         check(&document, &facts, &opened, *now).into_iter().map(|mistake| mistake.text).collect();
@@ -142,7 +146,7 @@ fn wanted(change: &Change, before: Option<&Keys>) -> Result<Result<Keys, Vec<Str
         Ok(Value::Object(asked)) => asked,
         _ => return Ok(Err(vec!["expected an object of keys and values".to_owned()])),
     };
-    asked.remove(HAS_PIN);
+    TOLD_ALONE.iter().for_each(|key| drop(asked.remove(*key)));
     let (key, name) = (change.entry.kind().name_key(), Value::String(change.entry.name()));
     if asked.get(key).is_some_and(|other| *other != name) {
         return Ok(Err(vec![format!("{key}: it stays {name}: make another and remove this one")]));

@@ -4,6 +4,7 @@
 use super::entry::LOCKED;
 use super::facts::{Caps, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 use super::licence::{Seats, Terms, give};
+use super::lock::{Lock, Locker};
 use super::pin::is_pin;
 use super::wishes;
 use crate::clock::Wall;
@@ -364,13 +365,13 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
     Some(found)
 }
 
-/// Why somebody is locked; an empty text opens.
-fn locked(form: &Form<'_>) -> Option<String> {
+/// Why somebody is locked; an empty text opens. Whoever brings a file is the house.
+fn locked(form: &Form<'_>) -> Option<Lock> {
     let why = form.text::<String>(LOCKED)?.trim().to_owned();
     if why.len() > LONGEST_LOCK {
         form.mistake(LOCKED, format_args!("expected at most {LONGEST_LOCK} bytes that say why"));
     }
-    Some(why).filter(|why| !why.is_empty())
+    Some(why).filter(|why| !why.is_empty()).map(|why| Lock { why, by: Locker::House })
 }
 
 /// Bytes of the reason of a lock: a sentence.

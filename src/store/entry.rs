@@ -123,12 +123,16 @@ impl Facts {
         Some(keys)
     }
 
-    /// An entry as a JSON object, in the keys of a file for `apply`. A PIN is not shown; `has_pin` tells whether there is one.
+    /// An entry as a JSON object, in the keys of a file for `apply`. A PIN is not shown; `has_pin` tells whether there is one,
+    /// and `locked_by` who put a lock: `house` or `organisation`.
     pub fn entry(&self, entry: &EntryId) -> Option<String> {
         let mut keys = self.keys(entry)?;
         if let EntryId::User(id) = entry {
             let has_pin = self.users.get(id).is_some_and(User::has_pin);
             keys.insert(HAS_PIN.to_owned(), has_pin.into());
+        }
+        if matches!(entry.kind(), EntryKind::Organisation | EntryKind::User) {
+            keys.insert(LOCKED_BY.to_owned(), self.lock_of(entry).map(|lock| lock.by.slug()).into());
         }
         Some(Value::Object(keys).to_string())
     }
@@ -165,7 +169,9 @@ impl Facts {
 }
 
 /// Told and never taken: what is sent back as it was read is no mistake.
-pub(super) const HAS_PIN: &str = "has_pin";
+const HAS_PIN: &str = "has_pin";
+const LOCKED_BY: &str = "locked_by";
+pub(super) const TOLD_ALONE: [&str; 2] = [HAS_PIN, LOCKED_BY];
 
 /// Stays as it is where a file, or all of an entry anew, does not name it: nobody is unlocked by chance.
 pub(super) const LOCKED: &str = "locked";
@@ -221,7 +227,8 @@ fn organisation(organisation: &Organisation) -> Keys {
         "on_empty": on_empty.slug(), "overdraft": text(overdraft), "time_zone": time_zone,
         "allow_prefixes": allow_prefixes, "price_lists": price_lists, "discount": text(discount),
         "pool_split": text(pool_split), "refund_days": refund_days, "limits": limits_keys(limits), "seats": seats_keys(seats),
-        "alerts": alerts.as_ref().map(alert_keys), "recharge": recharge.as_ref().map(recharge_keys), LOCKED: locked,
+        "alerts": alerts.as_ref().map(alert_keys), "recharge": recharge.as_ref().map(recharge_keys),
+        LOCKED: locked.as_ref().map(|lock| &lock.why),
     }))
 }
 
@@ -277,7 +284,7 @@ fn user(user: &User) -> Keys {
     let User { id, organisation: _, name, licences: _, terms: _, dial_out, toll_free, country, locked, pin: _ } = user;
     object(json!({
         "id": text(id), "name": name, "licences": texts(user), "dial_out": dial_out.slug(),
-        "toll_free": toll_free, "country": maybe(*country), LOCKED: locked,
+        "toll_free": toll_free, "country": maybe(*country), LOCKED: locked.as_ref().map(|lock| &lock.why),
     }))
 }
 

@@ -2,6 +2,7 @@
 //! snapshot, made anew at each `apply`; decisions and look-ups read it without waiting for anybody.
 
 use super::licence::{Seats, Terms};
+use super::lock::Lock;
 use super::pin::PinKey;
 use super::sql::Connection;
 use super::token::{self, Token};
@@ -131,7 +132,7 @@ pub struct Organisation {
     /// It was removed: the books know it, and nobody else.
     pub closed: bool,
     /// Why it has no calls; `None`: it has.
-    pub locked: Option<String>,
+    pub locked: Option<Lock>,
 }
 
 /// Whom an organisation (or the house) wants told, and of what beyond the usual.
@@ -207,7 +208,7 @@ pub struct User {
     /// Usage location; the organisation's country where `None`.
     pub country: Option<Country>,
     /// Why their meetings have no calls; `None`: they have.
-    pub locked: Option<String>,
+    pub locked: Option<Lock>,
     /// Keyed hash.
     pub(super) pin: Option<String>,
 }

@@ -11,7 +11,7 @@ use super::door::{
 use super::fault::StoreError;
 use super::remove::{Removal, Removed};
 use super::revoke::{Revoke, Revoked};
-use super::token::{NewToken, Revocation};
+use super::token::{NewToken, Revocation, Token};
 use super::trail::Who;
 use super::{
     apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, remove, revoke, settle, token,
@@ -20,7 +20,7 @@ use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::notice::Report;
 use crate::rating::UsageRecord;
-use crate::types::{LegId, OrganisationId};
+use crate::types::{LegId, OrganisationId, TokenName};
 use std::collections::HashMap;
 use tokio::sync::oneshot;
 
@@ -118,8 +118,8 @@ jobs! {
     Apply((Document, Wall, Who)) -> Result<Applied, Vec<Mistake>> = apply::apply;
     Change((Change, Wall, Who)) -> Result<Changed, Vec<String>> = change::change;
     Remove((Removal, Wall, Who)) -> Result<Removed, String> = remove::remove;
-    MakeToken((NewToken, Who)) -> () = token::make;
-    RevokeToken((Revocation, Wall, Who)) -> () = token::revoke;
+    MakeToken((NewToken, Who)) -> Token = token::make;
+    RevokeToken((Revocation, Wall, Who)) -> Vec<TokenName> = token::revoke;
     Open(OpenLeg) -> Opened = leg::open;
     Payer(NamePayer) -> Opened = leg::name_payer;
     Answer(Answered) -> () = leg::answered;

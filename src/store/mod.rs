@@ -30,6 +30,7 @@ mod job;
 mod leg;
 mod licence;
 mod life;
+mod lock;
 mod outbox;
 mod permit;
 mod person;
@@ -71,6 +72,7 @@ pub use facts::{
 pub use fault::{OpenError, StoreError};
 pub use io::{check_url, file_of, folder_of};
 pub use licence::{SeatRow, Seats, Term, Terms};
+pub use lock::{Lock, Locker};
 pub use permit::MOST_REVIEWED;
 pub use remove::{Removal, Removed};
 pub use revoke::{Revoke, Revoked};
@@ -85,7 +87,7 @@ use crate::notice::Report;
 use crate::rating::UsageRecord;
 use crate::rating::ledger::Entry;
 use crate::rating::reconcile::Ours;
-use crate::types::{CarrierId, Cause, LegId, Micros, OrganisationId};
+use crate::types::{CarrierId, Cause, LegId, Micros, OrganisationId, TokenName};
 use io::Desk;
 use job::Job;
 use sql::Connection;
@@ -151,13 +153,13 @@ impl Store {
         self.desk.ask((removal, now, self.who.clone()), Job::Remove).await
     }
 
-    /// Makes a token of the API.
-    pub async fn make_token(&self, new: NewToken) -> Result<(), StoreError> {
+    /// Makes a token of the API: as it came to be, no stronger than the one by which it was asked for, and ending with it.
+    pub async fn make_token(&self, new: NewToken) -> Result<Token, StoreError> {
         self.desk.ask((new, self.who.clone()), Job::MakeToken).await
     }
 
-    /// Takes a token of the API back.
-    pub async fn revoke_token(&self, revocation: Revocation, now: Wall) -> Result<(), StoreError> {
+    /// Takes a token of the API back, and all that come from it: their names, the one asked for first.
+    pub async fn revoke_token(&self, revocation: Revocation, now: Wall) -> Result<Vec<TokenName>, StoreError> {
         self.desk.ask((revocation, now, self.who.clone()), Job::RevokeToken).await
     }
 

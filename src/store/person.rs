@@ -147,8 +147,8 @@ async fn rename(books: &mut Books, user: &UserId) -> Result<String, StoreError> 
     let hash = books.facts.pins().hash(user, "forgotten");
     let name = format!("forgotten-{}", hash.get(..16).unwrap_or_default());
     let steps = [
-        "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin, closed, locked) \
-         SELECT $2, organisation, '', country, dial_out, toll_free, NULL, closed, locked FROM organiser WHERE id = $1",
+        "INSERT INTO organiser (id, organisation, name, country, dial_out, toll_free, pin, closed, locked, locked_by) \
+         SELECT $2, organisation, '', country, dial_out, toll_free, NULL, closed, locked, locked_by FROM organiser WHERE id = $1",
         "UPDATE leg SET organiser = $2 WHERE organiser = $1",
         "UPDATE meeting SET organiser = $2 WHERE organiser = $1",
         "UPDATE person SET organiser = $2, principal = $2, name = '' WHERE organiser = $1",

@@ -6,6 +6,7 @@ use super::books::Books;
 use super::entry::{self, EntryId, EntryKind, Keys};
 use super::facts;
 use super::fault::StoreError;
+use super::lock;
 use super::sql;
 use super::trail::{self, Who};
 use crate::clock::Wall;
@@ -49,7 +50,11 @@ pub(super) async fn remove(
     let is_below = matches!(entry.kind(), EntryKind::User | EntryKind::Meeting);
     let before = facts.keys(entry).filter(|_| !is_below || owner == removal.of);
     let before = before.ok_or_else(|| StoreError::Unknown(entry.to_string()))?;
-    let (outcome, detail) = match needed(books, entry).await? {
+    let needed = match lock::barred(&facts, entry, who) {
+        Some(barred) => Some(barred),
+        None => needed(books, entry).await?,
+    };
+    let (outcome, detail) = match needed {
         Some(why) => {
             let detail = json!({ "outcome": "refused", "reasons": [why] });
             (Err(why), detail)

@@ -3,9 +3,11 @@
 
 use super::books::Books;
 use super::door::End;
+use super::entry::EntryId;
 use super::facts;
 use super::fault::StoreError;
 use super::leg::{self, LegRow};
+use super::lock::{Lock, Locker};
 use super::rows::Line;
 use super::settle;
 use super::sql;
@@ -91,7 +93,7 @@ pub(super) async fn revoke(books: &mut Books, (asked, who): &(Revoke, Who)) -> R
         revoked.legs.push(leg.id);
     }
     if asked.lock {
-        lock(books, asked).await?;
+        lock(books, asked, who).await?;
     }
     tell(books, asked, who, &revoked).await?;
     Ok(revoked)
@@ -116,12 +118,17 @@ fn known(books: &Books, asked: &Revoke) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn lock(books: &mut Books, asked: &Revoke) -> Result<(), StoreError> {
-    let (sql, name) = match &asked.user {
-        Some(user) => ("UPDATE organiser SET locked = $1 WHERE id = $2", user.as_str()),
-        None => ("UPDATE organisation SET locked = $1 WHERE id = $2", asked.organisation.as_str()),
+async fn lock(books: &mut Books, asked: &Revoke, who: &Who) -> Result<(), StoreError> {
+    let (sql, entry) = match &asked.user {
+        Some(user) => ("UPDATE organiser SET locked = $1, locked_by = $3 WHERE id = $2", EntryId::User(user.clone())),
+        None => (
+            "UPDATE organisation SET locked = $1, locked_by = $3 WHERE id = $2",
+            EntryId::Organisation(asked.organisation.clone()),
+        ),
     };
-    sql::query(sql).bind(&asked.reason).bind(name).execute(&mut books.conn).await?;
+    let lock = Lock::put(books.facts.lock_of(&entry), &asked.reason, Locker::of(who));
+    let sql = sql::query(sql).bind(&lock.why).bind(entry.name()).bind(lock.by.slug());
+    sql.execute(&mut books.conn).await?;
     let before = books.facts.clone();
     let loaded = facts::load(&mut books.conn, before.pins().clone(), before.version + 1, Some(&before)).await;
     books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);

@@ -3,6 +3,7 @@
 
 use super::facts::{Closed, Limits, Meeting, OnEmpty, Organisation, User};
 use super::licence;
+use super::lock::Lock;
 use super::sql::Row;
 use super::sql::{self, Connection};
 use crate::clock::Wall;
@@ -128,7 +129,7 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
         seats: Default::default(),
         since: Wall::from_micros(line.number("since")?),
         closed: line.flag("closed")?,
-        locked: line.maybe_text("locked")?,
+        locked: Lock::read(line)?,
     })
 }
 
@@ -149,7 +150,7 @@ fn user(line: &Line<'_>) -> Result<User, String> {
         dial_out: line.parse("dial_out")?,
         toll_free: line.flag("toll_free")?,
         country: line.maybe("country")?,
-        locked: line.maybe_text("locked")?,
+        locked: Lock::read(line)?,
         pin: line.maybe_text("pin")?,
     })
 }

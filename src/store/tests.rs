@@ -48,6 +48,8 @@ macro_rules! suite {
             mod legs;
             #[path = "licensing.rs"]
             mod licensing;
+            #[path = "locking.rs"]
+            mod locking;
             #[path = "opening.rs"]
             mod opening;
             #[path = "pricing.rs"]

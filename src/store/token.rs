@@ -6,7 +6,7 @@ use super::facts::{self, Facts};
 use super::fault::StoreError;
 use super::rows::Line;
 use super::sql::{self, Connection};
-use super::trail::{self, Who};
+use super::trail::{self, TrailDoor, Who};
 use crate::clock::Wall;
 use crate::rating::record::utc;
 use crate::types::{OrganisationId, TokenName};
@@ -46,6 +46,23 @@ impl Role {
     }
 }
 
+impl Role {
+    /// Whether whoever has it may let others in with `other`: with nothing that they have not themselves. Of an organisation
+    /// billing reads, as its admin does; of the house it moves money, which no admin may.
+    pub const fn covers(self, other: Role, of_house: bool) -> bool {
+        match (self, other) {
+            (Role::Operator, _)
+            | (Role::Admin, Role::Admin | Role::Reader)
+            | (Role::Billing, Role::Billing)
+            | (Role::Reader, Role::Reader) => true,
+            (Role::Admin | Role::Reader, Role::Billing) => !of_house,
+            (Role::Admin, Role::Operator)
+            | (Role::Billing, Role::Operator | Role::Admin | Role::Reader)
+            | (Role::Reader, Role::Operator | Role::Admin) => false,
+        }
+    }
+}
+
 impl Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.slug())
@@ -70,6 +87,8 @@ pub struct Token {
     pub created: Wall,
     /// From here on it opens nothing.
     pub expires: Option<Wall>,
+    /// The token that made it, with which it ends; `None`: the house made it by its own hand. Set when it is made.
+    pub maker: Option<TokenName>,
 }
 
 /// A token that is to be.
@@ -129,14 +148,43 @@ pub(super) async fn load(conn: &mut Connection) -> Result<HashMap<String, Token>
             organisation: line.maybe("organisation")?,
             created: Wall::from_micros(line.number("created")?),
             expires: line.maybe_number("expires")?.map(Wall::from_micros),
+            maker: line.maybe("maker")?,
         };
         Ok((line.text("hash")?, token))
     };
     rows.iter().map(read).collect()
 }
 
-/// Makes a token.
-pub(super) async fn make(books: &mut Books, (new, who): &(NewToken, Who)) -> Result<(), StoreError> {
+/// The token by which somebody asks; `None`: they need none.
+fn maker<'a>(facts: &'a Facts, who: &Who) -> Result<Option<&'a Token>, StoreError> {
+    if who.door != TrailDoor::Api || trail::is_own_name(&who.name) {
+        return Ok(None);
+    }
+    let found = facts.tokens.values().find(|token| token.name.as_str() == who.name);
+    found.map(Some).ok_or_else(|| StoreError::Conflict(format!("token {} is revoked", who.name)))
+}
+
+/// The token as it may be by who makes it: no stronger, and no longer in force.
+fn below(token: &Token, maker: Option<&Token>) -> Result<Token, StoreError> {
+    let Some(maker) = maker else { return Ok(Token { maker: None, ..token.clone() }) };
+    let refuse = |why: String| Err(StoreError::Conflict(why));
+    if maker.organisation.is_some() && maker.organisation != token.organisation {
+        return refuse(format!("token {} is of another organisation", maker.name));
+    }
+    if !maker.role.covers(token.role, token.organisation.is_none()) {
+        return refuse(format!("{} lets nobody in as {}: it may not do all of that itself", maker.role, token.role));
+    }
+    let expires = match (token.expires, maker.expires) {
+        (Some(asked), Some(end)) if asked.micros() > end.micros() => {
+            return refuse(format!("it would outlive token {}, which makes it and ends at {}", maker.name, utc(end)));
+        }
+        (asked, end) => asked.or(end),
+    };
+    Ok(Token { maker: Some(maker.name.clone()), expires, ..token.clone() })
+}
+
+/// Makes a token: as it is then. Where no end is asked for it ends with the one that makes it.
+pub(super) async fn make(books: &mut Books, (new, who): &(NewToken, Who)) -> Result<Token, StoreError> {
     let token = &new.token;
     let known = sql::query("SELECT name FROM token WHERE name = $1").bind(token.name.as_str());
     if known.fetch_optional(&mut books.conn).await?.is_some() || trail::is_own_name(token.name.as_str()) {
@@ -156,8 +204,10 @@ pub(super) async fn make(books: &mut Books, (new, who): &(NewToken, Who)) -> Res
     if books.facts.tokens.len() >= MOST_TOKENS {
         return Err(StoreError::Conflict(format!("there are {MOST_TOKENS} tokens: revoke some first")));
     }
+    let token = below(token, maker(&books.facts, who)?)?;
 
-    let sql = "INSERT INTO token (name, hash, role, organisation, created, expires) VALUES ($1, $2, $3, $4, $5, $6)";
+    let sql = "INSERT INTO token (name, hash, role, organisation, created, expires, maker) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)";
     sql::query(sql)
         .bind(token.name.as_str())
         .bind(hash(&new.secret))
@@ -165,37 +215,59 @@ pub(super) async fn make(books: &mut Books, (new, who): &(NewToken, Who)) -> Res
         .bind(token.organisation.as_ref().map(OrganisationId::as_str))
         .bind(token.created.micros())
         .bind(token.expires.map(Wall::micros))
+        .bind(token.maker.as_ref().map(TokenName::as_str))
         .execute(&mut books.conn)
         .await?;
     let detail = json!({ "role": token.role.slug(), "expires": token.expires.map(utc) });
-    let organisation = token.organisation.as_ref();
-    changed(books, (token.created, who), ("token-make", &token.name, organisation), detail).await
+    tell(books, (token.created, who), "token-make", &token, detail).await?;
+    reload(books).await?;
+    Ok(token)
 }
 
-/// Takes a token back; whoever has it is refused from now on.
+/// Takes a token back, and those that it made, and those that they made: whoever was let in by one who is out is out.
+/// Whoever has one of them is refused from now on. Gives their names, the one asked for first.
 pub(super) async fn revoke(
     books: &mut Books,
     (revocation, now, who): &(Revocation, Wall, Who),
-) -> Result<(), StoreError> {
+) -> Result<Vec<TokenName>, StoreError> {
     let Revocation { name, of } = revocation;
     let facts = books.facts.clone();
     let known = facts.tokens(of.as_ref()).into_iter().find(|token| token.name == *name);
     let known = known.ok_or_else(|| StoreError::Unknown(format!("token {name}")))?;
-    let sql = sql::query("UPDATE token SET revoked = $2 WHERE name = $1");
-    sql.bind(name.as_str()).bind(now.micros()).execute(&mut books.conn).await?;
-    let detail = json!({ "role": known.role.slug() });
-    changed(books, (*now, who), ("token-revoke", name, known.organisation.as_ref()), detail).await
+
+    let mut ended = vec![known];
+    let mut next = 0;
+    while let Some(maker) = ended.get(next).map(|token| &token.name) {
+        let mut made: Vec<&Token> = facts.tokens.values().filter(|token| token.maker.as_ref() == Some(maker)).collect();
+        made.sort_by(|a, b| a.name.cmp(&b.name));
+        ended.extend(made);
+        next += 1;
+    }
+    for token in &ended {
+        let sql = sql::query("UPDATE token SET revoked = $2 WHERE name = $1");
+        sql.bind(token.name.as_str()).bind(now.micros()).execute(&mut books.conn).await?;
+        let with = (token.name != *name).then_some(name.as_str());
+        let detail = json!({ "role": token.role.slug(), "with": with });
+        tell(books, (*now, who), "token-revoke", token, detail).await?;
+    }
+    reload(books).await?;
+    Ok(ended.into_iter().map(|token| token.name.clone()).collect())
 }
 
-/// The facts are as the rows are, and the trail tells it.
-async fn changed(
-    books: &mut Books,
-    (at, who): (Wall, &Who),
-    (verb, name, organisation): (&'static str, &TokenName, Option<&OrganisationId>),
-    detail: Value,
-) -> Result<(), StoreError> {
+/// The facts are as the rows are.
+async fn reload(books: &mut Books) -> Result<(), StoreError> {
     let tokens = load(&mut books.conn).await.map_err(StoreError::Broken)?;
     books.facts = Arc::new(facts::with_tokens(&books.facts, tokens));
-    let what = format!("token {name}");
+    Ok(())
+}
+
+async fn tell(
+    books: &mut Books,
+    (at, who): (Wall, &Who),
+    verb: &'static str,
+    token: &Token,
+    detail: Value,
+) -> Result<(), StoreError> {
+    let (what, organisation) = (format!("token {}", token.name), token.organisation.as_ref());
     trail::write(books, trail::Step { at, who, verb, what, organisation, detail }).await
 }

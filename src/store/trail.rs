@@ -39,6 +39,8 @@ pub struct Who {
     pub door: TrailDoor,
     /// In which they came, where they had one.
     pub role: Option<Role>,
+    /// Whose they are; `None`: the house's.
+    pub organisation: Option<OrganisationId>,
 }
 
 /// The bridge itself, and whoever has the token that it made at its first start.
@@ -52,7 +54,7 @@ pub(super) fn is_own_name(name: &str) -> bool {
 
 impl Default for Who {
     fn default() -> Who {
-        Who { name: BRIDGE.to_owned(), door: TrailDoor::Bridge, role: None }
+        Who { name: BRIDGE.to_owned(), door: TrailDoor::Bridge, role: None, organisation: None }
     }
 }
 

@@ -117,6 +117,7 @@ async fn token(
         organisation: organisation.map(|id| id.parse().unwrap()),
         created: shifted(-60_000),
         expires: expires_in_ms.map(shifted),
+        maker: None,
     };
     let secret = format!("secret-of-{name}");
     world.node.store().make_token(NewToken { token, secret: secret.clone() }).await.unwrap();
@@ -230,13 +231,29 @@ async fn an_administrator_works_in_their_own_house_and_the_trail_names_them() {
         let listed = ask("get", "/organisations/acme/tokens", paola, json!({}), 200);
         assert_eq!(listed.as_array().unwrap().len(), 2);
         assert!(!listed.to_string().contains(books) && !listed.to_string().contains(paola));
-        ask("delete", "/organisations/acme/tokens/books", paola, json!({}), 204);
+        // None is stronger than its maker, or in force for longer.
+        ask("post", "/organisations/acme/tokens", books, json!({ "name": "y", "role": "reader" }), 403);
+        ask("post", "/tokens", paola, json!({ "name": "y", "role": "reader" }), 404);
+        let order = json!({ "name": "guest", "role": "admin", "expires": "2099-01-01" });
+        let made = ask("post", "/organisations/acme/tokens", &owner, order, 201);
+        let guest = made["token"].as_str().unwrap();
+        let order = |expires: &str| json!({ "name": "late", "role": "reader", "expires": expires });
+        ask("post", "/organisations/acme/tokens", guest, order("2099-01-02"), 409);
+        let made = ask("post", "/organisations/acme/tokens", guest, json!({ "name": "late", "role": "reader" }), 201);
+        assert_eq!((&made["expires"], &made["maker"]), (&json!("2099-01-01T00:00:00.000Z"), &json!("guest")));
+        let late = made["token"].as_str().unwrap();
+        ask("get", "/organisations/acme/users", late, json!({}), 200);
+        let ended = ask("delete", "/organisations/acme/tokens/guest", paola, json!({}), 200);
+        assert_eq!(ended["revoked"], json!(["guest", "late"]));
+        ask("get", "/organisations/acme/users", late, json!({}), 401);
+
+        ask("delete", "/organisations/acme/tokens/books", paola, json!({}), 200);
         ask("get", "/organisations/acme/balance", books, json!({}), 401);
         let trail = ask("get", "/organisations/acme/trail?what=user%20zoe", paola, json!({}), 200);
         let told: Vec<(&Value, &Value)> =
             trail.as_array().unwrap().iter().map(|row| (&row["who"], &row["role"])).collect();
         assert_eq!(told, [(&json!("paola"), &json!("admin")), (&json!("paola"), &json!("admin"))]);
-        ask("delete", "/tokens/paola", &owner, json!({}), 204);
+        ask("delete", "/tokens/paola", &owner, json!({}), 200);
         ask("get", "/organisations/acme/users", paola, json!({}), 401);
         (paola.to_owned(), books.to_owned())
     });
@@ -251,11 +268,74 @@ async fn an_administrator_works_in_their_own_house_and_the_trail_names_them() {
             ("set", "user zoe"),
             ("set", "user zoe"),
             ("token-make", "token books"),
+            ("token-make", "token guest"),
+            ("token-make", "token late"),
+            ("token-revoke", "token guest"),
+            ("token-revoke", "token late"),
             ("token-revoke", "token books"),
             ("token-revoke", "token paola"),
         ]
     );
     assert!(!rows.iter().any(|row| row.detail.contains(&paola) || row.detail.contains(&books)));
+    world.audit().await;
+    world.end().await;
+}
+
+/// Each hand on each lock, over the API: the house lifts all, an organisation its own, and it keeps its doors in any case.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisation_locks_and_opens_itself_and_never_what_the_house_locked() {
+    let world = World::start().await;
+    let house = std::fs::read_to_string(world.node.token_file()).unwrap().trim().to_owned();
+    let own = token(&world, "paola", Role::Admin, Some(OWN), None).await;
+    let eyes = token(&world, "eyes", Role::Reader, Some(OWN), None).await;
+    let client = Client::new(&world);
+    let work = tokio::task::spawn_blocking(move || {
+        let ask = |method: &str, path: &str, secret: &str, body: Value, status: u16| -> Value {
+            let (found, text) = client.ask(method, path, Some(secret), &body.to_string());
+            assert_eq!(found, status, "{method} {path}: {text}");
+            serde_json::from_str(&text).unwrap_or(Value::Null)
+        };
+        ask("put", "/organisations/acme/users/zoe", &own, json!({}), 201);
+        for (user, shown) in [(None, "/organisations/acme"), (Some("zoe"), "/organisations/acme/users/zoe")] {
+            let lock = json!({ "lock": true, "user": user, "reason": "a stolen PIN" });
+            let lifted = format!("/organisations/acme/lock{}", user.map(|u| format!("?user={u}")).unwrap_or_default());
+            let stands = |secret: &str| {
+                let entry = ask("get", shown, secret, json!({}), 200);
+                (entry["locked"].as_str().map(str::to_owned), entry["locked_by"].as_str().map(str::to_owned))
+            };
+            let locked = |by: &str| (Some("a stolen PIN".to_owned()), Some(by.to_owned()));
+            ask("post", "/organisations/acme/revoke", &eyes, lock.clone(), 403);
+            // The organisation's own: it has no calls, and its administrator still has the key.
+            ask("post", "/organisations/acme/revoke", &own, lock.clone(), 200);
+            assert_eq!(stands(&own), locked("organisation"));
+            ask("delete", &lifted, &eyes, json!({}), 403);
+            assert_eq!(ask("delete", &lifted, &own, json!({}), 200), json!({ "was_locked": true }));
+            assert_eq!(stands(&own), (None, None));
+            assert_eq!(ask("delete", &lifted, &own, json!({}), 200), json!({ "was_locked": false }));
+            // The house's.
+            ask("post", "/organisations/acme/revoke", &house, lock.clone(), 200);
+            assert_eq!(stands(&own), locked("house"));
+            let refused = ask("delete", &lifted, &own, json!({}), 409);
+            assert!(refused["message"].as_str().unwrap().contains("locked by whoever runs the bridge"), "{refused}");
+            ask("post", "/organisations/acme/revoke", &own, lock.clone(), 200);
+            assert_eq!(stands(&own), locked("house"), "the switch took the house's lock over");
+            if let Some(user) = user {
+                let path = format!("/organisations/acme/users/{user}");
+                ask("patch", &path, &own, json!({ "locked": "" }), 422);
+                ask("put", &path, &own, json!({ "locked": null }), 422);
+                ask("delete", &path, &own, json!({}), 409);
+                assert_eq!(stands(&own), locked("house"));
+            }
+            ask("delete", &lifted, &house, json!({}), 200);
+            // The house lifts an organisation's too.
+            ask("post", "/organisations/acme/revoke", &own, lock, 200);
+            assert_eq!(ask("delete", &lifted, &house, json!({}), 200), json!({ "was_locked": true }));
+        }
+        ask("delete", "/organisations/omega/lock", &own, json!({}), 404);
+        ask("delete", "/organisations/acme/lock?user=nobody", &own, json!({}), 404);
+        ask("delete", "/organisations/acme/lock?whom=zoe", &own, json!({}), 400);
+    });
+    work.await.unwrap();
     world.audit().await;
     world.end().await;
 }

@@ -361,7 +361,7 @@ async fn the_ledger_is_read_in_its_order() {
 #[tokio::test]
 async fn who_changed_what_stands_in_the_trail_and_secrets_do_not() {
     let bench = Bench::new().await;
-    let store = bench.store.by(Who { name: "paola".to_owned(), door: TrailDoor::Cli, role: None });
+    let store = bench.store.by(Who { name: "paola".to_owned(), door: TrailDoor::Cli, role: None, organisation: None });
     store.add_credits(funds("more", "3")).await.unwrap();
     store.add_credits(funds("more", "3")).await.unwrap();
     store.add_credits(funds("less", "-1000")).await.unwrap();

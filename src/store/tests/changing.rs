@@ -178,7 +178,7 @@ async fn every_entry_is_what_its_own_keys_make_of_it() {
 #[tokio::test]
 async fn a_change_is_told_field_by_field_and_secrets_are_not() {
     let bench = Bench::new().await;
-    let bench = Bench { store: bench.store.by(Who { name: "paola".to_owned(), door: TrailDoor::Api, role: Some(Role::Admin) }), ..bench };
+    let bench = Bench { store: bench.store.by(Who { name: "paola".to_owned(), door: TrailDoor::Api, role: Some(Role::Admin), organisation: None }), ..bench };
     let anna = || spot("user", "anna");
     let keys = json!({ "name": "Anna Ferri", "dial_out": "none", "pin": "98765" });
     let changed = bench.change(anna(), "aurora", patch(&keys)).await.unwrap();

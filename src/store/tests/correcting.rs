@@ -278,7 +278,7 @@ async fn a_leg_whose_number_is_forgotten_keeps_its_price() {
     bring(&bench, FILE, &LIST.replace(",0.0200,", ",0.0300,").replace(",0.0300,0.0100,1", ",0.0200,0.0100,1")).await;
     let forget = Forget { whom: Whom::Number(number(LONDON)), dry_run: false };
     bench.store.forget(forget).await.unwrap();
-    let by_paula = bench.store.by(Who { name: "paula".to_owned(), door: TrailDoor::Cli, role: None });
+    let by_paula = bench.store.by(Who { name: "paula".to_owned(), door: TrailDoor::Cli, role: None, organisation: None });
     let told = by_paula.rerate(&period("aurora"), Some(("k", "an old list")), NOON).await.unwrap();
     let of = |leg| told.list.iter().find(|one| one.leg == leg).unwrap();
     assert_eq!((of(italy).amount, of(italy).why_not.as_deref()), (micros("0.01"), None));

@@ -184,7 +184,7 @@ async fn what_is_left_of_a_grant_lapses_once_when_it_is_over() {
 #[tokio::test]
 async fn a_grant_is_given_once_and_ended_once() {
     let bench = Bench::new().await;
-    let store = bench.store.by(Who { name: "paola".to_owned(), door: TrailDoor::Cli, role: None });
+    let store = bench.store.by(Who { name: "paola".to_owned(), door: TrailDoor::Cli, role: None, organisation: None });
     let given = store.add_grant(money("welcome", "0.50")).await.unwrap();
     let GrantAdded::Booked(first) = given else { panic!("{given:?}") };
     let later = NewGrant { at: NOON.plus_millis(5), ..money("welcome", "0.50") };

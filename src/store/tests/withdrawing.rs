@@ -189,7 +189,7 @@ async fn who_is_locked_has_no_new_calls_and_is_unlocked_by_nobody_who_does_not_s
     let refused = async |bench: &Bench| bench.store.open_leg(toll(bench.leg())).await.unwrap();
     assert_eq!(refused(&bench).await, Opened::Refused(Cause::OrganisationLocked));
     bench.apply(&format!("{FILE}{PEOPLE}")).await.unwrap();
-    assert_eq!(locked(&bench).as_deref(), Some("a stolen PIN"), "the usual file");
+    assert_eq!(locked(&bench).map(|lock| lock.why).as_deref(), Some("a stolen PIN"), "the usual file");
     let entry = EntryId::Organisation("aurora".parse().unwrap());
     let change = |step| Change { entry: entry.clone(), of: None, step };
     let put = ChangeStep::Put(r#"{"country":"IT","volume_licensing":true}"#.into());
@@ -227,7 +227,7 @@ async fn revoked_legs_are_closed_all_at_once_as_they_stand() {
     // Of the first the switchboard knows how long it has talked; of the others only their last proofs of life are known.
     let end = End::new(Cause::Revoked, EndedBy::Bridge, 65_000, NOON.plus_millis(65_000));
     let asked = Revoke { ends: Some(HashMap::from([(paid, end)])), ..bench.revoke() };
-    let who = Who { name: "olga".into(), door: TrailDoor::Api, role: None };
+    let who = Who { name: "olga".into(), door: TrailDoor::Api, role: None, organisation: None };
     let store = bench.store.by(who);
     let first = store.revoke(asked.clone()).await.unwrap();
     assert_eq!((first.legs, first.charge), (vec![paid], micros("0.02")), "the ends of the others are on their way");
@@ -320,5 +320,5 @@ async fn revoked_and_locked_the_rest_may_not_go_on_either() {
         Opened::Refused(Cause::OrganisationLocked)
     );
     let why = bench.store.facts().users[&"paola".parse().unwrap()].locked.clone();
-    assert_eq!(why.as_deref(), Some("a stolen PIN"));
+    assert_eq!(why, Some(Lock { why: "a stolen PIN".to_owned(), by: Locker::House }));
 }
