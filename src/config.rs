@@ -218,6 +218,8 @@ pub struct Settings {
     pub masking: Masking,
     /// From how much on calls look like fraud.
     pub patterns: PatternConfig,
+    /// How long a raised limit waits.
+    pub cooling_off: Duration,
     /// Without the folder, which is that of recordings: see [`Settings::retention`].
     retention: Retention,
 }
@@ -292,6 +294,7 @@ impl Default for Settings {
             log_level: "info".into(),
             masking: Masking::default(),
             patterns: PatternConfig::default(),
+            cooling_off: store::Options::default().cooling_off,
             retention: Retention::default(),
         }
     }
@@ -431,6 +434,8 @@ impl Settings {
 
     /// From how much on calls look like fraud.
     fn read_fraud(&mut self, form: &Form<'_>) {
+        let hours = form.number("cooling_off_hours", 0..=720);
+        set(&mut self.cooling_off, hours.map(|hours| Duration::from_secs(hours * 3_600)));
         let patterns = &mut self.patterns;
         set(&mut patterns.on, form.flag("alarms"));
         let counts: [(&str, &mut u32); 10] = [
@@ -482,7 +487,8 @@ impl Settings {
 
     /// How the store is opened.
     pub fn store_options(&self) -> store::Options {
-        store::Options { node: self.node.clone(), folder: self.store_folder.clone(), ..store::Options::default() }
+        let (node, folder) = (self.node.clone(), self.store_folder.clone());
+        store::Options { node, folder, cooling_off: self.cooling_off, ..store::Options::default() }
     }
 
     fn contradictions(&self) -> Vec<Mistake> {

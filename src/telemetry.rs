@@ -69,5 +69,7 @@ pub mod name {
     pub const ALERTS_DROPPED: &str = "tollbridge_alerts_dropped_total";
     /// Callers, blocks of numbers and their like that the watch for fraud forgot for want of room.
     pub const PATTERNS_FORGOTTEN: &str = "tollbridge_patterns_forgotten_total";
+    /// Calls to numbers known from fraud (`out`), and by callers with such numbers (`in`).
+    pub const HOT_CALLS: &str = "tollbridge_hot_calls_total";
     pub const PANICS: &str = "tollbridge_panics_total";
 }

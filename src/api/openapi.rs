@@ -35,7 +35,9 @@ mod tests {
     use crate::api::correct::{self, RefundOrder, RerateOrder};
     use crate::api::entry::{self, EntriesQuery, Shelf, Spot};
     use crate::api::grant::{self, GrantOrder, GrantsQuery};
+    use crate::api::hot::{self, HotFile, HotNote, HotQuery, LiftOrder};
     use crate::api::leg::{DialOrder, Dialling, Switch};
+    use crate::api::limit::{self, ConfirmOrder};
     use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
@@ -234,6 +236,10 @@ mod tests {
         fits("CarrierFile", &[value(report::CarrierFile::default())]);
         let order = TokenOrder { name: "x".into(), role: "admin".into(), expires: None };
         fits("TokenOrder", &[value(order)]);
+        fits("ConfirmOrder", &[value(ConfirmOrder { limit: Some(String::new()), reason: String::new() })]);
+        fits("HotFile", &[value(HotFile::default())]);
+        fits("HotNote", &[value(HotNote::default())]);
+        fits("LiftOrder", &[value(LiftOrder { destination: Some("LV".into()), reason: String::new() })]);
         let without = |mut query: Value, name: &str| {
             query.as_object_mut().unwrap().remove(name);
             query
@@ -250,6 +256,7 @@ mod tests {
             ("/api/v1/organisations/{organisation}/trail", without(value(TrailQuery::default()), "org")),
             ("/api/v1/trail", value(TrailQuery::default())),
             ("/api/v1/carriers", value(EntriesQuery::default())),
+            ("/api/v1/hot-list/entries", value(HotQuery::default())),
             ("/api/v1/organisations/{organisation}/users", value(EntriesQuery::default())),
             ("/api/v1/margins", value(rates::MarginQuery::default())),
             ("/api/v1/reports/{report}", asked.clone()),
@@ -391,6 +398,63 @@ mod tests {
         fits("Quote", &[yes.clone(), no.clone()]);
         fits("Allowed", &[yes]);
         fits("Refused", &[no]);
+    }
+
+    #[tokio::test]
+    async fn what_is_answered_of_raised_limits_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("books.db").display());
+        let store = Store::open(&url, Options::default()).await.unwrap();
+        for limits in ["limits.max_spend_per_day = \"1.00\"", "limits.max_spend_per_leg = \"1.00\""] {
+            let text = format!("[[organisation]]\nid = \"acme\"\ncountry = \"IT\"\n{limits}\n");
+            let file = File { name: "acme.toml".into(), text, beside: Vec::new() };
+            let applied = money::apply_to(&store, &Gate::default(), file, NOON).await.unwrap();
+            assert_eq!(applied["pending_limits"], u8::from(limits.contains("leg")));
+        }
+        let pending = limit::pending_of(&store, "acme", NOON).unwrap();
+        fits("PendingLimit", pending.as_array().unwrap());
+        let order = ConfirmOrder { limit: None, reason: "agreed".into() };
+        fits("Confirmed", &[limit::confirm_of(&store, "acme", &order, NOON).await.unwrap()]);
+        assert_eq!(limit::pending_of(&store, "acme", NOON).unwrap(), json!([]));
+    }
+
+    /// A list comes in, a call to one of its numbers is refused, and what that closes is opened again.
+    #[tokio::test]
+    async fn what_is_answered_of_hot_numbers_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("books.db").display());
+        let store = Store::open(&url, Options::default()).await.unwrap();
+        let beside = vec![("rates.csv".to_owned(), RATES.to_owned())];
+        let file = File { name: "demo.toml".into(), text: DEMO.into(), beside };
+        money::apply_to(&store, &Gate::default(), file, NOON).await.unwrap();
+        let text = "prefix,note\n3712345,test\n".to_owned();
+        let file = HotFile { name: "hot.csv".into(), text, dry_run: false };
+        let report = hot::import_to(&store, "bought", &file, NOON).await.unwrap();
+        fits("HotChange", report["changes"].as_array().unwrap());
+        fits("HotReport", &[report]);
+        let bad = HotFile { text: "prefix\nx\n".into(), ..file };
+        let body = hot::import_to(&store, "bought", &bad, NOON).await.unwrap_err().into_body();
+        assert_eq!(body.mistakes.len(), 1, "{body:?}");
+        fits("HotList", hot::lists_of(&store).await.unwrap().as_array().unwrap());
+        let part = hot::entries_of(&store, &HotQuery::default()).await.unwrap();
+        fits("HotEntry", part["entries"].as_array().unwrap());
+        fits("HotEntries", &[part]);
+        let leg = OpenLeg {
+            leg: LegId::new(1, 1),
+            call_type: CallType::DialOut,
+            number: "+37123456".parse().unwrap(),
+            caller: None,
+            carrier: None,
+            meeting: Some("studio".parse().unwrap()),
+            call_id: "c".into(),
+            journal: String::new(),
+            invited: NOON,
+        };
+        store.open_leg(leg).await.unwrap();
+        fits("DialBlock", hot::blocks_of(&store, None, NOON).unwrap().as_array().unwrap());
+        let order = LiftOrder { destination: None, reason: "known".into() };
+        fits("Lifted", &[hot::lift_of(&store, "aurora", &order, NOON).await.unwrap()]);
+        assert_eq!(hot::blocks_of(&store, None, NOON).unwrap(), json!([]));
     }
 
     /// Each kind as it is shown, in a part of a list, and changed.

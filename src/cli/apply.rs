@@ -75,5 +75,10 @@ fn words(applied: &Value) -> String {
     if funded > 0 {
         parts.push(format!("{} booked", count(funded, "opening funding")));
     }
+    let pending = applied["pending_limits"].as_u64().unwrap_or(0);
+    if pending > 0 {
+        let wait = if pending == 1 { "waits" } else { "wait" };
+        parts.push(format!("{} {wait} (tollbridge limits show)", count(pending, "raised limit")));
+    }
     format!("applied: {}", parts.join(", "))
 }

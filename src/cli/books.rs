@@ -7,6 +7,8 @@ use crate::api::alert::{self, AlertsQuery};
 use crate::api::correct::{self, CorrectionsQuery, RefundOrder, RerateOrder};
 use crate::api::entry::{self, EntriesQuery, Shelf, Spot};
 use crate::api::grant::{self, GrantOrder, GrantsQuery};
+use crate::api::hot::{self, HotFile, HotNote, HotQuery, LiftOrder};
+use crate::api::limit::{self, ConfirmOrder};
 use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
 use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
 use crate::api::problem::Problem;
@@ -19,6 +21,7 @@ use crate::clock;
 use crate::rating::Deck;
 use crate::rating::report::{Masking, Period};
 use crate::store::{ChangeStep, OpenError, Store, TrailDoor, Who, file_of};
+use crate::trunk::HotPrefix;
 use crate::types::OrganisationId;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -364,6 +367,78 @@ impl Books {
             Books::Here(store) => grant::end_of(store, organisation, id, clock::wall()).await.map_err(words),
             Books::There(bridge) => {
                 bridge.post(&format!("/organisations/{organisation}/grants/{id}/end"), &Value::Null, Pace::Short)
+            }
+        }
+    }
+
+    pub async fn pending_limits(&self, organisation: &str) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => limit::pending_of(store, organisation, clock::wall()).map_err(words),
+            Books::There(bridge) => bridge.get(&format!("/organisations/{organisation}/limits")),
+        }
+    }
+
+    pub async fn confirm_limits(&self, organisation: &str, order: &ConfirmOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => limit::confirm_of(store, organisation, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                bridge.post(&format!("/organisations/{organisation}/limits/confirm"), order, Pace::Short)
+            }
+        }
+    }
+
+    pub async fn import_hot(&self, list: &str, file: &HotFile) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => hot::import_to(store, list, file, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post(&format!("/hot-list/{list}/import"), file, Pace::Long),
+        }
+    }
+
+    pub async fn add_hot(&self, list: &str, prefix: HotPrefix, note: &HotNote) -> Result<Value, Failure> {
+        let prefix = prefix.digits();
+        match self {
+            Books::Here(store) => hot::add_to(store, list, &prefix, note, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.put(&format!("/hot-list/{list}/entries/{prefix}"), note),
+        }
+    }
+
+    pub async fn remove_hot(&self, list: &str, prefix: HotPrefix) -> Result<Value, Failure> {
+        let prefix = prefix.digits();
+        match self {
+            Books::Here(store) => hot::remove_from(store, list, &prefix, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                Ok(serde_json::from_str(&bridge.take(&format!("/hot-list/{list}/entries/{prefix}"))?)?)
+            }
+        }
+    }
+
+    pub async fn hot_lists(&self) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => hot::lists_of(store).await.map_err(words),
+            Books::There(bridge) => bridge.get("/hot-list"),
+        }
+    }
+
+    /// A part of them: `next` leads to the part behind it.
+    pub async fn hot_entries(&self, query: &HotQuery) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => hot::entries_of(store, query).await.map_err(words),
+            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/hot-list/entries", query)?)?),
+        }
+    }
+
+    pub async fn blocks(&self) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => hot::blocks_of(store, None, clock::wall()).map_err(words),
+            Books::There(bridge) => bridge.get("/blocks"),
+        }
+    }
+
+    pub async fn lift(&self, organisation: &str, order: &LiftOrder) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => hot::lift_of(store, organisation, order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                bridge.post(&format!("/organisations/{organisation}/blocks/lift"), order, Pace::Short)
             }
         }
     }

@@ -3,9 +3,9 @@
 
 use super::books::Books;
 use super::table::{Side, Table, harmless};
-use super::{Context, Done, Failure, say, say_json};
+use super::{Context, Done, Failure, limit, say, say_json};
 use crate::api::entry::{Shelf, Spot};
-use crate::store::EntryKind;
+use crate::store::{EntryId, EntryKind};
 use crate::types::OrganisationId;
 use serde_json::{Map, Value};
 use std::io::Read;
@@ -151,13 +151,26 @@ async fn list(context: &Context, shelf: Shelf) -> Done {
 }
 
 async fn show(context: &Context, spot: Spot) -> Done {
-    let entry = Books::find(context).await?.entry(&spot).await?;
+    let books = Books::find(context).await?;
+    let mut entry = books.entry(&spot).await?;
+    let pending = pending(&books, &spot).await?;
     if context.json {
+        if let (Some(keys), Some(pending)) = (entry.as_object_mut(), pending) {
+            keys.insert("pending_limits".to_owned(), pending);
+        }
         return say_json(&entry);
     }
     let mut table = Table::new(&[("KEY", Side::Left), ("VALUE", Side::Left)]);
     rows(&mut table, "", &entry);
-    say(&table.to_string())
+    say(&format!("{table}{}", pending.as_ref().map(limit::words).unwrap_or_default()))
+}
+
+/// Of an organisation, raised limits that wait.
+async fn pending(books: &Books, spot: &Spot) -> Result<Option<Value>, Failure> {
+    match &spot.entry {
+        EntryId::Organisation(id) => Ok(Some(books.pending_limits(id.as_str()).await?)),
+        _ => Ok(None),
+    }
 }
 
 /// A row a key; what stands in a table, behind its name and a dot.
@@ -187,7 +200,9 @@ async fn set(context: &Context, spot: Spot, named: Vec<(String, String)>) -> Don
         put(&mut keys, &key, meant(&key, value)?);
     }
     let name = spot.entry.to_string();
-    let answer = Books::find(context).await?.set(context, spot, &Value::Object(keys)).await?;
+    let books = Books::find(context).await?;
+    let same = spot.clone();
+    let answer = books.set(context, spot, &Value::Object(keys)).await?;
     if context.json {
         return say_json(&answer);
     }
@@ -197,7 +212,8 @@ async fn set(context: &Context, spot: Spot, named: Vec<(String, String)>) -> Don
         (false, true) => "is as it was".to_owned(),
         (false, false) => format!("changed: {changed}"),
     };
-    say(&format!("{} {what}\n", harmless(&name)))
+    let pending = pending(&books, &same).await?;
+    say(&format!("{} {what}\n{}", harmless(&name), pending.as_ref().map(limit::words).unwrap_or_default()))
 }
 
 async fn remove(context: &Context, spot: Spot) -> Done {

@@ -17,8 +17,10 @@ mod end;
 mod entry;
 mod forget;
 mod grant;
+mod hot;
 mod legs;
 mod licence;
+mod limit;
 mod lock;
 mod meetings;
 mod mute;
@@ -110,6 +112,12 @@ enum Command {
     /// Price lists: bring in, compare, write out
     #[command(subcommand)]
     Rates(rates::Rates),
+    /// Limits that were raised and wait: look, or let them hold at once
+    #[command(subcommand)]
+    Limits(limit::Limits),
+    /// Numbers known from fraud: bring in, look, change; open what a call to one has closed
+    #[command(subcommand)]
+    HotList(hot::HotLists),
     /// Usage, pools and balances added up: by day, organiser, country, number, capability, carrier
     Report(report::Report),
     /// A month of an organisation as one page to print or keep
@@ -220,6 +228,8 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Refund(refund)) => wait_for(refund.run(context)),
         Some(Command::Rerate(rerate)) => wait_for(rerate.run(context)),
         Some(Command::Rates(rates)) => wait_for(rates.run(context)),
+        Some(Command::Limits(limits)) => wait_for(limits.run(context)),
+        Some(Command::HotList(lists)) => wait_for(lists.run(context)),
         Some(Command::Report(report)) => wait_for(report.run(context)),
         Some(Command::Statement(statement)) => wait_for(statement.run(context)),
         Some(Command::Reconcile(reconcile)) => wait_for(reconcile.run(context)),

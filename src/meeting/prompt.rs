@@ -164,9 +164,12 @@ impl Prompt {
             Cause::Declined => Prompt::CallDeclined,
             Cause::UnknownNumber | Cause::BadNumber | Cause::NoRoute => Prompt::CallUnknownNumber,
             Cause::Cancelled => Prompt::CallCancelled,
-            Cause::NumberBlocked | Cause::NoRate | Cause::DestinationNotAllowed | Cause::RateTooHigh => {
-                Prompt::CallNotAllowed
-            }
+            Cause::NumberBlocked
+            | Cause::HotNumber
+            | Cause::HotDestination
+            | Cause::NoRate
+            | Cause::DestinationNotAllowed
+            | Cause::RateTooHigh => Prompt::CallNotAllowed,
             Cause::NotLicensed
             | Cause::CountryNotServed
             | Cause::LicenceGone

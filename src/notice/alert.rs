@@ -106,6 +106,12 @@ kinds! {
         "{organisation}: calls look like fraud ({pattern})"
         "{detail} Nothing was blocked. Look at the running calls, and take licences or limits away where this is not \
          what it should be.";
+    /// A destination is closed to an organisation for a day.
+    HotNumber "hot-number" Both ["number" "destination" "until" "leg"]
+        "{organisation}: a number known from fraud was called"
+        "A call to {number} was refused (leg {leg}): the number is known from fraud, and such a call is often the test \
+         before an attack. No calls go to {destination} until {until}, and nothing is recharged. Find out who dialled it \
+         and change what they know; then `tollbridge hot-list lift` opens the destination again.";
     WebhookDisabled "webhook-disabled" Both ["webhook" "failures" "reason"]
         "{organisation}: a webhook is switched off"
         "{webhook} failed {failures} times in a row and is sent nothing more. The last time: {reason}. It is switched \

@@ -11,7 +11,7 @@ use super::rows::list_text;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use super::trail::{self, Who};
-use super::{licence, wishes};
+use super::{cooling, licence, wishes};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::{CountryRecord, ledger};
@@ -34,7 +34,10 @@ pub(super) async fn apply(
 
     let lists = trail_of_lists(books, document);
     let (rates, funded) = enter(books, document, *now).await?;
-    tell(books, document, (*now, who), lists).await?;
+    let own = document.organisations.iter().map(|own| &own.value.id);
+    let pending: Vec<Value> = own.flat_map(|id| cooling::told(&books.facts, id, *now)).collect();
+    let waiting = pending.len();
+    tell(books, document, (*now, who), lists, pending).await?;
     Ok(Ok(Applied {
         organisations: document.organisations.len(),
         users: document.users.len(),
@@ -44,6 +47,7 @@ pub(super) async fn apply(
         countries: document.countries.len(),
         rates,
         funded,
+        pending: waiting,
     }))
 }
 
@@ -58,7 +62,7 @@ pub(super) async fn enter(
     // A deck of 200,000 rows is read for half a second, and calls' holds wait meanwhile: only where one is new.
     let decks = rates.is_none().then_some(&*before);
     let loaded = facts::load(&mut books.conn, before.pins().clone(), before.version + 1, decks).await;
-    books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+    books.facts = Arc::new(loaded?);
     let funded = open_accounts(books, document, now).await?;
     for organisation in &document.organisations {
         threshold::money(books, &organisation.value, Seen::default(), now).await?;
@@ -81,11 +85,17 @@ fn trail_of_lists(books: &Books, document: &Document) -> Vec<Value> {
 }
 
 /// One row for the file: what it named.
-async fn tell(books: &mut Books, document: &Document, by: (Wall, &Who), lists: Vec<Value>) -> Result<(), StoreError> {
+async fn tell(
+    books: &mut Books,
+    document: &Document,
+    by: (Wall, &Who),
+    lists: Vec<Value>,
+    pending: Vec<Value>,
+) -> Result<(), StoreError> {
     fn names<T>(all: &[Placed<T>], name: impl Fn(&T) -> String) -> Vec<String> {
         all.iter().map(|placed| name(&placed.value)).collect()
     }
-    let detail = json!({
+    let mut detail = json!({
         "organisations": names(&document.organisations, |own| own.id.to_string()),
         "users": names(&document.users, |entry| entry.user.id.to_string()),
         "meetings": names(&document.meetings, |meeting| meeting.settings.id.to_string()),
@@ -94,6 +104,9 @@ async fn tell(books: &mut Books, document: &Document, by: (Wall, &Who), lists: V
         "countries": names(&document.countries, |(code, _)| code.as_str().to_owned()),
         "lists": lists,
     });
+    if !pending.is_empty() {
+        detail["pending"] = pending.into();
+    }
     let what = format!("file {}", document.file);
     trail::write(books, trail::Step { at: by.0, who: by.1, verb: "apply", what, organisation: None, detail }).await
 }
@@ -125,6 +138,8 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
     }
     for (organisation, names_lock) in document.organisations.iter().zip(&document.names_lock) {
         write_organisation(conn, &organisation.value, *names_lock, now).await?;
+        let before = facts.organisations.get(&organisation.value.id);
+        cooling::write(conn, before, &organisation.value, now, books.cooling_ms).await?;
         wishes::write(conn, &organisation.value).await?;
         licence::write_seats(conn, &organisation.value).await?;
     }

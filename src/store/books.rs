@@ -30,6 +30,8 @@ pub(super) struct Books {
     pub rewrite: bool,
     /// Grows whenever something to be told, or to be paid, is written.
     pub outbox: u64,
+    /// How long a raised limit waits.
+    pub cooling_ms: u64,
 }
 
 /// The sums of an account.
@@ -83,8 +85,18 @@ pub(super) fn millis(ms: u64) -> i64 {
 }
 
 impl Books {
-    pub fn new(conn: Connection, facts: Arc<Facts>, node: String, life: i64) -> Books {
-        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false, rewrite: false, outbox: 0 }
+    pub fn new(conn: Connection, facts: Arc<Facts>, node: String, life: i64, cooling_ms: u64) -> Books {
+        Books {
+            conn,
+            facts,
+            node,
+            life,
+            sheet: Sheet::default(),
+            careful: false,
+            rewrite: false,
+            outbox: 0,
+            cooling_ms,
+        }
     }
 
     pub fn organisation(&self, id: &OrganisationId) -> Result<Organisation, StoreError> {

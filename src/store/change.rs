@@ -4,6 +4,7 @@
 use super::apply::{enter, opened};
 use super::books::Books;
 use super::check::check;
+use super::cooling;
 use super::document::{Document, Within};
 use super::entry::{self, EntryId, EntryKind, Keys, LOCKED, TOLD_ALONE};
 use super::facts::{Facts, Organisation};
@@ -108,7 +109,13 @@ pub(super) async fn change(
     let keys: Vec<String> = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))).cloned().collect();
     if before.is_none() || !keys.is_empty() {
         enter(books, &document, *now).await?;
-        let detail = json!({ "outcome": "done", "before": before.as_ref().map(|_| old), "after": new });
+        let mut detail = json!({ "outcome": "done", "before": before.as_ref().map(|_| old), "after": new });
+        if let EntryId::Organisation(id) = &change.entry {
+            let pending = cooling::told(&books.facts, id, *now);
+            if !pending.is_empty() {
+                detail["pending"] = pending.into();
+            }
+        }
         tell(books, change, (*now, who), detail).await?;
     }
     let entry = books.facts.entry(&change.entry);

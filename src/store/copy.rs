@@ -24,6 +24,7 @@ const LONGEST_LINE: usize = 256 << 20;
 /// the store's own.)
 pub(super) const TABLES: &[(&str, &str)] = &[
     ("organisation", "id"),
+    ("held_limit", "organisation, name"),
     ("token", "name"),
     ("seat", "organisation, kind"),
     ("organiser", "id"),
@@ -59,6 +60,9 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("hook_state", "owner, address"),
     ("recharge", "key"),
     ("trail", "sequence"),
+    ("hot_number", "list, prefix"),
+    ("dial_block", "organisation, destination"),
+    ("hot_edition", "what"),
 ];
 
 /// What a copy is: its first line.

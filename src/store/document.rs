@@ -109,6 +109,8 @@ pub struct Applied {
     pub rates: Option<usize>,
     /// Opening fundings booked now (a repeat books none).
     pub funded: usize,
+    /// Raised limits of its organisations that wait.
+    pub pending: usize,
 }
 
 impl Document {
@@ -353,6 +355,7 @@ fn organisation(form: &Form<'_>) -> Option<Organisation> {
         pool_split: form.text("pool_split").unwrap_or_default(),
         refund_days: form.number("refund_days", 0..=3_660).map_or(REFUND_DAYS, |days| u32::try_from(days).unwrap_or(0)),
         limits,
+        held: Vec::new(),
         alerts,
         recharge,
         seats: Seats::read(&form.table("seats")),

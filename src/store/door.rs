@@ -17,6 +17,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// in this time.
 const LINGER: Duration = Duration::from_millis(40);
 
+/// A day: whoever looks at the books once a day sees a raise before it holds.
+const COOLING_OFF: Duration = Duration::from_secs(86_400);
+
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -40,6 +43,8 @@ pub struct Options {
     /// twice as long: then it is given up, and its connection with it, since the network may have swallowed what was sent.
     /// Whoever asks again under the same key learns what came of it.
     pub patience: Duration,
+    /// How long a limit on spending that was raised waits before it holds; nothing: it does not.
+    pub cooling_off: Duration,
 }
 
 impl Default for Options {
@@ -53,6 +58,7 @@ impl Default for Options {
             folder: PathBuf::from("data"),
             take_over: false,
             patience: PATIENCE,
+            cooling_off: COOLING_OFF,
         }
     }
 }

@@ -214,6 +214,7 @@ fn organisation(organisation: &Organisation) -> Keys {
         pool_split,
         refund_days,
         limits,
+        held: _,
         alerts,
         recharge,
         seats,

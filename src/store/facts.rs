@@ -1,6 +1,9 @@
 //! What there is, in memory: organisations, organisers, meetings, numbers, carriers, countries, the deck. One immutable
 //! snapshot, made anew at each `apply`; decisions and look-ups read it without waiting for anybody.
 
+use super::cooling::{self, HeldLimit};
+use super::fault::StoreError;
+use super::hot::{self, Hot};
 use super::licence::{Seats, Terms};
 use super::lock::Lock;
 use super::pin::PinKey;
@@ -121,7 +124,10 @@ pub struct Organisation {
     pub pool_split: PoolSplit,
     /// How long a funding that had expired is open again when a refund comes back to it; 0: the refund is a new funding.
     pub refund_days: u32,
+    /// As they were set: what holds of them is told by [`Organisation::limits_at`].
     pub limits: Limits,
+    /// Those that were raised and hold on for a while.
+    pub(super) held: Vec<HeldLimit>,
     /// Whom to tell of its money; `None`: nobody.
     pub alerts: Option<AlertSettings>,
     /// How it is fetched before it runs out.
@@ -250,6 +256,7 @@ pub struct Facts {
     prices: HashMap<OrganisationId, Prices>,
     house: Prices,
     by_conference_id: HashMap<String, MeetingId>,
+    pub(super) hot: Arc<Hot>,
     pub(super) closed: Closed,
     /// By their hashes.
     pub(super) tokens: HashMap<String, Token>,
@@ -348,7 +355,7 @@ impl Organisation {
     }
 
     fn percent(&self, at: Wall) -> Option<u32> {
-        self.limits.caps.quiet_percent.filter(|_| self.is_quiet(at))
+        self.limits_at(at).caps.quiet_percent.filter(|_| self.is_quiet(at))
     }
 
     /// The limits that count its calls, at a moment, as the guard wants them. However small the share, one call has room.
@@ -360,7 +367,7 @@ impl Organisation {
 
     /// What the day around `at` may use.
     pub(super) fn day_limit(&self, at: Wall) -> Option<Micros> {
-        self.limits.max_spend_per_day.map(|most| self.share(most, at))
+        self.limits_at(at).max_spend_per_day.map(|most| self.share(most, at))
     }
 
     /// Of an amount a day, what holds around `at`.
@@ -372,7 +379,7 @@ impl Organisation {
     /// What all of it may use, while it is new.
     pub(super) fn first_day_limit(&self, at: Wall) -> Option<Micros> {
         let is_new = at.micros() < self.since.plus_millis(FIRST_DAY_MS).micros();
-        self.limits.caps.first_day_micros.filter(|_| is_new).map(Micros)
+        self.limits_at(at).caps.first_day_micros.filter(|_| is_new).map(Micros)
     }
 
     /// As the decision wants it.
@@ -405,16 +412,17 @@ impl User {
     }
 }
 
-/// Reads everything, but the decks where `decks_of` has those in use.
+/// Reads everything, but the decks and the hot numbers where `decks_of` has those in use.
 pub(super) async fn load(
     conn: &mut Connection,
     pins: PinKey,
     version: u64,
     decks_of: Option<&Facts>,
-) -> Result<Facts, String> {
+) -> Result<Facts, StoreError> {
     let mut organisations = rows::organisations(conn).await?;
     wishes::load(conn, &mut organisations).await?;
     licence::load_seats(conn, &mut organisations).await?;
+    cooling::load(conn, &mut organisations).await?;
     let users = rows::users(conn).await?;
     let meetings = rows::meetings(conn).await?;
     let directory = Directory::new(rows::carriers(conn).await?, rows::numbers(conn).await?);
@@ -428,6 +436,10 @@ pub(super) async fn load(
     let decks = match decks_of {
         Some(known) => known.decks.clone(),
         None => Arc::new(rows::decks(conn).await?),
+    };
+    let hot = match decks_of {
+        Some(known) => known.hot.clone(),
+        None => Arc::new(hot::load(conn).await?),
     };
     let mut price_lists = BTreeMap::clone(&decks);
     let deck = price_lists.remove(HOUSE).unwrap_or_else(|| Arc::new(Deck::empty(Currency::USD)));
@@ -458,6 +470,7 @@ pub(super) async fn load(
         prices,
         house,
         by_conference_id,
+        hot,
         closed,
         tokens,
         pins,
@@ -467,6 +480,11 @@ pub(super) async fn load(
 /// The same, with other tokens.
 pub(super) fn with_tokens(facts: &Facts, tokens: HashMap<String, Token>) -> Facts {
     Facts { version: facts.version + 1, tokens, ..facts.clone() }
+}
+
+/// The same, with other hot numbers or blocks.
+pub(super) fn with_hot(facts: &Facts, hot: Hot) -> Facts {
+    Facts { version: facts.version + 1, hot: Arc::new(hot), ..facts.clone() }
 }
 
 fn named(settings: &Settings) -> (String, MeetingId) {

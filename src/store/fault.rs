@@ -69,6 +69,13 @@ impl StoreError {
     }
 }
 
+/// What a row holds and no reader understands.
+impl From<String> for StoreError {
+    fn from(why: String) -> StoreError {
+        StoreError::Broken(why)
+    }
+}
+
 /// A constraint that fails is our own fault in one request, and so is a value that is not what its column should hold;
 /// anything else is the world failing.
 impl From<sql::Error> for StoreError {

@@ -9,6 +9,7 @@ use super::door::{Options, PATIENCE};
 use super::facts::{self, Facts};
 use super::fault::{OpenError, StoreError};
 use super::home::{self, Home};
+use super::hot;
 use super::job::{Done, Job, Reply};
 use super::schema;
 use super::sql::{self, Address, Connection, Pool, shown};
@@ -157,13 +158,18 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     }
     schema::update(&mut conn, &store).await?;
     let life = begin_life(&mut conn, &options.node).await.map_err(failed)?;
-    let facts = Arc::new(facts::load(&mut conn, key, 1, None).await.map_err(OpenError::Unreadable)?);
+    let facts = facts::load(&mut conn, key, 1, None).await.map_err(|fault| match fault {
+        StoreError::Broken(why) => OpenError::Unreadable(why),
+        fault => OpenError::Database { store: store.clone(), reason: fault.to_string() },
+    })?;
+    let facts = Arc::new(facts);
     let reads = Pool::new(place.reader(), options.readers, options.patience);
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (publish, facts_seen) = watch::channel(facts.clone());
     let (outbox, outbox_seen) = watch::channel(0);
     let (fence, fenced) = watch::channel(false);
-    let books = Books::new(conn, facts, options.node.clone(), life);
+    let cooling_ms = u64::try_from(options.cooling_off.as_millis()).unwrap_or(u64::MAX);
+    let books = Books::new(conn, facts, options.node.clone(), life, cooling_ms);
     let home = Arc::new(home);
     let writer = Writer {
         books,
@@ -307,9 +313,15 @@ impl Writer {
         if self.is_lost {
             self.reconnect().await?;
         }
-        if self.books.conn.begin(&self.books.node).await? == Some(self.books.life) {
+        let found = self.books.conn.begin(&self.books.node, [hot::WITH_LIFE, hot::WITH_LIFE_HELD]).await?;
+        if let Some((_, edition)) = found.filter(|(life, _)| *life == self.books.life) {
             self.is_untouched = true;
-            return Ok(());
+            // Another node of the same books has changed them.
+            return if edition == self.books.facts.hot_edition() {
+                Ok(())
+            } else {
+                hot::refresh(&mut self.books).await
+            };
         }
         let fenced = StoreError::Fenced(self.books.node.clone());
         self.fenced = Some(fenced.clone());
@@ -361,12 +373,17 @@ impl Writer {
     ) -> Result<Option<(Vec<Job>, StoreError)>, StoreError> {
         // Before anything is done in it the transaction is as good as a savepoint, and is there already.
         let is_first = std::mem::take(&mut self.is_untouched);
+        let facts = self.books.facts.clone();
         let mut fate = if is_first { Ok(()) } else { self.run("SAVEPOINT run").await };
         if fate.is_ok() {
             fate = self.books.look_ahead(&run).await;
         }
         let mut outcomes = Vec::with_capacity(run.len());
-        for job in run {
+        let mut run = run.into_iter();
+        // After a fault of its own SQLite may have taken all back already: what came then would be written at once, and stay.
+        while !outcomes.last().and_then(Done::fault).is_some_and(StoreError::is_down)
+            && let Some(job) = run.next()
+        {
             outcomes.push(job.run(&mut self.books).await);
         }
         let failed = outcomes.iter().find_map(Done::fault).cloned();
@@ -382,11 +399,13 @@ impl Writer {
                 if is_first { Ok(None) } else { self.run("RELEASE run").await.map(|()| None) }
             }
             Err(fault) if fault.is_down() => {
+                run.for_each(|job| job.refuse(fault.clone()));
                 done.append(&mut outcomes);
                 Err(fault)
             }
             Err(why) => {
                 self.books.forget();
+                self.books.facts = facts;
                 let run: Vec<Job> = outcomes.into_iter().map(Done::again).collect();
                 let back = if is_first { self.afresh().await } else { self.run("ROLLBACK TO run; RELEASE run").await };
                 if let Err(fault) = back {
@@ -413,6 +432,7 @@ impl Writer {
                 self.books.forget();
             }
             self.books.careful = true;
+            let facts = self.books.facts.clone();
             let before = self.run("SAVEPOINT request").await;
             let outcome = job.run(&mut self.books).await;
             let written = match outcome.fault() {
@@ -422,6 +442,9 @@ impl Writer {
             self.books.careful = false;
             if !keeps || written.is_err() {
                 self.books.forget();
+            }
+            if written.is_err() {
+                self.books.facts = facts;
             }
             let fate = match (before, &written) {
                 (Err(fault), _) => Err(fault),
@@ -486,7 +509,7 @@ impl Writer {
             let known = &self.books.facts;
             let load = facts::load(&mut conn, known.pins().clone(), known.version + 1, None);
             let loaded = timeout(LONGEST_WORK, load).await.map_err(|_| no_answer(LONGEST_WORK))?;
-            self.books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+            self.books.facts = Arc::new(loaded?);
             self.publish.send_replace(self.books.facts.clone());
             self.is_unclear = false;
         }
@@ -516,6 +539,10 @@ impl Desk {
 
     /// Writes how long each live leg has talked, and returns when it is on the disk.
     pub async fn prove(&self, legs: Vec<(LegId, u64)>) -> Result<(), StoreError> {
+        // They are the new life's proofs by now.
+        if *self.fenced.borrow() {
+            return Err(StoreError::Down("the node has been taken over".to_owned()));
+        }
         let home = self.home.clone();
         let written = tokio::task::spawn_blocking(move || home.prove(&legs)).await;
         let result = written.map_err(|error| StoreError::Down(error.to_string()))?;

@@ -2,6 +2,7 @@
 
 use super::books::Books;
 use super::change::{Change, Changed};
+use super::cooling::{ConfirmLimits, PendingLimit};
 use super::document::{Applied, Document};
 use super::door::{
     Answered, Claim, Claimed, Corrected, CreditsAdded, EndGrant, Extend, Forget, Forgotten, Funds, GrantAdded,
@@ -9,12 +10,14 @@ use super::door::{
     Rerouted, Settle,
 };
 use super::fault::StoreError;
+use super::hot::{DialBlock, HotOrder, HotReport, Lift};
 use super::remove::{Removal, Removed};
 use super::revoke::{Revoke, Revoked};
 use super::token::{NewToken, Revocation, Token};
 use super::trail::Who;
 use super::{
-    apply, change, correct, credits, grant, leg, outbox, person, reconcile, recover, remove, revoke, settle, token,
+    apply, change, cooling, correct, credits, grant, hot, leg, outbox, person, reconcile, recover, remove, revoke,
+    settle, token,
 };
 use crate::clock::Wall;
 use crate::form::Mistake;
@@ -120,6 +123,9 @@ jobs! {
     Remove((Removal, Wall, Who)) -> Result<Removed, String> = remove::remove;
     MakeToken((NewToken, Who)) -> Token = token::make;
     RevokeToken((Revocation, Wall, Who)) -> Vec<TokenName> = token::revoke;
+    ConfirmLimits((ConfirmLimits, Who)) -> Vec<PendingLimit> = cooling::confirm;
+    Hot((HotOrder, Wall, Who)) -> HotReport = hot::order;
+    Lift((Lift, Who)) -> Vec<DialBlock> = hot::lift;
     Open(OpenLeg) -> Opened = leg::open;
     Payer(NamePayer) -> Opened = leg::name_payer;
     Answer(Answered) -> () = leg::answered;

@@ -5,6 +5,7 @@ use super::books::{Books, Sums, Taking, millis};
 use super::door::{Answered, Extend, Grant, NamePayer, OpenLeg, Opened, PoolState, Rerouted};
 use super::facts::{OnEmpty, Organisation, User};
 use super::fault::StoreError;
+use super::hot;
 use super::permit;
 use super::rows::Line;
 use super::settle;
@@ -340,6 +341,9 @@ async fn admit(
     books.sheet.change(&leg, true);
     // Covered by the hold, but proof of nothing: the answer may not be acknowledged yet, and then costs nothing.
     leg.elapsed_ms = leg.elapsed_ms.max(elapsed_ms);
+    if let Err(cause) = hot::admits(books, &leg, organisation, at).await? {
+        return Ok(step.keep(books, Opened::Refused(cause), None, None));
+    }
     books.expire(organisation, at).await?;
     let mut decided = terms(books, &leg, user, organisation, at).await?;
     if decided.as_ref().is_err_and(|cause| *cause == Cause::NoCredit) && books.look_again(&organisation.id).await? {
@@ -364,7 +368,8 @@ async fn admit(
     if let Some(answered) = leg.answered {
         terms.answered(answered);
     }
-    if organisation.limits.caps.rate_micros.is_some_and(|most| dearest_nanos(&terms) > i128::from(most) * 1_000) {
+    if organisation.limits_at(at).caps.rate_micros.is_some_and(|most| dearest_nanos(&terms) > i128::from(most) * 1_000)
+    {
         return Ok(step.keep(books, Opened::Refused(Cause::RateTooHigh), None, None));
     }
     if terms.funding == Funding::Free {

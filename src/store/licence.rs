@@ -199,8 +199,8 @@ impl Seats {
 }
 
 /// Reads the licences of all users.
-pub(super) async fn load(conn: &mut Connection, users: &mut BTreeMap<UserId, User>) -> Result<(), String> {
-    let rows = sql::query("SELECT * FROM licence").fetch_all(conn).await.map_err(|error| error.to_string())?;
+pub(super) async fn load(conn: &mut Connection, users: &mut BTreeMap<UserId, User>) -> Result<(), StoreError> {
+    let rows = sql::query("SELECT * FROM licence").fetch_all(conn).await?;
     for row in &rows {
         let line = Line { row, table: "licence" };
         let word = line.text("kind")?;
@@ -216,8 +216,8 @@ pub(super) async fn load(conn: &mut Connection, users: &mut BTreeMap<UserId, Use
 pub(super) async fn load_seats(
     conn: &mut Connection,
     organisations: &mut BTreeMap<OrganisationId, Organisation>,
-) -> Result<(), String> {
-    let rows = sql::query("SELECT * FROM seat").fetch_all(conn).await.map_err(|error| error.to_string())?;
+) -> Result<(), StoreError> {
+    let rows = sql::query("SELECT * FROM seat").fetch_all(conn).await?;
     for row in &rows {
         let line = Line { row, table: "seat" };
         let kind = place(&line.text("kind")?)?;

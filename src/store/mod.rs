@@ -13,6 +13,7 @@ mod audit;
 mod books;
 mod change;
 mod check;
+mod cooling;
 mod copy;
 mod correct;
 mod credits;
@@ -25,6 +26,7 @@ mod facts;
 mod fault;
 mod grant;
 mod home;
+mod hot;
 mod io;
 mod job;
 mod leg;
@@ -56,6 +58,7 @@ mod walk;
 mod wishes;
 
 pub use change::{Change, ChangeStep, Changed};
+pub use cooling::{ConfirmLimits, CooledLimit, PendingLimit};
 pub use copy::{CopyError, Sealed, backup, restore};
 pub use document::{Applied, Document, LARGEST_FILE, LONGEST_LOCK};
 pub use door::{
@@ -70,6 +73,9 @@ pub use facts::{
     AlertSettings, Facts, HOUSE, Limits, LowBalance, Meeting, OnEmpty, Organisation, RechargeSettings, User,
 };
 pub use fault::{OpenError, StoreError};
+pub use hot::{
+    Destination, DialBlock, HotFilter, HotListRow, HotOrder, HotReport, HotRow, HotStep, Lift, MOST_HOT_ROWS,
+};
 pub use io::{check_url, file_of, folder_of};
 pub use licence::{SeatRow, Seats, Term, Terms};
 pub use lock::{Lock, Locker};
@@ -161,6 +167,34 @@ impl Store {
     /// Takes a token of the API back, and all that come from it: their names, the one asked for first.
     pub async fn revoke_token(&self, revocation: Revocation, now: Wall) -> Result<Vec<TokenName>, StoreError> {
         self.desk.ask((revocation, now, self.who.clone()), Job::RevokeToken).await
+    }
+
+    /// Lets limits that were raised, and whose raise waits, hold at once.
+    pub async fn confirm_limits(&self, confirm: ConfirmLimits) -> Result<Vec<PendingLimit>, StoreError> {
+        self.desk.ask((confirm, self.who.clone()), Job::ConfirmLimits).await
+    }
+
+    /// Changes a list of hot numbers, or tells what an order would change (`dry_run`).
+    pub async fn hot_order(&self, order: HotOrder, dry_run: bool, now: Wall) -> Result<HotReport, StoreError> {
+        if dry_run {
+            return hot::differences(&mut self.reader().await?, &order).await;
+        }
+        self.desk.ask((order, now, self.who.clone()), Job::Hot).await
+    }
+
+    /// Lists of hot numbers, by their names.
+    pub async fn hot_lists(&self) -> Result<Vec<HotListRow>, StoreError> {
+        hot::lists(&mut self.reader().await?).await
+    }
+
+    /// Entries of them, in the order of their digits: [`MOST_HOT_ROWS`] at most.
+    pub async fn hot_rows(&self, filter: &HotFilter) -> Result<Vec<HotRow>, StoreError> {
+        hot::rows(&mut self.reader().await?, filter).await
+    }
+
+    /// Opens destinations again that a call to a hot number has closed to an organisation.
+    pub async fn lift(&self, lift: Lift) -> Result<Vec<DialBlock>, StoreError> {
+        self.desk.ask((lift, self.who.clone()), Job::Lift).await
     }
 
     // ------------------------------------------------------------------------------------------------------------ legs

@@ -8,7 +8,7 @@ use super::rows::Line;
 use super::sql::{self, Connection};
 use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, may_go_on, may_go_over};
-use crate::rating::{Funding, Origin, Request, Tab};
+use crate::rating::{CallType, Funding, Origin, Request, Tab};
 use crate::trunk::NumberKind;
 use crate::types::{Cause, E164, LegId, Micros, OrganisationId};
 
@@ -24,6 +24,9 @@ pub(super) fn number(facts: &Facts, number: &E164, payer: &OrganisationId) -> Op
 
 /// Why a leg that was funded may not go on; `has_entries`: its organisation has set up credits.
 pub(super) fn of_leg(facts: &Facts, leg: &LegRow, tab: &Tab, has_entries: bool, at: Wall) -> Result<(), Cause> {
+    if leg.call_type == CallType::DialOut && facts.hot(&leg.number).is_some() {
+        return Err(Cause::HotNumber);
+    }
     let asked =
         ask(facts, leg, has_entries, at, |book, request| may_go_on(book, request, tab.terms.funding, tab.spends()));
     asked.map_err(Cause::of_a_running_leg)

@@ -162,7 +162,7 @@ async fn rename(books: &mut Books, user: &UserId) -> Result<String, StoreError> 
     }
     let version = books.facts.version + 1;
     let loaded = facts::load(&mut books.conn, books.facts.pins().clone(), version, Some(&books.facts)).await;
-    books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+    books.facts = Arc::new(loaded?);
     Ok(name)
 }
 

@@ -23,6 +23,8 @@ const AFTER_FRAUD_US: i64 = 3_600 * 1_000_000;
 const TOLD_AFTER: i64 = 5;
 /// Settings that are gone: looked for again after this.
 const WITHOUT_SETTINGS_MS: u64 = 3_600_000;
+/// Whether a destination is still closed is looked at again after this.
+const PAUSED_MS: u64 = 60_000;
 
 /// Whether money runs away to numbers by which somebody earns. Other alarms may be a busy day, and stop nothing.
 async fn looks_drained(books: &mut Books, organisation: &str, now: Wall) -> Result<bool, StoreError> {
@@ -37,7 +39,8 @@ async fn looks_drained(books: &mut Books, organisation: &str, now: Wall) -> Resu
     Ok(false)
 }
 
-/// Money is wanted, unless it is on its way, was declined, may be drained, or is enough for a day.
+/// Money is wanted, unless it is on its way, was declined, may be drained, a destination is closed for fraud, or it is
+/// enough for a day.
 pub(super) async fn want(
     books: &mut Books,
     organisation: &Organisation,
@@ -55,6 +58,11 @@ pub(super) async fn want(
         return Ok(());
     }
     let day = day_of(now, &organisation.time_zone)?;
+    if books.facts.is_blocked(&organisation.id, now) {
+        let why =
+            "a number known from fraud was called, and no money is fetched while a destination is closed for that";
+        return refuse(books, organisation, settings, available, ("blocked", &day), why, now).await;
+    }
     if looks_drained(books, id, now).await? {
         let why = "calls looked like fraud within the last hour, and no money is fetched for those";
         return refuse(books, organisation, settings, available, ("paused", &day), why, now).await;
@@ -130,7 +138,7 @@ async fn tell(
 /// Gives out payments to ask for. They are noted as asked before they are: after a crash the same key is asked again.
 pub(super) async fn claim(books: &mut Books, asked: &Claim) -> Result<Vec<Errand>, StoreError> {
     let rows = sql::query(
-        "SELECT key, organisation, amount, currency, tries, next_at FROM recharge \
+        "SELECT key, organisation, amount, currency, tries, next_at, state FROM recharge \
          WHERE state IN ('wanted', 'asked') AND next_at <= $1 ORDER BY next_at, key LIMIT $2",
     );
     let rows = rows.bind(asked.now.micros()).bind(i64::from(asked.payments)).fetch_all(&mut books.conn).await?;
@@ -140,11 +148,18 @@ pub(super) async fn claim(books: &mut Books, asked: &Claim) -> Result<Vec<Errand
         let (key, next_at): (String, i64) = (row.try_get(0)?, row.try_get(5)?);
         let organisation: OrganisationId = row.try_get::<String, _>(1)?.parse().map_err(StoreError::broken)?;
         let settings = facts.organisations.get(&organisation).and_then(|known| known.recharge.as_ref());
-        let wait_ms = if settings.is_some() { LEASE_MS } else { WITHOUT_SETTINGS_MS };
-        let ours = sql::query("UPDATE recharge SET state = 'asked', next_at = $1 WHERE key = $2 AND next_at = $3");
-        let ours = ours.bind(asked.now.plus_millis(wait_ms).micros()).bind(&key).bind(next_at);
+        // What was asked is asked on, under its key: it may be paid. What was not waits until nothing is closed any more.
+        let state: String = row.try_get(6)?;
+        let is_paused = state == "wanted" && facts.is_blocked(&organisation, asked.now);
+        let (wait_ms, state) = match settings {
+            _ if is_paused => (PAUSED_MS, "wanted"),
+            Some(_) => (LEASE_MS, "asked"),
+            None => (WITHOUT_SETTINGS_MS, "asked"),
+        };
+        let ours = sql::query("UPDATE recharge SET state = $4, next_at = $1 WHERE key = $2 AND next_at = $3");
+        let ours = ours.bind(asked.now.plus_millis(wait_ms).micros()).bind(&key).bind(next_at).bind(state);
         let ours = ours.execute(&mut books.conn).await? == 1;
-        let Some(settings) = settings.filter(|_| ours) else { continue };
+        let Some(settings) = settings.filter(|_| ours && !is_paused) else { continue };
         errands.push(Errand::Payment(Payment {
             key,
             organisation,

@@ -160,6 +160,6 @@ async fn take_away(books: &mut Books, entry: &EntryId, now: Wall) -> Result<Remo
     }
     let before = books.facts.clone();
     let loaded = facts::load(&mut books.conn, before.pins().clone(), before.version + 1, Some(&before)).await;
-    books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+    books.facts = Arc::new(loaded?);
     Ok(removed)
 }

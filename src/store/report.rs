@@ -17,7 +17,7 @@ use crate::clock::Wall;
 use crate::rating::decide::{Book, NumberFacts, decide};
 use crate::rating::ledger::Entry;
 use crate::rating::pool::month_of;
-use crate::rating::{self, Origin, Request, UsageRecord};
+use crate::rating::{self, CallType, Origin, Request, UsageRecord};
 use crate::trunk::NumberKind;
 use crate::types::{Cause, LegId, Micros, OrganisationId};
 
@@ -231,6 +231,10 @@ pub(super) async fn quote(
     let unknown = || StoreError::Unknown(format!("user {}", asked.organiser));
     let user = facts.users.get(&asked.organiser).ok_or_else(unknown)?;
     let organisation = known(facts, &user.organisation)?;
+    let out = (asked.call_type == CallType::DialOut).then_some(&asked.number);
+    if let Some(cause) = out.and_then(|to| facts.barred(&organisation.id, to, asked.now)) {
+        return Ok(Err(cause));
+    }
     let sums = sums(conn, &organisation.id).await?;
     let pool = pool(conn, facts, &organisation.id, asked.now).await?;
     let pool_left_ms = pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms);

@@ -131,7 +131,7 @@ async fn lock(books: &mut Books, asked: &Revoke, who: &Who) -> Result<(), StoreE
     sql.execute(&mut books.conn).await?;
     let before = books.facts.clone();
     let loaded = facts::load(&mut books.conn, before.pins().clone(), before.version + 1, Some(&before)).await;
-    books.facts = Arc::new(loaded.map_err(StoreError::Broken)?);
+    books.facts = Arc::new(loaded?);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! table: the store starts with all of it or not at all.
 
 use super::facts::{Closed, Limits, Meeting, OnEmpty, Organisation, User};
+use super::fault::StoreError;
 use super::licence;
 use super::lock::Lock;
 use super::sql::Row;
@@ -85,12 +86,12 @@ async fn lines<T>(
     table: &'static str,
     sql: &'static str,
     read: fn(&Line<'_>) -> Result<T, String>,
-) -> Result<Vec<T>, String> {
-    let rows = sql::query(sql).fetch_all(conn).await.map_err(|error| format!("{table}: {error}"))?;
-    rows.iter().map(|row| read(&Line { row, table })).collect()
+) -> Result<Vec<T>, StoreError> {
+    let rows = sql::query(sql).fetch_all(conn).await?;
+    rows.iter().map(|row| Ok(read(&Line { row, table })?)).collect()
 }
 
-pub(super) async fn organisations(conn: &mut Connection) -> Result<BTreeMap<OrganisationId, Organisation>, String> {
+pub(super) async fn organisations(conn: &mut Connection) -> Result<BTreeMap<OrganisationId, Organisation>, StoreError> {
     let rows = lines(conn, "organisation", "SELECT * FROM organisation", organisation).await?;
     Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
 }
@@ -124,6 +125,7 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
             max_spend_per_leg: line.maybe_number("max_spend_per_leg")?.map(Micros),
             caps: serde_json::from_str(&line.text("caps")?).map_err(|error| line.unreadable("caps", error))?,
         },
+        held: Vec::new(),
         alerts: None,
         recharge: None,
         seats: Default::default(),
@@ -133,7 +135,7 @@ fn organisation(line: &Line<'_>) -> Result<Organisation, String> {
     })
 }
 
-pub(super) async fn users(conn: &mut Connection) -> Result<BTreeMap<UserId, User>, String> {
+pub(super) async fn users(conn: &mut Connection) -> Result<BTreeMap<UserId, User>, StoreError> {
     let rows = lines(conn, "organiser", "SELECT * FROM organiser WHERE closed = 0", user).await?;
     let mut users: BTreeMap<UserId, User> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
     licence::load(conn, &mut users).await?;
@@ -159,7 +161,7 @@ const MEETINGS: &str = "SELECT meeting.*, organiser.organisation FROM meeting JO
      WHERE meeting.closed = 0";
 
 /// Names of users and of meetings that were removed, and whose they are.
-pub(super) async fn closed(conn: &mut Connection) -> Result<Closed, String> {
+pub(super) async fn closed(conn: &mut Connection) -> Result<Closed, StoreError> {
     let users = "SELECT id, organisation FROM organiser WHERE closed = 1";
     let meetings = "SELECT meeting.id, organiser.organisation FROM meeting \
          JOIN organiser ON organiser.id = meeting.organiser WHERE meeting.closed = 1";
@@ -169,7 +171,7 @@ pub(super) async fn closed(conn: &mut Connection) -> Result<Closed, String> {
     Ok(Closed { users: users.into_iter().collect(), meetings: meetings.into_iter().collect() })
 }
 
-pub(super) async fn meetings(conn: &mut Connection) -> Result<BTreeMap<MeetingId, Meeting>, String> {
+pub(super) async fn meetings(conn: &mut Connection) -> Result<BTreeMap<MeetingId, Meeting>, StoreError> {
     let rows = lines(conn, "meeting", MEETINGS, meeting).await?;
     Ok(rows.into_iter().map(|row| (row.settings.id.clone(), row)).collect())
 }
@@ -189,7 +191,7 @@ fn meeting(line: &Line<'_>) -> Result<Meeting, String> {
     Ok(Meeting { settings, language: line.maybe("language")? })
 }
 
-pub(super) async fn numbers(conn: &mut Connection) -> Result<Vec<Number>, String> {
+pub(super) async fn numbers(conn: &mut Connection) -> Result<Vec<Number>, StoreError> {
     lines(conn, "number", "SELECT * FROM number ORDER BY e164", number).await
 }
 
@@ -206,7 +208,7 @@ fn number(line: &Line<'_>) -> Result<Number, String> {
     })
 }
 
-pub(super) async fn carriers(conn: &mut Connection) -> Result<Vec<Carrier>, String> {
+pub(super) async fn carriers(conn: &mut Connection) -> Result<Vec<Carrier>, StoreError> {
     lines(conn, "carrier", "SELECT * FROM carrier ORDER BY id", carrier).await
 }
 
@@ -236,7 +238,7 @@ fn carrier(line: &Line<'_>) -> Result<Carrier, String> {
     })
 }
 
-pub(super) async fn countries(conn: &mut Connection) -> Result<Vec<(Country, CountryRecord)>, String> {
+pub(super) async fn countries(conn: &mut Connection) -> Result<Vec<(Country, CountryRecord)>, StoreError> {
     lines(conn, "country", "SELECT * FROM country", country).await
 }
 
@@ -255,7 +257,7 @@ fn country(line: &Line<'_>) -> Result<(Country, CountryRecord), String> {
 
 /// The decks in use, by their lists: the last imported of each. What cannot be read of one answers "broken", and the
 /// bridge starts all the same.
-pub(super) async fn decks(conn: &mut Connection) -> Result<BTreeMap<String, Arc<Deck>>, String> {
+pub(super) async fn decks(conn: &mut Connection) -> Result<BTreeMap<String, Arc<Deck>>, StoreError> {
     let sql = "SELECT * FROM deck WHERE edition IN (SELECT MAX(edition) FROM deck GROUP BY list)";
     let read = |line: &Line<'_>| Ok((line.text("list")?, line.text("name")?, line.text("csv")?));
     let mut decks = BTreeMap::new();
@@ -269,7 +271,7 @@ pub(super) async fn decks(conn: &mut Connection) -> Result<BTreeMap<String, Arc<
     Ok(decks)
 }
 
-pub(super) async fn exchanges(conn: &mut Connection) -> Result<Exchanges, String> {
+pub(super) async fn exchanges(conn: &mut Connection) -> Result<Exchanges, StoreError> {
     let read = |line: &Line<'_>| {
         let rate = Decimal::new(line.number("nanos")?, 9);
         let exchange = Exchange::new(line.parse("base")?, rate).map_err(|why| line.unreadable("nanos", why))?;

@@ -26,7 +26,9 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0017_spending.sql"),
     include_str!("migrations/0018_open_legs.sql"),
     include_str!("migrations/0019_lock_and_maker.sql"),
-    include_str!("migrations/0020_running_sums.sql"),
+    include_str!("migrations/0020_hot.sql"),
+    include_str!("migrations/0021_cooling.sql"),
+    include_str!("migrations/0022_running_sums.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

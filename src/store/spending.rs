@@ -51,7 +51,7 @@ impl Whose {
 
     /// The limit that holds around `at`, where one is set.
     fn most(self, books: &Books, leg: &LegRow, organisation: &Organisation, at: Wall) -> Option<Micros> {
-        let caps = organisation.limits.caps;
+        let caps = organisation.limits_at(at).caps;
         let share = |micros: Option<i64>| micros.map(|most| organisation.share(Micros(most), at));
         match self {
             Whose::Organiser => share(caps.organiser_day_micros),
@@ -88,7 +88,7 @@ pub(super) async fn room(
     if let Some(most) = organisation.day_limit(now) {
         meet(most.0 - books.spent_on(organisation, now).await?.0 - held, Cause::SpendLimit);
     }
-    if let Some(most) = organisation.limits.max_spend_per_leg {
+    if let Some(most) = organisation.limits_at(now).max_spend_per_leg {
         meet(most.0 - leg_held.0, Cause::SpendLimit);
     }
     if let Some(most) = organisation.first_day_limit(now) {

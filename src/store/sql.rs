@@ -236,26 +236,24 @@ impl Connection {
         on!(self, |conn, _values, _row| sqlx::raw_sql(sql).execute(conn).await.map(|_| ()))
     }
 
-    /// Opens a transaction that writes, and tells the number of the life that has the node's name. One way to a server
-    /// and back: it is on the path of every call.
-    pub async fn begin(&mut self, node: &str) -> Result<Option<i64>, Error> {
+    /// Opens a transaction that writes, and asks a first question of two numbers about a name (`$1`), each database its
+    /// own. One way to a server and back: it is on the path of every call.
+    pub async fn begin(&mut self, name: &str, question: [&'static str; 2]) -> Result<Option<(i64, i64)>, Error> {
         let row = match self.kind() {
             Kind::Sqlite => {
                 self.run("BEGIN IMMEDIATE").await?;
-                query("SELECT life FROM node WHERE name = $1").bind(node).fetch_optional(self).await?
+                query(question[0]).bind(name).fetch_optional(self).await?
             }
-            // Two statements at once have no values: the name stands in them, as a text. Whoever takes the name waits
-            // until this transaction is done.
+            // Two statements at once have no values: the name stands in them, as a text.
             Kind::Postgres => {
-                let name = node.replace('\'', "''");
-                let text = format!("BEGIN; SELECT life FROM node WHERE name = '{name}' FOR SHARE");
-                let text = sqlx::AssertSqlSafe(text);
+                let name = format!("'{}'", name.replace('\'', "''"));
+                let text = sqlx::AssertSqlSafe(format!("BEGIN; {}", question[1].replace("$1", &name)));
                 on!(self, |conn, _values, row| {
                     sqlx::raw_sql(text).fetch_all(conn).await?.into_iter().next().map(row)
                 })
             }
         };
-        row.map(|row| row.try_get(0)).transpose()
+        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
     }
 
     /// Runs a file of the schema.

@@ -13,6 +13,7 @@ mod files;
 mod lost;
 mod nodes;
 mod server;
+mod sharing;
 #[path = "../../tests/it/wire.rs"]
 mod wire;
 
@@ -32,6 +33,8 @@ macro_rules! suite {
             mod auditing;
             #[path = "batching.rs"]
             mod batching;
+            #[path = "cooling.rs"]
+            mod cooling;
             #[path = "correcting.rs"]
             mod correcting;
             #[path = "forgetting.rs"]
@@ -42,6 +45,8 @@ macro_rules! suite {
             mod fraud;
             #[path = "granting.rs"]
             mod granting;
+            #[path = "hot.rs"]
+            mod hot;
             #[path = "leading.rs"]
             mod leading;
             #[path = "legs.rs"]

@@ -137,9 +137,9 @@ impl Facts {
 }
 
 /// Those in force or expired, by their hashes.
-pub(super) async fn load(conn: &mut Connection) -> Result<HashMap<String, Token>, String> {
+pub(super) async fn load(conn: &mut Connection) -> Result<HashMap<String, Token>, StoreError> {
     let sql = "SELECT * FROM token WHERE revoked IS NULL";
-    let rows = sql::query(sql).fetch_all(conn).await.map_err(|error| format!("token: {error}"))?;
+    let rows = sql::query(sql).fetch_all(conn).await?;
     let read = |row| {
         let line = Line { row, table: "token" };
         let token = Token {
@@ -256,7 +256,7 @@ pub(super) async fn revoke(
 
 /// The facts are as the rows are.
 async fn reload(books: &mut Books) -> Result<(), StoreError> {
-    let tokens = load(&mut books.conn).await.map_err(StoreError::Broken)?;
+    let tokens = load(&mut books.conn).await?;
     books.facts = Arc::new(facts::with_tokens(&books.facts, tokens));
     Ok(())
 }

@@ -90,8 +90,8 @@ pub(super) fn recharge(form: &Form<'_>) -> Option<RechargeSettings> {
 pub(super) async fn load(
     conn: &mut Connection,
     organisations: &mut BTreeMap<OrganisationId, Organisation>,
-) -> Result<(), String> {
-    let rows = sql::query("SELECT * FROM alert_setting").fetch_all(conn).await.map_err(|error| error.to_string())?;
+) -> Result<(), StoreError> {
+    let rows = sql::query("SELECT * FROM alert_setting").fetch_all(conn).await?;
     for row in &rows {
         let line = Line { row, table: "alert_setting" };
         let settings = AlertSettings {
@@ -105,7 +105,7 @@ pub(super) async fn load(
             organisation.alerts = Some(settings);
         }
     }
-    let rows = sql::query("SELECT * FROM recharge_setting").fetch_all(conn).await.map_err(|error| error.to_string())?;
+    let rows = sql::query("SELECT * FROM recharge_setting").fetch_all(conn).await?;
     for row in &rows {
         let line = Line { row, table: "recharge_setting" };
         let settings = RechargeSettings {

@@ -126,6 +126,7 @@ impl Switchboard {
         })));
         self.say(Output::Sip(sip::Command::Ring { call: line.call, status: 180, answer: None }));
         self.lines.insert(id, line);
+        self.see_caller(now, &carrier.id, caller);
         self.touch(id);
     }
 

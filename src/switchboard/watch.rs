@@ -5,8 +5,9 @@ use super::{Output, Switchboard};
 use crate::clock::Now;
 use crate::notice::{Kind, alert};
 use crate::store::Raise;
+use crate::telemetry::name;
 use crate::trunk::{NumberKind, Sight};
-use crate::types::{E164, LegId, MeetingId, OrganisationId};
+use crate::types::{CarrierId, E164, LegId, MeetingId, OrganisationId};
 
 impl Switchboard {
     fn see(&mut self, now: Now, sight: &Sight) {
@@ -34,6 +35,13 @@ impl Switchboard {
         let quiet = self.is_quiet_for(organisation, now);
         let abroad = country.filter(|country| Some(*country) != home);
         self.see(now, &Sight::Dialled { organisation: organisation.clone(), to, abroad, quiet });
+    }
+
+    /// A call came in: the number that it shows may be known from fraud.
+    pub(super) fn see_caller(&mut self, now: Now, carrier: &CarrierId, caller: Option<E164>) {
+        let Some(caller) = caller.filter(|caller| self.facts.hot(caller).is_some()) else { return };
+        metrics::counter!(name::HOT_CALLS, "way" => "in").increment(1);
+        self.see(now, &Sight::HotCaller { carrier: carrier.clone(), caller });
     }
 
     /// A leg is over: how long a call out was, or that a caller never came to a meeting.

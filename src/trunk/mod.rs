@@ -2,12 +2,13 @@
 //!
 //! [`Directory`] is an immutable snapshot that answers who and whose; [`DialPlan`] and [`WrittenAs`] bring numbers to
 //! the one form that permission, price and routing share, and back; [`Guard`] counts what runs and what is guessed;
-//! [`Patterns`] knows what fraud looks like.
+//! [`Patterns`] knows what fraud looks like, [`HotList`] which numbers thieves are known to call.
 
 mod carrier;
 mod directory;
 mod format;
 mod guard;
+mod hot;
 mod number;
 mod pattern;
 mod route;
@@ -16,6 +17,10 @@ pub use carrier::{CalledFrom, Carrier, CodecName, Failure, Route, Source, Srtp, 
 pub use directory::{Called, Directory};
 pub use format::{DialPlan, WrittenAs};
 pub use guard::{Caller, Guard, GuardConfig, Limit, Scope};
+pub use hot::{
+    HotChange, HotEntries, HotList, HotPrefix, LARGEST_HOT, LONGEST_NOTE, MOST_HOT, differences as hot_differences,
+    read as read_hot,
+};
 pub use number::{Number, NumberKind};
 pub use pattern::{Alarm, Pattern, PatternConfig, Patterns, Sight};
 pub use route::{Progress, Verdict};

@@ -80,6 +80,7 @@ pub enum Pattern {
     CarrierPumping,
     FreeConference,
     PinSweep,
+    HotCaller,
 }
 
 impl Pattern {
@@ -95,6 +96,7 @@ impl Pattern {
             Pattern::CarrierPumping => "carrier-pumping",
             Pattern::FreeConference => "free-conference",
             Pattern::PinSweep => "pin-sweep",
+            Pattern::HotCaller => "hot-caller",
         }
     }
 }
@@ -121,6 +123,8 @@ pub enum Sight {
     NeverJoined { carrier: CarrierId, caller: Option<E164>, elapsed_ms: u64 },
     /// A wrong conference ID or PIN.
     WrongTry { carrier: CarrierId },
+    /// A caller shows a number that is known from fraud. What a caller shows may be forged: the call is taken as any other.
+    HotCaller { carrier: CarrierId, caller: E164 },
     /// A meeting of phones alone goes on.
     Meeting { meeting: MeetingId, organisation: OrganisationId, organiser: bool, quiet: bool },
     /// It is over.
@@ -178,6 +182,7 @@ impl Patterns {
                     |count| format!("{count} wrong conference IDs or PINs within an hour by carrier {carrier}.");
                 alarm.map(|found| found.told(detail)).into_iter().collect()
             }
+            Sight::HotCaller { carrier, caller } => self.hot_caller(now, carrier, caller).into_iter().collect(),
             Sight::Meeting { meeting, organisation, organiser, quiet } => {
                 self.meeting(now, meeting, organisation, *organiser, *quiet).into_iter().collect()
             }
@@ -271,6 +276,14 @@ impl Patterns {
         let told = |count| format!("{count} toll-free calls by carrier {carrier} within an hour joined no meeting.");
         alarms.extend(found.map(|found| found.told(told)));
         alarms
+    }
+
+    fn hot_caller(&mut self, now: Now, carrier: &CarrierId, caller: &E164) -> Option<Alarm> {
+        // As a text, for the table alone, as with pumping.
+        let found = self.count(now, Pattern::HotCaller, None, caller.digits(), HOUR, 1)?;
+        let masked = caller.masked();
+        let told = |_| format!("A call came by carrier {carrier} from {masked}, a number known from fraud.");
+        Some(Found { subject: masked.clone(), ..found }.told(told))
     }
 
     /// A meeting is remembered by the moment since which it has no organiser.

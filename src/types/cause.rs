@@ -68,6 +68,8 @@ causes! {
     OrganiserLocked "organiser-locked" 403 21 "the organiser is locked";
     CountryNotServed "country-not-served" 403 21 "the service is not offered for this country";
     NumberBlocked "number-blocked" 403 21 "premium, emergency and blocked numbers are not called";
+    HotNumber "hot-number" 403 21 "the number is known from fraud and is not called";
+    HotDestination "hot-destination" 403 21 "calls to this destination are closed for a day after one to a number known from fraud";
     NoRate "no-rate" 403 21 "there is no rate for this number";
     TollFreeNotAllowed "toll-free-not-allowed" 403 21 "the organiser does not allow toll-free calls; please use a toll number";
     DestinationNotAllowed "destination-not-allowed" 403 21 "the organiser's policy does not allow calls to this destination";
@@ -124,6 +126,7 @@ impl Cause {
                 | OrganiserLocked
                 | CountryNotServed
                 | NumberBlocked
+                | HotNumber
                 | UnknownNumber
                 | TollFreeNotAllowed
                 | DestinationNotAllowed

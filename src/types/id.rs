@@ -81,6 +81,11 @@ name!(
     TokenName
 );
 
+name!(
+    /// A list of numbers that thieves are known to call.
+    HotListName
+);
+
 /// One leg: one phone call in or out. A UUID of version 7, so that later legs sort later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegId(u128);

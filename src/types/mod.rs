@@ -9,7 +9,7 @@ pub mod prefix;
 
 pub use cause::Cause;
 pub use e164::E164;
-pub use id::{CarrierId, GrantId, LegId, MeetingId, OrganisationId, TokenName, UserId};
+pub use id::{CarrierId, GrantId, HotListName, LegId, MeetingId, OrganisationId, TokenName, UserId};
 pub use money::{Currency, Micros};
 pub use place::{Country, Language};
 pub use prefix::PrefixMap;

@@ -78,6 +78,7 @@ fn filled(path: &str, organisation: &str) -> String {
         ("{token}", "nobody"),
         ("{grant}", "nobody"),
         ("{list}", "nobody"),
+        ("{prefix}", "37123456"),
         ("{report}", "nothing"),
         ("{month}", "nothing"),
     ];

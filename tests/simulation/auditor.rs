@@ -4,6 +4,7 @@
 //! ended is read off the messages; what it costs is worked out here, in whole ten-thousandths, from the rows that the
 //! script wrote.
 
+use crate::ledger::{Bill, Ledger};
 use crate::script::{Ban, Bans, Meeting, Order, PIN, Rate, Script};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use tollbridge::clock::Mono;
 use tollbridge::media::{self, Plan, RoomId, StreamId};
 use tollbridge::rating::grant::Unit;
 use tollbridge::rating::{CallType, UsageRecord};
-use tollbridge::store::{Balance, GrantRow};
+use tollbridge::store::GrantRow;
 use tollbridge::switchboard::ask::{LegView, MeetingView};
 use tollbridge::types::{Cause, LegId};
 
@@ -47,10 +48,14 @@ struct Wire {
     /// The bridge died before the books had heard of the answer.
     unheard: bool,
     joined: bool,
+    /// The decks by one of which it is priced.
+    decks: BTreeSet<usize>,
     /// Taken out of its meeting by an order, or not let in.
     released: bool,
     /// The books closed its account then, and it is hung up for that.
     revoked: Option<Mono>,
+    /// They did, and nobody was told: it goes when it asks for more.
+    cut_off: Option<Mono>,
 }
 
 impl Wire {
@@ -156,11 +161,8 @@ pub struct Auditor {
     /// Who was ever together in one room.
     together: BTreeMap<(u32, RoomId), BTreeSet<Key>>,
     keyed: BTreeMap<String, String>,
-    posted: Vec<i64>,
+    pub ledger: Ledger,
     charged: BTreeMap<LegId, i64>,
-    pool_ms: Vec<u64>,
-    /// What grants paid, by their names.
-    given: BTreeMap<String, u64>,
     /// What is forbidden to a house, since when; and what ever was to any.
     bans: BTreeMap<(usize, Ban), Mono>,
     ever: BTreeSet<Ban>,
@@ -173,7 +175,7 @@ impl Auditor {
     pub fn new(script: Rc<Script>) -> Auditor {
         let houses = script.houses.len();
         Auditor {
-            posted: script.houses.iter().map(|house| house.credits).collect(),
+            ledger: Ledger::new(script.clone()),
             script,
             epoch: 0,
             calls: BTreeMap::new(),
@@ -184,8 +186,6 @@ impl Auditor {
             together: BTreeMap::new(),
             keyed: BTreeMap::new(),
             charged: BTreeMap::new(),
-            pool_ms: vec![0; houses],
-            given: BTreeMap::new(),
             bans: BTreeMap::new(),
             ever: BTreeSet::new(),
             withdrawn: BTreeSet::new(),
@@ -276,6 +276,18 @@ impl Auditor {
         assert!(!wire.inbound || named, "{key:?} keyed {:?}, not the ID of meeting {meeting}", self.keyed.get(&key.1));
         if wire.meeting.replace(meeting).is_none() && wire.inbound && wire.ok.is_some() {
             wire.released |= locked;
+        }
+    }
+
+    /// The books have just been asked who pays, with this deck in use; the answer may be lost.
+    pub fn priced(&mut self, leg: LegId, deck: usize, is_sure: bool) {
+        if let Some(wire) = self.legs.get(&leg).and_then(|key| self.calls.get_mut(key)) {
+            if is_sure && wire.meeting.is_none() {
+                wire.decks.clear();
+            }
+            if wire.meeting.is_none() {
+                wire.decks.insert(deck);
+            }
         }
     }
 
@@ -464,8 +476,18 @@ impl Auditor {
         self.halls.clear();
     }
 
-    pub fn topped_up(&mut self, house: usize, amount: i64) {
-        self.posted[house] += amount;
+    /// Whether a leg's record was seen.
+    pub fn knows(&self, leg: LegId) -> bool {
+        self.charged.contains_key(&leg)
+    }
+
+    /// A switch closed this leg's account, at the last moment, and whoever threw it was not told.
+    pub fn cut_off(&mut self, now: Mono, leg: LegId) {
+        if let Some(wire) = self.legs.get(&leg).and_then(|key| self.calls.get_mut(key)) {
+            wire.cut_off = Some(wire.cut.unwrap_or(now).min(now));
+            wire.unheard = true;
+            wire.released = true;
+        }
     }
 
     /// A leg's account was closed: is this what it costs?
@@ -482,12 +504,12 @@ impl Auditor {
         let (mut least, most) = wire.span_ms(cause == Cause::NodeDied);
         if matches!(cause, Cause::CreditGone | Cause::StoreDown) {
             // The books may answer a late payer after the end of what they hold: the rest is nobody's debt.
-            least = least.saturating_sub(2 * self.script.books_ms);
+            least = least.saturating_sub(self.script.wait_ms());
         }
         // Who was still waiting for slow books when the call was ended for it pays nothing.
         let given_up = cause == Cause::StoreDown && record.beyond.stamps.joined.is_none();
         let least = if wire.unheard || given_up { 0 } else { least };
-        let (least, most) = match wire.revoked.filter(|_| cause == Cause::Revoked) {
+        let (least, most) = match wire.revoked.or(wire.cut_off).filter(|_| cause == Cause::Revoked) {
             Some(at) if wire.acknowledged.is_some() => {
                 let talked_ms = wire.ok.map_or(0, |ok| at.millis_since(ok));
                 (if wire.unheard { 0 } else { talked_ms }, talked_ms)
@@ -505,9 +527,8 @@ impl Auditor {
         let house = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
         match house.map(|meeting| self.script.meetings[meeting].house) {
             Some(house) => {
-                self.posted[house] -= charge;
-                self.pool_ms[house] += record.beyond.pool_used_ms;
-                self.gifts(record, house, &context);
+                let bill = self.bill(record, house, &context);
+                self.ledger.billed(leg, bill);
                 self.out_ms[house] += if record.call_type == CallType::DialOut { most } else { 0 };
             }
             None => assert_eq!(charge, 0, "charged to nobody: {context}"),
@@ -515,14 +536,36 @@ impl Auditor {
         self.charged.insert(leg, charge);
     }
 
-    /// What grants paid: each of the payer's own.
-    fn gifts(&mut self, record: &UsageRecord, house: usize, context: &str) {
+    /// What it is to cost by either deck, and what grants paid: each of the payer's own.
+    fn bill(&self, record: &UsageRecord, house: usize, context: &str) -> Bill {
+        let mut bill = Bill {
+            house,
+            charge: record.charge.0,
+            pool_ms: i64::try_from(record.beyond.pool_used_ms).unwrap(),
+            ..Bill::default()
+        };
+        let mut timed = record.beyond.pool_used_ms;
         for part in &record.beyond.grants {
             let id = part.bucket.grant().expect("a grant's part").as_str();
             let gift = self.script.gifts.iter().find(|gift| gift.id == id).expect("a grant of the script");
             assert_eq!((gift.house, gift.unit == Unit::Seconds), (house, part.bucket.is_time()), "{id}: {context}");
-            *self.given.entry(id.to_owned()).or_default() += part.amount;
+            *bill.grants.entry(id.to_owned()).or_default() += part.amount;
+            match part.bucket.is_time() {
+                true => timed += part.amount,
+                false => bill.granted += i64::try_from(part.amount).unwrap(),
+            }
         }
+        let meeting = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
+        if let Some(meeting) = meeting.filter(|_| record.capability.is_some()) {
+            let by = |deck| match self.due(meeting, record, deck) {
+                Due::Credits(rate) | Due::Pool(Some(rate)) => {
+                    Some(price(rate, record.duration_ms.saturating_sub(timed)))
+                }
+                Due::Never | Due::Free | Due::Pool(None) => None,
+            };
+            bill.by_deck = by(0).zip(by(1)).map(|(first, second)| [first, second]);
+        }
+        bill
     }
 
     fn price(&self, record: &UsageRecord, wire: &Wire, (least, most): (u64, u64), context: &str) {
@@ -543,7 +586,16 @@ impl Auditor {
         let timed = pool + parts(true).map(|part| part.amount).sum::<u64>();
         let price_of = charge + parts(false).map(|part| part.amount as i64).sum::<i64>();
         assert!(timed <= most, "more pool and grants than talk: {context}");
-        let (due, pooled) = match self.due(meeting, record) {
+        // Where an answer was lost it may have been priced before another deck came.
+        let fits = |deck: &usize| match self.due(meeting, record, *deck) {
+            Due::Credits(rate) | Due::Pool(Some(rate)) => {
+                price_of == price(rate, record.duration_ms.saturating_sub(timed))
+            }
+            Due::Never | Due::Free | Due::Pool(None) => true,
+        };
+        let first = wire.decks.first().copied().unwrap_or(0);
+        let deck = wire.decks.iter().copied().find(|deck| fits(deck)).unwrap_or(first);
+        let (due, pooled) = match self.due(meeting, record, deck) {
             Due::Never => panic!("must never be granted: {context}"),
             Due::Free => ((0, 0), false),
             Due::Credits(rate) => {
@@ -555,10 +607,10 @@ impl Auditor {
             }
         };
         assert!(pooled || pool == 0, "took from the pool: {context}");
-        if let (Due::Credits(rate), true) = (self.due(meeting, record), least < most) {
+        if let (Due::Credits(rate), true) = (self.due(meeting, record, deck), least < most) {
             assert_eq!(price_of, price(rate, record.duration_ms.saturating_sub(timed)), "{context}");
         }
-        if matches!(self.due(meeting, record), Due::Free | Due::Pool(None)) {
+        if matches!(self.due(meeting, record, deck), Due::Free | Due::Pool(None)) {
             assert!(record.beyond.grants.is_empty(), "a grant paid what credits may not: {context}");
         }
         assert!((due.0..=due.1).contains(&price_of), "{price_of} is paid, and due is {due:?}: {context}");
@@ -579,17 +631,22 @@ impl Auditor {
         assert!(cause != Cause::NoPayer || record.capability.is_none(), "nobody pays, and yet it is held: {context}");
         // A caller waits five seconds for the books, and no longer: slow ones are down to whoever is not let in yet.
         let waited = record.beyond.stamps.joined.is_none();
-        let down = self.script.faults > 0 || waited;
+        let down = self.script.is_troubled() || waited;
         assert!(down || cause != Cause::StoreDown, "the books were never down: {context}");
         let meeting = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
         let Some(meeting) = meeting else { return };
         let plenty = self.script.houses[self.script.meetings[meeting].house].plenty;
-        let by_credits = matches!(self.due(meeting, record), Due::Credits(_));
+        let by_credits = matches!(self.due(meeting, record, 0), Due::Credits(_));
         let short = matches!(cause, Cause::NoCredit | Cause::CreditGone | Cause::SpendLimit);
         assert!(!(plenty && by_credits && short), "there was credit: {context}");
     }
 
     // ------------------------------------------------------------------------------------------------------- what is forbidden
+
+    /// It may be forbidden from some moment on.
+    pub fn may_ban(&mut self, ban: Ban) {
+        self.ever.insert(ban);
+    }
 
     /// What is forbidden has changed.
     pub fn banned(&mut self, now: Mono, bans: &Bans) {
@@ -637,7 +694,7 @@ impl Auditor {
 
     /// Whoever may not be in a call any more is out of it within two seconds, as soon as the books say so.
     fn gone(&self, now: Mono) {
-        let books_ms = 2 * self.script.books_ms + if self.script.faults > 0 { 15_000 } else { 0 };
+        let books_ms = self.script.wait_ms() + if self.script.is_troubled() { 15_000 } else { 0 };
         let patience = Duration::from_millis(2_000 + books_ms);
         for (key, wire) in self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.is_up()) {
             // Hung up before its ACK, a call is so only when that comes.
@@ -652,11 +709,11 @@ impl Auditor {
     }
 
     /// The table of spec/charging.md, for the customers that the script draws.
-    fn due(&self, meeting: usize, record: &UsageRecord) -> Due<'_> {
+    fn due(&self, meeting: usize, record: &UsageRecord, deck: usize) -> Due<'_> {
         let meeting = &self.script.meetings[meeting];
         let house = &self.script.houses[meeting.house];
         let number = record.destination.to_string();
-        let rate = self.rate(record.call_type, &number);
+        let rate = self.rate(record.call_type, &number, deck);
         let zone_a = !number.starts_with("+263");
         match (record.call_type, house.per_user) {
             _ if !meeting.licensed => Due::Never,
@@ -667,22 +724,18 @@ impl Auditor {
         }
     }
 
-    fn rate(&self, call_type: CallType, number: &str) -> &Rate {
+    fn rate(&self, call_type: CallType, number: &str, deck: usize) -> &Rate {
         let kind = match call_type {
             CallType::DialInToll => "dial-in-toll",
             CallType::DialInTollFree => "dial-in-toll-free",
             CallType::DialOut => "dial-out",
         };
         let fits = |rate: &&Rate| rate.call_type == kind && number[1..].starts_with(rate.prefix);
-        self.script.rates.iter().filter(fits).max_by_key(|rate| rate.prefix.len()).expect("a rate for each number")
-    }
-
-    /// An account, at any step: never below zero, and what was paid in less what was charged.
-    pub fn balance(&self, house: usize, balance: &Balance) {
-        let name = &self.script.houses[house].id;
-        assert!(balance.available.0 >= 0 && balance.held.0 >= 0, "{name}: {balance:?}");
-        assert_eq!(balance.posted.0, balance.held.0 + balance.available.0, "{name}");
-        assert_eq!(balance.posted.0, self.posted[house], "{name}: paid in less charged");
+        self.script.decks[deck]
+            .iter()
+            .filter(fits)
+            .max_by_key(|rate| rate.prefix.len())
+            .expect("a rate for each number")
     }
 
     /// Everything is over.
@@ -703,10 +756,11 @@ impl Auditor {
             let meetings: BTreeSet<_> = members.iter().map(|key| self.calls[key].meeting).collect();
             assert_eq!(meetings.len(), 1, "two meetings in one room: {members:?}");
         }
-        assert_eq!(pool_used_ms, self.pool_ms, "pools");
-        assert_eq!(grants.len(), self.script.gifts.len());
+        let pools: Vec<u64> = (0..self.script.houses.len()).map(|house| self.ledger.pool_used(house)).collect();
+        assert_eq!(pool_used_ms, pools, "pools");
+        assert_eq!(self.ledger.on_its_way(), [], "charged to a card, and not booked");
         for row in grants {
-            let used = self.given.get(row.grant.id.as_str()).copied().unwrap_or(0);
+            let used = self.ledger.grant_used(row.grant.id.as_str());
             assert_eq!((row.used, row.held), (used, 0), "{row:?}");
             assert!(row.used + row.lapsed <= row.grant.amount, "{row:?}");
         }

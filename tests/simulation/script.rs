@@ -6,6 +6,7 @@ use rand::{RngExt, SeedableRng};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use tollbridge::rating::grant::{Source, Unit};
+use tollbridge::types::LegId;
 
 /// One paying customer.
 #[derive(Debug)]
@@ -18,9 +19,12 @@ pub struct House {
     pub credits: i64,
     /// So much that no call here is ever short of credit.
     pub plenty: bool,
+    pub fetching: Option<Fetching>,
+    /// What comes back to a funding that is over is good for so many days.
+    pub refund_days: u32,
 }
 
-/// Seconds or money beside the pool, from the beginning on.
+/// Seconds or money beside the pool.
 #[derive(Debug)]
 pub struct Gift {
     pub id: String,
@@ -32,6 +36,16 @@ pub struct Gift {
     pub priority: u16,
     /// Good for so long; by the wall's clock, which jumps.
     pub good_ms: Option<u64>,
+    /// Given then; else from the beginning on.
+    pub at_ms: Option<u64>,
+}
+
+/// How a house's money is fetched.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetching {
+    pub trigger: i64,
+    pub amount: i64,
+    pub a_day: i64,
 }
 
 #[derive(Debug)]
@@ -122,10 +136,50 @@ pub struct Dial {
 
 #[derive(Clone, Debug)]
 pub enum Order {
-    TopUp {
+    /// Somebody pays in, by card (said twice, for want of an answer) or by a transfer that comes late: its year is over
+    /// after so many milliseconds.
+    Pay {
         house: usize,
         amount: i64,
+        key: String,
+        twice: bool,
+        good_ms: Option<u64>,
     },
+    /// A correction by hand, downwards.
+    Take {
+        house: usize,
+        amount: i64,
+        key: String,
+    },
+    /// Of a leg that was settled, so many thousandths of what is left; or all.
+    Refund {
+        nth: usize,
+        share: Option<i64>,
+        key: String,
+    },
+    /// The same, once the leg is drawn.
+    RefundOf {
+        leg: LegId,
+        amount: Option<i64>,
+        key: String,
+    },
+    /// All legs of a house are priced again.
+    Rerate {
+        house: usize,
+        key: String,
+    },
+    /// Other prices from now on.
+    Deck {
+        deck: usize,
+    },
+    Give {
+        gift: usize,
+    },
+    EndGift {
+        gift: usize,
+    },
+    /// What is over is taken back.
+    Expire,
     Mute,
     Remove,
     End {
@@ -169,6 +223,17 @@ impl Ban {
     const ALL: [Ban; 4] = [Ban::House, Ban::Owner, Ban::Licence, Ban::DialOut];
 }
 
+/// What befalls the books' database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pain {
+    /// A statement's answer is lost, so many statements from then.
+    Lost { after: u64 },
+    /// The node dies between two statements, and is gone for a while.
+    Death { after: u64, done: bool, down_ms: u64 },
+    /// The database cannot be had.
+    Out { for_ms: u64 },
+}
+
 /// What is forbidden to which house.
 pub type Bans = BTreeSet<(usize, Ban)>;
 
@@ -179,7 +244,8 @@ pub struct Script {
     pub gifts: Vec<Gift>,
     pub meetings: Vec<Meeting>,
     pub numbers: Vec<Number>,
-    pub rates: Vec<Rate>,
+    /// Two of them; the first is in use from the beginning.
+    pub decks: [Vec<Rate>; 2],
     pub callers: Vec<Caller>,
     pub dials: Vec<Dial>,
     pub orders: Vec<(u64, Order)>,
@@ -194,6 +260,9 @@ pub struct Script {
     pub faults: u32,
     /// How long the books take, at the most.
     pub books_ms: u64,
+    /// Requests of so long reach the books at one moment.
+    pub bunch_ms: u64,
+    pub pains: Vec<(u64, Pain)>,
     /// At the end the bridge is stopped; else everybody hangs up.
     pub stops: bool,
 }
@@ -221,10 +290,76 @@ fn gifts(seed: u64, houses: usize, length_ms: u64) -> Vec<Gift> {
                 },
                 priority: rng.random_range(0..3),
                 good_ms: rng.random_ratio(1, 3).then(|| rng.random_range(1..length_ms)),
+                at_ms: rng.random_ratio(1, 3).then(|| rng.random_range(1..length_ms)),
             });
         }
     }
     gifts
+}
+
+/// What is done with money while calls run, drawn apart.
+fn deeds(seed: u64, houses: usize, gifts: &[Gift], length_ms: u64) -> Vec<(u64, Order)> {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x000d_eed5);
+    let mut deeds = Vec::new();
+    for n in 0..rng.random_range(0..30) {
+        let house = rng.random_range(0..houses);
+        let key = format!("deed-{n}");
+        let deed = match rng.random_range(0..20) {
+            0..5 => Order::Pay {
+                house,
+                amount: rng.random_range(1..400_000),
+                key,
+                twice: rng.random(),
+                good_ms: rng.random_ratio(1, 2).then(|| rng.random_range(1..length_ms)),
+            },
+            5..7 => Order::Take { house, amount: rng.random_range(1..100_000), key },
+            7..13 => {
+                let share = rng.random_ratio(1, 2).then(|| rng.random_range(1..1_200));
+                Order::Refund { nth: rng.random_range(0..1_000), share, key }
+            }
+            13..15 => Order::Rerate { house, key },
+            15..17 => Order::Deck { deck: rng.random_range(0..2) },
+            17 if !gifts.is_empty() => Order::EndGift { gift: rng.random_range(0..gifts.len()) },
+            _ => Order::Expire,
+        };
+        deeds.push((rng.random_range(0..length_ms), deed));
+    }
+    let later = |(gift, at_ms): (usize, Option<u64>)| Some((at_ms?, Order::Give { gift }));
+    deeds.extend(gifts.iter().map(|gift| gift.at_ms).enumerate().filter_map(later));
+    deeds
+}
+
+/// How houses have money fetched, and what comes of what comes back, drawn apart.
+fn wishes(seed: u64, houses: &mut [House]) {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x7e7c4);
+    for house in houses {
+        house.refund_days = *[0, 7].choose(&mut rng).unwrap();
+        if !house.plenty && rng.random_ratio(1, 2) {
+            // A hook is asked for whole hundredths of a cent.
+            let amount = rng.random_range(1..3_000) * 100;
+            let a_day = amount * rng.random_range(1..8);
+            house.fetching = Some(Fetching { trigger: rng.random_range(1..2_000) * 100, amount, a_day });
+        }
+    }
+}
+
+/// Drawn apart, too. A statement is struck that belongs to a request of about that moment.
+fn pains(seed: u64, length_ms: u64) -> (u64, Vec<(u64, Pain)>) {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x0bad_b00c);
+    let bunch_ms = *[0, 0, 5, 40, 400].choose(&mut rng).unwrap();
+    let count = *[0, 0, 1, 2, 4, 8].choose(&mut rng).unwrap();
+    let mut pain = |_| {
+        let (at_ms, after) = (rng.random_range(0..length_ms), rng.random_range(0..60));
+        let pain = match rng.random_range(0..10) {
+            0..5 => Pain::Lost { after },
+            5..9 => Pain::Death { after, done: rng.random(), down_ms: rng.random_range(0..20_000) },
+            _ => Pain::Out { for_ms: rng.random_range(100..90_000) },
+        };
+        (at_ms, pain)
+    };
+    let mut pains: Vec<_> = (0..count).map(&mut pain).collect();
+    pains.sort_by_key(|(at_ms, _)| *at_ms);
+    (bunch_ms, pains)
 }
 
 struct Author {
@@ -242,7 +377,8 @@ impl Script {
             _ => rng.random_range(60_000..900_000),
         };
         let mut author = Author { rng, length_ms };
-        let houses = author.houses();
+        let mut houses = author.houses();
+        wishes(seed, &mut houses);
         let meetings = author.meetings(&houses);
         let numbers = author.numbers(&houses, &meetings);
         let calls = if mixed { author.rng.random_range(3..12) } else { author.rng.random_range(5..=40) };
@@ -251,19 +387,27 @@ impl Script {
         let dials = (0..dials).map(|n| author.dial(n, meetings.len())).collect();
         let orders = author.rng.random_range(0..25);
         let mut orders: Vec<(u64, Order)> = (0..orders).map(|_| author.order(&houses, &meetings)).collect();
+        for (n, (_, order)) in orders.iter_mut().enumerate() {
+            if let Order::Pay { key, .. } = order {
+                *key = format!("paid-{n}");
+            }
+        }
         author.bans(&mut orders, houses.len());
+        let gifts = gifts(seed, houses.len(), length_ms);
+        orders.extend(deeds(seed, houses.len(), &gifts, length_ms));
         let crashes = author.crashes();
+        let (bunch_ms, pains) = pains(seed, length_ms);
         let rng = &mut author.rng;
         let jumps =
             (0..rng.random_range(0..3)).map(|_| (rng.random_range(0..length_ms), rng.random_range(-3_600..3_600)));
         Script {
             seed,
-            gifts: gifts(seed, houses.len(), length_ms),
+            gifts,
             houses,
             meetings,
             numbers,
             jumps: jumps.collect(),
-            rates: rates(&mut author.rng),
+            decks: [rates(&mut author.rng), rates(&mut StdRng::seed_from_u64(seed ^ 0xdec6))],
             callers,
             dials,
             orders,
@@ -272,8 +416,20 @@ impl Script {
             mixed,
             faults: if author.rng.random_ratio(1, 4) { author.rng.random_range(1..250) } else { 0 },
             books_ms: *[1, 5, 50, 3_000].choose(&mut author.rng).unwrap(),
+            bunch_ms,
+            pains,
             stops: author.rng.random_ratio(1, 3),
         }
+    }
+
+    /// The books may not answer.
+    pub fn is_troubled(&self) -> bool {
+        self.faults > 0 || !self.pains.is_empty()
+    }
+
+    /// A request waits for the books so long at the most, both ways.
+    pub fn wait_ms(&self) -> u64 {
+        2 * self.books_ms + self.bunch_ms
     }
 
     /// The file for `apply`.
@@ -306,15 +462,25 @@ impl Script {
             (true, true) => "\"audio-conferencing\", \"communications-credits\"",
             (true, false) => "\"audio-conferencing\"",
         };
+        let fetching = house.fetching.map_or_else(String::new, |fetching| {
+            format!(
+                "[organisation.recharge]\ntrigger = \"{}\"\namount = \"{}\"\nmax_per_day = \"{}\"\n\
+                 hook = \"https://bank.example/pay\"\nhook_secret = \"env:BANK\"\n",
+                dollars(fetching.trigger),
+                dollars(fetching.amount),
+                dollars(fetching.a_day)
+            )
+        });
         let _ = write!(
             text,
             "[[organisation]]\nid = \"{id}\"\ncountry = \"IT\"\nvolume_licensing = true\ncredits = \"{}\"\n\
-             allow_prefixes = [\"263\"]\nlocked = \"{}\"\n\
+             allow_prefixes = [\"263\"]\nlocked = \"{}\"\nrefund_days = {}\n{fetching}\
              [[organisation.user]]\nid = \"owner-{id}\"\nlicences = [{licences}]\ndial_out = \"{}\"\npin = \"{PIN}\"\n\
              locked = \"{}\"\n\
              [[organisation.user]]\nid = \"guest-{id}\"\n",
             dollars(house.credits),
             if is(Ban::House) { "why" } else { "" },
+            house.refund_days,
             if is(Ban::DialOut) { "none" } else { "any" },
             if is(Ban::Owner) { "why" } else { "" },
             id = house.id,
@@ -331,9 +497,9 @@ impl Script {
         }
     }
 
-    pub fn deck(&self) -> String {
+    pub fn deck(&self, deck: usize) -> String {
         let mut text = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,class\n".to_owned();
-        for rate in &self.rates {
+        for rate in &self.decks[deck] {
             let _ = writeln!(
                 text,
                 "{},{},Somewhere,{},{},{},{},2020-01-01,standard",
@@ -401,6 +567,8 @@ impl Author {
                 spends: self.chance(70),
                 credits: if plenty { PLENTY } else { little },
                 plenty,
+                fetching: None,
+                refund_days: 0,
             }
         };
         (0..count).map(&mut house).collect()
@@ -553,9 +721,12 @@ impl Author {
     fn order(&mut self, houses: &[House], meetings: &[Meeting]) -> (u64, Order) {
         let meeting = self.rng.random_range(0..meetings.len());
         let order = match self.rng.random_range(0..20) {
-            0..3 => Order::TopUp {
+            0..3 => Order::Pay {
                 house: self.rng.random_range(0..houses.len()),
                 amount: self.rng.random_range(1..50) * 10_000,
+                key: String::new(),
+                twice: false,
+                good_ms: None,
             },
             3..5 => Order::Mute,
             5..8 => Order::Remove,

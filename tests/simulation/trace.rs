@@ -1,6 +1,7 @@
 //! Everything that happened, as one number: the same seed gives the same, byte for byte.
 
 use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use tollbridge::clock::Mono;
 use tollbridge::sip::Flow;
@@ -8,15 +9,20 @@ use tollbridge::sip::Flow;
 /// With this variable set, every line is also printed.
 const SHOWN: &str = "TOLLBRIDGE_TRACE";
 
+/// So many of the last lines are kept, so much of each.
+const KEPT: usize = 40;
+const LONGEST: usize = 300;
+
 pub struct Trace {
     hash: Sha256,
     shown: bool,
     pub lines: u64,
+    last: VecDeque<String>,
 }
 
 impl Default for Trace {
     fn default() -> Trace {
-        Trace { hash: Sha256::new(), shown: std::env::var_os(SHOWN).is_some(), lines: 0 }
+        Trace { hash: Sha256::new(), shown: std::env::var_os(SHOWN).is_some(), lines: 0, last: VecDeque::new() }
     }
 }
 
@@ -44,6 +50,16 @@ impl Trace {
             eprint!("{line}");
         }
         self.hash.update(line.as_bytes());
+        if self.last.len() == KEPT {
+            self.last.pop_front();
+        }
+        // Of a packet its first line.
+        self.last.push_back(line.lines().next().unwrap_or_default().chars().take(LONGEST).collect());
+    }
+
+    /// What happened last.
+    pub fn last(&self) -> impl Iterator<Item = &str> {
+        self.last.iter().map(String::as_str)
     }
 
     pub fn hash(&self) -> String {

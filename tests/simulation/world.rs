@@ -5,15 +5,19 @@
 
 mod books;
 mod life;
+mod money;
 mod rest;
 mod voice;
 
 use crate::auditor::Auditor;
 use crate::carrier::{Carriers, Step, address, endpoint};
 use crate::network::Network;
-use crate::script::{Act, Ban, Bans, CARRIERS, Order, Script};
+use crate::planted;
+use crate::script::{Act, Ban, Bans, CARRIERS, Order, Pain, Script};
+use crate::shrink::Gone;
 use crate::sound::{Later, Mixed, Sound, Told as Voices};
 use crate::trace::Trace;
+use crate::trouble::{Blow, Trouble};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -29,10 +33,12 @@ use tollbridge::leg;
 use tollbridge::media::ports::Ports;
 use tollbridge::media::{self, Codec, StreamId, TICK_MS};
 use tollbridge::meeting::{self, KeyMap, LobbyConfig};
+use tollbridge::notice::Report;
+use tollbridge::rating::{Deck, UsageRecord};
 use tollbridge::sip::{self, Command, Endpoint, Flow, Reason};
 use tollbridge::store::{
-    CreditsAdded, Document, Funds, FundsKind, GrantAdded, MOST_REVIEWED, NewGrant, OpenError, Opened, Options, Revoke,
-    Settle, Store, StoreError, UsageFilter,
+    CreditsAdded, Document, Funds, FundsKind, GrantAdded, MOST_REVIEWED, NewGrant, OpenError, Opened, Options, Orphan,
+    Revoke, Settle, Store, StoreError, UsageFilter,
 };
 use tollbridge::switchboard::ask::{Ask, Told};
 use tollbridge::switchboard::sound::Sounds;
@@ -97,6 +103,20 @@ enum Due {
         life: u32,
         legs: Vec<LegId>,
     },
+    /// What came together goes to the books.
+    Bunch {
+        life: u32,
+    },
+    Pain(Pain),
+    /// The database can be had again.
+    Back,
+    /// What is to be paid outside is looked for.
+    Errands,
+    /// What came of it is told.
+    Report {
+        life: u32,
+        report: Report,
+    },
     Second,
     Tick,
     Crash {
@@ -115,6 +135,13 @@ enum Done {
     Noted,
     Rerouted(Result<(), StoreError>),
     Settled,
+}
+
+/// A fault that is planted in the books.
+#[derive(Clone, Copy, Debug)]
+pub struct Plant {
+    pub name: &'static str,
+    pub sql: &'static str,
 }
 
 /// Why something was asked of the switchboard.
@@ -161,6 +188,26 @@ pub struct World {
     folder: TempDir,
     healed: bool,
     token: u64,
+    trouble: &'static Trouble,
+    /// A death is due at some statement; the node is gone for so long then.
+    is_aimed_at: bool,
+    down: Duration,
+    /// Requests that go to the books together.
+    bunch: Vec<Books>,
+    /// What was asked, and may have been written, and was not answered: by its key.
+    unclear: BTreeMap<String, (usize, i64)>,
+    /// Payments and corrections by hand of which the books say that they have them.
+    booked: BTreeSet<String>,
+    /// The deck of the file that was brought in last, and what the books call each.
+    deck: usize,
+    versions: [String; 2],
+    /// Acts of the script, all told.
+    pub acts: usize,
+    pub steps: u64,
+    /// Legs of which an answer was lost.
+    vague: BTreeSet<LegId>,
+    /// Legs that a switch may have ended, without an answer.
+    cut_off: BTreeSet<LegId>,
 }
 
 fn bridge_address() -> SocketAddr {
@@ -177,11 +224,31 @@ fn folder() -> TempDir {
     builder().tempdir_in("/dev/shm").or_else(|_| builder().tempdir()).expect("a folder for the books")
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        Trouble::gone(&self.folder.path().join("store.db"));
+    }
+}
+
 impl World {
-    pub fn new(seed: u64) -> World {
+    /// Without some of the script's acts; with a fault that was planted.
+    pub fn new(seed: u64, gone: &Gone, plant: Option<Plant>) -> World {
         let script = Rc::new(Script::draw(seed));
         let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let folder = folder();
         let mut world = World {
+            trouble: Trouble::at(&folder.path().join("store.db")),
+            is_aimed_at: false,
+            down: Duration::ZERO,
+            bunch: Vec::new(),
+            unclear: BTreeMap::new(),
+            booked: BTreeSet::new(),
+            deck: 0,
+            versions: [0, 1].map(|deck| Deck::salvage("rates.csv", &script.deck(deck)).0.version().to_owned()),
+            acts: 0,
+            steps: 0,
+            vague: BTreeSet::new(),
+            cut_off: BTreeSet::new(),
             now: Mono::from_millis(1),
             wall_step_s: 0,
             queue: BTreeMap::new(),
@@ -196,37 +263,59 @@ impl World {
             bridge: None,
             store: None,
             runtime: runtime.enable_all().build().expect("a runtime"),
-            folder: folder(),
+            folder,
             healed: false,
             token: 0,
             script,
         };
         world.start();
-        world.apply();
-        world.give();
+        assert!(world.apply(&Bans::new()), "the first file");
+        for gift in
+            (0..world.script.gifts.len()).filter(|gift| world.script.gifts[*gift].at_ms.is_none()).collect::<Vec<_>>()
+        {
+            assert!(world.give(gift), "the first grants");
+        }
         world.settle();
-        world.plan();
+        if let Some(plant) = plant {
+            world.runtime.block_on(planted::plant(&world.folder.path().join("store.db"), plant.sql));
+        }
+        world.plan(gone);
         world
     }
 
-    fn plan(&mut self) {
+    pub fn now_ms(&self) -> u64 {
+        self.now.nanos() / 1_000_000
+    }
+
+    fn plan(&mut self, gone: &Gone) {
         let script = self.script.clone();
         let at = Duration::from_millis;
+        let mut planned = Vec::new();
         for (number, caller) in script.callers.iter().enumerate() {
-            self.after(at(caller.at_ms), Due::Caller(number));
+            planned.push((at(caller.at_ms), Due::Caller(number)));
         }
         for (number, dial) in script.dials.iter().enumerate() {
-            self.after(at(dial.at_ms), Due::Dial(number));
+            planned.push((at(dial.at_ms), Due::Dial(number)));
         }
         for (at_ms, order) in &script.orders {
-            self.after(at(*at_ms), Due::Order(order.clone()));
+            planned.push((at(*at_ms), Due::Order(order.clone())));
         }
         for (at_ms, down_ms) in &script.crashes {
-            self.after(at(*at_ms), Due::Crash { down: at(*down_ms) });
+            planned.push((at(*at_ms), Due::Crash { down: at(*down_ms) }));
+        }
+        for (at_ms, pain) in &script.pains {
+            planned.push((at(*at_ms), Due::Pain(*pain)));
         }
         for (at_ms, step_s) in &script.jumps {
-            self.after(at(*at_ms), Due::Jump(*step_s));
+            planned.push((at(*at_ms), Due::Jump(*step_s)));
         }
+        self.acts = planned.len();
+        for (number, (wait, due)) in planned.into_iter().enumerate() {
+            if !gone.contains(&number) {
+                self.after(wait, due);
+            }
+        }
+        self.after(SECOND, Due::Errands);
         self.after(SECOND, Due::Second);
         self.after(at(script.length_ms), Due::Heal);
         if script.mixed {
@@ -258,6 +347,7 @@ impl World {
         let far = self.carriers.endpoints.iter().filter_map(Endpoint::deadline);
         let next = machines.chain(far).chain(self.queue.keys().next().map(|(at, _)| *at)).min();
         self.now = self.now.max(next.expect("the second never ends"));
+        self.steps += 1;
         while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let due = entry.remove();
             self.happens(due);
@@ -299,6 +389,11 @@ impl World {
             Due::Run { life, leg, books } if life == self.life => self.ask_books(leg, *books),
             Due::Answer { life, leg, answer } if life == self.life => self.books_answer(leg, answer),
             Due::Review { life, legs } if life == self.life => self.review(legs),
+            Due::Bunch { life } if life == self.life => self.ask_together(),
+            Due::Pain(pain) => self.suffer(pain),
+            Due::Back => self.trouble.back(),
+            Due::Errands => self.errands(),
+            Due::Report { life, report } if life == self.life => self.report(report),
             Due::Second => self.second(),
             Due::Tick => self.tick(),
             Due::Crash { down } => self.crash(down),
@@ -306,7 +401,13 @@ impl World {
             Due::Jump(seconds) => self.wall_step_s += seconds,
             Due::Heal => self.heal(),
             Due::Leave => self.leave(),
-            Due::Quiet { .. } | Due::Voice { .. } | Due::Run { .. } | Due::Answer { .. } | Due::Review { .. } => {}
+            Due::Quiet { .. }
+            | Due::Voice { .. }
+            | Due::Run { .. }
+            | Due::Answer { .. }
+            | Due::Review { .. }
+            | Due::Bunch { .. }
+            | Due::Report { .. } => {}
         }
     }
 
@@ -538,23 +639,29 @@ impl World {
 
     fn order(&mut self, order: Order) {
         if self.bridge.is_none() {
+            let is_of_calls = matches!(order, Order::Mute | Order::Remove | Order::End { .. } | Order::Lock { .. })
+                || matches!(order, Order::Admit { .. } | Order::Revoke { .. } | Order::Compare | Order::Apply);
+            // Who pays, or forbids, comes again.
+            if !is_of_calls {
+                self.after(RETRY, Due::Order(order));
+            }
             return;
         }
         self.auditor.ordered(&order);
         match order {
-            Order::TopUp { house, amount } => self.top_up(house, amount),
             Order::Mute => self.ask(Ask::Legs, Why::Mute),
             Order::Remove => self.ask(Ask::Legs, Why::Remove),
             Order::End { meeting } => self.ask(Ask::End { meeting: self.meeting(meeting) }, Why::Nothing),
             Order::Lock { meeting, on } => self.ask(Ask::Lock { meeting: self.meeting(meeting), on }, Why::Nothing),
             Order::Admit { meeting } => self.ask(Ask::Admit { meeting: self.meeting(meeting) }, Why::Nothing),
-            Order::Apply => self.apply(),
+            Order::Apply => drop(self.apply(&self.bans.clone())),
             Order::Ban { house, ban, on } => self.ban(house, ban, on),
             Order::Revoke { house, dial_out, lock } => self.revoke(house, dial_out, lock),
             Order::Compare => {
                 self.ask(Ask::Meetings, Why::Compare);
                 self.ask(Ask::Legs, Why::Compare);
             }
+            deed => self.deed(deed),
         }
     }
 }

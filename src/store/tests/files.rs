@@ -229,7 +229,7 @@ async fn books_from_before_running_sums_are_brought_along() {
     bench.audited().await;
     // 0.04 were charged, and 0.04 are held.
     let limit = "id = \"local\"\nmax_spend_per_day = \"0.12\"\n";
-    bench.apply(&FILE.replace("id = \"local\"\n", limit)).await.unwrap();
+    bench.apply(&FILE.replace("credits = \"1.00\"\n", "").replace("id = \"local\"\n", limit)).await.unwrap();
     grant(bench.store.open_leg(dial(bench.leg(), "+447700900123", "studio")).await.unwrap());
     let told = bench.store.open_leg(dial(bench.leg(), "+447700900123", "studio")).await.unwrap();
     assert_eq!(told, Opened::Refused(Cause::CarrierSpendLimit));

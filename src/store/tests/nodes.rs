@@ -26,7 +26,9 @@ impl Two {
             let node = n as usize % 2;
             let (store, meeting) = (self.stores[node].clone(), meetings[node]);
             let leg = LegId::new(1_781_611_200_000 + n, u128::from(n));
-            tasks.spawn(async move { (leg, insist(&store, OpenLeg { meeting: Some(meeting.parse().unwrap()), ..toll(leg) }).await) });
+            tasks.spawn(async move {
+                (leg, insist(&store, OpenLeg { meeting: Some(meeting.parse().unwrap()), ..toll(leg) }).await)
+            });
         }
         tasks.join_all().await
     }

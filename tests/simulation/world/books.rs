@@ -1,77 +1,96 @@
 //! Requests to the books: one after the other for each leg, repeated where they must be done, as the real rim does.
 
 use super::*;
-use tollbridge::rating::grant::Filter;
 
 impl World {
     pub(super) fn store(&self) -> &Store {
         self.store.as_ref().expect("the books of a bridge that runs")
     }
 
-    pub(super) fn apply(&mut self) {
-        let deck = self.script.deck();
-        let document = Document::parse("simulation.toml", &self.script.document(&self.bans), |_| Ok(deck.clone()));
+    /// Asks the books for what they write; `None` where the node died over it.
+    pub(super) fn try_books<T>(
+        &mut self,
+        ask: impl AsyncFnOnce(Store) -> Result<T, StoreError>,
+    ) -> Option<Result<T, StoreError>> {
+        let answer = self.runtime.block_on(ask(self.store().clone()));
+        let dealt = self.trouble.dealt();
+        if !dealt.is_empty() {
+            self.trace.note(self.now, "blow", &dealt);
+        }
+        if self.trouble.is_dead() {
+            let down = std::mem::take(&mut self.down);
+            self.crash(down);
+            return None;
+        }
+        if let Err(error) = &answer {
+            assert!(!matches!(error, StoreError::Broken(_)), "{error}, after {dealt:?}");
+            if error.is_passing() {
+                self.find_out();
+            }
+        }
+        Some(answer)
+    }
+
+    /// Brings the file in: whether the books took it.
+    pub(super) fn apply(&mut self, bans: &Bans) -> bool {
+        let deck = self.script.deck(self.deck);
+        let document = Document::parse("simulation.toml", &self.script.document(bans), |_| Ok(deck.clone()));
         let document = document.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
-        let applied = self.runtime.block_on(self.store().apply(document, self.clock().wall));
-        applied.expect("the books").unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        let wall = self.clock().wall;
+        let Some(applied) = self.try_books(async |store| store.apply(document, wall).await) else { return false };
+        match applied {
+            Ok(applied) => drop(applied.unwrap_or_else(|mistakes| panic!("{mistakes:?}"))),
+            Err(error) => {
+                assert!(error.is_passing(), "{error}");
+                return false;
+            }
+        }
         let facts = self.store().facts();
         self.tell(Input::Facts(facts));
+        true
     }
 
-    /// The grants of the script.
-    pub(super) fn give(&mut self) {
-        let (script, at) = (self.script.clone(), self.clock().wall);
-        for gift in &script.gifts {
-            let new = NewGrant {
-                id: gift.id.parse().unwrap(),
-                organisation: script.houses[gift.house].id.parse().unwrap(),
-                unit: gift.unit,
-                source: gift.source,
-                amount: gift.amount,
-                priority: gift.priority,
-                from: None,
-                until: gift.good_ms.map(|ms| at.plus_millis(ms)),
-                filter: Filter::default(),
-                memo: "simulation".into(),
-                at,
-            };
-            let added = self.runtime.block_on(self.store().add_grant(new)).expect("the books");
-            assert!(matches!(added, GrantAdded::Booked(_)), "{added:?}");
-        }
-    }
-
-    pub(super) fn top_up(&mut self, house: usize, amount: i64) {
-        self.serial += 1;
-        let funds = Funds {
-            organisation: self.script.houses[house].id.parse().unwrap(),
-            key: format!("top-up-{}", self.serial),
-            amount: Micros(amount),
-            kind: FundsKind::Funding,
-            memo: "simulation".into(),
-            at: self.clock().wall,
-        };
-        let added = self.runtime.block_on(self.store().add_credits(funds)).expect("the books");
-        assert_eq!(added, CreditsAdded::Booked);
-        self.auditor.topped_up(house, amount);
-        self.balances();
-    }
-
+    /// Accounts, pools and grants, as they are and as they must be.
     pub(super) fn balances(&mut self) {
-        for (at, house) in self.script.houses.iter().enumerate() {
-            let balance = self.runtime.block_on(self.store().balance(&house.id.parse().unwrap())).expect("the books");
-            self.auditor.balance(at, &balance);
+        let (script, wall) = (self.script.clone(), self.clock().wall);
+        let mut balances = Vec::new();
+        for (at, house) in script.houses.iter().enumerate() {
+            let id = house.id.parse().unwrap();
+            let balance = self.runtime.block_on(self.store().balance(&id)).expect("the books");
+            self.auditor.ledger.compare(at, &balance, wall);
+            balances.push(balance);
+            if house.per_user {
+                let pool = self.runtime.block_on(self.store().pool(&id, NOON)).expect("the books");
+                assert_eq!(pool.used_ms, self.auditor.ledger.pool_used(at), "{}: its pool", house.id);
+                assert!(pool.used_ms + pool.held_ms <= pool.granted_ms, "{pool:?}");
+            }
+            if script.gifts.iter().any(|gift| gift.house == at) {
+                for row in self.runtime.block_on(self.store().grants(&id, true)).expect("the books") {
+                    let used = self.auditor.ledger.grant_used(row.grant.id.as_str());
+                    assert_eq!(row.used, used, "{row:?}");
+                    assert!(row.used + row.held + row.lapsed <= row.grant.amount, "{row:?}");
+                }
+            }
         }
+        let live = self.runtime.block_on(self.store().live_legs()).expect("the books");
+        self.auditor.ledger.compare_holds(&balances, &live);
     }
 
-    /// What is forbidden from now on, or no longer; the file says it.
+    /// What is forbidden from now on, or no longer; the file says it, as often as it must.
     pub(super) fn ban(&mut self, house: usize, ban: Ban, on: bool) {
+        let mut bans = self.bans.clone();
         if on {
-            self.bans.insert((house, ban));
+            self.auditor.may_ban(ban);
+            bans.insert((house, ban));
         } else {
-            self.bans.remove(&(house, ban));
+            bans.remove(&(house, ban));
         }
-        self.auditor.banned(self.now, &self.bans);
-        self.apply();
+        if self.apply(&bans) {
+            self.bans = bans;
+            self.auditor.banned(self.now, &self.bans);
+        } else {
+            self.after(RETRY, Due::Order(Order::Ban { house, ban, on }));
+        }
     }
 
     /// As the page does it: the switchboard says how its legs stand, the books close them, the switchboard ends them.
@@ -92,20 +111,56 @@ impl World {
             ends: Some(ends.into_iter().map(|settle| (settle.leg, settle.end)).collect()),
             at: self.clock().wall,
         };
-        let revoked = self.runtime.block_on(self.store().revoke(asked)).expect("the books");
+        self.cut_off.extend(asked.ends.iter().flatten().map(|(leg, _)| *leg));
+        self.auditor.may_ban(Ban::House);
+        let revoked = self.try_books(async |store| store.revoke(asked).await);
         self.trace.note(self.now, "revoked", &revoked);
-        for leg in &revoked.legs {
-            let record = self.runtime.block_on(self.store().record(*leg)).expect("the books");
-            let unheard = self.bridge.as_ref().is_some_and(|bridge| bridge.unheard.contains(leg));
-            self.auditor.revoked(self.now, *leg, unheard);
-            self.auditor.record(&record);
+        match revoked {
+            Some(Ok(revoked)) => {
+                for leg in &revoked.legs {
+                    self.closed(*leg);
+                }
+                self.balances();
+                self.ask(Ask::Revoked(revoked.legs), Why::Nothing);
+                self.locked(house);
+                self.tell(Input::Facts(self.store().facts()));
+            }
+            // Whoever asked is told so, and asks again; what was done meanwhile is seen from the records.
+            Some(Err(error)) => {
+                assert!(error.is_passing(), "{error}");
+                self.after(RETRY, Due::Order(Order::Revoke { house, dial_out, lock }));
+            }
+            None => {}
         }
-        self.balances();
-        self.ask(Ask::Revoked(revoked.legs), Why::Nothing);
-        if lock {
-            self.bans.insert((house, Ban::House));
+    }
+
+    /// The books closed a leg's account by themselves.
+    fn closed(&mut self, leg: LegId) {
+        let record = self.runtime.block_on(self.store().record(leg)).expect("the books");
+        let unheard = self.bridge.as_ref().is_some_and(|bridge| bridge.unheard.contains(&leg));
+        self.auditor.revoked(self.now, leg, unheard);
+        self.auditor.record(&record);
+    }
+
+    /// A house may be locked now.
+    pub(super) fn locked(&mut self, house: usize) {
+        let id: OrganisationId = self.script.houses[house].id.parse().unwrap();
+        if self.store().facts().organisations[&id].locked.is_some() && self.bans.insert((house, Ban::House)) {
             self.auditor.banned(self.now, &self.bans);
-            self.tell(Input::Facts(self.store().facts()));
+        }
+    }
+
+    /// Legs that were settled, and nobody was told.
+    pub(super) fn look_for_records(&mut self) {
+        let records = self.runtime.block_on(self.store().usage(&UsageFilter::default())).expect("the books");
+        for record in records {
+            if !self.auditor.knows(record.usage_id) {
+                self.trace.note(self.now, "found", &record);
+                if record.beyond.cause == Cause::Revoked && self.cut_off.contains(&record.usage_id) {
+                    self.auditor.cut_off(self.now, record.usage_id);
+                }
+                self.auditor.record(&record);
+            }
         }
     }
 
@@ -161,54 +216,97 @@ impl World {
             }
             (Books::Reroute(_), true) => Done::Rerouted(Err(StoreError::Down("drawn".into()))),
             (_, true) => Done::Opened(Err(StoreError::Down("drawn".into()))),
-            (_, false) => self.run_books(books),
+            (_, false) => {
+                if self.bunch.is_empty() {
+                    self.after(Duration::from_millis(self.script.bunch_ms), Due::Bunch { life: self.life });
+                }
+                return self.bunch.push(books);
+            }
         };
-        if !self.bans.is_empty() && matches!(answer, Done::Opened(Ok(Opened::Granted(_)))) {
-            let meeting = self.meeting_of(leg).expect("a hold that nobody pays");
-            self.auditor.may_be_granted(self.now, leg, meeting.as_str());
-        }
+        self.send_answer(leg, answer);
+    }
+
+    fn send_answer(&mut self, leg: LegId, answer: Done) {
         self.trace.note(self.now, "books", &answer);
-        self.balances();
         let wait = self.books_delay();
         self.after(wait, Due::Answer { life: self.life, leg, answer });
     }
 
-    pub(super) fn run_books(&mut self, books: Books) -> Done {
-        let store = self.store.as_ref().expect("the books of a bridge that runs");
-        let leg = books.leg();
-        let sound = |answer: Result<Opened, StoreError>| Done::Opened(Ok(answer.expect("the books object")));
-        match books {
-            Books::Open(open) => sound(self.runtime.block_on(store.open_leg(open))),
-            Books::Name(name) => sound(self.runtime.block_on(store.name_payer(name))),
-            Books::Extend(extend) => sound(self.runtime.block_on(store.extend(extend))),
-            Books::Reroute(rerouted) => {
-                self.runtime.block_on(store.rerouted(rerouted)).expect("the books object");
-                Done::Rerouted(Ok(()))
+    /// All that came together is asked together.
+    pub(super) fn ask_together(&mut self) {
+        let bunch = std::mem::take(&mut self.bunch);
+        let asked = bunch.clone();
+        let replies = self.try_books(async |store| {
+            let mut replies = Vec::new();
+            for books in asked {
+                let store = store.clone();
+                replies.push(tokio::spawn(async move { perform(&store, books).await }));
             }
-            Books::Answered(answered) => {
-                self.runtime.block_on(store.answered(answered)).expect("the books object");
-                if let Some(bridge) = &mut self.bridge {
+            let mut all = Vec::new();
+            for reply in replies {
+                all.push(reply.await.expect("no request panics"));
+            }
+            Ok(all)
+        });
+        let Some(Ok(replies)) = replies else { return };
+        if replies.iter().any(|reply| reply.fault().is_some_and(StoreError::is_passing)) {
+            for books in &bunch {
+                self.vague.insert(books.leg());
+            }
+            self.find_out();
+        }
+        let deck = self.deck_in_use();
+        for (books, reply) in bunch.iter().zip(&replies) {
+            if matches!(books, Books::Open(_) | Books::Name(_)) {
+                let is_sure =
+                    matches!(reply, Reply::Opened(Ok(Opened::Granted(_)))) && !self.vague.contains(&books.leg());
+                self.auditor.priced(books.leg(), deck, is_sure);
+            }
+        }
+        for (books, reply) in bunch.into_iter().zip(replies) {
+            let leg = books.leg();
+            if let Some(answer) = self.heard(leg, books, reply) {
+                self.send_answer(leg, answer);
+            }
+        }
+        self.balances();
+    }
+
+    /// What a reply comes to; `None` where it is asked again.
+    fn heard(&mut self, leg: LegId, books: Books, reply: Reply) -> Option<Done> {
+        if let Some(error) = reply.fault() {
+            let known = error.is_passing() || self.vague.contains(&leg);
+            let unheard_of = self.script.faults > 0 && matches!(error, StoreError::Unknown(_));
+            assert!(known || unheard_of, "{:?}: {leg}: the books object: {error}", self.now);
+            let insists = matches!(books, Books::Answered(_) | Books::Lead(_) | Books::Settle(_));
+            if error.is_passing() && insists {
+                self.after(RETRY, Due::Run { life: self.life, leg, books: Box::new(books) });
+                return None;
+            }
+        }
+        Some(match reply {
+            Reply::Opened(answer) => {
+                if !self.bans.is_empty() && matches!(answer, Ok(Opened::Granted(_))) {
+                    let meeting = self.meeting_of(leg).expect("a hold that nobody pays");
+                    self.auditor.may_be_granted(self.now, leg, meeting.as_str());
+                }
+                Done::Opened(answer)
+            }
+            Reply::Rerouted(answer) => Done::Rerouted(answer),
+            Reply::Noted(_) => {
+                if let (Some(bridge), Books::Answered(_)) = (&mut self.bridge, &books) {
                     bridge.unheard.remove(&leg);
                 }
                 Done::Noted
             }
-            Books::Lead(leg) => {
-                self.runtime.block_on(store.lead(leg)).expect("the books object");
-                Done::Noted
-            }
-            Books::Settle(settle) => {
-                match self.runtime.block_on(store.settle(settle.leg, settle.end)) {
-                    Ok(record) => {
-                        self.trace.note(self.now, "record", &record);
-                        self.auditor.record(&record);
-                    }
-                    // Its first request met closed books: they never heard of it.
-                    Err(StoreError::Unknown(_)) if self.script.faults > 0 => {}
-                    Err(error) => panic!("the books object: {error}"),
+            Reply::Settled(record) => {
+                if let Ok(record) = *record {
+                    self.trace.note(self.now, "record", &record);
+                    self.auditor.record(&record);
                 }
                 Done::Settled
             }
-        }
+        })
     }
 
     pub(super) fn books_answer(&mut self, leg: LegId, answer: Done) {
@@ -242,5 +340,36 @@ impl World {
     fn meeting_of(&self, leg: LegId) -> Option<MeetingId> {
         let live = self.runtime.block_on(self.store().live_legs()).expect("the books");
         live.into_iter().find(|live| live.leg == leg)?.meeting
+    }
+}
+
+/// What the books said.
+#[derive(Debug)]
+enum Reply {
+    Opened(Result<Opened, StoreError>),
+    Rerouted(Result<(), StoreError>),
+    Noted(Result<(), StoreError>),
+    Settled(Box<Result<UsageRecord, StoreError>>),
+}
+
+impl Reply {
+    fn fault(&self) -> Option<&StoreError> {
+        match self {
+            Reply::Opened(answer) => answer.as_ref().err(),
+            Reply::Rerouted(answer) | Reply::Noted(answer) => answer.as_ref().err(),
+            Reply::Settled(answer) => answer.as_ref().as_ref().err(),
+        }
+    }
+}
+
+async fn perform(store: &Store, books: Books) -> Reply {
+    match books {
+        Books::Open(open) => Reply::Opened(store.open_leg(open).await),
+        Books::Name(name) => Reply::Opened(store.name_payer(name).await),
+        Books::Extend(extend) => Reply::Opened(store.extend(extend).await),
+        Books::Reroute(rerouted) => Reply::Rerouted(store.rerouted(rerouted).await),
+        Books::Answered(answered) => Reply::Noted(store.answered(answered).await),
+        Books::Lead(leg) => Reply::Noted(store.lead(leg).await),
+        Books::Settle(settle) => Reply::Settled(Box::new(store.settle(settle.leg, settle.end).await)),
     }
 }

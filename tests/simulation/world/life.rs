@@ -6,13 +6,39 @@ impl World {
     pub(super) fn second(&mut self) {
         self.after(SECOND, Due::Second);
         let now = self.now;
-        let Some(bridge) = &self.bridge else { return };
         let near = self.script.crashes.iter().any(|(at, _)| Mono::from_millis(*at).since(now) <= 3 * SECOND);
+        let near = near || self.is_aimed_at;
         if near || (now.nanos() / SECOND.as_nanos() as u64).is_multiple_of(PROOFS_APART) {
-            let mut lives = bridge.switchboard.lives(now);
-            lives.sort();
-            self.trace.note(now, "lives", &lives);
-            self.runtime.block_on(self.store().prove_life(lives)).expect("the proof of life");
+            self.prove_life();
+        }
+    }
+
+    fn prove_life(&mut self) {
+        let Some(bridge) = &self.bridge else { return };
+        let mut lives = bridge.switchboard.lives(self.now);
+        lives.sort();
+        self.trace.note(self.now, "lives", &lives);
+        self.runtime.block_on(self.store().prove_life(lives)).expect("the proof of life");
+    }
+
+    /// Something befalls the books' database, now or soon.
+    pub(super) fn suffer(&mut self, pain: Pain) {
+        if self.healed {
+            return;
+        }
+        self.trace.note(self.now, "pain", &pain);
+        match pain {
+            Pain::Lost { after } => self.trouble.aim(after, Blow::Fails),
+            Pain::Death { after, done, down_ms } => {
+                self.prove_life();
+                self.is_aimed_at = true;
+                self.down = Duration::from_millis(down_ms);
+                self.trouble.aim(after, if done { Blow::DiesAfter } else { Blow::DiesBefore });
+            }
+            Pain::Out { for_ms } => {
+                self.trouble.go_out();
+                self.after(Duration::from_millis(for_ms), Due::Back);
+            }
         }
     }
 
@@ -22,28 +48,64 @@ impl World {
         self.trace.note(self.now, "crash", &bridge.unheard);
         self.life += 1;
         self.store = None;
+        self.is_aimed_at = false;
+        self.bunch.clear();
+        // What the dead process had begun ends with its last connection.
+        let lock = std::fs::File::open(self.folder.path().join("store.db.lock")).expect("the lock of the books");
+        self.runtime.block_on(async {
+            while lock.try_lock().is_err() {
+                tokio::task::yield_now().await;
+            }
+        });
         self.after(down, Due::Start);
     }
 
-    pub(super) fn open(&self) -> Store {
+    pub(super) fn open(&mut self) -> Option<Store> {
+        self.trouble.begin();
         let url = format!("sqlite:{}", self.folder.path().join("store.db").display());
-        self.runtime.block_on(async {
+        let opened = self.runtime.block_on(async {
             loop {
                 match Store::open(&url, Options { readers: 1, linger: Duration::ZERO, ..Options::default() }).await {
                     Err(OpenError::Held { .. }) => tokio::task::yield_now().await,
-                    other => return other.expect("the books"),
+                    other => return other,
                 }
             }
-        })
+        });
+        let dealt = self.trouble.dealt();
+        self.trace.note(self.now, "opens", &dealt);
+        match opened {
+            Ok(store) if !self.trouble.is_dead() => Some(store),
+            Ok(_) => None,
+            Err(error) => {
+                assert!(!matches!(error, OpenError::Unreadable(_)), "{error}");
+                assert!(self.script.is_troubled(), "{error}");
+                None
+            }
+        }
+    }
+
+    /// What an earlier life left open, settled; `None` where the start failed.
+    fn recover(&mut self) -> Option<(Store, Vec<Orphan>)> {
+        let store = self.open()?;
+        let wall = self.clock().wall;
+        let orphans = self.runtime.block_on(store.recover(wall));
+        self.trouble.dealt();
+        match orphans {
+            Ok(orphans) if !self.trouble.is_dead() => Some((store, orphans)),
+            Ok(_) => None,
+            Err(error) => {
+                assert!(error.is_passing() || self.trouble.is_dead(), "{error}");
+                None
+            }
+        }
     }
 
     /// As a node starts: the books of the last life first, then BYE to its dialogs, then calls.
     pub(super) fn start(&mut self) {
-        let store = self.open();
+        let Some((store, orphans)) = self.recover() else { return self.after(SECOND, Due::Start) };
         let now = self.clock();
         let seed = self.script.seed * 64 + u64::from(self.life);
         let mut endpoint = endpoint(seed ^ 0xb41d_6e00_0000);
-        let orphans = self.runtime.block_on(store.recover(now.wall)).expect("the books");
         self.trace.note(self.now, "orphans", &orphans);
         for orphan in &orphans {
             let record = self.runtime.block_on(store.record(orphan.leg)).expect("the books");
@@ -72,7 +134,8 @@ impl World {
             why: BTreeMap::new(),
         });
         if self.life > 0 {
-            self.balances();
+            self.find_out();
+            (0..self.script.houses.len()).for_each(|house| self.locked(house));
         }
     }
 }

@@ -8,6 +8,8 @@ impl World {
         self.trace.note(self.now, "heal", &());
         self.healed = true;
         self.network.heal();
+        self.trouble.heal();
+        self.is_aimed_at = false;
         let wait = Duration::from_millis(self.rng.random_range(0..30_000));
         self.after(wait.max(Duration::from_secs(21)), Due::Leave);
     }
@@ -35,6 +37,7 @@ impl World {
         self.healed
             && bridge.switchboard.is_quiet()
             && bridge.clerk.is_empty()
+            && self.auditor.ledger.on_its_way().is_empty()
             && calls(&bridge.endpoint)
             && self.carriers.endpoints.iter().all(calls)
             && self.queue.values().all(|due| self.is_idle(due))
@@ -45,7 +48,11 @@ impl World {
         match due {
             Due::Second | Due::Tick | Due::Voice { .. } | Due::Quiet { .. } | Due::Rtp { .. } => true,
             Due::Phone(phone, _) | Due::Key { phone, .. } => self.carriers.phones[*phone].is_over,
-            Due::Run { life, .. } | Due::Answer { life, .. } | Due::Review { life, .. } => *life != self.life,
+            Due::Run { life, .. } | Due::Answer { life, .. } | Due::Review { life, .. } | Due::Bunch { life } => {
+                *life != self.life
+            }
+            Due::Report { life, .. } => *life != self.life,
+            Due::Pain(_) | Due::Back | Due::Errands => true,
             _ => false,
         }
     }

@@ -1,0 +1,69 @@
+//! `tollbridge limits`: limits that were raised and wait.
+
+use super::books::Books;
+use super::table::{Side, Table, count};
+use super::{Context, Done, say, say_json};
+use crate::api::limit::ConfirmOrder;
+use crate::store::CooledLimit;
+use crate::types::OrganisationId;
+use serde_json::Value;
+
+#[derive(clap::Subcommand)]
+pub enum Limits {
+    /// Raises that wait, and until when
+    Show {
+        #[arg(long, value_name = "ORGANISATION")]
+        org: OrganisationId,
+    },
+    /// Let raises that wait hold at once
+    Confirm {
+        #[arg(long, value_name = "ORGANISATION")]
+        org: OrganisationId,
+        /// Like max_spend_per_day; all that wait where not given
+        #[arg(long)]
+        limit: Option<CooledLimit>,
+        /// Stands in the trail
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+impl Limits {
+    pub async fn run(self, context: &Context) -> Done {
+        let books = Books::find(context).await?;
+        match self {
+            Limits::Show { org } => {
+                let pending = books.pending_limits(org.as_str()).await?;
+                if context.json { say_json(&pending) } else { say(&words(&pending)) }
+            }
+            Limits::Confirm { org, limit, reason } => {
+                let order = ConfirmOrder { limit: limit.map(|limit| limit.key().to_owned()), reason };
+                let confirmed = books.confirm_limits(org.as_str(), &order).await?;
+                if context.json {
+                    return say_json(&confirmed);
+                }
+                let raised = confirmed["confirmed"].as_array().map_or(0, Vec::len) as u64;
+                say(&format!("{} of {org} raised at once\n", count(raised, "limit")))
+            }
+        }
+    }
+}
+
+/// Raises that wait, one a row; nothing where there is none.
+pub(super) fn words(pending: &Value) -> String {
+    let rows = pending.as_array().map_or(&[][..], Vec::as_slice);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        ("raised limit", Side::Left),
+        ("until then", Side::Right),
+        ("from then on", Side::Right),
+        ("then", Side::Left),
+    ]);
+    let text = |value: &Value| value.as_str().unwrap_or("off").to_owned();
+    for row in rows {
+        table.row([text(&row["limit"]), text(&row["now"]), text(&row["then"]), text(&row["at"])]);
+    }
+    table.to_string()
+}

@@ -1,0 +1,122 @@
+//! Proof that the auditor can fail: numbers of the product that are made wrong where it writes them, one kind of fault at a
+//! time. Each is found by one of the gate's first seeds.
+
+use crate::shrink::{Gone, attempt};
+use crate::world::Plant;
+use sqlx::{Connection, SqliteConnection};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A fault that is not found by the first so many seeds is not found.
+const SEEDS: u64 = 40;
+
+macro_rules! plants {
+    ($($name:literal: $sql:expr;)*) => {
+        const PLANTS: &[Plant] = &[$(Plant { name: $name, sql: concat!("CREATE TRIGGER planted AFTER ", $sql, "; END") },)*];
+    };
+}
+
+plants! {
+    "a slice is set aside twice":
+        "UPDATE OF held ON account WHEN NEW.held > OLD.held AND NEW.posted - NEW.held >= NEW.held - OLD.held \
+         BEGIN UPDATE account SET held = held + NEW.held - OLD.held WHERE organisation = NEW.organisation";
+    "a slice is not set aside":
+        "UPDATE OF held ON account WHEN NEW.held > OLD.held \
+         BEGIN UPDATE account SET held = OLD.held WHERE organisation = NEW.organisation";
+    "a rest is not given back":
+        "UPDATE OF held ON account WHEN NEW.held < OLD.held AND NEW.posted > NEW.held \
+         BEGIN UPDATE account SET held = held + 1 WHERE organisation = NEW.organisation";
+    "a charge is taken twice":
+        "UPDATE OF posted ON account WHEN NEW.posted < OLD.posted AND NEW.posted - NEW.held >= OLD.posted - NEW.posted \
+         BEGIN UPDATE account SET posted = posted - (OLD.posted - NEW.posted) WHERE organisation = NEW.organisation";
+    "a charge is forgotten":
+        "UPDATE OF posted ON account WHEN NEW.posted < OLD.posted \
+         BEGIN UPDATE account SET posted = OLD.posted WHERE organisation = NEW.organisation";
+    "a charge is a millionth more":
+        "UPDATE OF posted ON account WHEN NEW.posted < OLD.posted AND NEW.posted > NEW.held \
+         BEGIN UPDATE account SET posted = posted - 1 WHERE organisation = NEW.organisation";
+    "another house pays":
+        "UPDATE OF posted ON account WHEN NEW.posted < OLD.posted \
+         BEGIN UPDATE account SET posted = OLD.posted WHERE organisation = NEW.organisation; \
+         UPDATE account SET posted = posted - (OLD.posted - NEW.posted) WHERE organisation = (SELECT MIN(organisation) \
+         FROM account WHERE organisation <> NEW.organisation) AND posted - held >= OLD.posted - NEW.posted";
+    "a payment is lost":
+        "UPDATE OF posted ON account WHEN NEW.posted > OLD.posted \
+         BEGIN UPDATE account SET posted = OLD.posted WHERE organisation = NEW.organisation";
+    "a payment is booked twice":
+        "UPDATE OF posted ON account WHEN NEW.posted > OLD.posted \
+         BEGIN UPDATE account SET posted = posted + NEW.posted - OLD.posted WHERE organisation = NEW.organisation";
+    "a payment is not dated":
+        "INSERT ON funding BEGIN DELETE FROM funding WHERE key = NEW.key";
+    "the newest money is used first":
+        "UPDATE OF remaining ON funding WHEN NEW.remaining < OLD.remaining AND EXISTS (SELECT 1 FROM funding \
+         WHERE organisation = NEW.organisation AND expires > NEW.expires AND remaining >= OLD.remaining - NEW.remaining) \
+         BEGIN UPDATE funding SET remaining = OLD.remaining WHERE key = NEW.key; UPDATE funding SET remaining = remaining \
+         - (OLD.remaining - NEW.remaining) WHERE key = (SELECT key FROM funding WHERE organisation = NEW.organisation \
+         AND expires > NEW.expires AND remaining >= OLD.remaining - NEW.remaining ORDER BY expires DESC LIMIT 1)";
+    "a refund is booked twice":
+        "INSERT ON correction WHEN NEW.kind = 'refund' AND NEW.amount < 0 \
+         BEGIN UPDATE account SET posted = posted - NEW.amount WHERE organisation = NEW.organisation";
+    "a difference of prices is booked twice":
+        "INSERT ON correction WHEN NEW.kind = 're-rate' AND NEW.amount < 0 \
+         BEGIN UPDATE account SET posted = posted - NEW.amount WHERE organisation = NEW.organisation";
+    "a refund gives the pool nothing back":
+        "UPDATE OF used_ms ON pool WHEN NEW.used_ms < OLD.used_ms AND NEW.held_ms + OLD.used_ms <= NEW.granted_ms \
+         BEGIN UPDATE pool SET used_ms = OLD.used_ms WHERE organisation = NEW.organisation AND month = NEW.month";
+    "the pool is used twice":
+        "UPDATE OF used_ms ON pool WHEN NEW.used_ms > OLD.used_ms \
+         BEGIN UPDATE pool SET used_ms = used_ms + NEW.used_ms - OLD.used_ms \
+         WHERE organisation = NEW.organisation AND month = NEW.month";
+    "a rest of the pool is not given back":
+        "UPDATE OF held_ms ON pool WHEN NEW.held_ms < OLD.held_ms \
+         BEGIN UPDATE pool SET held_ms = held_ms + 1 WHERE organisation = NEW.organisation AND month = NEW.month";
+    "a grant is used twice":
+        "UPDATE OF used ON grants WHEN NEW.used > OLD.used AND NEW.used * 2 - OLD.used + NEW.held + NEW.lapsed <= NEW.amount \
+         BEGIN UPDATE grants SET used = used + NEW.used - OLD.used WHERE id = NEW.id";
+    "a grant's use is forgotten":
+        "UPDATE OF used ON grants WHEN NEW.used > OLD.used BEGIN UPDATE grants SET used = OLD.used WHERE id = NEW.id";
+    "a rest of a grant is not given back":
+        "UPDATE OF held ON grants WHEN NEW.held < OLD.held AND NEW.used + NEW.held + NEW.lapsed < NEW.amount \
+         BEGIN UPDATE grants SET held = held + 1 WHERE id = NEW.id";
+    "a leg is never closed":
+        "UPDATE OF state ON leg WHEN NEW.state = 'settled' BEGIN UPDATE leg SET state = 'open' WHERE id = NEW.id";
+    "money is fetched beyond a day's most":
+        "INSERT ON recharge BEGIN UPDATE recharge SET day = 'another' WHERE key = NEW.key";
+    "more is fetched than was agreed":
+        "INSERT ON recharge BEGIN UPDATE recharge SET amount = amount + 1 WHERE key = NEW.key";
+}
+
+/// Writes a fault into the schema.
+pub async fn plant(path: &Path, sql: &'static str) {
+    let mut conn = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.expect("the books");
+    sqlx::raw_sql(sql).execute(&mut conn).await.expect("a fault");
+    conn.close().await.expect("the books");
+}
+
+/// Why it was found, and by which seed.
+fn found(plant: Plant) -> Option<(u64, String)> {
+    (0..SEEDS).find_map(|seed| Some((seed, attempt(seed, &Gone::new(), Some(plant)).err()?.why().to_owned())))
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    let next = AtomicUsize::new(0);
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let missed: Vec<&str> = std::thread::scope(|scope| {
+        let work = || {
+            let mut missed = Vec::new();
+            while let Some(plant) = PLANTS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match found(*plant) {
+                    Some((seed, why)) => {
+                        println!("{}: seed {seed}, {}", plant.name, why.chars().take(160).collect::<String>())
+                    }
+                    None => missed.push(plant.name),
+                }
+            }
+            missed
+        };
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no worker fails")).collect()
+    });
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
