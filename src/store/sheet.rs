@@ -68,6 +68,8 @@ pub(super) struct Sheet {
     pub grants: HashMap<OrganisationId, (Wall, Arc<Vec<Grant>>)>,
     /// Thresholds that were told, as their rows are: dropped with the rest where anything goes wrong.
     pub levels: HashMap<OrganisationId, Levels>,
+    /// Steps of days' limits that were told, by the limits' keys.
+    pub caps_told: HashMap<String, i64>,
     /// Fundings that are not used up, in the order of their use. Read after the account, whose row tells when another has
     /// used of them since.
     pub fundings: BTreeMap<OrganisationId, Vec<FundingCopy>>,

@@ -33,6 +33,8 @@ macro_rules! suite {
             mod auditing;
             #[path = "batching.rs"]
             mod batching;
+            #[path = "capping.rs"]
+            mod capping;
             #[path = "cooling.rs"]
             mod cooling;
             #[path = "correcting.rs"]
