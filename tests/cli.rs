@@ -103,6 +103,14 @@ impl House {
     }
 
     /// A bridge that answers.
+    /// With the token of a file.
+    fn run_by(&self, token: &str, arguments: &[&str]) -> Said {
+        let mut command = self.command(arguments);
+        let output = command.env("TOLLBRIDGE__API__TOKEN_FILE", token).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
     fn serve(&self) -> Bridge {
         let mut command = self.command(&["serve"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
@@ -279,7 +287,7 @@ fn alerts_are_listed_and_hooks_that_lead_inside_are_not_saved() {
     }
     house.write("open.toml", &told("https://93.184.215.14/x"));
     house.run(&["apply", "open.toml"]).good();
-    assert!(house.run(&["alerts"]).good().out.starts_with("AT  ORGANISATION"));
+    assert_eq!(house.run(&["alerts"]).good().out, "there is no alert\n\nthere is no recharge\n");
     house.run(&["credits", "adjust", "--org", "third", "--amount", "-0.9"]).good();
     assert!(house.run(&["alerts", "--org", "third", "--test"]).good().out.contains("on its way to 2 targets"));
     let shown = house.run(&["alerts", "--org", "third", "--json"]).good().json();
@@ -385,19 +393,29 @@ fn a_token_opens_what_its_role_may_and_no_more() {
     assert!(made.out.trim().len() == 64 && made.err.contains("the only time"), "{made:?}");
     house.write("paola.token", &made.out);
     let bridge = house.serve();
-    let paola = |arguments: &[&str]| {
-        let mut command = house.command(arguments);
-        let output = command.env("TOLLBRIDGE__API__TOKEN_FILE", "paola.token").output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
-    };
+    let paola = |arguments: &[&str]| house.run_by("paola.token", arguments);
     assert!(paola(&["user", "list", "--org", "aurora"]).good().out.contains("anna"));
     assert!(paola(&["balance", "--org", "aurora"]).good().out.contains("25.0000"));
     paola(&["user", "set", "--org", "aurora", "anna", "name=A"]).failed(1, &["needs \"manage\"", "role reader"]);
     paola(&["user", "list", "--org", "borealis"]).failed(1, &["there is no such page"]);
-    for house_alone in [&["legs"][..], &["carrier", "list"], &["token", "list"], &["trail"], &["audit"]] {
+    for house_alone in [&["carrier", "list"][..], &["rates", "list"], &["audit"], &["apply", "demo.toml"]] {
         paola(house_alone).failed(1, &["there is no such page"]);
     }
+    // Without a name the token's own organisation is meant.
+    assert_eq!(paola(&["legs"]).good().out, "nobody is in a call\n");
+    assert_eq!(paola(&["meetings", "--org", "aurora"]).good().out, "no meeting runs\n");
+    assert_eq!(paola(&["usage"]).good().out, "there is no record\n");
+    assert_eq!(paola(&["usage", "--json"]).good().json(), serde_json::json!([]));
+    assert_eq!(paola(&["usage", "--corrections"]).good().out, "nothing was put right\n");
+    assert_eq!(paola(&["grant", "list", "--org", "aurora"]).good().out, "there is no grant\n");
+    assert!(paola(&["trail"]).good().out.contains("token paola"));
+    assert!(paola(&["alerts"]).good().out.starts_with("there is no alert\n"));
+    assert!(paola(&["number", "list"]).good().out.contains("+39"));
+    assert!(paola(&["report", "usage"]).good().out.contains("there is nothing to report"));
+    let quote = ["quote", "--organiser", "anna", "--type", "dial-out", "--to", "+390611112222"];
+    assert!(paola(&quote).code < 2);
+    paola(&["token", "list"]).failed(1, &["needs \"manage\""]);
+    paola(&["legs", "--org", "borealis"]).failed(1, &["there is no such page"]);
     house.run(&["token", "add", "paola", "--role", "admin"]).failed(1, &["the name of token paola is taken"]);
     house.run(&["token", "add", "x", "--role", "king"]).failed(2, &["expected operator, admin, billing or reader"]);
     let listed = house.run(&["token", "list"]).good().out;
@@ -718,6 +736,10 @@ impl Line {
         self.house.run(arguments)
     }
 
+    fn run_by(&self, token: &str, arguments: &[&str]) -> Said {
+        self.house.run_by(token, arguments)
+    }
+
     /// `dial --wait`, going on.
     fn dial(&self, more: &[&str]) -> Child {
         let dial = ["dial", "--meeting", "studio", "--to", "+390611112222", "--wait"];
@@ -848,8 +870,8 @@ fn an_interrupt_cancels_a_phone_that_rings() {
 #[test]
 fn the_verbs_of_a_running_meeting() {
     let line = Line::new();
-    let empty = line.run(&["legs"]).good().out;
-    assert!(empty.starts_with("LEG") && empty.ends_with("0 legs\n"), "{empty}");
+    assert_eq!(line.run(&["legs"]).good().out, "nobody is in a call\n");
+    assert_eq!(line.run(&["meetings"]).good().out, "no meeting runs\n");
     let born = line.run(&["dial", "--json", "--meeting", "studio", "--to", "+390611112222"]).good().json();
     let mut phone = line.answered();
     let leg = line.leg("meeting");
@@ -883,6 +905,85 @@ fn the_verbs_of_a_running_meeting() {
     assert!(line.runtime.block_on(phone.ended(PATIENCE)).is_some());
     eventually(|| line.run(&["meetings", "--json"]).good().json().as_array().unwrap().is_empty().then_some(()));
     line.run(&["end", "studio"]).failed(1, &["no such running meeting"]);
+}
+
+/// The same verbs by tokens of one organisation: its own run, another's are not there, and a reader looks on.
+#[test]
+fn an_organisation_is_master_of_its_own_calls() {
+    let line = Line::new();
+    for (name, org, role) in [("own", "aurora", "admin"), ("eyes", "aurora", "reader"), ("other", "borealis", "admin")]
+    {
+        let made = line.run(&["token", "add", name, "--role", role, "--org", org]).good().out;
+        line.house.write(name, &made);
+    }
+    let none = |token: &str, what: &str| {
+        let told = line.run_by(token, &[what, "--json"]).good().json();
+        assert_eq!(told, Value::Array(Vec::new()), "{token} {what}");
+    };
+    let dial = ["dial", "--meeting", "studio", "--to", "+390611112222"];
+    line.run_by("other", &dial).failed(1, &["there is no such meeting"]);
+    line.run_by("eyes", &dial).failed(1, &["needs \"manage\""]);
+    line.run_by("own", &dial).good();
+    let mut phone = line.answered();
+    let id = line.leg("meeting")["id"].as_str().unwrap().to_owned();
+    for token in ["own", "eyes"] {
+        let legs = line.run_by(token, &["legs", "--json"]).good().json();
+        assert_eq!((&legs[0]["id"], legs.as_array().map(Vec::len)), (&Value::from(&*id), Some(1)), "{token}");
+        let meetings = line.run_by(token, &["meetings", "--json", "--org", "aurora"]).good().json();
+        assert_eq!(meetings[0]["id"], "studio", "{token}");
+    }
+    none("other", "legs");
+    none("other", "meetings");
+    assert_eq!(line.run(&["legs", "--org", "borealis"]).good().out, "nobody is in a call\n");
+    assert!(line.run(&["legs", "--org", "aurora"]).good().out.contains(&id));
+
+    let verbs: [(&[&str], &str); 7] = [
+        (&["mute", &id], "leg"),
+        (&["mute", &id, "--off"], "leg"),
+        (&["lock", "studio"], "meeting"),
+        (&["lock", "studio", "--off"], "meeting"),
+        (&["admit", "studio"], "meeting"),
+        (&["remove", &id], "leg"),
+        (&["end", "studio"], "meeting"),
+    ];
+    for (verb, what) in verbs {
+        line.run_by("other", verb).failed(1, &[&format!("there is no such {what}")]);
+        line.run_by("eyes", verb).failed(1, &["needs \"manage\""]);
+        line.run_by("own", &[verb, &["--org", "borealis"]].concat()).failed(1, &["there is no such page"]);
+    }
+    assert_eq!(line.leg("meeting")["muted"], false, "others muted it");
+    line.run_by("own", verbs[0].0).good();
+    assert_eq!(line.leg("meeting")["muted"], true);
+    line.run_by("own", verbs[1].0).good();
+    line.run_by("own", verbs[2].0).good();
+    assert_eq!(line.run(&["meetings", "--json"]).good().json()[0]["locked"], true);
+    line.run_by("own", verbs[3].0).good();
+    line.run_by("own", verbs[4].0).good();
+    line.run_by("own", verbs[5].0).good();
+    assert!(line.runtime.block_on(phone.ended(PATIENCE)).is_some());
+    eventually(|| line.run(&["legs", "--json"]).good().json().as_array().unwrap().is_empty().then_some(()));
+    let usage = ["usage", "--leg", &id];
+    assert!(line.run_by("own", &usage).good().out.contains("+390611112222"));
+    line.run_by("other", &usage).failed(1, &["there is no leg"]);
+    line.run(&dial).good();
+    let mut phone = line.answered();
+    line.leg("meeting");
+    line.run_by("own", verbs[6].0).good();
+    assert!(line.runtime.block_on(phone.ended(PATIENCE)).is_some());
+    // The call is over, and the meeting is still there to be called.
+    assert!(line.run_by("own", &["meeting", "list", "--org", "aurora"]).good().out.contains("studio"));
+
+    // Locks, by who put them.
+    let lock = ["revoke", "--org", "aurora", "--lock", "--reason", "a stolen PIN"];
+    line.run_by("own", &lock).good();
+    line.run(&dial).failed(1, &["the organisation is locked"]);
+    assert_eq!(line.run_by("own", &["unlock", "--org", "aurora"]).good().out, "aurora is open again\n");
+    line.run(&[&lock[..], &["--user", "anna"]].concat()).good();
+    let unlock = ["unlock", "--org", "aurora", "--user", "anna"];
+    line.run_by("own", &unlock).failed(1, &["user anna was locked by whoever runs the bridge"]);
+    assert_eq!(line.run(&unlock).good().out, "anna is open again\n");
+    assert_eq!(line.run(&unlock).good().out, "anna was not locked\n");
+    assert_eq!(line.run(&["audit"]).good().out, "0 differences\n");
 }
 
 #[test]

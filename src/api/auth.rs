@@ -20,6 +20,8 @@ use std::sync::Arc;
 pub enum Need {
     /// Nothing: not even a token.
     Anyone,
+    /// A token, whatever its role and whoever's it is.
+    Known,
     /// To read of money and of what was used.
     Books,
     /// To read all else.
@@ -33,12 +35,13 @@ pub enum Need {
 }
 
 impl Need {
-    /// Those that are asked of somebody.
+    /// Those that a role may have or not.
     pub const ALL: [Need; 5] = [Need::Books, Need::Read, Need::Manage, Need::Pay, Need::Operate];
 
     pub const fn slug(self) -> &'static str {
         match self {
             Need::Anyone => "nothing",
+            Need::Known => "known",
             Need::Books => "books",
             Need::Read => "read",
             Need::Manage => "manage",
@@ -50,7 +53,7 @@ impl Need {
     /// Who has it.
     pub const fn roles(self) -> &'static [Role] {
         match self {
-            Need::Anyone => &Role::ALL,
+            Need::Anyone | Need::Known => &Role::ALL,
             Need::Books => &[Role::Operator, Role::Admin, Role::Billing, Role::Reader],
             Need::Read => &[Role::Operator, Role::Admin, Role::Reader],
             Need::Manage => &[Role::Operator, Role::Admin],
@@ -111,6 +114,9 @@ impl Caller {
 
     /// `of`: the organisation that the page's path names.
     fn may(&self, need: Need, of: Option<&str>) -> Result<(), Closed> {
+        if need == Need::Known {
+            return Ok(());
+        }
         if self.organisation.as_ref().is_some_and(|own| of != Some(own.as_str())) {
             return Err(Closed::NoPage);
         }
@@ -199,6 +205,7 @@ mod tests {
                     assert_eq!(caller.may(need, Some("omega")), elsewhere, "{role} {need:?}");
                     assert_eq!(caller.may(need, None), elsewhere, "{role} {need:?}");
                 }
+                assert_eq!((caller.may(Need::Known, None), caller.may(Need::Known, Some("omega"))), (Ok(()), Ok(())));
             }
         }
     }

@@ -1,15 +1,17 @@
 //! Corrections of what legs were charged: refunds, and legs priced again. Each question is a function of the store too.
 
+use super::entry::of_path;
 use super::extract::{Json as Said, Known, Named, Query};
 use super::io::Moment;
-use super::leg::parse;
+use super::leg::{is_there, named, parse};
 use super::money::{UsageQuery, filter, moment, within};
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::rating::record;
-use crate::store::{Corrected, Correction, Refund, Store, Which};
-use crate::types::{LegId, Micros};
+use crate::store::{Corrected, Correction, Refund, Store, StoreError, Which};
+use crate::types::{LegId, Micros, OrganisationId};
 use axum::Json;
+use axum::extract::RawPathParams;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -166,10 +168,13 @@ pub async fn corrections_of_one(
     corrections(known, Query(query)).await
 }
 
-/// A settled leg: its record, and what was put right since.
-pub async fn usage_of_leg(store: &Store, leg: &str) -> Result<Value, Problem> {
+/// A settled leg: its record, and what was put right since. Of an organisation: another's is none.
+pub async fn usage_of_leg(store: &Store, of: Option<&OrganisationId>, leg: &str) -> Result<Value, Problem> {
     let leg: LegId = parse("leg", leg)?;
     let record = store.record(leg).await?;
+    if !is_there(of, record.beyond.organisation.as_ref().map(OrganisationId::as_str)) {
+        return Err(StoreError::Unknown(format!("leg {leg}")).into());
+    }
     let corrections = store.corrections_of(leg).await?;
     let net = record.charge.0 + corrections.iter().map(|correction| correction.amount.0).sum::<i64>();
     let broken =
@@ -179,6 +184,6 @@ pub async fn usage_of_leg(store: &Store, leg: &str) -> Result<Value, Problem> {
     Ok(json!({ "record": record, "corrections": corrections, "net_charge": Micros(net).to_text() }))
 }
 
-pub async fn usage(Known(reception): Known, Named(leg): Named) -> Result<Json<Value>, Problem> {
-    usage_of_leg(&reception.store, &leg).await.map(Json)
+pub async fn usage(Known(reception): Known, path: RawPathParams) -> Result<Json<Value>, Problem> {
+    usage_of_leg(&reception.store, of_path(&path)?.as_ref(), named(&path, "leg")).await.map(Json)
 }

@@ -1,12 +1,16 @@
-//! Legs: who is in a call now, dialling out, muting, removing.
+//! Legs: who is in a call now, dialling out, muting, removing. Below an organisation its own alone are there: another's is
+//! none.
 
 use super::Reception;
-use super::extract::{Json as Said, Known, Named};
+use super::entry::of_path;
+use super::extract::{Json as Said, Known};
 use super::problem::Problem;
+use crate::store::EntryId;
 use crate::switchboard::ask::{Ask, LegView, Told};
 use crate::trunk::DialPlan;
-use crate::types::{E164, LegId, MeetingId};
+use crate::types::{E164, LegId, MeetingId, OrganisationId};
 use axum::Json;
+use axum::extract::RawPathParams;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -50,18 +54,54 @@ where
     text.parse().map_err(|error| Problem::bad(format!("{name}: {error}, found \"{text}\"")))
 }
 
-pub async fn list(Known(reception): Known) -> Result<Json<Vec<LegView>>, Problem> {
-    match ask(&reception, Ask::Legs).await? {
-        Told::Legs(legs) => Ok(Json(legs)),
+/// The name in a path.
+pub(super) fn named<'a>(path: &'a RawPathParams, name: &str) -> &'a str {
+    path.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
+}
+
+/// Whether what is `whose` is there for who asks below `of`.
+pub(super) fn is_there(of: Option<&OrganisationId>, whose: Option<&str>) -> bool {
+    of.is_none_or(|of| whose == Some(of.as_str()))
+}
+
+/// Below an organisation a meeting is there if it is its own.
+pub(super) fn own_meeting(reception: &Reception, path: &RawPathParams, name: &str) -> Result<MeetingId, Problem> {
+    let meeting: MeetingId = parse("meeting", name)?;
+    let (of, facts) = (of_path(path)?, reception.store.facts());
+    let whose = facts.owner_of(&EntryId::Meeting(meeting.clone())).map(OrganisationId::as_str);
+    if is_there(of.as_ref(), whose) { Ok(meeting) } else { Err(Problem::unknown("meeting")) }
+}
+
+async fn found(reception: &Reception, path: &RawPathParams) -> Result<LegView, Problem> {
+    match ask(reception, Ask::Leg(parse("leg", named(path, "leg"))?)).await? {
+        Told::Leg(leg) if is_there(of_path(path)?.as_ref(), leg.organisation.as_deref()) => Ok(*leg),
+        Told::Leg(_) => Err(Problem::unknown("leg")),
         _ => Err(Problem::down("an answer to another question")),
     }
 }
 
-pub async fn show(Known(reception): Known, Named(leg): Named) -> Result<Json<LegView>, Problem> {
-    match ask(&reception, Ask::Leg(parse("leg", &leg)?)).await? {
-        Told::Leg(leg) => Ok(Json(*leg)),
+/// Below an organisation a leg is there if it is in one of its meetings, and stays so for as long as it lives.
+async fn own_leg(reception: &Reception, path: &RawPathParams) -> Result<LegId, Problem> {
+    let leg = parse("leg", named(path, "leg"))?;
+    if of_path(path)?.is_some() {
+        found(reception, path).await?;
+    }
+    Ok(leg)
+}
+
+pub async fn list(Known(reception): Known, path: RawPathParams) -> Result<Json<Vec<LegView>>, Problem> {
+    let of = of_path(&path)?;
+    match ask(&reception, Ask::Legs).await? {
+        Told::Legs(mut legs) => {
+            legs.retain(|leg| is_there(of.as_ref(), leg.organisation.as_deref()));
+            Ok(Json(legs))
+        }
         _ => Err(Problem::down("an answer to another question")),
     }
+}
+
+pub async fn show(Known(reception): Known, path: RawPathParams) -> Result<Json<LegView>, Problem> {
+    found(&reception, &path).await.map(Json)
 }
 
 /// What a person wrote, brought to the one form that price, permission and route use.
@@ -71,9 +111,10 @@ pub(super) fn dialled(text: &str) -> Result<E164, Problem> {
 
 pub async fn dial(
     Known(reception): Known,
+    path: RawPathParams,
     Said(order): Said<DialOrder>,
 ) -> Result<(StatusCode, Json<Dialling>), Problem> {
-    let (meeting, to): (MeetingId, E164) = (parse("meeting", &order.meeting)?, dialled(&order.to)?);
+    let (meeting, to) = (own_meeting(&reception, &path, &order.meeting)?, dialled(&order.to)?);
     match ask(&reception, Ask::Dial { meeting, to }).await? {
         Told::Dialling(leg) => Ok((StatusCode::ACCEPTED, Json(Dialling { leg: leg.to_string() }))),
         _ => Err(Problem::down("an answer to another question")),
@@ -82,13 +123,14 @@ pub async fn dial(
 
 pub async fn mute(
     Known(reception): Known,
-    Named(leg): Named,
+    path: RawPathParams,
     Said(switch): Said<Switch>,
 ) -> Result<StatusCode, Problem> {
-    let leg: LegId = parse("leg", &leg)?;
+    let leg = own_leg(&reception, &path).await?;
     ask(&reception, Ask::Mute { leg, on: switch.on }).await.map(|_| StatusCode::NO_CONTENT)
 }
 
-pub async fn remove(Known(reception): Known, Named(leg): Named) -> Result<StatusCode, Problem> {
-    ask(&reception, Ask::Remove { leg: parse("leg", &leg)? }).await.map(|_| StatusCode::NO_CONTENT)
+pub async fn remove(Known(reception): Known, path: RawPathParams) -> Result<StatusCode, Problem> {
+    let leg = own_leg(&reception, &path).await?;
+    ask(&reception, Ask::Remove { leg }).await.map(|_| StatusCode::NO_CONTENT)
 }

@@ -1,10 +1,14 @@
-//! Meetings: which run now, and the verbs for a whole meeting.
+//! Meetings: which run now, and the verbs for a whole meeting. Below an organisation its own alone are there.
 
-use super::extract::{Json as Said, Known, Named};
-use super::leg::{Switch, ask, parse};
+use super::Reception;
+use super::entry::of_path;
+use super::extract::{Json as Said, Known};
+use super::leg::{Switch, ask, is_there, named, own_meeting, parse};
 use super::problem::Problem;
 use crate::switchboard::ask::{Ask, MeetingView, Told};
+use crate::types::MeetingId;
 use axum::Json;
+use axum::extract::RawPathParams;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -16,35 +20,48 @@ pub struct RecordOrder {
     pub step: String,
 }
 
-pub async fn list(Known(reception): Known) -> Result<Json<Vec<MeetingView>>, Problem> {
+pub async fn list(Known(reception): Known, path: RawPathParams) -> Result<Json<Vec<MeetingView>>, Problem> {
+    let of = of_path(&path)?;
     match ask(&reception, Ask::Meetings).await? {
-        Told::Meetings(meetings) => Ok(Json(meetings)),
+        Told::Meetings(mut meetings) => {
+            meetings.retain(|meeting| is_there(of.as_ref(), Some(&meeting.organisation)));
+            Ok(Json(meetings))
+        }
         _ => Err(Problem::down("an answer to another question")),
     }
 }
 
-pub async fn end(Known(reception): Known, Named(meeting): Named) -> Result<StatusCode, Problem> {
-    ask(&reception, Ask::End { meeting: parse("meeting", &meeting)? }).await.map(|_| StatusCode::NO_CONTENT)
+/// Asks for something of the meeting that the path names.
+async fn order(
+    reception: &Reception,
+    path: &RawPathParams,
+    order: impl FnOnce(MeetingId) -> Ask,
+) -> Result<StatusCode, Problem> {
+    let meeting = own_meeting(reception, path, named(path, "meeting"))?;
+    ask(reception, order(meeting)).await.map(|_| StatusCode::NO_CONTENT)
+}
+
+pub async fn end(Known(reception): Known, path: RawPathParams) -> Result<StatusCode, Problem> {
+    order(&reception, &path, |meeting| Ask::End { meeting }).await
 }
 
 pub async fn lock(
     Known(reception): Known,
-    Named(meeting): Named,
+    path: RawPathParams,
     Said(switch): Said<Switch>,
 ) -> Result<StatusCode, Problem> {
-    let order = Ask::Lock { meeting: parse("meeting", &meeting)?, on: switch.on };
-    ask(&reception, order).await.map(|_| StatusCode::NO_CONTENT)
+    order(&reception, &path, |meeting| Ask::Lock { meeting, on: switch.on }).await
 }
 
-pub async fn admit(Known(reception): Known, Named(meeting): Named) -> Result<StatusCode, Problem> {
-    ask(&reception, Ask::Admit { meeting: parse("meeting", &meeting)? }).await.map(|_| StatusCode::NO_CONTENT)
+pub async fn admit(Known(reception): Known, path: RawPathParams) -> Result<StatusCode, Problem> {
+    order(&reception, &path, |meeting| Ask::Admit { meeting }).await
 }
 
 pub async fn record(
     Known(reception): Known,
-    Named(meeting): Named,
-    Said(order): Said<RecordOrder>,
+    path: RawPathParams,
+    Said(wanted): Said<RecordOrder>,
 ) -> Result<StatusCode, Problem> {
-    let order = Ask::Record { meeting: parse("meeting", &meeting)?, step: parse("step", &order.step)? };
-    ask(&reception, order).await.map(|_| StatusCode::NO_CONTENT)
+    let step = parse("step", &wanted.step)?;
+    order(&reception, &path, |meeting| Ask::Record { meeting, step }).await
 }

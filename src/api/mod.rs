@@ -79,6 +79,7 @@ const V1: &str = "/api/v1";
 
 fn v1_pages() -> Vec<Page> {
     pages! {
+        Known: get "/token" => token::own;
         Read: get "/legs" => leg::list;
         Manage: post "/legs" => leg::dial;
         Read: get "/legs/{leg}" => leg::show;
@@ -89,6 +90,16 @@ fn v1_pages() -> Vec<Page> {
         Manage: post "/meetings/{meeting}/lock" => meeting::lock;
         Manage: post "/meetings/{meeting}/record" => meeting::record;
         Manage: post "/meetings/{meeting}/admit" => meeting::admit;
+        Read: get "/organisations/{organisation}/legs" => leg::list;
+        Manage: post "/organisations/{organisation}/legs" => leg::dial;
+        Read: get "/organisations/{organisation}/legs/{leg}" => leg::show;
+        Manage: delete "/organisations/{organisation}/legs/{leg}" => leg::remove;
+        Manage: post "/organisations/{organisation}/legs/{leg}/mute" => leg::mute;
+        Read: get "/organisations/{organisation}/running" => meeting::list;
+        Manage: post "/organisations/{organisation}/meetings/{meeting}/end" => meeting::end;
+        Manage: post "/organisations/{organisation}/meetings/{meeting}/lock" => meeting::lock;
+        Manage: post "/organisations/{organisation}/meetings/{meeting}/record" => meeting::record;
+        Manage: post "/organisations/{organisation}/meetings/{meeting}/admit" => meeting::admit;
         Operate: post "/apply" => money::apply, at most LARGEST_FILE;
         Books: get "/usage" => money::usage;
         Books: get "/usage/{leg}" => correct::usage;
@@ -129,6 +140,7 @@ fn v1_pages() -> Vec<Page> {
         Operate: patch "/carriers/{carrier}" => entry::patch::<entry::Carrier>;
         Operate: delete "/carriers/{carrier}" => entry::remove::<entry::Carrier>;
         Books: get "/organisations/{organisation}/usage" => money::usage_of_one;
+        Books: get "/organisations/{organisation}/usage/{leg}" => correct::usage;
         Books: get "/organisations/{organisation}/corrections" => correct::corrections_of_one;
         Books: get "/organisations/{organisation}/quote" => money::quote_of_one;
         Books: get "/organisations/{organisation}/alerts" => alert::list_of_one;

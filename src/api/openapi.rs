@@ -1,6 +1,7 @@
 //! What the API serves, told to programs: OpenAPI 3.1. The document is a file beside this one, written by hand as the
 //! pages are; tests hold it to the router's pages, to what clients send, and to what is really answered.
 
+use super::auth::Need;
 use super::{OF_ONE, Permission, V1, permissions};
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -19,7 +20,8 @@ static SERVED: LazyLock<String> = LazyLock::new(|| {
         let roles: Vec<&str> = need.roles().iter().map(|role| role.slug()).collect();
         operation.insert("x-need".to_owned(), need.slug().into());
         operation.insert("x-roles".to_owned(), roles.into());
-        operation.insert("x-of-house".to_owned(), (need.is_of_house() || !path.starts_with(OF_ONE)).into());
+        let is_of_house = need.is_of_house() || !path.starts_with(OF_ONE);
+        operation.insert("x-of-house".to_owned(), (is_of_house && need != Need::Known).into());
     }
     document.to_string()
 });
@@ -360,7 +362,7 @@ mod tests {
         fits("Rerated", &[correct::rerate_of(&store, &order, NOON).await.unwrap()]);
         let order = RevokeOrder { reason: "r".into(), ..RevokeOrder::default() };
         fits("Revoked", &[revoke::revoke_of(&store, "aurora", &order, NOON).await.unwrap()]);
-        fits("UsageOfLeg", &[correct::usage_of_leg(&store, &leg).await.unwrap()]);
+        fits("UsageOfLeg", &[correct::usage_of_leg(&store, None, &leg).await.unwrap()]);
         let corrections = correct::corrections_of(&store, &correct::CorrectionsQuery::default()).await.unwrap();
         let Value::Array(corrections) = corrections else { panic!("{corrections}") };
         fits("Correction", &corrections);
@@ -498,6 +500,11 @@ mod tests {
         let order = TokenOrder { name: "robot".into(), role: "reader".into(), expires: None };
         token::make_of(&store, None, &order, NOON).await.unwrap();
         fits("Token", token::tokens_of(&store, None).as_array().unwrap());
+        let who = crate::store::Who { organisation: Some("aurora".parse().unwrap()), ..Default::default() };
+        fits(
+            "Caller",
+            &[token::own_of(&who), token::own_of(&crate::store::Who { role: Some(crate::store::Role::Admin), ..who })],
+        );
         fits("TokensRevoked", &[token::revoke_of(&store, None, "robot", NOON).await.unwrap()]);
         let lock = revoke::LockQuery::default();
         fits("Unlocked", &[revoke::unlock_of(&store, "aurora", &lock, NOON).await.unwrap()]);

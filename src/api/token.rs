@@ -8,11 +8,11 @@ use super::money::moment;
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::rating::record::utc;
-use crate::store::{NewToken, Revocation, Store, Token};
+use crate::store::{NewToken, Revocation, Role, Store, Token, Who};
 use crate::types::{OrganisationId, TokenName};
-use axum::Json;
 use axum::extract::RawPathParams;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -68,6 +68,18 @@ pub async fn revoke_of(store: &Store, of: Option<OrganisationId>, name: &str, no
     let name = parse("token", name)?;
     let ended = store.revoke_token(Revocation { name, of }, now).await?;
     Ok(json!({ "revoked": ended.iter().map(TokenName::as_str).collect::<Vec<_>>() }))
+}
+
+/// Who asks: what their token is called, and what it opens.
+pub fn own_of(who: &Who) -> Value {
+    json!({
+        "name": who.name, "role": who.role.map(Role::slug),
+        "organisation": who.organisation.as_ref().map(OrganisationId::as_str),
+    })
+}
+
+pub async fn own(Extension(who): Extension<Who>) -> Json<Value> {
+    Json(own_of(&who))
 }
 
 pub async fn list(Known(reception): Known, path: RawPathParams) -> Result<Json<Value>, Problem> {

@@ -1,6 +1,6 @@
 //! `tollbridge admit`: lets all who wait in the lobby in.
 
-use super::bridge::{Bridge, Pace};
+use super::bridge::{Pace, Whose};
 use super::{Context, Done, say, say_json};
 use crate::types::MeetingId;
 
@@ -8,12 +8,15 @@ use crate::types::MeetingId;
 pub struct Admit {
     /// As `tollbridge meetings` shows it
     meeting: MeetingId,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 impl Admit {
     pub fn run(self, context: &Context) -> Done {
         let meeting = self.meeting;
-        Bridge::reach(context)?.order(&format!("/meetings/{meeting}/admit"), &(), Pace::Short)?;
+        let (bridge, below) = self.whose.reach(context)?;
+        bridge.order(&format!("{below}/meetings/{meeting}/admit"), &(), Pace::Short)?;
         if context.json {
             return say_json(&serde_json::json!({ "meeting": meeting.as_str(), "admitted": true }));
         }

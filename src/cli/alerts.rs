@@ -83,6 +83,11 @@ fn words(shown: &Value) -> String {
         .into_iter()
         .map(|row| format!("switched off after {} failures: {}\n", number(&row["failures"]), text(&row["webhook"])));
     let off: String = off.collect();
-    let counted = count(rows("alerts").len() as u64, "alert");
-    format!("{letters}{counted}\n{off}\n{recharges}{}\n", count(rows("recharges").len() as u64, "recharge"))
+    let counted = |what: &str, rows: Vec<Value>, table: &Table| match rows.len() {
+        0 => format!("there is no {what}\n"),
+        n => format!("{table}{}\n", count(n as u64, what)),
+    };
+    let (letters, recharges) =
+        (counted("alert", rows("alerts"), &letters), counted("recharge", rows("recharges"), &recharges));
+    format!("{letters}{off}\n{recharges}")
 }

@@ -20,7 +20,7 @@ use crate::api::trail::{self, TrailQuery};
 use crate::clock;
 use crate::rating::Deck;
 use crate::rating::report::{Masking, Period};
-use crate::store::{ChangeStep, OpenError, Store, TrailDoor, Who, file_of};
+use crate::store::{ChangeStep, EntryKind, OpenError, Store, TrailDoor, Who, file_of};
 use crate::trunk::HotPrefix;
 use crate::types::OrganisationId;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -44,6 +44,12 @@ impl Books {
     /// The books of these settings, which must be there already.
     pub async fn find(context: &Context) -> Result<Books, Failure> {
         if let Some(file) = file_of(&context.settings.store_url).filter(|file| !file.exists()) {
+            // Who has a token and no store is let in all the same, wherever the bridge keeps its own.
+            if context.settings.api.token_file.is_some()
+                && let Ok(bridge) = Bridge::reach(context)
+            {
+                return Ok(Books::There(bridge));
+            }
             return Err(Failure(format!(
                 "there is no store {}: make one with `tollbridge serve` or `tollbridge apply FILE`, or name another \
                  (--config, TOLLBRIDGE__STORE__URL)",
@@ -84,14 +90,20 @@ impl Books {
     pub async fn usage(&self, query: &UsageQuery) -> Result<String, Failure> {
         match self {
             Books::Here(store) => money::usage_of(store, query).await.map_err(words),
-            Books::There(bridge) => bridge.get_text("/usage", query),
+            Books::There(bridge) => {
+                let below = bridge.below_named(query.org.as_deref())?;
+                bridge.get_text(&format!("{below}/usage"), &UsageQuery { org: None, ..query.clone() })
+            }
         }
     }
 
     pub async fn quote(&self, query: &QuoteQuery) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => money::quote_of(store, query, clock::wall()).await.map_err(words),
-            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/quote", query)?)?),
+            Books::There(bridge) => {
+                let below = bridge.below(None)?;
+                Ok(serde_json::from_str(&bridge.get_text(&format!("{below}/quote"), query)?)?)
+            }
         }
     }
 
@@ -135,15 +147,19 @@ impl Books {
     pub async fn corrections(&self, query: &CorrectionsQuery) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => correct::corrections_of(store, query).await.map_err(words),
-            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/corrections", query)?)?),
+            Books::There(bridge) => {
+                let below = bridge.below_named(query.org.as_deref())?;
+                let query = CorrectionsQuery { org: None, ..query.clone() };
+                Ok(serde_json::from_str(&bridge.get_text(&format!("{below}/corrections"), &query)?)?)
+            }
         }
     }
 
     /// A settled leg with its corrections.
     pub async fn usage_of_leg(&self, leg: &str) -> Result<Value, Failure> {
         match self {
-            Books::Here(store) => correct::usage_of_leg(store, leg).await.map_err(words),
-            Books::There(bridge) => bridge.get(&format!("/usage/{leg}")),
+            Books::Here(store) => correct::usage_of_leg(store, None, leg).await.map_err(words),
+            Books::There(bridge) => bridge.get(&format!("{}/usage/{leg}", bridge.below(None)?)),
         }
     }
 
@@ -200,7 +216,7 @@ impl Books {
             (Books::There(bridge), Some(org)) => {
                 bridge.get_text(&format!("/organisations/{org}/reports/{name}"), query)
             }
-            (Books::There(bridge), None) => bridge.get_text(&format!("/reports/{name}"), query),
+            (Books::There(bridge), None) => bridge.get_text(&format!("{}/reports/{name}", bridge.below(None)?), query),
         }
     }
 
@@ -243,7 +259,11 @@ impl Books {
     pub async fn alerts(&self, query: &AlertsQuery) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => alert::alerts_of(store, query).await.map_err(words),
-            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/alerts", query)?)?),
+            Books::There(bridge) => {
+                let below = bridge.below_named(query.org.as_deref())?;
+                let query = AlertsQuery { org: None };
+                Ok(serde_json::from_str(&bridge.get_text(&format!("{below}/alerts"), &query)?)?)
+            }
         }
     }
 
@@ -259,11 +279,18 @@ impl Books {
     /// All entries of a shelf, part after part.
     pub async fn entries(&self, shelf: &Shelf) -> Result<Vec<Value>, Failure> {
         let (mut entries, mut after) = (Vec::new(), None);
+        let path = match self {
+            // Numbers are the house's, and each organisation sees those that it may use.
+            Books::There(bridge) if shelf.of.is_none() && shelf.kind == EntryKind::Number => {
+                format!("{}{}", bridge.below(None)?, shelf.path())
+            }
+            _ => shelf.path(),
+        };
         loop {
             let query = EntriesQuery { after };
             let part = match self {
                 Books::Here(store) => entry::list_of(store, shelf, &query).map_err(words)?,
-                Books::There(bridge) => serde_json::from_str(&bridge.get_text(&shelf.path(), &query)?)?,
+                Books::There(bridge) => serde_json::from_str(&bridge.get_text(&path, &query)?)?,
             };
             entries.extend(part["entries"].as_array().into_iter().flatten().cloned());
             after = part["next"].as_str().map(str::to_owned);
@@ -324,14 +351,14 @@ impl Books {
     pub async fn tokens(&self, of: Option<&OrganisationId>) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => Ok(token::tokens_of(store, of)),
-            Books::There(bridge) => bridge.get(&tokens(of)),
+            Books::There(bridge) => bridge.get(&format!("{}/tokens", bridge.below(of)?)),
         }
     }
 
     pub async fn make_token(&self, of: Option<OrganisationId>, order: &TokenOrder) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => token::make_of(store, of, order, clock::wall()).await.map_err(words),
-            Books::There(bridge) => bridge.post(&tokens(of.as_ref()), order, Pace::Short),
+            Books::There(bridge) => bridge.post(&format!("{}/tokens", bridge.below(of.as_ref())?), order, Pace::Short),
         }
     }
 
@@ -339,7 +366,8 @@ impl Books {
         match self {
             Books::Here(store) => token::revoke_of(store, of, name, clock::wall()).await.map_err(words),
             Books::There(bridge) => {
-                Ok(serde_json::from_str(&bridge.take(&format!("{}/{name}", tokens(of.as_ref())))?)?)
+                let below = bridge.below(of.as_ref())?;
+                Ok(serde_json::from_str(&bridge.take(&format!("{below}/tokens/{name}"))?)?)
             }
         }
     }
@@ -446,7 +474,11 @@ impl Books {
     pub async fn trail(&self, query: &TrailQuery) -> Result<Value, Failure> {
         match self {
             Books::Here(store) => trail::trail_of(store, query).await.map_err(words),
-            Books::There(bridge) => Ok(serde_json::from_str(&bridge.get_text("/trail", query)?)?),
+            Books::There(bridge) => {
+                let below = bridge.below_named(query.org.as_deref())?;
+                let query = TrailQuery { org: None, ..query.clone() };
+                Ok(serde_json::from_str(&bridge.get_text(&format!("{below}/trail"), &query)?)?)
+            }
         }
     }
 
@@ -456,11 +488,6 @@ impl Books {
             Books::There(bridge) => bridge.get("/audit"),
         }
     }
-}
-
-/// Where tokens are, below `/api/v1`.
-fn tokens(of: Option<&OrganisationId>) -> String {
-    of.map_or_else(|| "/tokens".to_owned(), |of| format!("/organisations/{of}/tokens"))
 }
 
 /// Whoever typed the command, by the name that the shell gives.

@@ -4,6 +4,7 @@ use super::{Context, Failure};
 use crate::api::problem::Body;
 use crate::node::TOKEN;
 use crate::store::folder_of;
+use crate::types::OrganisationId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -28,6 +29,23 @@ pub(super) struct Bridge {
     base: String,
     token: String,
     token_file: PathBuf,
+}
+
+/// Whose legs and meetings.
+#[derive(clap::Args)]
+pub struct Whose {
+    /// Of this organisation alone; without it of all, or of the one that the token opens
+    #[arg(long, value_name = "ORGANISATION")]
+    org: Option<OrganisationId>,
+}
+
+impl Whose {
+    /// The bridge, and before which path it is asked.
+    pub fn reach(&self, context: &Context) -> Result<(Bridge, String), Failure> {
+        let bridge = Bridge::reach(context)?;
+        let below = bridge.below(self.org.as_ref())?;
+        Ok((bridge, below))
+    }
 }
 
 /// Whether an order may take long.
@@ -59,6 +77,22 @@ impl Bridge {
         let token = std::fs::read_to_string(&token_file)
             .map_err(|error| no(format!("its token is not in {}: {error}", token_file.display())))?;
         Ok(Bridge { agent, base, token: token.trim().to_owned(), token_file })
+    }
+
+    /// What stands before the path of a question: the organisation that is named, or the one that the token opens; nothing
+    /// where the house is asked.
+    pub fn below(&self, org: Option<&OrganisationId>) -> Result<String, Failure> {
+        if let Some(org) = org {
+            return Ok(format!("/organisations/{org}"));
+        }
+        let caller: serde_json::Value = self.get("/token")?;
+        let own = caller["organisation"].as_str();
+        Ok(own.map(|own| format!("/organisations/{own}")).unwrap_or_default())
+    }
+
+    /// As [`Bridge::below`], of a name that nobody has read yet: it stands in a path.
+    pub fn below_named(&self, org: Option<&str>) -> Result<String, Failure> {
+        self.below(org.map(str::parse).transpose()?.as_ref())
     }
 
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {

@@ -1,6 +1,6 @@
 //! `tollbridge dial`: has a meeting ring a phone, and follows the call until somebody answers, or nobody does.
 
-use super::bridge::{Bridge, Pace};
+use super::bridge::{Pace, Whose};
 use super::{Context, Done, Failure, note, say, say_json};
 use crate::api::leg::{DialOrder, Dialling};
 use crate::switchboard::ask::LegView;
@@ -22,6 +22,8 @@ pub struct Dial {
     /// Stay until the call is answered or has failed; Ctrl-C cancels it while it rings
     #[arg(long)]
     wait: bool,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 /// What a look at the leg tells.
@@ -48,9 +50,9 @@ impl Dial {
     pub async fn run(self, context: &Context) -> Done {
         // Heard from here on, so that none is lost between the order and the first look.
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let bridge = Bridge::reach(context)?;
+        let (bridge, below) = self.whose.reach(context)?;
         let order = DialOrder { meeting: self.meeting.to_string(), to: self.to.to_string() };
-        let Dialling { leg } = bridge.post("/legs", &order, Pace::Short)?;
+        let Dialling { leg } = bridge.post(&format!("{below}/legs"), &order, Pace::Short)?;
         if !self.wait {
             return if context.json {
                 say_json(&serde_json::json!({ "leg": leg }))
@@ -58,7 +60,7 @@ impl Dial {
                 say(&format!("calling {}: leg {leg}\n", self.to))
             };
         }
-        let path = format!("/legs/{leg}");
+        let path = format!("{below}/legs/{leg}");
         let mut shown = Progress::Calling;
         tell(context, &format!("calling {}: leg {leg}", self.to));
         loop {

@@ -1,6 +1,6 @@
 //! `tollbridge end`: ends a meeting for all.
 
-use super::bridge::Bridge;
+use super::bridge::{Pace, Whose};
 use super::{Context, Done, say, say_json};
 use crate::types::MeetingId;
 
@@ -8,12 +8,19 @@ use crate::types::MeetingId;
 pub struct End {
     /// As `tollbridge meetings` shows it
     meeting: MeetingId,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 impl End {
     pub fn run(self, context: &Context) -> Done {
         let meeting = self.meeting;
-        Bridge::reach(context)?.delete(&format!("/meetings/{meeting}"))?;
+        let (bridge, below) = self.whose.reach(context)?;
+        match below.is_empty() {
+            true => bridge.delete(&format!("/meetings/{meeting}"))?,
+            // Below an organisation that would take the meeting away, not only its call.
+            false => drop(bridge.order(&format!("{below}/meetings/{meeting}/end"), &(), Pace::Short)?),
+        }
         if context.json {
             return say_json(&serde_json::json!({ "meeting": meeting.as_str(), "ended": true }));
         }

@@ -147,7 +147,7 @@ async fn list(context: &Context, shelf: Shelf) -> Done {
     for entry in &entries {
         table.row(columns.iter().map(|(_, key)| word(&entry[*key])));
     }
-    say(&table.to_string())
+    say(&table.or(&format!("there is no {}", shelf.kind.slug())))
 }
 
 async fn show(context: &Context, spot: Spot) -> Done {

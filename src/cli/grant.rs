@@ -80,7 +80,7 @@ impl Grants {
             Grants::Add(order) => add(*order, &books, context).await,
             Grants::List { org, all } => {
                 let rows = books.grants(org.as_str(), &GrantsQuery { all }).await?;
-                if context.json { say_json(&rows) } else { say(&table(&rows).to_string()) }
+                if context.json { say_json(&rows) } else { say(&table(&rows).or("there is no grant")) }
             }
             Grants::End { id, org } => {
                 let row = books.end_grant(org.as_str(), id.as_str()).await?;

@@ -1,6 +1,6 @@
 //! `tollbridge legs`: who is in a call now.
 
-use super::bridge::Bridge;
+use super::bridge::Whose;
 use super::table::{Side, Table, clock, count};
 use super::{Context, Done, say, say_json};
 use crate::switchboard::ask::LegView;
@@ -19,14 +19,29 @@ const COLUMNS: &[(&str, Side)] = &[
     ("LENGTH", Side::Right),
 ];
 
-pub fn run(context: &Context) -> Done {
-    let legs: Vec<LegView> = Bridge::reach(context)?.get("/legs")?;
+#[derive(clap::Args)]
+pub struct Legs {
+    #[command(flatten)]
+    whose: Whose,
+}
+
+impl Legs {
+    pub fn run(self, context: &Context) -> Done {
+        let (bridge, below) = self.whose.reach(context)?;
+        show(context, &bridge.get::<Vec<LegView>>(&format!("{below}/legs"))?)
+    }
+}
+
+fn show(context: &Context, legs: &[LegView]) -> Done {
     if context.json {
         return say_json(&serde_json::to_value(legs)?);
     }
+    if legs.is_empty() {
+        return say("nobody is in a call\n");
+    }
     let mut table = Table::new(COLUMNS);
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    for leg in &legs {
+    for leg in legs {
         table.row([
             leg.id.clone(),
             leg.direction.clone(),

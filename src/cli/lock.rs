@@ -1,6 +1,6 @@
 //! `tollbridge lock`: nobody else gets into a meeting, or everybody may again.
 
-use super::bridge::{Bridge, Pace};
+use super::bridge::{Pace, Whose};
 use super::{Context, Done, say, say_json};
 use crate::api::leg::Switch;
 use crate::types::MeetingId;
@@ -12,12 +12,15 @@ pub struct Lock {
     /// Open it again
     #[arg(long)]
     off: bool,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 impl Lock {
     pub fn run(self, context: &Context) -> Done {
         let (meeting, on) = (self.meeting, !self.off);
-        Bridge::reach(context)?.order(&format!("/meetings/{meeting}/lock"), &Switch { on }, Pace::Short)?;
+        let (bridge, below) = self.whose.reach(context)?;
+        bridge.order(&format!("{below}/meetings/{meeting}/lock"), &Switch { on }, Pace::Short)?;
         if context.json {
             return say_json(&serde_json::json!({ "meeting": meeting.as_str(), "locked": on }));
         }

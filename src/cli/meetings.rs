@@ -1,6 +1,6 @@
 //! `tollbridge meetings`: which run now.
 
-use super::bridge::Bridge;
+use super::bridge::Whose;
 use super::table::{Side, Table, count};
 use super::{Context, Done, say, say_json};
 use crate::switchboard::ask::MeetingView;
@@ -15,13 +15,30 @@ const COLUMNS: &[(&str, Side)] = &[
     ("WAITING", Side::Right),
 ];
 
-pub fn run(context: &Context) -> Done {
-    let meetings: Vec<MeetingView> = Bridge::reach(context)?.get("/meetings")?;
+#[derive(clap::Args)]
+pub struct Meetings {
+    #[command(flatten)]
+    whose: Whose,
+}
+
+impl Meetings {
+    pub fn run(self, context: &Context) -> Done {
+        let (bridge, below) = self.whose.reach(context)?;
+        // Below an organisation "meetings" are those that there are, running or not.
+        let path = if below.is_empty() { "/meetings".to_owned() } else { format!("{below}/running") };
+        show(context, &bridge.get::<Vec<MeetingView>>(&path)?)
+    }
+}
+
+fn show(context: &Context, meetings: &[MeetingView]) -> Done {
     if context.json {
         return say_json(&serde_json::to_value(meetings)?);
     }
+    if meetings.is_empty() {
+        return say("no meeting runs\n");
+    }
     let mut table = Table::new(COLUMNS);
-    for meeting in &meetings {
+    for meeting in meetings {
         table.row([
             meeting.id.clone(),
             meeting.conference_id.clone(),

@@ -143,9 +143,9 @@ enum Command {
     /// Who changed what, and when
     Trail(trail::Trail),
     /// Who is in a call now
-    Legs,
+    Legs(legs::Legs),
     /// Which meetings run now
-    Meetings,
+    Meetings(meetings::Meetings),
     /// Have a meeting ring a phone
     Dial(dial::Dial),
     /// Mute a leg, or let it be heard again
@@ -241,8 +241,8 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Backup(arguments)) => wait_for(backup::backup(context, &arguments)),
         Some(Command::Restore(arguments)) => wait_for(backup::restore(context, &arguments)),
         Some(Command::Trail(trail)) => wait_for(trail.run(context)),
-        Some(Command::Legs) => legs::run(context),
-        Some(Command::Meetings) => meetings::run(context),
+        Some(Command::Legs(legs)) => legs.run(context),
+        Some(Command::Meetings(meetings)) => meetings.run(context),
         Some(Command::Dial(dial)) => wait_for(dial.run(context)),
         Some(Command::Mute(mute)) => mute.run(context),
         Some(Command::Remove(remove)) => remove.run(context),

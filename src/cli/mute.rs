@@ -1,6 +1,6 @@
 //! `tollbridge mute`: a leg is no longer heard, or is heard again.
 
-use super::bridge::{Bridge, Pace};
+use super::bridge::{Pace, Whose};
 use super::{Context, Done, say, say_json};
 use crate::api::leg::Switch;
 use crate::types::LegId;
@@ -12,12 +12,15 @@ pub struct Mute {
     /// Let it be heard again
     #[arg(long)]
     off: bool,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 impl Mute {
     pub fn run(self, context: &Context) -> Done {
         let (leg, on) = (self.leg, !self.off);
-        Bridge::reach(context)?.order(&format!("/legs/{leg}/mute"), &Switch { on }, Pace::Short)?;
+        let (bridge, below) = self.whose.reach(context)?;
+        bridge.order(&format!("{below}/legs/{leg}/mute"), &Switch { on }, Pace::Short)?;
         if context.json {
             return say_json(&serde_json::json!({ "leg": leg.to_string(), "muted": on }));
         }

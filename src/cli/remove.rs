@@ -1,6 +1,6 @@
 //! `tollbridge remove`: ends a leg, whether it rings or talks.
 
-use super::bridge::Bridge;
+use super::bridge::Whose;
 use super::{Context, Done, say, say_json};
 use crate::types::LegId;
 
@@ -8,12 +8,15 @@ use crate::types::LegId;
 pub struct Remove {
     /// As `tollbridge legs` shows it
     leg: LegId,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 impl Remove {
     pub fn run(self, context: &Context) -> Done {
         let leg = self.leg;
-        Bridge::reach(context)?.delete(&format!("/legs/{leg}"))?;
+        let (bridge, below) = self.whose.reach(context)?;
+        bridge.delete(&format!("{below}/legs/{leg}"))?;
         if context.json {
             return say_json(&serde_json::json!({ "leg": leg.to_string(), "removed": true }));
         }

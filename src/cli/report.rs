@@ -69,6 +69,9 @@ impl Report {
             Format::Table => {
                 let report: Value = serde_json::from_str(&text)?;
                 let rows = report["rows"].as_array().map_or(0, Vec::len) as u64;
+                if rows == 0 {
+                    return say("there is nothing to report\n");
+                }
                 say(&format!("{}{}\n", table(&report, &["rows", "totals"]), count(rows, "row")))
             }
         }

@@ -32,6 +32,11 @@ impl Table {
         self.rows.push(cells.into_iter().map(|cell| harmless(&cell)).collect());
     }
 
+    /// The table, or where it has no row a sentence that says so: a title over nothing tells nobody whether it is right.
+    pub fn or(&self, nothing: &str) -> String {
+        if self.rows.is_empty() { format!("{nothing}\n") } else { self.to_string() }
+    }
+
     fn widths(&self) -> Vec<usize> {
         let width = |n: usize, title: &str| {
             let cells = self.rows.iter().filter_map(|row| row.get(n));
@@ -91,6 +96,14 @@ mod tests {
         table.row(["größer".into(), "100.0000".into(), String::new()]);
         let shown = "NAME      AMOUNT  MEMO\na         1.0000  x\ngrößer  100.0000\n";
         assert_eq!(table.to_string(), shown);
+    }
+
+    #[test]
+    fn nothing_is_told_in_a_sentence() {
+        let mut table = Table::new(&[("NAME", Side::Left)]);
+        assert_eq!(table.or("there is no name"), "there is no name\n");
+        table.row(["a".into()]);
+        assert_eq!(table.or("there is no name"), "NAME\na\n");
     }
 
     #[test]

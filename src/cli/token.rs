@@ -53,7 +53,7 @@ impl Token {
                     let text = |key: &str| token[key].as_str().unwrap_or("-").to_owned();
                     table.row([text("name"), text("role"), text("organisation"), text("created"), text("expires")]);
                 }
-                say(&table.to_string())
+                say(&table.or("there is no token but that of the first start"))
             }
             Token::Add { name, role, org, expires } => {
                 let order = TokenOrder { name: name.to_string(), role: role.to_string(), expires };

@@ -38,6 +38,6 @@ impl Trail {
             let detail = row["detail"].to_string();
             table.row([text("at"), text("who"), text("role"), text("door"), text("verb"), text("what"), detail]);
         }
-        say(&table.to_string())
+        say(&table.or("nothing was changed"))
     }
 }

@@ -64,7 +64,10 @@ impl Usage {
             let corrections = Books::find(context).await?.corrections(&query).await?;
             return match format {
                 Format::Json => say_json(&corrections),
-                Format::Table => say(&corrected(corrections.as_array().map_or(&[], Vec::as_slice)).to_string()),
+                Format::Table => {
+                    let corrections = corrections.as_array().map_or(&[][..], Vec::as_slice);
+                    say(&corrected(corrections).or("nothing was put right"))
+                }
                 Format::Csv => Err(Failure("corrections are written as table or json".into())),
             };
         }
@@ -120,6 +123,17 @@ fn corrected(corrections: &[Value]) -> Table {
     table
 }
 
+/// What grants paid, each with its name: `60 s welcome, 0.0200 spring`.
+fn granted(grants: &Value) -> String {
+    let part = |part: &Value| {
+        let text = |name: &str| part[name].as_str().unwrap_or("-").to_owned();
+        let unit = if part["unit"] == "seconds" { " s" } else { "" };
+        format!("{}{unit} {}", text("used"), text("grant"))
+    };
+    let parts: Vec<String> = grants.as_array().into_iter().flatten().map(part).collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
+}
+
 const COLUMNS: &[(&str, Side)] = &[
     ("START (UTC)", Side::Left),
     ("TYPE", Side::Left),
@@ -130,10 +144,14 @@ const COLUMNS: &[(&str, Side)] = &[
     ("LENGTH", Side::Right),
     ("CHARGE", Side::Right),
     ("", Side::Left),
+    ("GRANTS", Side::Left),
     ("ENDED", Side::Left),
 ];
 
 fn table(records: &[Value]) -> Result<String, Failure> {
+    if records.is_empty() {
+        return Ok("there is no record\n".to_owned());
+    }
     let mut table = Table::new(COLUMNS);
     let mut sums: BTreeMap<&str, Micros> = BTreeMap::new();
     for record in records {
@@ -151,9 +169,27 @@ fn table(records: &[Value]) -> Result<String, Failure> {
             clock(record["duration_seconds"].as_u64().unwrap_or(0)),
             cell("charge").to_owned(),
             cell("currency").to_owned(),
+            granted(&record["grants"]),
             cell("cause_words").to_owned(),
         ]);
     }
     let sums: Vec<String> = sums.iter().map(|(currency, sum)| format!(", {sum} {currency}")).collect();
     Ok(format!("{table}{}{}\n", count(records.len() as u64, "record"), sums.concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_grants_paid_is_seen_in_a_row() {
+        let paid = json!([
+            { "grant": "welcome", "unit": "seconds", "used": "60" },
+            { "grant": "spring", "unit": "money", "used": "0.0200" },
+        ]);
+        assert_eq!(granted(&paid), "60 s welcome, 0.0200 spring");
+        assert_eq!((granted(&json!([])), granted(&Value::Null)), ("-".to_owned(), "-".to_owned()));
+        assert!(table(&[]).is_ok_and(|table| table == "there is no record\n"));
+    }
 }

@@ -26,8 +26,6 @@ pub(super) struct Books {
     pub sheet: Sheet,
     /// After a failure: one request at a time, and nothing is taken for granted that a row can tell.
     pub careful: bool,
-    /// Somebody was forgotten: the database is to be written anew when the batch is.
-    pub rewrite: bool,
     /// Grows whenever something to be told, or to be paid, is written.
     pub outbox: u64,
     /// How long a raised limit waits.
@@ -86,17 +84,7 @@ pub(super) fn millis(ms: u64) -> i64 {
 
 impl Books {
     pub fn new(conn: Connection, facts: Arc<Facts>, node: String, life: i64, cooling_ms: u64) -> Books {
-        Books {
-            conn,
-            facts,
-            node,
-            life,
-            sheet: Sheet::default(),
-            careful: false,
-            rewrite: false,
-            outbox: 0,
-            cooling_ms,
-        }
+        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false, outbox: 0, cooling_ms }
     }
 
     pub fn organisation(&self, id: &OrganisationId) -> Result<Organisation, StoreError> {

@@ -16,8 +16,8 @@ use super::revoke::{Revoke, Revoked};
 use super::token::{NewToken, Revocation, Token};
 use super::trail::Who;
 use super::{
-    apply, change, cooling, correct, credits, grant, hot, leg, outbox, person, reconcile, recover, remove, revoke,
-    settle, token,
+    apply, change, cooling, correct, credits, dialog, grant, hot, leg, outbox, person, reconcile, recover, remove,
+    revoke, scrub, settle, token,
 };
 use crate::clock::Wall;
 use crate::form::Mistake;
@@ -145,7 +145,9 @@ jobs! {
     Report((Report, Wall)) -> Option<OrganisationId> = outbox::report;
     HouseHooks(()) -> () = outbox::switch_on_the_house;
     Recover((HashMap<LegId, u64>, Wall)) -> Vec<Orphan> = recover::recover;
+    Buried(Vec<LegId>) -> () = dialog::ended;
     Forget(Forget) -> Forgotten = person::forget;
+    Scrub(scrub::Place) -> Option<scrub::Place> = scrub::step;
     Keep(Keep) -> u64 = person::keep;
     Remember(Reconciled) -> bool = reconcile::remember;
     // Does what no request ever may: for tests of what then happens.
