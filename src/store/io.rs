@@ -38,7 +38,7 @@ const LEAST_REST_MS: u64 = 2_000;
 
 /// A statement without an answer for longer than this: new holds are refused at once until there is one, for a caller who
 /// is told so within a second tries elsewhere. More than a slow commit takes (half a second), which loses no call.
-const SILENCE: Duration = Duration::from_millis(700);
+const SILENCE: Duration = Duration::from_millis(600);
 
 /// How often whether there is an answer is looked at.
 const BEAT: Duration = Duration::from_millis(50);

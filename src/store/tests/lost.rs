@@ -266,7 +266,7 @@ async fn a_commit_that_comes_too_late_is_not_done() {
     grant(line.insist(|| store.open_leg(toll(prompt))).await.0);
     assert!(back.elapsed() < Duration::from_secs(4), "{:?}", back.elapsed());
     // Its asker was told that it is not there, and closes an account that is not: that stays true.
-    assert!(matches!(line.insist(|| settled(store, late)).await.0, None));
+    assert_eq!(line.insist(|| settled(store, late)).await.0, None);
     line.wire.mend();
     pass(Duration::from_millis(300)).await;
     let live = store.live_legs().await.unwrap();
