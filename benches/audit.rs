@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinSet;
 use tollbridge::clock::Wall;
-use tollbridge::rating::CallType;
 use tollbridge::rating::record::EndedBy;
+use tollbridge::rating::{CallType, Origin};
 use tollbridge::store::{Answered, Document, End, Extend, OpenLeg, Opened, Options, Store};
 use tollbridge::types::{Cause, LegId};
 
@@ -86,6 +86,7 @@ async fn live(store: &Store, n: u64) {
         call_type: CallType::DialInToll,
         number: "+390612345678".parse().expect("a number"),
         caller: None,
+        origin: Origin::Fixed,
         carrier: None,
         meeting: Some(format!("m{}", n % ORGANISATIONS).parse().expect("a name")),
         call_id: n.to_string(),

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tollbridge::clock::Wall;
-use tollbridge::rating::CallType;
 use tollbridge::rating::record::EndedBy;
+use tollbridge::rating::{CallType, Origin};
 use tollbridge::store::{Answered, Document, End, Extend, OpenError, OpenLeg, Opened, Options, Store};
 use tollbridge::types::{Cause, LegId};
 
@@ -210,6 +210,7 @@ impl Bench {
             call_type: CallType::DialInToll,
             number: "+390612345678".parse().expect("a number"),
             caller: None,
+            origin: Origin::Fixed,
             carrier: None,
             meeting: Some(format!("m{}", n % self.organisations).parse().expect("a name")),
             call_id: n.to_string(),

@@ -5,7 +5,7 @@ use crate::clock::Wall;
 use crate::notice::{Alert, Errand, Kind, alert};
 use crate::rating::grant::{Filter, Grant as Granted, Part, Source, Unit};
 use crate::rating::record::{EndedBy, Quality};
-use crate::rating::{CallType, Funding};
+use crate::rating::{CallType, Funding, Origin};
 use crate::types::{CarrierId, Cause, Currency, E164, GrantId, LegId, MeetingId, Micros, OrganisationId};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -72,6 +72,8 @@ pub struct OpenLeg {
     pub number: E164,
     /// In: who called, if told. Out: our number that is shown.
     pub caller: Option<E164>,
+    /// In: where the call began, as its signalling says.
+    pub origin: Origin,
     pub carrier: Option<CarrierId>,
     /// `None` where only the conference ID will tell who pays.
     pub meeting: Option<MeetingId>,

@@ -83,9 +83,9 @@ impl Draft {
 }
 
 const BORN: &str = "INSERT INTO leg \
-     (id, state, node, life, call_type, number, caller, carrier, call_id, journal, invited) \
+     (id, state, node, life, call_type, number, caller, carrier, call_id, journal, invited, origin) \
      SELECT value ->> 0, 'open', value ->> 1, CAST(value ->> 2 AS BIGINT), value ->> 3, value ->> 4, value ->> 5, value ->> 6, \
-     value ->> 7, value ->> 8, CAST(value ->> 9 AS BIGINT) FROM json_each($1)";
+     value ->> 7, value ->> 8, CAST(value ->> 9 AS BIGINT), value ->> 10 FROM json_each($1)";
 
 pub(super) fn born_row(row: &LegRow, node: &str, life: i64) -> Value {
     json!([
@@ -99,6 +99,7 @@ pub(super) fn born_row(row: &LegRow, node: &str, life: i64) -> Value {
         row.call_id,
         row.journal,
         row.invited.micros(),
+        row.origin.to_string(),
     ])
 }
 

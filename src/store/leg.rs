@@ -38,6 +38,7 @@ pub(super) struct LegRow {
     pub call_type: CallType,
     pub number: E164,
     pub caller: Option<E164>,
+    pub origin: Origin,
     pub carrier: Option<CarrierId>,
     pub call_id: String,
     pub journal: String,
@@ -155,6 +156,7 @@ pub(super) fn read(line: &Line<'_>) -> Result<LegRow, String> {
         call_type: line.parse("call_type")?,
         number: line.parse("number")?,
         caller: line.maybe("caller")?,
+        origin: line.parse("origin")?,
         carrier: line.maybe("carrier")?,
         call_id: line.text("call_id")?,
         journal: line.text("journal")?,
@@ -304,6 +306,7 @@ fn journal(books: &mut Books, asked: &OpenLeg) -> LegRow {
         call_type: asked.call_type,
         number: asked.number,
         caller: asked.caller,
+        origin: asked.origin,
         carrier: asked.carrier.clone(),
         call_id: asked.call_id.clone(),
         journal: asked.journal.clone(),
@@ -411,8 +414,7 @@ async fn terms(
         available: sums.available(),
         grants: &grants,
     };
-    let request =
-        Request { call_type: leg.call_type, number: leg.number, caller: leg.caller, origin: Origin::Fixed, at };
+    let request = Request { call_type: leg.call_type, number: leg.number, caller: leg.caller, origin: leg.origin, at };
     let mut terms = match decide(&book, &request) {
         Ok(terms) => terms,
         Err(cause) => return Ok(Err(cause)),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rating::record::EndedBy;
-use crate::rating::{CallType, Funding};
+use crate::rating::{CallType, Funding, Origin};
 use crate::types::{Cause, Country, E164, Micros};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -265,6 +265,7 @@ fn asked(leg: LegId, call_type: CallType, to: &str, meeting: Option<&str>) -> Op
         call_type,
         number: number(to),
         caller: Some(number("+393331234567")),
+        origin: Origin::Fixed,
         carrier: Some("local".parse().unwrap()),
         meeting: meeting.map(|id| id.parse().unwrap()),
         call_id: format!("call-{leg}"),

@@ -7,11 +7,11 @@ use crate::clock::{Now, Wall};
 use crate::leg::{self, Direction, Leg};
 use crate::media::{self, Codec};
 use crate::meeting::{Entry, KeyMap, Keypad};
-use crate::rating::CallType;
+use crate::rating::{CallType, Origin};
 use crate::sip::{self, Call, Invitation, Reason, Refusal};
 use crate::store::{self, Facts};
 use crate::telemetry::name;
-use crate::trunk::{Called, Carrier, CodecName, Limit, Number, NumberKind, Progress, Scope};
+use crate::trunk::{Called, Carrier, CodecName, Limit, Number, NumberKind, Progress, Scope, Telephone};
 use crate::types::{Cause, E164, LegId, MeetingId};
 use bytes::Bytes;
 use rand::RngExt;
@@ -81,6 +81,11 @@ impl Switchboard {
             NumberKind::Toll => CallType::DialInToll,
             NumberKind::TollFree => CallType::DialInTollFree,
         };
+        let origin = match Telephone::of(invitation.line, invitation.category.as_deref()) {
+            Telephone::Ordinary => Origin::Fixed,
+            Telephone::Mobile => Origin::Mobile,
+            Telephone::Payphone => Origin::Payphone,
+        };
         let stream = media::StreamId(self.number());
         let seed = self.rng.random();
         let line = Line {
@@ -121,6 +126,7 @@ impl Switchboard {
             call_type,
             number: number.e164,
             caller,
+            origin,
             carrier: Some(carrier.id.clone()),
             meeting: number.meeting.clone(),
             call_id: invitation.call_id,

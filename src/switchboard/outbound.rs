@@ -141,6 +141,7 @@ impl Switchboard {
             call_type: CallType::DialOut,
             number: line.number,
             caller: line.caller,
+            origin: Origin::Fixed,
             carrier: Some(line.carrier.clone()),
             meeting: line.meeting.clone(),
             call_id: dial.identity.call_id.clone(),

@@ -4,8 +4,8 @@
 use crate::trouble::{Blow, Trouble};
 use tempfile::TempDir;
 use tollbridge::clock::Wall;
-use tollbridge::rating::CallType;
 use tollbridge::rating::record::EndedBy;
+use tollbridge::rating::{CallType, Origin};
 use tollbridge::store::{
     Answered, Corrected, CreditsAdded, Document, End, Extend, Funds, FundsKind, OpenError, OpenLeg, Options, Refund,
     Store, StoreError,
@@ -34,6 +34,7 @@ fn call_of(n: u64, meeting: &str) -> OpenLeg {
         call_type: CallType::DialOut,
         number: "+442079460000".parse().unwrap(),
         caller: None,
+        origin: Origin::Fixed,
         carrier: None,
         call_id: format!("call-{n}"),
         journal: String::new(),

@@ -240,3 +240,32 @@ async fn what_is_given_back_after_a_charge_puts_the_account_back() {
     }
     bench.audited().await;
 }
+
+/// What the signalling said of the caller's telephone stands with the leg, also where the payer is known late, and whoever
+/// is called toll-free pays what that costs more.
+#[tokio::test]
+async fn a_payphone_costs_more_and_a_telephone_at_home_does_not() {
+    let bench = Bench::new().await;
+    let csv = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,payphone_surcharge,mobile_surcharge\n\
+               dial-in-toll-free,39,Italy,0.0500,0,60,60,2020-01-01,0.494/call,0.0300/min\n";
+    let named = FILE.replacen("country = \"IT\"\n", "country = \"IT\"\nprice_lists = [\"free\"]\n", 1)
+        + "[[price_list]]\nname = \"free\"\nrates = \"free.csv\"\n";
+    let beside = |name: &str| Ok(if name == "free.csv" { csv.to_owned() } else { RATES.to_owned() });
+    bench.store.apply(Document::parse("demo.toml", &named, beside).unwrap(), NOON).await.unwrap().unwrap();
+    for (origin, charge) in [(Origin::Fixed, "0.0500"), (Origin::Mobile, "0.0800"), (Origin::Payphone, "0.5440")] {
+        for known_late in [false, true] {
+            let leg = bench.leg();
+            let meeting = (!known_late).then_some("studio");
+            let open = OpenLeg { origin, ..asked(leg, CallType::DialInTollFree, "+39800123456", meeting) };
+            bench.store.open_leg(open).await.unwrap();
+            bench.store.answered(answer(leg)).await.unwrap();
+            if known_late {
+                let named = NamePayer { leg, meeting: "studio".parse().unwrap(), now: NOON, elapsed_ms: 1_000 };
+                grant(bench.store.name_payer(named).await.unwrap());
+            }
+            let record = bench.store.settle(leg, over(50_000)).await.unwrap();
+            assert_eq!(record.charge.to_text(), charge, "{origin} {known_late}");
+        }
+    }
+    bench.audited().await;
+}

@@ -2,8 +2,8 @@
 //! written, whatever it asks, and at its first word it learns that its name is another's.
 
 use super::*;
-use tollbridge::rating::CallType;
 use tollbridge::rating::record::EndedBy;
+use tollbridge::rating::{CallType, Origin};
 use tollbridge::store::{Answered, End, Extend, OpenLeg, Revoke};
 
 /// How often it speaks, and how many times.
@@ -92,6 +92,7 @@ fn ghost(meeting: MeetingId, n: u32, at: Wall) -> OpenLeg {
         call_type: CallType::DialOut,
         number: "+442079460000".parse().unwrap(),
         caller: None,
+        origin: Origin::Fixed,
         carrier: None,
         call_id: format!("ghost-{n}"),
         journal: String::new(),
