@@ -7,6 +7,7 @@ use super::fault::StoreError;
 use super::sheet::{AccountCopy, Sheet};
 use super::sql::Row;
 use super::sql::{self, Connection};
+use super::trail::Refused;
 use crate::clock::Wall;
 use crate::rating::ledger::{self, Account, Entry, Kind};
 use crate::rating::pool::{month_of, pool_minutes};
@@ -28,6 +29,8 @@ pub(super) struct Books {
     pub careful: bool,
     /// Somebody was forgotten: the database is to be written anew when the batch is.
     pub rewrite: bool,
+    /// What the request at hand tried and may not: told when it is taken back.
+    pub refused: Option<Refused>,
     /// Grows whenever something to be told, or to be paid, is written.
     pub outbox: u64,
     /// How long a raised limit waits.
@@ -80,6 +83,7 @@ impl Books {
             sheet: Sheet::default(),
             careful: false,
             rewrite: false,
+            refused: None,
             outbox: 0,
             cooling_ms,
         }

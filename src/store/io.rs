@@ -13,6 +13,7 @@ use super::hot;
 use super::job::{Done, Job, Reply};
 use super::schema;
 use super::sql::{self, Address, Connection, Kind, Pool, shown};
+use super::trail;
 use crate::clock;
 use crate::telemetry::name;
 use crate::types::LegId;
@@ -347,6 +348,7 @@ impl Writer {
             self.books.forget();
         }
         self.books.careful = true;
+        self.books.refused = None;
         let before = self.run("SAVEPOINT request").await;
         let outcome = job.run(&mut self.books).await;
         let written = match outcome.fault() {
@@ -362,10 +364,16 @@ impl Writer {
             (Err(fault), _) => Err(fault),
             (Ok(()), Err(fault)) if fault.is_down() => Err(fault),
             (Ok(()), Ok(())) => self.run("RELEASE request").await,
-            (Ok(()), Err(_)) => self.run("ROLLBACK TO request; RELEASE request").await,
+            (Ok(()), Err(_)) => self.take_back().await,
         };
         done.push(outcome);
         fate
+    }
+
+    /// Nothing of a request stays but that it was refused, where that is told.
+    async fn take_back(&mut self) -> Result<(), StoreError> {
+        self.run("ROLLBACK TO request; RELEASE request").await?;
+        trail::tell_refused(&mut self.books).await
     }
 
     async fn conclude(&mut self, fate: &Result<(), StoreError>) {

@@ -121,7 +121,7 @@ async fn what_is_forgotten_is_in_no_byte_of_the_files() {
     }
     assert!(!hits(&bench, "393331234567").is_empty() && !hits(&bench, "3933300000").is_empty());
     let whom = Whom::Number(number("+393331234567"));
-    assert_eq!(bench.store.forget(Forget { whom, dry_run: false }).await.unwrap().records, 200);
+    assert_eq!(bench.store.forget(Forget { whom, dry_run: false }, NOON).await.unwrap().records, 200);
     assert_eq!(hits(&bench, "393331234567"), Vec::<String>::new());
     assert!(!hits(&bench, "3933300000").is_empty(), "others stay");
     bench
@@ -133,7 +133,7 @@ async fn what_is_forgotten_is_in_no_byte_of_the_files() {
         .await
         .unwrap();
     assert!(!hits(&bench, "Annabella").is_empty());
-    bench.store.forget(Forget { whom: Whom::User("anna".parse().unwrap()), dry_run: false }).await.unwrap();
+    bench.store.forget(Forget { whom: Whom::User("anna".parse().unwrap()), dry_run: false }, NOON).await.unwrap();
     assert_eq!(hits(&bench, "Annabella"), Vec::<String>::new());
     bench.audited().await;
 }
@@ -146,7 +146,7 @@ async fn what_is_too_old_is_overwritten_where_it_stands() {
     bench.store.open_leg(OpenLeg { caller: Some(number("+393339876543")), ..toll(leg) }).await.unwrap();
     bench.store.settle(leg, End::new(Cause::Busy, EndedBy::FarSide, 0, NOON)).await.unwrap();
     let old = Some(NOON.plus_millis(1));
-    assert_eq!(bench.store.keep(Keep { records: old, traces: old, dry_run: false }).await, Ok(1));
+    assert_eq!(bench.store.keep(Keep { records: old, traces: old, dry_run: false }, NOON).await, Ok(1));
     let bench = bench.reopened().await;
     assert_eq!(hits(&bench, "393339876543"), Vec::<String>::new());
 }
@@ -192,7 +192,7 @@ async fn an_older_store_is_parted_and_keeps_nothing_behind() {
     let bench = Bench { folder, url, store, legs: std::cell::Cell::new(0), database: PhantomData };
     assert_eq!(bench.store.record(whole.usage_id).await.unwrap(), whole);
     let whom = Whom::Number(number("+393331234567"));
-    assert_eq!(bench.store.forget(Forget { whom, dry_run: false }).await.unwrap().records, 1);
+    assert_eq!(bench.store.forget(Forget { whom, dry_run: false }, NOON).await.unwrap().records, 1);
     for text in ["393331234567", "a84b4c76"] {
         assert_eq!(hits(&bench, text), Vec::<String>::new(), "{text}");
     }
