@@ -116,7 +116,12 @@ impl Node {
         bury(&store, &sip).await?;
 
         let config = switchboard_config(settings, &sip);
-        let switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
+        let mut switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
+        let now = Now::read();
+        match store.recent_sights(now.wall).await {
+            Ok(sights) => switchboard.recall(now, &sights),
+            Err(error) => tracing::error!(%error, "the watch for fraud does not know the last hour"),
+        }
         let wires = Wires { sip, sip_events, media, media_events, recorder, store: store.clone() };
         let (desk, handle) = Desk::start(switchboard, wires);
         let notice = notice_config(settings)?;

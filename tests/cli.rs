@@ -1338,3 +1338,59 @@ fn books_are_told_compared_and_cleared_of_people() {
     house.run(&["audit"]).good();
     drop(bridge);
 }
+
+/// A list comes in (or, with every bad row named, does not), is looked into and changed, with a bridge and without; a number
+/// of it is not called.
+#[test]
+fn numbers_known_from_fraud_are_brought_in_looked_at_and_changed() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    house.write("bad.csv", "number;note\n+371 2345 6;a\n371;b\nabc;c\n");
+    house.run(&["hot-list", "import", "bad.csv"]).failed(1, &["bad.csv:3: ", "bad.csv:4: ", "2 mistakes"]);
+    assert_eq!(house.run(&["hot-list", "show", "--json"]).good().json()["lists"], Value::Array(Vec::new()));
+    house.write("hot.csv", "number;note\n+39 06 5551234;test number\n+371 2345 6;\n");
+    let import = |more: &[&str]| house.run(&[&["hot-list", "import", "hot.csv"], more].concat()).good();
+    assert!(import(&["--dry-run"]).out.contains("would have 2 numbers: 2 new"));
+    assert!(import(&[]).out.contains("hot list imported has 2 numbers: 2 new, 0 removed"));
+    let bridge = house.serve();
+    assert_eq!(import(&["--json"]).json()["unchanged"], 2);
+    house.run(&["hot-list", "add", "+44 7700 9001", "--note", "by hand"]).good();
+    house.run(&["hot-list", "add", "44"]).failed(2, &["4 to 15"]);
+    let met = house.run(&["hot-list", "show", "--number", "+447700900123"]).good().out;
+    assert!(met.contains("447700900") && met.contains("own") && met.contains("by hand"), "{met}");
+    house.run(&["hot-list", "remove", "447700900"]).failed(1, &["447700900 in hot list own"]);
+    let quote = ["quote", "--organiser", "anna", "--type", "dial-out", "--to", "+39065551234"];
+    house.run(&quote).failed(1, &["known from fraud"]);
+    let dial = house.run(&["dial", "--meeting", "studio", "--to", "+39065551234"]);
+    dial.failed(1, &["known from fraud"]);
+    let shown = house.run(&["hot-list", "show"]).good().out;
+    assert!(shown.contains("imported") && shown.contains("aurora") && shown.contains("+390655"), "{shown}");
+    house.run(&["hot-list", "lift", "--org", "aurora"]).failed(2, &["--reason"]);
+    let lifted = house.run(&["hot-list", "lift", "--org", "aurora", "--reason", "a slip"]).good().out;
+    assert!(lifted.contains("1 destination open again for aurora"), "{lifted}");
+    drop(bridge);
+    let trail = house.run(&["trail"]).good().out;
+    assert!(["import", "add", "block", "lift"].iter().all(|verb| trail.contains(verb)), "{trail}");
+}
+
+/// A raise waits, is shown, and holds at once where somebody says that it is meant.
+#[test]
+fn a_raised_limit_waits_until_it_is_confirmed() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let set =
+        |amount: &str| house.run(&["organisation", "set", "aurora", &format!("limits.max_spend_per_leg={amount}")]);
+    let lowered = set("0.50").good().out;
+    assert!(!lowered.contains("raised limit"), "{lowered}");
+    let raised = set("0.90").good().out;
+    assert!(raised.contains("max_spend_per_leg") && raised.contains("0.5000") && raised.contains("0.9000"), "{raised}");
+    let shown = house.run(&["organisation", "show", "aurora", "--json"]).good().json();
+    assert_eq!(shown["pending_limits"][0]["limit"], "max_spend_per_leg");
+    assert_eq!(house.run(&["limits", "show", "--org", "aurora", "--json"]).good().json(), shown["pending_limits"]);
+    house.run(&["limits", "confirm", "--org", "aurora"]).failed(2, &["--reason"]);
+    let confirm = ["limits", "confirm", "--org", "aurora", "--reason", "agreed by telephone"];
+    house.run(&[&confirm[..], &["--limit", "max_spend_first_day"]].concat()).failed(1, &["no raise"]);
+    assert!(house.run(&confirm).good().out.contains("1 limit of aurora raised at once"));
+    assert_eq!(house.run(&["limits", "show", "--org", "aurora"]).good().out, "");
+    assert!(house.run(&["trail"]).good().out.contains("confirm"));
+}

@@ -80,7 +80,8 @@ impl Token {
 
     fn fits(&self, text: &str) -> bool {
         let guess: [u8; 32] = Sha256::digest(text).into();
-        guess == *self.0
+        // Every byte is looked at, whichever of them is the first that differs.
+        guess.iter().zip(self.0.iter()).fold(0, |seen, (a, b)| seen | (a ^ b)) == 0
     }
 }
 

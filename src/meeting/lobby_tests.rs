@@ -62,6 +62,40 @@ fn three_wrong_ids_end_the_call_after_a_word() {
     assert_eq!(drain(&mut lobby), [Output::HangUp(Cause::TooManyTries)]);
 }
 
+/// A wrong conference ID and a wrong PIN: the same word at the same moment, the same patience after it, and the same end
+/// after as many tries. What is asked for next is where the caller was.
+#[test]
+fn a_wrong_id_and_a_wrong_pin_are_answered_alike() {
+    let mut by_id = shared();
+    let mut by_pin = shared();
+    press(&mut by_pin, "1234567");
+    by_pin.handle(at(0), Input::Found(known(true)));
+    by_pin.handle(at(0), Input::Funded);
+    drain(&mut by_pin);
+    press(&mut by_pin, "*");
+    for round in 1..=3_u64 {
+        press(&mut by_id, "0000000");
+        press(&mut by_pin, "0000#");
+        by_id.handle(at(round), Input::NotFound);
+        by_pin.handle(at(round), Input::PinWrong);
+        let said = [drain(&mut by_id), drain(&mut by_pin)];
+        let [[Output::Play { prompts: a, mark: first }], [Output::Play { prompts: b, mark: second }]] =
+            [&said[0][..], &said[1][..]]
+        else {
+            panic!("{said:?}")
+        };
+        assert_eq!((a.len(), a[0]), (b.len(), b[0]), "round {round}");
+        assert_eq!(by_id.deadline(), by_pin.deadline(), "round {round}");
+        for (lobby, mark) in [(&mut by_id, first), (&mut by_pin, second)] {
+            lobby.handle(at(round + 1_000), Input::Played { mark: *mark });
+        }
+        assert_eq!(by_id.deadline(), by_pin.deadline(), "round {round}");
+    }
+    let ends = [drain(&mut by_id), drain(&mut by_pin)];
+    assert_eq!(ends[0], [Output::HangUp(Cause::TooManyTries)]);
+    assert_eq!(ends[0], ends[1]);
+}
+
 #[test]
 fn star_steps_through_the_languages() {
     let mut lobby = shared();

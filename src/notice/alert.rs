@@ -94,6 +94,12 @@ kinds! {
         "{organisation}: a call was refused because it has no price"
         "No rate was found for {number} ({call_type}), so the call was refused. If it should be possible, the price \
          list needs a row for it.";
+    /// Of a day's limit on spending.
+    CapUsed "cap-used" Both ["whose" "percent" "used" "most" "currency"]
+        "{organisation}: {percent} % of a day's limit is used"
+        "{whose} may use {most} {currency} a day, and {percent} % of that is used, or held by running calls ({used} \
+         {currency}). At 100 % calls that credits pay are refused until the day is over, and those that run end with what \
+         they hold. If nobody knows why so much is called, look at the running calls.";
     FreeCall "free-call" House ["number" "call_type"]
         "A broken row of the price list: a call is free"
         "The row for {number} ({call_type}) cannot be read, so a call of {organisation} was let in free of charge. \

@@ -255,6 +255,7 @@ pub struct Facts {
     decks: Arc<BTreeMap<String, Arc<Deck>>>,
     prices: HashMap<OrganisationId, Prices>,
     house: Prices,
+    /// By keyed hashes: a try costs the same work whether it is right or wrong, and no comparison tells how near it was.
     by_conference_id: HashMap<String, MeetingId>,
     pub(super) hot: Arc<Hot>,
     pub(super) closed: Closed,
@@ -303,7 +304,7 @@ impl Facts {
 
     /// The meeting that callers name by `digits`.
     pub fn meeting_named(&self, digits: &str) -> Option<&Meeting> {
-        self.by_conference_id.get(digits).and_then(|id| self.meetings.get(id))
+        self.by_conference_id.get(&self.pins.alias(digits)).and_then(|id| self.meetings.get(id))
     }
 
     pub fn meeting(&self, id: &MeetingId) -> Option<&Meeting> {
@@ -312,7 +313,7 @@ impl Facts {
 
     /// How many digits a conference ID has: all of a bridge have the same number. `None` where there is no meeting.
     pub fn conference_id_len(&self) -> Option<usize> {
-        self.by_conference_id.keys().next().map(String::len)
+        self.meetings.values().next().map(|meeting| meeting.settings.conference_id.len())
     }
 
     /// The organiser of a meeting and their organisation: who is asked for licences, policies and money.
@@ -432,7 +433,7 @@ pub(super) async fn load(
     }
     let closed = rows::closed(conn).await?;
     let tokens = token::load(conn).await?;
-    let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&meeting.settings)).collect();
+    let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&pins, &meeting.settings)).collect();
     let decks = match decks_of {
         Some(known) => known.decks.clone(),
         None => Arc::new(rows::decks(conn).await?),
@@ -487,6 +488,6 @@ pub(super) fn with_hot(facts: &Facts, hot: Hot) -> Facts {
     Facts { version: facts.version + 1, hot: Arc::new(hot), ..facts.clone() }
 }
 
-fn named(settings: &Settings) -> (String, MeetingId) {
-    (settings.conference_id.clone(), settings.id.clone())
+fn named(pins: &PinKey, settings: &Settings) -> (String, MeetingId) {
+    (pins.alias(&settings.conference_id), settings.id.clone())
 }

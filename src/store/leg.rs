@@ -2,6 +2,7 @@
 //! answer.
 
 use super::books::{Books, Sums, Taking, millis};
+use super::cap::{self, Met};
 use super::door::{Answered, Extend, Grant, NamePayer, OpenLeg, Opened, PoolState, Rerouted};
 use super::facts::{OnEmpty, Organisation, User};
 use super::fault::StoreError;
@@ -435,6 +436,8 @@ struct Purse {
     /// Of a leg that the pool pays.
     pool: Option<PoolState>,
     grants: Arc<Vec<Granted>>,
+    /// Days' limits on spending.
+    met: Vec<Met>,
 }
 
 impl Purse {
@@ -457,7 +460,8 @@ async fn purse(
     let may_finish = organisation.on_empty == OnEmpty::Finish && tab.held_until_ms > 0;
     let floor = if may_finish { Micros(-sums.overdraft.0) } else { Micros::ZERO };
     let available = Micros(sums.available().0.saturating_sub(floor.0));
-    let (limit, cause) = spending::room(books, leg, organisation, tab.credit_held(), now).await?;
+    let mut met = Vec::new();
+    let (limit, cause) = spending::room(books, leg, organisation, tab.credit_held(), now, &mut met).await?;
     // The pool of the month in which the leg began stays its pool.
     let pool = match tab.terms.funding {
         Funding::Pool { .. } => Some(books.pool(organisation, leg.pool_month.unwrap_or(now)).await?),
@@ -465,7 +469,7 @@ async fn purse(
     };
     let limited = (limit < available.0).then_some(cause);
     let grants = books.grants(&organisation.id, now).await?;
-    Ok(Purse { available: Micros(available.0.min(limit).max(0)), limited, floor, sums, pool, grants })
+    Ok(Purse { available: Micros(available.0.min(limit).max(0)), limited, floor, sums, pool, grants, met })
 }
 
 /// One more hold for a tab: the accountant says how much, the books either have it or not.
@@ -516,6 +520,7 @@ async fn fund(
         if begun {
             books.sheet.change(&leg, false);
         }
+        cap::told(books, organisation, &purse.met, Err(cause), now).await?;
         threshold::money(books, organisation, Seen { refused: cause == Cause::NoCredit, ..Seen::default() }, now)
             .await?;
         return Ok(step.keep(books, Opened::Refused(cause), None, leg.tab.as_ref()));
@@ -543,6 +548,7 @@ async fn fund(
     }
     threshold::grants(books, organisation, (&purse.grants, &hold.taken), now).await?;
     if hold.credit > Micros::ZERO {
+        cap::told(books, organisation, &purse.met, Ok(hold.credit), now).await?;
         threshold::money(books, organisation, Seen { funded_ms, ..Seen::default() }, now).await?;
     }
     let grant = Grant { until_ms: hold.until_ms, is_final: hold.is_final, funding, funded_ms };

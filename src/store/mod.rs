@@ -10,6 +10,7 @@
 mod apply;
 mod audit;
 mod books;
+mod cap;
 mod change;
 mod check;
 mod cooling;
@@ -35,6 +36,7 @@ mod outbox;
 mod permit;
 mod person;
 mod pin;
+mod recent;
 mod recharge;
 mod reconcile;
 mod recover;
@@ -91,6 +93,7 @@ use crate::notice::Report;
 use crate::rating::UsageRecord;
 use crate::rating::ledger::Entry;
 use crate::rating::reconcile::Ours;
+use crate::trunk::Sight;
 use crate::types::{CarrierId, Cause, LegId, Micros, OrganisationId, TokenName};
 use io::Desk;
 use job::Job;
@@ -463,6 +466,11 @@ impl Store {
     }
 
     // ---------------------------------------------------------------------------------------------------------- notices
+
+    /// What legs of the last hour did, for a watch for fraud that begins anew; bounded.
+    pub async fn recent_sights(&self, now: Wall) -> Result<Vec<(Wall, Sight)>, StoreError> {
+        recent::sights(&mut self.reader().await?, &self.facts(), now).await
+    }
 
     /// Writes something to be told, once a key; whether it is new.
     pub async fn raise(&self, raised: Raise) -> Result<bool, StoreError> {

@@ -56,6 +56,8 @@ pub(super) struct Sheet {
     pub grants: HashMap<OrganisationId, (Wall, Arc<Vec<Grant>>)>,
     /// Thresholds that were told, as their rows are: dropped with the rest where anything goes wrong.
     pub levels: HashMap<OrganisationId, Levels>,
+    /// Steps of days' limits that were told, by the limits' keys.
+    pub caps_told: HashMap<String, i64>,
     /// Legs to insert, and those whose payer and terms, or whose tab, have changed.
     born: Vec<Value>,
     told: BTreeSet<LegId>,

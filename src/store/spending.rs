@@ -2,6 +2,7 @@
 //! it. What legs hold counts as spent, so that what is held never goes beyond a limit, whatever runs at once.
 
 use super::books::{Books, day_of};
+use super::cap::Met;
 use super::facts::Organisation;
 use super::fault::StoreError;
 use super::leg::LegRow;
@@ -88,13 +89,14 @@ impl Whose {
 }
 
 /// The tightest limit that a leg meets: what is left under it (below zero where it was lowered since), and its name.
-/// Without any, all the money there is.
+/// Without any, all the money there is. Days' limits are noted in `met`.
 pub(super) async fn room(
     books: &mut Books,
     leg: &LegRow,
     organisation: &Organisation,
     leg_held: Micros,
     now: Wall,
+    met: &mut Vec<Met>,
 ) -> Result<(i64, Cause), StoreError> {
     let held = books.sums(&organisation.id).await?.held.0;
     let mut tightest = (i64::MAX, Cause::SpendLimit);
@@ -104,7 +106,10 @@ pub(super) async fn room(
         }
     };
     if let Some(most) = organisation.day_limit(now) {
-        meet(most.0 - books.spent_on(organisation, now).await?.0 - held, Cause::SpendLimit);
+        let used = books.spent_on(organisation, now).await?.0 + held;
+        meet(most.0 - used, Cause::SpendLimit);
+        let day = day_of(now, &organisation.time_zone)?;
+        met.push(Met { cause: Cause::SpendLimit, name: organisation.id.to_string(), day, most, used });
     }
     if let Some(most) = organisation.limits_at(now).max_spend_per_leg {
         meet(most.0 - leg_held.0, Cause::SpendLimit);
@@ -115,7 +120,9 @@ pub(super) async fn room(
     for whose in Whose::ALL {
         let Some((most, name)) = whose.most(books, leg, organisation, now).zip(whose.name(leg)) else { continue };
         let day = whose.day(organisation, now)?;
-        meet(most.0 - used(books, whose, name, organisation.currency, &day).await?, whose.refusal());
+        let used = used(books, whose, name, organisation.currency, &day).await?;
+        meet(most.0 - used, whose.refusal());
+        met.push(Met { cause: whose.refusal(), name: name.to_owned(), day, most, used });
     }
     Ok(tightest)
 }

@@ -29,6 +29,8 @@ macro_rules! suite {
             mod applying;
             #[path = "auditing.rs"]
             mod auditing;
+            #[path = "capping.rs"]
+            mod capping;
             #[path = "cooling.rs"]
             mod cooling;
             #[path = "correcting.rs"]

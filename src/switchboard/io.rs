@@ -186,6 +186,10 @@ impl Rim {
             tokio::select! {
                 Some((now, event)) = inlets.sip_events.recv() => self.switchboard.handle(now, Input::Sip(event)),
                 Some((mono, event)) = inlets.media_events.recv() => {
+                    // It is charged back to where it fell silent: the last proof of life says more, and is replaced now.
+                    if matches!(event, media::Event::Silent { .. }) {
+                        second.reset_immediately();
+                    }
                     self.switchboard.handle(Now { mono, wall: clock::wall() }, Input::Media(event));
                 }
                 Some(event) = next(&mut inlets.recorder_events) => {

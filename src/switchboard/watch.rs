@@ -2,12 +2,13 @@
 
 use super::line::Line;
 use super::{Output, Switchboard};
-use crate::clock::Now;
+use crate::clock::{Now, Wall};
 use crate::notice::{Kind, alert};
 use crate::store::Raise;
 use crate::telemetry::name;
 use crate::trunk::{NumberKind, Sight};
 use crate::types::{CarrierId, E164, LegId, MeetingId, OrganisationId};
+use std::time::Duration;
 
 impl Switchboard {
     fn see(&mut self, now: Now, sight: &Sight) {
@@ -20,6 +21,16 @@ impl Switchboard {
                 at: now.wall,
                 facts: alert::facts([("pattern", alarm.pattern.slug().to_owned()), ("detail", alarm.detail)]),
             }));
+        }
+    }
+
+    /// What was seen before this process, each sight with its moment, the earliest first: the watch goes on where it was. What
+    /// that makes was told then, and is not told again.
+    pub fn recall(&mut self, now: Now, sights: &[(Wall, Sight)]) {
+        for (at, sight) in sights {
+            let ago = u64::try_from(now.wall.micros() - at.micros()).unwrap_or(0);
+            let then = Now { mono: now.mono - Duration::from_micros(ago), wall: *at };
+            self.see(then, sight);
         }
     }
 

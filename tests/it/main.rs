@@ -1,5 +1,6 @@
 //! A whole node: real sockets, real sound, real books. Each test ends with the audit.
 
+mod attack;
 mod bridge;
 mod crash;
 mod dial_out;

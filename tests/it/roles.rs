@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tollbridge::api::permissions;
 use tollbridge::clock;
@@ -170,6 +171,15 @@ async fn every_page_opens_to_its_roles_in_their_own_organisation_and_to_nobody_e
                 }
             }
         }
+        // Whoever guesses a token is not told how near they were: no page, no known name, no token that was once good.
+        let answers: BTreeSet<(u16, String)> = [None, Some(""), Some("wrong"), Some(&*expired), Some(&*revoked)]
+            .into_iter()
+            .flat_map(|secret| {
+                ["/legs", "/organisations/acme/users", "/organisations/nobody/users"].map(|path| (path, secret))
+            })
+            .map(|(path, secret)| client.ask("get", path, secret, ""))
+            .collect();
+        assert_eq!(answers.len(), 1, "{answers:?}");
         // Ways round: other spellings of a path, other methods.
         let own = callers.iter().find(|caller| caller.own && caller.role == Role::Admin).unwrap();
         for path in [

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tollbridge::clock::Mono;
 use tollbridge::media::{self, Plan, RoomId, StreamId};
 use tollbridge::rating::grant::Unit;
-use tollbridge::rating::{CallType, UsageRecord};
+use tollbridge::rating::{CallType, Capability, UsageRecord};
 use tollbridge::store::GrantRow;
 use tollbridge::switchboard::ask::{LegView, MeetingView};
 use tollbridge::types::{Cause, LegId};
@@ -23,6 +23,9 @@ type Key = (u32, String);
 
 /// A crash costs no leg more than the time between two proofs of life.
 const PROOF_MS: u64 = 1_000;
+/// No leg holds money for longer than this ahead, and so much later than the organiser's it may end.
+const LONGEST_AHEAD: Duration = Duration::from_secs(150);
+const SLACK_MS: u64 = 3_000;
 
 /// One call as the wire shows it.
 #[derive(Debug, Default)]
@@ -166,6 +169,12 @@ pub struct Auditor {
     /// What is forbidden to a house, since when; and what ever was to any.
     bans: BTreeMap<(usize, Ban), Mono>,
     ever: BTreeSet<Ban>,
+    /// Organisers' own legs, and since when the books know.
+    leaders: BTreeMap<LegId, Mono>,
+    /// Legs that credits alone paid, each with its house and why it ended.
+    paid: BTreeMap<LegId, (usize, Cause)>,
+    /// Organisers' legs that ended for want of money, and were held against others.
+    pub firsts: u64,
     /// Why legs that talked had to go.
     pub withdrawn: BTreeSet<Cause>,
     out_ms: Vec<u64>,
@@ -189,6 +198,9 @@ impl Auditor {
             bans: BTreeMap::new(),
             ever: BTreeSet::new(),
             withdrawn: BTreeSet::new(),
+            leaders: BTreeMap::new(),
+            paid: BTreeMap::new(),
+            firsts: 0,
             out_ms: vec![0; houses],
         }
     }
@@ -528,6 +540,9 @@ impl Auditor {
         match house.map(|meeting| self.script.meetings[meeting].house) {
             Some(house) => {
                 let bill = self.bill(record, house, &context);
+                if bill.grants.is_empty() && record.capability == Some(Capability::Credits) || bill.charge > 0 {
+                    self.paid.insert(leg, (house, cause));
+                }
                 self.ledger.billed(leg, bill);
                 self.out_ms[house] += if record.call_type == CallType::DialOut { most } else { 0 };
             }
@@ -736,6 +751,36 @@ impl Auditor {
             .filter(fits)
             .max_by_key(|rate| rate.prefix.len())
             .expect("a rate for each number")
+    }
+
+    /// The books know that it is the organiser's own.
+    pub fn leads(&mut self, now: Mono, leg: LegId) {
+        self.leaders.entry(leg).or_insert(now);
+    }
+
+    /// Where money is short the organiser's own leg is paid first: it outlasts the others, unless money came free for them.
+    pub fn leaders_last(&mut self) {
+        let span = |leg: &LegId| {
+            let wire = &self.calls[&self.legs[leg]];
+            wire.ok.zip(wire.over.or(wire.cut))
+        };
+        for (leader, (house, _)) in self.paid.iter().filter(|(_, (_, cause))| *cause == Cause::CreditGone) {
+            let (Some(since), Some((_, over))) = (self.leaders.get(leader), span(leader)) else { continue };
+            // What others held before is theirs.
+            if *since + LONGEST_AHEAD > over {
+                continue;
+            }
+            let late = over + Duration::from_millis(SLACK_MS + 2 * self.script.wait_ms());
+            for (other, (_, cause)) in self.paid.iter().filter(|(_, (of, _))| of == house) {
+                let Some((begun, end)) = span(other) else { continue };
+                if self.leaders.contains_key(other) || begun > over {
+                    continue;
+                }
+                self.firsts += 1;
+                let eased = self.ledger.was_eased(*house, (since.max(&begun).to_owned(), end));
+                assert!(end <= late || eased, "{other} ({cause}) outlasts the organiser's {leader}: {end:?}, {over:?}");
+            }
+        }
     }
 
     /// Everything is over.

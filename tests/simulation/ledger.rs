@@ -5,7 +5,7 @@
 use crate::script::Script;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use tollbridge::clock::Wall;
+use tollbridge::clock::{Mono, Wall};
 use tollbridge::notice::Payment;
 use tollbridge::store::{Balance, Correction, CorrectionKind, LiveLeg};
 use tollbridge::types::{LegId, Micros};
@@ -63,8 +63,9 @@ pub struct Ledger {
     latest: Wall,
     deck: usize,
     pub bank: Bank,
-    /// So many comparisons were made.
-    pub looks: u64,
+    /// What was available last, and when it last grew: by a payment, or by what a leg gave back.
+    available: Vec<i64>,
+    eased: Vec<Vec<Mono>>,
 }
 
 impl Ledger {
@@ -81,7 +82,8 @@ impl Ledger {
             latest: Wall::from_micros(0),
             deck: 0,
             bank: Bank::default(),
-            looks: 0,
+            available: vec![0; houses],
+            eased: vec![Vec::new(); houses],
             script,
         }
     }
@@ -230,6 +232,10 @@ impl Ledger {
         self.bank.paid.contains_key(key)
     }
 
+    pub fn has_declined(&self, key: &str) -> bool {
+        self.bank.declined.contains(key)
+    }
+
     pub fn declines(&mut self, key: &str) {
         assert!(!self.has_charged(key));
         self.bank.declined.insert(key.to_owned());
@@ -253,8 +259,11 @@ impl Ledger {
 
     /// An account, at any step: never below zero, what was paid in less what was charged, each funding used in its turn,
     /// and nothing gone but what is over.
-    pub fn compare(&mut self, house: usize, balance: &Balance, wall: Wall) {
-        self.looks += 1;
+    pub fn compare(&mut self, house: usize, balance: &Balance, (now, wall): (Mono, Wall)) {
+        let before = std::mem::replace(&mut self.available[house], balance.available.0);
+        if balance.available.0 > before {
+            self.eased[house].push(now);
+        }
         self.latest = self.latest.max(wall);
         let name = self.script.houses[house].id.clone();
         assert!(balance.available.0 >= 0 && balance.held.0 >= 0, "{name}: {balance:?}");
@@ -287,6 +296,11 @@ impl Ledger {
         self.posted[house] -= lapsed;
         assert_eq!(balance.posted.0, self.posted[house], "{name}: paid in less charged");
         self.fundings[house] = shown;
+    }
+
+    /// Whether money came free between two moments.
+    pub fn was_eased(&self, house: usize, (from, to): (Mono, Mono)) -> bool {
+        self.eased[house].iter().any(|at| (from..=to).contains(at))
     }
 
     /// What legs hold is what the account says is held.

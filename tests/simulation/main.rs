@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tollbridge::types::Cause::{DestinationNotAllowed, LicenceGone, OrganisationLocked, OrganiserLocked, Revoked};
-use world::World;
+use world::{Seen, World};
 
 /// Seeds in the gate; and with `TOLLBRIDGE_TEST_LONG=1`.
 const SEEDS: u64 = 200;
@@ -50,18 +50,25 @@ fn the_books_and_the_rooms_are_right_whatever_happens() {
     let first = number("TOLLBRIDGE_FROM").unwrap_or(0);
     let last = first + number("TOLLBRIDGE_SEEDS").unwrap_or(if long { SEEDS_LONG } else { SEEDS });
     let next = AtomicU64::new(first);
-    let (failed, withdrawn) = (Mutex::new(BTreeSet::new()), Mutex::new(BTreeSet::new()));
+    let (failed, all) = (Mutex::new(BTreeSet::new()), Mutex::new(Seen::default()));
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > first && (seed - first).is_multiple_of(SEEDS) {
+                        println!("{} seeds have begun", seed - first);
+                    }
                     if seed >= last {
                         return;
                     }
                     match shrink::attempt(seed, &BTreeSet::new(), None) {
-                        Ok(causes) => withdrawn.lock().unwrap().extend(causes),
+                        Ok(seen) => {
+                            let mut all = all.lock().unwrap();
+                            all.withdrawn.extend(seen.withdrawn);
+                            all.firsts += seen.firsts;
+                        }
                         Err(failure) => {
                             println!("seed {seed}, {failure}");
                             failed.lock().unwrap().insert(seed);
@@ -74,7 +81,9 @@ fn the_books_and_the_rooms_are_right_whatever_happens() {
     let failed = failed.into_inner().unwrap();
     failed.iter().take(SHRUNK).for_each(|seed| shrink::explain(*seed));
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
-    let withdrawn = withdrawn.into_inner().unwrap();
+    let Seen { withdrawn, firsts } = all.into_inner().unwrap();
+    println!("{firsts} legs were held against an organiser's that had no money left");
+    assert!(last - first < 10 * SEEDS || firsts > 0, "money was never short where an organiser was there");
     for cause in [Revoked, LicenceGone, OrganisationLocked, OrganiserLocked, DestinationNotAllowed] {
         assert!(
             last - first < SEEDS || withdrawn.contains(&cause),
@@ -90,5 +99,14 @@ fn one_seed_is_one_world() {
         let (first, second) = (hash_of(seed), hash_of(seed));
         println!("seed {seed}: {} lines, {}", first.1, first.0);
         assert_eq!(first, second, "seed {seed}");
+    }
+}
+
+/// Seeds that failed once: by an answer that came twice after the clock was set, by a bank that was asked twice at once, and
+/// by a death in the moment after a call had fallen silent, which was charged for its silence.
+#[test]
+fn seeds_that_failed_once_are_right() {
+    for seed in [7, 224, 282, 1_009] {
+        shrink::attempt(seed, &BTreeSet::new(), None).unwrap_or_else(|failure| panic!("seed {seed}, {failure}"));
     }
 }

@@ -263,6 +263,8 @@ pub struct Script {
     /// Requests of so long reach the books at one moment.
     pub bunch_ms: u64,
     pub pains: Vec<(u64, Pain)>,
+    /// Whoever dies goes on beside the next life.
+    pub haunted: bool,
     /// At the end the bridge is stopped; else everybody hangs up.
     pub stops: bool,
 }
@@ -418,6 +420,7 @@ impl Script {
             books_ms: *[1, 5, 50, 3_000].choose(&mut author.rng).unwrap(),
             bunch_ms,
             pains,
+            haunted: seed % 3 == 1,
             stops: author.rng.random_ratio(1, 3),
         }
     }

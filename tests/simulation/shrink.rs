@@ -1,7 +1,7 @@
 //! A seed that fails, told so that it can be understood: what failed, at which step, the last that happened, and the acts
 //! without which it does not fail, with the command that runs it so again.
 
-use crate::world::{Plant, World};
+use crate::world::{Plant, Seen, World};
 use std::any::Any;
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -9,7 +9,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 use std::time::{Duration, Instant};
-use tollbridge::types::Cause;
 
 /// A seed is not made shorter for longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,8 +47,8 @@ fn words(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "it panicked".to_owned())
 }
 
-/// Runs a seed without some of its acts, and with a planted fault: why those that talked had to go, or why it failed.
-pub fn attempt(seed: u64, gone: &Gone, plant: Option<Plant>) -> Result<BTreeSet<Cause>, Failure> {
+/// Runs a seed without some of its acts, and with a planted fault: what it saw, or why it failed.
+pub fn attempt(seed: u64, gone: &Gone, plant: Option<Plant>) -> Result<Seen, Failure> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let told = take_hook();

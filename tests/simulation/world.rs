@@ -8,6 +8,7 @@ mod life;
 mod money;
 mod rest;
 mod voice;
+mod zombie;
 
 use crate::auditor::Auditor;
 use crate::carrier::{Carriers, Step, address, endpoint};
@@ -110,6 +111,10 @@ enum Due {
     Pain(Pain),
     /// The database can be had again.
     Back,
+    /// A life that was taken for dead says something.
+    Haunt {
+        left: u32,
+    },
     /// What is to be paid outside is looked for.
     Errands,
     /// What came of it is told.
@@ -144,6 +149,15 @@ pub struct Plant {
     pub sql: &'static str,
 }
 
+/// What a world has seen, so that it is known that there was such a thing.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Why legs that talked had to go.
+    pub withdrawn: BTreeSet<Cause>,
+    /// Legs that were held against an organiser's that had no money left.
+    pub firsts: u64,
+}
+
 /// Why something was asked of the switchboard.
 enum Why {
     Compare,
@@ -172,6 +186,8 @@ pub struct World {
     script: Rc<Script>,
     now: Mono,
     wall_step_s: i64,
+    /// The furthest that the wall's clock ever was ahead.
+    most_ahead_s: i64,
     queue: BTreeMap<(Mono, u64), Due>,
     serial: u64,
     rng: StdRng,
@@ -184,6 +200,8 @@ pub struct World {
     life: u32,
     bridge: Option<Bridge>,
     store: Option<Store>,
+    /// Of an old life that does not know that it is one.
+    zombie: Option<Store>,
     runtime: Runtime,
     folder: TempDir,
     healed: bool,
@@ -251,6 +269,7 @@ impl World {
             cut_off: BTreeSet::new(),
             now: Mono::from_millis(1),
             wall_step_s: 0,
+            most_ahead_s: 0,
             queue: BTreeMap::new(),
             serial: 0,
             rng: StdRng::seed_from_u64(seed ^ 0x3071d),
@@ -262,6 +281,7 @@ impl World {
             life: 0,
             bridge: None,
             store: None,
+            zombie: None,
             runtime: runtime.enable_all().build().expect("a runtime"),
             folder,
             healed: false,
@@ -335,11 +355,11 @@ impl World {
 
     // ------------------------------------------------------------------------------------------------------------ the loop
 
-    /// Runs until all is at rest, and holds the end against what must be. Gives why legs that talked had to go.
-    pub fn run(&mut self) -> BTreeSet<Cause> {
+    /// Runs until all is at rest, and holds the end against what must be.
+    pub fn run(&mut self) -> Seen {
         while self.step() {}
         self.finish();
-        std::mem::take(&mut self.auditor.withdrawn)
+        Seen { withdrawn: std::mem::take(&mut self.auditor.withdrawn), firsts: self.auditor.firsts }
     }
 
     fn step(&mut self) -> bool {
@@ -392,13 +412,17 @@ impl World {
             Due::Bunch { life } if life == self.life => self.ask_together(),
             Due::Pain(pain) => self.suffer(pain),
             Due::Back => self.trouble.back(),
+            Due::Haunt { left } => self.haunt(left),
             Due::Errands => self.errands(),
             Due::Report { life, report } if life == self.life => self.report(report),
             Due::Second => self.second(),
             Due::Tick => self.tick(),
             Due::Crash { down } => self.crash(down),
             Due::Start => self.start(),
-            Due::Jump(seconds) => self.wall_step_s += seconds,
+            Due::Jump(seconds) => {
+                self.wall_step_s += seconds;
+                self.most_ahead_s = self.most_ahead_s.max(self.wall_step_s);
+            }
             Due::Heal => self.heal(),
             Due::Leave => self.leave(),
             Due::Quiet { .. }

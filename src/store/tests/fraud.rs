@@ -297,3 +297,46 @@ async fn ten_thousand_ways_to_write_a_barred_number_and_none_gets_out() {
     }
     bench.audited().await;
 }
+
+/// What the watch for fraud saw is read back from the records of the last hour, in its order; what is older is not.
+#[tokio::test]
+async fn the_last_hour_is_read_back_for_the_watch() {
+    use crate::trunk::Sight;
+    let bench = bench("").await;
+    let old = NOON.plus_millis(0);
+    let recent = NOON.plus_millis(2 * HOUR_MS);
+    for (at, to) in [(old, "+447700900001"), (recent, "+447700900002"), (recent.plus_millis(60_000), "+390655512345")] {
+        let leg = bench.leg();
+        bench.store.open_leg(OpenLeg { invited: at, ..dial(leg, to, "studio") }).await.unwrap();
+        bench.store.answered(Answered { leg, at, journal: None }).await.unwrap();
+        bench.store.settle(leg, End { at: at.plus_millis(40_000), ..over(40_000) }).await.unwrap();
+    }
+    let leg = bench.leg();
+    let call = OpenLeg {
+        invited: recent,
+        carrier: Some("local".parse().unwrap()),
+        ..asked(leg, CallType::DialInTollFree, "+39800123456", None)
+    };
+    bench.store.open_leg(call).await.unwrap();
+    let ended = recent.plus_millis(70_000);
+    bench.store.settle(leg, End { at: ended, cause: Cause::TooManyTries, ..over(0) }).await.unwrap();
+    let seen = bench.store.recent_sights(recent.plus_millis(120_000)).await.unwrap();
+    let told: Vec<(i64, &str)> = seen
+        .iter()
+        .map(|(at, sight)| {
+            let what = match sight {
+                Sight::Dialled { to, abroad, .. } if to.digits().starts_with("44") && abroad.is_some() => "abroad",
+                Sight::Dialled { abroad: None, .. } => "at home",
+                Sight::DialledOver { elapsed_ms: 40_000, .. } => "over",
+                Sight::NeverJoined { .. } => "never joined",
+                Sight::WrongTry { .. } => "wrong try",
+                other => panic!("{other:?}"),
+            };
+            ((at.micros() - recent.micros()) / 1_000_000, what)
+        })
+        .collect();
+    let expected =
+        [(0, "abroad"), (40, "over"), (60, "at home"), (70, "never joined"), (70, "wrong try"), (100, "over")];
+    assert_eq!(told, expected);
+    bench.audited().await;
+}

@@ -292,3 +292,24 @@ async fn pins_are_checked_against_the_organiser() {
         [Country::US, "IT".parse().unwrap()].into_iter().rev().collect::<Vec<_>>()
     );
 }
+
+/// What a guess costs in work: one keyed hash, whatever it is a guess of and whether it is right.
+#[tokio::test]
+async fn every_guess_costs_the_same_work() {
+    let bench = Bench::new().await;
+    let facts = bench.store.facts();
+    let meeting = |id: &str| id.parse::<crate::types::MeetingId>().unwrap();
+    let cost = |guess: &dyn Fn() -> bool| {
+        let before = crate::store::pin::made();
+        (guess(), crate::store::pin::made() - before)
+    };
+    let named = |digits: &str| cost(&|| facts.meeting_named(digits).is_some());
+    let pin = |id: &str, pin: &str| cost(&|| facts.check_pin(&meeting(id), pin));
+    assert_eq!([named("1000001"), named("1000009"), named("1"), named("")], [(true, 1), (false, 1), (false, 1), (false, 1)]);
+    // Right; wrong in its first digit, its last, its length; of whoever has none; of no meeting at all.
+    assert_eq!(pin("studio", "4711"), (true, 1));
+    for (id, guess) in [("studio", "5711"), ("studio", "4712"), ("studio", "471"), ("unlicensed", "4711"), ("nowhere", "4711")]
+    {
+        assert_eq!(pin(id, guess), (false, 1), "{id} {guess}");
+    }
+}

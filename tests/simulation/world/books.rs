@@ -57,7 +57,7 @@ impl World {
         for (at, house) in script.houses.iter().enumerate() {
             let id = house.id.parse().unwrap();
             let balance = self.runtime.block_on(self.store().balance(&id)).expect("the books");
-            self.auditor.ledger.compare(at, &balance, wall);
+            self.auditor.ledger.compare(at, &balance, (self.now, wall));
             balances.push(balance);
             if house.per_user {
                 let pool = self.runtime.block_on(self.store().pool(&id, NOON)).expect("the books");
@@ -296,6 +296,9 @@ impl World {
             Reply::Noted(_) => {
                 if let (Some(bridge), Books::Answered(_)) = (&mut self.bridge, &books) {
                     bridge.unheard.remove(&leg);
+                }
+                if let Books::Lead(_) = &books {
+                    self.auditor.leads(self.now, leg);
                 }
                 Done::Noted
             }

@@ -13,7 +13,7 @@ impl World {
         }
     }
 
-    fn prove_life(&mut self) {
+    pub(super) fn prove_life(&mut self) {
         let Some(bridge) = &self.bridge else { return };
         let mut lives = bridge.switchboard.lives(self.now);
         lives.sort();
@@ -47,9 +47,14 @@ impl World {
         self.auditor.crashed(self.now, &bridge.unheard);
         self.trace.note(self.now, "crash", &bridge.unheard);
         self.life += 1;
-        self.store = None;
         self.is_aimed_at = false;
         self.bunch.clear();
+        // Who was struck in the middle of a transaction is dead for good: else it would hold the database for ever.
+        if self.script.haunted && self.zombie.is_none() && !self.trouble.is_dead() {
+            self.goes_on();
+            return self.after(down, Due::Start);
+        }
+        self.store = None;
         // What the dead process had begun ends with its last connection.
         let lock = std::fs::File::open(self.folder.path().join("store.db.lock")).expect("the lock of the books");
         self.runtime.block_on(async {

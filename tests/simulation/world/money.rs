@@ -241,7 +241,10 @@ impl World {
             why: "no answer".into(),
             again: world.clock().wall.plus_millis(10_000),
         };
+        // A key has one answer: who asks again (a clock that was set makes two ask at once) is given the first.
+        let has_declined = self.auditor.ledger.has_declined(&key);
         let (charges, report) = match mood {
+            _ if has_declined => (false, Some(Report::Declined { key: key.clone(), why: "the card".into() })),
             0..9 => (true, Some(Report::Paid { key: key.clone() })),
             // It was paid, and the answer is lost.
             9..13 => (true, Some(open(self))),

@@ -9,6 +9,8 @@ impl World {
         self.healed = true;
         self.network.heal();
         self.trouble.heal();
+        // What waits for a moment of the wall's clock would wait as long as it was set back.
+        self.wall_step_s = self.most_ahead_s;
         self.is_aimed_at = false;
         let wait = Duration::from_millis(self.rng.random_range(0..30_000));
         self.after(wait.max(Duration::from_secs(21)), Due::Leave);
@@ -52,7 +54,7 @@ impl World {
                 *life != self.life
             }
             Due::Report { life, .. } => *life != self.life,
-            Due::Pain(_) | Due::Back | Due::Errands => true,
+            Due::Pain(_) | Due::Back | Due::Errands | Due::Haunt { .. } => true,
             _ => false,
         }
     }
@@ -98,6 +100,7 @@ impl World {
         };
         let grants: Vec<_> = self.script.houses.iter().flat_map(of).collect();
         self.auditor.finish(&records, &pools, &grants);
+        self.auditor.leaders_last();
         self.balances();
         self.trace.note(self.now, "end", &records);
     }

@@ -41,7 +41,12 @@ impl World {
             self.auditor.key(stream, key);
         }
         self.trace.note(self.now, "sound", &event);
+        let is_silence = matches!(event, media::Event::Silent { .. });
         self.tell(Input::Media(event));
+        // As the real rim does.
+        if is_silence {
+            self.prove_life();
+        }
     }
 
     /// What the told sound will tell.

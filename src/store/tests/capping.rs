@@ -1,0 +1,87 @@
+//! How near a day's limits are, told at half, at four fifths, and at the end.
+
+use super::*;
+use crate::notice::Kind;
+use std::collections::BTreeMap;
+
+impl Bench {
+    /// What was told of limits: whose, and the steps in their order.
+    async fn caps_told(&self) -> BTreeMap<String, Vec<String>> {
+        let shown = self.store.alerts(None, 1_000).await.unwrap();
+        let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for view in shown.alerts.iter().rev().filter(|view| view.alert.kind == Kind::CapUsed) {
+            told.entry(view.alert.facts["whose"].clone()).or_default().push(view.alert.facts["percent"].clone());
+        }
+        told.values_mut().for_each(|steps| steps.sort_by_key(|step| step.parse::<u32>().unwrap()));
+        told
+    }
+
+    /// A call of one minute to Britain, 1.81 cents; whether it was let be. Settled where `ends`.
+    async fn capped(&self, at: Wall, ends: bool) -> bool {
+        let leg = self.leg();
+        let open = OpenLeg {
+            invited: at,
+            carrier: Some("local".parse().unwrap()),
+            ..dial(leg, "+447700900123", "studio")
+        };
+        let opened = self.store.open_leg(open).await.unwrap();
+        if ends {
+            self.store.settle(leg, End { at, ..over(0) }).await.unwrap();
+        }
+        matches!(opened, Opened::Granted(_))
+    }
+}
+
+fn file(limits: &str, carrier: &str) -> String {
+    let limits = format!("credits = \"100.00\"\n[organisation.limits]\n{limits}");
+    let text = FILE.replacen("credits = \"1.00\"", &limits, 1);
+    text.replacen("id = \"local\"\n", &format!("id = \"local\"\n{carrier}\n"), 1)
+}
+
+/// Each of the four limits tells each of its steps, once, and to whom it belongs.
+#[tokio::test]
+async fn each_days_limit_tells_its_steps_once() {
+    let table = [
+        ("max_spend_per_day = \"0.40\"", "", "organisation aurora"),
+        ("organiser_spend_per_day = \"0.40\"", "", "organiser anna"),
+        ("meeting_spend_per_day = \"0.40\"", "", "meeting studio"),
+        ("", "max_spend_per_day = \"0.40\"", "carrier local"),
+    ];
+    for (limits, carrier, whose) in table {
+        let bench = Bench::empty().await;
+        bench.apply(&file(limits, carrier)).await.unwrap();
+        // Holds of 4 cents: 40 % tell nothing, 50 % and 80 % tell once each, and whoever is refused the end.
+        let mut seen = Vec::new();
+        for _ in 0..30 {
+            bench.capped(NOON, false).await;
+            seen.push(bench.caps_told().await.remove(whose).unwrap_or_default().len());
+        }
+        assert!(seen.is_sorted() && seen[0] == 0, "{whose}: {seen:?}");
+        let all = BTreeMap::from([(whose.to_owned(), ["50", "80", "100"].map(str::to_owned).to_vec())]);
+        assert_eq!(bench.caps_told().await, all);
+        // Neither what goes back nor another life tells again …
+        let bench = bench.reopened().await;
+        bench.capped(NOON, true).await;
+        assert_eq!(bench.caps_told().await, all);
+        bench.audited().await;
+        // … but the house is told of carriers, and the organisation of its own.
+        let shown = bench.store.alerts(Some(&"aurora".parse().unwrap()), 100).await.unwrap();
+        let own = shown.alerts.iter().filter(|view| view.alert.kind == Kind::CapUsed).count();
+        assert_eq!(own, if carrier.is_empty() { 3 } else { 0 });
+    }
+}
+
+/// A hold that goes back and comes again crosses the same line: told once. The next day tells anew.
+#[tokio::test]
+async fn a_line_that_is_crossed_again_is_told_once_a_day() {
+    let bench = Bench::empty().await;
+    bench.apply(&file("max_spend_per_day = \"0.07\"", "")).await.unwrap();
+    for _ in 0..5 {
+        assert!(bench.capped(NOON, true).await);
+    }
+    let half = |days: usize| BTreeMap::from([("organisation aurora".to_owned(), vec!["50".to_owned(); days])]);
+    assert_eq!(bench.caps_told().await, half(1));
+    assert!(bench.capped(NOON.plus_millis(86_400_000), true).await);
+    assert_eq!(bench.caps_told().await, half(2));
+    bench.audited().await;
+}
