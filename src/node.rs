@@ -23,7 +23,7 @@ use crate::switchboard::sound::{BadSound, Sounds};
 use crate::switchboard::{self, Switchboard};
 use crate::telemetry::name;
 use crate::trunk::GuardConfig;
-use crate::types::Cause;
+use crate::types::{Cause, LegId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use post::Postman;
 use std::fs::OpenOptions;
@@ -99,11 +99,12 @@ impl Node {
         settings: &Settings,
         metrics: Option<PrometheusHandle>,
     ) -> Result<Node, StartError> {
-        let sounds = match &settings.prompts_dir {
+        // Prompts take longest, and what the last run left waits for none of them.
+        let folder = settings.prompts_dir.clone();
+        let sounds = tokio::task::spawn_blocking(move || match &folder {
             Some(folder) => Sounds::of_folder(folder),
             None => Sounds::embedded(),
-        };
-        let sounds = Arc::new(sounds.map_err(StartError::Sounds)?);
+        });
         let listener = Api::bind(settings.api.listen).await;
         let listener = listener.map_err(|error| StartError::Api(settings.api.listen, error))?;
         let token_file = settings.api.token_file.clone().unwrap_or_else(|| store.folder().join(TOKEN));
@@ -114,6 +115,8 @@ impl Node {
         let addresses: Vec<(Transport, SocketAddr)> =
             [Transport::Udp, Transport::Tcp].into_iter().filter_map(|t| Some((t, sip.local(t)?))).collect();
         bury(&store, &sip).await?;
+        let sounds = sounds.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let sounds = Arc::new(sounds.map_err(StartError::Sounds)?);
 
         let config = switchboard_config(settings, &sip);
         let mut switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
@@ -357,11 +360,15 @@ const CODECS: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcma, Codec::Pcmu];
 /// Closes what an earlier life left open: the money first, then a BYE to every dialog, paid calls out first.
 async fn bury(store: &Store, sip: &sip::io::Sip) -> Result<(), StoreError> {
     let orphans = store.recover(clock::wall()).await?;
+    let legs: Vec<LegId> = orphans.iter().map(|orphan| orphan.leg).collect();
     let cause = Cause::NodeDied;
     for orphan in orphans {
-        tracing::warn!(leg = %orphan.leg, charge = %orphan.charge, "a leg of the last run was settled");
+        tracing::warn!(leg = %orphan.leg, charge = %orphan.charge, "a leg of the last run is over");
         let reason = Some(Reason { q850: Some(cause.q850()), sip: None, text: cause.words().into() });
         sip.command(Command::Bury { journal: orphan.journal, reason }).await;
+    }
+    if !legs.is_empty() {
+        store.buried(legs).await?;
     }
     Ok(())
 }

@@ -52,6 +52,9 @@ pub mod name {
     pub const MIXER_PANICS: &str = "tollbridge_mixer_panics_total";
     pub const STORE_COMMITS: &str = "tollbridge_store_commits_total";
     pub const STORE_FAULTS: &str = "tollbridge_store_faults_total";
+    /// Holds that were refused because the database did not answer; and legs with a request that waits for the books.
+    pub const HOLDS_UNASKED: &str = "tollbridge_holds_unasked_total";
+    pub const BOOKS_WAITING: &str = "tollbridge_books_waiting";
     /// Days on which what is too old could not be emptied.
     pub const RETENTION_FAILED: &str = "tollbridge_retention_failed_total";
     /// Audits that could not be finished.

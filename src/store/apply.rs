@@ -213,8 +213,8 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
     for number in &document.numbers {
         write_number(conn, &number.value).await?;
     }
-    for carrier in &document.carriers {
-        write_carrier(conn, &carrier.value).await?;
+    for (carrier, names_lock) in document.carriers.iter().zip(&document.names_carrier_lock) {
+        write_carrier(conn, &carrier.value, *names_lock).await?;
     }
     for exchange in &document.exchanges {
         write_exchange(conn, &exchange.value).await?;
@@ -430,19 +430,21 @@ async fn write_number(conn: &mut Connection, number: &Number) -> Result<(), Stor
     Ok(())
 }
 
-async fn write_carrier(conn: &mut Connection, carrier: &Carrier) -> Result<(), StoreError> {
+async fn write_carrier(conn: &mut Connection, carrier: &Carrier, names_lock: bool) -> Result<(), StoreError> {
     let failures: BTreeMap<String, String> =
         carrier.failure_map.iter().map(|(cause, failure)| (cause.to_string(), failure.to_string())).collect();
     sql::query(
         "INSERT INTO carrier (id, sources, route, codecs, max_calls, max_calls_per_second, number_format_in, \
-         number_format_out, called_from, advertise, old_syntax, failure_map, srtp, learn_source, max_spend_per_day) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO UPDATE SET \
+         number_format_out, called_from, advertise, old_syntax, failure_map, srtp, learn_source, max_spend_per_day, \
+         on_lock, locked) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (id) DO UPDATE SET \
          sources = excluded.sources, route = excluded.route, codecs = excluded.codecs, \
          max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second, \
          number_format_in = excluded.number_format_in, number_format_out = excluded.number_format_out, \
          called_from = excluded.called_from, advertise = excluded.advertise, old_syntax = excluded.old_syntax, \
          failure_map = excluded.failure_map, srtp = excluded.srtp, learn_source = excluded.learn_source, \
-         max_spend_per_day = excluded.max_spend_per_day",
+         max_spend_per_day = excluded.max_spend_per_day, on_lock = excluded.on_lock, \
+         locked = CASE WHEN $18 = 1 THEN excluded.locked ELSE carrier.locked END",
     )
     .bind(carrier.id.as_str())
     .bind(list_text(&carrier.sources))
@@ -459,6 +461,9 @@ async fn write_carrier(conn: &mut Connection, carrier: &Carrier) -> Result<(), S
     .bind(carrier.srtp.to_string())
     .bind(carrier.learn_source)
     .bind(carrier.max_spend_per_day.map(|amount| amount.0))
+    .bind(carrier.on_lock.to_string())
+    .bind(carrier.locked.as_deref())
+    .bind(i64::from(names_lock))
     .execute(conn)
     .await?;
     Ok(())

@@ -27,8 +27,6 @@ pub(super) struct Books {
     pub sheet: Sheet,
     /// After a failure: one request at a time, and nothing is taken for granted that a row can tell.
     pub careful: bool,
-    /// Somebody was forgotten: the database is to be written anew when the batch is.
-    pub rewrite: bool,
     /// What the request at hand tried and may not: told when it is taken back.
     pub refused: Option<Refused>,
     /// Grows whenever something to be told, or to be paid, is written.
@@ -75,18 +73,7 @@ pub(super) fn millis(ms: u64) -> i64 {
 
 impl Books {
     pub fn new(conn: Connection, facts: Arc<Facts>, node: String, life: i64, cooling_ms: u64) -> Books {
-        Books {
-            conn,
-            facts,
-            node,
-            life,
-            sheet: Sheet::default(),
-            careful: false,
-            rewrite: false,
-            refused: None,
-            outbox: 0,
-            cooling_ms,
-        }
+        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false, refused: None, outbox: 0, cooling_ms }
     }
 
     pub fn organisation(&self, id: &OrganisationId) -> Result<Organisation, StoreError> {

@@ -50,6 +50,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("grant_use", "key"),
     ("correction", "key"),
     ("person", "leg"),
+    ("dialog", "leg"),
     ("reconciliation", "hash"),
     ("reconciled", "leg"),
     ("alert_setting", "organisation"),

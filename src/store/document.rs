@@ -42,6 +42,8 @@ pub struct Document {
     pub(super) meetings: Vec<Placed<Meeting>>,
     pub(super) numbers: Vec<Placed<Number>>,
     pub(super) carriers: Vec<Placed<Carrier>>,
+    /// Of each carrier, in the order of `carriers`, whether the file says that it is locked or open.
+    pub(super) names_carrier_lock: Vec<bool>,
     pub(super) countries: Vec<Placed<(Country, CountryRecord)>>,
     pub(super) exchanges: Vec<Placed<ExchangeEntry>>,
     /// The decks beside the file, the house's first.
@@ -144,6 +146,7 @@ impl Document {
         let mut document = Document {
             numbers: all(&form, "number", number),
             carriers: all(&form, "carrier", carrier),
+            names_carrier_lock: form.tables("carrier").iter().map(|form| form.has(LOCKED)).collect(),
             countries: countries(&form),
             exchanges: all(&form, "exchange", exchange),
             decks,
@@ -168,6 +171,7 @@ impl Document {
             meetings: Vec::new(),
             numbers: Vec::new(),
             carriers: Vec::new(),
+            names_carrier_lock: Vec::new(),
             countries: Vec::new(),
             exchanges: Vec::new(),
             decks: Vec::new(),
@@ -188,7 +192,10 @@ impl Document {
             }
             Within::Meeting(of) => document.meetings.extend(placed(&form, meeting(&form, Some(of)))),
             Within::Number => document.numbers.extend(placed(&form, number(&form))),
-            Within::Carrier => document.carriers.extend(placed(&form, carrier(&form))),
+            Within::Carrier => {
+                document.carriers.extend(placed(&form, carrier(&form)));
+                document.names_carrier_lock = vec![true; document.carriers.len()];
+            }
         }
         if let Within::User(of) | Within::Meeting(of) = within {
             document.seen_by = Some(of.id.clone());
@@ -510,6 +517,8 @@ fn carrier(form: &Form<'_>) -> Option<Carrier> {
         advertise: form.text("advertise"),
         srtp: form.text("srtp").unwrap_or_default(),
         learn_source: form.flag("learn_source").unwrap_or(false),
+        locked: locked(form).map(|lock| lock.why),
+        on_lock: form.text("on_lock").unwrap_or(plain.on_lock),
         old_syntax: form.flag("old_syntax").unwrap_or(false),
         failure_map: failures(&form.table("failure_map")),
         sources,

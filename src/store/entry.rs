@@ -334,6 +334,8 @@ fn carrier(carrier: &Carrier) -> Keys {
         old_syntax,
         srtp,
         learn_source,
+        locked,
+        on_lock,
     } = carrier;
     let failures: Map<String, Value> =
         failure_map.iter().map(|(cause, failure)| (cause.to_string(), text(failure))).collect();
@@ -344,6 +346,7 @@ fn carrier(carrier: &Carrier) -> Keys {
         "number_format_in": text(number_format_in), "number_format_out": text(number_format_out),
         "called_from": list(called_from), "failure_map": failures, "advertise": maybe(*advertise),
         "old_syntax": old_syntax, "srtp": text(srtp), "learn_source": learn_source,
+        LOCKED: locked, "on_lock": text(on_lock),
     }))
 }
 

@@ -33,6 +33,9 @@ pub enum StoreError {
     /// Disk, database or the store's task: the same request may be sent again.
     #[error("the books cannot be written: {0}")]
     Down(String),
+    /// The database does not answer just now, so it was not asked: nothing of the request is in the books, nor ever will be.
+    #[error("the books do not answer: nothing new is held until they do")]
+    Unasked,
     /// Another process has taken this node's name: nothing that this one sends is written any more.
     #[error("the books are another's: the node \"{0}\" has been taken over")]
     Fenced(String),
@@ -57,7 +60,7 @@ impl StoreError {
 
     /// Whether the same request, sent again, may be done.
     pub const fn is_passing(&self) -> bool {
-        matches!(self, StoreError::Down(_) | StoreError::Full)
+        matches!(self, StoreError::Down(_) | StoreError::Unasked | StoreError::Full)
     }
 
     pub(super) fn broken(why: impl fmt::Display) -> StoreError {

@@ -12,7 +12,7 @@ use super::home::{self, Home};
 use super::hot;
 use super::job::{Done, Job, Reply};
 use super::schema;
-use super::sql::{self, Address, Connection, Kind, Pool, shown};
+use super::sql::{self, Address, Connection, Kind, Pool, Pulse, Session, shown};
 use super::trail;
 use crate::clock;
 use crate::telemetry::name;
@@ -22,21 +22,42 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, interval, timeout};
 
 /// How long a batch may take with a file to apply or a life to bury in it, and how long facts may take to be read anew.
 const LONGEST_WORK: Duration = Duration::from_secs(300);
+
+/// A statement without an answer for longer than this: new holds are refused at once until there is one, for a caller who
+/// is told so within a second tries elsewhere. More than a slow commit takes (half a second), which loses no call.
+const SILENCE: Duration = Duration::from_millis(600);
+
+/// How often whether there is an answer is looked at.
+const BEAT: Duration = Duration::from_millis(50);
+
+/// Where nothing is asked, a connection that is gone and a name that is another's are noticed all the same, within this.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How long a connection in the place of one that was lost may take: longer, and another is tried.
+const CONNECTING: Duration = Duration::from_secs(2);
+
+/// A log that somebody reads cannot be emptied: it is tried again so often, and after so long each.
+const LOG_TURNS: u32 = 100;
+const LOG_TURN: Duration = Duration::from_millis(100);
 
 /// Everything that an open store owns.
 #[derive(Debug)]
 pub(super) struct Desk {
     jobs: mpsc::Sender<Job>,
+    /// The database does not answer.
+    silent: watch::Receiver<bool>,
     pub reads: Pool,
     pub facts: watch::Receiver<Arc<Facts>>,
     pub outbox: watch::Receiver<u64>,
     pub fenced: watch::Receiver<bool>,
     pub home: Arc<Home>,
     pub place: String,
+    /// For what is done beside the writer.
+    beside: Address,
 }
 
 /// A connection that sees the books as they are now, also while a bridge holds them; it can change nothing.
@@ -119,6 +140,14 @@ impl Place {
         }
     }
 
+    /// It waits for nobody: whatever the writer does comes first.
+    fn beside(&self) -> Address {
+        match self {
+            Place::Sqlite(path) => Address::sqlite_writer(path, Duration::ZERO),
+            Place::Postgres(address) => address.clone(),
+        }
+    }
+
     fn reader(&self) -> Address {
         match self {
             Place::Sqlite(path) => Address::sqlite_reader(path, PATIENCE),
@@ -139,7 +168,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         home::database(path)?;
     }
     let failed = |error: sql::Error| OpenError::Database { store: store.clone(), reason: error.to_string() };
-    let address = place.writer();
+    let (address, beside) = (place.writer(), place.beside());
     let mut conn = connect(&address, options.patience).await.map_err(failed)?;
     // On a server a node of this name may run elsewhere: its connection holds the name. (A file's lock is the kernel's.)
     if !options.take_over
@@ -149,6 +178,8 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     }
     schema::update(&mut conn, &store).await?;
     let life = begin_life(&mut conn, &options.node).await.map_err(failed)?;
+    let session = conn.session().await.map_err(failed)?;
+    let pulse = conn.pulse();
     let facts = facts::load(&mut conn, key, 1, None).await.map_err(|fault| match fault {
         StoreError::Broken(why) => OpenError::Unreadable(why),
         fault => OpenError::Database { store: store.clone(), reason: fault.to_string() },
@@ -159,6 +190,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     let (publish, facts_seen) = watch::channel(facts.clone());
     let (outbox, outbox_seen) = watch::channel(0);
     let (fence, fenced) = watch::channel(false);
+    let (silence, silent) = watch::channel(false);
     let cooling_ms = u64::try_from(options.cooling_off.as_millis()).unwrap_or(u64::MAX);
     let books = Books::new(conn, facts, options.node.clone(), life, cooling_ms);
     let home = Arc::new(home);
@@ -169,6 +201,9 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         address,
         batch: options.batch.max(1),
         patience: options.patience,
+        session,
+        pulse,
+        silence,
         is_lost: false,
         is_unclear: false,
         fenced: None,
@@ -176,7 +211,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         _home: home.clone(),
     };
     tokio::spawn(writer.work(queue));
-    Ok(Desk { jobs, reads, facts: facts_seen, outbox: outbox_seen, fenced, home, place: store })
+    Ok(Desk { jobs, silent, reads, facts: facts_seen, outbox: outbox_seen, fenced, home, place: store, beside })
 }
 
 /// The number of the life that begins: what earlier ones of this node left open (in books that were restored, too) is to be
@@ -197,6 +232,12 @@ struct Writer {
     address: Address,
     batch: usize,
     patience: Duration,
+    /// The server's end of the connection, and of those before it that may not have ended.
+    session: Option<Session>,
+    /// Whether the database is waited for, of this connection and of the one that takes its place.
+    pulse: Pulse,
+    /// Told to whoever wants a hold.
+    silence: watch::Sender<bool>,
     /// The connection is not to be used any more: nobody knows what became of what was sent on it, and a transaction may
     /// be open there, which the next COMMIT would carry along.
     is_lost: bool,
@@ -212,19 +253,71 @@ impl Writer {
     /// Works until every [`Desk`] is gone.
     async fn work(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut batch = Vec::with_capacity(self.batch);
-        while queue.recv_many(&mut batch, self.batch).await > 0 {
-            let batch = std::mem::take(&mut batch);
-            let longest = if batch.iter().all(Job::is_on_the_sheet) { 2 * self.patience } else { LONGEST_WORK };
-            // Who waits for an answer that was given up is told so, by the end of its way back.
-            if timeout(longest, self.write(batch)).await.is_err() {
-                metrics::counter!(name::STORE_FAULTS).increment(1);
-                tracing::error!("the books did not answer in time: their connection is given up");
-                self.is_lost = true;
-                self.begin_anew().await;
+        loop {
+            match timeout(IDLE, queue.recv_many(&mut batch, self.batch)).await {
+                Ok(0) => break,
+                Ok(_) => self.take(std::mem::take(&mut batch)).await,
+                Err(_) => self.look().await,
             }
+            // Nothing is waited for now: the books answer, or there is no connection to them.
+            self.silence.send_if_modified(|silent| std::mem::replace(silent, self.is_lost) != self.is_lost);
         }
         // The last connection folds the log into the database; a failure leaves the log, which the next start reads.
         let _ = self.books.conn.close().await;
+    }
+
+    /// Writes a batch, or gives it up.
+    async fn take(&mut self, batch: Vec<Job>) {
+        let eyes = match batch.iter().all(Job::is_on_the_sheet) {
+            true => Eyes { longest: 2 * self.patience, statement: self.longest_statement(), ..self.eyes() },
+            false => self.eyes(),
+        };
+        // Who waits for an answer that was given up is told so, by the end of its way back.
+        if eyes.watch(self.write(batch)).await.is_none() {
+            metrics::counter!(name::STORE_FAULTS).increment(1);
+            tracing::error!("the books did not answer in time: their connection is given up");
+            self.is_lost = true;
+            self.eyes().watch(self.begin_anew()).await;
+        }
+    }
+
+    /// Nobody asks for anything: whether there is still a connection, and whether the name is still ours. (A file cannot be
+    /// lost to another.)
+    async fn look(&mut self) {
+        if self.fenced.is_some() || self.books.conn.kind() == Kind::Sqlite {
+            return;
+        }
+        if !self.is_lost {
+            let eyes = Eyes { longest: self.patience, ..self.eyes() };
+            match eyes.watch(self.is_ours(hot::WITH_LIFE)).await {
+                Some(Ok(())) => return self.show_facts(),
+                Some(Err(StoreError::Fenced(_))) => return,
+                Some(Err(fault)) => tracing::error!(%fault, "the connection to the books is lost"),
+                None => tracing::error!("the books do not answer: their connection is given up"),
+            }
+            metrics::counter!(name::STORE_FAULTS).increment(1);
+            self.is_lost = true;
+        }
+        self.eyes().watch(self.begin_anew()).await;
+    }
+
+    /// A server that holds a statement up for a lock says so itself by then; beyond, the network has swallowed it. A file is
+    /// not reached by a network.
+    fn longest_statement(&self) -> Duration {
+        match self.books.conn.kind() {
+            Kind::Sqlite => LONGEST_WORK,
+            Kind::Postgres => self.patience,
+        }
+    }
+
+    fn eyes(&self) -> Eyes {
+        Eyes {
+            pulse: self.pulse.clone(),
+            silence: self.silence.clone(),
+            is_lost: self.is_lost,
+            longest: LONGEST_WORK,
+            statement: LONGEST_WORK,
+        }
     }
 
     /// One batch: all that went well is durable before anybody hears of it.
@@ -257,10 +350,6 @@ impl Writer {
             fate = self.run("COMMIT").await;
         }
         self.conclude(&fate).await;
-        if std::mem::take(&mut self.books.rewrite) && fate.is_ok() {
-            // Done before it is told: who is forgotten is forgotten when the answer says so.
-            fate = self.books.conn.rewrite().await.map_err(StoreError::from);
-        }
         done.into_iter().for_each(|done| done.tell(&fate));
         if let Err(fault) = fate {
             jobs.into_iter().for_each(|job| job.refuse(fault.clone()));
@@ -281,7 +370,12 @@ impl Writer {
             Kind::Postgres => ("BEGIN", hot::WITH_LIFE_HELD),
         };
         self.run(begin).await?;
-        let row = sql::query(fence).bind(&self.books.node).fetch_optional(&mut self.books.conn).await?;
+        self.is_ours(fence).await
+    }
+
+    /// Whether this node's name is still this process's, by the statement that says whose life it is.
+    async fn is_ours(&mut self, life: &'static str) -> Result<(), StoreError> {
+        let row = sql::query(life).bind(&self.books.node).fetch_optional(&mut self.books.conn).await?;
         let found: Option<(i64, i64)> =
             row.map(|row| Ok::<_, sql::Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?;
         if let Some((_, edition)) = found.filter(|(life, _)| *life == self.books.life) {
@@ -380,12 +474,7 @@ impl Writer {
         match fate {
             Ok(()) => {
                 metrics::counter!(name::STORE_COMMITS).increment(1);
-                let fresh = self.books.facts.clone();
-                self.publish.send_if_modified(|shown| {
-                    let changed = shown.version != fresh.version;
-                    *shown = fresh;
-                    changed
-                });
+                self.show_facts();
                 let written = self.books.outbox;
                 self.outbox.send_if_modified(|shown| std::mem::replace(shown, written) != written);
             }
@@ -395,6 +484,15 @@ impl Writer {
                 self.begin_anew().await;
             }
         }
+    }
+
+    fn show_facts(&self) {
+        let fresh = self.books.facts.clone();
+        self.publish.send_if_modified(|shown| {
+            let changed = shown.version != fresh.version;
+            *shown = fresh;
+            changed
+        });
     }
 
     /// After a fault: back to what is durable, on a connection that is sound.
@@ -416,10 +514,10 @@ impl Writer {
 
     /// A new connection in the place of the one that was lost, and what there is as it says.
     async fn reconnect(&mut self) -> Result<(), StoreError> {
-        let mut conn = connect(&self.address, self.patience).await?;
-        // Another may have the name by now; then the next transaction finds that this life is over.
-        let taken = timeout(self.patience, conn.take_name(&self.books.node)).await;
-        taken.unwrap_or_else(|_| Err(no_answer(self.patience)))?;
+        let _waiting = self.pulse.wait();
+        let mut conn = connect(&self.address, CONNECTING.min(self.patience)).await?;
+        let greeted = timeout(self.patience, self.greet(&mut conn)).await;
+        let session = greeted.unwrap_or_else(|_| Err(no_answer(self.patience)))?;
         if self.is_unclear {
             let known = &self.books.facts;
             let load = facts::load(&mut conn, known.pins().clone(), known.version + 1, None);
@@ -428,9 +526,22 @@ impl Writer {
             self.publish.send_replace(self.books.facts.clone());
             self.is_unclear = false;
         }
+        conn.beat(self.pulse.clone());
         self.books.conn = conn;
+        self.session = session;
         self.is_lost = false;
         Ok(())
+    }
+
+    /// Takes the place of the connection that was lost. A network that swallowed its last words may bring them yet: before
+    /// anything is asked here, they are sure to come too late.
+    async fn greet(&self, conn: &mut Connection) -> Result<Option<Session>, sql::Error> {
+        if let Some(lost) = &self.session {
+            conn.end_session(lost).await?;
+        }
+        // Another may have the name by now; then the next transaction finds that this life is over.
+        conn.take_name(&self.books.node).await?;
+        conn.session().await
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<(), StoreError> {
@@ -438,7 +549,60 @@ impl Writer {
     }
 }
 
+/// What is seen of the writer from beside it, and told to whoever wants a hold.
+struct Eyes {
+    pulse: Pulse,
+    silence: watch::Sender<bool>,
+    /// There is no connection: until there is one, a statement that moves is no answer.
+    is_lost: bool,
+    /// How long all of it may take, and one statement.
+    longest: Duration,
+    statement: Duration,
+}
+
+impl Eyes {
+    /// Does `work`, and says meanwhile whether a statement waits too long for its answer. `None` where it was given up.
+    async fn watch<T>(self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        let mut beat = interval(BEAT);
+        let began = Instant::now();
+        let (mut last, mut since) = (None, began);
+        loop {
+            let now = tokio::select! {
+                biased;
+                done = &mut work => return Some(done),
+                now = beat.tick() => now,
+            };
+            let waits_for = self.pulse.waits_for();
+            if waits_for != last {
+                (last, since) = (waits_for, now);
+            }
+            let waited = waits_for.map_or(Duration::ZERO, |_| now.duration_since(since));
+            if waited >= self.statement || now.duration_since(began) >= self.longest {
+                return None;
+            }
+            let is_silent = self.is_lost && *self.silence.borrow() || waited >= SILENCE;
+            self.silence.send_if_modified(|silent| std::mem::replace(silent, is_silent) != is_silent);
+        }
+    }
+}
+
 impl Desk {
+    /// Asks what somebody waits for who can go elsewhere: while the database does not answer it is not asked, and whoever
+    /// waits for its answer when that comes out is let go. What came of it then they learn by asking again.
+    pub async fn ask_or_go<I, A>(&self, input: I, as_job: fn(Box<I>, Reply<A>) -> Job) -> Result<A, StoreError> {
+        let mut silent = self.silent.clone();
+        if *silent.borrow_and_update() {
+            metrics::counter!(name::HOLDS_UNASKED).increment(1);
+            return Err(StoreError::Unasked);
+        }
+        tokio::select! {
+            biased;
+            answer = self.ask(input, as_job) => answer,
+            Ok(_) = silent.wait_for(|silent| *silent) => Err(StoreError::Down("no answer within a moment".to_owned())),
+        }
+    }
+
     /// Sends a request to the writer and waits until its answer is durable. `as_job` puts input and reply together.
     pub async fn ask<I, A>(&self, input: I, as_job: fn(Box<I>, Reply<A>) -> Job) -> Result<A, StoreError> {
         let (reply, answer) = oneshot::channel();
@@ -450,6 +614,25 @@ impl Desk {
             }
         })?;
         answer.await.unwrap_or_else(|_| Err(StoreError::Down("the store was closed".to_owned())))
+    }
+
+    /// What was overwritten or emptied is out of the log too, or on a server out of its tables, on a connection of its own:
+    /// the writer waits for no more than one short copy.
+    pub async fn tidy_up(&self) -> Result<(), StoreError> {
+        let mut conn = connect(&self.beside, PATIENCE).await?;
+        let mut is_done = false;
+        let mut turns = interval(LOG_TURN);
+        for _ in 0..LOG_TURNS {
+            turns.tick().await;
+            is_done = conn.tidy_up().await?;
+            if is_done {
+                break;
+            }
+        }
+        let _ = conn.close().await;
+        let busy =
+            || StoreError::Conflict("somebody reads the books for long: forget again when that is over".to_owned());
+        is_done.then_some(()).ok_or_else(busy)
     }
 
     /// Writes how long each live leg has talked, and returns when it is on the disk.

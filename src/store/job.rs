@@ -16,8 +16,8 @@ use super::revoke::{Revoke, Revoked};
 use super::token::{NewToken, Revocation, Token};
 use super::trail::{Turned, Who};
 use super::{
-    apply, change, cooling, correct, credits, grant, hot, leg, outbox, person, reconcile, recover, remove, revoke,
-    settle, token, trail,
+    apply, change, cooling, correct, credits, dialog, grant, hot, leg, outbox, person, reconcile, recover, remove,
+    revoke, scrub, settle, token, trail,
 };
 use crate::clock::Wall;
 use crate::form::Mistake;
@@ -139,7 +139,9 @@ jobs! {
     Report((Report, Wall)) -> Option<OrganisationId> = outbox::report;
     HouseHooks(()) -> () = outbox::switch_on_the_house;
     Recover((HashMap<LegId, u64>, Wall)) -> Vec<Orphan> = recover::recover;
+    Buried(Vec<LegId>) -> () = dialog::ended;
     Forget((Forget, Wall, Who)) -> Forgotten = person::forget_told;
+    Scrub(scrub::Place) -> Option<scrub::Place> = scrub::step;
     Keep((Keep, Wall, Who)) -> u64 = person::keep_told;
     TurnAway((Turned, Who)) -> () = trail::turned_away;
     Remember(Reconciled) -> bool = reconcile::remember;

@@ -17,6 +17,7 @@ mod cooling;
 mod copy;
 mod correct;
 mod credits;
+mod dialog;
 mod document;
 mod door;
 mod draw;
@@ -45,6 +46,7 @@ mod report;
 mod revoke;
 mod rows;
 mod schema;
+mod scrub;
 mod settle;
 mod sheet;
 mod spending;
@@ -207,12 +209,12 @@ impl Store {
 
     /// A leg is born: journaled, and, where the payer is known, decided and funded.
     pub async fn open_leg(&self, leg: OpenLeg) -> Result<Opened, StoreError> {
-        self.desk.ask(leg, Job::Open).await
+        self.desk.ask_or_go(leg, Job::Open).await
     }
 
     /// The caller has named a meeting: who pays is known now, and the first hold also covers what has elapsed.
     pub async fn name_payer(&self, named: NamePayer) -> Result<Opened, StoreError> {
-        self.desk.ask(named, Job::Payer).await
+        self.desk.ask_or_go(named, Job::Payer).await
     }
 
     /// Charged time begins.
@@ -227,7 +229,7 @@ impl Store {
 
     /// Another carrier is tried: to be written before it is.
     pub async fn rerouted(&self, rerouted: Rerouted) -> Result<(), StoreError> {
-        self.desk.ask(rerouted, Job::Reroute).await
+        self.desk.ask_or_go(rerouted, Job::Reroute).await
     }
 
     /// Holds the next slice.
@@ -252,16 +254,22 @@ impl Store {
         self.desk.ask((asked, self.who.clone()), Job::Revoke).await
     }
 
-    /// Once a second: how long each live leg has talked, in milliseconds since its answer. On the disk on return.
+    /// Once a second or more often: how long each live leg has talked, in milliseconds since its answer. On the disk on return.
     pub async fn prove_life(&self, legs: Vec<(LegId, u64)>) -> Result<(), StoreError> {
         self.desk.prove(legs).await
     }
 
     /// Settles what an earlier life left open, each leg at its last proof of life. To be called once, at the start and
-    /// before the first call. Gives the dialogs to end, in the order in which to end them.
+    /// before the first call. Gives the dialogs to end, in the order in which to end them: those, and what else earlier lives
+    /// have left. They are given again until they are [buried](Store::buried).
     pub async fn recover(&self, now: Wall) -> Result<Vec<Orphan>, StoreError> {
         let proofs = self.desk.home.proofs()?;
         self.desk.ask((proofs, now), Job::Recover).await
+    }
+
+    /// BYE was sent to what these legs have left.
+    pub async fn buried(&self, legs: Vec<LegId>) -> Result<(), StoreError> {
+        self.desk.ask(legs, Job::Buried).await
     }
 
     // ----------------------------------------------------------------------------------------------------------- money
@@ -417,9 +425,20 @@ impl Store {
         walk::records(&mut conn, &filter, free).await
     }
 
-    /// Forgets a person: what told them is gone from the database when this returns, and the books are as they were.
+    /// Forgets a person: what told them is gone from the database when this returns, and the books are as they were. In a file
+    /// it is overwritten wherever it stood, a step at a time, so that calls go on. (On a server what is emptied is out of the
+    /// tables, and the server uses its room again in its own time.)
     pub async fn forget(&self, asked: Forget, now: Wall) -> Result<Forgotten, StoreError> {
-        self.desk.ask((asked, now, self.who.clone()), Job::Forget).await
+        let (of_user, is_dry) = (matches!(asked.whom, Whom::User(_)), asked.dry_run);
+        let forgotten = self.desk.ask((asked, now, self.who.clone()), Job::Forget).await?;
+        if !is_dry {
+            let mut place = Some(scrub::Place::start(of_user));
+            while let Some(here) = place {
+                place = self.desk.ask(here, Job::Scrub).await?;
+            }
+            self.desk.tidy_up().await?;
+        }
+        Ok(forgotten)
     }
 
     /// Empties what is older than it may be kept: how many records that is (a dry run), or was. A page at a time, so that
@@ -504,7 +523,8 @@ impl Store {
         outbox::show(&mut self.reader().await?, &facts, organisation, limit).await
     }
 
-    /// Returns when another process has taken this node's name: nothing is written here any more. Seen at the next request.
+    /// Returns when another process has taken this node's name: nothing is written here any more. Seen within a second
+    /// or two, also where nobody asks for anything.
     pub async fn taken_over(&self) {
         if self.desk.fenced.clone().wait_for(|fenced| *fenced).await.is_err() {
             // The writer has stopped for another reason, and nobody can take anything from it.

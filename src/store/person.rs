@@ -128,6 +128,8 @@ pub(super) async fn forget(books: &mut Books, asked: &Forget) -> Result<Forgotte
     match &asked.whom {
         Whom::Number(_) if asked.dry_run => return Ok(forgotten),
         Whom::Number(_) => {
+            let sql = "DELETE FROM dialog WHERE leg IN (SELECT leg FROM person WHERE number = $1)";
+            sql::query(sql).bind(name.as_str()).execute(&mut books.conn).await?;
             let sql = "UPDATE hold SET request = '' WHERE step = 'open' AND leg IN \
                  (SELECT leg FROM person WHERE number = $1)";
             sql::query(sql).bind(name.as_str()).execute(&mut books.conn).await?;
@@ -143,7 +145,6 @@ pub(super) async fn forget(books: &mut Books, asked: &Forget) -> Result<Forgotte
             forgotten.name = Some(rename(books, user).await?);
         }
     }
-    books.rewrite = true;
     Ok(forgotten)
 }
 
@@ -200,6 +201,9 @@ pub(super) async fn keep(books: &mut Books, asked: &Keep) -> Result<u64, StoreEr
     if asked.dry_run {
         return Ok(rows.len() as u64);
     }
+    // Of nodes that never came back.
+    let left = sql::query("DELETE FROM dialog WHERE at < $1");
+    left.bind(records.max(traces)).execute(&mut books.conn).await?;
     for row in &rows {
         let leg: String = row.try_get("leg")?;
         let asked = sql::query("UPDATE hold SET request = '' WHERE leg = $1 AND step = 'open'");

@@ -1,6 +1,7 @@
 //! After a crash: legs that a life before this one left open are settled at their last proof of life, once.
 
 use super::books::Books;
+use super::dialog;
 use super::door::{End, Orphan};
 use super::fault::StoreError;
 use super::leg::{self, LegRow};
@@ -9,10 +10,10 @@ use super::settle;
 use super::sql;
 use crate::clock::Wall;
 use crate::rating::record::EndedBy;
-use crate::types::{Cause, LegId, Micros};
+use crate::types::{Cause, LegId};
 use std::collections::HashMap;
 
-/// Settles every orphan. Gives what is needed to end their dialogs: calls out that are paid first, then other paid ones.
+/// Settles every orphan. Gives what is needed to end their dialogs, and those of legs that others have closed meanwhile.
 pub(super) async fn recover(
     books: &mut Books,
     (proofs, now): &(HashMap<LegId, u64>, Wall),
@@ -24,17 +25,13 @@ pub(super) async fn recover(
         .await?;
     let read = |row| leg::read(&Line { row, table: "leg" }).map_err(StoreError::Broken);
     let legs = rows.iter().map(read).collect::<Result<Vec<LegRow>, _>>()?;
-    let mut orphans = Vec::with_capacity(legs.len());
     for leg in legs {
         // The file has a proof a second; the leg's own row has the one of its last slice. The file is right where it is
         // behind the row too: silence is charged to its beginning, and that may be before the last slice was asked for.
         let elapsed_ms = proofs.get(&leg.id).copied().unwrap_or(leg.proven_ms);
         let end = End::new(Cause::NodeDied, EndedBy::Bridge, elapsed_ms, *now);
-        let record = settle::close(books, &leg, end).await?;
-        let is_paid = leg.tab.as_ref().is_some_and(|tab| tab.credit_held() > Micros::ZERO);
-        let (id, call_type, journal) = (leg.id, leg.call_type, leg.journal);
-        orphans.push(Orphan { leg: id, call_type, journal, charge: record.charge, is_paid });
+        dialog::keep(books, leg.id, *now).await?;
+        settle::close(books, &leg, end).await?;
     }
-    orphans.sort_by_key(|orphan| (!orphan.is_paid, orphan.call_type != crate::rating::CallType::DialOut));
-    Ok(orphans)
+    dialog::left(books).await
 }

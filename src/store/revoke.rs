@@ -2,6 +2,7 @@
 //! until they hear of it, and whoever made them is locked out, where that is asked.
 
 use super::books::Books;
+use super::dialog;
 use super::door::End;
 use super::entry::EntryId;
 use super::facts;
@@ -86,6 +87,10 @@ pub(super) async fn revoke(books: &mut Books, (asked, who): &(Revoke, Who)) -> R
             _ => Some(unseen()),
         };
         let Some(end) = end else { continue };
+        if !is_here {
+            // Its node may be dead: then its next life ends the call.
+            dialog::keep(books, leg.id, asked.at).await?;
+        }
         let record = settle::close(books, &leg, end).await?;
         let held = leg.tab.as_ref().map_or(Micros::ZERO, |tab| tab.credit_held());
         revoked.charge.0 += record.charge.0;

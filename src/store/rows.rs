@@ -234,6 +234,8 @@ fn carrier(line: &Line<'_>) -> Result<Carrier, String> {
         srtp: line.parse("srtp")?,
         learn_source: line.flag("learn_source")?,
         old_syntax: line.flag("old_syntax")?,
+        locked: line.maybe_text("locked")?,
+        on_lock: line.parse("on_lock")?,
         failure_map: failures.into_iter().map(failure).collect::<Result<_, _>>()?,
     })
 }

@@ -28,6 +28,8 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0019_lock_and_maker.sql"),
     include_str!("migrations/0020_hot.sql"),
     include_str!("migrations/0021_cooling.sql"),
+    include_str!("migrations/0022_dialog.sql"),
+    include_str!("migrations/0023_carrier_lock.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

@@ -1,6 +1,7 @@
 //! The end of a leg in the books: charged once, the rest given back, one record written; all of it or nothing.
 
 use super::books::{Books, millis};
+use super::dialog;
 use super::door::{End, Settle};
 use super::draw::Draws;
 use super::facts::{Facts, Organisation};
@@ -22,6 +23,8 @@ use crate::types::{Currency, LegId, Micros};
 pub(super) async fn settle(books: &mut Books, asked: &Settle) -> Result<UsageRecord, StoreError> {
     let leg = books.leg(asked.leg).await?;
     if !leg.is_open {
+        // Closed by another, it has ended by itself.
+        dialog::gone(books, leg.id).await?;
         return record(&mut books.conn, asked.leg).await;
     }
     close(books, &leg, asked.end.clone()).await

@@ -13,6 +13,8 @@ use sqlx::{
 };
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(super) type Error = sqlx::Error;
@@ -32,6 +34,12 @@ pub(super) fn is_refused(error: &Error) -> bool {
         Some(code) => code & 0xff == SQLITE_CONSTRAINT,
         None => code.starts_with("22") || code.starts_with("23"),
     }
+}
+
+/// Whether SQLite was refused a lock that another holds (rescode.html again).
+fn is_busy(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(|told| told.code());
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
 /// Which of the two.
@@ -76,10 +84,37 @@ fn trigger(statement: &str) -> Option<String> {
     Some(format!("{each}\n{all}"))
 }
 
+/// Whether a connection waits for its database, seen from beside it: grows when a statement goes out, and again when its
+/// answer is there (or is waited for no more), so that it is odd in between.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pulse(Arc<AtomicU64>);
+
+impl Pulse {
+    /// Which statement is out; `None` where none is.
+    pub fn waits_for(&self) -> Option<u64> {
+        let count = self.0.load(Ordering::Relaxed);
+        (count % 2 == 1).then_some(count)
+    }
+
+    /// Something is asked of the database until this is dropped. One at a time.
+    pub fn wait(&self) -> impl Drop + use<> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Waiting(self.clone())
+    }
+}
+
+struct Waiting(Pulse);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// A connection: the writer's own, or one that a pool has lent.
 pub(super) enum Connection {
-    Sqlite(Box<SqliteConnection>),
-    Postgres(Box<PgConnection>),
+    Sqlite(Box<SqliteConnection>, Pulse),
+    Postgres(Box<PgConnection>, Pulse),
     LentSqlite(PoolConnection<Sqlite>),
     LentPostgres(PoolConnection<Postgres>),
 }
@@ -88,16 +123,18 @@ pub(super) enum Connection {
 macro_rules! on {
     ($conn:expr, |$it:ident, $values:ident, $row:ident| $done:expr) => {
         match $conn {
-            Connection::Sqlite(conn) => {
+            Connection::Sqlite(conn, pulse) => {
                 let ($it, $values, $row) = (&mut **conn, sqlite, Row::Sqlite);
+                let _waiting = pulse.wait();
                 $done
             }
             Connection::LentSqlite(conn) => {
                 let ($it, $values, $row) = (&mut **conn, sqlite, Row::Sqlite);
                 $done
             }
-            Connection::Postgres(conn) => {
+            Connection::Postgres(conn, pulse) => {
                 let ($it, $values, $row) = (&mut **conn, postgres, Row::Postgres);
+                let _waiting = pulse.wait();
                 $done
             }
             Connection::LentPostgres(conn) => {
@@ -106,6 +143,13 @@ macro_rules! on {
             }
         }
     };
+}
+
+/// A connection as its server knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pid: i64,
+    since: String,
 }
 
 /// How to reach a database.
@@ -149,8 +193,8 @@ impl Address {
 
     pub async fn connect(&self) -> Result<Connection, Error> {
         Ok(match self {
-            Address::Sqlite(options) => Connection::Sqlite(Box::new(options.connect().await?)),
-            Address::Postgres(options) => Connection::Postgres(Box::new(options.connect().await?)),
+            Address::Sqlite(options) => Connection::Sqlite(Box::new(options.connect().await?), Pulse::default()),
+            Address::Postgres(options) => Connection::Postgres(Box::new(options.connect().await?), Pulse::default()),
         })
     }
 }
@@ -190,7 +234,7 @@ impl Pool {
                 conn.close_on_drop();
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
             }
-            Connection::Sqlite(_) | Connection::Postgres(_) => "BEGIN",
+            Connection::Sqlite(..) | Connection::Postgres(..) => "BEGIN",
         };
         conn.run(begin).await?;
         Ok(conn)
@@ -204,8 +248,8 @@ fn pool<DB: sqlx::Database>(most: u32, patience: Duration) -> PoolOptions<DB> {
 impl Connection {
     pub const fn kind(&self) -> Kind {
         match self {
-            Connection::Sqlite(_) | Connection::LentSqlite(_) => Kind::Sqlite,
-            Connection::Postgres(_) | Connection::LentPostgres(_) => Kind::Postgres,
+            Connection::Sqlite(..) | Connection::LentSqlite(_) => Kind::Sqlite,
+            Connection::Postgres(..) | Connection::LentPostgres(_) => Kind::Postgres,
         }
     }
 
@@ -219,6 +263,48 @@ impl Connection {
         // Put together from our own files and nothing else.
         let text = sqlx::AssertSqlSafe(self.kind().schema(text));
         on!(self, |conn, _values, _row| sqlx::raw_sql(text).execute(conn).await.map(|_| ()))
+    }
+
+    /// Seen from beside it: whether an answer is waited for.
+    pub fn pulse(&self) -> Pulse {
+        match self {
+            Connection::Sqlite(_, pulse) | Connection::Postgres(_, pulse) => pulse.clone(),
+            Connection::LentSqlite(_) | Connection::LentPostgres(_) => Pulse::default(),
+        }
+    }
+
+    /// It takes the place of the connection that this was of.
+    pub fn beat(&mut self, with: Pulse) {
+        if let Connection::Sqlite(_, pulse) | Connection::Postgres(_, pulse) = self {
+            *pulse = with;
+        }
+    }
+
+    /// The server's own end of this connection, by which another can end it. A file has none.
+    pub async fn session(&mut self) -> Result<Option<Session>, Error> {
+        if self.kind() == Kind::Sqlite {
+            return Ok(None);
+        }
+        // Numbers of processes are used again: with its beginning it is this one and no other.
+        let own = query(
+            "SELECT CAST(pid AS BIGINT), CAST(backend_start AS TEXT) FROM pg_stat_activity \
+             WHERE pid = pg_backend_pid()",
+        );
+        let row = own.fetch_one(self).await?;
+        Ok(Some(Session { pid: row.try_get(0)?, since: row.try_get(1)? }))
+    }
+
+    /// Ends another connection of ours, and returns when what was open on it is rolled back: what the network still brings
+    /// of it is not done any more.
+    pub async fn end_session(&mut self, session: &Session) -> Result<(), Error> {
+        let end = query(
+            "SELECT COUNT(*) FROM (SELECT pg_terminate_backend(pid, 2000) AS ended FROM pg_stat_activity \
+             WHERE CAST(pid AS BIGINT) = $1 AND CAST(backend_start AS TEXT) = $2) AS session WHERE NOT ended",
+        );
+        match end.bind(session.pid).bind(session.since.as_str()).fetch_one(self).await?.try_get::<i64, _>(0)? {
+            0 => Ok(()),
+            _ => Err(Error::Protocol("the connection before this one does not end".to_owned())),
+        }
     }
 
     /// Takes a name for as long as this connection lives: `None`, or who has it. Only a server has names to take.
@@ -302,26 +388,27 @@ impl Connection {
         }))
     }
 
-    /// Writes the database anew without anything that was deleted from it: pages of old, rows of old, log of old. For a
-    /// database of SQLite that takes as long as reading and writing all of it.
-    pub async fn rewrite(&mut self) -> Result<(), Error> {
-        match self.kind() {
-            Kind::Sqlite => {
-                self.run("VACUUM").await?;
-                self.run("PRAGMA wal_checkpoint(TRUNCATE)").await
-            }
-            Kind::Postgres => {
-                self.run("VACUUM (FULL) person").await?;
-                self.run("VACUUM leg, hold, organiser").await
-            }
+    /// Copies the log into the database and empties it; `false` where somebody still reads what is in it. On a server: what
+    /// is emptied goes out of the tables.
+    pub async fn tidy_up(&mut self) -> Result<bool, Error> {
+        if self.kind() == Kind::Postgres {
+            self.run("VACUUM person, leg, hold, organiser, dialog").await?;
+            return Ok(true);
+        }
+        // Most of it beside whoever writes, and what is left while they wait a moment.
+        self.run("PRAGMA wal_checkpoint(PASSIVE)").await?;
+        match query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(self).await {
+            Ok(row) => Ok(row.try_get::<i64, _>(0)? == 0),
+            Err(error) if is_busy(&error) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
     /// Says good-bye.
     pub async fn close(self) -> Result<(), Error> {
         match self {
-            Connection::Sqlite(conn) => conn.close().await,
-            Connection::Postgres(conn) => conn.close().await,
+            Connection::Sqlite(conn, _) => conn.close().await,
+            Connection::Postgres(conn, _) => conn.close().await,
             Connection::LentSqlite(conn) => conn.close().await,
             Connection::LentPostgres(conn) => conn.close().await,
         }

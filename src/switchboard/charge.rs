@@ -13,6 +13,7 @@ use crate::rating::record::{EndedBy, Quality};
 use crate::sip;
 use crate::store::{self, Opened, StoreError};
 use crate::telemetry::name;
+use crate::trunk::Carrier;
 use crate::types::{CarrierId, Cause, E164, LegId, Micros, OrganisationId};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -74,6 +75,15 @@ impl Switchboard {
         if !legs.is_empty() {
             self.say(Output::Review(legs));
         }
+    }
+
+    /// Calls by a carrier that is locked now, and that are not to end by themselves.
+    pub(super) fn cut_locked(&mut self, now: Now) {
+        let facts = self.facts.clone();
+        let is_cut = |line: &&Line| facts.directory.carrier(&line.carrier).is_some_and(Carrier::cuts);
+        let mut cut: Vec<LegId> = self.lines.values().filter(is_cut).map(|line| line.id).collect();
+        cut.sort();
+        cut.into_iter().for_each(|id| self.withdrawn(now, id, Cause::CarrierLocked));
     }
 
     /// Permission was taken back. Whoever is in a call hears a word of it, outside the room; nobody else is waited for.

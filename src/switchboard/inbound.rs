@@ -53,6 +53,9 @@ impl Switchboard {
         if self.draining {
             return Err(Cause::Draining.into());
         }
+        if carrier.locked.is_some() {
+            return Err(Cause::CarrierLocked.into());
+        }
         let called = Called {
             request_user: &invitation.request_user,
             to_user: &invitation.to_user,

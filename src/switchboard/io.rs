@@ -14,7 +14,7 @@ use crate::sip::io::Sip;
 use crate::store::{Facts, MOST_REVIEWED, Opened, Raise, Store, StoreError};
 use crate::telemetry::name;
 use crate::types::LegId;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -29,6 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ALARMS: usize = 256;
 /// What the books must hear is said again after so long, until they do.
 const RETRY: Duration = Duration::from_secs(1);
+/// Legs with a request that waits for the books, at most: accounts to be closed while those are away, above all. Above it no
+/// new leg comes in. As many as one proof of life tells of.
+const MOST_WAITING: usize = 65_536;
+/// How often all live legs are proven to be alive. A crash costs a second at most, and the file has to be written within it,
+/// on a machine that is busy, too.
+const PROOF: Duration = Duration::from_millis(500);
 /// How often the accounts in use are looked at.
 const LOOK: Duration = Duration::from_secs(3);
 /// After the last call is hung up, so long for BYEs to be answered and accounts to be closed.
@@ -91,7 +97,7 @@ impl Desk {
         let (recorder, recorder_events) = recorder.unzip();
         let (alarms, raised) = mpsc::channel(ALARMS);
         tokio::spawn(write_alarms(store.clone(), raised));
-        let clerk = Clerk { store: store.clone(), queues: HashMap::new(), answered };
+        let clerk = Clerk { store: store.clone(), queues: HashMap::new(), unheard: HashSet::new(), answered };
         let rim = Rim {
             switchboard,
             sip,
@@ -134,6 +140,8 @@ type Answer = (LegId, Done);
 /// What the books did.
 enum Done {
     Opened(Result<Opened, StoreError>),
+    /// A payer's name, or more for a leg that there is.
+    More(Result<Opened, StoreError>),
     Noted,
     Rerouted(Result<(), StoreError>),
     Settled,
@@ -169,6 +177,8 @@ impl Rim {
     async fn run(mut self, mut inlets: Inlets) {
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut proofs = interval(PROOF);
+        proofs.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut proof: Option<JoinHandle<()>> = None;
         let mut accounts = interval(LOOK);
         accounts.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -220,8 +230,8 @@ impl Rim {
                     }
                 }
                 () = sleep_until(deadline) => self.switchboard.wake(Now::read()),
-                _ = second.tick() => {
-                    self.measure();
+                _ = second.tick() => self.measure(),
+                _ = proofs.tick() => {
                     if proof.as_ref().is_none_or(JoinHandle::is_finished) {
                         proof = Some(self.prove_life());
                     }
@@ -250,9 +260,11 @@ impl Rim {
     }
 
     fn answered(&mut self, (leg, answer): Answer) {
-        self.clerk.finished(leg);
+        self.clerk.finished(leg, &answer);
         match answer {
-            Done::Opened(answer) => self.switchboard.handle(Now::read(), Input::Opened { leg, answer }),
+            Done::Opened(answer) | Done::More(answer) => {
+                self.switchboard.handle(Now::read(), Input::Opened { leg, answer })
+            }
             Done::Settled => self.switchboard.handle(Now::read(), Input::Settled { leg }),
             Done::Rerouted(done) => self.switchboard.handle(Now::read(), Input::Rerouted { leg, done }),
             Done::Noted => {}
@@ -359,7 +371,7 @@ impl Rim {
         Ok(())
     }
 
-    /// Once a second all live legs go into one synced file, beside the way of the calls.
+    /// All live legs go into one synced file, beside the way of the calls.
     fn prove_life(&self) -> JoinHandle<()> {
         let (store, lives) = (self.store.clone(), self.switchboard.lives(clock::mono()));
         tokio::spawn(async move {
@@ -389,6 +401,7 @@ impl Rim {
 
     fn measure(&self) {
         metrics::gauge!(name::LEGS).set(self.switchboard.legs() as u32);
+        metrics::gauge!(name::BOOKS_WAITING).set(self.clerk.queues.len() as u32);
         metrics::gauge!(name::MEETINGS).set(self.switchboard.meetings() as u32);
         let sip = self.sip.gauges().counters;
         for (way, count) in [("in", sip.messages_in), ("out", sip.messages_out)] {
@@ -475,25 +488,38 @@ struct Clerk {
     store: Store,
     /// Legs with a request on its way, and what waits behind it. Each leg asks a handful of things at the most.
     queues: HashMap<LegId, VecDeque<Books>>,
+    /// The books were not asked whether these may be, so they have no account to close.
+    unheard: HashSet<LegId>,
     answered: mpsc::UnboundedSender<Answer>,
 }
 
 impl Clerk {
     fn take(&mut self, books: Books) {
-        match self.queues.get_mut(&books.leg()) {
-            Some(queue) => queue.push_back(books),
-            None => {
-                self.queues.insert(books.leg(), VecDeque::new());
-                self.send(books);
-            }
+        let leg = books.leg();
+        if let Some(queue) = self.queues.get_mut(&leg) {
+            return queue.push_back(books);
+        }
+        let at_once = match books {
+            Books::Open(_) if self.queues.len() >= MOST_WAITING => Some(Done::Opened(Err(StoreError::Unasked))),
+            Books::Settle(_) if self.unheard.remove(&leg) => Some(Done::Settled),
+            _ => None,
+        };
+        self.queues.insert(leg, VecDeque::new());
+        match at_once {
+            // Nobody listens any more where the switchboard has stopped.
+            Some(done) => drop(self.answered.send((leg, done))),
+            None => self.send(books),
         }
     }
 
-    fn finished(&mut self, leg: LegId) {
-        match self.queues.get_mut(&leg).and_then(VecDeque::pop_front) {
-            Some(next) => self.send(next),
-            None => drop(self.queues.remove(&leg)),
+    fn finished(&mut self, leg: LegId, done: &Done) {
+        if matches!(done, Done::Opened(Err(StoreError::Unasked))) {
+            self.unheard.insert(leg);
         }
+        let mut rest = self.queues.remove(&leg).unwrap_or_default();
+        let Some(next) = rest.pop_front() else { return };
+        self.take(next);
+        self.queues.entry(leg).or_default().extend(rest);
     }
 
     fn send(&self, books: Books) {
@@ -517,8 +543,8 @@ async fn write_alarms(store: Store, mut raised: mpsc::Receiver<Raise>) {
 async fn ask(store: &Store, books: Books) -> Done {
     match books {
         Books::Open(open) => Done::Opened(store.open_leg(open).await),
-        Books::Name(name) => Done::Opened(store.name_payer(name).await),
-        Books::Extend(extend) => Done::Opened(store.extend(extend).await),
+        Books::Name(name) => Done::More(store.name_payer(name).await),
+        Books::Extend(extend) => Done::More(store.extend(extend).await),
         Books::Reroute(rerouted) => Done::Rerouted(store.rerouted(rerouted).await),
         Books::Answered(answered) => {
             insist(|| store.answered(answered.clone())).await;

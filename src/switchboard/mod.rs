@@ -259,6 +259,7 @@ impl Switchboard {
             Input::Facts(facts) => {
                 self.facts = facts;
                 self.tell_sources();
+                self.cut_locked(now);
                 self.review();
             }
             Input::Withdrawn { leg, cause } => self.withdrawn(now, leg, cause),

@@ -114,6 +114,10 @@ impl Switchboard {
     ) -> Result<&'a Carrier, Cause> {
         let mut refused = Cause::NoRoute;
         while let Some(carrier) = others.pop_front() {
+            if carrier.locked.is_some() {
+                refused = Cause::CarrierLocked;
+                continue;
+            }
             let mut scopes = vec![(Scope::Carrier(carrier.id.clone()), carrier_limit(carrier))];
             scopes.extend_from_slice(payer);
             match self.guard.enter(now.mono, id, &scopes) {

@@ -172,6 +172,16 @@ words! {
     }
 }
 
+words! {
+    /// What becomes of the calls by a carrier that is locked while they run.
+    OnLock {
+        /// They end at once.
+        Cut "cut",
+        /// They end when they end.
+        Finish "finish",
+    }
+}
+
 /// What a carrier wants to hear instead of the usual answer to one cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -261,6 +271,9 @@ pub struct Carrier {
     /// Speaks RFC 2543.
     pub old_syntax: bool,
     pub failure_map: BTreeMap<Cause, Failure>,
+    /// Why it has no new calls, either way, in the words of who locked it.
+    pub locked: Option<String>,
+    pub on_lock: OnLock,
 }
 
 impl Carrier {
@@ -282,7 +295,14 @@ impl Carrier {
             learn_source: false,
             old_syntax: false,
             failure_map: BTreeMap::new(),
+            locked: None,
+            on_lock: OnLock::Cut,
         }
+    }
+
+    /// Whether calls by it that run are to end.
+    pub fn cuts(&self) -> bool {
+        self.locked.is_some() && self.on_lock == OnLock::Cut
     }
 
     /// The final response and the Q.850 cause that tell this carrier of `cause`.

@@ -13,7 +13,7 @@ mod number;
 mod pattern;
 mod route;
 
-pub use carrier::{CalledFrom, Carrier, CodecName, Failure, Route, Source, Srtp, Transport};
+pub use carrier::{CalledFrom, Carrier, CodecName, Failure, OnLock, Route, Source, Srtp, Transport};
 pub use directory::{Called, Directory};
 pub use format::{DialPlan, WrittenAs};
 pub use guard::{Caller, Guard, GuardConfig, Limit, Scope};

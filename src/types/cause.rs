@@ -66,6 +66,7 @@ causes! {
     NotLicensed "not-licensed" 403 21 "the organiser has no licence for calls by phone";
     OrganisationLocked "organisation-locked" 403 21 "the organisation is locked";
     OrganiserLocked "organiser-locked" 403 21 "the organiser is locked";
+    CarrierLocked "carrier-locked" 403 21 "the carrier is locked";
     CountryNotServed "country-not-served" 403 21 "the service is not offered for this country";
     NumberBlocked "number-blocked" 403 21 "premium, emergency and blocked numbers are not called";
     HotNumber "hot-number" 403 21 "the number is known from fraud and is not called";
@@ -124,6 +125,7 @@ impl Cause {
                 | LicenceGone
                 | OrganisationLocked
                 | OrganiserLocked
+                | CarrierLocked
                 | CountryNotServed
                 | NumberBlocked
                 | HotNumber

@@ -16,8 +16,11 @@ struct Call {
     number: String,
 }
 
-/// What a proof of life may be behind: a second, its write, and a machine that is busy.
-const BEHIND: Duration = Duration::from_millis(2_500);
+/// What a crash may cost.
+const BEHIND: Duration = Duration::from_secs(1);
+
+/// From the start of a process until it has settled what the dead one left, and said BYE.
+const SETTLED: Duration = Duration::from_secs(1);
 
 async fn place(carrier: &Exchange, number: usize) -> Call {
     let (from, before) = (format!("+3906{number:08}"), Instant::now());
@@ -63,6 +66,7 @@ async fn killed(books: Books, rounds: u64) {
         bridge = Bridge::start(&books, sip, &[]);
         for mut call in calls {
             let ended = call.phone.ended(Duration::from_secs(15)).await.expect("BYE from the next life");
+            assert!(killed.elapsed() <= SETTLED, "round {round}: {:?}", killed.elapsed());
             assert_eq!(ended.reason.unwrap().text, Cause::NodeDied.words(), "round {round}");
             let shortest = (killed - call.answered.1).saturating_sub(BEHIND);
             died.push((call.number, shortest, killed - call.answered.0));

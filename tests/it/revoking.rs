@@ -4,7 +4,10 @@ use crate::world::{DIRECT, PEOPLE, TOLL, World, apply, tone};
 use std::time::{Duration, Instant};
 use tollbridge::api::revoke::RevokeOrder;
 use tollbridge::cli::phone::Phone;
+use tollbridge::clock;
 use tollbridge::rating::UsageRecord;
+use tollbridge::store::{Change, ChangeStep, EntryId};
+use tollbridge::switchboard::ask::Told;
 use tollbridge::types::Cause;
 
 /// From what was written to the BYE.
@@ -94,5 +97,49 @@ async fn the_switch_ends_what_spends_at_once_by_the_page_that_it_has() {
     assert_eq!((record.beyond.codec.is_some(), record.beyond.stamps.joined.is_some()), (true, true));
     let balance = world.balance("acme").await;
     assert_eq!((balance.posted.0, balance.held.0), (10_000_000 - record.charge.0, 0));
+    world.end().await;
+}
+
+/// What the page of the API, and the command line by it, asks the books for.
+async fn lock_carrier(world: &World, keys: &str) {
+    let entry = EntryId::Carrier("line".parse().unwrap());
+    let change = Change { entry, of: None, step: ChangeStep::Patch(keys.to_owned()) };
+    world.node.store().change(change, clock::wall()).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_carrier_has_no_new_calls_and_keeps_or_loses_those_that_run() {
+    let world = World::start().await;
+    let mut phone = talks(&world).await;
+    // Nobody pays for this one yet.
+    let mut waiting = world.call("+390622222222", TOLL).await;
+    lock_carrier(&world, r#"{"locked": "an attack", "on_lock": "finish"}"#).await;
+    let is_locked = || async {
+        let refused = world.carrier.call("+390633333333", DIRECT).await.err();
+        refused.is_some_and(|ended| ended.reason.is_some_and(|reason| reason.text == Cause::CarrierLocked.words()))
+    };
+    world.until(is_locked).await;
+    assert_eq!(world.refused("+390633333333", DIRECT).await.status, 403);
+    let told = world.dial("open", "+390699999999").await;
+    assert!(matches!(told, Told::Refused(Cause::CarrierLocked)), "{told:?}");
+    for phone in [&mut phone, &mut waiting] {
+        assert!(phone.ended(Duration::from_millis(500)).await.is_none(), "they may finish");
+    }
+    // Whoever is not let finish is out.
+    let since = Instant::now();
+    lock_carrier(&world, r#"{"on_lock": "cut"}"#).await;
+    for phone in [&mut phone, &mut waiting] {
+        let ended = phone.ended(SOON.saturating_sub(since.elapsed())).await.expect("a BYE within two seconds");
+        assert_eq!(ended.reason.unwrap().text, Cause::CarrierLocked.words());
+    }
+    let mut cut = world.records().await;
+    cut.retain(|record| record.beyond.cause == Cause::CarrierLocked);
+    let charged = |record: &UsageRecord| i64::try_from(record.duration_ms.div_ceil(1_000)).unwrap() * 10_000;
+    let paid: Vec<&UsageRecord> = cut.iter().filter(|record| record.charge.0 > 0).collect();
+    assert_eq!((cut.len(), paid.len(), paid[0].charge.0), (2, 1, charged(paid[0])), "charged to the end");
+    lock_carrier(&world, r#"{"locked": null}"#).await;
+    world
+        .until(|| async { world.carrier.call("+390644444444", DIRECT).await.map(|phone| phone.hang_up()).is_ok() })
+        .await;
     world.end().await;
 }

@@ -18,6 +18,8 @@ pub enum Cut {
     After,
     /// It is done, and the wire falls silent: its answer comes when the wire is mended.
     Hold,
+    /// The wire falls silent with the statement on it: it arrives when the wire is mended, however late that is.
+    Keep,
 }
 
 /// At which statement of the next transaction that is begun: BEGIN is the first.
@@ -32,6 +34,9 @@ enum State {
     Sound,
     /// Connections are taken and stay; nothing passes. A network that swallows packets.
     Silent,
+    /// What fell silent stays so, and what is connected from now on is sound: who is lost is brought back, if at all, much
+    /// later than others.
+    Anew,
     /// Connections end, and new ones end at once. A server that is gone.
     Out,
 }
@@ -96,6 +101,11 @@ impl Wire {
         self.state.send_replace(State::Silent);
     }
 
+    /// Whoever connects from now on gets through; what was connected before does not, until the wire is mended.
+    pub fn carry_others(&self) {
+        self.state.send_replace(State::Anew);
+    }
+
     pub fn pull_out(&self) {
         self.state.send_replace(State::Out);
     }
@@ -108,6 +118,16 @@ impl Wire {
 /// Whoever is cut off asks again after this.
 pub async fn pause() {
     tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
+/// A while in which a wire does what it does.
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// `None` where it does not come to pass by then.
+pub async fn within<T>(time: Duration, what: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(time, what).await.ok()
 }
 
 /// For who measures how long a wire has held them.
@@ -126,9 +146,11 @@ fn host(url: &str) -> &str {
 async fn carry(mut client: TcpStream, far: SocketAddr, state: watch::Sender<State>, order: Arc<Mutex<Order>>) {
     let mut states = state.subscribe();
     // Whoever is dropped here sees a connection that ended without a word.
-    if states.wait_for(|state| *state != State::Silent).await.is_ok_and(|state| *state == State::Out) {
+    let Ok(born) = states.wait_for(|state| *state != State::Silent).await.map(|state| *state) else { return };
+    if born == State::Out {
         return;
     }
+    let is_open = |state: State| state == State::Sound || state == State::Anew && born == State::Anew;
     let Ok(from) = client.peer_addr() else { return };
     let Ok(mut server) = TcpStream::connect(far).await else { return };
     let mut said = Said::default();
@@ -136,7 +158,7 @@ async fn carry(mut client: TcpStream, far: SocketAddr, state: watch::Sender<Stat
     let mut is_cut = false;
     loop {
         let now = *states.borrow_and_update();
-        let passes = now == State::Sound;
+        let passes = is_open(now);
         if now == State::Out {
             return;
         }
@@ -147,6 +169,12 @@ async fn carry(mut client: TcpStream, far: SocketAddr, state: watch::Sender<Stat
                 said.rest.extend_from_slice(&asked[..count]);
                 while let Some((statement, bytes)) = said.next() {
                     let cut = statement.and_then(|word| due(&order, from, word));
+                    if cut == Some(Cut::Keep) {
+                        state.send_replace(State::Silent);
+                        if states.wait_for(|state| is_open(*state)).await.is_err() {
+                            return;
+                        }
+                    }
                     if cut == Some(Cut::Before) || server.write_all(&bytes).await.is_err() {
                         return;
                     }

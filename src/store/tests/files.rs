@@ -256,3 +256,81 @@ async fn as_of_edition(bench: Bench, edition: i64) -> Bench {
     let store = open_when_free(&url, &folder).await;
     Bench { folder, url, store, legs, database }
 }
+
+/// How often a text stands in the files of a store: its database, its log, and what else there is.
+fn found(bench: &Bench, text: &str) -> usize {
+    let files = std::fs::read_dir(bench.folder.path().join("data")).unwrap();
+    let bytes = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    bytes.map(|bytes| bytes.windows(text.len()).filter(|window| *window == text.as_bytes()).count()).sum()
+}
+
+/// A call whose rows grow while it lasts, so that its neighbours move from page to page.
+async fn lively(store: Store, leg: LegId, caller: &'static str) -> Result<(), StoreError> {
+    let grown = format!("dialog of {caller} {}", "x".repeat(200 + (leg.as_u128() % 7) as usize * 90));
+    store.open_leg(OpenLeg { caller: Some(number(caller)), journal: format!("call of {caller}"), ..toll(leg) }).await?;
+    store.answered(Answered { journal: Some(grown), ..answer(leg) }).await?;
+    store.extend(next(leg, 1, 50_000)).await?;
+    store.settle(leg, over(61_000)).await.map(drop)
+}
+
+/// Nothing of a number that is forgotten is left in any file, and calls go on meanwhile: for each step there is time for
+/// a hold. It is a count, and holds on any machine.
+#[tokio::test]
+async fn a_forgotten_number_is_in_no_file_and_nobody_waits_for_that() {
+    const FORGOTTEN: &str = "+393339876543";
+    const OTHERS: [&str; 3] = ["+393331111111", "+393332222222", "+393334444444"];
+    let bench = Bench::with_credits("1000.00").await;
+    for round in 0..12_u128 {
+        let mut calls = tokio::task::JoinSet::new();
+        for n in 0..60_u128 {
+            let caller = if n % 9 == 4 { FORGOTTEN } else { OTHERS[n as usize % 3] };
+            calls.spawn(lively(bench.store.clone(), LegId::new(1_781_611_200_000 + round as u64, n), caller));
+        }
+        calls.join_all().await.into_iter().for_each(|done| done.unwrap());
+    }
+    assert!(found(&bench, FORGOTTEN) >= 80);
+    let (store, talking) = (bench.store.clone(), LegId::new(1_781_611_300_000, 1));
+    grant(store.open_leg(OpenLeg { caller: Some(number(OTHERS[0])), ..toll(talking) }).await.unwrap());
+    store.answered(answer(talking)).await.unwrap();
+    let mut forgetting = tokio::task::JoinSet::new();
+    forgetting.spawn({
+        let store = store.clone();
+        async move { store.forget(Forget { whom: Whom::Number(number(FORGOTTEN)), dry_run: false }, NOON).await }
+    });
+    let mut held = 0_u32;
+    let forgotten = loop {
+        if let Some(forgotten) = forgetting.try_join_next() {
+            break forgotten.unwrap().unwrap();
+        }
+        held += 1;
+        store.open_leg(toll(LegId::new(1_781_611_400_000, u128::from(held)))).await.unwrap();
+    };
+    assert_eq!(forgotten.records, 12 * 7);
+    // 720 calls are three steps of each table that keeps them, and more.
+    assert!(held >= 6, "{held} holds while it was forgotten");
+    assert_eq!(found(&bench, FORGOTTEN), 0, "it is nowhere");
+    assert!(found(&bench, OTHERS[0]) > 200, "others are where they were");
+    bench.audited().await;
+}
+
+/// A user's name stands in more places: rows of their own, and the indices that find them.
+#[tokio::test]
+async fn a_forgotten_user_is_in_no_file() {
+    let file = FILE.replace("anna", "annunziata-di-san-gennaro").replace("credits = \"1.00\"", "credits = \"1000.00\"");
+    let bench = Bench::empty().await;
+    bench.apply(&file).await.unwrap();
+    for n in 0..150_u128 {
+        let leg = LegId::new(1_781_611_200_000, n);
+        lively(bench.store.clone(), leg, "+393331111111").await.unwrap();
+    }
+    let user = "annunziata-di-san-gennaro";
+    assert!(found(&bench, user) > 150);
+    let forgotten =
+        bench.store.forget(Forget { whom: Whom::User(user.parse().unwrap()), dry_run: false }, NOON).await.unwrap();
+    assert_eq!(forgotten.records, 150);
+    // The trail alone says what it was called: it is never changed.
+    let trail = bench.store.trail(&TrailFilter::default()).await.unwrap();
+    let told = trail.iter().map(|row| format!("{row:?}").matches(user).count()).sum::<usize>();
+    assert_eq!((found(&bench, user), told), (1, 1));
+    bench.audited().await;
+}

@@ -209,6 +209,17 @@ async fn who_is_locked_has_no_new_calls_and_is_unlocked_by_nobody_who_does_not_s
     assert_eq!(refused(&reopened).await, Opened::Refused(Cause::OrganiserLocked));
     reopened.apply(&file("locked = \"\"\n")).await.unwrap();
     assert!(matches!(refused(&reopened).await, Opened::Granted(_)));
+    // And a carrier, whose calls that run are its own choice.
+    let file = |locked: &str| FILE.replace("id = \"local\"\n", &format!("id = \"local\"\n{locked}"));
+    let carrier = |bench: &Bench| bench.store.facts().directory.carrier(&"local".parse().unwrap()).unwrap().clone();
+    reopened.apply(&file("locked = \"an attack\"\n")).await.unwrap();
+    assert!(carrier(&reopened).cuts());
+    reopened.apply(&file("on_lock = \"finish\"\n")).await.unwrap();
+    let finishing = carrier(&reopened);
+    assert_eq!((finishing.locked.as_deref(), finishing.cuts()), (Some("an attack"), false));
+    assert!(reopened.apply(&file("on_lock = \"wait\"\n")).await.unwrap_err()[0].text.contains("cut finish"));
+    reopened.apply(&file("locked = \"\"\n")).await.unwrap();
+    assert_eq!(carrier(&reopened).locked, None);
     let long = format!("locked = \"{}\"\n", "x".repeat(LONGEST_LOCK + 1));
     assert!(reopened.apply(&file(&long)).await.unwrap_err()[0].text.contains("at most 300 bytes"));
 }
@@ -321,4 +332,49 @@ async fn revoked_and_locked_the_rest_may_not_go_on_either() {
     );
     let why = bench.store.facts().users[&"paola".parse().unwrap()].locked.clone();
     assert_eq!(why, Some(Lock { why: "a stolen PIN".to_owned(), by: Locker::House }));
+}
+
+/// Opens the books under another node's name as soon as they are free.
+async fn as_node(url: &str, folder: &TempDir, node: &str) -> Store {
+    loop {
+        match Store::open(url, Options { node: node.to_owned(), ..options(folder) }).await {
+            Err(OpenError::Held { .. }) => tokio::task::yield_now().await,
+            other => return other.unwrap(),
+        }
+    }
+}
+
+/// A node dies, and the switch is thrown elsewhere before it starts again: its next life still ends the calls, once, unless
+/// their callers were forgotten meanwhile.
+#[tokio::test]
+async fn a_call_whose_account_another_node_closed_is_ended_by_the_next_life_of_its_own() {
+    let bench = Bench::peopled().await;
+    let toll = bench.toll_to("+390612345678", "studio").await;
+    let out = bench.talks(dial(bench.leg(), "+447700900123", "studio")).await;
+    let forgotten = OpenLeg { caller: Some(number("+393339999999")), ..asked(bench.leg(), CallType::DialInToll, "+390612345678", Some("studio")) };
+    let forgotten = bench.talks(forgotten).await;
+    let pooled = bench.toll_to("+390612345678", "pool").await;
+    let revoke = bench.revoke();
+    let super::Bench { folder, url, store, .. } = bench;
+    drop(store);
+    let other = as_node(&url, &folder, "other").await;
+    let revoked = other.revoke(revoke).await.unwrap();
+    assert_eq!(revoked.legs, [toll, out, forgotten]);
+    other.forget(Forget { whom: Whom::Number(number("+393339999999")), dry_run: false }, NOON).await.unwrap();
+    assert_eq!(other.recover(NOON).await.unwrap(), [], "they are not its calls");
+    drop(other);
+    let own = as_node(&url, &folder, "bridge").await;
+    let left = own.recover(NOON.plus_millis(60_000)).await.unwrap();
+    let told: Vec<_> = left.iter().map(|orphan| (orphan.leg, orphan.is_paid, orphan.journal.clone())).collect();
+    let journal = |leg: LegId| format!("journal of {leg}");
+    assert_eq!(told, [(out, true, journal(out)), (toll, true, journal(toll)), (pooled, false, journal(pooled))]);
+    for leg in [toll, out] {
+        assert_eq!(own.record(leg).await.unwrap().beyond.cause, Cause::Revoked, "it is charged once");
+    }
+    own.buried(vec![out, pooled]).await.unwrap();
+    assert_eq!(own.recover(NOON).await.unwrap().iter().map(|orphan| orphan.leg).collect::<Vec<_>>(), [toll]);
+    // It has ended by itself, and its node says so.
+    own.settle(toll, over(20_000)).await.unwrap();
+    assert_eq!(own.recover(NOON).await.unwrap(), []);
+    assert_eq!(own.audit().await.unwrap(), []);
 }

@@ -119,6 +119,8 @@ impl World {
                 Some(Reason { q850: Some(Cause::NodeDied.q850()), sip: None, text: Cause::NodeDied.words().into() });
             endpoint.command(now.mono, Command::Bury { journal: orphan.journal.clone(), reason });
         }
+        let legs = orphans.iter().map(|orphan| orphan.leg).collect();
+        self.runtime.block_on(store.buried(legs)).expect("the books");
         let mut bytes = [3; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let switchboard = Switchboard::new(config(), store.facts(), Arc::new(Sounds::silent()), bytes);
