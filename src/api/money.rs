@@ -30,9 +30,11 @@ impl From<StoreError> for Problem {
             StoreError::Unknown(what) => stranger(&what),
             StoreError::Conflict(why) => Problem::new(StatusCode::CONFLICT, "conflict", why),
             StoreError::Broken(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "broken", error.to_string()),
-            StoreError::Down(_) | StoreError::Unasked | StoreError::Fenced(_) | StoreError::Full => {
-                Problem::down(error.to_string())
-            }
+            StoreError::Down(_)
+            | StoreError::Unasked
+            | StoreError::Fenced(_)
+            | StoreError::Full
+            | StoreError::Raced(_) => Problem::down(error.to_string()),
         }
     }
 }

@@ -11,11 +11,12 @@ use super::door::Difference;
 use super::facts::OnEmpty;
 use super::fault::StoreError;
 use super::rows::Line;
+use super::spending::{Counted, Name, Whose};
 use super::sql::{self, Connection};
 use super::trail;
 use crate::clock::Wall;
 use crate::rating::ledger::{self, Account, Entry, Kind};
-use crate::types::{GrantId, Micros, OrganisationId};
+use crate::types::{Currency, GrantId, Micros, OrganisationId};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -43,13 +44,18 @@ pub(super) async fn audit(conn: &mut Connection) -> Result<Vec<Difference>, Stor
         months: BTreeMap::new(),
         days: BTreeMap::new(),
         held: BTreeMap::new(),
+        counted: BTreeMap::new(),
+        currencies: BTreeMap::new(),
     };
+    audit.currencies().await?;
+    audit.counts().await?;
     let ledger = audit.ledger().await?;
     audit.accounts(&ledger).await?;
     audit.legs().await?;
     audit.pools().await?;
     audit.months().await?;
     audit.days().await?;
+    audit.counted();
     audit.fundings().await?;
     audit.draws().await?;
     audit.grants(&ledger).await?;
@@ -83,6 +89,29 @@ struct Audit<'a> {
     days: BTreeMap<(String, String), i64>,
     /// What running legs hold of grants.
     held: BTreeMap<GrantId, u64>,
+    /// What counts towards limits of organisers, meetings and carriers, as legs, records and corrections say.
+    counted: BTreeMap<Name, Due>,
+    currencies: BTreeMap<OrganisationId, Currency>,
+}
+
+/// A running sum: its row, where there is one, and what it should be.
+#[derive(Default)]
+struct Due {
+    row: Option<Counted>,
+    held: i64,
+    charged: i64,
+    /// Charged on days after the row's.
+    later: i64,
+}
+
+impl Due {
+    fn charge(&mut self, day: &str, amount: i64) {
+        match self.row.as_ref().map_or("", |row| row.day.as_str()) {
+            latest if latest == day => self.charged += amount,
+            latest if latest < day => self.later += amount,
+            _ => {}
+        }
+    }
 }
 
 impl Audit<'_> {
@@ -233,6 +262,45 @@ impl Audit<'_> {
             self.tell(SUMS, format_args!("day {organisation}/{day}"), "is not counted");
         }
         Ok(())
+    }
+
+    async fn currencies(&mut self) -> Result<(), StoreError> {
+        for row in sql::query("SELECT id, currency FROM organisation").fetch_all(&mut *self.conn).await? {
+            let line = Line { row: &row, table: "organisation" };
+            match (line.parse("id"), line.parse("currency")) {
+                (Ok(id), Ok(currency)) => drop(self.currencies.insert(id, currency)),
+                (Err(why), _) | (_, Err(why)) => self.tell(SUMS, "organisation", why),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the running sums of organisers, meetings and carriers.
+    async fn counts(&mut self) -> Result<(), StoreError> {
+        for row in sql::query("SELECT * FROM spend_of").fetch_all(&mut *self.conn).await? {
+            let text = |column: &str| row.try_get::<String, _>(column);
+            let (whose, name, day) = (text("whose")?, text("name")?, text("day")?);
+            let earlier = if text("earlier_day")? == day { row.try_get("earlier")? } else { 0 };
+            let whose_is = Whose::ALL.into_iter().find(|one| one.slug() == whose);
+            let Some((is, currency)) = whose_is.zip(text("currency")?.parse().ok()) else {
+                self.tell(SUMS, format_args!("spending of {whose} {name}"), "is nobody's");
+                continue;
+            };
+            let row = Counted { day, charged: row.try_get("charged")?, held: row.try_get("held")? };
+            self.counted.insert((is, name, currency), Due { row: Some(row), charged: earlier, ..Due::default() });
+        }
+        Ok(())
+    }
+
+    /// Running sums: what open legs hold, and what was charged on the latest day.
+    fn counted(&mut self) {
+        for ((whose, name, _), due) in std::mem::take(&mut self.counted) {
+            let place = format!("spending of {} {name}", whose.slug());
+            let row = due.row.unwrap_or_default();
+            self.equal(HOLDS, &place, "held", row.held, due.held);
+            self.equal(SUMS, &place, "charged", row.charged, due.charged);
+            self.equal(SUMS, &place, "charged after its latest day", 0, due.later);
+        }
     }
 
     /// Pools: used and held are what legs used and hold.

@@ -58,6 +58,20 @@ impl Sums {
     }
 }
 
+/// A pool as its row is, or will be once the sheet is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PoolCopy {
+    pub state: PoolState,
+    /// What was used and held in the row as it was read or last written.
+    pub written: (u64, u64),
+}
+
+impl PoolCopy {
+    pub const fn of(state: PoolState) -> PoolCopy {
+        PoolCopy { state, written: (state.used_ms, state.held_ms) }
+    }
+}
+
 /// What one reservation takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taking {
@@ -91,10 +105,22 @@ impl Books {
         self.sheet = Sheet::default();
     }
 
+    /// Before somebody is refused: on a server another node may have paid in or given back since the copies were read.
+    /// Whether they are to be read anew; what was worked out on them is written.
+    pub async fn look_again(&mut self, organisation: &OrganisationId) -> Result<bool, StoreError> {
+        if self.conn.kind() == sql::Kind::Sqlite || !self.sheet.fresh.insert(organisation.clone()) {
+            return Ok(false);
+        }
+        self.write().await?;
+        self.sheet.drop_copies(organisation);
+        Ok(true)
+    }
+
     async fn account(&mut self, organisation: &OrganisationId) -> Result<&mut AccountCopy, StoreError> {
         if !self.sheet.accounts.contains_key(organisation) {
             let account = account(&mut self.conn, organisation).await?;
             self.sheet.accounts.insert(organisation.clone(), account);
+            self.sheet.fresh.insert(organisation.clone());
         }
         let account = self.sheet.accounts.get_mut(organisation);
         account.ok_or_else(|| StoreError::broken("an account that was just read is gone"))
@@ -154,7 +180,7 @@ impl Books {
         let (sequence, hash) = (account.entries, hash_text(&account.head));
         account.entries += 1;
         account.sums.has_entries = true;
-        self.sheet.enter(json!([
+        self.sheet.draft.entries.push(json!([
             organisation.as_str(),
             sequence,
             entry.key,
@@ -193,20 +219,28 @@ impl Books {
         Ok(self.account(organisation).await?.expires.is_some_and(|first| first <= now.micros()))
     }
 
+    /// Notes when the next of its fundings expires.
+    pub async fn expires_next(&mut self, organisation: &OrganisationId, at: Option<i64>) -> Result<(), StoreError> {
+        self.account(organisation).await?.expires = at;
+        Ok(())
+    }
+
     /// The pool of the month around `at`, made or brought up to date where that is due.
     pub async fn pool(&mut self, organisation: &Organisation, at: Wall) -> Result<PoolState, StoreError> {
         let (month, _) = month_of(at, &organisation.time_zone).map_err(StoreError::broken)?;
         let due_ms = pool_due_ms(&self.facts, organisation, at);
-        let known = self.sheet.pools.get(&organisation.id).filter(|pool| pool.month == month).copied();
-        let found = match known {
-            Some(pool) => Some(pool),
-            None => pool_row(&mut self.conn, &organisation.id, month).await?,
-        };
-        if let Some(pool) = found.filter(|pool| pool.granted_ms == due_ms.max(pool.used_ms + pool.held_ms)) {
-            self.sheet.pools.insert(organisation.id.clone(), pool);
+        let key = (organisation.id.clone(), month.micros());
+        if !self.sheet.pools.contains_key(&key)
+            && let Some(pool) = pool_row(&mut self.conn, &organisation.id, month).await?
+        {
+            self.sheet.pools.insert(key.clone(), PoolCopy::of(pool));
+        }
+        let known = self.sheet.pools.get(&key).map(|pool| pool.state);
+        if let Some(pool) = known.filter(|pool| pool.granted_ms == due_ms.max(pool.used_ms + pool.held_ms)) {
             return Ok(pool);
         }
-        self.sheet.pools.remove(&organisation.id);
+        // What was taken of it in this batch stands in the row first.
+        self.write().await?;
         // Never taken back below what is used or held.
         sql::query(
             "INSERT INTO pool (organisation, month, granted_ms) VALUES ($1, $2, $3) \
@@ -220,7 +254,20 @@ impl Books {
         .execute(&mut self.conn)
         .await?;
         let made = pool_row(&mut self.conn, &organisation.id, month).await?;
-        made.ok_or_else(|| StoreError::broken("a pool that was just made is gone"))
+        let made = made.ok_or_else(|| StoreError::broken("a pool that was just made is gone"))?;
+        self.sheet.pools.insert(key, PoolCopy::of(made));
+        Ok(made)
+    }
+
+    async fn pool_copy(&mut self, organisation: &OrganisationId, month: Wall) -> Result<&mut PoolCopy, StoreError> {
+        let key = (organisation.clone(), month.micros());
+        if !self.sheet.pools.contains_key(&key)
+            && let Some(pool) = pool_row(&mut self.conn, organisation, month).await?
+        {
+            self.sheet.pools.insert(key.clone(), PoolCopy::of(pool));
+        }
+        let pool = self.sheet.pools.get_mut(&key);
+        pool.ok_or_else(|| StoreError::Broken(format!("no pool of {organisation}")))
     }
 
     /// Sets pool time aside, if it is there: whether it was.
@@ -230,17 +277,12 @@ impl Books {
         month: Wall,
         ms: u64,
     ) -> Result<bool, StoreError> {
-        self.sheet.pools.remove(organisation);
-        let changed = sql::query(
-            "UPDATE pool SET held_ms = held_ms + $1 \
-             WHERE organisation = $2 AND month = $3 AND used_ms + held_ms + $1 <= granted_ms",
-        )
-        .bind(millis(ms))
-        .bind(organisation.as_str())
-        .bind(month.micros())
-        .execute(&mut self.conn)
-        .await?;
-        Ok(changed == 1)
+        let pool = &mut self.pool_copy(organisation, month).await?.state;
+        let is_there = pool.used_ms.saturating_add(pool.held_ms).saturating_add(ms) <= pool.granted_ms;
+        if is_there {
+            pool.held_ms += ms;
+        }
+        Ok(is_there)
     }
 
     /// Held pool time is used in part, and the rest is free again.
@@ -251,61 +293,12 @@ impl Books {
         held_ms: u64,
         used_ms: u64,
     ) -> Result<(), StoreError> {
-        self.sheet.pools.remove(organisation);
-        let changed = sql::query(
-            "UPDATE pool SET held_ms = held_ms - $1, used_ms = used_ms + $2 WHERE organisation = $3 AND month = $4",
-        )
-        .bind(millis(held_ms))
-        .bind(millis(used_ms))
-        .bind(organisation.as_str())
-        .bind(month.micros())
-        .execute(&mut self.conn)
-        .await?;
-        one(changed, "pool", organisation)
+        let pool = &mut self.pool_copy(organisation, month).await?.state;
+        let rest = pool.held_ms.checked_sub(held_ms);
+        pool.held_ms = rest.ok_or_else(|| StoreError::Broken(format!("the pool of {organisation} holds less")))?;
+        pool.used_ms = pool.used_ms.saturating_add(used_ms);
+        Ok(())
     }
-
-    /// Credits charged on the day around `at`.
-    pub async fn spent_on(&mut self, organisation: &Organisation, at: Wall) -> Result<Micros, StoreError> {
-        let row = sql::query("SELECT charged FROM spend WHERE organisation = $1 AND day = $2")
-            .bind(organisation.id.as_str())
-            .bind(day_of(at, &organisation.time_zone)?)
-            .fetch_optional(&mut self.conn)
-            .await?;
-        row.map_or(Ok(Micros::ZERO), |row| Ok(Micros(row.try_get(0)?)))
-    }
-
-    /// All that was ever charged.
-    pub async fn spent(&mut self, organisation: &Organisation) -> Result<Micros, StoreError> {
-        let row = sql::query("SELECT CAST(COALESCE(SUM(charged), 0) AS BIGINT) FROM spend WHERE organisation = $1")
-            .bind(organisation.id.as_str())
-            .fetch_one(&mut self.conn)
-            .await?;
-        Ok(Micros(row.try_get(0)?))
-    }
-
-    /// Counts a charge to the spending of the day around `at`, and gives the day's name.
-    pub async fn note_spent(
-        &mut self,
-        organisation: &Organisation,
-        at: Wall,
-        charge: Micros,
-    ) -> Result<String, StoreError> {
-        let day = day_of(at, &organisation.time_zone)?;
-        sql::query(
-            "INSERT INTO spend (organisation, day, charged) VALUES ($1, $2, $3) \
-             ON CONFLICT (organisation, day) DO UPDATE SET charged = spend.charged + excluded.charged",
-        )
-        .bind(organisation.id.as_str())
-        .bind(&day)
-        .bind(charge.0)
-        .execute(&mut self.conn)
-        .await?;
-        Ok(day)
-    }
-}
-
-fn one(changed: u64, what: &str, of: &OrganisationId) -> Result<(), StoreError> {
-    if changed == 1 { Ok(()) } else { Err(StoreError::Broken(format!("no {what} of {of}"))) }
 }
 
 /// What the licences assigned now make of a month's pool.
@@ -325,10 +318,19 @@ const ACCOUNT: &str = "SELECT posted, held, overdraft, burn_nanos, entries, head
      (SELECT MIN(expires) FROM funding WHERE funding.organisation = account.organisation AND remaining > 0) \
      FROM account WHERE organisation = $1";
 
+/// The same columns of many.
+pub(super) const ACCOUNTS: &str = "SELECT posted, held, overdraft, burn_nanos, entries, head, \
+     (SELECT MIN(expires) FROM funding WHERE funding.organisation = account.organisation AND remaining > 0), \
+     account.organisation FROM json_each($1) JOIN account ON account.organisation = value ->> 0";
+
 async fn account(conn: &mut Connection, organisation: &OrganisationId) -> Result<AccountCopy, StoreError> {
     let row = sql::query(ACCOUNT).bind(organisation.as_str()).fetch_optional(conn).await?;
-    let row = row.ok_or_else(|| StoreError::Unknown(format!("account of {organisation}")))?;
-    let (sums, entries): (Sums, i64) = (read_sums(&row)?, row.try_get(4)?);
+    account_copy(&row.ok_or_else(|| StoreError::Unknown(format!("account of {organisation}")))?)
+}
+
+/// An account as its row is.
+pub(super) fn account_copy(row: &Row) -> Result<AccountCopy, StoreError> {
+    let (sums, entries): (Sums, i64) = (read_sums(row)?, row.try_get(4)?);
     let head = unhash(&row.try_get::<String, _>(5)?).ok_or_else(|| StoreError::broken("the head of a hash chain"))?;
     Ok(AccountCopy { sums, entries, head, expires: row.try_get(6)?, written: (sums, entries, head), floor: None })
 }
@@ -353,9 +355,13 @@ pub(super) async fn pool_row(
         .bind(month.micros())
         .fetch_optional(conn)
         .await?;
-    let Some(row) = row else { return Ok(None) };
+    row.map(|row| state_of(&row, month)).transpose()
+}
+
+/// A pool from a row that begins with what was granted, used and held.
+pub(super) fn state_of(row: &Row, month: Wall) -> Result<PoolState, StoreError> {
     let ms = |column: usize| row.try_get::<i64, _>(column).map(|ms| u64::try_from(ms).unwrap_or(0));
-    Ok(Some(PoolState { month, granted_ms: ms(0)?, used_ms: ms(1)?, held_ms: ms(2)? }))
+    Ok(PoolState { month, granted_ms: ms(0)?, used_ms: ms(1)?, held_ms: ms(2)? })
 }
 
 /// A link of the chain as the store keeps it.

@@ -9,6 +9,7 @@ use super::fault::StoreError;
 use super::grant;
 use super::leg::{self, LegRow};
 use super::rows::Line;
+use super::spending;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use super::trail::{self, Told, Tried, Who};
@@ -35,13 +36,14 @@ struct Settled {
     charge: i64,
     pool_used_ms: i64,
     day: Option<String>,
+    utc_day: Option<String>,
     corrections: Vec<Correction>,
     /// What it has used of grants, all told.
     grants: Vec<(GrantId, u64)>,
 }
 
 const SELECT: &str = "SELECT leg.*, usage_record.charge AS record_charge, usage_record.pool_used_ms AS record_pool_used_ms, \
-     usage_record.day AS record_day, person.number AS person_number, person.call_id AS person_call_id \
+     usage_record.day AS record_day, usage_record.utc_day AS record_utc_day, person.number AS person_number, person.call_id AS person_call_id \
      FROM leg JOIN usage_record ON usage_record.leg = leg.id JOIN person ON person.leg = leg.id WHERE leg.id = $1";
 
 async fn settled(conn: &mut Connection, id: LegId) -> Result<Settled, StoreError> {
@@ -57,6 +59,7 @@ async fn settled(conn: &mut Connection, id: LegId) -> Result<Settled, StoreError
         charge: row.try_get("record_charge")?,
         pool_used_ms: row.try_get("record_pool_used_ms")?,
         day: row.try_get("record_day")?,
+        utc_day: row.try_get("record_utc_day")?,
         corrections: of_leg(conn, id).await?,
         grants: grant::used_by(conn, id).await?,
     })
@@ -522,6 +525,9 @@ async fn money(
             .bind(day)
             .execute(&mut books.conn)
             .await?;
+        if let Some(utc_day) = &settled.utc_day {
+            spending::correct(books, &settled.leg, organisation, (day, utc_day), new.amount).await?;
+        }
     }
     threshold::money(books, organisation, Seen::default(), new.at).await?;
     Ok(true)

@@ -13,6 +13,10 @@ use std::time::Duration;
 /// The patience of whoever names no other.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long refreshes wait for others. They are asked ten seconds before their hold ends; ten thousand legs ask for seven
+/// in this time.
+const LINGER: Duration = Duration::from_millis(40);
+
 /// A day: whoever looks at the books once a day sees a raise before it holds.
 const COOLING_OFF: Duration = Duration::from_secs(86_400);
 
@@ -26,6 +30,9 @@ pub struct Options {
     pub batch: usize,
     /// Requests that wait at most; above it they are refused ([`super::StoreError::Full`]). A second's work.
     pub queue: usize,
+    /// How long a leg's next slice waits for those of others, unless something else is asked meanwhile, many are there, or
+    /// what the leg holds is about to end.
+    pub linger: Duration,
     /// Connections for reports.
     pub readers: u32,
     /// The node's own files, where the store is not a file itself: the lock, the key of PINs, the proofs of life.
@@ -46,6 +53,7 @@ impl Default for Options {
             node: "bridge".to_owned(),
             batch: 512,
             queue: 8_192,
+            linger: LINGER,
             readers: 4,
             folder: PathBuf::from("data"),
             take_over: false,

@@ -9,6 +9,7 @@ use crate::clock::Wall;
 use crate::rating::ledger::Kind;
 use crate::types::{LegId, Micros, OrganisationId};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Fundings expire after this many months (research/microsoft-audio-conferencing.md, part 3).
@@ -18,6 +19,21 @@ const DAY_MS: u64 = 86_400_000;
 
 /// What no funding covers is drawn from the overdraft, under this name.
 const OVERDRAFT: &str = "";
+
+/// A funding as its row is, or will be once the sheet is written.
+#[derive(Clone, Debug)]
+pub(super) struct FundingCopy {
+    pub key: String,
+    pub remaining: i64,
+    /// What the row has, as it was read or last written.
+    pub written: i64,
+}
+
+impl FundingCopy {
+    pub fn of((key, remaining): (String, i64)) -> FundingCopy {
+        FundingCopy { key, remaining, written: remaining }
+    }
+}
 
 /// What one entry takes out of fundings, or gives back to them.
 pub(super) struct Draws<'a> {
@@ -45,18 +61,32 @@ fn part(row: &Row) -> Result<(String, i64), StoreError> {
 }
 
 impl Books {
-    async fn keep(&mut self, draws: Draws<'_>) -> Result<(), StoreError> {
+    fn keep(&mut self, draws: Draws<'_>) {
         let leg = draws.leg.map(|leg| leg.to_string());
         for (funding, (amount, expires)) in draws.parts.iter().filter(|(_, (amount, _))| *amount != 0) {
-            sql::query("INSERT INTO draw (key, funding, amount, leg, expires) VALUES ($1, $2, $3, $4, $5)")
-                .bind(draws.key)
-                .bind(funding)
-                .bind(*amount)
-                .bind(&leg)
-                .bind(*expires)
-                .execute(&mut self.conn)
-                .await?;
+            self.sheet.draft.draws.push(json!([draws.key, funding, amount, leg, expires]));
         }
+    }
+
+    /// Fundings that are not used up, in the order of their use.
+    async fn fundings(&mut self, organisation: &OrganisationId) -> Result<&mut Vec<FundingCopy>, StoreError> {
+        if !self.sheet.fundings.contains_key(organisation) {
+            // The account first: what another takes of the fundings shows there, when it is written.
+            self.sums(organisation).await?;
+            let rows = sql::query(
+                "SELECT key, remaining FROM funding WHERE organisation = $1 AND remaining > 0 ORDER BY expires, key",
+            );
+            let rows = rows.bind(organisation.as_str()).fetch_all(&mut self.conn).await?;
+            let copies = rows.iter().map(|row| part(row).map(FundingCopy::of)).collect::<Result<_, _>>()?;
+            self.sheet.fundings.insert(organisation.clone(), copies);
+        }
+        Ok(self.sheet.fundings.entry(organisation.clone()).or_default())
+    }
+
+    /// Before rows of fundings are asked or changed themselves: they are what the copies were.
+    async fn put_fundings_down(&mut self, organisation: &OrganisationId) -> Result<(), StoreError> {
+        self.write().await?;
+        self.sheet.fundings.remove(organisation);
         Ok(())
     }
 
@@ -78,23 +108,15 @@ impl Books {
         mut draws: Draws<'_>,
     ) -> Result<(), StoreError> {
         let mut rest = amount.0;
-        while rest > 0 {
-            let oldest = sql::query(
-                "SELECT key, remaining FROM funding WHERE organisation = $1 AND remaining > 0 \
-                 ORDER BY expires, key LIMIT 1",
-            )
-            .bind(organisation.as_str())
-            .fetch_optional(&mut self.conn)
-            .await?;
-            let Some(oldest) = oldest else { break };
-            let (key, remaining) = part(&oldest)?;
-            let used = remaining.min(rest);
-            self.draw(&key, used).await?;
-            draws.put(&key, used, None);
+        for funding in self.fundings(organisation).await? {
+            let used = funding.remaining.min(rest);
+            funding.remaining -= used;
+            draws.put(&funding.key, used, None);
             rest -= used;
         }
         draws.put(OVERDRAFT, rest, None);
-        self.keep(draws).await
+        self.keep(draws);
+        Ok(())
     }
 
     /// A new funding, good for a year. What pays back an overdraft is used already.
@@ -106,6 +128,7 @@ impl Books {
         debt: Micros,
         at: Wall,
     ) -> Result<(), StoreError> {
+        self.put_fundings_down(organisation).await?;
         let paid_back = debt.0.min(amount.0).max(0);
         let expires = good_until(at).ok_or_else(|| StoreError::broken("a moment out of the calendar"))?;
         sql::query(
@@ -122,7 +145,8 @@ impl Books {
         let mut draws = Draws::new(key, None);
         draws.put(key, paid_back, None);
         draws.put(OVERDRAFT, -paid_back, None);
-        self.keep(draws).await
+        self.keep(draws);
+        Ok(())
     }
 
     /// Gives `amount` back to the fundings from which `leg` was paid, the one used last first. A debt is paid back before
@@ -137,6 +161,7 @@ impl Books {
         debt: Micros,
         now: Wall,
     ) -> Result<(), StoreError> {
+        self.put_fundings_down(&organisation.id).await?;
         let mut draws = Draws::new(key, Some(leg));
         let paid_back = debt.0.min(amount.0).max(0);
         draws.put(OVERDRAFT, -paid_back, None);
@@ -169,7 +194,7 @@ impl Books {
             draws.put(&funding, -back, is_over.then_some(open_until));
             rest -= back;
         }
-        self.keep(draws).await?;
+        self.keep(draws);
         if rest > 0 { self.date(&organisation.id, key, Micros(rest), Micros::ZERO, now).await } else { Ok(()) }
     }
 
@@ -179,6 +204,7 @@ impl Books {
         if !self.has_expired(&organisation.id, now).await? {
             return Ok(());
         }
+        self.put_fundings_down(&organisation.id).await?;
         let due = sql::query(
             "SELECT key, remaining FROM funding WHERE organisation = $1 AND remaining > 0 AND expires <= $2 \
              ORDER BY expires, key",
@@ -198,10 +224,12 @@ impl Books {
             let entry = self.expiry_key(&key).await?;
             let mut draws = Draws::new(&entry, None);
             draws.put(&key, gone.0, None);
-            self.keep(draws).await?;
+            self.keep(draws);
             self.book(organisation, (Kind::Available, Kind::Breakage), gone, entry, "expired", now).await?;
         }
-        Ok(())
+        let next = sql::query("SELECT MIN(expires) FROM funding WHERE organisation = $1 AND remaining > 0");
+        let next = next.bind(organisation.id.as_str()).fetch_one(&mut self.conn).await?;
+        self.expires_next(&organisation.id, next.try_get(0)?).await
     }
 
     /// What is held is left behind, and what comes back may expire again: each part has a key of its own.

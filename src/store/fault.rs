@@ -42,6 +42,10 @@ pub enum StoreError {
     /// More requests wait than the queue holds: the same request may be sent again.
     #[error("the books cannot be written: too many requests wait")]
     Full,
+    /// Another node has changed rows of this table while they were worked on, again and again: the same request may be
+    /// sent again.
+    #[error("the books cannot be written: another node writes there too ({0})")]
+    Raced(&'static str),
     #[error("there is no {0}")]
     Unknown(String),
     /// The key was used before, for something else.
@@ -60,7 +64,7 @@ impl StoreError {
 
     /// Whether the same request, sent again, may be done.
     pub const fn is_passing(&self) -> bool {
-        matches!(self, StoreError::Down(_) | StoreError::Unasked | StoreError::Full)
+        matches!(self, StoreError::Down(_) | StoreError::Unasked | StoreError::Full | StoreError::Raced(_))
     }
 
     pub(super) fn broken(why: impl fmt::Display) -> StoreError {
@@ -79,6 +83,10 @@ impl From<String> for StoreError {
 /// anything else is the world failing.
 impl From<sql::Error> for StoreError {
     fn from(error: sql::Error) -> StoreError {
-        if sql::is_refused(&error) { StoreError::broken(error) } else { StoreError::Down(error.to_string()) }
+        match error {
+            _ if sql::is_race(&error) => StoreError::Raced("rows that each waits for"),
+            _ if sql::is_refused(&error) => StoreError::broken(error),
+            _ => StoreError::Down(error.to_string()),
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::rating::ledger::Kind;
 use crate::rating::{Grant, Used};
 use crate::types::{GrantId, LegId, Micros, OrganisationId};
 use serde_json::json;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Grants of one organisation that are not used up at most: each hold looks at all of them.
@@ -104,6 +105,28 @@ pub(super) async fn rows(
     .fetch_all(conn)
     .await?;
     rows.iter().map(|row| read(&Line { row, table: "grants" }).map_err(StoreError::Broken)).collect()
+}
+
+/// Whether a list that was read for a moment is good at another.
+pub(super) const fn is_fresh(read: Wall, now: Wall) -> bool {
+    now.micros().abs_diff(read.micros()) < LOOK_AGAIN_US
+}
+
+/// Those of many organisations (a JSON list of lists of one name) that are not used up, as [`rows`] has those of one.
+pub(super) async fn of_many(
+    conn: &mut Connection,
+    organisations: String,
+) -> Result<HashMap<OrganisationId, Vec<Grant>>, StoreError> {
+    let rows = sql::query(
+        "SELECT grants.* FROM json_each($1) JOIN grants ON grants.organisation = value ->> 0 \
+         WHERE used + lapsed < amount ORDER BY created, grants.id",
+    );
+    let mut found: HashMap<OrganisationId, Vec<Grant>> = HashMap::new();
+    for row in rows.bind(organisations).fetch_all(conn).await? {
+        let row = read(&Line { row: &row, table: "grants" }).map_err(StoreError::Broken)?;
+        found.entry(row.organisation).or_default().push(row.grant);
+    }
+    Ok(found)
 }
 
 // ------------------------------------------------------------------------------------------------------- give and end
@@ -221,8 +244,8 @@ async fn end(books: &mut Books, asked: &EndGrant) -> Result<(GrantRow, GrantRow)
 impl Books {
     /// Grants of an organisation that are not used up.
     pub async fn grants(&mut self, organisation: &OrganisationId, now: Wall) -> Result<Arc<Vec<Grant>>, StoreError> {
-        let fresh = |(read, _): &&(Wall, _)| now.micros().abs_diff(read.micros()) < LOOK_AGAIN_US;
-        if let Some((_, known)) = self.sheet.grants.get(organisation).filter(fresh) {
+        let known = self.sheet.grants.get(organisation);
+        if let Some((_, known)) = known.filter(|(read, _)| is_fresh(*read, now)) {
             return Ok(known.clone());
         }
         let rows = rows(&mut self.conn, organisation, false).await?;
@@ -260,6 +283,10 @@ impl Books {
         grants: &[Used],
         at: Wall,
     ) -> Result<(), StoreError> {
+        if !grants.is_empty() {
+            // Uses name the leg, which may be of this very batch.
+            self.write().await?;
+        }
         for used in grants {
             let Some(grant) = used.bucket.grant() else { continue };
             self.sheet.grants.remove(&organisation.id);

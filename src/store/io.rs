@@ -22,10 +22,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, interval, timeout, timeout_at};
 
 /// How long a batch may take with a file to apply or a life to bury in it, and how long facts may take to be read anew.
 const LONGEST_WORK: Duration = Duration::from_secs(300);
+
+/// A batch of so many waits for no more: it is worth its way to the disk.
+const ENOUGH: usize = 64;
+
+/// How often a batch, or one request, is done again because another node has changed what it worked on. Each time the
+/// other has got on: with two nodes once is the usual.
+const RACES: u32 = 8;
+
+/// What a leg holds beyond the moment of its request, where that may wait: fifty times as long as it does.
+const LEAST_REST_MS: u64 = 2_000;
 
 /// A statement without an answer for longer than this: new holds are refused at once until there is one, for a caller who
 /// is told so within a second tries elsewhere. More than a slow commit takes (half a second), which loses no call.
@@ -136,7 +146,7 @@ impl Place {
     fn writer(&self) -> Address {
         match self {
             Place::Sqlite(path) => Address::sqlite_writer(path, PATIENCE),
-            Place::Postgres(address) => address.clone(),
+            Place::Postgres(address) => address.clone().by_keys(),
         }
     }
 
@@ -200,12 +210,14 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         outbox,
         address,
         batch: options.batch.max(1),
+        linger: options.linger,
         patience: options.patience,
         session,
         pulse,
         silence,
         is_lost: false,
         is_unclear: false,
+        is_untouched: false,
         fenced: None,
         fence,
         _home: home.clone(),
@@ -231,6 +243,7 @@ struct Writer {
     outbox: watch::Sender<u64>,
     address: Address,
     batch: usize,
+    linger: Duration,
     patience: Duration,
     /// The server's end of the connection, and of those before it that may not have ended.
     session: Option<Session>,
@@ -243,6 +256,8 @@ struct Writer {
     is_lost: bool,
     /// A batch that changed the facts was given up, and may have been written all the same: they are to be read anew.
     is_unclear: bool,
+    /// A transaction is open, and nothing was done in it yet.
+    is_untouched: bool,
     /// Set for ever once another process has taken the node's name.
     fenced: Option<StoreError>,
     fence: watch::Sender<bool>,
@@ -256,7 +271,10 @@ impl Writer {
         loop {
             match timeout(IDLE, queue.recv_many(&mut batch, self.batch)).await {
                 Ok(0) => break,
-                Ok(_) => self.take(std::mem::take(&mut batch)).await,
+                Ok(_) => {
+                    self.gather(&mut queue, &mut batch).await;
+                    self.take(std::mem::take(&mut batch)).await;
+                }
                 Err(_) => self.look().await,
             }
             // Nothing is waited for now: the books answer, or there is no connection to them.
@@ -266,9 +284,32 @@ impl Writer {
         let _ = self.books.conn.close().await;
     }
 
+    /// Refreshes alone wait a moment for others, so that one transaction carries many; with anything else among them, for
+    /// nobody.
+    async fn gather(&self, queue: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>) {
+        let until = Instant::now() + self.linger;
+        let mut seen = 0;
+        while !self.linger.is_zero()
+            && batch.len() < ENOUGH.min(self.batch)
+            && batch[seen..].iter().all(|job| self.may_wait(job))
+        {
+            seen = batch.len();
+            if timeout_at(until, queue.recv_many(batch, self.batch - seen)).await.unwrap_or(0) == 0 {
+                break;
+            }
+        }
+    }
+
+    /// The next slice of a leg that has enough of this one left.
+    fn may_wait(&self, job: &Job) -> bool {
+        let Job::Extend(asked, _) = job else { return false };
+        let tab = self.books.sheet.leg(asked.leg).and_then(|kept| kept.row.tab.as_ref());
+        tab.is_some_and(|tab| tab.held_until_ms.saturating_sub(asked.elapsed_ms) >= LEAST_REST_MS)
+    }
+
     /// Writes a batch, or gives it up.
     async fn take(&mut self, batch: Vec<Job>) {
-        let eyes = match batch.iter().all(Job::is_on_the_sheet) {
+        let eyes = match batch.iter().all(Job::is_of_a_leg) {
             true => Eyes { longest: 2 * self.patience, statement: self.longest_statement(), ..self.eyes() },
             false => self.eyes(),
         };
@@ -364,20 +405,20 @@ impl Writer {
         if self.is_lost {
             self.reconnect().await?;
         }
-        let (begin, fence) = match self.books.conn.kind() {
-            Kind::Sqlite => ("BEGIN IMMEDIATE", hot::WITH_LIFE),
-            // Whoever takes the name waits until this transaction is done.
-            Kind::Postgres => ("BEGIN", hot::WITH_LIFE_HELD),
-        };
-        self.run(begin).await?;
-        self.is_ours(fence).await
+        let found = self.books.conn.begin(&self.books.node, [hot::WITH_LIFE, hot::WITH_LIFE_HELD]).await?;
+        self.is_found_ours(found).await?;
+        self.is_untouched = true;
+        Ok(())
     }
 
     /// Whether this node's name is still this process's, by the statement that says whose life it is.
     async fn is_ours(&mut self, life: &'static str) -> Result<(), StoreError> {
         let row = sql::query(life).bind(&self.books.node).fetch_optional(&mut self.books.conn).await?;
-        let found: Option<(i64, i64)> =
-            row.map(|row| Ok::<_, sql::Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?;
+        let found = row.map(|row| Ok::<_, sql::Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?;
+        self.is_found_ours(found).await
+    }
+
+    async fn is_found_ours(&mut self, found: Option<(i64, i64)>) -> Result<(), StoreError> {
         if let Some((_, edition)) = found.filter(|(life, _)| *life == self.books.life) {
             // Another node of the same books has changed them.
             return if edition == self.books.facts.hot_edition() {
@@ -393,80 +434,154 @@ impl Writer {
     }
 
     /// Requests of legs, worked out one after the other and written at once. Where one of them fails nothing of the run is
-    /// kept: they are done again, each by itself.
+    /// kept: those before it and those after it are done again. Where all of them can be done and not be written, nobody
+    /// knows which it is: the halves are done again, until it is alone.
     async fn together(&mut self, run: Vec<Job>, done: &mut Vec<Done>) -> Result<(), StoreError> {
-        let mut fate = self.run("SAVEPOINT run").await;
+        let mut runs = vec![run];
+        let mut fate = Ok(());
+        let mut races = 0;
+        while fate.is_ok()
+            && let Some(run) = runs.pop()
+        {
+            fate = match self.all_or_none(run, done).await {
+                Ok(None) => Ok(()),
+                // With what the other has made of it; half of it would meet the other as well as all of it.
+                Ok(Some((run, StoreError::Raced(_), _))) if races < RACES => {
+                    races += 1;
+                    runs.push(run);
+                    Ok(())
+                }
+                Ok(Some((mut run, _, first))) if run.len() > 1 => {
+                    let rest = match first {
+                        // The first that cannot be done, where others stand before it; else it alone.
+                        Some(first) => run.split_off(first.max(1)),
+                        None => run.split_off(run.len() / 2),
+                    };
+                    runs.extend([rest, run]);
+                    Ok(())
+                }
+                Ok(Some((run, ..))) => match run.into_iter().next() {
+                    Some(job) => self.one(job, done).await,
+                    None => Ok(()),
+                },
+                Err(fault) => Err(fault),
+            };
+        }
+        for job in runs.into_iter().flatten() {
+            job.refuse(StoreError::Down("the batch was given up".to_owned()));
+        }
+        fate
+    }
+
+    /// All of a run, or, where one of it fails, nothing: then it is given back, with the reason, and the place of the first
+    /// that could not be done. An error is the fault that ends the whole batch.
+    async fn all_or_none(
+        &mut self,
+        run: Vec<Job>,
+        done: &mut Vec<Done>,
+    ) -> Result<Option<(Vec<Job>, StoreError, Option<usize>)>, StoreError> {
+        // Before anything is done in it the transaction is as good as a savepoint, and is there already.
+        let is_first = std::mem::take(&mut self.is_untouched);
+        let facts = self.books.facts.clone();
+        let mut fate = if is_first { Ok(()) } else { self.run("SAVEPOINT run").await };
+        if fate.is_ok() {
+            fate = self.books.look_ahead(&run).await;
+        }
         let mut outcomes = Vec::with_capacity(run.len());
         let mut run = run.into_iter();
         // After a fault of its own SQLite may have taken all back already: what came then would be written at once, and stay.
-        while !outcomes.last().and_then(Done::fault).is_some_and(StoreError::is_down)
+        // After any other it would be taken back.
+        while outcomes.last().and_then(Done::fault).is_none()
             && let Some(job) = run.next()
         {
             outcomes.push(job.run(&mut self.books).await);
         }
-        let failed = outcomes.iter().find_map(Done::fault).cloned();
+        let failed = outcomes.last().and_then(Done::fault).cloned();
+        let first = failed.is_some().then(|| outcomes.len() - 1);
         if fate.is_ok() {
             fate = match failed {
                 Some(fault) => Err(fault),
                 None => self.books.write().await,
             };
         }
-        if fate.is_ok() {
-            done.append(&mut outcomes);
-            return self.run("RELEASE run").await;
-        }
-        if let Err(fault) = &fate
-            && fault.is_down()
-        {
-            run.for_each(|job| job.refuse(fault.clone()));
-            done.append(&mut outcomes);
-            return fate;
-        }
-        self.books.forget();
-        let mut fate = self.run("ROLLBACK TO run; RELEASE run").await;
-        let mut again = outcomes.into_iter().map(Done::again);
-        for job in again.by_ref() {
-            if fate.is_ok() {
-                fate = self.one(job, done).await;
-            } else {
-                job.refuse(StoreError::Down("the batch was given up".to_owned()));
+        match fate {
+            Ok(()) => {
+                done.append(&mut outcomes);
+                if is_first { Ok(None) } else { self.run("RELEASE run").await.map(|()| None) }
+            }
+            Err(fault) if fault.is_down() => {
+                run.for_each(|job| job.refuse(fault.clone()));
+                done.append(&mut outcomes);
+                Err(fault)
+            }
+            Err(why) => {
+                self.books.forget();
+                self.books.facts = facts;
+                let run: Vec<Job> = outcomes.into_iter().map(Done::again).chain(run).collect();
+                let back = if is_first { self.afresh().await } else { self.run("ROLLBACK TO run; RELEASE run").await };
+                if let Err(fault) = back {
+                    run.into_iter().for_each(|job| job.refuse(fault.clone()));
+                    return Err(fault);
+                }
+                Ok(Some((run, why, first)))
             }
         }
-        fate
+    }
+
+    /// The transaction from its beginning.
+    async fn afresh(&mut self) -> Result<(), StoreError> {
+        self.run("ROLLBACK").await?;
+        self.begin().await
     }
 
     /// One request behind its savepoint. An error is the fault that ends the whole batch.
-    async fn one(&mut self, job: Job, done: &mut Vec<Done>) -> Result<(), StoreError> {
-        let keeps = job.is_on_the_sheet();
-        if !keeps {
-            self.books.forget();
+    async fn one(&mut self, mut job: Job, done: &mut Vec<Done>) -> Result<(), StoreError> {
+        self.is_untouched = false;
+        let keeps = job.leaves_the_sheet();
+        for race in 1.. {
+            if !keeps {
+                self.books.forget();
+            }
+            self.books.careful = true;
+            self.books.refused = None;
+            let facts = self.books.facts.clone();
+            let before = self.run("SAVEPOINT request").await;
+            let outcome = job.run(&mut self.books).await;
+            let written = match outcome.fault() {
+                None => self.books.write().await,
+                Some(fault) => Err(fault.clone()),
+            };
+            self.books.careful = false;
+            if !keeps || written.is_err() {
+                self.books.forget();
+            }
+            if written.is_err() {
+                self.books.facts = facts;
+            }
+            let fate = match (before, &written) {
+                (Err(fault), _) => Err(fault),
+                (Ok(()), Err(fault)) if fault.is_down() => Err(fault.clone()),
+                (Ok(()), Ok(())) => self.run("RELEASE request").await,
+                // Whoever raced is asked again: it was not refused.
+                (Ok(()), Err(StoreError::Raced(_))) if race <= RACES => self.undo().await,
+                (Ok(()), Err(_)) => self.take_back().await,
+            };
+            if fate.is_err() || race > RACES || !matches!(written, Err(StoreError::Raced(_))) {
+                done.push(outcome.failing(&written));
+                return fate;
+            }
+            job = outcome.again();
         }
-        self.books.careful = true;
-        self.books.refused = None;
-        let before = self.run("SAVEPOINT request").await;
-        let outcome = job.run(&mut self.books).await;
-        let written = match outcome.fault() {
-            None => self.books.write().await,
-            Some(fault) => Err(fault.clone()),
-        };
-        self.books.careful = false;
-        if !keeps || written.is_err() {
-            self.books.forget();
-        }
-        let outcome = outcome.failing(&written);
-        let fate = match (before, written) {
-            (Err(fault), _) => Err(fault),
-            (Ok(()), Err(fault)) if fault.is_down() => Err(fault),
-            (Ok(()), Ok(())) => self.run("RELEASE request").await,
-            (Ok(()), Err(_)) => self.take_back().await,
-        };
-        done.push(outcome);
-        fate
+        Ok(())
+    }
+
+    async fn undo(&mut self) -> Result<(), StoreError> {
+        self.run("ROLLBACK TO request; RELEASE request").await
     }
 
     /// Nothing of a request stays but that it was refused, where that is told.
     async fn take_back(&mut self) -> Result<(), StoreError> {
-        self.run("ROLLBACK TO request; RELEASE request").await?;
+        self.undo().await?;
         trail::tell_refused(&mut self.books).await
     }
 

@@ -101,13 +101,19 @@ impl Job {
     pub fn is_of_a_leg(&self) -> bool {
         matches!(
             self,
-            Job::Open(..) | Job::Payer(..) | Job::Answer(..) | Job::Lead(..) | Job::Reroute(..) | Job::Extend(..)
+            Job::Open(..)
+                | Job::Payer(..)
+                | Job::Answer(..)
+                | Job::Lead(..)
+                | Job::Reroute(..)
+                | Job::Extend(..)
+                | Job::Settle(..)
         )
     }
 
-    /// It reads and writes legs and accounts by what the writer knows of them, and by nothing else.
-    pub fn is_on_the_sheet(&self) -> bool {
-        self.is_of_a_leg() || matches!(self, Job::Settle(..))
+    /// It leaves alone what the sheet has copies of, or changes it there.
+    pub fn leaves_the_sheet(&self) -> bool {
+        self.is_of_a_leg() || matches!(self, Job::Raise(..) | Job::Claim(..) | Job::HouseHooks(..) | Job::Remember(..))
     }
 }
 

@@ -10,9 +10,9 @@ use super::hot;
 use super::permit;
 use super::rows::Line;
 use super::settle;
-use super::sheet::Kept;
+use super::sheet::{Asked, Kept};
 use super::spending;
-use super::sql::{self, Connection};
+use super::sql::{self, Connection, Row};
 use super::threshold::{self, Seen};
 use crate::clock::Wall;
 use crate::notice::Kind as Alarm;
@@ -59,6 +59,30 @@ pub(super) struct LegRow {
     pub leads: bool,
 }
 
+impl Kept {
+    pub const fn new(row: LegRow) -> Kept {
+        Kept { row, asked: 0, named: false }
+    }
+
+    /// It has asked a step.
+    pub fn note(&mut self, step: &str) {
+        let number = step.strip_prefix(EXTEND).and_then(|number| number.parse().ok());
+        self.asked = self.asked.max(number.unwrap_or(0));
+        self.named |= step.starts_with(PAYER);
+    }
+}
+
+impl Asked {
+    pub fn read(row: &Row) -> Result<Asked, StoreError> {
+        Ok(Asked {
+            step: row.try_get("step")?,
+            request: row.try_get("request")?,
+            credit: row.try_get("credit")?,
+            until_ms: row.try_get("until_ms")?,
+        })
+    }
+}
+
 const SELECT: &str = "SELECT * FROM leg WHERE id = $1";
 
 async fn find(conn: &mut Connection, leg: LegId) -> Result<LegRow, StoreError> {
@@ -73,17 +97,28 @@ impl Books {
         if let Some(kept) = self.sheet.leg(leg) {
             return Ok(kept.row.clone());
         }
+        if self.sheet.is_over(leg) {
+            self.write().await?;
+        }
         let row = find(&mut self.conn, leg).await?;
         let steps = sql::query("SELECT step FROM hold WHERE leg = $1").bind(leg.to_string());
         let steps = steps.fetch_all(&mut self.conn).await?;
-        let mut kept = Kept { row: row.clone(), asked: 0, named: false };
+        let mut kept = Kept::new(row.clone());
         for step in steps {
-            let step: String = step.try_get(0)?;
-            kept.asked = kept.asked.max(step.strip_prefix(EXTEND).and_then(|n| n.parse().ok()).unwrap_or(0));
-            kept.named |= step.starts_with(PAYER);
+            kept.note(&step.try_get::<String, _>(0)?);
         }
         self.sheet.keep(kept);
         Ok(row)
+    }
+
+    /// The steps of a leg that ends, in no order.
+    pub async fn steps(&mut self, leg: LegId) -> Result<Vec<Asked>, StoreError> {
+        if let Some(steps) = self.sheet.steps.remove(&leg) {
+            return Ok(steps);
+        }
+        self.write().await?;
+        let rows = sql::query("SELECT step, request, credit, until_ms FROM hold WHERE leg = $1").bind(leg.to_string());
+        rows.fetch_all(&mut self.conn).await?.iter().map(Asked::read).collect()
     }
 
     /// Whether a step was certainly never asked before: a leg that nobody knows is a new one (its row says so, should it
@@ -204,7 +239,16 @@ pub(super) async fn rerouted(books: &mut Books, asked: &Rerouted) -> Result<(), 
     if leg.answered.is_some() {
         return Err(StoreError::Conflict(format!("leg {} is answered", asked.leg)));
     }
+    // What it holds counts to the carrier that has the call.
+    let held = leg.tab.as_ref().map_or(Micros::ZERO, |tab| tab.credit_held());
+    let organisation = leg.organisation.as_ref().map(|id| books.organisation(id)).transpose()?;
+    if let Some(organisation) = &organisation {
+        books.count_held(&leg, organisation, Micros(-held.0), None)?;
+    }
     leg.carrier = Some(asked.carrier.clone());
+    if let Some(organisation) = &organisation {
+        books.count_held(&leg, organisation, held, None)?;
+    }
     leg.call_id.clone_from(&asked.call_id);
     leg.journal.clone_from(&asked.journal);
     books.sheet.change(&leg, true);
@@ -239,6 +283,8 @@ pub(super) async fn extend(books: &mut Books, asked: &Extend) -> Result<Opened, 
 
 /// Somebody else closed the account of a leg that still talks: it is told why, and ends.
 async fn closed(books: &mut Books, id: LegId) -> Result<Opened, StoreError> {
+    // It may be of this very batch.
+    books.write().await?;
     let cause = settle::record(&mut books.conn, id).await?.beyond.cause;
     match cause.is_withdrawal() {
         true => Ok(Opened::Refused(cause)),
@@ -300,7 +346,11 @@ async fn admit(
         return Ok(step.keep(books, Opened::Refused(cause), None, None));
     }
     books.expire(organisation, at).await?;
-    let mut terms = match terms(books, &leg, user, organisation, at).await? {
+    let mut decided = terms(books, &leg, user, organisation, at).await?;
+    if decided.as_ref().is_err_and(|cause| *cause == Cause::NoCredit) && books.look_again(&organisation.id).await? {
+        decided = terms(books, &leg, user, organisation, at).await?;
+    }
+    let mut terms = match decided {
         Ok(terms) => terms,
         Err(cause) => {
             match cause {
@@ -509,10 +559,15 @@ async fn fund(
         wanted => wanted,
     };
     let (taken, capped) = match wanted {
-        Ok(hold) => (take(books, &mut leg, &tab, organisation, &purse, &hold).await?.map(|sums| (hold, sums)), false),
+        Ok(hold) => {
+            (take(books, &mut leg, &tab, organisation, (&purse, &hold), now).await?.map(|sums| (hold, sums)), false)
+        }
         Err(cause) => (None, cause == Cause::SpendLimit),
     };
     let Some((hold, sums)) = taken else {
+        if books.look_again(&organisation.id).await? {
+            return Box::pin(fund(books, leg, before, organisation, now, step)).await;
+        }
         let cause = purse.limited.unwrap_or(if capped { Cause::SpendLimit } else { Cause::NoCredit });
         let kept = Tab { is_final: true, ..before };
         let begun = kept.held_until_ms > 0;
@@ -593,8 +648,8 @@ async fn take(
     leg: &mut LegRow,
     tab: &Tab,
     organisation: &Organisation,
-    purse: &Purse,
-    hold: &Hold,
+    (purse, hold): (&Purse, &Hold),
+    now: Wall,
 ) -> Result<Option<Sums>, StoreError> {
     let burn = i64::try_from(burn::burn_nanos(tab, leg.elapsed_ms)).map_err(StoreError::broken)?;
     let burn_nanos = burn - leg.burn_nanos;
@@ -610,6 +665,7 @@ async fn take(
         return Err(StoreError::broken("pool time that was there is gone"));
     }
     books.reserve_grants(&organisation.id, &hold.taken).await?;
+    books.count_held(leg, organisation, hold.credit, Some(now))?;
     leg.burn_nanos = burn;
     Ok(Some(sums))
 }
@@ -658,7 +714,13 @@ impl Step<'_> {
             grant.and_then(|grant| grant.funded_ms).map(millis),
             hold.and_then(|hold| kept_parts(&hold.taken)),
         ]);
-        books.sheet.answer(self.leg, self.step, row);
+        let asked = Asked {
+            step: self.step.to_owned(),
+            request: self.request.to_owned(),
+            credit: hold.map_or(0, |hold| hold.credit.0),
+            until_ms: tab.map_or(0, |tab| millis(tab.held_until_ms)),
+        };
+        books.sheet.answer(self.leg, asked, row);
         answer
     }
 }

@@ -7,6 +7,7 @@
 //! Every step of a leg has a key. A repeat changes nothing and is given the first answer, so whoever lost an answer
 //! asks again.
 
+mod ahead;
 mod apply;
 mod audit;
 mod books;
@@ -20,6 +21,7 @@ mod credits;
 mod dialog;
 mod document;
 mod door;
+mod draft;
 mod draw;
 mod entry;
 mod facts;

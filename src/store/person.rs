@@ -16,7 +16,7 @@ use crate::clock::Wall;
 use crate::rating::UsageRecord;
 use crate::rating::record::{Person, utc};
 use crate::types::{LegId, UserId};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Rows emptied or parted in one transaction: calls wait for none of them long.
@@ -40,6 +40,19 @@ pub(super) async fn write(conn: &mut Connection, leg: LegId, person: &Person) ->
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Of a record whose row is written with others: the row of its person.
+pub(super) fn row(leg: LegId, person: &Person) -> Value {
+    json!([
+        leg.to_string(),
+        person.number.map(|number| number.to_string()),
+        person.call_id,
+        person.conference_id,
+        person.user.as_ref().map(UserId::as_str),
+        person.principal,
+        person.name,
+    ])
 }
 
 /// A record from a row that has its `record` and the columns of its person.
@@ -158,15 +171,12 @@ async fn rename(books: &mut Books, user: &UserId) -> Result<String, StoreError> 
         "UPDATE leg SET organiser = $2 WHERE organiser = $1",
         "UPDATE meeting SET organiser = $2 WHERE organiser = $1",
         "UPDATE person SET organiser = $2, principal = $2, name = '' WHERE organiser = $1",
+        "UPDATE spend_of SET name = $2 WHERE whose = 'organiser' AND name = $1",
     ];
     for sql in steps {
         sql::query(sql).bind(user.as_str()).bind(name.as_str()).execute(&mut books.conn).await?;
     }
-    for sql in [
-        "DELETE FROM licence WHERE organiser = $1",
-        "DELETE FROM spend_of WHERE whose = 'organiser' AND name = $1",
-        "DELETE FROM organiser WHERE id = $1",
-    ] {
+    for sql in ["DELETE FROM licence WHERE organiser = $1", "DELETE FROM organiser WHERE id = $1"] {
         sql::query(sql).bind(user.as_str()).execute(&mut books.conn).await?;
     }
     let version = books.facts.version + 1;

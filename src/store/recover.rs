@@ -33,5 +33,7 @@ pub(super) async fn recover(
         dialog::keep(books, leg.id, *now).await?;
         settle::close(books, &leg, end).await?;
     }
+    // Their records are asked for.
+    books.write().await?;
     dialog::left(books).await
 }

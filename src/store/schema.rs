@@ -30,6 +30,7 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0021_cooling.sql"),
     include_str!("migrations/0022_dialog.sql"),
     include_str!("migrations/0023_carrier_lock.sql"),
+    include_str!("migrations/0024_running_sums.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

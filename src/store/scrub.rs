@@ -69,7 +69,6 @@ const OF_USER: &[Turn] = &[
     Turn::Index("REINDEX organiser"),
     Turn::Index("REINDEX licence"),
     Turn::Index("REINDEX spend_of"),
-    Turn::Index("REINDEX leg_open_of_organiser"),
 ];
 
 /// One step; `None` when all is done. A server's pages are its own affair.

@@ -9,7 +9,7 @@ use super::fault::StoreError;
 use super::grant;
 use super::leg::{self, LegRow};
 use super::person;
-use super::spending;
+use super::sheet::Asked;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use crate::clock::Wall;
@@ -18,6 +18,7 @@ use crate::rating::ledger::Kind;
 use crate::rating::record::{Beyond, NumberType, Stamps, UsageRecord};
 use crate::rating::{CallType, Settlement};
 use crate::types::{Currency, LegId, Micros};
+use serde_json::json;
 
 /// Settles a leg, or gives the record of one that is settled.
 pub(super) async fn settle(books: &mut Books, asked: &Settle) -> Result<UsageRecord, StoreError> {
@@ -25,6 +26,8 @@ pub(super) async fn settle(books: &mut Books, asked: &Settle) -> Result<UsageRec
     if !leg.is_open {
         // Closed by another, it has ended by itself.
         dialog::gone(books, leg.id).await?;
+        // It may be of this very batch.
+        books.write().await?;
         return record(&mut books.conn, asked.leg).await;
     }
     close(books, &leg, asked.end.clone()).await
@@ -47,52 +50,38 @@ pub(super) async fn close(books: &mut Books, leg: &LegRow, mut end: End) -> Resu
         // Ringing costs nothing, nor does a 200 that nobody acknowledged.
         end.elapsed_ms = 0;
     }
-    let changed = sql::query(
-        "UPDATE leg SET state = 'settled', elapsed_ms = $1, caller = NULL, call_id = '', journal = '', \
-         number = CASE WHEN call_type = 'dial-out' THEN '+999' ELSE number END WHERE id = $2 AND state = 'open'",
-    )
-    .bind(millis(end.elapsed_ms))
-    .bind(leg.id.to_string())
-    .execute(&mut books.conn)
-    .await?;
-    if changed != 1 {
-        return Err(StoreError::broken("a leg that was open is not"));
-    }
-    books.sheet.forget(leg.id);
-    hide_request(books, leg.id).await?;
+    let mut steps = books.steps(leg.id).await?;
+    books.sheet.close(leg.id, end.elapsed_ms);
+    hide_request(books, leg.id, &steps);
     let settlement = leg.tab.as_ref().map(|tab| tab.settle(leg.answered.map(|_| end.elapsed_ms)));
     let organisation = leg.organisation.as_ref().map(|id| books.organisation(id)).transpose()?;
-    let mut day = None;
+    let mut days = None;
     if let (Some(settlement), Some(organisation)) = (&settlement, &organisation) {
-        day = pay(books, leg, organisation, settlement, end.at).await?;
+        days = pay(books, leg, organisation, settlement, end.at).await?;
     }
-    let holds = holds(&mut books.conn, leg.id).await?;
-    let ledger = ledger_keys(&holds, leg.id, settlement.as_ref());
-    let steps = holds.into_iter().map(|(step, _)| step).collect();
+    steps.sort_by(|a, b| (a.until_ms, &a.step).cmp(&(b.until_ms, &b.step)));
+    let ledger = ledger_keys(&steps, leg.id, settlement.as_ref());
+    let steps = steps.into_iter().map(|asked| asked.step).collect();
     let record = written(&books.facts, leg, &end, organisation.as_ref(), settlement.as_ref(), ledger, steps);
-    keep(books, leg, &end, settlement.as_ref(), &record, day).await?;
+    keep(books, leg, &end, settlement.as_ref(), &record, days);
     Ok(record)
 }
 
 /// The first step names the number called: what is kept of it tells a repeat from another request, and nothing else.
-async fn hide_request(books: &mut Books, leg: LegId) -> Result<(), StoreError> {
-    let asked = sql::query("SELECT request FROM hold WHERE leg = $1 AND step = $2");
-    let asked = asked.bind(leg.to_string()).bind(leg::OPEN).fetch_optional(&mut books.conn).await?;
-    let Some(asked) = asked else { return Ok(()) };
-    let alias = books.facts.pins().alias(&asked.try_get::<String, _>(0)?);
-    let hidden = sql::query("UPDATE hold SET request = $3 WHERE leg = $1 AND step = $2");
-    hidden.bind(leg.to_string()).bind(leg::OPEN).bind(alias).execute(&mut books.conn).await?;
-    Ok(())
+fn hide_request(books: &mut Books, leg: LegId, steps: &[Asked]) {
+    let Some(first) = steps.iter().find(|asked| asked.step == leg::OPEN) else { return };
+    let alias = books.facts.pins().alias(&first.request);
+    books.sheet.draft.hidden.push(json!([leg.to_string(), alias]));
 }
 
-/// Moves the money and the minutes; gives the day to whose spending the charge counts.
+/// Moves the money and the minutes; gives the days to whose spending the charge counts.
 async fn pay(
     books: &mut Books,
     leg: &LegRow,
     organisation: &Organisation,
     settlement: &Settlement,
     at: Wall,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Option<(String, String)>, StoreError> {
     let Some(tab) = &leg.tab else { return Ok(None) };
     if tab.credit_held() > Micros::ZERO || leg.burn_nanos > 0 {
         books.release(&organisation.id, tab.credit_held(), settlement.charge, leg.burn_nanos).await?;
@@ -102,12 +91,12 @@ async fn pay(
     books.book(organisation, charged, settlement.charge, key("charge"), "charge", at).await?;
     let given_back = (Kind::Held, Kind::Available);
     books.book(organisation, given_back, settlement.release_credit, key("release"), "rest of the hold", at).await?;
-    let mut day = None;
+    books.count_held(leg, organisation, Micros(-tab.credit_held().0), None)?;
+    let mut days = None;
     if settlement.charge > Micros::ZERO {
         let key = key("charge");
         books.use_fundings(&organisation.id, settlement.charge, Draws::new(&key, Some(leg.id))).await?;
-        day = Some(books.note_spent(organisation, at, settlement.charge).await?);
-        spending::note(books, leg, organisation, settlement.charge, at).await?;
+        days = Some(books.count_charge(leg, organisation, settlement.charge, at)?);
         threshold::spent(books, organisation, at).await?;
     }
     if tab.terms.month.is_some() && tab.sequence > 0 {
@@ -118,20 +107,11 @@ async fn pay(
         books.release_pool(&organisation.id, month, tab.pool_held_ms(), settlement.pool_used_ms).await?;
     }
     threshold::money(books, organisation, Seen::default(), at).await?;
-    Ok(day)
+    Ok(days)
 }
 
-/// The leg's steps, in the order in which they were asked, with the credit that each took.
-async fn holds(conn: &mut Connection, leg: LegId) -> Result<Vec<(String, i64)>, StoreError> {
-    let rows = sql::query("SELECT step, credit FROM hold WHERE leg = $1 ORDER BY until_ms, step")
-        .bind(leg.to_string())
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
-}
-
-fn ledger_keys(holds: &[(String, i64)], leg: LegId, settlement: Option<&Settlement>) -> Vec<String> {
-    let holds = holds.iter().filter(|(_, credit)| *credit > 0).map(|(step, _)| step.as_str());
+fn ledger_keys(steps: &[Asked], leg: LegId, settlement: Option<&Settlement>) -> Vec<String> {
+    let holds = steps.iter().filter(|asked| asked.credit > 0).map(|asked| asked.step.as_str());
     let charge = settlement.filter(|s| s.charge > Micros::ZERO).map(|_| "charge");
     let release = settlement.filter(|s| s.release_credit > Micros::ZERO).map(|_| "release");
     let grants = settlement.into_iter().flat_map(|settlement| &settlement.grants);
@@ -237,33 +217,31 @@ fn beyond(
     }
 }
 
-async fn keep(
+fn keep(
     books: &mut Books,
     leg: &LegRow,
     end: &End,
     settlement: Option<&Settlement>,
     record: &UsageRecord,
-    day: Option<String>,
-) -> Result<(), StoreError> {
+    days: Option<(String, String)>,
+) {
     let tab = leg.tab.as_ref();
     let mut apart = record.clone();
     let person = apart.take_person();
-    sql::query(
-        "INSERT INTO usage_record \
-         (leg, organisation, at, elapsed_ms, credit_held, charge, pool_held_ms, pool_used_ms, record, day) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    )
-    .bind(leg.id.to_string())
-    .bind(leg.organisation.as_ref().map(|id| id.as_str()))
-    .bind(record.end.micros())
-    .bind(millis(end.elapsed_ms))
-    .bind(tab.map_or(0, |tab| tab.credit_held().0))
-    .bind(settlement.map_or(0, |settlement| settlement.charge.0))
-    .bind(tab.map_or(0, |tab| millis(tab.pool_held_ms())))
-    .bind(settlement.map_or(0, |settlement| millis(settlement.pool_used_ms)))
-    .bind(apart.to_line())
-    .bind(day)
-    .execute(&mut books.conn)
-    .await?;
-    person::write(&mut books.conn, leg.id, &person).await
+    let (day, utc_day) = days.unzip();
+    let draft = &mut books.sheet.draft;
+    draft.records.push(json!([
+        leg.id.to_string(),
+        leg.organisation.as_ref().map(|id| id.as_str()),
+        record.end.micros(),
+        millis(end.elapsed_ms),
+        tab.map_or(0, |tab| tab.credit_held().0),
+        settlement.map_or(0, |settlement| settlement.charge.0),
+        tab.map_or(0, |tab| millis(tab.pool_held_ms())),
+        settlement.map_or(0, |settlement| millis(settlement.pool_used_ms)),
+        apart.to_line(),
+        day,
+        utc_day,
+    ]));
+    draft.persons.push(person::row(leg.id, &person));
 }

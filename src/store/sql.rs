@@ -36,6 +36,11 @@ pub(super) fn is_refused(error: &Error) -> bool {
     }
 }
 
+/// Whether the database gave it up because of another's transaction (class 40: two that wait for each other).
+pub(super) fn is_race(error: &Error) -> bool {
+    error.as_database_error().and_then(|told| told.code()).is_some_and(|code| code.len() == 5 && code.starts_with("40"))
+}
+
 /// Whether SQLite was refused a lock that another holds (rescode.html again).
 fn is_busy(error: &Error) -> bool {
     let code = error.as_database_error().and_then(|told| told.code());
@@ -191,6 +196,23 @@ impl Address {
         Some(Address::Postgres(Box::new(options)))
     }
 
+    /// The same, for the one who writes: all that it asks and changes it finds by keys, a few rows at a time, however large
+    /// the tables are. A planner that does not know how many items a list has would read a whole table for them.
+    pub fn by_keys(self) -> Address {
+        const BY_KEYS: [(&str, &str); 5] = [
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("plan_cache_mode", "force_generic_plan"),
+            // What is switched off is planned all the same where nothing else will do, at a cost that looks enormous.
+            ("jit", "off"),
+        ];
+        match self {
+            Address::Postgres(options) => Address::Postgres(Box::new(options.options(BY_KEYS))),
+            Address::Sqlite(options) => Address::Sqlite(options),
+        }
+    }
+
     pub async fn connect(&self) -> Result<Connection, Error> {
         Ok(match self {
             Address::Sqlite(options) => Connection::Sqlite(Box::new(options.connect().await?), Pulse::default()),
@@ -256,6 +278,26 @@ impl Connection {
     /// Runs statements that have no values and no answer.
     pub async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
         on!(self, |conn, _values, _row| sqlx::raw_sql(sql).execute(conn).await.map(|_| ()))
+    }
+
+    /// Opens a transaction that writes, and asks a first question of two numbers about a name (`$1`), each database its
+    /// own. One way to a server and back: it is on the path of every call.
+    pub async fn begin(&mut self, name: &str, question: [&'static str; 2]) -> Result<Option<(i64, i64)>, Error> {
+        let row = match self.kind() {
+            Kind::Sqlite => {
+                self.run("BEGIN IMMEDIATE").await?;
+                query(question[0]).bind(name).fetch_optional(self).await?
+            }
+            // Two statements at once have no values: the name stands in them, as a text.
+            Kind::Postgres => {
+                let name = format!("'{}'", name.replace('\'', "''"));
+                let text = sqlx::AssertSqlSafe(format!("BEGIN; {}", question[1].replace("$1", &name)));
+                on!(self, |conn, _values, row| {
+                    sqlx::raw_sql(text).fetch_all(conn).await?.into_iter().next().map(row)
+                })
+            }
+        };
+        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
     }
 
     /// Runs a file of the schema.

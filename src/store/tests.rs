@@ -5,11 +5,13 @@ use crate::rating::record::EndedBy;
 use crate::rating::{CallType, Funding};
 use crate::types::{Cause, Country, E164, Micros};
 use std::marker::PhantomData;
+use std::time::Duration;
 use tempfile::TempDir;
 
 mod copying;
 mod files;
 mod lost;
+mod nodes;
 mod server;
 mod sharing;
 #[path = "../../tests/it/wire.rs"]
@@ -29,6 +31,8 @@ macro_rules! suite {
             mod applying;
             #[path = "auditing.rs"]
             mod auditing;
+            #[path = "batching.rs"]
+            mod batching;
             #[path = "capping.rs"]
             mod capping;
             #[path = "cooling.rs"]
@@ -179,7 +183,7 @@ fn document(text: &str) -> Result<Document, Vec<Mistake>> {
 }
 
 fn options(folder: &TempDir) -> Options {
-    Options { folder: folder.path().join("data"), ..Options::default() }
+    Options { folder: folder.path().join("data"), linger: Duration::ZERO, ..Options::default() }
 }
 
 impl<D: Database> Bench<D> {

@@ -14,6 +14,7 @@ use crate::rating::grant::{Part, Unit};
 use crate::rating::{CallType, Grant};
 use crate::types::{E164, Micros, OrganisationId};
 use rust_decimal::Decimal;
+use std::sync::Arc;
 
 /// Money is fetched when what is there lasts no longer than this: the warning comes at five minutes, a hold is a minute,
 /// and a payment takes a moment.
@@ -136,20 +137,15 @@ pub(super) async fn spent(books: &mut Books, organisation: &Organisation, now: W
         return Ok(());
     }
     let today = day_of(now, &organisation.time_zone)?;
-    let rows = sql::query("SELECT day, charged FROM spend WHERE organisation = $1 ORDER BY day DESC LIMIT $2");
-    let rows = rows.bind(organisation.id.as_str()).bind(DAYS as i64 + 1).fetch_all(&mut books.conn).await?;
-    let (mut of_today, mut before) = (0_i64, Vec::new());
-    for row in rows {
-        let (day, charged): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
-        if day == today { of_today = charged } else { before.push(charged) }
-    }
-    before.truncate(DAYS);
+    let of_today = books.spent_on(organisation, now).await?.0;
+    let before = before(books, &organisation.id, &today).await?;
     if before.len() < TOO_FEW {
         return Ok(());
     }
     let mean = before.iter().map(|charged| i128::from(*charged)).sum::<i128>() / before.len() as i128;
     let mean = Micros(i64::try_from(mean).unwrap_or(i64::MAX));
     // One dear day must not hide the next: the day in the middle is the usual one, of two the cheaper.
+    let mut before = before.to_vec();
     before.sort_unstable();
     let usual = Micros(before[(before.len() - 1) / 2]);
     if let Some(times) = settings.unusual_spend
@@ -168,6 +164,22 @@ pub(super) async fn spent(books: &mut Books, organisation: &Organisation, now: W
         Some(days) => few_days(books, organisation, days, mean, now).await,
         None => Ok(()),
     }
+}
+
+/// What the latest days but `today` have cost.
+async fn before(books: &mut Books, organisation: &OrganisationId, today: &str) -> Result<Arc<Vec<i64>>, StoreError> {
+    if let Some((_, known)) = books.sheet.usual.get(organisation).filter(|(day, _)| day == today) {
+        return Ok(known.clone());
+    }
+    if books.sheet.unwritten(organisation, None) != books.sheet.unwritten(organisation, Some(today)) {
+        books.write().await?;
+    }
+    let rows = sql::query("SELECT charged FROM spend WHERE organisation = $1 AND day <> $2 ORDER BY day DESC LIMIT $3");
+    let rows = rows.bind(organisation.as_str()).bind(today).bind(DAYS as i64).fetch_all(&mut books.conn).await?;
+    let days = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
+    let days = Arc::new(days);
+    books.sheet.usual.insert(organisation.clone(), (today.to_owned(), days.clone()));
+    Ok(days)
 }
 
 async fn few_days(
@@ -297,19 +309,7 @@ async fn levels(books: &mut Books, organisation: &OrganisationId) -> Result<Leve
     );
     let row = row.bind(organisation.as_str()).fetch_optional(&mut books.conn).await?;
     let levels = match row {
-        Some(row) => {
-            let flag = |column: usize| row.try_get::<i64, _>(column).map(|flag| flag == 1);
-            Levels {
-                turn: row.try_get(0)?,
-                full: Micros(row.try_get(1)?),
-                low: flag(2)?,
-                days: flag(3)?,
-                zero: flag(4)?,
-                pool_month: row.try_get(5)?,
-                pool_told: row.try_get(6)?,
-                quiet_until: 0,
-            }
-        }
+        Some(row) => read(&row)?,
         // The first look: what there is now is the full balance.
         None => {
             let first = Levels { full: books.sums(organisation).await?.available(), ..Levels::default() };
@@ -319,6 +319,43 @@ async fn levels(books: &mut Books, organisation: &OrganisationId) -> Result<Leve
     };
     books.sheet.levels.insert(organisation.clone(), levels);
     Ok(levels)
+}
+
+fn read(row: &sql::Row) -> Result<Levels, StoreError> {
+    let flag = |column: usize| row.try_get::<i64, _>(column).map(|flag| flag == 1);
+    Ok(Levels {
+        turn: row.try_get(0)?,
+        full: Micros(row.try_get(1)?),
+        low: flag(2)?,
+        days: flag(3)?,
+        zero: flag(4)?,
+        pool_month: row.try_get(5)?,
+        pool_told: row.try_get(6)?,
+        quiet_until: 0,
+    })
+}
+
+/// Reads what was told of many, where they want to be told.
+pub(super) async fn look_ahead<'a>(
+    books: &mut Books,
+    organisations: impl Iterator<Item = &'a Organisation>,
+) -> Result<(), StoreError> {
+    let wants = |one: &&Organisation| one.alerts.is_some() || one.recharge.is_some();
+    let unknown = organisations.filter(wants).map(|one| &one.id).filter(|id| !books.sheet.levels.contains_key(*id));
+    let unknown: Vec<[&str; 1]> = unknown.map(|id| [id.as_str()]).collect();
+    if unknown.len() < 2 {
+        return Ok(());
+    }
+    let rows = sql::query(
+        "SELECT turn, full_balance, low, days, zero, pool_month, pool_told, alert_level.organisation \
+         FROM json_each($1) JOIN alert_level ON alert_level.organisation = value ->> 0",
+    );
+    let asked = serde_json::to_string(&unknown).map_err(StoreError::broken)?;
+    for row in rows.bind(asked).fetch_all(&mut books.conn).await? {
+        let organisation = row.try_get::<String, _>(7)?.parse().map_err(StoreError::broken)?;
+        books.sheet.levels.insert(organisation, read(&row)?);
+    }
+    Ok(())
 }
 
 async fn keep(

@@ -255,7 +255,8 @@ impl Said {
                 // A query in one piece, or the end of one in several.
                 b'Q' | b'S' => {
                     let word = match &self.rest[start + 5..end] {
-                        b"BEGIN\0" => Word::Begin,
+                        // The first question of a transaction may come along with it.
+                        text if text.starts_with(b"BEGIN") => Word::Begin,
                         b"COMMIT\0" => Word::Commit,
                         _ => Word::Other,
                     };

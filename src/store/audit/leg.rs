@@ -12,6 +12,7 @@ use crate::store::fault::StoreError;
 use crate::store::grant;
 use crate::store::leg::{self, LegRow};
 use crate::store::rows::Line;
+use crate::store::spending::{Name, Whose};
 use crate::store::sql::{self, Row};
 use crate::types::{GrantId, Micros, OrganisationId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -53,7 +54,7 @@ struct Beside {
 const LEGS: &str = "SELECT leg.*, usage_record.elapsed_ms AS record_elapsed_ms, usage_record.charge AS record_charge, \
      usage_record.credit_held AS record_credit_held, usage_record.pool_used_ms AS record_pool_used_ms, \
      usage_record.pool_held_ms AS record_pool_held_ms, usage_record.record AS record, usage_record.at AS record_at, \
-     usage_record.organisation AS record_organisation, usage_record.day AS record_day, \
+     usage_record.organisation AS record_organisation, usage_record.day AS record_day, usage_record.utc_day AS record_utc_day, \
      person.leg AS person_leg, person.organiser AS person_organiser \
      FROM leg LEFT JOIN usage_record ON usage_record.leg = leg.id LEFT JOIN person ON person.leg = leg.id \
      WHERE leg.id > $1 ORDER BY leg.id LIMIT $2";
@@ -187,6 +188,8 @@ impl Audit<'_> {
         self.equal(PRICE, &place, "the record's pool time", millis(record.beyond.pool_used_ms), used_ms);
         self.price(&place, &leg, line, &record)?;
         if let (Some(organisation), Some(day)) = (&leg.organisation, line.maybe_text("record_day")?) {
+            let utc_day = line.maybe_text("record_utc_day")?;
+            self.count(&leg, &day, utc_day.as_deref(), charge);
             *self.days.entry((organisation.to_string(), day)).or_default() += charge;
         }
         self.granted(&place, &leg, &record, &corrections, (&uses, &booked.grants))?;
@@ -223,6 +226,9 @@ impl Audit<'_> {
         self.equal(HOLDS, place, "credit held", i128::from(credit), booked.held);
         if booked.charge.is_some() {
             self.tell(ONCE, place, "was charged and is still open");
+        }
+        for name in self.names(leg) {
+            self.counted.entry(name).or_default().held += credit;
         }
         if let Some(tab) = leg.tab.as_ref().filter(|tab| tab.sequence > 0) {
             self.count_month(leg, tab, millis(leg::paid_ms(tab)));
@@ -337,6 +343,24 @@ impl Audit<'_> {
         Ok(())
     }
 
+    /// Whose spending a leg's is, beside its organisation's.
+    fn names(&self, leg: &LegRow) -> Vec<Name> {
+        let Some(currency) = leg.organisation.as_ref().and_then(|id| self.currencies.get(id)) else {
+            return Vec::new();
+        };
+        let named = |whose: Whose| Some((whose, whose.name(leg)?.to_owned(), *currency));
+        Whose::ALL.into_iter().filter_map(named).collect()
+    }
+
+    /// Notes what a leg was charged or given back on its days; of a leg that tells none of the world's calendar, nothing.
+    fn count(&mut self, leg: &LegRow, day: &str, utc_day: Option<&str>, amount: i64) {
+        let Some(utc_day) = utc_day else { return };
+        for name in self.names(leg) {
+            let day = if name.0 == Whose::Carrier { utc_day } else { day };
+            self.counted.entry(name).or_default().charge(day, amount);
+        }
+    }
+
     /// Notes what a leg has used, holds or was given back of the minutes of its month.
     fn count_month(&mut self, leg: &LegRow, tab: &Tab, ms: i64) {
         let (Some(month), Some(tariff), Some(organisation)) = (tab.terms.month, &tab.terms.tariff, &leg.organisation)
@@ -398,6 +422,7 @@ impl Audit<'_> {
                 self.count_month(leg, tab, correction.month_ms);
             }
             if let (Some(organisation), Some(day)) = (&leg.organisation, day) {
+                self.count(leg, day, line.maybe_text("record_utc_day")?.as_deref(), correction.amount.0);
                 *self.days.entry((organisation.to_string(), day.clone())).or_default() += correction.amount.0;
             }
         }

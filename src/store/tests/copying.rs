@@ -67,7 +67,7 @@ async fn one_script_leaves_the_same_books_in_either_database() {
 }
 
 /// The lines of a copy but for its seal, and for what a key of the store's own has hashed.
-async fn lines_of(url: &str) -> Vec<String> {
+pub(super) async fn lines_of(url: &str) -> Vec<String> {
     const KEYED: &str = "\"keyed:";
     let copy = String::from_utf8(copy_of(url).await).unwrap();
     let unkeyed = |line: &str| match line.split_once(KEYED) {

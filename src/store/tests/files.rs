@@ -215,6 +215,34 @@ async fn books_from_before_corrections_are_brought_along() {
     bench.audited().await;
 }
 
+/// Books of the edition before running sums: what legs hold and have been charged counts towards limits as before.
+#[tokio::test]
+async fn books_from_before_running_sums_are_brought_along() {
+    let bench = Bench::with_credits("25.00").await;
+    let [over_by_then, live] = [bench.leg(), bench.leg()];
+    for leg in [over_by_then, live] {
+        grant(bench.store.open_leg(dial(leg, "+447700900123", "studio")).await.unwrap());
+        bench.store.answered(answer(leg)).await.unwrap();
+    }
+    bench.store.settle(over_by_then, over(60_000)).await.unwrap();
+    let bench = as_of_edition(bench, 19).await;
+    bench.audited().await;
+    // 0.04 were charged, and 0.04 are held.
+    let limit = "id = \"local\"\nmax_spend_per_day = \"0.12\"\n";
+    bench.apply(&FILE.replace("credits = \"1.00\"\n", "").replace("id = \"local\"\n", limit)).await.unwrap();
+    loop {
+        match bench.store.open_leg(dial(bench.leg(), "+447700900123", "studio")).await.unwrap() {
+            Opened::Granted(_) => {}
+            told => break assert_eq!(told, Opened::Refused(Cause::CarrierSpendLimit)),
+        }
+    }
+    let live_legs = bench.store.live_legs().await.unwrap();
+    let held: Micros = live_legs.iter().map(|leg| leg.credit_held).sum();
+    assert!(held > micros("0.04") && held <= micros("0.08"), "{held}");
+    bench.store.settle(live, over(60_000)).await.unwrap();
+    bench.audited().await;
+}
+
 /// The same books as a program wrote them that knew no edition above `edition`.
 async fn as_of_edition(bench: Bench, edition: i64) -> Bench {
     use crate::store::{copy, schema, sql};

@@ -125,6 +125,21 @@ async fn organiser_meeting_and_carrier_spend_their_own_day_and_no_more() {
         };
         assert_eq!(bench.store.open_leg(by(held, NOON)).await.unwrap(), Opened::Refused(limit));
         grant(bench.store.open_leg(by(free, NOON)).await.unwrap());
+        // What is given back of a charge is room again.
+        let (key, reason) = ("back".to_owned(), "a bad line".to_owned());
+        let back = Refund { leg: early, amount: None, key, reason, at: NOON };
+        assert!(matches!(bench.store.refund(back).await.unwrap(), Corrected::Booked(_)));
+        let mut taken = Vec::new();
+        loop {
+            let one = by(held, NOON);
+            match bench.store.open_leg(one.clone()).await.unwrap() {
+                Opened::Granted(_) => taken.push(one.leg),
+                told => break assert_eq!(told, Opened::Refused(limit)),
+            }
+        }
+        // And so is what a leg holds and does not use.
+        bench.store.settle(taken[0], over(0)).await.unwrap();
+        grant(bench.store.open_leg(by(held, NOON)).await.unwrap());
         grant(bench.store.open_leg(by(held, NOON.plus_millis(24 * HOUR_MS))).await.unwrap());
         bench.audited().await;
     }

@@ -70,7 +70,7 @@ impl World {
         let url = format!("sqlite:{}", self.folder.path().join("store.db").display());
         let opened = self.runtime.block_on(async {
             loop {
-                match Store::open(&url, Options { readers: 1, ..Options::default() }).await {
+                match Store::open(&url, Options { readers: 1, linger: Duration::ZERO, ..Options::default() }).await {
                     Err(OpenError::Held { .. }) => tokio::task::yield_now().await,
                     other => return other,
                 }

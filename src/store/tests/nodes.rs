@@ -1,0 +1,105 @@
+//! Two nodes that write the same books at the same time, on a server: what one has taken the other cannot take again.
+
+use super::*;
+use tokio::task::JoinSet;
+
+/// Two nodes beside each other.
+struct Two {
+    stores: [Store; 2],
+    _folders: [TempDir; 2],
+}
+
+impl Two {
+    async fn new(file: &str) -> Two {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let url = Postgres::url(&folders[0]).await;
+        let one = Store::open(&url, Options { node: "one".to_owned(), ..options(&folders[0]) }).await.unwrap();
+        one.apply(document(file).unwrap(), NOON).await.unwrap().unwrap();
+        let other = Store::open(&url, Options { node: "other".to_owned(), ..options(&folders[1]) }).await.unwrap();
+        Two { stores: [one, other], _folders: folders }
+    }
+
+    /// So many calls at once, by either node in turn: what became of them.
+    async fn burst(&self, legs: std::ops::Range<u64>, meetings: [&'static str; 2]) -> Vec<(LegId, Opened)> {
+        let mut tasks = JoinSet::new();
+        for n in legs {
+            let node = n as usize % 2;
+            let (store, meeting) = (self.stores[node].clone(), meetings[node]);
+            let leg = LegId::new(1_781_611_200_000 + n, u128::from(n));
+            tasks.spawn(async move {
+                (leg, insist(&store, OpenLeg { meeting: Some(meeting.parse().unwrap()), ..toll(leg) }).await)
+            });
+        }
+        tasks.join_all().await
+    }
+
+    fn granted(told: &[(LegId, Opened)]) -> usize {
+        told.iter().filter(|(_, opened)| matches!(opened, Opened::Granted(_))).count()
+    }
+}
+
+/// Whoever meets the other node too often asks again.
+async fn insist(store: &Store, asked: OpenLeg) -> Opened {
+    for _ in 0..100 {
+        match store.open_leg(asked.clone()).await {
+            Err(error) if error.is_passing() => tokio::task::yield_now().await,
+            other => return other.unwrap(),
+        }
+    }
+    panic!("the other node is always quicker");
+}
+
+/// [`FILE`] with a second organisation that pays, money enough, and these limits.
+fn file(limits: &str, carrier: &str) -> String {
+    let dora = "[[organisation]]\nid = \"corona\"\ncountry = \"IT\"\nvolume_licensing = true\ncredits = \"100.00\"\n\
+         [[organisation.user]]\nid = \"dora\"\nlicences = [\"pay-per-minute\"]\n\
+         [[organisation.meeting]]\nid = \"loft\"\norganiser = \"dora\"\nconference_id = \"1000004\"\n";
+    let credits = format!("credits = \"100.00\"\n[organisation.limits]\n{limits}");
+    let file = FILE.replacen("credits = \"1.00\"", &credits, 1);
+    let file = file.replacen("[[number]]", &format!("{dora}[[number]]"), 1);
+    file.replacen("id = \"local\"\n", &format!("id = \"local\"\n{carrier}\n"), 1)
+}
+
+/// A call's first minute is 0.01.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_at_once_do_not_both_pass_a_limit() {
+    let of_carrier = ("", "max_spend_per_day = \"0.13\"", ["studio", "loft"]);
+    let of_organiser = ("organiser_spend_per_day = \"0.13\"", "", ["studio", "studio"]);
+    let of_meeting = ("meeting_spend_per_day = \"0.13\"", "", ["studio", "studio"]);
+    for (limits, carrier, meetings) in [of_carrier, of_organiser, of_meeting] {
+        let two = Two::new(&file(limits, carrier)).await;
+        for round in 0..4 {
+            let told = two.burst(round * 100..round * 100 + 60, meetings).await;
+            let granted = Two::granted(&told);
+            assert_eq!(granted, 13, "{limits}{carrier}");
+            let live = two.stores[0].live_legs().await.unwrap();
+            let held: Micros = live.iter().map(|leg| leg.credit_held).sum();
+            assert_eq!(held, micros("0.13"));
+            assert_eq!(two.stores[1].audit().await.unwrap(), []);
+            // Each of them given back by the other node: there is room again.
+            let mut ends = JoinSet::new();
+            for (leg, _) in told {
+                let store = two.stores[(leg.as_u128() as usize + 1) % 2].clone();
+                ends.spawn(async move {
+                    while let Err(error) = store.settle(leg, over(0)).await {
+                        assert!(error.is_passing(), "{error}");
+                    }
+                });
+            }
+            ends.join_all().await;
+            assert_eq!(two.stores[0].audit().await.unwrap(), []);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_at_once_do_not_both_take_the_last_of_an_account() {
+    let two = Two::new(&FILE.replace("\"1.00\"", "\"0.07\"")).await;
+    let told = two.burst(0..100, ["studio", "studio"]).await;
+    assert_eq!(Two::granted(&told), 7);
+    // Money that comes in by one is seen by the other.
+    two.stores[0].add_credits(funds("more", "0.02")).await.unwrap();
+    let told = two.burst(100..140, ["studio", "studio"]).await;
+    assert_eq!(Two::granted(&told), 2);
+    assert_eq!(two.stores[0].audit().await.unwrap(), []);
+}
