@@ -359,6 +359,7 @@ async fn a_forgotten_user_is_in_no_file() {
     // The trail alone says what it was called: it is never changed.
     let trail = bench.store.trail(&TrailFilter::default()).await.unwrap();
     let told = trail.iter().map(|row| format!("{row:?}").matches(user).count()).sum::<usize>();
-    assert_eq!((found(&bench, user), told), (1, 1));
+    assert!(told > 0);
+    assert_eq!(found(&bench, user), told);
     bench.audited().await;
 }
