@@ -136,7 +136,7 @@ const PLANTED: &[(&str, u8)] = &[
     ("UPDATE spend_of SET day = '2020-01-01' WHERE whose = 'carrier'", 1),
     ("UPDATE spend_of SET day = '2100-01-01' WHERE whose = 'meeting'", 1),
     ("UPDATE spend_of SET earlier = 1, earlier_day = day WHERE whose = 'organiser'", 1),
-    ("UPDATE spend_of SET currency = 'XXX' WHERE whose = 'carrier'", 4),
+    ("UPDATE spend_of SET currency = 'JPY' WHERE whose = 'carrier'", 4),
     ("UPDATE spend_of SET name = 'nobody' WHERE name = 'studio'", 4),
     ("DELETE FROM spend_of WHERE whose = 'carrier'", 4),
     ("DELETE FROM spend_of WHERE whose = 'organiser'", 1),

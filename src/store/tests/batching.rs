@@ -191,16 +191,17 @@ async fn refreshes_share_a_transaction_and_hold_nobody_up() {
         store.answered(answer(leg(n))).await.unwrap();
     }
     let began = wire::moment();
-    let slices: Vec<_> = [1, 2].map(|n| tokio::spawn({
+    let mut slices = tokio::task::JoinSet::new();
+    for n in [1, 2] {
         let store = store.clone();
-        async move { store.extend(next(leg(n), 1, 40_000)).await }
-    })).into();
+        slices.spawn(async move { store.extend(next(leg(n), 1, 40_000)).await });
+    }
     tokio::task::yield_now().await;
-    assert!(slices.iter().all(|slice| !slice.is_finished()));
+    assert!(slices.try_join_next().is_none());
     // A first hold takes them along.
     grant(store.open_leg(dial(leg(9), "+447700900123", "m5")).await.unwrap());
-    for slice in slices {
-        grant(slice.await.unwrap().unwrap());
+    while let Some(slice) = slices.join_next().await {
+        grant(slice.unwrap().unwrap());
     }
     // What a leg holds is about to end: it does not wait.
     grant(store.extend(next(leg(3), 1, 59_000)).await.unwrap());
