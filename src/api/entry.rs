@@ -3,11 +3,12 @@
 
 use super::extract::{Json as Said, Known, Named, Query};
 use super::io::Moment;
-use super::leg::parse;
+use super::leg::{named, parse};
+use super::money::turn_away;
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::notice::{self, Gate};
-use crate::store::{Change, ChangeStep, EntryId, EntryKind, Facts, MOST_ENTRIES, Removal, SeatRow, Store};
+use crate::store::{Change, ChangeStep, EntryId, EntryKind, Facts, MOST_ENTRIES, Removal, SeatRow, Store, Turned};
 use crate::trunk::DialPlan;
 use crate::types::OrganisationId;
 use axum::Json;
@@ -129,6 +130,45 @@ pub async fn licences(
     licences_of(&reception.store, &organisation, now).map(Json)
 }
 
+/// The days on which a licence is held, the first and the last among them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TermOrder {
+    #[serde(default)]
+    pub from: Option<String>,
+    #[serde(default)]
+    pub until: Option<String>,
+}
+
+/// Gives a user a licence for some days (or for good), or takes it away (`None`); their others stay, whoever else changes
+/// those at the same time.
+pub async fn licence_of(
+    store: &Store,
+    spot: Spot,
+    licence: &str,
+    term: Option<&TermOrder>,
+    now: Wall,
+) -> Result<Value, Problem> {
+    let is_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
+    let step = match term {
+        None => ChangeStep::Take(licence.to_owned()),
+        Some(term) => {
+            let ends = [("from", &term.from), ("until", &term.until)];
+            if ends.iter().any(|(_, day)| day.as_deref().is_some_and(|day| !is_word(day))) {
+                return Err(Problem::bad("from, until: expected a day like 2026-12-31"));
+            }
+            let ends = ends.into_iter().filter_map(|(name, day)| Some(format!(" {name} {}", day.as_ref()?)));
+            ChangeStep::Give(format!("{licence}{}", ends.collect::<String>()))
+        }
+    };
+    if !is_word(licence) {
+        return Err(Problem::bad("licence: expected one word"));
+    }
+    let changed = store.change(Change { entry: spot.entry, of: spot.of, step }, now).await?;
+    let changed = changed.map_err(Problem::mistakes)?;
+    Ok(json!({ "is_new": changed.is_new, "changed": changed.keys, "entry": value(&changed.entry) }))
+}
+
 /// Changes an entry: what is new of it, and how it is now.
 pub async fn change_of(
     store: &Store,
@@ -143,6 +183,8 @@ pub async fn change_of(
     let barred: Vec<String> =
         hooks.iter().zip(barred).filter_map(|(url, why)| Some(format!("{url:?}: {}", why?))).collect();
     if !barred.is_empty() {
+        let (what, organisation) = (change.entry.to_string(), store.facts().owner_of(&change.entry).cloned());
+        turn_away(store, Turned { verb: "set", what, organisation, reasons: barred.clone(), at: now }).await;
         return Err(Problem::mistakes(barred));
     }
     let changed = store.change(change, now).await?.map_err(Problem::mistakes)?;
@@ -255,4 +297,23 @@ pub async fn remove<K: Kind>(
     Found(spot, _): Found<Spot, K>,
 ) -> Result<Json<Value>, Problem> {
     remove_of(&reception.store, spot, now).await.map(Json)
+}
+
+pub async fn give(
+    Known(reception): Known,
+    Moment(now): Moment,
+    path: RawPathParams,
+    Found(spot, _): Found<Spot, User>,
+    Said(term): Said<TermOrder>,
+) -> Result<Json<Value>, Problem> {
+    licence_of(&reception.store, spot, named(&path, "licence"), Some(&term), now).await.map(Json)
+}
+
+pub async fn take(
+    Known(reception): Known,
+    Moment(now): Moment,
+    path: RawPathParams,
+    Found(spot, _): Found<Spot, User>,
+) -> Result<Json<Value>, Problem> {
+    licence_of(&reception.store, spot, named(&path, "licence"), None, now).await.map(Json)
 }

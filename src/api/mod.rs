@@ -128,6 +128,8 @@ fn v1_pages() -> Vec<Page> {
         Manage: patch "/organisations/{organisation}/meetings/{meeting}" => entry::patch::<entry::Meeting>;
         Manage: delete "/organisations/{organisation}/meetings/{meeting}" => entry::remove::<entry::Meeting>;
         Read: get "/organisations/{organisation}/numbers" => entry::list::<entry::Number>;
+        Manage: put "/organisations/{organisation}/users/{user}/licences/{licence}" => entry::give;
+        Manage: delete "/organisations/{organisation}/users/{user}/licences/{licence}" => entry::take;
         Read: get "/organisations/{organisation}/licences" => entry::licences;
         Read: get "/numbers" => entry::list::<entry::Number>;
         Read: get "/numbers/{number}" => entry::show::<entry::Number>;

@@ -14,7 +14,7 @@ use crate::rating::costs::{COMPARED_MINUTES, Call};
 use crate::rating::{CallType, Origin, record};
 use crate::store::{
     CreditsAdded, Difference, Document, Facts, FundingRow, Funds, FundsKind, Quote, QuoteRequest, Raise, Store,
-    StoreError, UsageFilter,
+    StoreError, Turned, UsageFilter,
 };
 use crate::telemetry::name;
 use crate::types::{CarrierId, Cause, Micros, OrganisationId, UserId};
@@ -64,18 +64,35 @@ fn read(file: &File) -> Result<Document, Vec<Mistake>> {
 
 pub async fn apply_to(store: &Store, gate: &Gate, file: File, now: Wall) -> Result<Value, Problem> {
     let told = |mistakes: Vec<Mistake>| Problem::mistakes(mistakes.iter().map(ToString::to_string).collect());
+    let name = file.name.clone();
     // A deck of 200,000 rows is read for a second.
-    let document = aside(move || read(&file)).await?.map_err(told)?;
-    let mistakes = barred(gate, &document).await;
-    if !mistakes.is_empty() {
-        return Err(told(mistakes));
-    }
+    let read = aside(move || read(&file)).await?;
+    let mistakes = match &read {
+        Ok(document) => barred(gate, document).await,
+        Err(mistakes) => mistakes.clone(),
+    };
+    let document = match read {
+        Ok(document) if mistakes.is_empty() => document,
+        _ => {
+            let reasons = mistakes.iter().map(|mistake| mistake.text.clone()).collect();
+            let what = format!("file {name}");
+            turn_away(store, Turned { verb: "apply", what, organisation: None, reasons, at: now }).await;
+            return Err(told(mistakes));
+        }
+    };
     let applied = store.apply(document, now).await?.map_err(told)?;
     Ok(json!({
         "organisations": applied.organisations, "users": applied.users, "meetings": applied.meetings,
         "numbers": applied.numbers, "carriers": applied.carriers, "countries": applied.countries,
         "rates": applied.rates, "funded": applied.funded, "pending_limits": applied.pending,
     }))
+}
+
+/// The trail tells of it; whoever asked is told of their mistakes in any case.
+pub(super) async fn turn_away(store: &Store, turned: Turned) {
+    if let Err(fault) = store.turn_away(turned).await {
+        tracing::error!(%fault, "a refusal is not in the trail");
+    }
 }
 
 /// Hooks that lead where none may: told when they are saved, and looked at again each time something is sent.

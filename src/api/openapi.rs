@@ -238,6 +238,7 @@ mod tests {
         fits("CarrierFile", &[value(report::CarrierFile::default())]);
         let order = TokenOrder { name: "x".into(), role: "admin".into(), expires: None };
         fits("TokenOrder", &[value(order)]);
+        fits("TermOrder", &[value(entry::TermOrder::default())]);
         fits("ConfirmOrder", &[value(ConfirmOrder { limit: Some(String::new()), reason: String::new() })]);
         fits("HotFile", &[value(HotFile::default())]);
         fits("HotNote", &[value(HotNote::default())]);
@@ -381,7 +382,7 @@ mod tests {
         let (order, own) = (privacy::RetentionOrder { dry_run: false }, privacy::Retention::default());
         fits("Retained", &[privacy::retain_of(&store, &own, order, NOON).await.unwrap()]);
         let order = privacy::ForgetOrder { number: Some("+390612345678".into()), user: None, dry_run: true };
-        fits("Forgotten", &[privacy::forget_of(&store, &order).await.unwrap()]);
+        fits("Forgotten", &[privacy::forget_of(&store, &order, NOON).await.unwrap()]);
         fits("Grant", &[grant::end_of(&store, "aurora", "welcome", NOON).await.unwrap()]);
         fits("Audit", &[money::audit_of(&store, NOON).await.unwrap()]);
         let asked = TrailQuery::default();

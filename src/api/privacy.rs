@@ -46,7 +46,7 @@ pub struct RetentionOrder {
 /// Empties what is older than the settings say.
 pub async fn retain_of(store: &Store, own: &Retention, order: RetentionOrder, now: Wall) -> Result<Value, Problem> {
     let (records, traces) = (Retention::until(own.records, now), Retention::until(own.traces, now));
-    let emptied = store.keep(Keep { records, traces, dry_run: order.dry_run }).await?;
+    let emptied = store.keep(Keep { records, traces, dry_run: order.dry_run }, now).await?;
     let recordings = match (&own.folder, Retention::until(own.recordings, now)) {
         (Some(folder), Some(until)) => old_files(folder.clone(), until, order.dry_run).await?,
         _ => 0,
@@ -73,18 +73,22 @@ pub struct ForgetOrder {
     pub dry_run: bool,
 }
 
-pub async fn forget_of(store: &Store, order: &ForgetOrder) -> Result<Value, Problem> {
+pub async fn forget_of(store: &Store, order: &ForgetOrder, now: Wall) -> Result<Value, Problem> {
     let whom = match (&order.number, &order.user) {
         (Some(number), None) => Whom::Number(parse("number", number)?),
         (None, Some(user)) => Whom::User(parse("user", user)?),
         _ => return Err(Problem::bad("expected a number or a user, and not both")),
     };
-    let forgotten = store.forget(Forget { whom, dry_run: order.dry_run }).await?;
+    let forgotten = store.forget(Forget { whom, dry_run: order.dry_run }, now).await?;
     Ok(json!({
         "dry_run": order.dry_run, "records": forgotten.records, "meetings": forgotten.meetings, "name": forgotten.name,
     }))
 }
 
-pub async fn forget(Known(reception): Known, Said(order): Said<ForgetOrder>) -> Result<Json<Value>, Problem> {
-    forget_of(&reception.store, &order).await.map(Json)
+pub async fn forget(
+    Known(reception): Known,
+    Moment(now): Moment,
+    Said(order): Said<ForgetOrder>,
+) -> Result<Json<Value>, Problem> {
+    forget_of(&reception.store, &order, now).await.map(Json)
 }

@@ -5,7 +5,7 @@ use super::bridge::{Bridge, Pace};
 use super::{Context, Failure};
 use crate::api::alert::{self, AlertsQuery};
 use crate::api::correct::{self, CorrectionsQuery, RefundOrder, RerateOrder};
-use crate::api::entry::{self, EntriesQuery, Shelf, Spot};
+use crate::api::entry::{self, EntriesQuery, Shelf, Spot, TermOrder};
 use crate::api::grant::{self, GrantOrder, GrantsQuery};
 use crate::api::hot::{self, HotFile, HotNote, HotQuery, LiftOrder};
 use crate::api::limit::{self, ConfirmOrder};
@@ -251,7 +251,7 @@ impl Books {
 
     pub async fn forget(&self, order: &ForgetOrder) -> Result<Value, Failure> {
         match self {
-            Books::Here(store) => privacy::forget_of(store, order).await.map_err(words),
+            Books::Here(store) => privacy::forget_of(store, order, clock::wall()).await.map_err(words),
             Books::There(bridge) => bridge.post("/forget", order, Pace::Long),
         }
     }
@@ -321,6 +321,20 @@ impl Books {
                 Some(answer) => Ok(answer),
                 None => bridge.put(&spot.path(), keys),
             },
+        }
+    }
+
+    /// Gives a user a licence, or takes it away (`None`).
+    pub async fn licence(&self, spot: Spot, licence: &str, term: Option<&TermOrder>) -> Result<Value, Failure> {
+        match self {
+            Books::Here(store) => entry::licence_of(store, spot, licence, term, clock::wall()).await.map_err(words),
+            Books::There(bridge) => {
+                let path = format!("{}/licences/{licence}", spot.path());
+                match term {
+                    Some(term) => bridge.put(&path, term),
+                    None => Ok(serde_json::from_str(&bridge.take(&path)?)?),
+                }
+            }
         }
     }
 

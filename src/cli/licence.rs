@@ -3,10 +3,9 @@
 use super::books::Books;
 use super::table::{Side, Table};
 use super::{Context, Done, Failure, say, say_json};
-use crate::api::entry::{Shelf, Spot};
+use crate::api::entry::{Spot, TermOrder};
 use crate::store::EntryKind;
 use crate::types::OrganisationId;
-use serde_json::{Value, json};
 
 #[derive(clap::Subcommand)]
 pub enum Licence {
@@ -48,12 +47,7 @@ impl Licence {
     pub async fn run(self, context: &Context) -> Done {
         match self {
             Licence::List { org } => list(context, &org).await,
-            Licence::Set { place, from, until } => {
-                let ends = [("from", from), ("until", until)];
-                let ends = ends.into_iter().filter_map(|(name, day)| Some(format!(" {name} {}", day?)));
-                let given = format!("{}{}", place.licence, ends.collect::<String>());
-                put(context, place, Some(given)).await
-            }
+            Licence::Set { place, from, until } => put(context, place, Some(TermOrder { from, until })).await,
             Licence::Remove { place } => put(context, place, None).await,
         }
     }
@@ -75,27 +69,16 @@ async fn list(context: &Context, org: &OrganisationId) -> Done {
     say(&table.to_string())
 }
 
-/// The user's other licences stay.
-async fn put(context: &Context, place: Place, given: Option<String>) -> Done {
-    let told = |problem: crate::api::problem::Problem| Failure(problem.into_body().to_string());
-    let shelf = Shelf { kind: EntryKind::User, of: Some(place.org) };
-    let spot = || Spot::new(shelf.kind, shelf.of.clone(), &place.user).map_err(told);
-    let books = Books::find(context).await?;
-    let user = books.entry(&spot()?).await?;
-    let is_it = |text: &str| text.split(' ').next() == Some(&*place.licence);
-    let texts = user["licences"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let had = texts.clone().any(is_it);
-    if given.is_none() && !had {
-        return Err(Failure(format!("user {} has no licence {}", place.user, place.licence)));
-    }
-    let others = texts.filter(|text| !is_it(text)).map(str::to_owned);
-    let licences: Vec<String> = others.chain(given.clone()).collect();
-    let answer = books.set(context, spot()?, &json!({ "licences": licences })).await?;
+/// The user's other licences stay. `None` takes it away.
+async fn put(context: &Context, place: Place, term: Option<TermOrder>) -> Done {
+    let spot = Spot::new(EntryKind::User, Some(place.org), &place.user);
+    let spot = spot.map_err(|problem| Failure(problem.into_body().to_string()))?;
+    let answer = Books::find(context).await?.licence(spot, &place.licence, term.as_ref()).await?;
     if context.json {
         return say_json(&answer);
     }
-    match given {
-        Some(given) => say(&format!("user {} has {given}\n", place.user)),
-        None => say(&format!("user {} has {} no more\n", place.user, place.licence)),
-    }
+    let ends = term.as_ref().map(|term| [("from", &term.from), ("until", &term.until)]);
+    let Some(ends) = ends else { return say(&format!("user {} has {} no more\n", place.user, place.licence)) };
+    let ends: String = ends.into_iter().filter_map(|(name, day)| Some(format!(" {name} {}", day.as_ref()?))).collect();
+    say(&format!("user {} has {}{ends}\n", place.user, place.licence))
 }

@@ -5,7 +5,8 @@ use super::check::check;
 use super::credits;
 use super::document::{Applied, DeckFile, Document, ExchangeEntry, Placed, UserEntry};
 use super::door::{CreditsAdded, Funds, FundsKind};
-use super::facts::{self, HOUSE, Meeting, OnEmpty, Organisation};
+use super::entry::{self, EntryId};
+use super::facts::{self, Facts, HOUSE, Meeting, OnEmpty, Organisation};
 use super::fault::StoreError;
 use super::rows::list_text;
 use super::sql::{self, Connection};
@@ -29,15 +30,22 @@ pub(super) async fn apply(
     let opened = opened(books, document).await?;
     let mistakes = check(document, &books.facts, &opened, *now);
     if !mistakes.is_empty() {
+        let reasons: Vec<String> = mistakes.iter().map(|mistake| mistake.text.clone()).collect();
+        let (what, detail) = (format!("file {}", document.file), trail::refusal(&reasons));
+        let step = trail::Step { at: *now, who, verb: "apply", what, organisation: None, detail };
+        trail::write(books, step).await?;
         return Ok(Err(mistakes));
     }
 
     let lists = trail_of_lists(books, document);
+    let before = books.facts.clone();
     let (rates, funded) = enter(books, document, *now).await?;
     let own = document.organisations.iter().map(|own| &own.value.id);
     let pending: Vec<Value> = own.flat_map(|id| cooling::told(&books.facts, id, *now)).collect();
     let waiting = pending.len();
-    tell(books, document, (*now, who), lists, pending).await?;
+    let (changes, more) = changed(document, &before, &books.facts);
+    let parts = [("lists", lists), ("changed", changes), ("pending", pending)];
+    tell(books, document, (*now, who), parts, more).await?;
     Ok(Ok(Applied {
         organisations: document.organisations.len(),
         users: document.users.len(),
@@ -84,13 +92,58 @@ fn trail_of_lists(books: &Books, document: &Document) -> Vec<Value> {
     shown.collect()
 }
 
-/// One row for the file: what it named.
+/// Entries of a file that its row tells field by field; of more it is told how many.
+const MOST_TOLD: usize = 100;
+
+/// What a file names, entry by entry.
+fn entries(document: &Document) -> impl Iterator<Item = EntryId> {
+    fn of<T>(all: &[Placed<T>], entry: impl Fn(&T) -> EntryId) -> impl Iterator<Item = EntryId> {
+        all.iter().map(move |placed| entry(&placed.value))
+    }
+    of(&document.organisations, |own| EntryId::Organisation(own.id.clone()))
+        .chain(of(&document.users, |entry| EntryId::User(entry.user.id.clone())))
+        .chain(of(&document.meetings, |meeting| EntryId::Meeting(meeting.settings.id.clone())))
+        .chain(of(&document.numbers, |number| EntryId::Number(number.e164)))
+        .chain(of(&document.carriers, |carrier| EntryId::Carrier(carrier.id.clone())))
+}
+
+/// What a file changed of what there was: each entry with its fields before and after, as a change by itself is told.
+fn changed(document: &Document, before: &Facts, after: &Facts) -> (Vec<Value>, usize) {
+    let mut told = Vec::new();
+    let mut more = 0;
+    for entry in entries(document) {
+        let was = before.keys(&entry);
+        let (mut old, mut new) =
+            entry::difference(entry.kind(), &was.clone().unwrap_or_default(), &after.keys(&entry).unwrap_or_default());
+        if let EntryId::User(id) = &entry {
+            let pin = |facts: &Facts| facts.users.get(id).and_then(|user| user.pin.clone());
+            match (pin(before), pin(after)) {
+                (was, is) if was == is => {}
+                (was, is) => {
+                    was.iter().for_each(|_| drop(old.insert("pin".to_owned(), "set".into())));
+                    let word = if was.is_some() { "changed" } else { "set" };
+                    is.iter().for_each(|_| drop(new.insert("pin".to_owned(), word.into())));
+                }
+            }
+        }
+        match old.is_empty() && new.is_empty() && was.is_some() {
+            true => {}
+            false if told.len() == MOST_TOLD => more += 1,
+            false => {
+                told.push(json!({ "what": entry.to_string(), "before": was.map(|_| old), "after": new }));
+            }
+        }
+    }
+    (told, more)
+}
+
+/// One row for the file: what it named, and what that changed.
 async fn tell(
     books: &mut Books,
     document: &Document,
     by: (Wall, &Who),
-    lists: Vec<Value>,
-    pending: Vec<Value>,
+    parts: [(&str, Vec<Value>); 3],
+    more: usize,
 ) -> Result<(), StoreError> {
     fn names<T>(all: &[Placed<T>], name: impl Fn(&T) -> String) -> Vec<String> {
         all.iter().map(|placed| name(&placed.value)).collect()
@@ -102,10 +155,12 @@ async fn tell(
         "numbers": names(&document.numbers, |number| number.e164.to_string()),
         "carriers": names(&document.carriers, |carrier| carrier.id.to_string()),
         "countries": names(&document.countries, |(code, _)| code.as_str().to_owned()),
-        "lists": lists,
     });
-    if !pending.is_empty() {
-        detail["pending"] = pending.into();
+    for (name, part) in parts.into_iter().filter(|(_, part)| !part.is_empty()) {
+        detail[name] = part.into();
+    }
+    if more > 0 {
+        detail["more_changed"] = more.into();
     }
     let what = format!("file {}", document.file);
     trail::write(books, trail::Step { at: by.0, who: by.1, verb: "apply", what, organisation: None, detail }).await

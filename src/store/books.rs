@@ -7,6 +7,7 @@ use super::fault::StoreError;
 use super::sheet::{AccountCopy, Sheet};
 use super::sql::Row;
 use super::sql::{self, Connection};
+use super::trail::Refused;
 use crate::clock::Wall;
 use crate::rating::ledger::{self, Account, Entry, Kind};
 use crate::rating::pool::{month_of, pool_minutes};
@@ -26,6 +27,8 @@ pub(super) struct Books {
     pub sheet: Sheet,
     /// After a failure: one request at a time, and nothing is taken for granted that a row can tell.
     pub careful: bool,
+    /// What the request at hand tried and may not: told when it is taken back.
+    pub refused: Option<Refused>,
     /// Grows whenever something to be told, or to be paid, is written.
     pub outbox: u64,
     /// How long a raised limit waits.
@@ -84,7 +87,7 @@ pub(super) fn millis(ms: u64) -> i64 {
 
 impl Books {
     pub fn new(conn: Connection, facts: Arc<Facts>, node: String, life: i64, cooling_ms: u64) -> Books {
-        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false, outbox: 0, cooling_ms }
+        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false, refused: None, outbox: 0, cooling_ms }
     }
 
     pub fn organisation(&self, id: &OrganisationId) -> Result<Organisation, StoreError> {

@@ -10,7 +10,7 @@ use super::entry::{self, EntryId, EntryKind, Keys, LOCKED, TOLD_ALONE};
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::lock;
-use super::trail::{self, Who};
+use super::trail::{self, Tried, Who};
 use crate::clock::Wall;
 use crate::notice::HookUrl;
 use crate::types::OrganisationId;
@@ -24,6 +24,20 @@ pub enum ChangeStep {
     Put(String),
     /// What the text names is as it says (RFC 7396).
     Patch(String),
+    /// A user has this licence, as a file gives it (`audio-conferencing until 2026-12-31`), in place of one of its kind.
+    Give(String),
+    /// A user has this licence no more.
+    Take(String),
+}
+
+impl ChangeStep {
+    /// The keys that it names.
+    fn keys(&self) -> Keys {
+        match self {
+            ChangeStep::Put(text) | ChangeStep::Patch(text) => serde_json::from_str(text).unwrap_or_default(),
+            ChangeStep::Give(_) | ChangeStep::Take(_) => Keys::new(),
+        }
+    }
 }
 
 /// A PIN may be in it.
@@ -32,6 +46,8 @@ impl std::fmt::Debug for ChangeStep {
         f.write_str(match self {
             ChangeStep::Put(_) => "Put",
             ChangeStep::Patch(_) => "Patch",
+            ChangeStep::Give(_) => "Give",
+            ChangeStep::Take(_) => "Take",
         })
     }
 }
@@ -56,19 +72,14 @@ pub struct Changed {
     pub entry: String,
 }
 
-/// Reasons of a refusal that the trail keeps, and how much of each.
-const MOST_REASONS: usize = 10;
-const LONGEST_REASON: usize = 300;
-
 impl Change {
     /// Hooks that the change names: for whoever looks where they lead before they are saved. One that is no address is told
     /// when the change is read.
     pub fn hooks(&self) -> Vec<HookUrl> {
-        let (ChangeStep::Put(text) | ChangeStep::Patch(text)) = &self.step;
         if self.entry.kind() != EntryKind::Organisation {
             return Vec::new();
         }
-        let keys: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+        let keys = Value::Object(self.step.keys());
         let named = [&keys["alerts"]["webhook"], &keys["recharge"]["hook"]];
         named.into_iter().filter_map(|url| url.as_str()?.parse().ok()).collect()
     }
@@ -79,25 +90,36 @@ pub(super) async fn change(
     books: &mut Books,
     (change, now, who): &(Change, Wall, Who),
 ) -> Result<Result<Changed, Vec<String>>, StoreError> {
+    let what = change.entry.to_string();
+    let tried = Tried { at: *now, who, verb: "set", what, organisation: change.of.as_ref() };
+    let changed = checked(books, (change, *now, who)).await;
+    // What was done, and which mistakes there were, is told where it is known in full.
+    trail::told(books, tried, changed, |_, _| Vec::new()).await
+}
+
+async fn checked(
+    books: &mut Books,
+    (change, now, who): (&Change, Wall, &Who),
+) -> Result<Result<Changed, Vec<String>>, StoreError> {
     let facts = books.facts.clone();
     let within = owner(&facts, change)?;
     let before = facts.keys(&change.entry);
     let wanted = match wanted(change, before.as_ref())? {
         Ok(wanted) => wanted,
-        Err(mistakes) => return refuse(books, change, (*now, who), mistakes).await,
+        Err(mistakes) => return refuse(books, change, (now, who), mistakes).await,
     };
     let mut document = match read(change, within, &facts, &wanted) {
         Ok(document) => document,
-        Err(mistakes) => return refuse(books, change, (*now, who), mistakes).await,
+        Err(mistakes) => return refuse(books, change, (now, who), mistakes).await,
     };
     if let Err(barred) = lock::sign(&facts, change, who, &mut document) {
-        return refuse(books, change, (*now, who), vec![format!("{LOCKED}: {barred}")]).await;
+        return refuse(books, change, (now, who), vec![format!("{LOCKED}: {barred}")]).await;
     }
     let opened = opened(books, &document).await?;
     let mistakes: Vec<String> =
-        check(&document, &facts, &opened, *now).into_iter().map(|mistake| mistake.text).collect();
+        check(&document, &facts, &opened, now).into_iter().map(|mistake| mistake.text).collect();
     if !mistakes.is_empty() {
-        return refuse(books, change, (*now, who), mistakes).await;
+        return refuse(books, change, (now, who), mistakes).await;
     }
 
     let next = entry::of_document(&document);
@@ -108,15 +130,15 @@ pub(super) async fn change(
     }
     let keys: Vec<String> = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))).cloned().collect();
     if before.is_none() || !keys.is_empty() {
-        enter(books, &document, *now).await?;
+        enter(books, &document, now).await?;
         let mut detail = json!({ "outcome": "done", "before": before.as_ref().map(|_| old), "after": new });
         if let EntryId::Organisation(id) = &change.entry {
-            let pending = cooling::told(&books.facts, id, *now);
+            let pending = cooling::told(&books.facts, id, now);
             if !pending.is_empty() {
                 detail["pending"] = pending.into();
             }
         }
-        tell(books, change, (*now, who), detail).await?;
+        tell(books, change, (now, who), detail).await?;
     }
     let entry = books.facts.entry(&change.entry);
     let entry = entry.ok_or_else(|| StoreError::broken("an entry that was just written is gone"))?;
@@ -137,7 +159,9 @@ fn owner<'a>(facts: &'a Facts, change: &Change) -> Result<Option<&'a Organisatio
                 (Some(owner), ChangeStep::Put(_)) if owner != of => {
                     Err(StoreError::Conflict(format!("the name of {} is taken: choose another", change.entry)))
                 }
-                (_, ChangeStep::Patch(_)) if facts.owner_of(&change.entry) != Some(of) => {
+                (_, ChangeStep::Patch(_) | ChangeStep::Give(_) | ChangeStep::Take(_))
+                    if facts.owner_of(&change.entry) != Some(of) =>
+                {
                     Err(StoreError::Unknown(change.entry.to_string()))
                 }
                 _ => Ok(Some(organisation)),
@@ -148,7 +172,14 @@ fn owner<'a>(facts: &'a Facts, change: &Change) -> Result<Option<&'a Organisatio
 
 /// What the entry is to be, or why that cannot even be told.
 fn wanted(change: &Change, before: Option<&Keys>) -> Result<Result<Keys, Vec<String>>, StoreError> {
-    let (ChangeStep::Put(text) | ChangeStep::Patch(text)) = &change.step;
+    let text = match &change.step {
+        ChangeStep::Put(text) | ChangeStep::Patch(text) => text,
+        ChangeStep::Give(licence) | ChangeStep::Take(licence) => {
+            let mut wanted = before.cloned().ok_or_else(|| StoreError::Unknown(change.entry.to_string()))?;
+            let is_given = matches!(change.step, ChangeStep::Give(_));
+            return relicensed(change, &mut wanted, licence, is_given).map(|()| Ok(wanted));
+        }
+    };
     let mut asked: Keys = match serde_json::from_str(text) {
         Ok(Value::Object(asked)) => asked,
         _ => return Ok(Err(vec!["expected an object of keys and values".to_owned()])),
@@ -160,8 +191,8 @@ fn wanted(change: &Change, before: Option<&Keys>) -> Result<Result<Keys, Vec<Str
     }
     let mut wanted = match (&change.step, before) {
         (ChangeStep::Put(_), _) => Keys::new(),
-        (ChangeStep::Patch(_), Some(before)) => before.clone(),
-        (ChangeStep::Patch(_), None) => return Err(StoreError::Unknown(change.entry.to_string())),
+        (_, Some(before)) => before.clone(),
+        (_, None) => return Err(StoreError::Unknown(change.entry.to_string())),
     };
     if let (ChangeStep::Put(_), Some(locked)) = (&change.step, before.and_then(|before| before.get(LOCKED))) {
         wanted.insert(LOCKED.to_owned(), locked.clone());
@@ -193,8 +224,25 @@ fn read(change: &Change, within: Option<&Organisation>, facts: &Facts, wanted: &
 }
 
 fn names_pin(change: &Change) -> bool {
-    let (ChangeStep::Put(text) | ChangeStep::Patch(text)) = &change.step;
-    serde_json::from_str::<Keys>(text).is_ok_and(|asked| asked.contains_key("pin"))
+    change.step.keys().contains_key("pin")
+}
+
+/// The licences of a user with one given or taken away: the others stay as they are at this moment.
+fn relicensed(change: &Change, keys: &mut Keys, licence: &str, is_given: bool) -> Result<(), StoreError> {
+    let kind = |text: &str| text.split(' ').next().map(str::to_owned);
+    let word = kind(licence);
+    let mut licences = keys.remove("licences").and_then(|all| all.as_array().cloned()).unwrap_or_default();
+    let before = licences.len();
+    licences.retain(|text| text.as_str().and_then(kind) != word);
+    match is_given {
+        true => licences.push(licence.into()),
+        false if licences.len() == before => {
+            return Err(StoreError::Unknown(format!("licence {licence} of {}", change.entry)));
+        }
+        false => {}
+    }
+    keys.insert("licences".to_owned(), licences.into());
+    Ok(())
 }
 
 /// A PIN is never in the keys of what there is: that it changed is told, and no more.
@@ -217,9 +265,7 @@ async fn refuse(
     by: (Wall, &Who),
     mistakes: Vec<String>,
 ) -> Result<Result<Changed, Vec<String>>, StoreError> {
-    let reasons: Vec<String> =
-        mistakes.iter().take(MOST_REASONS).map(|reason| reason.chars().take(LONGEST_REASON).collect()).collect();
-    tell(books, change, by, json!({ "outcome": "refused", "reasons": reasons })).await?;
+    tell(books, change, by, trail::refusal(&mistakes)).await?;
     Ok(Err(mistakes))
 }
 

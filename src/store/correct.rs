@@ -12,12 +12,13 @@ use super::rows::Line;
 use super::spending;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
-use super::trail::{self, Who};
+use super::trail::{self, Told, Tried, Who};
 use crate::clock::Wall;
 use crate::rating::grant::{Bucket, Part};
 use crate::rating::ledger::Kind;
 use crate::rating::{Book, CallType, Origin, Request, Tab, Terms, reprice};
 use crate::types::{E164, GrantId, LegId, Micros};
+use serde_json::json;
 
 /// Legs that one request prices again at most: other requests wait for no more than some hundredths of a second.
 pub(super) const MOST_AT_ONCE: usize = 200;
@@ -181,24 +182,22 @@ impl Settled {
 
 // --------------------------------------------------------------------------------------------------------------- refund
 
-/// As [`refund`], and what was booked stands in the trail.
+/// As [`refund`], and what was booked, or refused, stands in the trail.
 pub(super) async fn refund_told(books: &mut Books, (asked, who): &(Refund, Who)) -> Result<Corrected, StoreError> {
-    let outcome = refund(books, asked).await?;
-    if let Corrected::Booked(correction) = &outcome {
-        let step = trail::Step {
-            at: asked.at,
-            who,
-            verb: "refund",
-            what: format!("leg {}", asked.leg),
-            organisation: Some(&correction.organisation),
-            detail: serde_json::json!({
+    let tried = Tried { at: asked.at, who, verb: "refund", what: format!("leg {}", asked.leg), organisation: None };
+    let outcome = refund(books, asked).await;
+    trail::told(books, tried, outcome, |tried, outcome| match outcome {
+        Corrected::Booked(correction) => vec![Told {
+            organisation: Some(correction.organisation.clone()),
+            ..tried.done(json!({
                 "amount": correction.amount.to_text(), "pool_ms": correction.pool_ms, "month_ms": correction.month_ms,
                 "grants": correction.grants, "key": asked.key, "reason": asked.reason,
-            }),
-        };
-        trail::write(books, step).await?;
-    }
-    Ok(outcome)
+            }))
+        }],
+        Corrected::TooMuch { left } => vec![tried.done(trail::refusal(&[format!("only {left} is left to give back")]))],
+        Corrected::Repeated(_) => Vec::new(),
+    })
+    .await
 }
 
 /// Gives a charge back: a part of its money, or all that is left of it, and then its pool time and minutes of the month
@@ -368,24 +367,22 @@ fn decided(leg: &LegRow) -> Wall {
     }
 }
 
-/// As [`rerate`], and what was booked stands in the trail, leg by leg.
+/// As [`rerate`], and each difference that was booked stands in the trail.
 pub(super) async fn rerate_told(books: &mut Books, (asked, who): &(Reprice, Who)) -> Result<Vec<Repriced>, StoreError> {
-    let (told, booked) = rerate(books, asked).await?;
-    for correction in booked {
-        let step = trail::Step {
-            at: asked.at,
-            who,
-            verb: "re-rate",
+    let tried = Tried { at: asked.at, who, verb: "re-rate", what: format!("legs {}", asked.key), organisation: None };
+    let done = rerate(books, asked).await;
+    let done = trail::told(books, tried, done, |_, (_, booked)| {
+        let row = |correction: &Correction| Told {
             what: format!("leg {}", correction.leg),
-            organisation: Some(&correction.organisation),
-            detail: serde_json::json!({
+            organisation: Some(correction.organisation.clone()),
+            detail: json!({
                 "amount": correction.amount.to_text(), "price": correction.price.map(Micros::to_text),
                 "key": asked.key, "reason": asked.reason,
             }),
         };
-        trail::write(books, step).await?;
-    }
-    Ok(told)
+        booked.iter().map(row).collect()
+    });
+    done.await.map(|(told, _)| told)
 }
 
 /// Prices legs again, and books the differences.

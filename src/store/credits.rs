@@ -6,24 +6,19 @@ use super::draw::Draws;
 use super::facts::Organisation;
 use super::fault::StoreError;
 use super::threshold::{self, Seen};
-use super::trail::{self, Who};
+use super::trail::{self, Tried, Who};
 use super::{grant, recharge, sql};
 use crate::rating::ledger::Kind;
 use crate::types::Micros;
+use serde_json::json;
 
 /// Keys that begin like this are the store's own: of legs, of expiries, of what was drawn before draws were kept, of grants,
 /// of recharges.
 const OURS: [&str; 6] = ["leg:", "expire:", "before:", grant::KEY, grant::LAPSE, recharge::KEY];
 
-/// As [`add`], and what was booked, or refused for want of money, stands in the trail.
+/// As [`add`], and what was booked, or refused, stands in the trail.
 pub(super) async fn add_told(books: &mut Books, (funds, who): &(Funds, Who)) -> Result<CreditsAdded, StoreError> {
-    let added = add(books, funds).await?;
-    let outcome = match added {
-        CreditsAdded::Booked => "booked",
-        CreditsAdded::NotAvailable { .. } => "not-available",
-        CreditsAdded::Repeated => return Ok(added),
-    };
-    let step = trail::Step {
+    let tried = Tried {
         at: funds.at,
         who,
         verb: match funds.kind {
@@ -32,12 +27,18 @@ pub(super) async fn add_told(books: &mut Books, (funds, who): &(Funds, Who)) -> 
         },
         what: format!("organisation {}", funds.organisation),
         organisation: Some(&funds.organisation),
-        detail: serde_json::json!({
-            "amount": funds.amount.to_text(), "key": funds.key, "memo": funds.memo, "outcome": outcome,
-        }),
     };
-    trail::write(books, step).await?;
-    Ok(added)
+    let added = add(books, funds).await;
+    trail::told(books, tried, added, |tried, added| {
+        let outcome = match added {
+            CreditsAdded::Booked => "booked",
+            CreditsAdded::NotAvailable { .. } => "not-available",
+            CreditsAdded::Repeated => return Vec::new(),
+        };
+        let (amount, key, memo) = (funds.amount.to_text(), &funds.key, &funds.memo);
+        vec![tried.done(json!({ "amount": amount, "key": key, "memo": memo, "outcome": outcome }))]
+    })
+    .await
 }
 
 /// Books a funding or a correction, once a key.

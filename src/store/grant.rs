@@ -9,12 +9,13 @@ use super::fault::StoreError;
 use super::rows::Line;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
-use super::trail::{self, Who};
+use super::trail::{self, Tried, Who};
 use crate::clock::Wall;
 use crate::rating::grant::{Filter, Part, Source, Unit};
 use crate::rating::ledger::Kind;
 use crate::rating::{Grant, Used};
 use crate::types::{GrantId, LegId, Micros, OrganisationId};
+use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -130,25 +131,21 @@ pub(super) async fn of_many(
 
 // ------------------------------------------------------------------------------------------------------- give and end
 
-/// As [`add`], and what was given stands in the trail.
+/// As [`add`], and what was given, or refused, stands in the trail.
 pub(super) async fn add_told(books: &mut Books, (asked, who): &(NewGrant, Who)) -> Result<GrantAdded, StoreError> {
-    let added = add(books, asked).await?;
-    if let GrantAdded::Booked(row) = &added {
-        let step = trail::Step {
-            at: asked.at,
-            who,
-            verb: "grant-add",
-            what: format!("grant {}", asked.id),
-            organisation: Some(&asked.organisation),
-            detail: serde_json::json!({
-                "unit": asked.unit.slug(), "source": asked.source.slug(), "amount": row.grant.amount, "memo": asked.memo,
-                "priority": asked.priority, "from": row.grant.from.micros(), "until": asked.until.map(Wall::micros),
-                "filter": asked.filter.to_line(),
-            }),
-        };
-        trail::write(books, step).await?;
-    }
-    Ok(added)
+    let (what, organisation) = (format!("grant {}", asked.id), Some(&asked.organisation));
+    let tried = Tried { at: asked.at, who, verb: "grant-add", what, organisation };
+    let added = add(books, asked).await;
+    trail::told(books, tried, added, |tried, added| match added {
+        GrantAdded::Booked(row) => vec![tried.done(json!({
+            "unit": asked.unit.slug(), "source": asked.source.slug(), "amount": row.grant.amount, "memo": asked.memo,
+            "priority": asked.priority, "from": row.grant.from.micros(), "until": asked.until.map(Wall::micros),
+            "filter": asked.filter.to_line(),
+        }))],
+        GrantAdded::TooMany { most } => vec![tried.done(trail::refusal(&[format!("there are {most} already")]))],
+        GrantAdded::Repeated(_) => Vec::new(),
+    })
+    .await
 }
 
 fn check(asked: &NewGrant) -> Result<(), StoreError> {
@@ -207,33 +204,39 @@ async fn add(books: &mut Books, asked: &NewGrant) -> Result<GrantAdded, StoreErr
     row.map(GrantAdded::Booked).ok_or_else(|| StoreError::broken("a grant that was just written is gone"))
 }
 
-/// Ends a grant: what running calls hold of it stays theirs, the rest lapses now. One that is over stays as it is.
+/// As [`end`], and it stands in the trail.
 pub(super) async fn end_told(books: &mut Books, (asked, who): &(EndGrant, Who)) -> Result<GrantRow, StoreError> {
+    let (what, organisation) = (format!("grant {}", asked.id), Some(&asked.organisation));
+    let tried = Tried { at: asked.at, who, verb: "grant-end", what, organisation };
+    let ended = end(books, asked).await;
+    let ended = trail::told(books, tried, ended, |tried, (before, _)| {
+        let is_over = before.grant.until.is_some_and(|until| until <= asked.at);
+        let detail = json!({ "left": before.grant.left, "held": before.held });
+        if is_over { Vec::new() } else { vec![tried.done(detail)] }
+    });
+    ended.await.map(|(_, row)| row)
+}
+
+/// Ends a grant: what running calls hold of it stays theirs, the rest lapses now. One that is over stays as it is. Gives what
+/// it was before, and what it is.
+async fn end(books: &mut Books, asked: &EndGrant) -> Result<(GrantRow, GrantRow), StoreError> {
     let of_organisation = |row: &GrantRow| row.organisation == asked.organisation;
-    let row = find(&mut books.conn, &asked.id).await?.filter(of_organisation);
+    let before = find(&mut books.conn, &asked.id).await?.filter(of_organisation);
     let unknown = || StoreError::Unknown(format!("grant {} of {}", asked.id, asked.organisation));
-    let row = row.ok_or_else(unknown)?;
+    let before = before.ok_or_else(unknown)?;
     let organisation = books.organisation(&asked.organisation)?;
-    let is_over = row.grant.until.is_some_and(|until| until <= asked.at);
+    let is_over = before.grant.until.is_some_and(|until| until <= asked.at);
     if !is_over {
         sql::query("UPDATE grants SET valid_until = $1 WHERE id = $2")
             .bind(asked.at.micros())
             .bind(asked.id.as_str())
             .execute(&mut books.conn)
             .await?;
-        let step = trail::Step {
-            at: asked.at,
-            who,
-            verb: "grant-end",
-            what: format!("grant {}", asked.id),
-            organisation: Some(&asked.organisation),
-            detail: serde_json::json!({ "left": row.grant.left, "held": row.held }),
-        };
-        trail::write(books, step).await?;
     }
     books.sheet.grants.remove(&organisation.id);
     books.lapse(&organisation, asked.at).await?;
-    find(&mut books.conn, &asked.id).await?.ok_or_else(unknown)
+    let row = find(&mut books.conn, &asked.id).await?.ok_or_else(unknown)?;
+    Ok((before, row))
 }
 
 // --------------------------------------------------------------------------------------------------- hold, use, lapse

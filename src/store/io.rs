@@ -13,6 +13,7 @@ use super::hot;
 use super::job::{Done, Job, Reply};
 use super::schema;
 use super::sql::{self, Address, Connection, Kind, Pool, Pulse, Session, shown};
+use super::trail;
 use crate::clock;
 use crate::telemetry::name;
 use crate::types::LegId;
@@ -542,6 +543,7 @@ impl Writer {
                 self.books.forget();
             }
             self.books.careful = true;
+            self.books.refused = None;
             let facts = self.books.facts.clone();
             let before = self.run("SAVEPOINT request").await;
             let outcome = job.run(&mut self.books).await;
@@ -560,7 +562,9 @@ impl Writer {
                 (Err(fault), _) => Err(fault),
                 (Ok(()), Err(fault)) if fault.is_down() => Err(fault.clone()),
                 (Ok(()), Ok(())) => self.run("RELEASE request").await,
-                (Ok(()), Err(_)) => self.run("ROLLBACK TO request; RELEASE request").await,
+                // Whoever raced is asked again: it was not refused.
+                (Ok(()), Err(StoreError::Raced(_))) if race <= RACES => self.undo().await,
+                (Ok(()), Err(_)) => self.take_back().await,
             };
             if fate.is_err() || race > RACES || !matches!(written, Err(StoreError::Raced(_))) {
                 done.push(outcome.failing(&written));
@@ -569,6 +573,16 @@ impl Writer {
             job = outcome.again();
         }
         Ok(())
+    }
+
+    async fn undo(&mut self) -> Result<(), StoreError> {
+        self.run("ROLLBACK TO request; RELEASE request").await
+    }
+
+    /// Nothing of a request stays but that it was refused, where that is told.
+    async fn take_back(&mut self) -> Result<(), StoreError> {
+        self.undo().await?;
+        trail::tell_refused(&mut self.books).await
     }
 
     async fn conclude(&mut self, fate: &Result<(), StoreError>) {

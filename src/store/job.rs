@@ -14,10 +14,10 @@ use super::hot::{DialBlock, HotOrder, HotReport, Lift};
 use super::remove::{Removal, Removed};
 use super::revoke::{Revoke, Revoked};
 use super::token::{NewToken, Revocation, Token};
-use super::trail::Who;
+use super::trail::{Turned, Who};
 use super::{
     apply, change, cooling, correct, credits, dialog, grant, hot, leg, outbox, person, reconcile, recover, remove,
-    revoke, scrub, settle, token,
+    revoke, scrub, settle, token, trail,
 };
 use crate::clock::Wall;
 use crate::form::Mistake;
@@ -146,9 +146,10 @@ jobs! {
     HouseHooks(()) -> () = outbox::switch_on_the_house;
     Recover((HashMap<LegId, u64>, Wall)) -> Vec<Orphan> = recover::recover;
     Buried(Vec<LegId>) -> () = dialog::ended;
-    Forget(Forget) -> Forgotten = person::forget;
+    Forget((Forget, Wall, Who)) -> Forgotten = person::forget_told;
     Scrub(scrub::Place) -> Option<scrub::Place> = scrub::step;
-    Keep(Keep) -> u64 = person::keep;
+    Keep((Keep, Wall, Who)) -> u64 = person::keep_told;
+    TurnAway((Turned, Who)) -> () = trail::turned_away;
     Remember(Reconciled) -> bool = reconcile::remember;
     // Does what no request ever may: for tests of what then happens.
     #[cfg(test)]

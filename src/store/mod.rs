@@ -88,7 +88,7 @@ pub use remove::{Removal, Removed};
 pub use revoke::{Revoke, Revoked};
 pub use sql::shown;
 pub use token::{MOST_TOKENS, NewToken, Revocation, Role, Token};
-pub use trail::{MOST_TRAIL_ROWS, OWNER, TrailDoor, TrailFilter, TrailRow, Who};
+pub use trail::{MOST_TRAIL_ROWS, OWNER, TrailDoor, TrailFilter, TrailRow, Turned, Who};
 pub use wishes::{mails, secret};
 
 use crate::clock::Wall;
@@ -157,6 +157,11 @@ impl Store {
     /// Changes one entry, or tells every mistake. Repeatable; touches no live leg.
     pub async fn change(&self, change: Change, now: Wall) -> Result<Result<Changed, Vec<String>>, StoreError> {
         self.desk.ask((change, now, self.who.clone()), Job::Change).await
+    }
+
+    /// Writes into the trail that a file or a change was refused before it came this far.
+    pub async fn turn_away(&self, turned: Turned) -> Result<(), StoreError> {
+        self.desk.ask((turned, self.who.clone()), Job::TurnAway).await
     }
 
     /// Removes one entry, or tells what still needs it.
@@ -425,9 +430,9 @@ impl Store {
     /// Forgets a person: what told them is gone from the database when this returns, and the books are as they were. In a file
     /// it is overwritten wherever it stood, a step at a time, so that calls go on. (On a server what is emptied is out of the
     /// tables, and the server uses its room again in its own time.)
-    pub async fn forget(&self, asked: Forget) -> Result<Forgotten, StoreError> {
+    pub async fn forget(&self, asked: Forget, now: Wall) -> Result<Forgotten, StoreError> {
         let (of_user, is_dry) = (matches!(asked.whom, Whom::User(_)), asked.dry_run);
-        let forgotten = self.desk.ask(asked, Job::Forget).await?;
+        let forgotten = self.desk.ask((asked, now, self.who.clone()), Job::Forget).await?;
         if !is_dry {
             let mut place = Some(scrub::Place::start(of_user));
             while let Some(here) = place {
@@ -440,10 +445,10 @@ impl Store {
 
     /// Empties what is older than it may be kept: how many records that is (a dry run), or was. A page at a time, so that
     /// calls go on.
-    pub async fn keep(&self, asked: Keep) -> Result<u64, StoreError> {
+    pub async fn keep(&self, asked: Keep, now: Wall) -> Result<u64, StoreError> {
         let mut all = 0;
         loop {
-            let some = self.desk.ask(asked, Job::Keep).await?;
+            let some = self.desk.ask((asked, now, self.who.clone()), Job::Keep).await?;
             all += some;
             if some == 0 || asked.dry_run {
                 return Ok(all);

@@ -11,9 +11,10 @@ use super::facts;
 use super::fault::StoreError;
 use super::rows::Line;
 use super::sql::{self, Connection};
+use super::trail::{self, Told, Tried, Who};
 use crate::clock::Wall;
 use crate::rating::UsageRecord;
-use crate::rating::record::Person;
+use crate::rating::record::{Person, utc};
 use crate::types::{LegId, UserId};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -97,6 +98,23 @@ pub(super) async fn part(conn: &mut Connection) -> Result<(), String> {
     }
 }
 
+/// As [`forget`], and that it was done stands in the trail; of whom is what nobody is to know any more.
+pub(super) async fn forget_told(
+    books: &mut Books,
+    (asked, now, who): &(Forget, Wall, Who),
+) -> Result<Forgotten, StoreError> {
+    let what = if matches!(asked.whom, Whom::Number(_)) { "number" } else { "user" };
+    let tried = Tried { at: *now, who, verb: "forget", what: what.to_owned(), organisation: None };
+    let forgotten = forget(books, asked).await;
+    trail::told(books, tried, forgotten, |tried, forgotten| {
+        let Forgotten { records, meetings, name } = forgotten;
+        let what = name.as_ref().map_or_else(|| what.to_owned(), |name| format!("user {name}"));
+        let told = Told { what, ..tried.done(json!({ "records": records, "meetings": meetings })) };
+        if asked.dry_run { Vec::new() } else { vec![told] }
+    })
+    .await
+}
+
 /// Forgets a person, or counts what there is of them.
 pub(super) async fn forget(books: &mut Books, asked: &Forget) -> Result<Forgotten, StoreError> {
     let name = match &asked.whom {
@@ -165,6 +183,19 @@ async fn rename(books: &mut Books, user: &UserId) -> Result<String, StoreError> 
     let loaded = facts::load(&mut books.conn, books.facts.pins().clone(), version, Some(&books.facts)).await;
     books.facts = Arc::new(loaded?);
     Ok(name)
+}
+
+/// As [`keep`], and what was emptied stands in the trail: a row a page, as each is a transaction.
+pub(super) async fn keep_told(books: &mut Books, (asked, now, who): &(Keep, Wall, Who)) -> Result<u64, StoreError> {
+    let tried = Tried { at: *now, who, verb: "retention", what: "records".to_owned(), organisation: None };
+    let emptied = keep(books, asked).await;
+    trail::told(books, tried, emptied, |tried, emptied| {
+        let is_change = !asked.dry_run && *emptied > 0;
+        let before = |at: Option<Wall>| at.map(utc);
+        let detail = json!({ "emptied": emptied, "records_before": before(asked.records), "traces_before": before(asked.traces) });
+        if is_change { vec![tried.done(detail)] } else { Vec::new() }
+    })
+    .await
 }
 
 /// Old rows that still tell somebody: how many, or so many of them emptied.

@@ -71,6 +71,8 @@ macro_rules! suite {
             mod tokens;
             #[path = "telling.rs"]
             mod telling;
+            #[path = "trailing.rs"]
+            mod trailing;
             #[path = "withdrawing.rs"]
             mod withdrawing;
         }

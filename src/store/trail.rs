@@ -8,6 +8,7 @@ use super::sql::{self, Connection, Row};
 use super::token::Role;
 use crate::clock::Wall;
 use crate::types::OrganisationId;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Rows of one answer at most.
@@ -65,7 +66,7 @@ pub(super) struct Step<'a> {
     pub verb: &'static str,
     pub what: String,
     pub organisation: Option<&'a OrganisationId>,
-    pub detail: serde_json::Value,
+    pub detail: Value,
 }
 
 /// A change as the trail has it.
@@ -142,6 +143,105 @@ pub(super) async fn write(books: &mut Books, step: Step<'_>) -> Result<(), Store
     .execute(&mut books.conn)
     .await?;
     Ok(())
+}
+
+/// What somebody tries.
+pub(super) struct Tried<'a> {
+    pub at: Wall,
+    pub who: &'a Who,
+    pub verb: &'static str,
+    pub what: String,
+    pub organisation: Option<&'a OrganisationId>,
+}
+
+/// What was done, as it is told: of what, whose it is, and the rest.
+pub(super) struct Told {
+    pub what: String,
+    pub organisation: Option<OrganisationId>,
+    pub detail: Value,
+}
+
+impl Tried<'_> {
+    /// That it was done to what it was tried with.
+    pub fn done(&self, detail: Value) -> Told {
+        Told { what: self.what.clone(), organisation: self.organisation.cloned(), detail }
+    }
+}
+
+/// What was refused, until all that it did is taken back.
+pub(super) struct Refused {
+    at: Wall,
+    who: Who,
+    verb: &'static str,
+    what: String,
+    organisation: Option<OrganisationId>,
+    why: String,
+}
+
+/// Tells what became of a try, in the transaction of the try itself: a row for each thing that `rows` names of what was done.
+/// What is refused is told too, by the writer, once the rest is taken back; what is not there was no change, and is not told.
+pub(super) async fn told<A>(
+    books: &mut Books,
+    tried: Tried<'_>,
+    done: Result<A, StoreError>,
+    rows: impl FnOnce(&Tried<'_>, &A) -> Vec<Told>,
+) -> Result<A, StoreError> {
+    match &done {
+        Ok(done) => {
+            for Told { what, organisation, detail } in rows(&tried, done) {
+                let organisation = organisation.as_ref();
+                let Tried { at, who, verb, .. } = tried;
+                write(books, Step { at, who, verb, what, organisation, detail }).await?;
+            }
+        }
+        Err(StoreError::Conflict(why)) => {
+            let Tried { at, who, verb, what, organisation } = tried;
+            let (who, organisation, why) = (who.clone(), organisation.cloned(), why.clone());
+            books.refused = Some(Refused { at, who, verb, what, organisation, why });
+        }
+        Err(_) => {}
+    }
+    done
+}
+
+/// Tells a refusal whose try is taken back by now, if there was one.
+pub(super) async fn tell_refused(books: &mut Books) -> Result<(), StoreError> {
+    let Some(refused) = books.refused.take() else { return Ok(()) };
+    let Refused { at, who, verb, what, organisation, why } = refused;
+    let detail = refusal(&[why]);
+    write(books, Step { at, who: &who, verb, what, organisation: organisation.as_ref(), detail }).await
+}
+
+/// A file or a change that did not get as far as the books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turned {
+    /// `apply` or `set`.
+    pub verb: &'static str,
+    /// `file people.toml`, `user anna`.
+    pub what: String,
+    pub organisation: Option<OrganisationId>,
+    pub reasons: Vec<String>,
+    pub at: Wall,
+}
+
+pub(super) async fn turned_away(books: &mut Books, (turned, who): &(Turned, Who)) -> Result<(), StoreError> {
+    let Turned { verb, what, organisation, reasons, at } = turned;
+    let (what, detail) = (what.chars().take(LONGEST_REASON).collect(), refusal(reasons));
+    write(books, Step { at: *at, who, verb, what, organisation: organisation.as_ref(), detail }).await
+}
+
+/// Reasons of a refusal that the trail keeps, and how much of each.
+const MOST_REASONS: usize = 10;
+const LONGEST_REASON: usize = 300;
+
+/// Why something was refused. What somebody wrote is not repeated: it may be a secret in the wrong place.
+pub(super) fn refusal(reasons: &[String]) -> Value {
+    let bare = |reason: &String| -> String {
+        let head = reason.split(", found \"").next().unwrap_or_default();
+        head.chars().take(LONGEST_REASON).collect()
+    };
+    let kept: Vec<String> = reasons.iter().take(MOST_REASONS).map(bare).collect();
+    json!({ "outcome": "refused", "reasons": kept })
 }
 
 /// Which rows.

@@ -76,6 +76,7 @@ fn filled(path: &str, organisation: &str) -> String {
         ("{user}", "nobody"),
         ("{meeting}", "nobody"),
         ("{carrier}", "nobody"),
+        ("{licence}", "nothing"),
         ("{token}", "nobody"),
         ("{grant}", "nobody"),
         ("{list}", "nobody"),

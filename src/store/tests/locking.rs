@@ -113,7 +113,7 @@ async fn a_lock_of_the_house_is_not_got_round() {
     let due = [("olga", false), ("paola", true), ("paola", true)].map(|(who, is)| (who.to_owned(), is));
     assert_eq!(told, due);
     let forget = Forget { whom: Whom::User("bruno".parse().unwrap()), dry_run: false };
-    let name = bench.store.forget(forget).await.unwrap().name.unwrap();
+    let name = bench.store.forget(forget, NOON).await.unwrap().name.unwrap();
     assert_eq!(lock(&bench, Some(&name)), stands);
     bench.audited().await;
 }

@@ -134,7 +134,7 @@ async fn who_was_removed_can_be_forgotten_all_the_same() {
     bench.remove("meeting", "studio", "aurora").await.unwrap();
     bench.remove("user", "anna", "aurora").await.unwrap();
     let whom = Whom::User("anna".parse().unwrap());
-    let forgotten = bench.store.forget(Forget { whom, dry_run: false }).await.unwrap();
+    let forgotten = bench.store.forget(Forget { whom, dry_run: false }, NOON).await.unwrap();
     assert_eq!(forgotten.records, 1);
     let name = forgotten.name.unwrap();
     assert!(!bench.store.facts().users.contains_key(&name.parse().unwrap()), "what is closed stays closed");

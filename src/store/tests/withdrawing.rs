@@ -360,7 +360,7 @@ async fn a_call_whose_account_another_node_closed_is_ended_by_the_next_life_of_i
     let other = as_node(&url, &folder, "other").await;
     let revoked = other.revoke(revoke).await.unwrap();
     assert_eq!(revoked.legs, [toll, out, forgotten]);
-    other.forget(Forget { whom: Whom::Number(number("+393339999999")), dry_run: false }).await.unwrap();
+    other.forget(Forget { whom: Whom::Number(number("+393339999999")), dry_run: false }, NOON).await.unwrap();
     assert_eq!(other.recover(NOON).await.unwrap(), [], "they are not its calls");
     drop(other);
     let own = as_node(&url, &folder, "bridge").await;
