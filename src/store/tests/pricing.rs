@@ -245,10 +245,11 @@ async fn what_is_given_back_after_a_charge_puts_the_account_back() {
 /// is called toll-free pays what that costs more.
 #[tokio::test]
 async fn a_payphone_costs_more_and_a_telephone_at_home_does_not() {
-    let bench = Bench::new().await;
+    let bench = Bench::empty().await;
     let csv = "call_type,prefix,destination,rate,connect_fee,initial_s,next_s,valid_from,payphone_surcharge,mobile_surcharge\n\
                dial-in-toll-free,39,Italy,0.0500,0,60,60,2020-01-01,0.494/call,0.0300/min\n";
     let named = FILE.replacen("country = \"IT\"\n", "country = \"IT\"\nprice_lists = [\"free\"]\n", 1)
+        .replace("credits = \"1.00\"", "credits = \"100.00\"")
         + "[[price_list]]\nname = \"free\"\nrates = \"free.csv\"\n";
     let beside = |name: &str| Ok(if name == "free.csv" { csv.to_owned() } else { RATES.to_owned() });
     bench.store.apply(Document::parse("demo.toml", &named, beside).unwrap(), NOON).await.unwrap().unwrap();
