@@ -167,7 +167,7 @@ fn v1_pages() -> Vec<Page> {
         Operate: delete "/hot-list/{list}/entries/{prefix}" => hot::remove;
         Read: get "/blocks" => hot::blocks;
         Read: get "/organisations/{organisation}/blocks" => hot::blocks;
-        Manage: post "/organisations/{organisation}/blocks/lift" => hot::lift;
+        Operate: post "/organisations/{organisation}/blocks/lift" => hot::lift;
         Operate: get "/tokens" => token::list;
         Operate: post "/tokens" => token::make;
         Operate: delete "/tokens/{token}" => token::revoke;
