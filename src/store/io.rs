@@ -491,7 +491,8 @@ impl Writer {
         let mut run = run.into_iter();
         // After a fault of its own SQLite may have taken all back already: what came then would be written at once, and stay.
         // After any other it would be taken back.
-        while outcomes.last().and_then(Done::fault).is_none()
+        while fate.is_ok()
+            && outcomes.last().and_then(Done::fault).is_none()
             && let Some(job) = run.next()
         {
             outcomes.push(job.run(&mut self.books).await);
@@ -545,7 +546,11 @@ impl Writer {
             self.books.careful = true;
             self.books.refused = None;
             let facts = self.books.facts.clone();
-            let before = self.run("SAVEPOINT request").await;
+            // Where that fails there may be no transaction any more, and what is done would stay.
+            if let Err(fault) = self.run("SAVEPOINT request").await {
+                job.refuse(fault.clone());
+                return Err(fault);
+            }
             let outcome = job.run(&mut self.books).await;
             let written = match outcome.fault() {
                 None => self.books.write().await,
@@ -558,13 +563,12 @@ impl Writer {
             if written.is_err() {
                 self.books.facts = facts;
             }
-            let fate = match (before, &written) {
-                (Err(fault), _) => Err(fault),
-                (Ok(()), Err(fault)) if fault.is_down() => Err(fault.clone()),
-                (Ok(()), Ok(())) => self.run("RELEASE request").await,
+            let fate = match &written {
+                Err(fault) if fault.is_down() => Err(fault.clone()),
+                Ok(()) => self.run("RELEASE request").await,
                 // Whoever raced is asked again: it was not refused.
-                (Ok(()), Err(StoreError::Raced(_))) if race <= RACES => self.undo().await,
-                (Ok(()), Err(_)) => self.take_back().await,
+                Err(StoreError::Raced(_)) if race <= RACES => self.undo().await,
+                Err(_) => self.take_back().await,
             };
             if fate.is_err() || race > RACES || !matches!(written, Err(StoreError::Raced(_))) {
                 done.push(outcome.failing(&written));
