@@ -16,7 +16,7 @@ use crate::rating::ledger::Kind;
 use crate::rating::{Grant, Used};
 use crate::types::{GrantId, LegId, Micros, OrganisationId};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Grants of one organisation that are not used up at most: each hold looks at all of them.
@@ -116,12 +116,12 @@ pub(super) const fn is_fresh(read: Wall, now: Wall) -> bool {
 pub(super) async fn of_many(
     conn: &mut Connection,
     organisations: String,
-) -> Result<HashMap<OrganisationId, Vec<Grant>>, StoreError> {
+) -> Result<BTreeMap<OrganisationId, Vec<Grant>>, StoreError> {
     let rows = sql::query(
         "SELECT grants.* FROM json_each($1) JOIN grants ON grants.organisation = value ->> 0 \
          WHERE used + lapsed < amount ORDER BY created, grants.id",
     );
-    let mut found: HashMap<OrganisationId, Vec<Grant>> = HashMap::new();
+    let mut found: BTreeMap<OrganisationId, Vec<Grant>> = BTreeMap::new();
     for row in rows.bind(organisations).fetch_all(conn).await? {
         let row = read(&Line { row: &row, table: "grants" }).map_err(StoreError::Broken)?;
         found.entry(row.organisation).or_default().push(row.grant);

@@ -17,7 +17,7 @@ use crate::clock::Wall;
 use crate::rating::Grant;
 use crate::types::{LegId, OrganisationId};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Copies of legs at most: several times what one node carries. Above it all copies are dropped, and read again.
@@ -60,40 +60,40 @@ pub(super) struct Asked {
 
 #[derive(Debug, Default)]
 pub(super) struct Sheet {
-    legs: HashMap<LegId, Kept>,
+    legs: BTreeMap<LegId, Kept>,
     pub accounts: BTreeMap<OrganisationId, AccountCopy>,
     /// Pools of months, by their first moments.
     pub pools: BTreeMap<(OrganisationId, i64), PoolCopy>,
     /// Grants that are not used up, as their rows are, each list with the moment of the request for which it was read.
-    pub grants: HashMap<OrganisationId, (Wall, Arc<Vec<Grant>>)>,
+    pub grants: BTreeMap<OrganisationId, (Wall, Arc<Vec<Grant>>)>,
     /// Thresholds that were told, as their rows are: dropped with the rest where anything goes wrong.
-    pub levels: HashMap<OrganisationId, Levels>,
+    pub levels: BTreeMap<OrganisationId, Levels>,
     /// Steps of days' limits that were told, by the limits' keys.
-    pub caps_told: HashMap<String, i64>,
+    pub caps_told: BTreeMap<String, i64>,
     /// Fundings that are not used up, in the order of their use. Read after the account, whose row tells when another has
     /// used of them since.
     pub fundings: BTreeMap<OrganisationId, Vec<FundingCopy>>,
     /// What was charged on days, and in all, where a limit asks for it.
-    pub days: HashMap<(OrganisationId, String), i64>,
-    pub charged: HashMap<OrganisationId, i64>,
+    pub days: BTreeMap<(OrganisationId, String), i64>,
+    pub charged: BTreeMap<OrganisationId, i64>,
     /// What usual days before one have cost, the latest first.
-    pub usual: HashMap<OrganisationId, (String, Arc<Vec<i64>>)>,
+    pub usual: BTreeMap<OrganisationId, (String, Arc<Vec<i64>>)>,
     /// What counts towards limits of others than organisations, where one asks for it.
-    pub counted: HashMap<Name, Counted>,
+    pub counted: BTreeMap<Name, Counted>,
     /// Of whom a row is there.
-    pub named: HashSet<Name>,
+    pub named: BTreeSet<Name>,
     /// Steps of legs that may end in this batch: all of them.
-    pub steps: HashMap<LegId, Vec<Asked>>,
+    pub steps: BTreeMap<LegId, Vec<Asked>>,
     /// Legs whose payer and terms, or whose tab, have changed, and those that are over.
     told: BTreeSet<LegId>,
     tabs: BTreeSet<LegId>,
-    over: HashSet<LegId>,
+    over: BTreeSet<LegId>,
     /// What is counted and not written.
     spent: BTreeMap<(OrganisationId, String), i64>,
     pub counting: BTreeMap<Name, Counting>,
     pub draft: Draft,
     /// Those whose copies were read for this very run.
-    pub fresh: HashSet<OrganisationId>,
+    pub fresh: BTreeSet<OrganisationId>,
 }
 
 impl Sheet {

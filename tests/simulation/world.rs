@@ -194,6 +194,8 @@ pub struct World {
     network: Network,
     carriers: Carriers,
     auditor: Auditor,
+    /// Legs of dead lives whose record the auditor has seen.
+    mourned: BTreeSet<LegId>,
     /// What is forbidden now.
     bans: Bans,
     pub trace: Trace,
@@ -276,6 +278,7 @@ impl World {
             network: Network::new(seed, script.length_ms),
             carriers: Carriers::new(script.clone(), bridge_address()),
             auditor: Auditor::new(script.clone()),
+            mourned: BTreeSet::new(),
             bans: Bans::new(),
             trace: Trace::default(),
             life: 0,
