@@ -10,8 +10,8 @@ use tollbridge::store::{Change, ChangeStep, EntryId};
 use tollbridge::switchboard::ask::Told;
 use tollbridge::types::Cause;
 
-/// From what was written to the BYE: two seconds, and what a machine with other work adds.
-const SOON: Duration = Duration::from_secs(4);
+/// From what was written to the BYE.
+const SOON: Duration = Duration::from_secs(2);
 
 /// Waits for the end of a call that has just been forbidden, and holds it against its record: charged to the end, a cent
 /// each second begun.
