@@ -10,6 +10,18 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+/// The longest reason.
+const LONGEST_REASON: usize = 300;
+
+/// Why somebody does what is not done every day: one line, for the trail.
+pub fn reason_of(told: &str) -> Result<String, Problem> {
+    let reason = told.trim();
+    if reason.is_empty() || reason.chars().count() > LONGEST_REASON || reason.contains(char::is_control) {
+        return Err(Problem::bad(format!("reason: expected 1 to {LONGEST_REASON} characters on one line")));
+    }
+    Ok(reason.to_owned())
+}
+
 /// The reception, with the store in the hands of whoever asks: what they change stands in the trail under their name.
 #[derive(Clone)]
 pub struct Known(pub Reception);

@@ -2,7 +2,7 @@
 //! closed to an organisation, which somebody may open again. Each question is a function of the store too.
 
 use super::entry::of_path;
-use super::extract::{Json as Said, Known, Named, Query, TwoNames};
+use super::extract::{Json as Said, Known, Named, Query, TwoNames, reason_of};
 use super::io::Moment;
 use super::leg::parse;
 use super::problem::Problem;
@@ -20,8 +20,6 @@ use serde_json::{Value, json};
 
 /// Changes of one answer that are told one by one.
 const MOST_TOLD: usize = 10_000;
-/// The longest reason.
-const LONGEST_REASON: usize = 300;
 
 /// A list as its seller writes it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -195,14 +193,10 @@ pub struct LiftOrder {
 }
 
 pub async fn lift_of(store: &Store, organisation: &str, order: &LiftOrder, now: Wall) -> Result<Value, Problem> {
-    let reason = order.reason.trim();
-    if reason.is_empty() || reason.chars().count() > LONGEST_REASON || reason.contains(char::is_control) {
-        return Err(Problem::bad(format!("reason: expected 1 to {LONGEST_REASON} characters on one line")));
-    }
     let lift = Lift {
         organisation: parse("organisation", organisation)?,
         destination: order.destination.as_deref().map(|named| parse("destination", named)).transpose()?,
-        reason: reason.to_owned(),
+        reason: reason_of(&order.reason)?,
         at: now,
     };
     Ok(json!({ "lifted": store.lift(lift).await?.iter().map(block).collect::<Vec<_>>() }))

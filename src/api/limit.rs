@@ -1,7 +1,7 @@
 //! Limits of an organisation: those that hold now, and those that were raised and wait. Each question is a function of the
 //! store too.
 
-use super::extract::{Json as Said, Known, Named};
+use super::extract::{Json as Said, Known, Named, reason_of};
 use super::io::Moment;
 use super::leg::parse;
 use super::problem::Problem;
@@ -12,9 +12,6 @@ use crate::types::OrganisationId;
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-/// The longest reason.
-const LONGEST_REASON: usize = 300;
 
 fn shown(raise: &PendingLimit) -> Value {
     json!({ "limit": raise.limit.key(), "now": raise.now, "then": raise.then, "at": utc(raise.at) })
@@ -48,14 +45,10 @@ pub struct ConfirmOrder {
 }
 
 pub async fn confirm_of(store: &Store, organisation: &str, order: &ConfirmOrder, now: Wall) -> Result<Value, Problem> {
-    let reason = order.reason.trim();
-    if reason.is_empty() || reason.chars().count() > LONGEST_REASON || reason.contains(char::is_control) {
-        return Err(Problem::bad(format!("reason: expected 1 to {LONGEST_REASON} characters on one line")));
-    }
     let confirm = ConfirmLimits {
         organisation: parse("organisation", organisation)?,
         limit: order.limit.as_deref().map(|named| parse("limit", named)).transpose()?,
-        reason: reason.to_owned(),
+        reason: reason_of(&order.reason)?,
         at: now,
     };
     Ok(json!({ "confirmed": store.confirm_limits(confirm).await?.iter().map(shown).collect::<Vec<_>>() }))
