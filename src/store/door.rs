@@ -17,6 +17,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// in this time.
 const LINGER: Duration = Duration::from_millis(40);
 
+/// More than a slow commit takes (half a second), which loses no call; and a caller who is told so within a second tries
+/// elsewhere.
+const SILENT_AFTER: Duration = Duration::from_millis(600);
+
 /// A day: whoever looks at the books once a day sees a raise before it holds.
 const COOLING_OFF: Duration = Duration::from_secs(86_400);
 
@@ -33,6 +37,8 @@ pub struct Options {
     /// How long a leg's next slice waits for those of others, unless something else is asked meanwhile, many are there, or
     /// what the leg holds is about to end.
     pub linger: Duration,
+    /// A statement without an answer for longer: new holds are refused at once until there is one.
+    pub silent_after: Duration,
     /// Connections for reports.
     pub readers: u32,
     /// The node's own files, where the store is not a file itself: the lock, the key of PINs, the proofs of life.
@@ -54,6 +60,7 @@ impl Default for Options {
             batch: 512,
             queue: 8_192,
             linger: LINGER,
+            silent_after: SILENT_AFTER,
             readers: 4,
             folder: PathBuf::from("data"),
             take_over: false,

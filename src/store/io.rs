@@ -37,10 +37,6 @@ const RACES: u32 = 8;
 /// What a leg holds beyond the moment of its request, where that may wait: fifty times as long as it does.
 const LEAST_REST_MS: u64 = 2_000;
 
-/// A statement without an answer for longer than this: new holds are refused at once until there is one, for a caller who
-/// is told so within a second tries elsewhere. More than a slow commit takes (half a second), which loses no call.
-const SILENCE: Duration = Duration::from_millis(600);
-
 /// How often whether there is an answer is looked at.
 const BEAT: Duration = Duration::from_millis(50);
 
@@ -211,6 +207,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         address,
         batch: options.batch.max(1),
         linger: options.linger,
+        silent_after: options.silent_after,
         patience: options.patience,
         session,
         pulse,
@@ -218,6 +215,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         is_lost: false,
         is_unclear: false,
         is_untouched: false,
+        refused: Vec::new(),
         fenced: None,
         fence,
         _home: home.clone(),
@@ -244,6 +242,7 @@ struct Writer {
     address: Address,
     batch: usize,
     linger: Duration,
+    silent_after: Duration,
     patience: Duration,
     /// The server's end of the connection, and of those before it that may not have ended.
     session: Option<Session>,
@@ -258,6 +257,8 @@ struct Writer {
     is_unclear: bool,
     /// A transaction is open, and nothing was done in it yet.
     is_untouched: bool,
+    /// What a batch that was given up leaves undone: told once the writer is on its feet again, as what was done is.
+    refused: Vec<(Job, StoreError)>,
     /// Set for ever once another process has taken the node's name.
     fenced: Option<StoreError>,
     fence: watch::Sender<bool>,
@@ -320,6 +321,7 @@ impl Writer {
             self.is_lost = true;
             self.eyes().watch(self.begin_anew()).await;
         }
+        self.refused.drain(..).for_each(|(job, fault)| job.refuse(fault));
     }
 
     /// Nobody asks for anything: whether there is still a connection, and whether the name is still ours. (A file cannot be
@@ -355,6 +357,7 @@ impl Writer {
         Eyes {
             pulse: self.pulse.clone(),
             silence: self.silence.clone(),
+            silent_after: self.silent_after,
             is_lost: self.is_lost,
             longest: LONGEST_WORK,
             statement: LONGEST_WORK,
@@ -366,7 +369,7 @@ impl Writer {
         if let Err(fault) = self.begin().await {
             metrics::counter!(name::STORE_FAULTS).increment(1);
             tracing::error!(%fault, "the books cannot be opened for writing");
-            batch.into_iter().for_each(|job| job.refuse(fault.clone()));
+            self.give_up(batch, &fault);
             // Where no connection could be had, the next batch tries; a second try now would hold it up.
             if !self.is_lost {
                 self.begin_anew().await;
@@ -393,8 +396,12 @@ impl Writer {
         self.conclude(&fate).await;
         done.into_iter().for_each(|done| done.tell(&fate));
         if let Err(fault) = fate {
-            jobs.into_iter().for_each(|job| job.refuse(fault.clone()));
+            self.give_up(jobs, &fault);
         }
+    }
+
+    fn give_up(&mut self, jobs: impl IntoIterator<Item = Job>, fault: &StoreError) {
+        self.refused.extend(jobs.into_iter().map(|job| (job, fault.clone())));
     }
 
     /// Opens a transaction, and sees that this node's name is still this process's.
@@ -467,9 +474,7 @@ impl Writer {
                 Err(fault) => Err(fault),
             };
         }
-        for job in runs.into_iter().flatten() {
-            job.refuse(StoreError::Down("the batch was given up".to_owned()));
-        }
+        self.give_up(runs.into_iter().flatten(), &StoreError::Down("the batch was given up".to_owned()));
         fate
     }
 
@@ -511,7 +516,7 @@ impl Writer {
                 if is_first { Ok(None) } else { self.run("RELEASE run").await.map(|()| None) }
             }
             Err(fault) if fault.is_down() => {
-                run.for_each(|job| job.refuse(fault.clone()));
+                self.give_up(run, &fault);
                 done.append(&mut outcomes);
                 Err(fault)
             }
@@ -521,7 +526,7 @@ impl Writer {
                 let run: Vec<Job> = outcomes.into_iter().map(Done::again).chain(run).collect();
                 let back = if is_first { self.afresh().await } else { self.run("ROLLBACK TO run; RELEASE run").await };
                 if let Err(fault) = back {
-                    run.into_iter().for_each(|job| job.refuse(fault.clone()));
+                    self.give_up(run, &fault);
                     return Err(fault);
                 }
                 Ok(Some((run, why, first)))
@@ -548,7 +553,7 @@ impl Writer {
             let facts = self.books.facts.clone();
             // Where that fails there may be no transaction any more, and what is done would stay.
             if let Err(fault) = self.run("SAVEPOINT request").await {
-                job.refuse(fault.clone());
+                self.give_up([job], &fault);
                 return Err(fault);
             }
             let outcome = job.run(&mut self.books).await;
@@ -672,6 +677,7 @@ impl Writer {
 struct Eyes {
     pulse: Pulse,
     silence: watch::Sender<bool>,
+    silent_after: Duration,
     /// There is no connection: until there is one, a statement that moves is no answer.
     is_lost: bool,
     /// How long all of it may take, and one statement.
@@ -700,7 +706,7 @@ impl Eyes {
             if waited >= self.statement || now.duration_since(began) >= self.longest {
                 return None;
             }
-            let is_silent = self.is_lost && *self.silence.borrow() || waited >= SILENCE;
+            let is_silent = self.is_lost && *self.silence.borrow() || waited >= self.silent_after;
             self.silence.send_if_modified(|silent| std::mem::replace(silent, is_silent) != is_silent);
         }
     }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Longer than a test may take.
+const FOR_EVER: Duration = Duration::from_secs(3_600);
+
 impl World {
     pub(super) fn second(&mut self) {
         self.after(SECOND, Due::Second);
@@ -68,9 +71,17 @@ impl World {
     pub(super) fn open(&mut self) -> Option<Store> {
         self.trouble.begin();
         let url = format!("sqlite:{}", self.folder.path().join("store.db").display());
+        // Nothing here goes by the machine's own clock, which a busy machine turns faster than the world's.
+        let options = Options {
+            readers: 1,
+            linger: Duration::ZERO,
+            patience: FOR_EVER,
+            silent_after: FOR_EVER,
+            ..Options::default()
+        };
         let opened = self.runtime.block_on(async {
             loop {
-                match Store::open(&url, Options { readers: 1, linger: Duration::ZERO, ..Options::default() }).await {
+                match Store::open(&url, options.clone()).await {
                     Err(OpenError::Held { .. }) => tokio::task::yield_now().await,
                     other => return other,
                 }
