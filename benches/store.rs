@@ -217,7 +217,8 @@ impl Bench {
             journal: String::new(),
             invited: NOON,
         };
-        assert!(matches!(self.store.open_leg(asked).await, Ok(Opened::Granted(_))));
+        let opened = self.store.open_leg(asked).await;
+        assert!(matches!(opened, Ok(Opened::Granted(_))), "{opened:?}");
     }
 
     async fn open(&self, n: u64) {
@@ -236,7 +237,8 @@ impl Bench {
 
     async fn extend(&self, n: u64, sequence: u32) {
         let asked = Extend { leg: leg(n), sequence, elapsed_ms: u64::from(sequence) * 50_000, now: NOON };
-        assert!(matches!(self.store.extend(asked).await, Ok(Opened::Granted(_))));
+        let extended = self.store.extend(asked).await;
+        assert!(matches!(extended, Ok(Opened::Granted(_))), "{extended:?}");
     }
 }
 

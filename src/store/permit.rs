@@ -65,8 +65,9 @@ fn ask(
     question(&book, &Request { call_type, number, caller, origin: Origin::Fixed, at })
 }
 
+/// As where legs end, the state leads to none.
 const ASKED: &str = "SELECT leg.*, account.entries FROM json_each($1) JOIN leg ON leg.id = value ->> 0 \
-     JOIN account ON account.organisation = leg.organisation WHERE leg.state = 'open' AND leg.terms IS NOT NULL";
+     JOIN account ON account.organisation = leg.organisation WHERE leg.state || '' = 'open' AND leg.terms IS NOT NULL";
 
 /// Those of `legs` that may not go on by what there is now, and why.
 pub(super) async fn withdrawn(

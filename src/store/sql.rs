@@ -385,6 +385,26 @@ impl Connection {
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<String, _>(1)?.contains("INT")))).collect()
     }
 
+    /// A statement with a list goes from the list to the rows, by their keys: the other way round it reads the list anew for
+    /// each row that there is, and a batch takes a second. SQLite's planner is asked, once a statement.
+    #[cfg(test)]
+    async fn is_led_by_its_list(&mut self, sql: &'static str) -> Result<(), Error> {
+        static ASKED: std::sync::Mutex<std::collections::BTreeSet<&str>> =
+            std::sync::Mutex::new(std::collections::BTreeSet::new());
+        let (Connection::Sqlite(..) | Connection::LentSqlite(_)) = self else { return Ok(()) };
+        if !sql.contains("FROM json_each($1)") || !ASKED.lock().unwrap().insert(sql) {
+            return Ok(());
+        }
+        let text = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let rows: Vec<Row> = on!(self, |conn, _values, row| {
+            sqlx::raw_sql(text).fetch_all(conn).await?.into_iter().map(row).collect()
+        });
+        let plan: Vec<String> = rows.iter().map(|row| row.try_get(3)).collect::<Result<_, _>>()?;
+        let first = plan.iter().find(|step| ["SCAN", "SEARCH"].iter().any(|way| step.starts_with(way)));
+        assert!(first.is_some_and(|step| step.contains("json_each")) || sql.contains(" IN ("), "{sql}: {plan:?}");
+        Ok(())
+    }
+
     /// The names of all tables.
     #[cfg(test)]
     pub async fn tables(&mut self) -> Result<Vec<String>, Error> {
@@ -589,12 +609,16 @@ impl<'q> Query<'q> {
 
     /// How many rows it changed.
     pub async fn execute(self, conn: &mut Connection) -> Result<u64, Error> {
+        #[cfg(test)]
+        conn.is_led_by_its_list(self.sql).await?;
         Ok(on!(conn, |conn, values, _row| {
             sqlx::query_with(self.sql, values(self.values)?).execute(conn).await?.rows_affected()
         }))
     }
 
     pub async fn fetch_all(self, conn: &mut Connection) -> Result<Vec<Row>, Error> {
+        #[cfg(test)]
+        conn.is_led_by_its_list(self.sql).await?;
         Ok(on!(conn, |conn, values, row| {
             let rows = sqlx::query_with(self.sql, values(self.values)?).fetch_all(conn).await?;
             rows.into_iter().map(row).collect()
