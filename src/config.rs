@@ -9,7 +9,7 @@ use crate::meeting::{Announce, KeyMap};
 use crate::notice::address::Network;
 use crate::notice::{Gate, HookUrl, Mailbox, SecretRef, Tls};
 use crate::rating::report::Masking;
-use crate::sip::Transport;
+use crate::sip::{Transport, tls};
 use crate::store;
 use crate::trunk::PatternConfig;
 use crate::types::E164;
@@ -34,13 +34,9 @@ pub struct Listen {
 impl FromStr for Listen {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Listen, &'static str> {
-        const EXPECTED: &str = "expected udp:ADDRESS:PORT or tcp:ADDRESS:PORT, like udp:127.0.0.1:5060";
+        const EXPECTED: &str = "expected udp:, tcp: or tls:ADDRESS:PORT, like udp:127.0.0.1:5060";
         let (transport, address) = text.split_once(':').ok_or(EXPECTED)?;
-        let transport = match transport {
-            "udp" => Transport::Udp,
-            "tcp" => Transport::Tcp,
-            _ => return Err(EXPECTED),
-        };
+        let transport = Transport::from_name(transport).ok_or(EXPECTED)?;
         let address = address.parse().map_err(|_| EXPECTED)?;
         Ok(Listen { transport, address })
     }
@@ -48,11 +44,7 @@ impl FromStr for Listen {
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = match self.transport {
-            Transport::Udp => "udp",
-            Transport::Tcp => "tcp",
-        };
-        write!(f, "{transport}:{}", self.address)
+        write!(f, "{}:{}", self.transport.name(), self.address)
     }
 }
 
@@ -73,6 +65,8 @@ impl FromStr for Ports {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sip {
     pub listen: Vec<Listen>,
+    /// What we show over TLS, and whom we believe; wanted where TLS is listened for.
+    pub tls: Option<tls::Files>,
     /// What we call ourselves in Contact and Via; the listen address where not set.
     pub advertise: Option<IpAddr>,
     /// Differentiated services code point of signalling (CS3, RFC 4594 section 2.1).
@@ -237,6 +231,7 @@ impl Default for Settings {
                     Listen { transport: Transport::Udp, address: local(5060) },
                     Listen { transport: Transport::Tcp, address: local(5060) },
                 ],
+                tls: None,
                 advertise: None,
                 dscp: 24,
                 max_calls: 4000,
@@ -335,6 +330,7 @@ impl Settings {
     fn read(&mut self, form: &Form<'_>) {
         let sip = form.table("sip");
         set(&mut self.sip.listen, sip.texts("listen"));
+        self.read_sip_tls(&sip);
         set_some(&mut self.sip.advertise, sip.text("advertise"));
         set(&mut self.sip.dscp, sip.number("dscp", 0..=63).map(|n| n as u8));
         set(&mut self.sip.max_calls, sip.number("max_calls", 1..=1_000_000).map(|n| n as usize));
@@ -410,6 +406,24 @@ impl Settings {
         let log = form.table("log");
         set(&mut self.log_level, log.text("level"));
         log.finish();
+    }
+
+    /// The files of TLS: both of ours or none, and not none where TLS is listened for.
+    fn read_sip_tls(&mut self, sip: &Form<'_>) {
+        let (certificate, key, trust) = (sip.text("tls_certificate"), sip.text("tls_key"), sip.text("tls_trust"));
+        let listens = self.sip.listen.iter().any(|listen| listen.transport == Transport::Tls);
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => self.sip.tls = Some(tls::Files { certificate, key, trust }),
+            (None, None) if listens && self.sip.tls.is_none() => {
+                sip.mistake("listen", "TLS wants tls_certificate and tls_key, PEM files");
+            }
+            (None, None) if trust.is_some() => {
+                sip.mistake("tls_trust", "of no use without tls_certificate and tls_key")
+            }
+            (None, None) => {}
+            (Some(_), None) => sip.mistake("tls_key", "the key of tls_certificate, a PEM file"),
+            (None, Some(_)) => sip.mistake("tls_certificate", "the certificate of tls_key, a PEM file"),
+        }
     }
 
     /// Hidden digits by country.
@@ -644,6 +658,21 @@ mod tests {
         assert_eq!(own.code_of(crate::meeting::Verb::MuteSelf), Some("0"));
         for wrong in ["codes = { 0 = \"sing\" }", "codes = { x = \"end\" }", "code = {}"] {
             assert_eq!(settings.overlay("x.toml", &format!("[[keys]]\n{wrong}\n")).len(), 1, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tls_wants_a_certificate_and_its_key() {
+        let listen = ("TOLLBRIDGE__SIP__LISTEN", "[\"udp:127.0.0.1:5060\", \"tls:127.0.0.1:5061\"]");
+        let certificate = ("TOLLBRIDGE__SIP__TLS_CERTIFICATE", "a.pem");
+        let key = ("TOLLBRIDGE__SIP__TLS_KEY", "a.key");
+        let trust = ("TOLLBRIDGE__SIP__TLS_TRUST", "them.pem");
+        let settings = Settings::load(None, env(&[listen, certificate, key, trust])).unwrap();
+        let tls = settings.sip.tls.unwrap();
+        assert_eq!((tls.certificate, tls.key, tls.trust), ("a.pem".into(), "a.key".into(), Some("them.pem".into())));
+        assert!(Settings::load(None, env(&[certificate, key])).unwrap().sip.tls.is_some(), "for calls out alone");
+        for wrong in [&[listen][..], &[listen, certificate], &[certificate], &[key], &[trust], &[listen, key, trust]] {
+            assert_eq!(Settings::load(None, env(wrong)).unwrap_err().len(), 1, "{wrong:?}");
         }
     }
 

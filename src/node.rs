@@ -16,6 +16,7 @@ use crate::media::{self, Codec};
 use crate::meeting::{self, LobbyConfig};
 use crate::notice::io::Office;
 use crate::notice::{self, Smtp};
+use crate::sip::tls::{self, Tls};
 use crate::sip::{self, Command, Reason, Transport};
 use crate::store::{AlertSettings, OpenError, Store, StoreError};
 use crate::switchboard::io::{Desk, Handle, Wires};
@@ -33,11 +34,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Transactions for each call: its INVITE, ACK, BYE and a re-INVITE, each kept half a minute after its end.
 const TRANSACTIONS_A_CALL: usize = 8;
+/// How often files of certificates are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(10);
 /// Seconds in Retry-After where a later try may go well.
 const RETRY_AFTER_S: u32 = 5;
 
@@ -56,6 +60,8 @@ pub enum StartError {
     Recorder(#[from] media::recorder::io::Error),
     #[error(transparent)]
     Sip(#[from] sip::io::Error),
+    #[error("sip, TLS: {0}")]
+    Tls(#[from] sip::tls::Error),
     #[error("api.listen: cannot listen on {0}: {1}")]
     Api(SocketAddr, std::io::Error),
     #[error("{0}: {1}")]
@@ -82,7 +88,7 @@ pub struct Node {
     store: Store,
     handle: Handle,
     /// What is done by itself, however long nobody asks for anything.
-    chores: [JoinHandle<()>; 3],
+    chores: Vec<JoinHandle<()>>,
     sip: Vec<(Transport, SocketAddr)>,
     token_file: PathBuf,
 }
@@ -112,9 +118,16 @@ impl Node {
         let token = read_or_make_token(&token_file).map_err(|error| StartError::Token(token_file.clone(), error))?;
         let (media, media_events) = Media::start(media_config(settings), rand::random())?;
         let recorder = start_recorder(settings)?;
-        let (sip, sip_events) = start_sip(settings)?;
+        let (certificates, shown) = match &settings.sip.tls {
+            Some(files) => {
+                let (sender, shown) = watch::channel(files.read()?);
+                (Some((files.clone(), sender)), Some(shown))
+            }
+            None => (None, None),
+        };
+        let (sip, sip_events) = start_sip(settings, shown)?;
         let addresses: Vec<(Transport, SocketAddr)> =
-            [Transport::Udp, Transport::Tcp].into_iter().filter_map(|t| Some((t, sip.local(t)?))).collect();
+            Transport::ALL.into_iter().filter_map(|t| Some((t, sip.local(t)?))).collect();
         bury(&store, &sip).await?;
         let sounds = sounds.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let sounds = Arc::new(sounds.map_err(StartError::Sounds)?);
@@ -145,7 +158,8 @@ impl Node {
         let api = Api::start(listener, reception).map_err(|error| StartError::Api(settings.api.listen, error))?;
         let retention = tokio::spawn(retain_daily(store.clone(), settings.retention()));
         let audits = tokio::spawn(audit_regularly(store.clone(), settings.audit_every));
-        let chores = [retention, audits, tokio::spawn(expire_hourly(store.clone()))];
+        let mut chores = vec![retention, audits, tokio::spawn(expire_hourly(store.clone()))];
+        chores.extend(certificates.map(|(files, shown)| tokio::spawn(renew_certificates(files, shown))));
         Ok(Node { desk, api, office, postman, store, handle, chores, sip: addresses, token_file })
     }
 
@@ -328,6 +342,7 @@ fn start_recorder(settings: &Settings) -> Result<Option<RecorderParts>, media::r
 
 fn start_sip(
     settings: &Settings,
+    tls: Option<watch::Receiver<Tls>>,
 ) -> Result<(sip::io::Sip, tokio::sync::mpsc::Receiver<(Now, sip::Event)>), sip::io::Error> {
     let listen = settings.sip.listen.iter().map(|listen| (listen.transport, listen.address)).collect();
     let config = sip::Config {
@@ -337,7 +352,7 @@ fn start_sip(
         retry_after_s: RETRY_AFTER_S,
         session_s: settings.sip.session_s,
     };
-    sip::io::Sip::start(listen, settings.sip.dscp, config, rand::random())
+    sip::io::Sip::start(listen, tls, settings.sip.dscp, config, rand::random())
 }
 
 fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::Config {
@@ -375,7 +390,31 @@ fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::C
         ring_ms: meeting.ring_s * 1_000,
         udp: sip.local(Transport::Udp).map(advertised),
         tcp: sip.local(Transport::Tcp).map(advertised),
+        tls: sip.local(Transport::Tls).map(advertised),
         retry_after_s: RETRY_AFTER_S,
+    }
+}
+
+/// Certificates end, and their successors lie in the same files: connections that begin after that show the new ones. What
+/// cannot be read is told once, and the old goes on.
+async fn renew_certificates(files: tls::Files, shown: watch::Sender<Tls>) {
+    let mut known = files.bytes();
+    let mut turns = tokio::time::interval(CERTIFICATES_EVERY);
+    loop {
+        turns.tick().await;
+        let asked = files.clone();
+        let Ok(found) = tokio::task::spawn_blocking(move || asked.bytes()).await else { return };
+        if found == known {
+            continue;
+        }
+        match files.read() {
+            Ok(tls) => {
+                shown.send_replace(tls);
+                tracing::info!("the certificates of TLS are read anew");
+            }
+            Err(error) => tracing::error!(%error, "the certificates of TLS cannot be read: the old ones are shown"),
+        }
+        known = found;
     }
 }
 

@@ -37,6 +37,8 @@ pub mod name {
     pub const MEETINGS: &str = "tollbridge_meetings";
     pub const SIP_MESSAGES: &str = "tollbridge_sip_messages_total";
     pub const SIP_DROPPED: &str = "tollbridge_sip_dropped_total";
+    /// TLS connections that came to nothing before a message.
+    pub const SIP_TLS_FAILED: &str = "tollbridge_sip_tls_failed_total";
     pub const RTP_PACKETS: &str = "tollbridge_rtp_packets_total";
     pub const RTP_DROPPED: &str = "tollbridge_rtp_dropped_total";
     pub const RTCP_PACKETS: &str = "tollbridge_rtcp_packets_total";

@@ -78,10 +78,16 @@ impl Exchange {
             retry_after_s: 1,
             session_s: 0,
         };
-        let (sip, events) = Sip::start(vec![(transport, local)], 0, config, rand::random())?;
+        let (sip, events) = Sip::start(vec![(transport, local)], None, 0, config, rand::random())?;
         let local = sip.local(transport).unwrap_or(local);
-        let everybody =
-            |network: IpAddr| sip::Source { network, prefix_len: 0, port: None, advertise: None, old_syntax: false };
+        let everybody = |network: IpAddr| sip::Source {
+            network,
+            prefix_len: 0,
+            port: None,
+            advertise: None,
+            old_syntax: false,
+            tls_name: None,
+        };
         let (orders, ordered) = mpsc::unbounded_channel();
         let everybody = vec![everybody(IpAddr::from([0, 0, 0, 0])), everybody(IpAddr::from([0u16; 8]))];
         sip.command(Command::Sources(everybody)).await;

@@ -144,7 +144,8 @@ pub(super) async fn fill_with_demo(store: &Store) -> Done {
 fn welcome(node: &Node, fresh: bool) -> String {
     let facts = node.store().facts();
     let mut lines = vec![format!("tollbridge {} is running", env!("CARGO_PKG_VERSION"))];
-    for (transport, name) in [(Transport::Udp, "udp"), (Transport::Tcp, "tcp")] {
+    for transport in Transport::ALL {
+        let name = transport.name();
         lines.extend(node.sip(transport).map(|address| format!("  SIP      {name}:{address}")));
     }
     lines.push(format!("  API      http://{} (token in {})", node.api(), node.token_file().display()));

@@ -4,7 +4,7 @@ use super::header::{NameAddr, Via};
 use super::message::{Request, Response};
 use super::method::Method;
 use super::uri::Uri;
-use super::{Dial, Flow, Transport, transport};
+use super::{Dial, Flow, Transport};
 use bytes::Bytes;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -132,13 +132,16 @@ impl Dialog {
     /// Where a request goes: the first route or the target where that is an address of a known peer, else where the
     /// call came from. Names are not looked up, and no Contact can point us at a stranger.
     pub fn hop(&self, lost: bool, known: impl Fn(IpAddr) -> bool) -> Flow {
-        if self.flow.transport == Transport::Tcp && !lost {
+        if self.flow.transport.is_stream() && !lost {
             return self.flow;
         }
         let next = self.routes.first().map_or(&self.target, |route| route.uri());
         match next.address() {
             Some(ip) if ip == self.flow.peer.ip() || known(ip) => {
-                let peer = SocketAddr::new(ip, next.port().filter(|port| *port != 0).unwrap_or(transport::PORT));
+                let peer = SocketAddr::new(
+                    ip,
+                    next.port().filter(|port| *port != 0).unwrap_or(self.flow.transport.usual_port()),
+                );
                 Flow { peer, ..self.flow }
             }
             _ => self.flow,
@@ -149,7 +152,7 @@ impl Dialog {
     pub fn contact(&self) -> String {
         match self.flow.transport {
             Transport::Udp => format!("<sip:{}>", self.contact),
-            Transport::Tcp => format!("<sip:{};transport=tcp>", self.contact),
+            stream => format!("<sip:{};transport={}>", self.contact, stream.name()),
         }
     }
 }
@@ -193,10 +196,6 @@ impl Entry {
         let dialog = &self.dialog;
         let mut line = SHAPE.to_owned();
         let cseq = dialog.remote_cseq.map(|cseq| cseq.to_string());
-        let transport = match dialog.flow.transport {
-            Transport::Udp => "udp",
-            Transport::Tcp => "tcp",
-        };
         for field in [self.branch.as_deref(), cseq.as_deref()] {
             put(&mut line, field);
         }
@@ -204,7 +203,7 @@ impl Entry {
         for field in [&dialog.call_id].into_iter().chain(&parties) {
             put(&mut line, Some(field));
         }
-        put(&mut line, Some(transport));
+        put(&mut line, Some(dialog.flow.transport.name()));
         for address in [dialog.flow.local, dialog.flow.peer, dialog.contact] {
             put(&mut line, Some(&address.to_string()));
         }
@@ -231,11 +230,7 @@ impl Entry {
         let local = NameAddr::parse(&text()?).ok()?;
         let remote = NameAddr::parse(&text()?).ok()?;
         let target = Uri::parse(&text()?).ok()?;
-        let transport = match text()?.as_str() {
-            "udp" => Transport::Udp,
-            "tcp" => Transport::Tcp,
-            _ => return None,
-        };
+        let transport = Transport::from_name(&text()?)?;
         let flow = Flow { transport, local: text()?.parse().ok()?, peer: text()?.parse().ok()? };
         let contact = text()?.parse().ok()?;
         let local_cseq = text()?.parse().ok()?;

@@ -17,6 +17,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What we can do, and nothing else (RFC 3261 section 20.5).
 pub(in crate::sip) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK";
@@ -72,7 +73,7 @@ impl Endpoint {
         self.desk.counters.messages_in += 1;
         let framing = match flow.transport {
             Transport::Udp => Framing::Datagram,
-            Transport::Tcp => Framing::Stream,
+            Transport::Tcp | Transport::Tls => Framing::Stream,
         };
         match Message::parse(bytes, framing) {
             Ok(Message::Request(request)) => self.request(flow, request, bytes.len()),
@@ -94,6 +95,7 @@ impl Endpoint {
             Command::Cancel { call, reason } | Command::HangUp { call, reason } => self.hang_up(call, reason),
             Command::Bury { journal, reason } => self.bury(&journal, reason),
             Command::Sources(sources) => self.gate.list(sources),
+            Command::Names(names) => self.gate.name(names),
             Command::Drain { retry_after_s } => self.draining = Some(retry_after_s),
         }
     }
@@ -166,6 +168,11 @@ impl Endpoint {
         self.gate.source(peer).is_some()
     }
 
+    /// The name in the certificate of whoever is at `peer`.
+    pub fn tls_name(&self, peer: SocketAddr) -> Option<Arc<str>> {
+        self.gate.tls_name(peer)
+    }
+
     /// The flows that calls go by.
     pub fn flows(&self) -> impl Iterator<Item = Flow> {
         self.sessions.values().map(|session| session.dialog.flow)
@@ -179,7 +186,7 @@ impl Endpoint {
             reply.stamp(flow.peer);
             self.stateless(reply_flow(flow, reply.via()), reply.to_bytes(), (!known).then_some(length));
         }
-        if malformed.close && flow.transport == Transport::Tcp {
+        if malformed.close && flow.transport.is_stream() {
             self.desk.out.push_back(Output::Close { flow });
         }
     }
@@ -397,7 +404,7 @@ fn farewell(dialog: &mut Dialog, branch: &str, reason: Option<&Reason>, product:
 /// Where a response goes: over TCP back on the connection, over UDP as Via says (RFC 3261 section 18.2.2).
 pub(in crate::sip) fn reply_flow(flow: Flow, via: &Via) -> Flow {
     match flow.transport {
-        Transport::Tcp => flow,
+        Transport::Tcp | Transport::Tls => flow,
         Transport::Udp => Flow { peer: transport::response_target(via, flow.peer), ..flow },
     }
 }

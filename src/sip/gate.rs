@@ -7,8 +7,10 @@ use super::message::{Request, Response};
 use super::method::Method;
 use super::uri::Scheme;
 use crate::clock::Mono;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Answers to strangers a second, all of them together: enough for a person who sets up a trunk to see the 403, too few
@@ -19,6 +21,8 @@ const STRANGER_ANSWERS_PER_S: u32 = 100;
 pub(in crate::sip) struct Gate {
     /// The narrowest first, so that the first that fits is the one that is meant.
     sources: Vec<Source>,
+    /// Whom we call by TLS.
+    names: BTreeMap<SocketAddr, Arc<str>>,
     second: Mono,
     answered: u32,
     /// Makes the To tags of stateless answers ours alone, yet the same for each repeat (RFC 3261 section 8.2.7).
@@ -27,12 +31,20 @@ pub(in crate::sip) struct Gate {
 
 impl Gate {
     pub fn new(salt: u64) -> Gate {
-        Gate { sources: Vec::new(), second: Mono::default(), answered: 0, salt }
+        Gate { sources: Vec::new(), names: BTreeMap::new(), second: Mono::default(), answered: 0, salt }
     }
 
     pub fn list(&mut self, mut sources: Vec<Source>) {
         sources.sort_by_key(|source| (std::cmp::Reverse(source.prefix_len), source.port.is_none()));
         self.sources = sources;
+    }
+
+    pub fn name(&mut self, names: Vec<(SocketAddr, Arc<str>)>) {
+        self.names = names.into_iter().collect();
+    }
+
+    pub fn tls_name(&self, peer: SocketAddr) -> Option<Arc<str>> {
+        self.names.get(&peer).or_else(|| self.source(peer)?.tls_name.as_ref()).cloned()
     }
 
     pub fn source(&self, peer: SocketAddr) -> Option<&Source> {
@@ -199,7 +211,14 @@ mod tests {
     use super::*;
 
     fn source(network: &str, prefix_len: u8, port: Option<u16>) -> Source {
-        Source { network: network.parse().unwrap(), prefix_len, port, advertise: None, old_syntax: false }
+        Source {
+            network: network.parse().unwrap(),
+            prefix_len,
+            port,
+            advertise: None,
+            old_syntax: false,
+            tls_name: None,
+        }
     }
 
     #[test]

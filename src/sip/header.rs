@@ -233,6 +233,7 @@ impl Via {
         let transport = match transport {
             super::Transport::Udp => "UDP",
             super::Transport::Tcp => "TCP",
+            super::Transport::Tls => "TLS",
         };
         let mut params = Params::default();
         params.append("rport", None);

@@ -11,8 +11,9 @@ use super::provisional::{Next, Reliability};
 use super::refresh::Terms;
 use super::session::{Change, OFFER_LIMIT, REMIND, RING_LIMIT, Session, Stage, Unacked};
 use super::transaction::{Arrival, Id, Key};
-use super::{Call, Event, Flow, Invitation, Reason, Refusal};
+use super::{Call, Event, Flow, Invitation, Reason, Refusal, Transport};
 use bytes::Bytes;
+use std::net::SocketAddr;
 
 impl Endpoint {
     pub(in crate::sip) fn request(&mut self, flow: Flow, mut request: Request, length: usize) {
@@ -148,6 +149,11 @@ impl Endpoint {
         self.desk.counters.calls_in += 1;
         let (call, tag) = (self.number(), self.tag());
         let advertise = self.gate.source(flow.peer).and_then(|source| source.advertise);
+        // What is advertised is the port of plain SIP.
+        let advertise = advertise.map(|shown| match flow.transport {
+            Transport::Tls => SocketAddr::new(shown.ip(), flow.local.port()),
+            Transport::Udp | Transport::Tcp => shown,
+        });
         let dialog = Dialog::of_invite(request, flow, tag, advertise.unwrap_or(flow.local));
         let journal = Entry { dialog: dialog.clone(), branch: None }.write();
         let trying = self.answer(request, 100, None);

@@ -1,11 +1,13 @@
-//! Where SIP meets the world: UDP sockets, TCP connections, and the one task that owns the [`Endpoint`].
+//! Where SIP meets the world: UDP sockets, TCP and TLS connections, and the one task that owns the [`Endpoint`].
 //!
 //! The task never waits for anybody: what its owner does not fetch is kept and new calls are refused meanwhile, what a
 //! connection does not take closes it.
 
+use super::tls::{self, Tls};
 use super::transport::{Frame, PONG, StreamFramer, is_keep_alive};
 use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Transport};
 use crate::clock::{Mono, Now};
+use crate::telemetry::name;
 use bytes::{Bytes, BytesMut};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -13,12 +15,13 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Messages that wait for the endpoint. Beyond it datagrams are dropped (they come again) and connections wait.
 const INBOX: usize = 4_096;
@@ -83,10 +86,11 @@ pub struct Sip {
 }
 
 impl Sip {
-    /// Opens all sockets and starts the endpoint, within a tokio runtime. `dscp` marks what we send (24 is CS3). `seed`
-    /// must not be guessable. Events come with the moment of what caused them; the last `Sip` dropped ends the task.
+    /// Opens all sockets and starts the endpoint, within a tokio runtime. `tls` is what each connection that begins is
+    /// given; without it TLS is not listened for. `dscp` marks what we send (24 is CS3). `seed` must not be guessable. Events come with the moment of what caused them; the last `Sip` dropped ends the task.
     pub fn start(
         listen: Vec<(Transport, SocketAddr)>,
+        tls: Option<watch::Receiver<Tls>>,
         dscp: u8,
         config: Config,
         seed: [u8; 32],
@@ -102,6 +106,7 @@ impl Sip {
             sockets: Vec::new(),
             connections: HashMap::new(),
             opened: 0,
+            tls,
             dscp,
             events,
             untold: VecDeque::new(),
@@ -152,6 +157,7 @@ enum Arrival {
     },
     /// Somebody connected.
     Connected {
+        transport: Transport,
         stream: TcpStream,
         peer: SocketAddr,
     },
@@ -187,6 +193,7 @@ struct Rim {
     sockets: Vec<(SocketAddr, Arc<UdpSocket>)>,
     connections: HashMap<Flow, Connection>,
     opened: u64,
+    tls: Option<watch::Receiver<Tls>>,
     dscp: u8,
     events: mpsc::Sender<(Now, Event)>,
     /// What our owner has not fetched: bounded by the calls there are, since meanwhile no new one is taken.
@@ -210,7 +217,10 @@ impl Rim {
                 self.sockets.push((local, socket));
                 Ok(local)
             }
-            Transport::Tcp => {
+            Transport::Tls if self.tls.is_none() => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no certificate to show"))
+            }
+            Transport::Tcp | Transport::Tls => {
                 let socket = open(address, Type::STREAM, Protocol::TCP, self.dscp)?;
                 // Connections of an earlier life that still linger shall not keep us from starting.
                 socket.set_reuse_address(true)?;
@@ -218,7 +228,7 @@ impl Rim {
                 socket.listen(BACKLOG)?;
                 let listener = TcpListener::from_std(socket.into())?;
                 let local = listener.local_addr()?;
-                self.readers.spawn(accept(listener, self.inbox.clone()));
+                self.readers.spawn(accept(listener, transport, self.inbox.clone()));
                 Ok(local)
             }
         }
@@ -296,7 +306,7 @@ impl Rim {
                 self.drain(now);
                 self.close(now.mono, flow);
             }
-            Arrival::Connected { stream, peer } => self.connected(now.mono, stream, peer),
+            Arrival::Connected { transport, stream, peer } => self.connected(now.mono, transport, stream, peer),
             Arrival::Closed { flow, opened } => {
                 if self.connections.get(&flow).is_some_and(|connection| connection.opened == opened) {
                     self.close(now.mono, flow);
@@ -348,9 +358,9 @@ impl Rim {
         self.connections.get(&flow).is_some_and(|connection| connection.writer.try_send(bytes).is_ok())
     }
 
-    fn connected(&mut self, now: Mono, stream: TcpStream, peer: SocketAddr) {
+    fn connected(&mut self, now: Mono, transport: Transport, stream: TcpStream, peer: SocketAddr) {
         let Ok(local) = stream.local_addr() else { return };
-        let flow = Flow { transport: Transport::Tcp, local, peer };
+        let flow = Flow { transport, local, peer };
         let listed = self.endpoint.is_listed(peer);
         if !self.has_room(peer.ip(), listed) {
             return; // dropped: closed
@@ -358,8 +368,21 @@ impl Rim {
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
         self.opened += 1;
         let opened = self.opened;
-        let task = tokio::spawn(carry(stream, flow, opened, queue, writer.clone(), self.inbox.clone()));
+        let (own, inbox) = (writer.clone(), self.inbox.clone());
+        let (tls, name) = (self.tls_now(transport), self.endpoint.tls_name(peer));
+        let task = tokio::spawn(async move {
+            let Some(tls) = tls else { return carry(stream, flow, opened, queue, own, inbox).await };
+            match shake_hands(timeout(STALL, meet(stream, &tls, name.as_deref())).await, flow, listed) {
+                Some(stream) => carry(stream, flow, opened, queue, own, inbox).await,
+                None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
+            }
+        });
         self.add(now, flow, writer, task.abort_handle(), listed);
+    }
+
+    /// What a connection of this transport that begins now is given.
+    fn tls_now(&self, transport: Transport) -> Option<Tls> {
+        (transport == Transport::Tls).then(|| self.tls.as_ref().map(|tls| tls.borrow().clone())).flatten()
     }
 
     fn has_room(&self, peer: IpAddr, listed: bool) -> bool {
@@ -377,10 +400,19 @@ impl Rim {
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
         self.opened += 1;
         let (opened, dscp, inbox, own) = (self.opened, self.dscp, self.inbox.clone(), writer.clone());
+        let (tls, name) = (self.tls_now(flow.transport), self.endpoint.tls_name(flow.peer));
+        if flow.transport == Transport::Tls && tls.is_none() {
+            return false;
+        }
         let task = tokio::spawn(async move {
-            match timeout(CONNECT, dial(flow, dscp)).await {
-                Ok(Ok(stream)) => carry(stream, flow, opened, queue, own, inbox).await,
-                _ => drop(inbox.send(Arrival::Closed { flow, opened }).await),
+            let until = Instant::now() + CONNECT;
+            let Ok(Ok(stream)) = timeout_at(until, dial(flow, dscp)).await else {
+                return drop(inbox.send(Arrival::Closed { flow, opened }).await);
+            };
+            let Some(tls) = tls else { return carry(stream, flow, opened, queue, own, inbox).await };
+            match shake_hands(timeout_at(until, greet(stream, &tls, name.as_deref(), flow)).await, flow, true) {
+                Some(stream) => carry(stream, flow, opened, queue, own, inbox).await,
+                None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
             }
         });
         self.add(now, flow, writer, task.abort_handle(), true);
@@ -448,11 +480,13 @@ async fn read_datagrams(socket: Arc<UdpSocket>, local: SocketAddr, inbox: mpsc::
     }
 }
 
-async fn accept(listener: TcpListener, inbox: mpsc::Sender<Arrival>) {
+async fn accept(listener: TcpListener, transport: Transport, inbox: mpsc::Sender<Arrival>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                if inbox.send(Arrival::Connected { stream, peer }).await.is_err() {
+                // Signalling is small and waits for its answer.
+                let _ = stream.set_nodelay(true);
+                if inbox.send(Arrival::Connected { transport, stream, peer }).await.is_err() {
                     return;
                 }
             }
@@ -462,25 +496,68 @@ async fn accept(listener: TcpListener, inbox: mpsc::Sender<Arrival>) {
     }
 }
 
+/// A connection, plain or not.
+trait Connected: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connected for S {}
+
 async fn dial(flow: Flow, dscp: u8) -> io::Result<TcpStream> {
     let socket = open(flow.peer, Type::STREAM, Protocol::TCP, dscp)?;
     // From our address, but from any port: the one we listen on is not free for it.
     socket.bind(&SockAddr::from(SocketAddr::new(flow.local.ip(), 0)))?;
-    TcpSocket::from_std_stream(socket.into()).connect(flow.peer).await
+    let stream = TcpSocket::from_std_stream(socket.into()).connect(flow.peer).await?;
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+/// Somebody connected: TLS from the first byte. Where their name is known they show a certificate that carries it.
+async fn meet(
+    stream: TcpStream,
+    tls: &Tls,
+    name: Option<&str>,
+) -> Result<tokio_rustls::server::TlsStream<TcpStream>, String> {
+    let stream = TlsAcceptor::from(tls.server.clone()).accept(stream).await.map_err(|error| error.to_string())?;
+    if let Some(name) = name {
+        tls::carries(stream.get_ref().1.peer_certificates(), name)?;
+    }
+    Ok(stream)
+}
+
+/// We have connected.
+async fn greet(
+    stream: TcpStream,
+    tls: &Tls,
+    name: Option<&str>,
+    flow: Flow,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+    let name = tls::expected(name, flow.peer.ip())?;
+    TlsConnector::from(tls.client.clone()).connect(name, stream).await.map_err(|error| error.to_string())
+}
+
+/// What came of it. Of strangers, who knock at every port, only the count is kept.
+fn shake_hands<S>(done: Result<Result<S, String>, Elapsed>, flow: Flow, listed: bool) -> Option<S> {
+    let reason = match done {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(reason)) => reason,
+        Err(_) => "not in time".to_owned(),
+    };
+    metrics::counter!(name::SIP_TLS_FAILED).increment(1);
+    if listed {
+        tracing::warn!(peer = %flow.peer, reason, "no TLS with a carrier");
+    }
+    None
 }
 
 /// One connection for as long as it lives: reads into the inbox, writes what is queued.
 async fn carry(
-    stream: TcpStream,
+    stream: impl Connected,
     flow: Flow,
     opened: u64,
     mut queue: mpsc::Receiver<Bytes>,
     pong: mpsc::Sender<Bytes>,
     inbox: mpsc::Sender<Arrival>,
 ) {
-    // Signalling is small and waits for its answer.
-    let _ = stream.set_nodelay(true);
-    let (reader, mut writer) = stream.into_split();
+    let (reader, mut writer) = tokio::io::split(stream);
     let reading = tokio::spawn(read_stream(reader, flow, opened, pong, inbox.clone(), STALL));
     while let Some(bytes) = queue.recv().await {
         if bytes.is_empty() || !matches!(timeout(STALL, writer.write_all(&bytes)).await, Ok(Ok(()))) {
@@ -493,7 +570,7 @@ async fn carry(
 }
 
 async fn read_stream(
-    mut reader: OwnedReadHalf,
+    mut reader: impl AsyncRead + Unpin,
     flow: Flow,
     opened: u64,
     pong: mpsc::Sender<Bytes>,
@@ -573,9 +650,9 @@ mod tests {
 
     async fn start(seed: u8, listed: bool) -> (Sip, mpsc::Receiver<(Now, Event)>) {
         let listen = vec![(Transport::Udp, loopback()), (Transport::Tcp, loopback())];
-        let (sip, events) = Sip::start(listen, CS3, config(), [seed; 32]).unwrap();
+        let (sip, events) = Sip::start(listen, None, CS3, config(), [seed; 32]).unwrap();
         let (network, prefix_len) = ("127.0.0.1".parse().unwrap(), 32);
-        let source = Source { network, prefix_len, port: None, advertise: None, old_syntax: false };
+        let source = Source { network, prefix_len, port: None, advertise: None, old_syntax: false, tls_name: None };
         assert!(sip.command(Command::Sources(if listed { vec![source] } else { Vec::new() })).await);
         (sip, events)
     }
@@ -660,6 +737,7 @@ mod tests {
             sockets: Vec::new(),
             connections: HashMap::new(),
             opened: 0,
+            tls: None,
             dscp: CS3,
             events,
             untold: VecDeque::new(),
@@ -677,7 +755,7 @@ mod tests {
     async fn a_port_in_use_is_named() {
         let (first, _events) = start(1, true).await;
         let taken = first.local(Transport::Udp).unwrap();
-        let error = Sip::start(vec![(Transport::Udp, taken)], CS3, config(), [2; 32]).unwrap_err();
+        let error = Sip::start(vec![(Transport::Udp, taken)], None, CS3, config(), [2; 32]).unwrap_err();
         assert!(error.to_string().contains(&taken.to_string()), "{error}");
         assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
     }
@@ -739,6 +817,7 @@ mod tests {
             sockets: Vec::new(),
             connections: HashMap::new(),
             opened: 0,
+            tls: None,
             dscp: CS3,
             events,
             untold: VecDeque::new(),

@@ -19,6 +19,7 @@ mod provisional;
 mod refresh;
 mod session;
 mod timer;
+pub mod tls;
 mod transaction;
 pub mod transport;
 pub mod uri;
@@ -33,15 +34,48 @@ pub use uri::{Scheme, Uri};
 
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// How a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
     Udp,
     Tcp,
+    /// TLS over TCP, 1.2 or later (RFC 3261 section 26.2.1).
+    Tls,
 }
 
-/// One way to a peer: for UDP our bound address and theirs, for TCP a connection between the two.
+impl Transport {
+    pub const ALL: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
+
+    /// As settings, journals and URIs write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Transport> {
+        Transport::ALL.into_iter().find(|transport| transport.name() == name)
+    }
+
+    /// A connection: what goes in comes out, in its order, and nothing is sent again.
+    pub const fn is_stream(self) -> bool {
+        !matches!(self, Transport::Udp)
+    }
+
+    /// The port where none is named (RFC 3261 section 19.1.2).
+    pub const fn usual_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+        }
+    }
+}
+
+/// One way to a peer: for UDP our bound address and theirs, else a connection between the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flow {
     pub transport: Transport,
@@ -274,6 +308,8 @@ pub enum Command {
     },
     /// Who may speak to us, with what we call ourselves towards each.
     Sources(Vec<Source>),
+    /// The names in the certificates of those whom we call by TLS.
+    Names(Vec<(SocketAddr, Arc<str>)>),
     /// From now on new calls and OPTIONS are answered 503.
     Drain {
         retry_after_s: u32,
@@ -290,6 +326,8 @@ pub struct Source {
     pub advertise: Option<SocketAddr>,
     /// RFC 2543 syntax accepted.
     pub old_syntax: bool,
+    /// The name in the certificate of whoever connects from here by TLS.
+    pub tls_name: Option<Arc<str>>,
 }
 
 /// Settings of the room.
@@ -313,3 +351,5 @@ mod answers;
 mod bench;
 #[cfg(test)]
 mod pair;
+#[cfg(test)]
+mod tls_tests;

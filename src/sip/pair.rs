@@ -40,7 +40,7 @@ fn config() -> Config {
 }
 
 fn source(address: SocketAddr) -> Source {
-    Source { network: address.ip(), prefix_len: 32, port: None, advertise: None, old_syntax: false }
+    Source { network: address.ip(), prefix_len: 32, port: None, advertise: None, old_syntax: false, tls_name: None }
 }
 
 pub(in crate::sip) fn endpoint(seed: u64, peer: SocketAddr) -> Endpoint {

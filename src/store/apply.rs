@@ -436,15 +436,15 @@ async fn write_carrier(conn: &mut Connection, carrier: &Carrier, names_lock: boo
     sql::query(
         "INSERT INTO carrier (id, sources, route, codecs, max_calls, max_calls_per_second, number_format_in, \
          number_format_out, called_from, advertise, old_syntax, failure_map, srtp, learn_source, max_spend_per_day, \
-         on_lock, locked) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (id) DO UPDATE SET \
+         on_lock, locked, tls_name) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $19) ON CONFLICT (id) DO UPDATE SET \
          sources = excluded.sources, route = excluded.route, codecs = excluded.codecs, \
          max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second, \
          number_format_in = excluded.number_format_in, number_format_out = excluded.number_format_out, \
          called_from = excluded.called_from, advertise = excluded.advertise, old_syntax = excluded.old_syntax, \
          failure_map = excluded.failure_map, srtp = excluded.srtp, learn_source = excluded.learn_source, \
          max_spend_per_day = excluded.max_spend_per_day, on_lock = excluded.on_lock, \
-         locked = CASE WHEN $18 = 1 THEN excluded.locked ELSE carrier.locked END",
+         tls_name = excluded.tls_name, locked = CASE WHEN $18 = 1 THEN excluded.locked ELSE carrier.locked END",
     )
     .bind(carrier.id.as_str())
     .bind(list_text(&carrier.sources))
@@ -464,6 +464,7 @@ async fn write_carrier(conn: &mut Connection, carrier: &Carrier, names_lock: boo
     .bind(carrier.on_lock.to_string())
     .bind(carrier.locked.as_deref())
     .bind(i64::from(names_lock))
+    .bind(carrier.tls_name.as_deref())
     .execute(conn)
     .await?;
     Ok(())

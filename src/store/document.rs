@@ -14,7 +14,7 @@ use crate::notice::HookUrl;
 use crate::rating::costs::COST;
 use crate::rating::reader::read_moment;
 use crate::rating::{Countries, CountryRecord, Deck, Exchange, Licences};
-use crate::trunk::{Carrier, DialPlan, Failure, Number, WrittenAs};
+use crate::trunk::{Carrier, DialPlan, Failure, Number, TlsName, WrittenAs};
 use crate::types::{CarrierId, Cause, Country, Currency, Micros, OrganisationId, UserId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -514,6 +514,7 @@ fn carrier(form: &Form<'_>) -> Option<Carrier> {
         number_format_in: form.text("number_format_in").or(both).unwrap_or_default(),
         number_format_out: form.text("number_format_out").or(out).unwrap_or_default(),
         called_from: form.texts("called_from").unwrap_or(plain.called_from),
+        tls_name: form.text::<TlsName>("tls_name").map(|name| name.0),
         advertise: form.text("advertise"),
         srtp: form.text("srtp").unwrap_or_default(),
         learn_source: form.flag("learn_source").unwrap_or(false),

@@ -334,6 +334,7 @@ fn carrier(carrier: &Carrier) -> Keys {
         old_syntax,
         srtp,
         learn_source,
+        tls_name,
         locked,
         on_lock,
     } = carrier;
@@ -345,7 +346,7 @@ fn carrier(carrier: &Carrier) -> Keys {
         "max_spend_per_day": maybe(*max_spend_per_day),
         "number_format_in": text(number_format_in), "number_format_out": text(number_format_out),
         "called_from": list(called_from), "failure_map": failures, "advertise": maybe(*advertise),
-        "old_syntax": old_syntax, "srtp": text(srtp), "learn_source": learn_source,
+        "old_syntax": old_syntax, "srtp": text(srtp), "learn_source": learn_source, "tls_name": tls_name,
         LOCKED: locked, "on_lock": text(on_lock),
     }))
 }

@@ -230,6 +230,7 @@ fn carrier(line: &Line<'_>) -> Result<Carrier, String> {
         number_format_in: line.parse("number_format_in")?,
         number_format_out: line.parse("number_format_out")?,
         called_from: line.list("called_from")?,
+        tls_name: line.maybe_text("tls_name")?,
         advertise: line.maybe("advertise")?,
         srtp: line.parse("srtp")?,
         learn_source: line.flag("learn_source")?,

@@ -56,6 +56,7 @@ pub struct Config {
     /// Our address of each transport for calls out, and what we call ourselves there.
     pub udp: Option<(SocketAddr, SocketAddr)>,
     pub tcp: Option<(SocketAddr, SocketAddr)>,
+    pub tls: Option<(SocketAddr, SocketAddr)>,
     /// Seconds in Retry-After where a later try may go well.
     pub retry_after_s: u32,
 }
@@ -407,9 +408,16 @@ impl Switchboard {
             port: source.port,
             advertise: carrier.advertise.or(advertised),
             old_syntax: carrier.old_syntax,
+            tls_name: carrier.tls_name.as_deref().map(Arc::from),
         };
         let sources = self.facts.directory.sources().map(source).collect();
         self.say(Output::Sip(sip::Command::Sources(sources)));
+        let name = |carrier: &crate::trunk::Carrier| {
+            let route = carrier.route.filter(|route| route.transport == crate::trunk::Transport::Tls)?;
+            Some((route.address, Arc::from(carrier.tls_name.as_deref()?)))
+        };
+        let names: Vec<_> = self.facts.directory.carriers().iter().filter_map(name).collect();
+        self.say(Output::Sip(sip::Command::Names(names)));
     }
 
     fn drain(&mut self) {

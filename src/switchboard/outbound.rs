@@ -157,6 +157,7 @@ impl Switchboard {
         let (transport, addresses) = match route.transport {
             Transport::Udp => (sip::Transport::Udp, self.config.udp),
             Transport::Tcp => (sip::Transport::Tcp, self.config.tcp),
+            Transport::Tls => (sip::Transport::Tls, self.config.tls),
         };
         let (bound, advertised) = addresses?;
         let contact = carrier.advertise.unwrap_or(advertised);

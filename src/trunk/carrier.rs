@@ -92,6 +92,32 @@ impl fmt::Display for Source {
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
+}
+
+impl Transport {
+    const NAMES: [(&'static str, Transport); 3] =
+        [("udp", Transport::Udp), ("tcp", Transport::Tcp), ("tls", Transport::Tls)];
+}
+
+/// A name as certificates carry it, like `sbc.carrier.example`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsName(pub String);
+
+impl FromStr for TlsName {
+    type Err = &'static str;
+    /// Letters, digits and hyphens in labels between points (RFC 1123 section 2.1); a certificate with a wildcard fits all
+    /// its names, and the carrier's is one of them.
+    fn from_str(text: &str) -> Result<TlsName, &'static str> {
+        let is_label = |label: &str| {
+            let edges = !label.starts_with('-') && !label.ends_with('-');
+            edges && (1..64).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        let is_number = text.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+        let sound = text.len() < 254 && !is_number && text.split('.').all(is_label);
+        let hint = "expected the name in the carrier's certificate, like sbc.carrier.example";
+        if sound { Ok(TlsName(text.to_ascii_lowercase())) } else { Err(hint) }
+    }
 }
 
 /// Where calls out to a carrier are sent.
@@ -103,13 +129,10 @@ pub struct Route {
 
 impl FromStr for Route {
     type Err = &'static str;
-    /// `udp:203.0.113.7:5060`; UDP where nothing is said.
+    /// `udp:203.0.113.7:5060`, `tls:203.0.113.7:5061`; UDP where nothing is said.
     fn from_str(text: &str) -> Result<Route, &'static str> {
-        let (transport, rest) = match text.split_once(':') {
-            Some(("udp", rest)) => (Transport::Udp, rest),
-            Some(("tcp", rest)) => (Transport::Tcp, rest),
-            _ => (Transport::Udp, text),
-        };
+        let named = |(name, transport)| Some((transport, text.strip_prefix(name)?.strip_prefix(':')?));
+        let (transport, rest) = Transport::NAMES.into_iter().find_map(named).unwrap_or((Transport::Udp, text));
         let address = rest.parse().map_err(|_| "expected transport, address and port, like udp:203.0.113.7:5060")?;
         Ok(Route { transport, address })
     }
@@ -117,8 +140,8 @@ impl FromStr for Route {
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = if self.transport == Transport::Udp { "udp" } else { "tcp" };
-        write!(f, "{transport}:{}", self.address)
+        let name = Transport::NAMES.iter().find(|(_, named)| *named == self.transport).map_or("udp", |(name, _)| name);
+        write!(f, "{name}:{}", self.address)
     }
 }
 
@@ -262,6 +285,8 @@ pub struct Carrier {
     pub number_format_out: WrittenAs,
     /// Where the called number stands, the likeliest first.
     pub called_from: Vec<CalledFrom>,
+    /// The name in its certificate, whichever side connects: over TLS it is nobody else. `None`: its address is.
+    pub tls_name: Option<String>,
     /// What we call ourselves towards it, behind 1:1 NAT; the node's own where `None`.
     pub advertise: Option<SocketAddr>,
     /// Whether sound is encrypted, with keys in the session descriptions (SDES, RFC 4568).
@@ -290,6 +315,7 @@ impl Carrier {
             number_format_in: DialPlan::default(),
             number_format_out: WrittenAs::default(),
             called_from: vec![CalledFrom::RequestUri, CalledFrom::To, CalledFrom::Diversion],
+            tls_name: None,
             advertise: None,
             srtp: Srtp::Off,
             learn_source: false,
@@ -348,11 +374,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_a_certificate_is_a_host() {
+        assert_eq!("SBC.carrier.example".parse::<TlsName>(), Ok(TlsName("sbc.carrier.example".to_owned())));
+        for bad in ["", ".", "a..b", "-a.b", "a-.b", "127.0.0.1", "a b", "a_b.c", "*.carrier.example", &"a".repeat(64)]
+        {
+            assert!(bad.parse::<TlsName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn routes_read_back() {
         assert_eq!("tcp:127.0.0.1:5060".parse::<Route>().unwrap().to_string(), "tcp:127.0.0.1:5060");
         assert_eq!("127.0.0.1:5060".parse::<Route>().unwrap().to_string(), "udp:127.0.0.1:5060");
         assert_eq!("udp:[::1]:5060".parse::<Route>().unwrap().to_string(), "udp:[::1]:5060");
-        assert!("tls:127.0.0.1:5061".parse::<Route>().is_err());
+        assert_eq!("tls:127.0.0.1:5061".parse::<Route>().unwrap().to_string(), "tls:127.0.0.1:5061");
+        assert!("sctp:127.0.0.1:5061".parse::<Route>().is_err());
         assert!("udp:carrier".parse::<Route>().is_err());
     }
 

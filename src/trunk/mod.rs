@@ -14,7 +14,7 @@ mod pattern;
 mod route;
 mod telephone;
 
-pub use carrier::{CalledFrom, Carrier, CodecName, Failure, OnLock, Route, Source, Srtp, Transport};
+pub use carrier::{CalledFrom, Carrier, CodecName, Failure, OnLock, Route, Source, Srtp, TlsName, Transport};
 pub use directory::{Called, Directory};
 pub use format::{DialPlan, WrittenAs};
 pub use guard::{Caller, Guard, GuardConfig, Limit, Scope};

@@ -1,15 +1,18 @@
 //! baresip, a foreign telephone with codecs and SRTP of its own: it calls in, says a tone, and writes down what it hears.
 
 use crate::world::{DIRECT, World, apply, hears, tone};
-use crate::{MACHINE, bridge};
+use crate::{MACHINE, bridge, bridge_with};
 use std::f64::consts::TAU;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 use tempfile::TempDir;
 use tollbridge::cli::phone::Phone;
+use tollbridge::config::{Listen, Settings};
 use tollbridge::sip::Transport;
+use tollbridge::sip::tls::Files;
 
 /// Where Debian keeps its parts.
 const MODULES: &str = "/usr/lib/baresip/modules";
@@ -21,6 +24,7 @@ const HEARD: f64 = 1_500.0;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How one is set up, and calls.
+#[derive(Clone)]
 struct Baresip {
     address: Ipv4Addr,
     /// As in its `audio_codecs`.
@@ -28,6 +32,8 @@ struct Baresip {
     rate_hz: u32,
     /// Its `mediaenc`: nothing, `srtp` (offered) or `srtp-mand` (required).
     security: Option<&'static str>,
+    /// Where its certificate and whom it believes lie, if it calls by TLS.
+    tls: Option<PathBuf>,
 }
 
 /// A running one. It ends with its owner.
@@ -55,17 +61,26 @@ impl Baresip {
             modules.concat(),
             ip = self.address,
         );
+        let tls = self.tls.as_ref().map(|at| {
+            let at = at.display();
+            format!("sip_certificate {at}/phone.pem\nsip_cafile {at}/authority.pem\n")
+        });
+        let config = tls.as_deref().unwrap_or_default().to_owned() + &config;
+        let transport = if tls.is_some() { ";transport=tls" } else { "" };
         let security = self.security.map(|kind| format!(";mediaenc={kind}")).unwrap_or_default();
         let codec = self.codec;
-        let account =
-            format!("<sip:+390644444444@{}>;regint=0;ptime=20;audio_codecs={codec}{security}\n", self.address);
+        let account = format!(
+            "<sip:+390644444444@{}{transport}>;regint=0;ptime=20;audio_codecs={codec}{security}\n",
+            self.address
+        );
         for (name, text) in [("config", config), ("accounts", account), ("contacts", String::new())] {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let bridge = world.node.sip(Transport::Udp).unwrap();
+        let bridge = if tls.is_some() { Transport::Tls } else { Transport::Udp };
+        let bridge = world.node.sip(bridge).unwrap();
         let written = || fs::File::options().create(true).append(true).open(folder.path().join("told")).unwrap();
         let child = Command::new("baresip")
-            .args(["-4", "-s", "-f", &at.to_string(), "-e", &format!("/dial sip:{DIRECT}@{bridge}")])
+            .args(["-4", "-s", "-f", &at.to_string(), "-e", &format!("/dial sip:{DIRECT}@{bridge}{transport}")])
             .stdin(Stdio::null())
             .stdout(written())
             .stderr(written())
@@ -140,8 +155,12 @@ fn strength(samples: &[i16], rate_hz: u32, hz: u32) -> f64 {
 
 /// The bridge with a carrier at `address`, which sends sound from elsewhere than it says (127.0.0.1) as if behind a NAT,
 /// and whose other settings are these; and somebody in the meeting who speaks.
-async fn world(address: Ipv4Addr, settings: &str) -> (World, Phone) {
-    let world = bridge().await;
+async fn world(phone: &Baresip, settings: &str) -> (World, Phone) {
+    let world = match &phone.tls {
+        Some(at) => bridge_with(|settings| speak_tls(settings, at)).await,
+        None => bridge().await,
+    };
+    let address = phone.address;
     let carrier =
         format!("[[carrier]]\nid = \"foreign\"\nsources = [\"{address}\"]\nlearn_source = true\n{settings}\n");
     apply(world.node.store(), &carrier).await;
@@ -154,7 +173,7 @@ async fn world(address: Ipv4Addr, settings: &str) -> (World, Phone) {
 /// Calls, is heard, hears, hangs up; it tells what it did, and the books are right.
 async fn talks(phone: Baresip, settings: &str) -> String {
     let _turn = MACHINE.read().await;
-    let (world, other) = world(phone.address, settings).await;
+    let (world, other) = world(&phone, settings).await;
     let running = phone.call(&world);
     running.tells("200 OK").await;
     world.inside("open", 2).await;
@@ -179,6 +198,7 @@ async fn g711_with_srtp_required_by_both() {
         codec: "PCMA/8000/1",
         rate_hz: 8_000,
         security: Some("srtp-mand"),
+        tls: None,
     };
     let told = talks(phone, "srtp = \"required\"").await;
     assert_eq!(told.matches("RTP/SAVP").count(), 2, "asked for and given: {told}");
@@ -191,6 +211,7 @@ async fn g722_with_srtp_offered_and_taken() {
         codec: "G722/16000/1",
         rate_hz: 16_000,
         security: Some("srtp"),
+        tls: None,
     };
     let told = talks(phone, "srtp = \"offered\"").await;
     assert!(told.matches("a=crypto:").count() >= 2, "{told}");
@@ -198,18 +219,73 @@ async fn g722_with_srtp_offered_and_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn opus_in_the_clear() {
-    let phone =
-        Baresip { address: Ipv4Addr::new(127, 0, 0, 33), codec: "opus/48000/1", rate_hz: 48_000, security: None };
+    let phone = Baresip {
+        address: Ipv4Addr::new(127, 0, 0, 33),
+        codec: "opus/48000/1",
+        rate_hz: 48_000,
+        security: None,
+        tls: None,
+    };
     let told = talks(phone, "codecs = [\"opus\", \"PCMA\"]").await;
     assert!(told.contains("opus/48000/2"), "{told}");
+}
+
+/// Certificates of one authority for the bridge and for the telephone, as files in this folder.
+fn sign(folder: &Path, phone: &str) {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    fs::write(folder.join("authority.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    let issuer = rcgen::Issuer::new(params, key);
+    for (owner, name) in [("bridge", "127.0.0.1"), ("phone", phone)] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let own = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        // The telephone wants both in one file.
+        fs::write(folder.join(format!("{owner}.pem")), own.pem() + &key.serialize_pem()).unwrap();
+    }
+}
+
+fn speak_tls(settings: &mut Settings, folder: &Path) {
+    let address = (Ipv4Addr::LOCALHOST, 0).into();
+    settings.sip.listen.push(Listen { transport: Transport::Tls, address });
+    let [own, trust] = ["bridge.pem", "authority.pem"].map(|name| folder.join(name));
+    settings.sip.tls = Some(Files { certificate: own.clone(), key: own, trust: Some(trust) });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_tls_whoever_shows_the_name_is_let_in_and_nobody_else() {
+    const NAME: &str = "phone.carrier.example";
+    let folder = tempfile::tempdir().unwrap();
+    sign(folder.path(), NAME);
+    let phone = Baresip {
+        address: Ipv4Addr::new(127, 0, 0, 35),
+        codec: "PCMA/8000/1",
+        rate_hz: 8_000,
+        security: Some("srtp-mand"),
+        tls: Some(folder.path().to_owned()),
+    };
+    let settings = format!("srtp = \"required\"\ntls_name = \"{NAME}\"");
+    let told = talks(phone.clone(), &settings).await;
+    assert!(told.contains("SIP/2.0/TLS"), "{told}");
+
+    let _turn = MACHINE.read().await;
+    let settings = "tls_name = \"somebody.else.example\"";
+    let (world, other) = world(&phone, settings).await;
+    let running = phone.call(&world);
+    // It says so, in whatever words its library has.
+    running.tells("session closed").await;
+    assert!(!running.told().contains("SIP/2.0 "), "no word is said to it: {}", running.told());
+    assert_eq!(world.legs().await.len(), 1, "the one who was there");
+    other.hang_up();
+    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_must_be_secret_and_is_not_gets_no_leg() {
     let _turn = MACHINE.read().await;
     let address = Ipv4Addr::new(127, 0, 0, 34);
-    let (world, other) = world(address, "srtp = \"required\"").await;
-    let phone = Baresip { address, codec: "PCMA/8000/1", rate_hz: 8_000, security: None };
+    let phone = Baresip { address, codec: "PCMA/8000/1", rate_hz: 8_000, security: None, tls: None };
+    let (world, other) = world(&phone, "srtp = \"required\"").await;
     let running = phone.call(&world);
     running.tells("488 ").await;
     running.tells("Warning: 399 tollbridge \"").await;

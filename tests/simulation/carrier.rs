@@ -75,7 +75,14 @@ pub fn address(carrier: usize) -> SocketAddr {
 
 impl Carriers {
     pub fn new(script: Rc<Script>, bridge: SocketAddr) -> Carriers {
-        let source = Source { network: bridge.ip(), prefix_len: 32, port: None, advertise: None, old_syntax: false };
+        let source = Source {
+            network: bridge.ip(),
+            prefix_len: 32,
+            port: None,
+            advertise: None,
+            old_syntax: false,
+            tls_name: None,
+        };
         let one = |carrier: usize| {
             let mut endpoint = endpoint(script.seed * 16 + carrier as u64);
             endpoint.command(Mono::default(), Command::Sources(vec![source.clone()]));

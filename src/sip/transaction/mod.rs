@@ -13,7 +13,7 @@ use super::message::{Request, Response};
 use super::method::Method;
 use super::timer::Letter;
 use super::transport::PORT;
-use super::{Call, Flow, Transport};
+use super::{Call, Flow};
 use bytes::Bytes;
 use client::Client;
 use client_invite::ClientInvite;
@@ -222,7 +222,7 @@ impl Table {
 
     /// Begins a server transaction; `None` when there are too many.
     pub fn open(&mut self, desk: &mut Desk, request: &Request, flow: Flow, reply_to: Flow) -> Option<Id> {
-        let reliable = flow.transport == Transport::Tcp;
+        let reliable = flow.transport.is_stream();
         let machine = match request.method() {
             Method::Invite => Machine::ServerInvite(ServerInvite::new(reliable)),
             _ => Machine::Server(Server::new(reliable)),
@@ -268,7 +268,7 @@ impl Table {
 
     /// Sends a request of ours other than INVITE; `None` when there are too many transactions.
     pub fn send(&mut self, desk: &mut Desk, request: Request, flow: Flow, owner: Owner) -> Option<Id> {
-        let machine = Machine::Client(Client::new(flow.transport == Transport::Tcp));
+        let machine = Machine::Client(Client::new(flow.transport.is_stream()));
         let id = self.add_client(desk, machine, &request, flow, owner, None)?;
         self.ask(desk, id, ClientInput::Start, None);
         Some(id)
@@ -276,7 +276,7 @@ impl Table {
 
     /// Sends the INVITE of a call.
     pub fn call(&mut self, desk: &mut Desk, flow: Flow, request: Request, dialog: Dialog, owner: Owner) -> Option<Id> {
-        let machine = ClientInvite::new(flow.transport == Transport::Tcp);
+        let machine = ClientInvite::new(flow.transport.is_stream());
         let id = self.add_invite(desk, flow, machine, request, dialog, owner)?;
         self.ask(desk, id, ClientInput::Start, None);
         Some(id)
@@ -291,7 +291,7 @@ impl Table {
         dialog: Dialog,
         owner: Owner,
     ) -> Option<Id> {
-        let machine = ClientInvite::resumed(flow.transport == Transport::Tcp);
+        let machine = ClientInvite::resumed(flow.transport.is_stream());
         self.add_invite(desk, flow, machine, request, dialog, owner)
     }
 

@@ -90,6 +90,7 @@ advertise = "198.51.100.1:5060"
 old_syntax = true
 srtp = "required"
 learn_source = true
+tls_name = "sbc.carrier.example"
 [carrier.failure_map]
 no-credit = "403/21"
 busy = "486"

@@ -185,6 +185,7 @@ fn config() -> Config {
         ring_ms: 60_000,
         udp: Some(here),
         tcp: None,
+        tls: None,
         retry_after_s: 5,
     }
 }

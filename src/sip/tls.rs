@@ -1,0 +1,112 @@
+//! TLS for SIP (RFC 3261 section 26.2, RFC 5922): what we show, and whom we believe.
+//!
+//! Both sides show a certificate. Ours goes with every connection, whoever made it; a carrier's is asked for always and
+//! must be of an authority that we trust, and where we know the carrier's name, carry that name.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio_rustls::rustls::client::verify_server_name;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+/// Where certificates and keys lie, all of them PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Our certificate first, then those that lead to its authority.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Authorities whose carriers are believed; those of the web where `None`.
+    pub trust: Option<PathBuf>,
+}
+
+/// Why TLS cannot be spoken: which file, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {reason}", file.display())]
+pub struct Error {
+    pub file: PathBuf,
+    pub reason: String,
+}
+
+/// What a connection needs to begin, either way.
+#[derive(Clone)]
+pub struct Tls {
+    pub(in crate::sip) server: Arc<ServerConfig>,
+    pub(in crate::sip) client: Arc<ClientConfig>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+impl Files {
+    /// The files' bytes, one after the other: whoever kept them sees whether something has changed.
+    pub fn bytes(&self) -> Result<Vec<Vec<u8>>, Error> {
+        let all = [Some(&self.certificate), Some(&self.key), self.trust.as_ref()];
+        all.into_iter().flatten().map(|path| std::fs::read(path).map_err(|error| told(path, &error))).collect()
+    }
+
+    /// Reads them; a key that is not the certificate's is an error.
+    pub fn read(&self) -> Result<Tls, Error> {
+        let chain = certificates(&self.certificate)?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| told(&self.key, &error))?;
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(path) = &self.trust {
+            roots = RootCertStore::empty();
+            for (place, certificate) in (1..).zip(certificates(path)?) {
+                let added = roots.add(certificate);
+                added.map_err(|error| told(path, &format_args!("certificate {place}: {error}")))?;
+            }
+        }
+        let (roots, provider) = (Arc::new(roots), Arc::new(ring::default_provider()));
+        let ours = |error: &dyn fmt::Display| told(&self.certificate, error);
+        // A stranger without a certificate is let in to be told 403 like one over TCP; a carrier is not.
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+        let clients = clients.allow_unauthenticated().build();
+        let clients = clients.map_err(|error| told(self.trust.as_ref().unwrap_or(&self.certificate), &error))?;
+        let server = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+        let server = server.map_err(|error| ours(&error))?.with_client_cert_verifier(clients);
+        let server = server.with_single_cert(chain.clone(), key.clone_key()).map_err(|error| ours(&error))?;
+        let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let client = client.map_err(|error| ours(&error))?.with_root_certificates(roots);
+        let client = client.with_client_auth_cert(chain, key).map_err(|error| ours(&error))?;
+        Ok(Tls { server: Arc::new(server), client: Arc::new(client) })
+    }
+}
+
+fn told(path: &Path, error: &dyn fmt::Display) -> Error {
+    Error { file: path.to_owned(), reason: error.to_string() }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| told(path, &error))?;
+    let all: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| told(path, &error))?;
+    match all.is_empty() {
+        true => Err(told(path, &"no certificate is in it (-----BEGIN CERTIFICATE-----)")),
+        false => Ok(all),
+    }
+}
+
+/// Whose certificate whoever we call must show: the carrier's name, or, where none is known, its address.
+pub(in crate::sip) fn expected(name: Option<&str>, peer: IpAddr) -> Result<ServerName<'static>, String> {
+    match name {
+        Some(name) => ServerName::try_from(name.to_owned()).map_err(|error| format!("{name}: {error}")),
+        None => Ok(ServerName::from(peer)),
+    }
+}
+
+/// Whether the certificates that a peer has shown, its own first, carry `name` (RFC 5922 section 7.2: the subject's
+/// alternative names alone).
+pub(in crate::sip) fn carries(shown: Option<&[CertificateDer<'_>]>, name: &str) -> Result<(), String> {
+    let own = shown.and_then(<[_]>::first).ok_or_else(|| format!("no certificate, expected that of {name}"))?;
+    let words = |error: &dyn fmt::Display| format!("{error}, expected the certificate of {name}");
+    let own = ParsedCertificate::try_from(own).map_err(|error| words(&error))?;
+    let name = ServerName::try_from(name).map_err(|error| words(&error))?;
+    verify_server_name(&own, &name).map_err(|error| words(&error))
+}
