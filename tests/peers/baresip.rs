@@ -80,7 +80,7 @@ impl Baresip {
         let bridge = world.node.sip(bridge).unwrap();
         let written = || fs::File::options().create(true).append(true).open(folder.path().join("told")).unwrap();
         let child = Command::new("baresip")
-            .args(["-4", "-s", "-f", &at.to_string(), "-e", &format!("/dial sip:{DIRECT}@{bridge}{transport}")])
+            .args(["-4", "-s", "-f", &at.to_string(), "-e", &format!("/dial sip:{DIRECT}@{bridge}")])
             .stdin(Stdio::null())
             .stdout(written())
             .stderr(written())
@@ -160,7 +160,8 @@ async fn world(phone: &Baresip, settings: &str) -> (World, Phone) {
         Some(at) => bridge_with(|settings| speak_tls(settings, at)).await,
         None => bridge().await,
     };
-    let address = phone.address;
+    // Its connections do not begin at the address that it is told.
+    let address = if phone.tls.is_some() { Ipv4Addr::LOCALHOST } else { phone.address };
     let carrier =
         format!("[[carrier]]\nid = \"foreign\"\nsources = [\"{address}\"]\nlearn_source = true\n{settings}\n");
     apply(world.node.store(), &carrier).await;
