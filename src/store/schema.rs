@@ -32,8 +32,9 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0023_carrier_lock.sql"),
     include_str!("migrations/0024_running_sums.sql"),
     include_str!("migrations/0025_origin.sql"),
-    include_str!("migrations/0026_open_legs_of.sql"),
-    include_str!("migrations/0027_tls_name.sql"),
+    include_str!("migrations/0026_granted.sql"),
+    include_str!("migrations/0027_open_legs_of.sql"),
+    include_str!("migrations/0028_tls_name.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.
