@@ -351,5 +351,3 @@ mod answers;
 mod bench;
 #[cfg(test)]
 mod pair;
-#[cfg(test)]
-mod tls_tests;

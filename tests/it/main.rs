@@ -19,6 +19,7 @@ mod roles;
 mod seeing;
 mod sink;
 mod stranger;
+mod tls;
 #[allow(dead_code)] // At which statement it is cut is for the store's own tests.
 mod wire;
 mod world;

@@ -1,12 +1,11 @@
 //! Two endpoints that call each other by TLS, each with certificates of its own.
 
-use super::io::Sip;
-use super::tls::{Files, Tls};
-use super::*;
-use crate::clock::Now;
+use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +17,10 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tollbridge::clock::Now;
+use tollbridge::sip::io::Sip;
+use tollbridge::sip::tls::{Files, Tls};
+use tollbridge::sip::{Call, Command, Config, Dial, Event, Flow, Identity, Source, Transport};
 
 /// Somebody who signs certificates.
 struct Authority {
