@@ -277,7 +277,7 @@ impl Rim {
             let legs = self.switchboard.unfinished();
             self.legs.send_if_modified(|before| std::mem::replace(before, legs) != legs);
         }
-        self.hang_up_the_rest().await;
+        self.hang_up_the_rest(last_moment).await;
     }
 
     fn next_deadline(&self) -> Instant {
@@ -467,14 +467,14 @@ impl Rim {
         metrics::counter!(name::MIXER_PANICS).absolute(sound.panics);
     }
 
-    /// BYEs are on their way: they are given time to arrive.
-    async fn hang_up_the_rest(self) {
+    /// BYEs are on their way: they are given time to arrive, as long as all last words may take.
+    async fn hang_up_the_rest(self, last_moment: Option<Instant>) {
         let Rim { sip, clerk, recorder, .. } = self;
         let open: usize = clerk.queues.values().map(|queue| 1 + queue.len()).sum();
         if open > 0 {
             tracing::error!(open, "the books did not take everything: the next start settles the rest");
         }
-        let until = Instant::now() + LAST_WORDS;
+        let until = last_moment.unwrap_or_else(Instant::now);
         while sip.gauges().calls > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -590,6 +590,10 @@ async fn ask(store: &Store, books: Books) -> Done {
         }
         Books::Lead(leg) => {
             insist(|| store.lead(leg)).await;
+            Done::Noted
+        }
+        Books::Buried(leg) => {
+            insist(|| store.buried(vec![leg])).await;
             Done::Noted
         }
         Books::Settle(settle) => {

@@ -80,6 +80,10 @@ plants! {
          BEGIN UPDATE grants SET held = held + 1 WHERE id = NEW.id";
     "a leg is never closed":
         "UPDATE OF state ON leg WHEN NEW.state = 'settled' BEGIN UPDATE leg SET state = 'open' WHERE id = NEW.id";
+    "a call that is left is forgotten":
+        "INSERT ON dialog BEGIN DELETE FROM dialog WHERE leg = NEW.leg";
+    "a call that was left is forgotten before it is ended":
+        "UPDATE OF life ON node BEGIN DELETE FROM dialog";
     "money is fetched beyond a day's most":
         "INSERT ON recharge BEGIN UPDATE recharge SET day = 'another' WHERE key = NEW.key";
     "more is fetched than was agreed":
