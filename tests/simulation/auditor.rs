@@ -26,6 +26,10 @@ const PROOF_MS: u64 = 1_000;
 /// No leg holds money for longer than this ahead, and so much later than the organiser's it may end.
 const LONGEST_AHEAD: Duration = Duration::from_secs(150);
 const SLACK_MS: u64 = 3_000;
+/// And has asked for the last time so long before it ends, at the most.
+const LAST_ASKED_MS: u64 = 30_000;
+/// A leg that is short of money asks for more no longer than this before it must end.
+const SLOW_MS: u64 = 2_000;
 /// A BYE that nobody answers is said so often, in 32 s; its repeats are no further apart (RFC 3261 section 17.1.2).
 const TIMES_OF_BYE: usize = 10;
 const STILL_SAID: Duration = Duration::from_secs(4);
@@ -677,7 +681,9 @@ impl Auditor {
         assert!(cause != Cause::NoPayer || record.capability.is_none(), "nobody pays, and yet it is held: {context}");
         // A caller waits five seconds for the books, and no longer: slow ones are down to whoever is not let in yet.
         let waited = record.beyond.stamps.joined.is_none();
-        let down = self.script.is_troubled() || waited;
+        // The last of the money is held increment by increment: that is too short for slow ones as well.
+        let slow = self.script.wait_ms() > SLOW_MS;
+        let down = self.script.is_troubled() || waited || slow;
         assert!(down || cause != Cause::StoreDown, "the books were never down: {context}");
         let meeting = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
         let Some(meeting) = meeting else { return };
@@ -811,7 +817,9 @@ impl Auditor {
                 if self.leaders.contains_key(other) || begun > over {
                     continue;
                 }
-                if self.ledger.was_eased(*house, (since.max(&begun).to_owned(), end)) {
+                // What came free while the organiser's leg still asked was its own first.
+                let deaf = Mono::from_millis((over.nanos() / 1_000_000).saturating_sub(LAST_ASKED_MS));
+                if self.ledger.was_eased(*house, (deaf, end)) {
                     continue;
                 }
                 self.firsts += 1;

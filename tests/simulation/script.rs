@@ -397,9 +397,9 @@ fn relapses(seed: u64) -> Vec<Relapse> {
 }
 
 /// So long a house's little money lasts all who talk there.
-const LEAN_MS: std::ops::Range<i64> = 220_000..300_000;
+const LEAN_MS: std::ops::Range<i64> = 210_000..270_000;
 /// A world that is over sooner has no such house.
-const LEAN_LENGTH_MS: u64 = 380_000;
+const LEAN_LENGTH_MS: u64 = 350_000;
 
 /// A house whose money runs out while its organiser and others talk, and nothing else happens to it: they call one number,
 /// and stay. Drawn apart, and last: nobody else knows of it.
@@ -409,7 +409,7 @@ fn lean(script: &mut Script) {
         return;
     }
     let (house, meeting) = (script.houses.len(), script.meetings.len());
-    let guests = rng.random_range(2..=4);
+    let guests = rng.random_range(3..=5);
     let rate = script.decks[0].iter().find(|rate| (rate.call_type, rate.prefix) == ("dial-in-toll", "39"));
     let rate = rate.expect("a rate for each number");
     let burns = rate.minute * 100 * (guests + 1) * rng.random_range(LEAN_MS) / 60_000;
@@ -427,7 +427,7 @@ fn lean(script: &mut Script) {
         house,
         conference_id: format!("31400{meeting:02}"),
         licensed: true,
-        callers_may_start: true,
+        callers_may_start: false,
         lobby: false,
         most: None,
         confirm: false,
