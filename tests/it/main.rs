@@ -16,6 +16,7 @@ mod recharge;
 mod recording;
 mod revoking;
 mod roles;
+mod seeing;
 mod sink;
 mod stranger;
 #[allow(dead_code)] // Whole deaths are for the simulation.
