@@ -362,6 +362,13 @@ impl Tab {
         Tab { terms: terms.clone(), held, ..self.clone() }.settle(elapsed_ms)
     }
 
+    /// The stretches of money that a leg used, in their order.
+    pub fn money_used(&self, elapsed_ms: Option<u64>) -> Vec<Part> {
+        let mut used = self.used(0, micros(self.settle(elapsed_ms).spent()));
+        used.retain(|part| part.amount > 0 && !part.bucket.is_time());
+        used
+    }
+
     /// Of each part held, what `time_ms` and `price` use of it.
     fn used(&self, mut time_ms: u64, mut price: u64) -> Vec<Part> {
         let used = |part: &Part| {
@@ -372,6 +379,43 @@ impl Tab {
         };
         self.held.iter().map(used).collect()
     }
+}
+
+/// Where `amount` goes back to, of money that was `used` in these stretches: to what was used last first. `left` is what of
+/// each bucket has not gone back yet; what of it lies beyond the stretches was used after them all, what is missing went
+/// back from their end. Each bucket is told once; less than `amount` where no more is left.
+pub fn back(used: &[Part], left: &[Part], amount: u64) -> Vec<Part> {
+    let of = |parts: &[Part], bucket: &Bucket| sum_of(parts, |own| own == bucket);
+    let beyond = |part: &&Part| part.amount > of(used, &part.bucket);
+    let later = left.iter().filter(beyond).map(|part| {
+        let amount = part.amount - of(used, &part.bucket);
+        Part { bucket: part.bucket.clone(), amount }
+    });
+    let mut gone: Vec<Part> = Vec::new();
+    for part in used {
+        if gone.iter().all(|known| known.bucket != part.bucket) {
+            let amount = of(used, &part.bucket).saturating_sub(of(left, &part.bucket));
+            gone.push(Part { bucket: part.bucket.clone(), amount });
+        }
+    }
+    let mut rest = amount;
+    let mut back: Vec<Part> = Vec::new();
+    for part in later.chain(used.iter().rev().cloned()) {
+        let missing = gone.iter_mut().find(|gone| gone.bucket == part.bucket);
+        let missing = missing.map_or(0, |gone| {
+            let missing = gone.amount.min(part.amount);
+            gone.amount -= missing;
+            missing
+        });
+        let amount = (part.amount - missing).min(rest);
+        rest -= amount;
+        match back.iter_mut().find(|known| known.bucket == part.bucket) {
+            Some(known) => known.amount += amount,
+            None if amount > 0 => back.push(Part { bucket: part.bucket, amount }),
+            None => {}
+        }
+    }
+    back
 }
 
 /// What a leg of `elapsed_ms` would cost, if nothing else ran: one hold for all of it, settled. It is cut where `means`

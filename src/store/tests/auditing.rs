@@ -64,6 +64,7 @@ async fn lived_in() -> Bench {
     store.refund(back(call("+447700900123", "studio", true).await, Some("0.01"))).await.unwrap();
     store.refund(back(call("+447700900123", "watch", true).await, None)).await.unwrap();
     store.refund(back(call("+442079460123", "studio", true).await, None)).await.unwrap();
+    store.refund(back(call("+442079460123", "studio", true).await, Some("0.01"))).await.unwrap();
     let dear = call("+447700900123", "studio", true).await;
     bring(&bench, &LIST.replace("0.0300", "0.0200")).await;
     store.rerate(&Which::Leg(dear), Some(("again", "the list was dear")), NOON).await.unwrap();
@@ -150,6 +151,7 @@ const PLANTED: &[(&str, u8)] = &[
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET granted = NULL WHERE granted > 0", 1),
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET granted = granted + 1 WHERE granted > 0", 6),
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET granted = 1 WHERE granted = 0", 6),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET by_path = 0", 6),
     ("UPDATE month_use SET used_ms = used_ms - 1", 1),
     ("UPDATE month_use SET used_ms = used_ms + 60000", 1),
     ("UPDATE month_use SET destination = 'Atlantis'", 1),
