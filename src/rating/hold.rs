@@ -160,6 +160,11 @@ impl Tab {
         sum_of(&self.held, |bucket| bucket.grant() == Some(id))
     }
 
+    /// What pays it now.
+    pub fn bucket(&self) -> Option<&Bucket> {
+        self.held.last().map(|part| &part.bucket)
+    }
+
     /// Money pays by now.
     pub fn is_in_money(&self) -> bool {
         self.sequence > 0 && self.terms.billable(self.held_until_ms) > self.time_held_ms()
@@ -226,9 +231,9 @@ impl Tab {
         }
         let wanted = self.terms.pool_edge(self.terms.billable(target));
         let mut time = self.time_held_ms();
-        let open = if self.is_in_money() { Vec::new() } else { self.open(means, true) };
-        for left in open {
-            let most = self.terms.pool_floor(time.saturating_add(left.amount));
+        for left in self.open(means, true) {
+            let share = if left.most < left.amount { self.terms.shared_edge(time, left.most) } else { u64::MAX };
+            let most = self.terms.pool_floor(time.saturating_add(left.amount)).min(share);
             let good = left.until.map_or(u64::MAX, |until| self.terms.pool_edge(self.billable_until(until)));
             let to = wanted.min(most).min(good).max(time);
             put(&mut taken, &left.bucket, to - time);
@@ -240,7 +245,10 @@ impl Tab {
 
     /// The buckets of time, or of money before credits, that the leg may take from: the one that it is in, then those that
     /// it never was in.
-    fn open<'a>(&self, means: &'a Means, is_time: bool) -> Vec<&'a Left> {
+    pub(super) fn open<'a>(&self, means: &'a Means, is_time: bool) -> Vec<&'a Left> {
+        if is_time && self.is_in_money() {
+            return Vec::new();
+        }
         let current = self.held.iter().rev().find(|part| part.bucket.is_time() == is_time).map(|part| &part.bucket);
         let is_current = |left: &Left| Some(&left.bucket) == current;
         let is_new = |left: &Left| self.held.iter().all(|part| part.bucket != left.bucket);
@@ -274,7 +282,7 @@ impl Tab {
         }
         for left in self.open(means, false) {
             let good = left.until.map_or(u64::MAX, |until| micros(self.terms.amount(self.until_ms(until), time)));
-            let to = due.min(held.saturating_add(left.amount)).min(good).max(held);
+            let to = due.min(held.saturating_add(left.most.min(left.amount))).min(good).max(held);
             put(taken, &left.bucket, to - held);
             held = to;
         }

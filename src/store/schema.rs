@@ -34,6 +34,7 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0025_origin.sql"),
     include_str!("migrations/0026_granted.sql"),
     include_str!("migrations/0027_path.sql"),
+    include_str!("migrations/0028_shared.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

@@ -53,6 +53,8 @@ macro_rules! suite {
             mod hot;
             #[path = "leading.rs"]
             mod leading;
+            #[path = "last.rs"]
+            mod last;
             #[path = "legs.rs"]
             mod legs;
             #[path = "licensing.rs"]

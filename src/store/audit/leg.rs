@@ -244,6 +244,9 @@ impl Audit<'_> {
         if let Some(tab) = leg.tab.as_ref().filter(|tab| tab.sequence > 0) {
             self.count_month(leg, tab, millis(leg::paid_ms(tab)));
         }
+        if let Some(burn) = leg.tab.as_ref().and_then(|tab| grant::Burn::of(tab, leg.burn_nanos)) {
+            *self.burning.entry(burn.grant).or_default() += burn.nanos;
+        }
         for (grant, held) in leg.tab.iter().flat_map(|tab| by_grant(&tab.held)) {
             let sum = self.held.entry(grant).or_default();
             *sum = sum.saturating_add(held);
