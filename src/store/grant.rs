@@ -15,7 +15,7 @@ use crate::rating::grant::{Filter, Part, Source, Unit};
 use crate::rating::ledger::Kind;
 use crate::rating::{Grant, Tab, Used, burn};
 use crate::types::{GrantId, LegId, Micros, OrganisationId};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -87,7 +87,7 @@ pub(super) fn read(line: &Line<'_>) -> Result<GrantRow, String> {
     })
 }
 
-async fn find(conn: &mut Connection, id: &GrantId) -> Result<Option<GrantRow>, StoreError> {
+pub(super) async fn find(conn: &mut Connection, id: &GrantId) -> Result<Option<GrantRow>, StoreError> {
     let row = sql::query("SELECT * FROM grants WHERE id = $1").bind(id.as_str()).fetch_optional(conn).await?;
     row.map(|row| read(&Line { row: &row, table: "grants" }).map_err(StoreError::Broken)).transpose()
 }
@@ -138,19 +138,25 @@ pub(super) async fn add_told(books: &mut Books, (asked, who): &(NewGrant, Who)) 
     let tried = Tried { at: asked.at, who, verb: "grant-add", what, organisation };
     let added = add(books, asked).await;
     trail::told(books, tried, added, |tried, added| match added {
-        GrantAdded::Booked(row) => vec![tried.done(json!({
-            "unit": asked.unit.slug(), "source": asked.source.slug(), "amount": row.grant.amount, "memo": asked.memo,
-            "priority": asked.priority, "from": row.grant.from.micros(), "until": asked.until.map(Wall::micros),
-            "filter": asked.filter.to_line(),
-        }))],
+        GrantAdded::Booked(row) => vec![tried.done(fields(asked, row))],
         GrantAdded::TooMany { most } => vec![tried.done(trail::refusal(&[format!("there are {most} already")]))],
         GrantAdded::Repeated(_) => Vec::new(),
     })
     .await
 }
 
-fn check(asked: &NewGrant) -> Result<(), StoreError> {
-    let refuse = |why: String| Err(StoreError::Conflict(why));
+/// What was given, as the trail tells it.
+pub(super) fn fields(asked: &NewGrant, row: &GrantRow) -> Value {
+    json!({
+        "unit": asked.unit.slug(), "source": asked.source.slug(), "amount": row.grant.amount, "memo": asked.memo,
+        "priority": asked.priority, "from": row.grant.from.micros(), "until": asked.until.map(Wall::micros),
+        "filter": asked.filter.to_line(),
+    })
+}
+
+/// Why it is none.
+pub(super) fn check(asked: &NewGrant) -> Result<(), String> {
+    let refuse = |why: String| Err(why);
     match () {
         () if asked.amount == 0 || asked.amount > LARGEST => refuse(format!(
             "a grant is more than zero, and at most {} h or {} of money",
@@ -161,13 +167,13 @@ fn check(asked: &NewGrant) -> Result<(), StoreError> {
             refuse("a grant ends after it begins, and after now".to_owned())
         }
         () if asked.memo.len() > LONGEST_MEMO => refuse(format!("a memo has at most {LONGEST_MEMO} characters")),
-        () => asked.filter.check().map_err(StoreError::Conflict),
+        () => asked.filter.check(),
     }
 }
 
 /// Gives a grant, once an id.
-async fn add(books: &mut Books, asked: &NewGrant) -> Result<GrantAdded, StoreError> {
-    check(asked)?;
+pub(super) async fn add(books: &mut Books, asked: &NewGrant) -> Result<GrantAdded, StoreError> {
+    check(asked).map_err(StoreError::Conflict)?;
     let organisation = books.organisation(&asked.organisation)?;
     if let Some(first) = find(&mut books.conn, &asked.id).await? {
         return if asked.is(&first) {
