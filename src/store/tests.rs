@@ -33,6 +33,8 @@ macro_rules! suite {
             mod auditing;
             #[path = "batching.rs"]
             mod batching;
+            #[path = "burning.rs"]
+            mod burning;
             #[path = "capping.rs"]
             mod capping;
             #[path = "cooling.rs"]
