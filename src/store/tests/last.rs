@@ -60,7 +60,7 @@ impl Last {
     async fn asked(&mut self, leg: LegId, left: u64, opened: Opened) {
         let caller = &self.legs[&leg];
         let (to, is_first) = (caller.to, caller.until_ms == 0);
-        let burns: u64 = self.legs.iter().map(|(_, caller)| self.burn(caller.to)).sum();
+        let burns: u64 = self.legs.values().map(|caller| self.burn(caller.to)).sum();
         let share = left * self.burn(to) / burns;
         let one = self.increment(to, is_first);
         match opened {
