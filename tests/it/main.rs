@@ -16,6 +16,7 @@ mod recharge;
 mod recording;
 mod revoking;
 mod roles;
+mod seeing;
 mod sink;
 mod stranger;
 #[allow(dead_code)] // At which statement it is cut is for the store's own tests.
