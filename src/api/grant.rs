@@ -8,7 +8,7 @@ use super::problem::Problem;
 use crate::clock::Wall;
 use crate::rating::grant::{Filter, Unit};
 use crate::rating::record;
-use crate::store::{EndGrant, GrantAdded, GrantRow, NewGrant, Store};
+use crate::store::{EndGrant, GrantAdded, GrantRow, NewGrant, Store, USUAL_PRIORITY};
 use crate::types::{GrantId, Micros, OrganisationId};
 use axum::Json;
 use axum::http::StatusCode;
@@ -17,9 +17,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::str::FromStr;
-
-/// Where it is not said. There is room before it and behind it.
-pub const USUAL_PRIORITY: u16 = 100;
 
 /// Give seconds or money.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -85,7 +85,7 @@ pub async fn apply_to(store: &Store, gate: &Gate, file: File, now: Wall) -> Resu
     Ok(json!({
         "organisations": applied.organisations, "users": applied.users, "meetings": applied.meetings,
         "numbers": applied.numbers, "carriers": applied.carriers, "countries": applied.countries,
-        "rates": applied.rates, "funded": applied.funded, "pending_limits": applied.pending,
+        "rates": applied.rates, "funded": applied.funded, "granted": applied.granted, "pending_limits": applied.pending,
     }))
 }
 

@@ -75,6 +75,10 @@ fn words(applied: &Value) -> String {
     if funded > 0 {
         parts.push(format!("{} booked", count(funded, "opening funding")));
     }
+    let granted = applied["granted"].as_u64().unwrap_or(0);
+    if granted > 0 {
+        parts.push(format!("{} given", count(granted, "grant")));
+    }
     let pending = applied["pending_limits"].as_u64().unwrap_or(0);
     if pending > 0 {
         let wait = if pending == 1 { "waits" } else { "wait" };

@@ -1,8 +1,9 @@
 //! How fast the money goes, and so how long it lasts.
 
 use crate::clock::Wall;
-use crate::rating::{SLICE_MS, Tab, Tariff, Terms};
+use crate::rating::{Bucket, Means, SLICE_MS, Tab, Tariff, Terms};
 use crate::types::Micros;
+use std::collections::BTreeMap;
 
 /// What a running leg burns a minute, `elapsed_ms` after its answer, in billionths of the currency unit; nothing while
 /// credits do not pay it.
@@ -54,6 +55,82 @@ pub fn ask(available: Micros, own_nanos: i128, all_nanos: i128) -> Ask {
     }
     let share = i128::from(available.0.max(0)) * own_nanos / all_nanos;
     Ask { most: Micros(i64::try_from(share).unwrap_or(i64::MAX)), ..usual }
+}
+
+/// What a leg burns a minute of time that it is given: as money is counted, in thousandths of its milliseconds.
+pub const TIME_NANOS: i64 = 60_000_000;
+
+/// With money, or time of a grant, for less than this, organisers' legs come first: longer than any leg holds ahead, so
+/// that nobody has more already by then than an organiser can still have.
+pub const LEADERS_FIRST_MS: u64 = 300_000;
+
+/// What a leg burns of the bucket that pays it now, where `nanos` is what it burns of money.
+pub const fn of_bucket(bucket: &Bucket, nanos: i64) -> i64 {
+    if bucket.is_time() { TIME_NANOS } else { nanos }
+}
+
+/// Who burns how much money a minute.
+#[derive(Clone, Copy, Debug)]
+pub struct Burning {
+    /// The leg that asks, as the books have it, and from here on.
+    pub before: i64,
+    pub own: i128,
+    /// All that credits pay, this leg among them.
+    pub credits: i128,
+}
+
+/// What comes of sharing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shared {
+    pub slice_ms: u64,
+    /// So little is left that organisers' legs come first.
+    pub is_short: bool,
+}
+
+/// Leaves in `means` no more of each bucket than this leg's share of it, where it is short, and says how long a slice it
+/// asks for: as [`ask`] does for each that the slice reaches. Time is shared in whole increments.
+pub fn share(means: &mut Means, tab: &Tab, elapsed_ms: u64, burning: Burning) -> Shared {
+    let open: Vec<Bucket> =
+        [true, false].iter().flat_map(|is_time| tab.open(means, *is_time)).map(|left| left.bucket.clone()).collect();
+    let mut slice_ms = SLICE_MS;
+    // What the buckets before pay of it.
+    let mut paid_ms = 0_u64;
+    let mut is_short = false;
+    for bucket in &open {
+        let Some(left) = means.before.iter_mut().find(|left| left.bucket == *bucket) else { continue };
+        let own = if bucket.is_time() { i128::from(TIME_NANOS) } else { burning.own };
+        let of_this = if tab.bucket() == Some(bucket) { of_bucket(bucket, burning.before) } else { 0 };
+        let all = i128::from(left.burn_nanos.saturating_sub(of_this).max(0)) + own;
+        let amount = Micros(i64::try_from(left.amount).unwrap_or(i64::MAX));
+        let asked = ask(amount, own, all);
+        left.most = left.most.min(u64::try_from(asked.most.0).unwrap_or(0));
+        is_short |= all > own && funded_ms(0, amount, all) < LEADERS_FIRST_MS;
+        if paid_ms < slice_ms {
+            slice_ms = slice_ms.min(asked.slice_ms);
+            paid_ms = paid_ms.saturating_add(funded_ms(0, amount, own));
+        }
+    }
+    let asked = ask(means.available, burning.own, burning.credits);
+    if paid_ms < slice_ms {
+        slice_ms = slice_ms.min(asked.slice_ms);
+    }
+    is_short |= burning.own > 0 && funded_ms(0, means.available, burning.credits) < LEADERS_FIRST_MS;
+    means.available = asked.most;
+    if slice_ms < SLICE_MS && open.first().is_some_and(Bucket::is_time) {
+        let past = elapsed_ms.max(tab.held_until_ms);
+        slice_ms = tab.terms.increment_edge(past.saturating_add(slice_ms)).saturating_sub(past);
+    }
+    Shared { slice_ms, is_short }
+}
+
+/// A leg's share of the first grant of which it has but a share, and what comes before it: for a leg that what lies behind
+/// it would not carry on. A bucket that is left is not entered again, and there may be more of it.
+pub fn staying(means: &Means, tab: &Tab) -> Option<Means> {
+    let open: Vec<_> = [true, false].iter().flat_map(|is_time| tab.open(means, *is_time)).collect();
+    let shared = open.iter().position(|left| left.most < left.amount)?;
+    let behind: BTreeMap<Bucket, u64> =
+        open.iter().skip(shared + 1).map(|left| (left.bucket.clone(), left.amount)).collect();
+    Some(Means { available: Micros::ZERO, ..means.clone().without(&behind) })
 }
 
 /// How long the pool lasts a leg in it: the rest of its own hold, and `pool_left_ms` shared by all `legs` in the pool.

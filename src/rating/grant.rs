@@ -8,6 +8,7 @@ use crate::clock::Wall;
 use crate::rating::{CallType, Capability, Funding, Terms, words};
 use crate::types::{Country, E164, GrantId, Micros};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -109,6 +110,8 @@ pub struct Grant {
     pub amount: u64,
     /// What nothing has used, holds or has taken back: milliseconds or micros.
     pub left: u64,
+    /// What running legs that it pays burn of it a minute: thousandths of its milliseconds or micros.
+    pub burn_nanos: i64,
     /// The lower is used first.
     pub priority: u16,
     pub from: Wall,
@@ -124,7 +127,7 @@ impl Grant {
         self.from <= at && self.until.is_none_or(|until| at < until)
     }
 
-    fn bucket(&self) -> Bucket {
+    pub fn bucket(&self) -> Bucket {
         match self.unit {
             Unit::Seconds => Bucket::Seconds(self.id.clone()),
             Unit::Money => Bucket::Money(self.id.clone()),
@@ -239,6 +242,10 @@ pub fn parts_of_line(line: &str) -> Result<Vec<Part>, String> {
 pub struct Left {
     pub bucket: Bucket,
     pub amount: u64,
+    /// Of it, what may be this leg's, where others use it too: one increment always may.
+    pub most: u64,
+    /// What all legs that it pays burn of it a minute, as [`Grant::burn_nanos`].
+    pub burn_nanos: i64,
     /// It pays nothing of what the call is from here on.
     pub until: Option<Wall>,
 }
@@ -256,7 +263,7 @@ pub struct Means {
 impl Means {
     /// Credits and the pool alone.
     pub fn plain(available: Micros, pool_left_ms: u64) -> Means {
-        let pool = Left { bucket: Bucket::Pool, amount: pool_left_ms, until: None };
+        let pool = Left { bucket: Bucket::Pool, amount: pool_left_ms, most: pool_left_ms, burn_nanos: 0, until: None };
         Means { available, limit: None, before: vec![pool] }
     }
 
@@ -267,7 +274,13 @@ impl Means {
         let good = |grant: &&Grant| may_pay && grant.left > 0 && grant.is_good(at) && grant.filter.fits(terms, number);
         let mut good: Vec<Grant> = grants.iter().filter(good).cloned().collect();
         in_burn_order(&mut good);
-        let left = |grant: &Grant| Left { bucket: grant.bucket(), amount: grant.left, until: grant.until };
+        let left = |grant: &Grant| Left {
+            bucket: grant.bucket(),
+            amount: grant.left,
+            most: grant.left,
+            burn_nanos: grant.burn_nanos,
+            until: grant.until,
+        };
         self.before.extend(good.iter().map(left));
         self
     }
@@ -275,6 +288,28 @@ impl Means {
     /// Any grant is among them.
     pub fn has_grants(&self) -> bool {
         self.before.iter().any(|left| left.bucket.grant().is_some())
+    }
+
+    /// Less what others have claims on.
+    pub fn without(mut self, claims: &BTreeMap<Bucket, u64>) -> Means {
+        let claimed = |bucket: &Bucket| claims.get(bucket).copied().unwrap_or(0);
+        for left in &mut self.before {
+            left.amount = left.amount.saturating_sub(claimed(&left.bucket));
+            left.most = left.most.min(left.amount);
+        }
+        let claim = i64::try_from(claimed(&Bucket::Credits)).unwrap_or(i64::MAX);
+        self.available = Micros(self.available.0.saturating_sub(claim).max(0));
+        self
+    }
+
+    /// With no more of any bucket than `whole` has.
+    pub fn within(mut self, whole: &Means) -> Means {
+        for (left, most) in self.before.iter_mut().zip(&whole.before) {
+            left.amount = left.amount.min(most.amount);
+            left.most = left.most.min(left.amount);
+        }
+        self.available = self.available.min(whole.available);
+        self
     }
 
     /// The money of grants.

@@ -1,7 +1,9 @@
 //! Tests of grants: the worked cases that speak of them, and their laws.
 
 use crate::clock::Wall;
-use crate::rating::grant::{Bucket, Filter, Grant, Means, Source, Unit, in_burn_order, parts_line, parts_of_line};
+use crate::rating::grant::{
+    Bucket, Filter, Grant, Means, Part, Source, Unit, in_burn_order, parts_line, parts_of_line,
+};
 use crate::rating::laws::any_plan;
 use crate::rating::terms::PoolSplit;
 use crate::rating::{Capability, Funding, SLICE_MS, Settlement, Tab, Terms};
@@ -17,6 +19,7 @@ fn grant(id: &str, unit: Unit, left: u64) -> Grant {
         unit,
         amount: left,
         left,
+        burn_nanos: 0,
         priority: 0,
         from: Wall::from_seconds(0),
         until: None,
@@ -299,6 +302,7 @@ fn any_grant() -> impl Strategy<Value = Grant> {
             unit,
             amount: left,
             left,
+            burn_nanos: 0,
             priority,
             from: Wall::from_seconds(0),
             until: until.map(|ms| AT.plus_millis(ms)),
@@ -376,5 +380,38 @@ proptest! {
         // Kept and read back, it is settled the same.
         let again = Tab { held: parts_of_line(&parts_line(&tab.held)).unwrap(), ..tab.clone() };
         prop_assert_eq!(again.settle(Some(elapsed)), settled);
+    }
+
+    /// Refunds of any amounts, one after the other, take the path back coin by coin.
+    #[test]
+    fn parts_go_back_along_the_path(
+        used in proptest::collection::vec((0_usize..4, 1_u64..20), 0..6), later in 0_u64..10, less in 0_usize..10,
+        asked in proptest::collection::vec(1_u64..30, 1..8),
+    ) {
+        let bucket = |n: usize| match n {
+            0 => Bucket::Credits,
+            n => Bucket::Money(format!("grant-{n}").parse().unwrap()),
+        };
+        let used: Vec<Part> = used.into_iter().map(|(n, amount)| Part { bucket: bucket(n), amount }).collect();
+        // A coin each; what a dearer price took came last, what a cheaper one gave back is gone from the end.
+        let mut coins: Vec<Bucket> =
+            used.iter().flat_map(|part| std::iter::repeat_n(part.bucket.clone(), part.amount as usize)).collect();
+        if less > 0 {
+            coins.truncate(coins.len().saturating_sub(less));
+        } else {
+            coins.extend(std::iter::repeat_n(Bucket::Credits, later as usize));
+        }
+        let count = |coins: &[Bucket]| -> Vec<Part> {
+            let of = |n| Part { bucket: bucket(n), amount: coins.iter().filter(|coin| **coin == bucket(n)).count() as u64 };
+            (0..4).map(of).collect()
+        };
+        for amount in asked {
+            let told = crate::rating::back(&used, &count(&coins), amount);
+            let gone = coins.split_off(coins.len().saturating_sub(amount as usize));
+            let due: Vec<Part> = count(&gone).into_iter().filter(|part| part.amount > 0).collect();
+            let mut told: Vec<Part> = told.into_iter().filter(|part| part.amount > 0).collect();
+            told.sort_by_key(|part| (part.bucket != Bucket::Credits, part.bucket.to_string()));
+            prop_assert_eq!(told, due);
+        }
     }
 }

@@ -160,6 +160,11 @@ impl Tab {
         sum_of(&self.held, |bucket| bucket.grant() == Some(id))
     }
 
+    /// What pays it now.
+    pub fn bucket(&self) -> Option<&Bucket> {
+        self.held.last().map(|part| &part.bucket)
+    }
+
     /// Money pays by now.
     pub fn is_in_money(&self) -> bool {
         self.sequence > 0 && self.terms.billable(self.held_until_ms) > self.time_held_ms()
@@ -226,9 +231,9 @@ impl Tab {
         }
         let wanted = self.terms.pool_edge(self.terms.billable(target));
         let mut time = self.time_held_ms();
-        let open = if self.is_in_money() { Vec::new() } else { self.open(means, true) };
-        for left in open {
-            let most = self.terms.pool_floor(time.saturating_add(left.amount));
+        for left in self.open(means, true) {
+            let share = if left.most < left.amount { self.terms.shared_edge(time, left.most) } else { u64::MAX };
+            let most = self.terms.pool_floor(time.saturating_add(left.amount)).min(share);
             let good = left.until.map_or(u64::MAX, |until| self.terms.pool_edge(self.billable_until(until)));
             let to = wanted.min(most).min(good).max(time);
             put(&mut taken, &left.bucket, to - time);
@@ -240,7 +245,10 @@ impl Tab {
 
     /// The buckets of time, or of money before credits, that the leg may take from: the one that it is in, then those that
     /// it never was in.
-    fn open<'a>(&self, means: &'a Means, is_time: bool) -> Vec<&'a Left> {
+    pub(super) fn open<'a>(&self, means: &'a Means, is_time: bool) -> Vec<&'a Left> {
+        if is_time && self.is_in_money() {
+            return Vec::new();
+        }
         let current = self.held.iter().rev().find(|part| part.bucket.is_time() == is_time).map(|part| &part.bucket);
         let is_current = |left: &Left| Some(&left.bucket) == current;
         let is_new = |left: &Left| self.held.iter().all(|part| part.bucket != left.bucket);
@@ -274,7 +282,7 @@ impl Tab {
         }
         for left in self.open(means, false) {
             let good = left.until.map_or(u64::MAX, |until| micros(self.terms.amount(self.until_ms(until), time)));
-            let to = due.min(held.saturating_add(left.amount)).min(good).max(held);
+            let to = due.min(held.saturating_add(left.most.min(left.amount))).min(good).max(held);
             put(taken, &left.bucket, to - held);
             held = to;
         }
@@ -362,6 +370,13 @@ impl Tab {
         Tab { terms: terms.clone(), held, ..self.clone() }.settle(elapsed_ms)
     }
 
+    /// The stretches of money that a leg used, in their order.
+    pub fn money_used(&self, elapsed_ms: Option<u64>) -> Vec<Part> {
+        let mut used = self.used(0, micros(self.settle(elapsed_ms).spent()));
+        used.retain(|part| part.amount > 0 && !part.bucket.is_time());
+        used
+    }
+
     /// Of each part held, what `time_ms` and `price` use of it.
     fn used(&self, mut time_ms: u64, mut price: u64) -> Vec<Part> {
         let used = |part: &Part| {
@@ -372,6 +387,43 @@ impl Tab {
         };
         self.held.iter().map(used).collect()
     }
+}
+
+/// Where `amount` goes back to, of money that was `used` in these stretches: to what was used last first. `left` is what of
+/// each bucket has not gone back yet; what of it lies beyond the stretches was used after them all, what is missing went
+/// back from their end. Each bucket is told once; less than `amount` where no more is left.
+pub fn back(used: &[Part], left: &[Part], amount: u64) -> Vec<Part> {
+    let of = |parts: &[Part], bucket: &Bucket| sum_of(parts, |own| own == bucket);
+    let beyond = |part: &&Part| part.amount > of(used, &part.bucket);
+    let later = left.iter().filter(beyond).map(|part| {
+        let amount = part.amount - of(used, &part.bucket);
+        Part { bucket: part.bucket.clone(), amount }
+    });
+    let mut gone: Vec<Part> = Vec::new();
+    for part in used {
+        if gone.iter().all(|known| known.bucket != part.bucket) {
+            let amount = of(used, &part.bucket).saturating_sub(of(left, &part.bucket));
+            gone.push(Part { bucket: part.bucket.clone(), amount });
+        }
+    }
+    let mut rest = amount;
+    let mut back: Vec<Part> = Vec::new();
+    for part in later.chain(used.iter().rev().cloned()) {
+        let missing = gone.iter_mut().find(|gone| gone.bucket == part.bucket);
+        let missing = missing.map_or(0, |gone| {
+            let missing = gone.amount.min(part.amount);
+            gone.amount -= missing;
+            missing
+        });
+        let amount = (part.amount - missing).min(rest);
+        rest -= amount;
+        match back.iter_mut().find(|known| known.bucket == part.bucket) {
+            Some(known) => known.amount += amount,
+            None if amount > 0 => back.push(Part { bucket: part.bucket, amount }),
+            None => {}
+        }
+    }
+    back
 }
 
 /// What a leg of `elapsed_ms` would cost, if nothing else ran: one hold for all of it, settled. It is cut where `means`

@@ -40,7 +40,7 @@ pub use country::Countries;
 pub use decide::{Book, NumberFacts, Unpriced, decide, reprice};
 pub use deck::{Deck, Lookup};
 pub use grant::{Bucket, Grant, Means};
-pub use hold::{Hold, SLICE_MS, Settlement, Tab, Used, quote};
+pub use hold::{Hold, SLICE_MS, Settlement, Tab, Used, back, quote};
 pub use price::Exact;
 pub use prices::{Answer, Exchanges, PriceList, Prices, Quoted};
 pub use rate::{Class, Rate, RateRow};

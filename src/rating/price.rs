@@ -298,6 +298,20 @@ impl Terms {
         }
     }
 
+    /// `ms` brought up to the edge of its increment.
+    pub fn increment_edge(&self, ms: u64) -> u64 {
+        self.tariff.as_ref().map_or(ms, |tariff| tariff.rate().edge(ms))
+    }
+
+    /// How far a share of time goes that begins at `from_ms` of it: whole increments, one at least.
+    pub fn shared_edge(&self, from_ms: u64, share_ms: u64) -> u64 {
+        let to = from_ms.saturating_add(share_ms);
+        let Some(tariff) = &self.tariff else { return to };
+        let rate = tariff.rate();
+        let whole = if rate.edge(to) == to { to } else { rate.edge_of(rate.increments(to) - 1) };
+        if whole > from_ms { whole } else { rate.edge(from_ms.saturating_add(1)) }
+    }
+
     fn paid(&self, elapsed_ms: u64, pool_ms: u64) -> Paid {
         let grid_ms = if self.pool_split == PoolSplit::Increment { pool_ms } else { 0 };
         let ms = self.billable(elapsed_ms).saturating_sub(pool_ms);

@@ -12,7 +12,7 @@ use super::rows::list_text;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use super::trail::{self, Who};
-use super::{cooling, licence, wishes};
+use super::{cooling, gift, licence, wishes};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::{CountryRecord, ledger};
@@ -27,8 +27,8 @@ pub(super) async fn apply(
     books: &mut Books,
     (document, now, who): &(Document, Wall, Who),
 ) -> Result<Result<Applied, Vec<Mistake>>, StoreError> {
-    let opened = opened(books, document).await?;
-    let mistakes = check(document, &books.facts, &opened, *now);
+    let (opened, given) = (opened(books, document).await?, gift::given(books, document).await?);
+    let mistakes = check(document, &books.facts, (&opened, &given), *now);
     if !mistakes.is_empty() {
         let reasons: Vec<String> = mistakes.iter().map(|mistake| mistake.text.clone()).collect();
         let (what, detail) = (format!("file {}", document.file), trail::refusal(&reasons));
@@ -40,10 +40,15 @@ pub(super) async fn apply(
     let lists = trail_of_lists(books, document);
     let before = books.facts.clone();
     let (rates, funded) = enter(books, document, *now).await?;
+    let given = gift::give(books, document, *now).await?;
+    let granted = given.len();
     let own = document.organisations.iter().map(|own| &own.value.id);
     let pending: Vec<Value> = own.flat_map(|id| cooling::told(&books.facts, id, *now)).collect();
     let waiting = pending.len();
-    let (changes, more) = changed(document, &before, &books.facts);
+    let (mut changes, mut more) = changed(document, &before, &books.facts);
+    let room = MOST_TOLD.saturating_sub(changes.len());
+    more += granted.saturating_sub(room);
+    changes.extend(given.into_iter().take(room));
     let parts = [("lists", lists), ("changed", changes), ("pending", pending)];
     tell(books, document, (*now, who), parts, more).await?;
     Ok(Ok(Applied {
@@ -55,6 +60,7 @@ pub(super) async fn apply(
         countries: document.countries.len(),
         rates,
         funded,
+        granted,
         pending: waiting,
     }))
 }
@@ -152,6 +158,7 @@ async fn tell(
         "organisations": names(&document.organisations, |own| own.id.to_string()),
         "users": names(&document.users, |entry| entry.user.id.to_string()),
         "meetings": names(&document.meetings, |meeting| meeting.settings.id.to_string()),
+        "grants": names(&document.grants, |grant| grant.id.to_string()),
         "numbers": names(&document.numbers, |number| number.e164.to_string()),
         "carriers": names(&document.carriers, |carrier| carrier.id.to_string()),
         "countries": names(&document.countries, |(code, _)| code.as_str().to_owned()),

@@ -44,6 +44,7 @@ pub(super) async fn audit(conn: &mut Connection) -> Result<Vec<Difference>, Stor
         months: BTreeMap::new(),
         days: BTreeMap::new(),
         held: BTreeMap::new(),
+        burning: BTreeMap::new(),
         counted: BTreeMap::new(),
         currencies: BTreeMap::new(),
     };
@@ -89,6 +90,8 @@ struct Audit<'a> {
     days: BTreeMap<(String, String), i64>,
     /// What running legs hold of grants.
     held: BTreeMap<GrantId, u64>,
+    /// What open legs burn of each.
+    burning: BTreeMap<GrantId, i64>,
     /// What counts towards limits of organisers, meetings and carriers, as legs, records and corrections say.
     counted: BTreeMap<Name, Due>,
     currencies: BTreeMap<OrganisationId, Currency>,

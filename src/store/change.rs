@@ -9,6 +9,7 @@ use super::document::{Document, Within};
 use super::entry::{self, EntryId, EntryKind, Keys, LOCKED, TOLD_ALONE};
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
+use super::gift::Given;
 use super::lock;
 use super::trail::{self, Tried, Who};
 use crate::clock::Wall;
@@ -117,7 +118,7 @@ async fn checked(
     }
     let opened = opened(books, &document).await?;
     let mistakes: Vec<String> =
-        check(&document, &facts, &opened, now).into_iter().map(|mistake| mistake.text).collect();
+        check(&document, &facts, (&opened, &Given::default()), now).into_iter().map(|mistake| mistake.text).collect();
     if !mistakes.is_empty() {
         return refuse(books, change, (now, who), mistakes).await;
     }

@@ -4,6 +4,7 @@
 use super::document::Document;
 use super::entry::EntryId;
 use super::facts::{Facts, Organisation, User};
+use super::gift::{self, Given};
 use super::licence;
 use crate::clock::Wall;
 use crate::form::Mistake;
@@ -14,17 +15,18 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 
-/// Every mistake of `document` over `facts`. `opened`: opening fundings booked before.
+/// Every mistake of `document` over `facts`. `opened`: opening fundings booked before; `given`: grants likewise.
 pub(super) fn check(
     document: &Document,
     facts: &Facts,
-    opened: &HashMap<OrganisationId, Micros>,
+    (opened, given): (&HashMap<OrganisationId, Micros>, &Given),
     now: Wall,
 ) -> Vec<Mistake> {
     let mut check = Check { document, facts, countries: countries(document, facts), mistakes: Vec::new() };
     check.single();
     check.organisations();
     check.opening(opened);
+    gift::mistakes(document, given, now).into_iter().for_each(|(line, why)| check.mistake(line, why));
     check.users();
     check.seats(now);
     check.meetings();
@@ -77,6 +79,7 @@ impl<'a> Check<'a> {
         self.twice("organisation", document.organisations.iter().map(|p| (p.line, &p.value.id)));
         self.twice("user", document.users.iter().map(|p| (p.line, &p.value.user.id)));
         self.twice("meeting", document.meetings.iter().map(|p| (p.line, &p.value.settings.id)));
+        self.twice("grant", document.grants.iter().map(|p| (p.line, &p.value.id)));
         self.twice("number", document.numbers.iter().map(|p| (p.line, p.value.e164)));
         self.twice("carrier", document.carriers.iter().map(|p| (p.line, &p.value.id)));
         self.twice("price list", document.decks.iter().map(|p| (p.line, &p.value.list)));

@@ -16,7 +16,7 @@ use super::trail::{self, Told, Tried, Who};
 use crate::clock::Wall;
 use crate::rating::grant::{Bucket, Part, granted_money};
 use crate::rating::ledger::Kind;
-use crate::rating::{Book, CallType, Origin, Request, Tab, Terms, reprice};
+use crate::rating::{self, Book, CallType, Origin, Request, Tab, Terms, reprice};
 use crate::types::{E164, GrantId, LegId, Micros};
 use serde_json::json;
 
@@ -120,6 +120,7 @@ pub(super) fn read(line: &Line<'_>) -> Result<Correction, String> {
         reason: line.text("reason")?,
         price: line.maybe_number("price")?.map(Micros),
         terms: line.maybe_text("terms")?,
+        by_path: line.flag("by_path")?,
     })
 }
 
@@ -164,6 +165,19 @@ impl Settled {
         buckets.map(|bucket| Part { bucket: bucket.clone(), amount: used(bucket) }).collect()
     }
 
+    /// The money that has not gone back yet: of credits and of grants.
+    fn money_left(&self) -> Vec<Part> {
+        let credits = Part { bucket: Bucket::Credits, amount: u64::try_from(self.net()).unwrap_or(0) };
+        let grants = self.grants_left().into_iter().filter(|part| matches!(part.bucket, Bucket::Money(_)));
+        let mut left = vec![credits];
+        for part in grants {
+            if left.iter().all(|known| known.bucket != part.bucket) {
+                left.push(part);
+            }
+        }
+        left
+    }
+
     fn pool_left_ms(&self) -> i64 {
         self.pool_used_ms + self.sum(|correction| correction.pool_ms)
     }
@@ -204,8 +218,8 @@ pub(super) async fn refund_told(books: &mut Books, (asked, who): &(Refund, Who))
     .await
 }
 
-/// Gives a charge back: a part of its money, or all that is left of it, and then its pool time and minutes of the month
-/// too.
+/// Gives a charge back: a part of its money, to where it was drawn from last, or all that is left of it, and then its
+/// time of pool and grants, and minutes of the month, too.
 async fn refund(books: &mut Books, asked: &Refund) -> Result<Corrected, StoreError> {
     checked(&asked.key, &asked.reason)?;
     let request = request(CorrectionKind::Refund, asked.leg, asked.amount);
@@ -216,14 +230,17 @@ async fn refund(books: &mut Books, asked: &Refund) -> Result<Corrected, StoreErr
         return Err(StoreError::Conflict("a refund is more than zero".to_owned()));
     }
     let settled = settled(&mut books.conn, asked.leg).await?;
-    let net = settled.net();
-    let back = asked.amount.map_or(net, |amount| amount.0);
-    if back > net {
-        return Ok(Corrected::TooMuch { left: Micros(net) });
+    let left = settled.money_left();
+    let most = sum(&left);
+    if asked.amount.is_some_and(|amount| amount > most) {
+        return Ok(Corrected::TooMuch { left: most });
     }
-    let (pool_ms, month_ms, grants) = match asked.amount {
-        None => (settled.pool_left_ms(), settled.month_left_ms(), settled.grants_left()),
-        Some(_) => (0, 0, Vec::new()),
+    let (back, pool_ms, month_ms, grants) = match asked.amount {
+        None => (settled.net(), settled.pool_left_ms(), settled.month_left_ms(), settled.grants_left()),
+        Some(amount) => {
+            let parts = way_back(&settled.leg, &left, amount);
+            (credits(&parts), 0, 0, parts.into_iter().filter(|part| part.bucket.grant().is_some()).collect())
+        }
     };
     if back == 0 && pool_ms == 0 && month_ms == 0 && grants.iter().all(|part| part.amount == 0) {
         return Ok(Corrected::TooMuch { left: Micros::ZERO });
@@ -241,7 +258,24 @@ async fn refund(books: &mut Books, asked: &Refund) -> Result<Corrected, StoreErr
         terms: None,
         grants,
     };
-    Ok(book(books, &settled, new).await?.map_or(Corrected::TooMuch { left: Micros(net) }, Corrected::Booked))
+    Ok(book(books, &settled, new).await?.map_or(Corrected::TooMuch { left: most }, Corrected::Booked))
+}
+
+fn sum(parts: &[Part]) -> Micros {
+    Micros(millis(parts.iter().fold(0, |sum, part| sum.saturating_add(part.amount))))
+}
+
+/// The part of it that is the credits'.
+pub(super) fn credits(parts: &[Part]) -> i64 {
+    let credits = parts.iter().filter(|part| part.bucket == Bucket::Credits);
+    credits.fold(0, |sum, part| sum.saturating_add(millis(part.amount)))
+}
+
+/// Where a stated amount goes back to, of what is `left`: what the leg was paid from last first.
+pub(super) fn way_back(leg: &LegRow, left: &[Part], amount: Micros) -> Vec<Part> {
+    let elapsed_ms = leg.answered.map(|_| leg.elapsed_ms);
+    let used = leg.tab.as_ref().map_or_else(Vec::new, |tab| tab.money_used(elapsed_ms));
+    rating::back(&used, left, u64::try_from(amount.0).unwrap_or(0))
 }
 
 /// What was asked for, in words that another request under the same key is held against.
@@ -469,7 +503,7 @@ async fn book(books: &mut Books, settled: &Settled, new: New) -> Result<Option<C
     count(books, settled, &organisation, &new).await?;
     sql::query(
         "INSERT INTO correction (key, leg, number, organisation, kind, request, amount, pool_ms, month_ms, day, at, \
-         reason, price, terms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         reason, price, terms, by_path) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1)",
     )
     .bind(&new.key)
     .bind(settled.leg.id.to_string())

@@ -1,12 +1,13 @@
 //! A file for `apply`, read: every value by its own type, all mistakes at once. What only the whole bridge can tell
 //! (is there such an organiser, is the conference ID free) is asked in `check`.
 
+use super::door::NewGrant;
 use super::entry::LOCKED;
 use super::facts::{Caps, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
 use super::licence::{Seats, Terms, give};
 use super::lock::{Lock, Locker};
 use super::pin::is_pin;
-use super::wishes;
+use super::{gift, wishes};
 use crate::clock::Wall;
 use crate::form::{Document as Sheet, Form, Mistake};
 use crate::meeting::{MOST_PARTICIPANTS, Settings};
@@ -40,6 +41,7 @@ pub struct Document {
     pub(super) names_lock: Vec<bool>,
     pub(super) users: Vec<Placed<UserEntry>>,
     pub(super) meetings: Vec<Placed<Meeting>>,
+    pub(super) grants: Vec<Placed<NewGrant>>,
     pub(super) numbers: Vec<Placed<Number>>,
     pub(super) carriers: Vec<Placed<Carrier>>,
     /// Of each carrier, in the order of `carriers`, whether the file says that it is locked or open.
@@ -111,6 +113,8 @@ pub struct Applied {
     pub rates: Option<usize>,
     /// Opening fundings booked now (a repeat books none).
     pub funded: usize,
+    /// Grants given now, likewise.
+    pub granted: usize,
     /// Raised limits of its organisations that wait.
     pub pending: usize,
 }
@@ -169,6 +173,7 @@ impl Document {
             names_lock: Vec::new(),
             users: Vec::new(),
             meetings: Vec::new(),
+            grants: Vec::new(),
             numbers: Vec::new(),
             carriers: Vec::new(),
             names_carrier_lock: Vec::new(),
@@ -233,16 +238,19 @@ impl Document {
         let credits = form.decimal("credits").and_then(|amount| money(form, "credits", amount));
         let users = form.tables("user");
         let meetings = form.tables("meeting");
+        let grants = form.tables("grant");
         form.finish();
         let Some(organisation) = organisation else {
-            // Its users and meetings are read all the same, for their own mistakes.
+            // Its users, meetings and grants are read all the same, for their own mistakes.
             users.iter().for_each(|form| drop(user(form, None)));
             meetings.iter().for_each(|form| drop(meeting(form, None)));
+            grants.iter().for_each(|form| drop(gift::read(form, None)));
             return;
         };
         let of = Some(&organisation);
         self.users.extend(users.iter().filter_map(|form| placed(form, user(form, of))));
         self.meetings.extend(meetings.iter().filter_map(|form| placed(form, meeting(form, of))));
+        self.grants.extend(grants.iter().filter_map(|form| placed(form, gift::read(form, of))));
         let line = form.line_of("credits");
         self.credits.push(credits.map(|value| Placed { line, value }));
         self.names_lock.push(form.has(LOCKED));

@@ -575,7 +575,8 @@ impl GrantRow {
 #[derive(Clone, Debug)]
 pub struct Refund {
     pub leg: LegId,
-    /// So much of its money; `None`: all that is left of it, with its pool time and minutes of the month.
+    /// So much of its money, credits and money of grants, what was used last first; `None`: all that is left of it, with
+    /// its time of pool and grants, and minutes of the month.
     pub amount: Option<Micros>,
     pub key: String,
     pub reason: String,
@@ -689,4 +690,6 @@ pub struct Correction {
     /// The price that a re-rating gave it.
     pub price: Option<Micros>,
     pub(super) terms: Option<String>,
+    /// A stated amount went back along the path of the money, grants among it; before, it was of the credits alone.
+    pub(super) by_path: bool,
 }

@@ -13,9 +13,9 @@ use super::trail::{self, Tried, Who};
 use crate::clock::Wall;
 use crate::rating::grant::{Filter, Part, Source, Unit};
 use crate::rating::ledger::Kind;
-use crate::rating::{Grant, Used};
+use crate::rating::{Grant, Tab, Used, burn};
 use crate::types::{GrantId, LegId, Micros, OrganisationId};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -76,6 +76,7 @@ pub(super) fn read(line: &Line<'_>) -> Result<GrantRow, String> {
             unit: line.parse("unit")?,
             amount,
             left: amount.saturating_sub(used.saturating_add(held).saturating_add(lapsed)),
+            burn_nanos: line.number("burn_nanos")?,
             priority: u16::try_from(line.count("priority")?).unwrap_or(u16::MAX),
             from: Wall::from_micros(line.number("valid_from")?),
             until: line.maybe_number("valid_until")?.map(Wall::from_micros),
@@ -86,7 +87,7 @@ pub(super) fn read(line: &Line<'_>) -> Result<GrantRow, String> {
     })
 }
 
-async fn find(conn: &mut Connection, id: &GrantId) -> Result<Option<GrantRow>, StoreError> {
+pub(super) async fn find(conn: &mut Connection, id: &GrantId) -> Result<Option<GrantRow>, StoreError> {
     let row = sql::query("SELECT * FROM grants WHERE id = $1").bind(id.as_str()).fetch_optional(conn).await?;
     row.map(|row| read(&Line { row: &row, table: "grants" }).map_err(StoreError::Broken)).transpose()
 }
@@ -137,19 +138,25 @@ pub(super) async fn add_told(books: &mut Books, (asked, who): &(NewGrant, Who)) 
     let tried = Tried { at: asked.at, who, verb: "grant-add", what, organisation };
     let added = add(books, asked).await;
     trail::told(books, tried, added, |tried, added| match added {
-        GrantAdded::Booked(row) => vec![tried.done(json!({
-            "unit": asked.unit.slug(), "source": asked.source.slug(), "amount": row.grant.amount, "memo": asked.memo,
-            "priority": asked.priority, "from": row.grant.from.micros(), "until": asked.until.map(Wall::micros),
-            "filter": asked.filter.to_line(),
-        }))],
+        GrantAdded::Booked(row) => vec![tried.done(fields(asked, row))],
         GrantAdded::TooMany { most } => vec![tried.done(trail::refusal(&[format!("there are {most} already")]))],
         GrantAdded::Repeated(_) => Vec::new(),
     })
     .await
 }
 
-fn check(asked: &NewGrant) -> Result<(), StoreError> {
-    let refuse = |why: String| Err(StoreError::Conflict(why));
+/// What was given, as the trail tells it.
+pub(super) fn fields(asked: &NewGrant, row: &GrantRow) -> Value {
+    json!({
+        "unit": asked.unit.slug(), "source": asked.source.slug(), "amount": row.grant.amount, "memo": asked.memo,
+        "priority": asked.priority, "from": row.grant.from.micros(), "until": asked.until.map(Wall::micros),
+        "filter": asked.filter.to_line(),
+    })
+}
+
+/// Why it is none.
+pub(super) fn check(asked: &NewGrant) -> Result<(), String> {
+    let refuse = |why: String| Err(why);
     match () {
         () if asked.amount == 0 || asked.amount > LARGEST => refuse(format!(
             "a grant is more than zero, and at most {} h or {} of money",
@@ -160,13 +167,13 @@ fn check(asked: &NewGrant) -> Result<(), StoreError> {
             refuse("a grant ends after it begins, and after now".to_owned())
         }
         () if asked.memo.len() > LONGEST_MEMO => refuse(format!("a memo has at most {LONGEST_MEMO} characters")),
-        () => asked.filter.check().map_err(StoreError::Conflict),
+        () => asked.filter.check(),
     }
 }
 
 /// Gives a grant, once an id.
-async fn add(books: &mut Books, asked: &NewGrant) -> Result<GrantAdded, StoreError> {
-    check(asked)?;
+pub(super) async fn add(books: &mut Books, asked: &NewGrant) -> Result<GrantAdded, StoreError> {
+    check(asked).map_err(StoreError::Conflict)?;
     let organisation = books.organisation(&asked.organisation)?;
     if let Some(first) = find(&mut books.conn, &asked.id).await? {
         return if asked.is(&first) {
@@ -254,18 +261,38 @@ impl Books {
         Ok(grants)
     }
 
-    /// Sets aside what a hold takes of grants. That it is there was just seen: the statement and the CHECK stand behind it.
-    pub async fn reserve_grants(&mut self, organisation: &OrganisationId, taken: &[Part]) -> Result<(), StoreError> {
+    /// Sets aside what a hold takes of grants, and notes what the leg burns of which from now on. That it is there was just
+    /// seen: the statement and the CHECK stand behind it.
+    pub async fn reserve_grants(
+        &mut self,
+        organisation: &OrganisationId,
+        taken: &[Part],
+        (before, after): (Option<Burn>, Option<Burn>),
+    ) -> Result<(), StoreError> {
+        // By their names: two nodes that take of the same ones do not wait for each other.
+        let mut changes: BTreeMap<&GrantId, (u64, i64)> = BTreeMap::new();
         for part in taken {
             let Some(grant) = part.bucket.grant() else { continue };
+            let change = changes.entry(grant).or_default();
+            change.0 = change.0.saturating_add(part.amount);
+        }
+        for (burn, sign) in [(&before, -1), (&after, 1)] {
+            let Some(burn) = burn else { continue };
+            changes.entry(&burn.grant).or_default().1 += sign * burn.nanos;
+        }
+        for (grant, (amount, nanos)) in changes {
+            if amount == 0 && nanos == 0 {
+                continue;
+            }
             self.sheet.grants.remove(organisation);
             let changed = sql::query(
-                "UPDATE grants SET held = held + $1 \
+                "UPDATE grants SET held = held + $1, burn_nanos = burn_nanos + $4 \
                  WHERE id = $2 AND organisation = $3 AND used + held + lapsed + $1 <= amount",
             )
-            .bind(millis(part.amount))
+            .bind(millis(amount))
             .bind(grant.as_str())
             .bind(organisation.as_str())
+            .bind(nanos)
             .execute(&mut self.conn)
             .await?;
             if changed != 1 {
@@ -287,7 +314,7 @@ impl Books {
     pub async fn release_grants(
         &mut self,
         organisation: &Organisation,
-        leg: LegId,
+        (leg, burn): (LegId, Option<Burn>),
         grants: &[Used],
         at: Wall,
     ) -> Result<(), StoreError> {
@@ -298,12 +325,16 @@ impl Books {
         for used in grants {
             let Some(grant) = used.bucket.grant() else { continue };
             self.sheet.grants.remove(&organisation.id);
-            let changed = sql::query("UPDATE grants SET held = held - $1, used = used + $2 WHERE id = $3")
-                .bind(millis(used.held))
-                .bind(millis(used.used))
-                .bind(grant.as_str())
-                .execute(&mut self.conn)
-                .await?;
+            let nanos = burn.as_ref().filter(|burn| burn.grant == *grant).map_or(0, |burn| burn.nanos);
+            let changed = sql::query(
+                "UPDATE grants SET held = held - $1, used = used + $2, burn_nanos = burn_nanos - $4 WHERE id = $3",
+            )
+            .bind(millis(used.held))
+            .bind(millis(used.used))
+            .bind(grant.as_str())
+            .bind(nanos)
+            .execute(&mut self.conn)
+            .await?;
             if changed != 1 {
                 return Err(StoreError::Broken(format!("no grant {grant}")));
             }
@@ -403,6 +434,21 @@ impl Books {
             }
         }
         Ok(())
+    }
+}
+
+/// What a running leg burns a minute of the grant that pays it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Burn {
+    pub grant: GrantId,
+    pub nanos: i64,
+}
+
+impl Burn {
+    /// Of a leg that burns `nanos` of money.
+    pub fn of(tab: &Tab, nanos: i64) -> Option<Burn> {
+        let bucket = tab.bucket()?;
+        Some(Burn { grant: bucket.grant()?.clone(), nanos: burn::of_bucket(bucket, nanos) })
     }
 }
 

@@ -6,6 +6,7 @@ use super::cap::{self, Met};
 use super::door::{Answered, Extend, Grant, NamePayer, OpenLeg, Opened, PoolState, Rerouted};
 use super::facts::{OnEmpty, Organisation, User};
 use super::fault::StoreError;
+use super::grant;
 use super::hot;
 use super::permit;
 use super::rows::Line;
@@ -16,13 +17,15 @@ use super::sql::{self, Connection, Row};
 use super::threshold::{self, Seen};
 use crate::clock::Wall;
 use crate::notice::Kind as Alarm;
+use crate::rating::burn::Burning;
 use crate::rating::decide::{Book, decide};
-use crate::rating::grant::{Part, granted_money, parts_line, parts_of_line, plain_parts};
+use crate::rating::grant::{Bucket, Part, Unit, granted_money, parts_line, parts_of_line, plain_parts};
 use crate::rating::ledger::Kind;
 use crate::rating::pool::month_of;
 use crate::rating::{CallType, Funding, Grant as Granted, Hold, Means, Origin, Request, Tab, Terms, burn};
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, UserId};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The key of a leg's first step, and the beginnings of those of others.
@@ -496,11 +499,11 @@ struct Purse {
 }
 
 impl Purse {
-    /// All that the leg may take, `most` of it credits.
-    fn means(&self, most: Micros, leg: &LegRow, terms: &Terms, now: Wall) -> Means {
+    /// All that the leg may take.
+    fn means(&self, leg: &LegRow, terms: &Terms, now: Wall) -> Means {
         let pool_left_ms = self.pool.map_or(0, |pool| pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms));
         let limit = Some(Micros(self.room.0.max(0)));
-        Means { limit, ..Means::plain(most, pool_left_ms) }.with_grants(&self.grants, terms, &leg.number, now)
+        Means { limit, ..Means::plain(self.available, pool_left_ms) }.with_grants(&self.grants, terms, &leg.number, now)
     }
 
     /// The limit that is short, where the money is not.
@@ -547,39 +550,51 @@ async fn fund(
         (purse.available, purse.room, purse.grants) = (Micros::ZERO, (i64::MIN, cause), Arc::default());
     }
     let before = tab.clone();
-    let own_nanos = burn::paid_nanos(&tab.terms, leg.elapsed_ms);
-    let all_nanos = i128::from(purse.sums.burn_nanos - leg.burn_nanos) + own_nanos;
-    let mut ask = burn::ask(purse.available, own_nanos, all_nanos);
+    // All there is for this leg, and its share of it.
+    let mut whole = purse.means(&leg, &tab.terms, now);
+    let mut means = whole.clone();
+    let burning = burning(&purse, &leg, &tab);
+    let shared = burn::share(&mut means, &tab, leg.elapsed_ms, burning);
     if leg.leads {
-        ask.most = purse.available;
-    } else if own_nanos > 0 && burn::funded_ms(0, purse.available, all_nanos) < LEADERS_FIRST_MS {
-        let means = purse.means(purse.available, &leg, &tab.terms, now);
-        let hold = tab.clone().cover(leg.elapsed_ms, &means, ask.slice_ms);
+        means = whole.clone();
+    } else if burning.own > 0 && shared.is_short {
+        let hold = tab.clone().cover(leg.elapsed_ms, &whole, shared.slice_ms);
         let until = leg.answered.unwrap_or(now).plus_millis(hold.map_or(tab.held_until_ms, |hold| hold.until_ms));
-        purse.available.0 = (purse.available.0 - first_claim(books, &leg, until).await?.0).max(0);
-        ask.most = ask.most.min(purse.available);
+        whole = whole.without(&first_claims(books, &leg, &purse.grants, until).await?);
+        means = means.within(&whole);
     }
-    let means = purse.means(ask.most, &leg, &tab.terms, now);
-    let wanted = tab.cover(leg.elapsed_ms, &means, ask.slice_ms);
+    let wanted = tab.cover(leg.elapsed_ms, &means, shared.slice_ms);
     // A share that pays no increment gives way to one increment, as long as there is one.
     let wanted = match wanted {
-        Err(Cause::NoCredit) if ask.most < purse.available => {
+        Err(Cause::NoCredit) if means != whole => {
             tab = before.clone();
-            tab.cover(leg.elapsed_ms, &Means { available: purse.available, ..means.clone() }, 1)
+            tab.cover(leg.elapsed_ms, &whole, 1)
         }
+        Ok(hold) if hold.is_final => match burn::staying(&means, &before) {
+            Some(means) => {
+                let mut staying = before.clone();
+                let stays = staying.cover(leg.elapsed_ms, &means, shared.slice_ms);
+                stays.map_or(Ok(hold), |stays| {
+                    tab = staying;
+                    Ok(stays)
+                })
+            }
+            None => Ok(hold),
+        },
         wanted => wanted,
     };
     let (taken, capped) = match wanted {
-        Ok(hold) => {
-            (take(books, &mut leg, &tab, organisation, (&purse, &hold), now).await?.map(|sums| (hold, sums)), false)
-        }
+        Ok(hold) => (
+            take(books, &mut leg, (&before, &tab), organisation, (&purse, &hold), now).await?.map(|sums| (hold, sums)),
+            false,
+        ),
         Err(cause) => (None, cause == Cause::SpendLimit),
     };
     let Some((hold, sums)) = taken else {
         if books.look_again(&organisation.id).await? {
             return Box::pin(fund(books, leg, before, organisation, now, step)).await;
         }
-        let cause = purse.limited(&means).unwrap_or(if capped { Cause::SpendLimit } else { Cause::NoCredit });
+        let cause = purse.limited(&whole).unwrap_or(if capped { Cause::SpendLimit } else { Cause::NoCredit });
         let kept = Tab { is_final: true, ..before };
         let begun = kept.held_until_ms > 0;
         leg.tab = begun.then_some(kept);
@@ -598,7 +613,7 @@ async fn fund(
     let key = format!("leg:{}:{}", leg.id, step.step);
     books.book(organisation, (Kind::Available, Kind::Held), hold.credit, key, "hold", now).await?;
     leg.pool_month = purse.pool.map(|pool| pool.month);
-    let granted = Micros(means.granted_money().0 - granted_money(&hold.taken).0);
+    let granted = Micros(whole.granted_money().0 - granted_money(&hold.taken).0);
     let funded_ms = funded_ms(&leg, sums.with(granted), sums.burn_nanos, hold.until_ms);
     let funding = tab.terms.funding;
     // Terms are frozen with the first hold.
@@ -623,43 +638,83 @@ async fn fund(
     Ok(step.keep(books, Opened::Granted(grant), Some(&hold), leg.tab.as_ref()))
 }
 
-/// With money for less than this, organisers' legs come first: longer than any leg holds ahead, so that nobody has more
-/// already by then than an organiser can still have.
-const LEADERS_FIRST_MS: u64 = 300_000;
+/// Who burns how much money, where this leg asks: of the others those that credits pay.
+fn burning(purse: &Purse, leg: &LegRow, tab: &Tab) -> Burning {
+    let own = burn::paid_nanos(&tab.terms, leg.elapsed_ms);
+    let of_money = |grant: &&Granted| grant.unit == Unit::Money;
+    let by_grants: i128 = purse.grants.iter().filter(of_money).map(|grant| i128::from(grant.burn_nanos)).sum();
+    let by_grant = matches!(tab.bucket(), Some(Bucket::Money(_)));
+    let of_this = if by_grant { 0 } else { leg.burn_nanos };
+    let others = i128::from(purse.sums.burn_nanos) - by_grants - i128::from(of_this);
+    Burning { before: leg.burn_nanos, own, credits: others.max(0) + own }
+}
 
-/// What organisers' own legs need to last as long as `until`, and as any other leg of the organisation: nobody else takes
-/// of that.
-async fn first_claim(books: &mut Books, leg: &LegRow, until: Wall) -> Result<Micros, StoreError> {
-    let Some(organisation) = &leg.organisation else { return Ok(Micros::ZERO) };
+/// What organisers' own legs need to last as long as `until`, and as any other leg of the organisation, of each bucket:
+/// nobody else takes of that. Where the grant that pays one has not got it, credits are to.
+async fn first_claims(
+    books: &mut Books,
+    leg: &LegRow,
+    grants: &[Granted],
+    until: Wall,
+) -> Result<BTreeMap<Bucket, u64>, StoreError> {
+    let mut claims: BTreeMap<Bucket, u64> = BTreeMap::new();
+    let Some(organisation) = &leg.organisation else { return Ok(claims) };
     // Rows of this very batch count.
     books.write().await?;
-    let rows =
-        sql::query("SELECT * FROM leg WHERE state = 'open' AND organisation = $1 AND leads = 1 AND burn_nanos > 0");
+    let rows = sql::query(
+        "SELECT * FROM leg WHERE state = 'open' AND organisation = $1 AND leads = 1 \
+         AND (burn_nanos > 0 OR parts IS NOT NULL)",
+    );
     let rows = rows.bind(organisation.as_str()).fetch_all(&mut books.conn).await?;
     if rows.is_empty() {
-        return Ok(Micros::ZERO);
+        return Ok(claims);
     }
     let last = sql::query(
         "SELECT COALESCE(MAX(answered + held_until_ms * 1000), 0) FROM leg \
-         WHERE state = 'open' AND organisation = $1 AND burn_nanos > 0",
+         WHERE state = 'open' AND organisation = $1 AND (burn_nanos > 0 OR parts IS NOT NULL)",
     );
     let last: i64 = last.bind(organisation.as_str()).fetch_one(&mut books.conn).await?.try_get(0)?;
     let last = until.micros().max(last);
-    let mut claim = Micros::ZERO;
+    let mut left: BTreeMap<Bucket, u64> = grants.iter().map(|grant| (grant.bucket(), grant.left)).collect();
     for row in &rows {
         let leader = read(&Line { row, table: "leg" }).map_err(StoreError::Broken)?;
-        let (Some(tab), Some(answered)) = (&leader.tab, leader.answered) else { continue };
+        let (Some(mut tab), Some(answered)) = (leader.tab, leader.answered) else { continue };
         let until_ms = u64::try_from(last - answered.micros()).unwrap_or(0).div_ceil(1_000);
-        claim.0 = claim.0.saturating_add(tab.need(until_ms).0);
+        let Some(bucket) = tab.bucket().cloned() else { continue };
+        // Of the bucket that pays it, and of credits.
+        let (own, credits) = match &bucket {
+            Bucket::Pool => (0, 0),
+            Bucket::Credits => (0, needed(&tab, until_ms)),
+            Bucket::Seconds(_) => {
+                let got = until_ms.saturating_sub(tab.held_until_ms).min(left.get(&bucket).copied().unwrap_or(0));
+                tab.held.push(Part { bucket: bucket.clone(), amount: got });
+                tab.held_until_ms = tab.held_until_ms.saturating_add(got);
+                (got, needed(&tab, until_ms))
+            }
+            Bucket::Money(_) => {
+                let need = needed(&tab, until_ms);
+                let got = need.min(left.get(&bucket).copied().unwrap_or(0));
+                (got, need - got)
+            }
+        };
+        left.entry(bucket.clone()).and_modify(|left| *left -= own);
+        for (bucket, claim) in [(bucket, own), (Bucket::Credits, credits)] {
+            let sum = claims.entry(bucket).or_default();
+            *sum = sum.saturating_add(claim);
+        }
     }
-    Ok(claim)
+    Ok(claims)
+}
+
+fn needed(tab: &Tab, until_ms: u64) -> u64 {
+    u64::try_from(tab.need(until_ms).0).unwrap_or(0)
 }
 
 /// Takes a hold out of account and pool, both or neither; gives the account's sums after it.
 async fn take(
     books: &mut Books,
     leg: &mut LegRow,
-    tab: &Tab,
+    (before, tab): (&Tab, &Tab),
     organisation: &Organisation,
     (purse, hold): (&Purse, &Hold),
     now: Wall,
@@ -677,7 +732,8 @@ async fn take(
         // The one writer has just seen it there: the books contradict themselves, and the savepoint takes all back.
         return Err(StoreError::broken("pool time that was there is gone"));
     }
-    books.reserve_grants(&organisation.id, &hold.taken).await?;
+    let burns = (grant::Burn::of(before, leg.burn_nanos), grant::Burn::of(tab, burn));
+    books.reserve_grants(&organisation.id, &hold.taken, burns).await?;
     books.count_held(leg, organisation, hold.spent(), Some(now))?;
     leg.burn_nanos = burn;
     Ok(Some(sums))

@@ -26,6 +26,7 @@ mod draw;
 mod entry;
 mod facts;
 mod fault;
+mod gift;
 mod grant;
 mod home;
 mod hot;
@@ -77,6 +78,7 @@ pub use facts::{
     AlertSettings, Facts, HOUSE, Limits, LowBalance, Meeting, OnEmpty, Organisation, RechargeSettings, User,
 };
 pub use fault::{OpenError, StoreError};
+pub use gift::USUAL_PRIORITY;
 pub use hot::{
     Destination, DialBlock, HotFilter, HotListRow, HotOrder, HotReport, HotRow, HotStep, Lift, MOST_HOT_ROWS,
 };

@@ -12,7 +12,7 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0003_price_lists.sql"),
     include_str!("migrations/0004_node.sql"),
     include_str!("migrations/0005_reconciliation.sql"),
-    PARTED,
+    include_str!("migrations/0006_person.sql"),
     include_str!("migrations/0007_notice.sql"),
     include_str!("migrations/0008_caps.sql"),
     include_str!("migrations/0009_trail.sql"),
@@ -33,8 +33,10 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0024_running_sums.sql"),
     include_str!("migrations/0025_origin.sql"),
     include_str!("migrations/0026_granted.sql"),
-    include_str!("migrations/0027_open_legs_of.sql"),
-    include_str!("migrations/0028_tls_name.sql"),
+    include_str!("migrations/0027_path.sql"),
+    include_str!("migrations/0028_shared.sql"),
+    include_str!("migrations/0030_open_legs_of.sql"),
+    include_str!("migrations/0031_tls_name.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

@@ -117,7 +117,8 @@ async fn pay(
     if tab.terms.month.is_some() && tab.sequence > 0 {
         leg::count_month(books, organisation, &tab.terms, (leg::paid_ms(tab), settlement.priced_ms)).await?;
     }
-    books.release_grants(organisation, leg.id, &settlement.grants, at).await?;
+    let burn = grant::Burn::of(tab, leg.burn_nanos);
+    books.release_grants(organisation, (leg.id, burn), &settlement.grants, at).await?;
     if let Some(month) = leg.pool_month.filter(|_| tab.pool_held_ms() > 0) {
         books.release_pool(&organisation.id, month, tab.pool_held_ms(), settlement.pool_used_ms).await?;
     }

@@ -33,6 +33,8 @@ macro_rules! suite {
             mod auditing;
             #[path = "batching.rs"]
             mod batching;
+            #[path = "burning.rs"]
+            mod burning;
             #[path = "capping.rs"]
             mod capping;
             #[path = "cooling.rs"]
@@ -53,6 +55,8 @@ macro_rules! suite {
             mod hot;
             #[path = "leading.rs"]
             mod leading;
+            #[path = "last.rs"]
+            mod last;
             #[path = "legs.rs"]
             mod legs;
             #[path = "licensing.rs"]

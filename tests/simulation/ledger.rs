@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use tollbridge::clock::{Mono, Wall};
 use tollbridge::notice::Payment;
+use tollbridge::rating::grant::Unit;
 use tollbridge::store::{Balance, Correction, CorrectionKind, LiveLeg};
 use tollbridge::types::{LegId, Micros};
 
@@ -134,7 +135,8 @@ impl Ledger {
     pub fn draw_refund(&mut self, key: &str, nth: usize, share: Option<i64>) -> Option<(LegId, Option<i64>)> {
         let legs: Vec<LegId> = self.bills.keys().copied().collect();
         let leg = *legs.get(nth % legs.len().max(1))?;
-        let amount = share.map(|share| (self.bills[&leg].charge * share / 1_000).max(1));
+        let bill = &self.bills[&leg];
+        let amount = share.map(|share| ((bill.charge + self.money_of_grants(bill)) * share / 1_000).max(1));
         self.asked.insert(key.to_owned(), (leg, amount));
         Some((leg, amount))
     }
@@ -143,9 +145,17 @@ impl Ledger {
     pub fn too_much(&self, key: &str, left: Micros) {
         let (leg, amount) = self.asked[key];
         let bill = &self.bills[&leg];
-        assert_eq!(left.0, bill.charge, "{leg}: what is left of it");
+        let money = bill.charge + self.money_of_grants(bill);
+        assert_eq!(left.0, if amount.is_some() { money } else { 0 }, "{leg}: what is left of it");
         let nothing = bill.pool_ms == 0 && bill.grants.values().all(|amount| *amount == 0);
-        assert!(amount.map_or(bill.charge == 0 && nothing, |amount| amount > bill.charge), "{leg}: {key} is refused");
+        assert!(amount.map_or(bill.charge == 0 && nothing, |amount| amount > money), "{leg}: {key} is refused");
+    }
+
+    /// What grants have paid in money and not had back.
+    fn money_of_grants(&self, bill: &Bill) -> i64 {
+        let is_money = |id: &String| self.script.gifts.iter().any(|gift| gift.id == *id && gift.unit == Unit::Money);
+        let of_money = bill.grants.iter().filter(|(id, _)| is_money(id)).map(|(_, amount)| *amount);
+        i64::try_from(of_money.sum::<u64>()).expect("a sum of money")
     }
 
     pub fn knows(&self, correction: &Correction) -> bool {
@@ -167,10 +177,16 @@ impl Ledger {
         match correction.kind {
             CorrectionKind::Refund => {
                 let (leg, amount) = asked.expect("a refund that nobody asked for");
-                assert_eq!((leg, -amount.unwrap_or(bill.charge)), (correction.leg, correction.amount.0), "{bill:?}");
+                assert_eq!(leg, correction.leg, "{bill:?}");
                 let whole = amount.is_none();
                 assert_eq!(correction.pool_ms, if whole { -bill.pool_ms } else { 0 }, "{correction:?} {bill:?}");
-                assert_eq!(back, if whole { bill.grants.values().sum() } else { 0 }, "{correction:?} {bill:?}");
+                // A part is of money, and all of it comes back: to credits, or to grants that paid before them or later.
+                let due = amount.map_or(bill.grants.values().sum(), |amount| {
+                    u64::try_from(amount + correction.amount.0).expect("no more than was asked for")
+                });
+                assert_eq!(back, due, "{correction:?} {bill:?}");
+                let is_money = correction.grants.iter().all(|part| !part.bucket.is_time());
+                assert!(whole && correction.amount.0 == -bill.charge || !whole && is_money, "{correction:?} {bill:?}");
             }
             CorrectionKind::Rerate => {
                 let whole = bill.by_deck.expect("priced again, and no price is of it")[deck];

@@ -44,6 +44,8 @@ impl Audit<'_> {
             self.equal(SUMS, &place, "used", i128::from(found.used), number("uses")?);
             self.equal(SUMS, &place, "lapsed", i128::from(found.lapsed), number("lapses")?);
             self.equal(HOLDS, &place, "held", found.held, self.held.get(&found.grant.id).copied().unwrap_or(0));
+            let burn = self.burning.get(&found.grant.id).copied().unwrap_or(0);
+            self.equal(HOLDS, &place, "burn", found.grant.burn_nanos, burn);
             let is_money = found.grant.unit == Unit::Money;
             if number("given")? != i128::from(is_money) {
                 self.tell(SUMS, &place, "is not in the ledger as it is here");

@@ -2,7 +2,7 @@
 //! entries in the ledger and their corrections are walked together, in the order of the legs, a page at a time.
 
 use super::{Audit, HOLDS, ONCE, PAGE, PRICE, SUMS};
-use crate::rating::grant::{Part, granted_money, parts_of_line};
+use crate::rating::grant::{Bucket, Part, granted_money, parts_of_line};
 use crate::rating::ledger::Kind;
 use crate::rating::{Tab, Terms, UsageRecord};
 use crate::store::books::millis;
@@ -195,6 +195,7 @@ impl Audit<'_> {
             *self.days.entry((organisation.to_string(), day)).or_default() += spent;
         }
         let mut back = self.granted(&place, &leg, &record, &corrections, (&uses, &booked.grants))?;
+        let of_grants = back.clone();
         match granted {
             Some(granted) => {
                 self.equal(PRICE, &place, "money of grants", granted, granted_money(&record.beyond.grants).0)
@@ -202,7 +203,7 @@ impl Audit<'_> {
             // Of an edition that did not count it.
             None => back.fill(0),
         }
-        self.corrections(&place, &leg, line, &corrections, booked, &back)
+        self.corrections(&place, &leg, line, &corrections, booked, (&of_grants, &back))
     }
 
     /// What a leg holds is what its steps took.
@@ -243,6 +244,9 @@ impl Audit<'_> {
         if let Some(tab) = leg.tab.as_ref().filter(|tab| tab.sequence > 0) {
             self.count_month(leg, tab, millis(leg::paid_ms(tab)));
         }
+        if let Some(burn) = leg.tab.as_ref().and_then(|tab| grant::Burn::of(tab, leg.burn_nanos)) {
+            *self.burning.entry(burn.grant).or_default() += burn.nanos;
+        }
         for (grant, held) in leg.tab.iter().flat_map(|tab| by_grant(&tab.held)) {
             let sum = self.held.entry(grant).or_default();
             *sum = sum.saturating_add(held);
@@ -278,6 +282,7 @@ impl Audit<'_> {
             due.insert(grant::step(grant), (millis(part.amount), part.bucket.is_time()));
         }
         let mut paid = correct::first_paid(tab, leg);
+        let mut net = record.charge.0;
         for (correction, _, request) in corrections {
             let back = if correct::request(correction.kind, leg.id, None) == *request
                 && correction.kind == CorrectionKind::Refund
@@ -292,9 +297,18 @@ impl Audit<'_> {
                 let back = correct::given_back(&paid, &now, &left);
                 paid = now;
                 back
+            } else if let Some(asked) = asked_back(leg, correction, request) {
+                let of_grants = left.iter().map(|(grant, amount)| (Bucket::Money(grant.clone()), *amount));
+                let paid = |part: &Part| first.iter().any(|own| own.bucket == part.bucket);
+                let mut left = vec![Part { bucket: Bucket::Credits, amount: u64::try_from(net).unwrap_or(0) }];
+                left.extend(of_grants.map(|(bucket, amount)| Part { bucket, amount }).filter(paid));
+                let back = correct::way_back(leg, &left, asked);
+                self.equal(PRICE, place, "the credits of a part", correction.amount.0, -correct::credits(&back));
+                back
             } else {
                 Vec::new()
             };
+            net = net.saturating_add(correction.amount.0);
             money.push(granted_money(&back).0);
             for part in back.iter().filter(|part| part.amount > 0) {
                 let Some(grant) = part.bucket.grant() else { continue };
@@ -394,7 +408,7 @@ impl Audit<'_> {
         line: &Line<'_>,
         corrections: &[(Correction, Option<String>, String)],
         mut booked: Booked,
-        granted: &[i64],
+        (granted, counted): (&[i64], &[i64]),
     ) -> Result<(), String> {
         let mut net = line.number("record_charge")?;
         let mut price = net;
@@ -402,7 +416,8 @@ impl Audit<'_> {
         let day_of_record = line.maybe_text("record_day")?;
         let mut paid = leg.tab.as_ref().map_or_else(Vec::new, |tab| correct::first_paid(tab, leg));
         let mut again = Micros::ZERO;
-        for (due, ((correction, day, request), granted)) in (1..).zip(corrections.iter().zip(granted)) {
+        let money_back = granted.iter().zip(counted);
+        for (due, ((correction, day, request), (granted, counted))) in (1..).zip(corrections.iter().zip(money_back)) {
             let place = format!("{place}, correction {}", correction.number);
             self.equal(ONCE, &place, "its number", correction.number, due);
             let (amount, memo) = booked.corrections.remove(&correction.number).unwrap_or_default();
@@ -418,7 +433,8 @@ impl Audit<'_> {
                 (again, paid) = (priced.0, priced.1);
             }
             let is_part = correction.pool_ms == 0 && correction.month_ms == 0;
-            let part = Micros(-correction.amount.0);
+            let of_grants = if correction.by_path { *granted } else { 0 };
+            let part = Micros(of_grants.saturating_sub(correction.amount.0));
             let asked = |amount| correct::request(correction.kind, leg.id, amount) == *request;
             if !(asked(None) || is_part && asked(Some(part))) {
                 self.tell(PRICE, &place, "is not what was asked for");
@@ -436,7 +452,7 @@ impl Audit<'_> {
                 self.count_month(leg, tab, correction.month_ms);
             }
             if let (Some(organisation), Some(day)) = (&leg.organisation, day) {
-                let spent = correction.amount.0.saturating_sub(*granted);
+                let spent = correction.amount.0.saturating_sub(*counted);
                 self.count(leg, day, line.maybe_text("record_utc_day")?.as_deref(), spent);
                 *self.days.entry((organisation.to_string(), day.clone())).or_default() += spent;
             }
@@ -459,6 +475,12 @@ impl Audit<'_> {
             self.tell(HOLDS, format_args!("leg {leg}"), "has holds and is not in the journal");
         }
     }
+}
+
+/// The stated amount that a refund gave back along the path of the money; `None` of another.
+fn asked_back(leg: &LegRow, correction: &Correction, request: &str) -> Option<Micros> {
+    let amount = request.strip_prefix(&format!("refund {} ", leg.id))?.parse().ok()?;
+    (correction.by_path && correction.kind == CorrectionKind::Refund).then_some(amount)
 }
 
 /// What parts have of each grant.

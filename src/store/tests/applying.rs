@@ -171,3 +171,108 @@ async fn names_may_be_exchanged() {
     assert_eq!(bench.store.facts().meeting_named("1000002").unwrap().settings.id.as_str(), "studio");
     assert_eq!(bench.store.facts().meeting_named("1000001").unwrap().settings.id.as_str(), "unlicensed");
 }
+
+/// [`FILE`] with grants of aurora.
+fn with_grants(grants: &str) -> String {
+    FILE.replacen("[[organisation]]\nid = \"borealis\"", &format!("{grants}[[organisation]]\nid = \"borealis\""), 1)
+}
+
+const SPRING: &str = "[[organisation.grant]]\nid = \"spring\"\nseconds = 600\nuntil = \"2026-12-01\"\ncall_types = [\"dial-out\"]\n\
+     prefixes = [\"+44\"]\nmemo = \"a campaign\"\n";
+const BOUGHT: &str =
+    "[[organisation.grant]]\nid = \"bought\"\nmoney = \"5.00\"\npaid = true\npriority = 7\nfrom = \"2026-01-01\"\n";
+
+#[tokio::test]
+async fn grants_of_a_file_are_given_once_and_stand_in_the_trail() {
+    use crate::rating::grant::{Source, Unit};
+    let bench = Bench::empty().await;
+    let file = with_grants(&format!("{SPRING}{BOUGHT}"));
+    assert_eq!(bench.apply(&file).await.unwrap().granted, 2);
+    let aurora: OrganisationId = "aurora".parse().unwrap();
+    let rows = bench.store.grants(&aurora, true).await.unwrap();
+    let told: Vec<_> = rows.iter().map(|row| (row.grant.id.as_str(), row.grant.unit, row.grant.amount, row.grant.source, row.grant.priority)).collect();
+    let due = [("spring", Unit::Seconds, 600_000, Source::Promo, 100), ("bought", Unit::Money, 5_000_000, Source::Paid, 7)];
+    assert_eq!(told, due, "in the order of their use");
+    let spring = rows.iter().find(|row| row.grant.id.as_str() == "spring").unwrap();
+    assert_eq!((spring.grant.filter.prefixes.as_slice(), spring.memo.as_str()), (["44".to_owned()].as_slice(), "a campaign"));
+    // Used, it is given by no further file; neither is one that was ended by hand.
+    let leg = bench.leg();
+    grant(bench.store.open_leg(dial(leg, "+447700900123", "studio")).await.unwrap());
+    bench.store.answered(answer(leg)).await.unwrap();
+    bench.store.settle(leg, over(30_000)).await.unwrap();
+    let end = EndGrant { id: "spring".parse().unwrap(), organisation: aurora.clone(), at: NOON.plus_millis(60_000) };
+    bench.store.end_grant(end).await.unwrap();
+    let before = bench.store.grants(&aurora, true).await.unwrap();
+    let later = NOON.plus_millis(120_000);
+    let again = bench.store.apply(document(&file).unwrap(), later).await.unwrap().unwrap();
+    assert_eq!(again.granted, 0);
+    assert_eq!(bench.store.grants(&aurora, true).await.unwrap(), before);
+    bench.audited().await;
+    // A file that does not name them leaves them.
+    bench.apply(FILE).await.unwrap();
+    assert_eq!(bench.store.grants(&aurora, true).await.unwrap(), before);
+    let trail = bench.store.trail(&TrailFilter::default()).await.unwrap();
+    let first = trail.iter().find(|row| row.verb == "apply" && row.detail.contains("grant spring")).unwrap();
+    for field in ["\"amount\":600000", "\"memo\":\"a campaign\"", "\"source\":\"promo\"", "grant bought"] {
+        assert!(first.detail.contains(field), "{field} in {}", first.detail);
+    }
+    assert_eq!(trail.iter().filter(|row| row.detail.contains("\"before\":null") && row.detail.contains("grant spring")).count(), 1);
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_grants_of_a_file_is_told_at_once() {
+    let bench = Bench::empty().await;
+    bench.apply(&with_grants(&format!("{SPRING}{BOUGHT}"))).await.unwrap();
+    let told = async |grants: &str| -> Vec<String> {
+        let mistakes = bench.apply(&with_grants(grants)).await.unwrap_err();
+        mistakes.into_iter().map(|mistake| mistake.text).collect()
+    };
+    // What was given is not changed: each field is named.
+    let other = SPRING.replace("600", "700").replace("+44", "39").replace("a campaign", "another").replace("2026-12-01", "2026-12-02");
+    let other = format!("{other}{}", BOUGHT.replace("paid = true\npriority = 7\nfrom = \"2026-01-01\"", "from = \"2026-01-02\""));
+    let changed = told(&other).await;
+    for words in [
+        "grant spring: amount was given as 600 seconds, and is not changed to 700 seconds by a file; end it with \
+         `tollbridge grant end` and give another",
+        "grant spring: filter was given as",
+        "grant spring: memo was given as a campaign",
+        "grant spring: until was given as",
+        "grant bought: source was given as paid",
+        "grant bought: priority was given as 7",
+        "grant bought: from was given as",
+    ] {
+        assert!(changed.iter().any(|text| text.starts_with(words)), "{words} in {changed:?}");
+    }
+    assert_eq!(changed.len(), 7, "{changed:?}");
+    let twice = told(&format!("{SPRING}{SPRING}")).await;
+    assert!(twice[0].starts_with("grant spring stands in line"), "{twice:?}");
+    let wrong = "[[organisation.grant]]\nid = \"both\"\nseconds = 1\nmoney = \"1\"\ncolour = 1\n\
+         [[organisation.grant]]\nid = \"neither\"\npriority = 70000\nuntil = \"soon\"\ncountries = [\"Italy\"]\n\
+         [[organisation.grant]]\nid = \"nothing\"\nmoney = \"0\"\nprefixes = [\"x\"]\n\
+         [[organisation.grant]]\nseconds = 1\n";
+    let all = told(wrong).await;
+    for words in [
+        "organisation.grant.seconds: a grant is of seconds, or of money",
+        "organisation.grant.colour: unknown key",
+        "organisation.grant.priority: expected",
+        "organisation.grant.until: expected",
+        "organisation.grant.countries:",
+        "organisation.grant.money: expected more than zero",
+        "organisation.grant.prefixes: expected a prefix",
+        "organisation.grant.id: missing",
+    ] {
+        assert!(all.iter().any(|text| text.starts_with(words)), "{words} in {all:?}");
+    }
+    let past = told("[[organisation.grant]]\nid = \"past\"\nseconds = 1\nuntil = \"2020-01-01\"\n").await;
+    assert_eq!(past, ["grant past: a grant ends after it begins, and after now"]);
+    let most = super::super::grant::MOST - 1;
+    let many: String = (0..most).map(|n| format!("[[organisation.grant]]\nid = \"many-{n}\"\nseconds = 1\n")).collect();
+    let many = told(&many).await;
+    assert_eq!(many.len(), 1, "{many:?}");
+    assert!(many[0].contains("at most 64 grants"), "{many:?}");
+    let elsewhere = FILE.to_owned() + "[[organisation]]\nid = \"corona\"\ncountry = \"IT\"\n" + SPRING;
+    let mistakes = bench.apply(&elsewhere).await.unwrap_err();
+    assert!(mistakes[0].text.contains("organisation was given as aurora"), "{mistakes:?}");
+    assert_eq!(bench.store.grants(&"aurora".parse().unwrap(), true).await.unwrap().len(), 2, "nothing was given");
+    bench.audited().await;
+}

@@ -64,6 +64,7 @@ async fn lived_in() -> Bench {
     store.refund(back(call("+447700900123", "studio", true).await, Some("0.01"))).await.unwrap();
     store.refund(back(call("+447700900123", "watch", true).await, None)).await.unwrap();
     store.refund(back(call("+442079460123", "studio", true).await, None)).await.unwrap();
+    store.refund(back(call("+442079460123", "studio", true).await, Some("0.01"))).await.unwrap();
     let dear = call("+447700900123", "studio", true).await;
     bring(&bench, &LIST.replace("0.0300", "0.0200")).await;
     store.rerate(&Which::Leg(dear), Some(("again", "the list was dear")), NOON).await.unwrap();
@@ -150,6 +151,7 @@ const PLANTED: &[(&str, u8)] = &[
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET granted = NULL WHERE granted > 0", 1),
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET granted = granted + 1 WHERE granted > 0", 6),
     ("DROP TRIGGER usage_record_is_not_changed; UPDATE usage_record SET granted = 1 WHERE granted = 0", 6),
+    ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET by_path = 0", 6),
     ("UPDATE month_use SET used_ms = used_ms - 1", 1),
     ("UPDATE month_use SET used_ms = used_ms + 60000", 1),
     ("UPDATE month_use SET destination = 'Atlantis'", 1),
@@ -243,12 +245,14 @@ const PLANTED: &[(&str, u8)] = &[
     ("DROP TRIGGER correction_is_not_changed; UPDATE correction SET kind = 'refund', price = NULL, terms = NULL WHERE kind = 're-rate'", 1),
     ("DROP TRIGGER correction_is_not_removed; DELETE FROM correction WHERE organisation = 'aurora'", 3),
     ("DROP TRIGGER correction_is_not_removed; DELETE FROM correction WHERE organisation = 'borealis'", 1),
-    ("INSERT INTO correction SELECT 'made-up' || leg, leg, number + 1, organisation, kind, request, -1, 0, 0, day, at, reason, price, terms FROM correction WHERE kind = 'refund'", 1),
+    ("INSERT INTO correction SELECT 'made-up' || leg, leg, number + 1, organisation, kind, request, -1, 0, 0, day, at, reason, price, terms, by_path FROM correction WHERE kind = 'refund'", 1),
     ("UPDATE grants SET used = used - 1 WHERE id = 'welcome'", 1),
     ("UPDATE grants SET used = used + 1 WHERE id = 'welcome'", 1),
     ("UPDATE grants SET used = used - 1 WHERE id = 'spring'", 1),
     ("UPDATE grants SET held = held + 1 WHERE id = 'welcome'", 4),
     ("UPDATE grants SET held = held - 1 WHERE id = 'welcome'", 4),
+    ("UPDATE grants SET burn_nanos = burn_nanos + 1 WHERE id = 'spring'", 4),
+    ("UPDATE grants SET burn_nanos = 0 WHERE id = 'welcome'", 4),
     ("UPDATE grants SET lapsed = lapsed - 1 WHERE id = 'gone'", 1),
     ("UPDATE grants SET lapsed = lapsed + 1 WHERE id = 'welcome'", 1),
     ("UPDATE grants SET amount = amount + 1 WHERE id = 'welcome'", 1),
@@ -258,7 +262,7 @@ const PLANTED: &[(&str, u8)] = &[
     ("UPDATE grants SET organisation = 'borealis' WHERE id = 'gone'", 1),
     ("UPDATE grants SET created = created - 1 WHERE id = 'gone'", 1),
     ("UPDATE grants SET filter = 'x' WHERE id = 'gone'", 1),
-    ("INSERT INTO grants SELECT 'made-up', organisation, unit, source, amount, 0, 0, 0, priority, valid_from, valid_until, filter, created, memo FROM grants WHERE id = 'gone'", 1),
+    ("INSERT INTO grants SELECT 'made-up', organisation, unit, source, amount, 0, 0, 0, priority, valid_from, valid_until, filter, created, memo, 0 FROM grants WHERE id = 'gone'", 1),
     ("DROP TRIGGER grant_use_is_not_changed; UPDATE grant_use SET amount = amount + 1 WHERE kind = 'use'", 6),
     ("DROP TRIGGER grant_use_is_not_changed; UPDATE grant_use SET amount = amount - 1 WHERE kind = 'correction'", 6),
     ("DROP TRIGGER grant_use_is_not_changed; UPDATE grant_use SET amount = amount - 1 WHERE kind = 'lapse'", 1),

@@ -244,7 +244,7 @@ async fn a_refund_gives_back_to_grants_and_opens_one_that_is_over() {
         at: NOON.plus_millis(ms),
     };
     bench.store.refund(back(Some("0.01"), "part", 200_000)).await.unwrap();
-    assert_eq!(counters(&bench).await[0].1, [70_000, 0, 0, 0], "a part is of the credits");
+    assert_eq!(counters(&bench).await[0].1, [70_000, 0, 0, 0], "a part is of what was used last");
     bench.audited().await;
     let whole = bench.store.refund(back(None, "whole", 4_000_000)).await.unwrap();
     let Corrected::Booked(whole) = whole else { panic!("{whole:?}") };
@@ -259,6 +259,81 @@ async fn a_refund_gives_back_to_grants_and_opens_one_that_is_over() {
     let again = bench.store.refund(back(None, "again", 5_000_000)).await.unwrap();
     assert_eq!(again, Corrected::TooMuch { left: Micros::ZERO });
     bench.audited().await;
+}
+
+/// A part goes back along the path, what was used last first, and what a grant has back can be used.
+#[tokio::test]
+async fn a_part_comes_back_from_the_end_of_the_path() {
+    let bench = Bench::new().await;
+    let until = Some(NOON.plus_millis(3_600_000));
+    give(&bench, [NewGrant { until, ..money("welcome", "0.02") }, NewGrant { priority: 200, ..money("second", "0.01") }]).await;
+    give(&bench, [seconds("spring", 70)]).await;
+    // 70 s of time; 60 s are 0.04: 0.02 of the first, 0.01 of the second, 0.01 of credits.
+    let record = talk(&bench, LONDON, 130_000).await;
+    assert_eq!(record.charge, micros("0.01"));
+    let back = |amount: Option<&str>, key: &str, ms| Refund {
+        leg: record.usage_id,
+        amount: amount.map(micros),
+        key: key.to_owned(),
+        reason: "bad line".to_owned(),
+        at: NOON.plus_millis(ms),
+    };
+    let left = async || {
+        let rows = counters(&bench).await;
+        (bench.balance("aurora").await.available, rows.iter().map(|(_, [used, ..])| *used).collect::<Vec<_>>())
+    };
+    let ask = async |refund: Refund| {
+        let told = bench.store.refund(refund).await.unwrap();
+        bench.audited().await;
+        told
+    };
+    assert_eq!(ask(back(Some("0.0401"), "much", 1)).await, Corrected::TooMuch { left: micros("0.04") });
+    let one = ask(back(Some("0.015"), "one", 200_000)).await;
+    assert_eq!(left().await, (micros("1.00"), vec![5_000, 70_000, 20_000]));
+    let Corrected::Booked(first) = one else { panic!("{one:?}") };
+    assert_eq!(first.amount, micros("-0.01"));
+    assert_eq!(crate::rating::grant::parts_line(&first.grants), "[[\"money:second\",5000]]");
+    assert_eq!(ask(back(Some("0.015"), "one", 200_001)).await, Corrected::Repeated(first));
+    assert_eq!(ask(back(Some("0.0251"), "much", 1)).await, Corrected::TooMuch { left: micros("0.025") });
+    // The first is over by then: it is open again.
+    ask(back(Some("0.01"), "two", 4_000_000)).await;
+    assert_eq!(left().await, (micros("1.00"), vec![0, 70_000, 15_000]));
+    let rows = bench.store.grants(&"aurora".parse().unwrap(), true).await.unwrap();
+    let welcome = rows.iter().find(|row| row.grant.id.as_str() == "welcome").unwrap();
+    assert_eq!(welcome.grant.until, Some(NOON.plus_millis(4_000_000 + 30 * 86_400_000)));
+    ask(back(Some("0.015"), "three", 4_000_001)).await;
+    assert_eq!(ask(back(Some("0.0001"), "four", 4_000_002)).await, Corrected::TooMuch { left: Micros::ZERO });
+    // The whole has time, too.
+    assert!(matches!(ask(back(None, "whole", 4_000_003)).await, Corrected::Booked(_)));
+    assert_eq!(left().await, (micros("1.00"), vec![0, 0, 0]));
+}
+
+/// Where a leg was priced again for more, the difference was paid last; where for less, grants had some back already.
+#[tokio::test]
+async fn a_part_of_what_was_priced_again_comes_back_likewise() {
+    for (rate, parts) in [("0.0600,0.0100,1,1", [60_000, 20_000]), ("0.0150,0.0100,1,1", [0, 10_000])] {
+        let bench = Bench::new().await;
+        give(&bench, [money("welcome", "0.05")]).await;
+        // 2 minutes: 0.07; then 0.13, or 0.04.
+        let record = talk(&bench, LONDON, 120_000).await;
+        let list = RATES.replace("0.0300,0.0100,1,1", rate);
+        let document = Document::parse("demo.toml", FILE, |_| Ok(list.clone())).unwrap();
+        bench.store.apply(document, NOON).await.unwrap().unwrap();
+        bench.store.rerate(&Which::Leg(record.usage_id), Some(("again", "other prices")), NOON).await.unwrap();
+        bench.audited().await;
+        let paid = bench.balance("aurora").await.available;
+        for (n, part) in parts.into_iter().enumerate() {
+            let amount = Some(Micros(part)).filter(|part| *part > Micros::ZERO);
+            let Some(amount) = amount else { continue };
+            let refund = Refund { leg: record.usage_id, amount: Some(amount), key: format!("{n}"), reason: "r".into(), at: NOON };
+            assert!(matches!(bench.store.refund(refund).await.unwrap(), Corrected::Booked(_)));
+            bench.audited().await;
+        }
+        let used = counters(&bench).await[0].1[0];
+        let more = bench.balance("aurora").await.available.0 - paid.0;
+        let left = if parts[0] > 0 { (80_000, 50_000) } else { (0, 30_000) };
+        assert_eq!((more, used), left);
+    }
 }
 
 #[tokio::test]
