@@ -33,6 +33,7 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0024_running_sums.sql"),
     include_str!("migrations/0025_origin.sql"),
     include_str!("migrations/0026_granted.sql"),
+    include_str!("migrations/0027_pin_key.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

@@ -70,5 +70,24 @@ async fn a_sweep_of_conference_ids_is_told_to_the_house() {
     }
     let sweep = BTreeSet::from([("pin-sweep".to_owned(), None)]);
     world.until(|| async { told(&world).await == sweep }).await;
+    // One of them goes on: with the tenth wrong one nothing more is listened to, and the books say so, once.
+    let closed = async || {
+        let shown = world.node.store().alerts(None, 100).await.unwrap();
+        let closed = shown.alerts.into_iter().map(|view| view.alert).filter(|alert| alert.kind == Kind::Guessing);
+        closed.map(|alert| (alert.organisation, alert.facts)).collect::<Vec<_>>()
+    };
+    for _ in 0..3 {
+        assert_eq!(closed().await, []);
+        let mut phone = world.call("+390611111111", TOLL).await;
+        for _ in 0..3 {
+            phone.press("7777777").await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        phone.ended(SOON).await.expect("let go");
+    }
+    world.until(|| async { closed().await.len() == 1 }).await;
+    let (organisation, facts) = closed().await.remove(0);
+    let who = "At no meeting that there is, +390611******";
+    assert_eq!((organisation, &*facts["who"], &*facts["tries"], &*facts["minutes"]), (None, who, "10", "60"));
     world.end().await;
 }

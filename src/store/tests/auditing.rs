@@ -379,15 +379,18 @@ async fn who_changed_what_stands_in_the_trail_and_secrets_do_not() {
         told,
         [
             ("bridge", "bridge", "apply"),
+            // The same to the organisation.
+            ("bridge", "bridge", "apply"),
             ("paola", "cli", "credits-add"),
             ("paola", "cli", "credits-adjust"),
             ("bridge", "bridge", "apply"),
         ]
     );
     assert!(all[0].detail.contains("\"anna\"") && !all[0].detail.contains("4711"), "{}", all[0].detail);
-    assert!(all[2].detail.contains("not-available"), "{}", all[2].detail);
-    assert!(all[3].detail.contains("refused") && !all[3].detail.contains("4711"), "{}", all[3].detail);
+    assert!(all[1].detail.contains("user anna") && !all[1].detail.contains("4711"), "{}", all[1].detail);
+    assert!(all[3].detail.contains("not-available"), "{}", all[3].detail);
+    assert!(all[4].detail.contains("refused") && !all[4].detail.contains("4711"), "{}", all[4].detail);
     let of = TrailFilter { organisation: Some("aurora".parse().unwrap()), limit: Some(1), ..TrailFilter::default() };
-    assert_eq!(bench.store.trail(&of).await.unwrap(), all[2..3]);
+    assert_eq!(bench.store.trail(&of).await.unwrap(), all[3..4]);
     bench.audited().await;
 }
