@@ -88,7 +88,8 @@ impl Endpoint {
             (Owner::Refresh(call), 200..=299) => self.refreshed(call, &response),
             (Owner::Refresh(call), 300..) => self.refresh_failed(call, response.status(), least_s(&response)),
             (Owner::Bye(call), 200..) => self.release(call),
-            (Owner::Offer(_) | Owner::Refresh(_) | Owner::Bye(_) | Owner::Nobody, _) => {}
+            (Owner::Burial(call), 200..) => self.laid(call),
+            (Owner::Offer(_) | Owner::Refresh(_) | Owner::Bye(_) | Owner::Burial(_) | Owner::Nobody, _) => {}
         }
     }
 
@@ -262,11 +263,12 @@ impl Endpoint {
         }) else {
             // A further fork, or an answer to a call that was given up.
             self.desk.counters.forks_ended += 1;
-            return self.part_unwatched(dialog, None);
+            return self.part_unwatched(dialog, None, None);
         };
         if let Some(giving_up) = giving_up {
             // It crossed our CANCEL.
-            self.part_unwatched(dialog, giving_up.reason.as_ref());
+            let burial = session.burial;
+            self.part_unwatched(dialog, giving_up.reason.as_ref(), burial);
             return self.fail(call, response.status(), None, None);
         }
         session.stop_all(&mut self.desk);
@@ -345,24 +347,29 @@ impl Endpoint {
 
     /// Takes up an INVITE of an earlier life, only to cancel it, under each name that it may have had by then. It rang, or
     /// may have: so the CANCEL goes at once.
-    pub(in crate::sip) fn resume(&mut self, dialog: &Dialog, branch: &str, reason: Option<&Reason>) {
+    pub(in crate::sip) fn resume(&mut self, burial: Call, dialog: &Dialog, branch: &str, reason: Option<&Reason>) {
         for number in 1..=MAX_ATTEMPTS {
-            self.resume_attempt(dialog.attempt(number), &attempt(branch, number), reason.cloned());
+            if !self.resume_attempt(burial, dialog.attempt(number), &attempt(branch, number), reason.cloned()) {
+                self.forsake(burial);
+            }
         }
     }
 
-    fn resume_attempt(&mut self, dialog: Dialog, branch: &str, reason: Option<Reason>) {
+    /// Whether there was room for it.
+    fn resume_attempt(&mut self, burial: Call, dialog: Dialog, branch: &str, reason: Option<Reason>) -> bool {
         let call = self.number();
         let invite = dialog.invite(branch);
         let resumed = self.table.resume(&mut self.desk, dialog.flow, invite, dialog.clone(), Owner::Invite(call));
-        let Some(transaction) = resumed else { return };
+        let Some(transaction) = resumed else { return false };
         let mut session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
-        session.quiet = true;
+        (session.quiet, session.burial) = (true, Some(burial));
         self.begin(session);
+        self.dig(burial);
         if let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get_mut(&call) {
             calling.heard = true;
         }
         self.give_up(call, reason, 487);
+        true
     }
 }
 

@@ -161,6 +161,8 @@ pub enum Books {
     Lead(LegId),
     /// Told [`Input::Settled`]; to be repeated until it is done.
     Settle(store::Settle),
+    /// The BYE of a leg whose account is closed has run its course. Told nothing; to be repeated until it is done.
+    Buried(LegId),
 }
 
 impl Books {
@@ -171,7 +173,7 @@ impl Books {
             Books::Extend(extend) => extend.leg,
             Books::Reroute(rerouted) => rerouted.leg,
             Books::Answered(answered) => answered.leg,
-            Books::Lead(leg) => *leg,
+            Books::Lead(leg) | Books::Buried(leg) => *leg,
             Books::Settle(settle) => settle.leg,
         }
     }
@@ -203,6 +205,8 @@ pub struct Switchboard {
     rng: StdRng,
     lines: HashMap<LegId, Line>,
     by_call: HashMap<Call, LegId>,
+    /// Calls that a BYE of ours is on its way to.
+    parting: HashMap<Call, LegId>,
     by_stream: HashMap<StreamId, LegId>,
     rooms: HashMap<MeetingId, Room>,
     /// Numbers streams, calls out and rooms.
@@ -230,6 +234,7 @@ impl Switchboard {
             rng: StdRng::from_seed(seed),
             lines: HashMap::new(),
             by_call: HashMap::new(),
+            parting: HashMap::new(),
             by_stream: HashMap::new(),
             rooms: HashMap::new(),
             last_number: 0,
@@ -335,7 +340,12 @@ impl Switchboard {
 
     /// Nothing is left that the books must be told before the process may end.
     pub fn is_quiet(&self) -> bool {
-        self.unfinished() == 0
+        self.unfinished() + self.parting.len() == 0
+    }
+
+    /// Calls of earlier lives that are being ended: the books hear when that is done.
+    pub fn owes(&mut self, burials: impl IntoIterator<Item = (Call, LegId)>) {
+        self.parting.extend(burials);
     }
 
     fn number(&mut self) -> u64 {
@@ -374,6 +384,9 @@ impl Switchboard {
         if let Invited(invitation) = event {
             return self.invited(now, *invitation);
         }
+        if event.is_last() {
+            self.parted(call);
+        }
         let Some(leg) = self.by_call.get(&call).copied() else { return };
         match event {
             Invited(_) | Disagreed { .. } => {}
@@ -388,6 +401,13 @@ impl Switchboard {
             Failed { status, .. } => self.failed_out(now, leg, status),
             Lapsed { .. } => self.tell_leg(now, leg, leg::Input::Stop(Cause::SessionLapsed)),
             Released { .. } => {}
+        }
+    }
+
+    /// The far side has heard that it is over. Where the account was closed before, the books wait for that.
+    fn parted(&mut self, call: Call) {
+        if let Some(leg) = self.parting.remove(&call).filter(|leg| !self.lines.contains_key(leg)) {
+            self.say(Output::Books(Books::Buried(leg)));
         }
     }
 

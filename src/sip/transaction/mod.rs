@@ -77,6 +77,8 @@ pub(in crate::sip) enum Owner {
     /// An UPDATE that only says that the call lives.
     Refresh(Call),
     Bye(Call),
+    /// The BYE of a call of an earlier life.
+    Burial(Call),
     Nobody,
 }
 
@@ -332,7 +334,7 @@ impl Table {
     pub fn owner(&self, id: Id) -> Option<Call> {
         match self.live.get(&id)?.owner {
             Owner::Invite(call) | Owner::Offer(call) | Owner::Refresh(call) | Owner::Bye(call) => Some(call),
-            Owner::Nobody => None,
+            Owner::Burial(_) | Owner::Nobody => None,
         }
     }
 
