@@ -7,6 +7,7 @@ use crate::api::auth::Token;
 use crate::api::io::Api;
 use crate::api::money;
 use crate::api::privacy::{self, Retention, RetentionOrder};
+use crate::api::refusal::{Refusals, TOLD_EVERY};
 use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::leg;
@@ -89,6 +90,7 @@ pub struct Node {
     handle: Handle,
     /// What is done by itself, however long nobody asks for anything.
     chores: Vec<JoinHandle<()>>,
+    refusals: Refusals,
     sip: Vec<(Transport, SocketAddr)>,
     token_file: PathBuf,
 }
@@ -147,11 +149,13 @@ impl Node {
         let (office, inbox, wants) = Office::start(notice, rand::random());
         let postman = Postman { store: store.clone(), inbox, switchboard: handle.clone(), house: house(settings) };
         let postman = tokio::spawn(postman.walk(wants));
+        let refusals = Refusals::default();
         let reception = Reception {
             switchboard: handle.clone(),
             store: store.clone(),
             gate,
             token: Token::new(&token),
+            refusals: refusals.clone(),
             masking: settings.masking.clone(),
             retention: settings.retention(),
             metrics,
@@ -159,9 +163,11 @@ impl Node {
         let api = Api::start(listener, reception).map_err(|error| StartError::Api(settings.api.listen, error))?;
         let retention = tokio::spawn(retain_daily(store.clone(), settings.retention()));
         let audits = tokio::spawn(audit_regularly(store.clone(), settings.audit_every));
-        let mut chores = vec![retention, audits, tokio::spawn(expire_hourly(store.clone()))];
+        let expiry = tokio::spawn(expire_hourly(store.clone()));
+        let told = tokio::spawn(tell_refusals(store.clone(), refusals.clone()));
+        let mut chores = vec![retention, audits, expiry, told];
         chores.extend(certificates.map(|(files, shown)| tokio::spawn(renew_certificates(files, shown))));
-        Ok(Node { desk, api, office, postman, store, handle, chores, sip: addresses, token_file })
+        Ok(Node { desk, api, office, postman, store, handle, chores, refusals, sip: addresses, token_file })
     }
 
     pub fn store(&self) -> &Store {
@@ -223,6 +229,7 @@ impl Node {
         self.chores.iter().for_each(JoinHandle::abort);
         self.desk.stop().await;
         self.api.stop().await;
+        self.refusals.tell(&self.store).await;
         // What the last calls have caused is in the books: the next start sends it.
         self.office.stop().await;
         // A panic in the task was told by the hook.
@@ -263,6 +270,14 @@ async fn expire_hourly(store: Store) {
             Err(error) => tracing::error!(%error, "what has expired was not taken back; tried again in an hour"),
         }
         tokio::time::sleep(HOUR).await;
+    }
+}
+
+/// Tells who was not let in at the API.
+async fn tell_refusals(store: Store, refusals: Refusals) {
+    loop {
+        tokio::time::sleep(TOLD_EVERY).await;
+        refusals.tell(&store).await;
     }
 }
 

@@ -2,11 +2,11 @@
 //! one organisation's. What each page needs stands in the table of pages; which roles have that, in the one below.
 
 use super::Reception;
-use super::io::Moment;
+use super::io::{Moment, Peer};
 use super::problem::{self, Problem};
+use super::refusal::{Holder, Why};
 use crate::rating::report::View;
 use crate::store::{Facts, OWNER, Role, TrailDoor, Who};
-use crate::telemetry::name;
 use crate::types::OrganisationId;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
@@ -122,6 +122,10 @@ impl Caller {
         Some(Caller { name: token.name.to_string(), role: token.role, organisation })
     }
 
+    fn holder(&self) -> Holder {
+        Holder { name: self.name.clone(), role: self.role, organisation: self.organisation.clone() }
+    }
+
     /// `of`: the organisation that the page's path names.
     fn may(&self, need: Need, of: Option<&str>) -> Result<(), Closed> {
         if need == Need::Known {
@@ -135,23 +139,23 @@ impl Caller {
     }
 }
 
-fn refused(why: &'static str) {
-    metrics::counter!(name::API_REFUSED, "why" => why).increment(1);
-}
-
 /// Lets a request through if it carries a token (RFC 6750 section 2.1) that opens the page; who it is goes along.
 pub async fn bearer(
     State((reception, need)): State<(Reception, Need)>,
-    moment: Moment,
+    Moment(now): Moment,
+    peer: Peer,
     path: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let secret = header.and_then(|value| value.strip_prefix("Bearer "));
-    let caller = secret.and_then(|secret| Caller::find(&reception.token, &reception.store.facts(), secret, moment));
+    let facts = reception.store.facts();
+    let caller = secret.and_then(|secret| Caller::find(&reception.token, &facts, secret, Moment(now)));
+    let refused = |why, holder| reception.refusals.note(peer.0, why, holder, now);
     let Some(caller) = caller else {
-        refused("unknown");
+        let holder = secret.and_then(|secret| facts.known_token(secret)).map(Holder::of);
+        refused(if holder.is_some() { Why::Expired } else { Why::Unknown }, holder);
         let expected = "expected the header \"Authorization: Bearer TOKEN\" with a token that is in force";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", expected));
     };
@@ -165,11 +169,11 @@ pub async fn bearer(
             Ok(next.run(request).await)
         }
         Err(Closed::NoPage) => {
-            refused("elsewhere");
+            refused(Why::Elsewhere, Some(caller.holder()));
             Err(problem::no_such_page().await)
         }
         Err(Closed::Forbidden) => {
-            refused("role");
+            refused(Why::Role, Some(caller.holder()));
             let why = format!("this needs \"{}\", which the role {} does not have here", need.slug(), caller.role);
             Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", why))
         }

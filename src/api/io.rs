@@ -8,12 +8,14 @@ use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::net::TcpListener;
@@ -29,6 +31,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Moment {
     type Rejection = Infallible;
     async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Moment, Infallible> {
         Ok(Moment(clock::wall()))
+    }
+}
+
+/// Where a request comes from, where that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub Option<IpAddr>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Peer, Infallible> {
+        Ok(parts.extensions.get::<Peer>().copied().unwrap_or(Peer(None)))
     }
 }
 
@@ -154,13 +167,13 @@ async fn take_connections(listener: TcpListener, router: Router, limits: Limits,
     let mut connections = JoinSet::new();
     loop {
         metrics::gauge!(name::API_CONNECTIONS).set(connections.len() as u32);
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             // Told to stop, or forgotten: both end it.
             _ = &mut stopped => break,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok((stream, from)) => (stream, Peer(Some(from.ip()))),
                 Err(_) => {
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                     continue;
@@ -173,7 +186,11 @@ async fn take_connections(listener: TcpListener, router: Router, limits: Limits,
         }
         // Where the system does not know it, only the answer to a client that never reads is not bounded.
         let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
-        let service = TowerToHyperService::new(router.clone());
+        let pages = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            pages.call(request)
+        });
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         connections.spawn(async move {
             if connection.await.is_err_and(|error| error.is_timeout()) {

@@ -17,6 +17,7 @@ pub mod openapi;
 pub mod privacy;
 pub mod problem;
 pub mod rates;
+pub mod refusal;
 pub mod report;
 pub mod revoke;
 pub mod token;
@@ -46,6 +47,8 @@ pub struct Reception {
     /// Where hooks may lead.
     pub gate: Gate,
     pub token: auth::Token,
+    /// Who was not let in, until the trail tells of it.
+    pub refusals: refusal::Refusals,
     /// How much of outside parties' numbers is shown.
     pub masking: Masking,
     pub retention: privacy::Retention,

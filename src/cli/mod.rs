@@ -145,7 +145,7 @@ enum Command {
     /// Copy the books as they are now into one file, while the bridge runs
     Backup(backup::Arguments),
     /// Read a copy into a new, empty store, of either kind
-    Restore(backup::Arguments),
+    Restore(backup::Reading),
     /// Who changed what, and when
     Trail(trail::Trail),
     /// Who is in a call now

@@ -112,6 +112,11 @@ kinds! {
         "{organisation}: calls look like fraud ({pattern})"
         "{detail} Nothing was blocked. Look at the running calls, and take licences or limits away where this is not \
          what it should be.";
+    /// Somebody is not listened to any more for a while.
+    Guessing "guessing" Both ["who" "tries" "minutes"]
+        "{organisation}: wrong PINs or conference IDs, again and again"
+        "{who}: {tries} wrong PINs or conference IDs within {minutes} minutes. Further ones are not listened to until that \
+         time is over. If nobody of yours has forgotten theirs, somebody guesses: choose longer PINs and conference IDs.";
     /// A destination is closed to an organisation for a day.
     HotNumber "hot-number" Both ["number" "destination" "until" "leg"]
         "{organisation}: a number known from fraud was called"

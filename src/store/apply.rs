@@ -12,7 +12,7 @@ use super::rows::list_text;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use super::trail::{self, Who};
-use super::{cooling, gift, licence, wishes};
+use super::{cooling, gift, licence, pin, wishes};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::{CountryRecord, ledger};
@@ -42,15 +42,16 @@ pub(super) async fn apply(
     let (rates, funded) = enter(books, document, *now).await?;
     let given = gift::give(books, document, *now).await?;
     let granted = given.len();
-    let own = document.organisations.iter().map(|own| &own.value.id);
-    let pending: Vec<Value> = own.flat_map(|id| cooling::told(&books.facts, id, *now)).collect();
-    let waiting = pending.len();
-    let (mut changes, mut more) = changed(document, &before, &books.facts);
-    let room = MOST_TOLD.saturating_sub(changes.len());
-    more += granted.saturating_sub(room);
-    changes.extend(given.into_iter().take(room));
-    let parts = [("lists", lists), ("changed", changes), ("pending", pending)];
-    tell(books, document, (*now, who), parts, more).await?;
+    let (mut whole, mut own) = changed(document, &before, &books.facts, *now);
+    for (organisation, grant) in given {
+        own.entry(organisation).or_default().add(|| grant.clone());
+        whole.add(|| grant);
+    }
+    let waiting = whole.pending.len();
+    tell(books, document, (*now, who), lists, whole).await?;
+    for (organisation, part) in own {
+        tell_own(books, document, (*now, who), &organisation, part).await?;
+    }
     Ok(Ok(Applied {
         organisations: document.organisations.len(),
         users: document.users.len(),
@@ -113,10 +114,48 @@ fn entries(document: &Document) -> impl Iterator<Item = EntryId> {
         .chain(of(&document.carriers, |carrier| EntryId::Carrier(carrier.id.clone())))
 }
 
-/// What a file changed of what there was: each entry with its fields before and after, as a change by itself is told.
-fn changed(document: &Document, before: &Facts, after: &Facts) -> (Vec<Value>, usize) {
-    let mut told = Vec::new();
-    let mut more = 0;
+/// What a file changed: all of it, or what is one organisation's.
+#[derive(Default)]
+struct Part {
+    /// Entries with their fields before and after.
+    changed: Vec<Value>,
+    /// Those that are not among them.
+    more: usize,
+    /// Raised limits that wait.
+    pending: Vec<Value>,
+}
+
+impl Part {
+    fn add(&mut self, told: impl FnOnce() -> Value) {
+        if self.changed.len() == MOST_TOLD {
+            self.more += 1;
+        } else {
+            self.changed.push(told());
+        }
+    }
+
+    fn put_into(self, detail: &mut Value) {
+        for (name, part) in [("changed", self.changed), ("pending", self.pending)] {
+            if !part.is_empty() {
+                detail[name] = part.into();
+            }
+        }
+        if self.more > 0 {
+            detail["more_changed"] = self.more.into();
+        }
+    }
+}
+
+/// What a file changed of what there was, as a change by itself is told; and beside it each organisation's part.
+fn changed(document: &Document, before: &Facts, after: &Facts, now: Wall) -> (Part, BTreeMap<OrganisationId, Part>) {
+    let (mut whole, mut own) = (Part::default(), BTreeMap::<OrganisationId, Part>::new());
+    for organisation in &document.organisations {
+        let pending = cooling::told(after, &organisation.value.id, now);
+        if !pending.is_empty() {
+            whole.pending.extend(pending.iter().cloned());
+            own.entry(organisation.value.id.clone()).or_default().pending = pending;
+        }
+    }
     for entry in entries(document) {
         let was = before.keys(&entry);
         let (mut old, mut new) =
@@ -132,15 +171,38 @@ fn changed(document: &Document, before: &Facts, after: &Facts) -> (Vec<Value>, u
                 }
             }
         }
-        match old.is_empty() && new.is_empty() && was.is_some() {
-            true => {}
-            false if told.len() == MOST_TOLD => more += 1,
-            false => {
-                told.push(json!({ "what": entry.to_string(), "before": was.map(|_| old), "after": new }));
-            }
+        if old.is_empty() && new.is_empty() && was.is_some() {
+            continue;
         }
+        let told = || json!({ "what": entry.to_string(), "before": was.as_ref().map(|_| &old), "after": new });
+        whole.add(told);
+        let (from, to) = (before.owner_of(&entry), after.owner_of(&entry));
+        if from == to {
+            from.into_iter().for_each(|owner| own.entry(owner.clone()).or_default().add(told));
+            continue;
+        }
+        // A number that changes hands: each is told of its own time with it, and not with whom it is now or was.
+        let (lost, got) = (
+            json!({ "what": entry.to_string(), "before": old, "after": null }),
+            json!({ "what": entry.to_string(), "before": null, "after": new }),
+        );
+        from.into_iter().for_each(|owner| own.entry(owner.clone()).or_default().add(|| lost.clone()));
+        to.into_iter().for_each(|owner| own.entry(owner.clone()).or_default().add(|| got.clone()));
     }
-    (told, more)
+    (whole, own)
+}
+
+/// An organisation's own row: what a file of the house changed of its own, and of nobody else's.
+async fn tell_own(
+    books: &mut Books,
+    document: &Document,
+    (at, who): (Wall, &Who),
+    organisation: &OrganisationId,
+    part: Part,
+) -> Result<(), StoreError> {
+    let (what, mut detail) = (format!("file {}", document.file), json!({}));
+    part.put_into(&mut detail);
+    trail::write(books, trail::Step { at, who, verb: "apply", what, organisation: Some(organisation), detail }).await
 }
 
 /// One row for the file: what it named, and what that changed.
@@ -148,8 +210,8 @@ async fn tell(
     books: &mut Books,
     document: &Document,
     by: (Wall, &Who),
-    parts: [(&str, Vec<Value>); 3],
-    more: usize,
+    lists: Vec<Value>,
+    part: Part,
 ) -> Result<(), StoreError> {
     fn names<T>(all: &[Placed<T>], name: impl Fn(&T) -> String) -> Vec<String> {
         all.iter().map(|placed| name(&placed.value)).collect()
@@ -163,12 +225,10 @@ async fn tell(
         "carriers": names(&document.carriers, |carrier| carrier.id.to_string()),
         "countries": names(&document.countries, |(code, _)| code.as_str().to_owned()),
     });
-    for (name, part) in parts.into_iter().filter(|(_, part)| !part.is_empty()) {
-        detail[name] = part.into();
+    if !lists.is_empty() {
+        detail["lists"] = lists.into();
     }
-    if more > 0 {
-        detail["more_changed"] = more.into();
-    }
+    part.put_into(&mut detail);
     let what = format!("file {}", document.file);
     trail::write(books, trail::Step { at: by.0, who: by.1, verb: "apply", what, organisation: None, detail }).await
 }
@@ -204,6 +264,11 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
         cooling::write(conn, before, &organisation.value, now, books.cooling_ms).await?;
         wishes::write(conn, &organisation.value).await?;
         licence::write_seats(conn, &organisation.value).await?;
+    }
+    let sets_pins = document.users.iter().any(|user| user.value.pin.is_some());
+    if sets_pins && !pin::fit(conn, facts.pins()).await? {
+        let why = "another node has set PINs with its own key: give all nodes one pin-key file, then set PINs";
+        return Err(StoreError::Conflict(why.to_owned()));
     }
     for user in &document.users {
         let entry = &user.value;

@@ -1,11 +1,12 @@
 //! Copies of the books: one text form for both databases, taken from one moment while the bridge runs, and read back into
-//! an empty store of either kind.
+//! an empty store of either kind. The key of PINs is not in it, but which key it has to be is.
 //!
 //! A line of JSON each: what it is and of which edition; then, a table after the other, its name and columns, and its rows
 //! as lists; at the end how many rows there were and the SHA-256 of all lines before. Two stores with the same books have
 //! the same copy.
 
 use super::fault::{OpenError, StoreError};
+use super::pin;
 use super::schema;
 use super::sql::{self, Connection};
 use super::{Options, Store, io};
@@ -20,8 +21,8 @@ const PAGE: i64 = 4_096;
 /// The longest line: a deck of 200,000 rows is one value.
 const LONGEST_LINE: usize = 256 << 20;
 
-/// Every table of the books and the order of its rows, each after those that it refers to. (`node` and `schema_edition` are
-/// the store's own.)
+/// Every table of the books and the order of its rows, each after those that it refers to. (`node`, `schema_edition`
+/// and `pin_key` are the store's own.)
 pub(super) const TABLES: &[(&str, &str)] = &[
     ("organisation", "id"),
     ("held_limit", "organisation, name"),
@@ -74,6 +75,8 @@ const FORM: &str = "tollbridge books";
 struct Head {
     form: String,
     edition: i64,
+    /// The fingerprint of the key of its PINs, where there are any.
+    pin_key: Option<String>,
 }
 
 /// Before the rows of a table.
@@ -91,6 +94,31 @@ pub struct Sealed {
     pub sha256: String,
 }
 
+/// A copy that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    pub sealed: Sealed,
+    /// The fingerprint of the key without which its PINs are worth nothing; `None`: there is no PIN in it.
+    pub pin_key: Option<String>,
+}
+
+/// What becomes of PINs when a copy is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pins {
+    /// They stay, and the key has to be theirs.
+    Kept,
+    /// Nobody has one any more.
+    Dropped,
+}
+
+/// A copy that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    pub sealed: Sealed,
+    /// Users whose PIN was dropped.
+    pub without_pin: u64,
+}
+
 /// Why there is no copy, or none was read back.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
@@ -106,6 +134,11 @@ pub enum CopyError {
     Bad { line: u64, why: String },
     #[error("the copy is of schema {found}, and this program knows {known}: read it with the tollbridge that wrote it")]
     Edition { found: i64, known: i64 },
+    #[error(
+        "the PINs in this copy were hashed with another key than {file}: copy the pin-key file of the store that the copy was \
+         taken from there, under that name, and read it again; or leave them out (--without-pins): then everybody gets a new PIN"
+    )]
+    OtherKey { file: String },
     #[error("the store {0} is not empty: a copy is read into a new one alone")]
     NotEmpty(String),
     #[error("{0} differences in the books that were read: nothing was kept")]
@@ -136,10 +169,11 @@ impl<W: Write> Out<W> {
 
 /// Copies the books that `url` names, as they are at one moment; whoever holds the store goes on. `tick` hears of each page,
 /// with the rows so far.
-pub async fn backup(url: &str, to: impl Write, mut tick: impl FnMut(u64)) -> Result<Sealed, CopyError> {
+pub async fn backup(url: &str, to: impl Write, mut tick: impl FnMut(u64)) -> Result<Copied, CopyError> {
     let mut conn = io::look(url).await?;
+    let pin_key = pin::kept(&mut conn).await?;
     let mut out = Out { to, hash: Sha256::new(), rows: 0 };
-    out.line(&Head { form: FORM.to_owned(), edition: schema::NEWEST })?;
+    out.line(&Head { form: FORM.to_owned(), edition: schema::NEWEST, pin_key: pin_key.clone() })?;
     for (table, order) in TABLES.iter().copied() {
         write_table(&mut conn, &mut out, table, order, &mut tick).await?;
     }
@@ -147,7 +181,7 @@ pub async fn backup(url: &str, to: impl Write, mut tick: impl FnMut(u64)) -> Res
     let sealed = Sealed { rows, sha256: hex(&hash.finalize()) };
     let last = serde_json::to_string(&sealed).map_err(|error| CopyError::Write(error.into()))?;
     writeln!(to, "{last}").and_then(|()| to.flush()).map_err(CopyError::Write)?;
-    Ok(sealed)
+    Ok(Copied { sealed, pin_key })
 }
 
 async fn write_table<W: Write>(
@@ -226,9 +260,11 @@ impl<R: BufRead> In<R> {
 pub async fn restore(
     url: &str,
     options: Options,
+    pins: Pins,
     from: impl BufRead,
     mut tick: impl FnMut(u64),
-) -> Result<Sealed, CopyError> {
+) -> Result<Restored, CopyError> {
+    let key_file = io::key_file_of(url, &options.folder);
     // Opened once as a bridge would: it is made, brought up to date, and nobody else's.
     let store = Store::open(url, options).await?;
     let mut conn = io::write_beside(url).await?;
@@ -239,14 +275,20 @@ pub async fn restore(
     }
     let mut lines = In { from, hash: Sha256::new(), rows: 0, line: 0, text: Vec::new() };
     conn.run("BEGIN").await?;
-    let sealed = read(&mut conn, &mut lines, &mut tick).await?;
+    let (head, sealed) = read(&mut conn, &mut lines, &mut tick).await?;
+    let is_another = head.pin_key.is_some_and(|key| key != store.facts().pins().fingerprint());
+    let without_pin = match pins {
+        Pins::Dropped => pin::drop_all(&mut conn).await?,
+        Pins::Kept if is_another => return Err(CopyError::OtherKey { file: key_file.display().to_string() }),
+        Pins::Kept => 0,
+    };
     let differences = super::audit::audit(&mut conn).await?;
     if !differences.is_empty() {
         return Err(CopyError::Audit(differences.len()));
     }
     conn.run("COMMIT").await?;
     conn.close().await?;
-    Ok(sealed)
+    Ok(Restored { sealed, without_pin })
 }
 
 /// Dropped with its transaction open where anything fails: then nothing was read.
@@ -254,7 +296,7 @@ async fn read<R: BufRead>(
     conn: &mut Connection,
     lines: &mut In<R>,
     tick: &mut impl FnMut(u64),
-) -> Result<Sealed, CopyError> {
+) -> Result<(Head, Sealed), CopyError> {
     lines.next()?;
     let head: Head = lines.parse()?;
     if head.form != FORM {
@@ -273,7 +315,7 @@ async fn read<R: BufRead>(
     if (sealed.rows, sealed.sha256.as_str()) != (lines.rows, found.as_str()) {
         return Err(lines.bad("the seal does not fit: a line was changed, left out or put between"));
     }
-    Ok(sealed)
+    Ok((head, sealed))
 }
 
 /// The table's head has been read; on return the line behind its rows has.

@@ -19,6 +19,12 @@ pub enum OpenError {
          brings it up to date"
     )]
     Older { store: String, found: i64, known: i64 },
+    #[error(
+        "the PINs in the store {store} were hashed with another key than {file}: copy the pin-key file of the node that wrote \
+         them there, under that name. Is it lost, `tollbridge backup` still copies the books, and `tollbridge restore \
+         --without-pins` reads them into a new store, where everybody gets a new PIN"
+    )]
+    OtherKey { store: String, file: String },
     #[error("{what}: {error}")]
     File { what: String, error: std::io::Error },
     #[error("the store {store} cannot be opened: {reason}")]

@@ -161,7 +161,11 @@ fn differences(new: &NewGrant, row: &GrantRow, now: Wall) -> Vec<(&'static str, 
 // ----------------------------------------------------------------------------------------------------------------- give
 
 /// Gives what was not given before: the fields of each, for the trail.
-pub(super) async fn give(books: &mut Books, document: &Document, now: Wall) -> Result<Vec<Value>, StoreError> {
+pub(super) async fn give(
+    books: &mut Books,
+    document: &Document,
+    now: Wall,
+) -> Result<Vec<(OrganisationId, Value)>, StoreError> {
     let mut told = Vec::new();
     for new in document.grants.iter().map(|placed| &placed.value) {
         let asked = NewGrant { at: now, ..new.clone() };
@@ -171,7 +175,8 @@ pub(super) async fn give(books: &mut Books, document: &Document, now: Wall) -> R
         match grant::add(books, &asked).await? {
             GrantAdded::Booked(row) => {
                 let after = grant::fields(&asked, &row);
-                told.push(json!({ "what": format!("grant {}", asked.id), "before": null, "after": after }));
+                let grant = json!({ "what": format!("grant {}", asked.id), "before": null, "after": after });
+                told.push((asked.organisation, grant));
             }
             GrantAdded::Repeated(_) => {}
             GrantAdded::TooMany { most } => {

@@ -19,6 +19,8 @@ const OWNER_ALONE: u32 = 0o600;
 #[derive(Debug)]
 pub(super) struct Home {
     folder: PathBuf,
+    /// Of the key of PINs, and whether it was made just now.
+    key: (PathBuf, bool),
     life: Mutex<LifeFile>,
     /// Free the moment the process is gone: the kernel keeps it.
     _lock: File,
@@ -30,9 +32,19 @@ impl Home {
         let folder = stem.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(|error| file_error(folder, error))?;
         let lock = hold(stem, store)?;
-        let key = pin_key(&beside(stem, "pin-key"))?;
+        let key_file = key_file(stem);
+        let (key, is_new) = pin_key(&key_file)?;
         let life = Mutex::new(LifeFile::open(stem, node)?);
-        Ok((Home { folder: folder.to_owned(), life, _lock: lock }, key))
+        Ok((Home { folder: folder.to_owned(), key: (key_file, is_new), life, _lock: lock }, key))
+    }
+
+    /// The books' PINs are of another key. One that was made just now is taken back: in its place the right one is to come.
+    pub fn is_another_key(&self, store: &str) -> OpenError {
+        let (file, is_new) = &self.key;
+        if *is_new && let Err(error) = fs::remove_file(file) {
+            return file_error(file, error);
+        }
+        OpenError::OtherKey { store: store.to_owned(), file: file.display().to_string() }
     }
 
     pub fn folder(&self) -> &Path {
@@ -57,6 +69,11 @@ impl Home {
 pub(super) fn database(path: &Path) -> Result<(), OpenError> {
     private(path)?;
     draw_in_the_log(path)
+}
+
+/// Where the key of PINs stands.
+pub(super) fn key_file(stem: &Path) -> PathBuf {
+    beside(stem, "pin-key")
 }
 
 fn beside(store: &Path, suffix: &str) -> PathBuf {
@@ -122,8 +139,8 @@ fn hold(stem: &Path, store: &str) -> Result<File, OpenError> {
     written.map(|()| file).map_err(|error| file_error(&path, error))
 }
 
-/// The key of PINs: made at the first start. A file of another length is no key: PINs hashed by it would fit nobody.
-fn pin_key(path: &Path) -> Result<PinKey, OpenError> {
+/// The key of PINs: made at the first start (`true`). A file of another length is no key: PINs hashed by it would fit nobody.
+fn pin_key(path: &Path) -> Result<(PinKey, bool), OpenError> {
     let mut key = [0; KEY_LEN];
     let mut file = private(path)?;
     let mut found = Vec::new();
@@ -131,10 +148,10 @@ fn pin_key(path: &Path) -> Result<PinKey, OpenError> {
     if found.is_empty() {
         rand::fill(&mut key);
         file.write_all(&key).and_then(|()| file.sync_all()).map_err(|error| file_error(path, error))?;
-        return Ok(PinKey::new(key));
+        return Ok((PinKey::new(key), true));
     }
     let short = || OpenError::Unreadable(format!("{} is not a key of {KEY_LEN} bytes", path.display()));
-    Ok(PinKey::new(found.try_into().map_err(|_| short())?))
+    Ok((PinKey::new(found.try_into().map_err(|_| short())?), false))
 }
 
 /// The two pages of proofs, a file each.

@@ -11,6 +11,7 @@ use super::fault::{OpenError, StoreError};
 use super::home::{self, Home};
 use super::hot;
 use super::job::{Done, Job, Reply};
+use super::pin;
 use super::schema;
 use super::sql::{self, Address, Connection, Kind, Pool, Pulse, Session, shown};
 use super::trail;
@@ -103,6 +104,11 @@ pub fn folder_of(url: &str, folder: &Path) -> PathBuf {
     stem.parent().unwrap_or(Path::new("")).to_owned()
 }
 
+/// The file with the key of the store's PINs.
+pub fn key_file_of(url: &str, folder: &Path) -> PathBuf {
+    Place::parse(url).map_or(PathBuf::new(), |place| home::key_file(&place.stem(folder)))
+}
+
 /// The file that a store is, where it is one.
 pub fn file_of(url: &str) -> Option<PathBuf> {
     match Place::parse(url) {
@@ -183,6 +189,10 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
         return Err(OpenError::Held { store, pid: holder });
     }
     schema::update(&mut conn, &store).await?;
+    // Whoever could check no PIN takes nothing over.
+    if !pin::fit(&mut conn, &key).await.map_err(failed)? {
+        return Err(home.is_another_key(&store));
+    }
     let life = begin_life(&mut conn, &options.node).await.map_err(failed)?;
     let session = conn.session().await.map_err(failed)?;
     let pulse = conn.pulse();

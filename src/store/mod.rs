@@ -64,7 +64,7 @@ mod wishes;
 
 pub use change::{Change, ChangeStep, Changed};
 pub use cooling::{ConfirmLimits, CooledLimit, PendingLimit};
-pub use copy::{CopyError, Sealed, backup, restore};
+pub use copy::{Copied, CopyError, Pins, Restored, Sealed, backup, restore};
 pub use document::{Applied, Document, LARGEST_FILE, LONGEST_LOCK};
 pub use door::{
     AlertView, Answered, AsOf, Balance, Claim, Claimed, Corrected, Correction, CorrectionKind, CreditsAdded,
@@ -82,7 +82,7 @@ pub use gift::USUAL_PRIORITY;
 pub use hot::{
     Destination, DialBlock, HotFilter, HotListRow, HotOrder, HotReport, HotRow, HotStep, Lift, MOST_HOT_ROWS,
 };
-pub use io::{check_url, file_of, folder_of};
+pub use io::{check_url, file_of, folder_of, key_file_of};
 pub use licence::{SeatRow, Seats, Term, Terms};
 pub use lock::{Lock, Locker};
 pub use permit::MOST_REVIEWED;

@@ -1,6 +1,7 @@
 //! PINs: kept as a keyed hash whose key is not in the store, so that a stolen store has none of them. A PIN has too few
 //! digits for a slow hash to help whoever holds both; the brakes on guessing are the defence against everyone else.
 
+use super::sql::{self, Connection};
 use crate::types::UserId;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -38,6 +39,12 @@ impl PinKey {
         Some(mac)
     }
 
+    /// What tells this key from others, and tells nothing else of it.
+    pub(super) fn fingerprint(&self) -> String {
+        let bytes = self.mac("\0fingerprint", "").map(|mac| mac.finalize().into_bytes());
+        bytes.map(|bytes| hex(&bytes[..8])).unwrap_or_default()
+    }
+
     /// What the store keeps of a PIN.
     pub(super) fn hash(&self, user: &UserId, pin: &str) -> String {
         let bytes = self.mac(user.as_str(), pin).map(|mac| mac.finalize().into_bytes());
@@ -61,6 +68,32 @@ impl PinKey {
         // An empty tag has another length than any hash, so that it fits none.
         self.mac("", pin).is_some_and(|mac| mac.verify_slice(&[]).is_ok())
     }
+}
+
+/// The fingerprint of the key by which the books' PINs were hashed; `None` where there is no PIN.
+pub(super) async fn kept(conn: &mut Connection) -> Result<Option<String>, sql::Error> {
+    let sql = "SELECT fingerprint FROM pin_key WHERE EXISTS (SELECT 1 FROM organiser WHERE pin IS NOT NULL)";
+    sql::query(sql).fetch_optional(conn).await?.map(|row| row.try_get(0)).transpose()
+}
+
+/// Takes a key for the books' own. `false`: their PINs are of another. Without a PIN any key is as good; and books of before
+/// there were fingerprints are believed.
+pub(super) async fn fit(conn: &mut Connection, key: &PinKey) -> Result<bool, sql::Error> {
+    let own = key.fingerprint();
+    match kept(conn).await? {
+        Some(kept) => Ok(kept == own),
+        None => {
+            let sql = "INSERT INTO pin_key (one, fingerprint) VALUES (1, $1) \
+                 ON CONFLICT (one) DO UPDATE SET fingerprint = excluded.fingerprint";
+            sql::query(sql).bind(own).execute(conn).await?;
+            Ok(true)
+        }
+    }
+}
+
+/// Nobody has a PIN any more: of how many it was taken.
+pub(super) async fn drop_all(conn: &mut Connection) -> Result<u64, sql::Error> {
+    sql::query("UPDATE organiser SET pin = NULL WHERE pin IS NOT NULL").execute(conn).await
 }
 
 /// Hashes made by this thread: what a guess costs, in work and not in time.
@@ -102,6 +135,15 @@ mod tests {
         assert!(!key.fits(&bruno, "4711", &hash));
         assert!(!PinKey::new([8; KEY_LEN]).fits(&anna, "4711", &hash));
         assert!(!key.fits(&anna, "4711", "not a hash"));
+    }
+
+    #[test]
+    fn a_fingerprint_tells_keys_apart_and_nothing_of_them() {
+        let (one, other) = (PinKey::new([7; KEY_LEN]), PinKey::new([8; KEY_LEN]));
+        assert_eq!(one.fingerprint(), one.clone().fingerprint());
+        assert_ne!(one.fingerprint(), other.fingerprint());
+        assert_eq!(one.fingerprint().len(), 16);
+        assert!(!one.fingerprint().contains("0707"));
     }
 
     #[test]

@@ -35,6 +35,7 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0026_granted.sql"),
     include_str!("migrations/0027_path.sql"),
     include_str!("migrations/0028_shared.sql"),
+    include_str!("migrations/0029_pin_key.sql"),
     include_str!("migrations/0030_open_legs_of.sql"),
     include_str!("migrations/0031_tls_name.sql"),
 ];

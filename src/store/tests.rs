@@ -192,7 +192,22 @@ fn options(folder: &TempDir) -> Options {
     Options { folder: folder.path().join("data"), linger: Duration::ZERO, ..Options::default() }
 }
 
+/// Another node's folder, with the same key of PINs.
+fn elsewhere(folder: &TempDir) -> TempDir {
+    let other = tempfile::tempdir().unwrap();
+    let stems = ["store.db.pin-key", "tollbridge.pin-key"];
+    let data = |folder: &TempDir, stem: &str| folder.path().join("data").join(stem);
+    let key = stems.iter().find_map(|stem| std::fs::read(data(folder, stem)).ok()).expect("the folder has a key");
+    std::fs::create_dir(other.path().join("data")).unwrap();
+    stems.iter().for_each(|stem| std::fs::write(data(&other, stem), &key).unwrap());
+    other
+}
+
 impl<D: Database> Bench<D> {
+    fn elsewhere(&self) -> TempDir {
+        elsewhere(&self.folder)
+    }
+
     async fn empty() -> Bench<D> {
         let folder = tempfile::tempdir().unwrap();
         let url = D::url(&folder).await;

@@ -121,10 +121,15 @@ fn hash(secret: &str) -> String {
 impl Facts {
     /// Whose token this is, if it is in force at a moment. By its hash: no comparison tells how much of a guess is right.
     pub fn token(&self, secret: &str, at: Wall) -> Option<&Token> {
-        let found = self.tokens.get(&hash(secret))?;
+        let found = self.known_token(secret)?;
         let in_time = found.expires.is_none_or(|expires| at.micros() < expires.micros());
         let has_place = found.organisation.as_ref().is_none_or(|of| self.open_organisation(of).is_some());
         (in_time && has_place).then_some(found)
+    }
+
+    /// The same, whether or not it is in force still; not one that was revoked.
+    pub fn known_token(&self, secret: &str) -> Option<&Token> {
+        self.tokens.get(&hash(secret))
     }
 
     /// Those that were not revoked, of one organisation or all, in the order of their names.

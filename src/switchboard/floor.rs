@@ -227,8 +227,9 @@ impl Switchboard {
         let answer = match ours.map(|meeting| meeting.settings.id.clone()) {
             Some(meeting) => LobbyInput::Found(self.known(&meeting)),
             None => {
-                self.guard.tried_in_vain(now.mono, &caller, None);
+                let closing = self.guard.tried_in_vain(now.mono, &caller, None);
                 self.see_wrong_try(now, id);
+                self.tell_closing(now, id, None, closing);
                 LobbyInput::NotFound
             }
         };
@@ -269,8 +270,9 @@ impl Switchboard {
             self.guard.let_in(&caller, meeting);
             LobbyInput::PinRight
         } else {
-            self.guard.tried_in_vain(now.mono, &caller, Some(meeting));
+            let closing = self.guard.tried_in_vain(now.mono, &caller, Some(meeting));
             self.see_wrong_try(now, id);
+            self.tell_closing(now, id, Some(meeting), closing);
             LobbyInput::PinWrong
         };
         self.tell_lobby_later(now, id, answer);

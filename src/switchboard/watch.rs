@@ -6,7 +6,7 @@ use crate::clock::{Now, Wall};
 use crate::notice::{Kind, alert};
 use crate::store::Raise;
 use crate::telemetry::name;
-use crate::trunk::{NumberKind, Sight};
+use crate::trunk::{Brake, Caller, Closing, NumberKind, Sight};
 use crate::types::{CarrierId, E164, LegId, MeetingId, OrganisationId};
 use std::time::Duration;
 
@@ -88,6 +88,34 @@ impl Switchboard {
         if let Some(carrier) = self.lines.get(&id).map(|line| line.carrier.clone()) {
             self.see(now, &Sight::WrongTry { carrier });
         }
+    }
+
+    /// A brake has closed: told once a source and window, to the house and, where a meeting is known, to whose it is.
+    pub(super) fn tell_closing(&mut self, now: Now, id: LegId, meeting: Option<&MeetingId>, closing: Option<Closing>) {
+        let (Some(Closing { brake, tries, window }), Some(line)) = (closing, self.lines.get(&id)) else { return };
+        let caller = match line.guesser() {
+            Caller::Number(number) => number.masked(),
+            Caller::Withheld(carrier) => format!("callers by {carrier} who withhold their number"),
+        };
+        let (source, who) = match (brake, meeting) {
+            (Brake::Meeting, Some(meeting)) => {
+                (format!("meeting:{meeting}"), format!("At meeting {meeting}, all callers"))
+            }
+            (_, Some(meeting)) => (format!("caller:{caller}"), format!("At meeting {meeting}, {caller}")),
+            (_, None) => (format!("caller:{caller}"), format!("At no meeting that there is, {caller}")),
+        };
+        let organisation = meeting.and_then(|meeting| self.facts.meeting(meeting));
+        let organisation = organisation.map(|known| known.settings.organisation.clone());
+        let turn = now.wall.micros().div_euclid(i64::try_from(window.as_micros()).unwrap_or(i64::MAX).max(1));
+        let minutes = (window.as_secs() / 60).to_string();
+        tracing::warn!(source, tries, "a brake on guessing has closed");
+        self.say(Output::Raise(Raise {
+            key: format!("{}:{source}:{turn}", Kind::Guessing),
+            kind: Kind::Guessing,
+            organisation,
+            at: now.wall,
+            facts: alert::facts([("who", who), ("tries", tries.to_string()), ("minutes", minutes)]),
+        }));
     }
 
     /// A leg asks for its next slice: its meeting goes on.

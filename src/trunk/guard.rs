@@ -94,6 +94,26 @@ impl Default for GuardConfig {
     }
 }
 
+/// Which brake a wrong try has closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brake {
+    /// The caller is not listened to.
+    Caller,
+    /// No PIN of the meeting is listened to, whoever calls.
+    Meeting,
+}
+
+/// A brake that closes, after so many wrong tries within so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    pub brake: Brake,
+    pub tries: usize,
+    pub window: Duration,
+}
+
+/// Brakes whose closing is told within a window: whoever makes numbers up closes as many as there are numbers.
+const MOST_CLOSINGS: usize = 20;
+
 /// Counts legs and wrong tries. Owned by the switchboard of one node.
 #[derive(Debug)]
 pub struct Guard {
@@ -107,6 +127,8 @@ pub struct Guard {
     /// Wrong tries of those numbers at their meetings, which count apart.
     slips: Tries<(E164, MeetingId)>,
     overall: VecDeque<Mono>,
+    /// When brakes closed that were told of.
+    closings: VecDeque<Mono>,
 }
 
 /// What runs in one scope, and when its next call is due at an even pace (the generic cell rate algorithm: a token
@@ -149,6 +171,7 @@ impl Guard {
             friends: Friends::default(),
             slips: Tries::default(),
             overall: VecDeque::new(),
+            closings: VecDeque::new(),
         }
     }
 
@@ -217,8 +240,31 @@ impl Guard {
         if held { Err(Cause::TooManyTries) } else { Ok(()) }
     }
 
-    /// A wrong conference ID, or a wrong PIN of `meeting`.
-    pub fn tried_in_vain(&mut self, now: Mono, caller: &Caller, meeting: Option<&MeetingId>) {
+    /// A wrong conference ID, or a wrong PIN of `meeting`. Gives the brake that this one has closed.
+    pub fn tried_in_vain(&mut self, now: Mono, caller: &Caller, meeting: Option<&MeetingId>) -> Option<Closing> {
+        let was_open = self.may_try(now, caller, meeting).is_ok();
+        self.count_try(now, caller, meeting);
+        if !was_open || self.may_try(now, caller, meeting).is_ok() {
+            return None;
+        }
+        let window = self.config.window;
+        forget_before(&mut self.closings, now, window);
+        if self.closings.len() >= MOST_CLOSINGS {
+            return None;
+        }
+        self.closings.push_back(now);
+        let most = self.config.tries_per_meeting as usize;
+        let is_friend = self.friend(caller, meeting).is_some();
+        let by_all = meeting.filter(|_| !is_friend).map_or(0, |meeting| self.meetings.count(now, window, meeting));
+        let (brake, tries) = match by_all >= most && meeting.is_some() && !is_friend {
+            true => (Brake::Meeting, most),
+            false if is_friend => (Brake::Caller, self.config.tries_per_caller as usize),
+            false => (Brake::Caller, self.tries_of(caller)),
+        };
+        Some(Closing { brake, tries, window })
+    }
+
+    fn count_try(&mut self, now: Mono, caller: &Caller, meeting: Option<&MeetingId>) {
         let most = self.tries_of(caller);
         if let Some(friend) = self.friend(caller, meeting) {
             self.slips.note(now, friend, most);
@@ -459,6 +505,39 @@ mod tests {
         assert_eq!(guard.may_try(at(3_599_999), &withheld("carrier"), None), Err(Cause::TooManyTries));
         assert_eq!(guard.may_try(at(3_599_999), &withheld("other"), None), Ok(()));
         assert_eq!(guard.may_try(at(3_600_000), &withheld("carrier"), None), Ok(()));
+    }
+
+    /// The try that closes a brake says so, once while it stays closed, and says which; and there is an end to what is told.
+    #[test]
+    fn a_brake_that_closes_is_told_once() {
+        let mut guard = Guard::new(GuardConfig::default());
+        let window = Duration::from_secs(3_600);
+        let (board, caller): (MeetingId, E164) = ("board".parse().unwrap(), "+390612345678".parse().unwrap());
+        let tries = |guard: &mut Guard, from: u64, caller: &Caller, meeting: Option<&MeetingId>, count: u64| {
+            (0..count).map(|n| guard.tried_in_vain(at(from + n), caller, meeting)).collect::<Vec<_>>()
+        };
+        let by_caller = |tries| Some(Closing { brake: Brake::Caller, tries, window });
+        let told = tries(&mut guard, 0, &number(&caller), None, 30);
+        assert_eq!((told.iter().flatten().count(), told[9]), (1, by_caller(10)));
+        let told = tries(&mut guard, 0, &withheld("carrier"), None, 30);
+        assert_eq!((told.iter().flatten().count(), told[4]), (1, by_caller(5)));
+        let mut told = Vec::new();
+        for n in 0..30_u64 {
+            let other = E164::from_digits(&format!("39333000{n:04}")).unwrap();
+            told.push(guard.tried_in_vain(at(100 + n), &number(&other), Some(&board)));
+        }
+        let of_meeting = Closing { brake: Brake::Meeting, tries: 20, window };
+        assert_eq!((told.iter().flatten().count(), told[19]), (1, Some(of_meeting)));
+        // Later, when it is open again.
+        let told = tries(&mut guard, 4_000_000, &number(&caller), None, 10);
+        assert_eq!(told[9], by_caller(10));
+
+        let mut told = 0;
+        for n in 0..200_u64 {
+            let other = E164::from_digits(&format!("39444000{n:04}")).unwrap();
+            told += tries(&mut guard, 9_000_000, &number(&other), None, 10).iter().flatten().count();
+        }
+        assert_eq!(told, MOST_CLOSINGS);
     }
 
     /// Ten thousand guesses by a hundred numbers in an hour, all at one meeting, some under the organiser's own number:

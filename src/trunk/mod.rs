@@ -17,7 +17,7 @@ mod telephone;
 pub use carrier::{CalledFrom, Carrier, CodecName, Failure, OnLock, Route, Source, Srtp, TlsName, Transport};
 pub use directory::{Called, Directory};
 pub use format::{DialPlan, WrittenAs};
-pub use guard::{Caller, Guard, GuardConfig, Limit, Scope};
+pub use guard::{Brake, Caller, Closing, Guard, GuardConfig, Limit, Scope};
 pub use hot::{
     HotChange, HotEntries, HotList, HotPrefix, LARGEST_HOT, LONGEST_NOTE, MOST_HOT, differences as hot_differences,
     read as read_hot,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tollbridge::cli::phone::{Exchange, Phone};
 use tollbridge::rating::UsageRecord;
-use tollbridge::store::{Options, Store, UsageFilter};
+use tollbridge::store::{Options, Store, UsageFilter, key_file_of};
 
 /// Where the tests' PostgreSQL is; tests/postgres starts one, and tests/run calls it.
 const SERVER: &str = "TOLLBRIDGE_TEST_POSTGRES";
@@ -54,7 +54,12 @@ impl Books {
 
     /// The same books, seen from another machine.
     pub fn elsewhere(&self) -> Books {
-        Books { url: self.url.clone(), folder: tempfile::tempdir().unwrap() }
+        let other = Books { url: self.url.clone(), folder: tempfile::tempdir().unwrap() };
+        // The key of PINs is the same on all nodes.
+        let key = |books: &Books| key_file_of(&books.url, &books.data());
+        std::fs::create_dir_all(other.data()).unwrap();
+        std::fs::copy(key(self), key(&other)).unwrap();
+        other
     }
 
     pub fn data(&self) -> PathBuf {

@@ -354,3 +354,46 @@ async fn an_organisation_locks_and_opens_itself_and_never_what_the_house_locked(
     world.audit().await;
     world.end().await;
 }
+
+/// Whoever was not let in stands in the trail, once for all their tries: the house reads of all, an organisation of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_not_let_in_is_told_once() {
+    let world = World::start().await;
+    let house = std::fs::read_to_string(world.node.token_file()).unwrap().trim().to_owned();
+    let eyes = token(&world, "eyes", Role::Reader, Some(OWN), None).await;
+    let late = token(&world, "late", Role::Admin, Some(OTHER), Some(-1)).await;
+    let client = Client::new(&world);
+    let work = tokio::task::spawn_blocking(move || {
+        for _ in 0..50 {
+            assert_eq!(client.door("get", "/legs", Some("a guess")), Door::Unauthorized);
+        }
+        assert_eq!(client.door("get", "/organisations/acme/users", Some(&late)), Door::Unauthorized);
+        assert_eq!(client.door("get", "/organisations/omega/users", Some(&eyes)), Door::NoPage);
+        for _ in 0..3 {
+            assert_eq!(client.door("delete", "/organisations/acme/lock", Some(&eyes)), Door::Forbidden);
+        }
+        assert_eq!(client.door("get", "/legs", Some(&house)), Door::Open);
+    });
+    work.await.unwrap();
+    let (store, node) = (world.node.store().clone(), world.node);
+    node.stop().await;
+    let told = async |of: Option<&str>| -> Vec<(String, String, Value)> {
+        let filter = TrailFilter { organisation: of.map(|of| of.parse().unwrap()), ..TrailFilter::default() };
+        let rows = store.trail(&filter).await.unwrap();
+        let of_doors = rows.into_iter().filter(|row| row.verb == "enter");
+        let reason = |detail: &str| serde_json::from_str::<Value>(detail).unwrap()["reasons"][0].clone();
+        of_doors.map(|row| (row.who, row.what, reason(&row.detail))).collect()
+    };
+    let row = |who: &str, what: &str, reason: &str| (who.to_owned(), what.to_owned(), json!(reason));
+    let from = "within a minute from 127.0.0.1";
+    let all = [
+        row("?", "token", &format!("50 requests {from}: no token that there is")),
+        row("late", "token late", &format!("1 request {from}: a token that is not in force any more")),
+        row("eyes", "token eyes", &format!("1 request {from}: a page that is not theirs")),
+        row("eyes", "token eyes", &format!("3 requests {from}: more than the role may")),
+    ];
+    assert_eq!(told(None).await, all);
+    assert_eq!(told(Some(OWN)).await, all[2..]);
+    assert_eq!(told(Some(OTHER)).await, all[1..2]);
+    assert_eq!(store.audit().await.unwrap(), []);
+}

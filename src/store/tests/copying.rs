@@ -88,13 +88,13 @@ async fn a_copy_is_read_back_by_either_database_while_the_bridge_goes_on() {
     let bench = a_day(bench).await;
     let copy = copy_of(&bench.url).await;
     grant(bench.store.open_leg(toll(bench.leg())).await.unwrap());
-    let folder = tempfile::tempdir().unwrap();
+    let folder = bench.elsewhere();
     let mut from = copy.clone();
     for url in [Postgres::url(&folder).await, Sqlite::url(&folder).await] {
-        restore(&url, options(&folder), &*from, |_| {}).await.unwrap();
+        restore(&url, options(&folder), Pins::Kept, &*from, |_| {}).await.unwrap();
         assert_eq!(copy_of(&url).await, copy, "{url}");
         let again = loop {
-            match restore(&url, options(&folder), &*from, |_| {}).await {
+            match restore(&url, options(&folder), Pins::Kept, &*from, |_| {}).await {
                 Err(CopyError::Open(OpenError::Held { .. })) => tokio::task::yield_now().await,
                 other => break other.unwrap_err(),
             }
@@ -109,6 +109,87 @@ async fn a_copy_is_read_back_by_either_database_while_the_bridge_goes_on() {
     }
 }
 
+/// Asks again while the store is still being let go.
+async fn read_back(url: &str, folder: &TempDir, pins: Pins, copy: &[u8]) -> Result<Restored, CopyError> {
+    loop {
+        match restore(url, options(folder), pins, copy, |_| {}).await {
+            Err(CopyError::Open(OpenError::Held { .. })) => tokio::task::yield_now().await,
+            other => return other,
+        }
+    }
+}
+
+/// Without its key a PIN is worth nothing: whoever reads a copy brings the key, or says that there are to be no PINs.
+#[tokio::test]
+async fn a_copy_wants_the_key_of_its_pins() {
+    let bench = Bench::<Sqlite>::new().await;
+    let mut copy = Vec::new();
+    let copied = backup(&bench.url, &mut copy, |_| {}).await.unwrap();
+    assert_eq!(copied.pin_key, Some(bench.store.facts().pins().fingerprint()));
+    let key = std::fs::read(io::key_file_of(&bench.url, bench.folder.path())).unwrap();
+    assert!(!String::from_utf8_lossy(&copy).contains(&*String::from_utf8_lossy(&key)));
+    let folder = tempfile::tempdir().unwrap();
+    for url in [Postgres::url(&folder).await, Sqlite::url(&folder).await] {
+        let file = io::key_file_of(&url, &options(&folder).folder);
+        let refused = read_back(&url, &folder, Pins::Kept, &copy).await.unwrap_err();
+        assert!(refused.to_string().contains(&format!("another key than {}: copy", file.display())), "{refused}");
+        // Nothing was kept, and as soon as the key is there the same copy is read.
+        std::fs::write(&file, &key).unwrap();
+        let restored = read_back(&url, &folder, Pins::Kept, &copy).await.unwrap();
+        assert_eq!(restored, Restored { sealed: copied.sealed.clone(), without_pin: 0 });
+        assert_eq!(copy_of(&url).await, copy);
+    }
+    let lost = tempfile::tempdir().unwrap();
+    for url in [Postgres::url(&lost).await, Sqlite::url(&lost).await] {
+        let restored = read_back(&url, &lost, Pins::Dropped, &copy).await.unwrap();
+        assert_eq!(restored.without_pin, 1);
+        let again = backup(&url, &mut Vec::new(), |_| {}).await.unwrap();
+        assert_eq!(again.pin_key, None);
+        let store = open_when_free(&url, &lost).await;
+        assert!(store.facts().users.values().all(|user| user.pin.is_none()));
+        store.apply(document(FILE).unwrap(), NOON).await.unwrap().unwrap();
+        let again = backup(&url, &mut Vec::new(), |_| {}).await.unwrap();
+        assert_eq!(again.pin_key, Some(store.facts().pins().fingerprint()));
+    }
+}
+
+/// The key is lost, or another node has its own: the start is refused and leaves no new key where the old one is to come.
+#[tokio::test]
+async fn a_start_with_another_key_is_refused() {
+    let bench = Bench::<Sqlite>::new().await;
+    let file = io::key_file_of(&bench.url, &options(&bench.folder).folder);
+    let key = std::fs::read(&file).unwrap();
+    let super::Bench { folder, url, store, .. } = bench;
+    drop(store);
+    drop(open_when_free(&url, &folder).await);
+    let opened = async || loop {
+        match Store::open(&url, options(&folder)).await {
+            Err(OpenError::Held { .. }) => tokio::task::yield_now().await,
+            other => return other,
+        }
+    };
+    std::fs::write(&file, [7; 32]).unwrap();
+    let refused = opened().await.unwrap_err();
+    assert!(matches!(&refused, OpenError::OtherKey { .. }), "{refused}");
+    std::fs::remove_file(&file).unwrap();
+    let refused = opened().await.unwrap_err();
+    assert!(refused.to_string().contains(&format!("another key than {}: copy", file.display())), "{refused}");
+    assert!(!file.exists());
+    std::fs::write(&file, key).unwrap();
+    assert!(opened().await.is_ok());
+
+    let bench = Bench::<Postgres>::new().await;
+    let foreign = tempfile::tempdir().unwrap();
+    for take_over in [false, true] {
+        let start =
+            Options { node: if take_over { "bridge" } else { "other" }.to_owned(), take_over, ..options(&foreign) };
+        let refused = Store::open(&bench.url, start).await.unwrap_err();
+        assert!(matches!(refused, OpenError::OtherKey { .. }), "{refused}");
+    }
+    // Nothing was taken over by it.
+    grant(bench.store.open_leg(toll(bench.leg())).await.unwrap());
+}
+
 /// What a live leg holds is in the copy: the next life of the restored books settles it.
 #[tokio::test]
 async fn legs_that_were_open_are_settled_by_the_first_start_on_a_copy() {
@@ -118,9 +199,9 @@ async fn legs_that_were_open_are_settled_by_the_first_start_on_a_copy() {
     bench.store.answered(answer(live)).await.unwrap();
     grant(bench.store.extend(next(live, 1, 50_000)).await.unwrap());
     let copy = copy_of(&bench.url).await;
-    let folder = tempfile::tempdir().unwrap();
+    let folder = bench.elsewhere();
     let url = Sqlite::url(&folder).await;
-    restore(&url, options(&folder), &*copy, |_| {}).await.unwrap();
+    restore(&url, options(&folder), Pins::Kept, &*copy, |_| {}).await.unwrap();
     let store = open_when_free(&url, &folder).await;
     let orphans = store.recover(NOON.plus_millis(100_000)).await.unwrap();
     assert_eq!((orphans.len(), orphans[0].leg, orphans[0].charge), (1, live, micros("0.01")));
@@ -132,7 +213,7 @@ async fn a_copy_that_was_cut_or_changed_is_refused_whole() {
     let bench = Bench::<Sqlite>::with_credits("5").await;
     let bench = a_day(bench).await;
     let copy = copy_of(&bench.url).await;
-    let folder = tempfile::tempdir().unwrap();
+    let folder = bench.elsewhere();
     let url = Sqlite::url(&folder).await;
     let text = String::from_utf8(copy.clone()).unwrap();
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
@@ -150,7 +231,7 @@ async fn a_copy_that_was_cut_or_changed_is_refused_whole() {
     bad.extend((0..lines.len()).step_by(lines.len() / 25).map(without));
     for bad in bad {
         let refused = loop {
-            match restore(&url, options(&folder), bad.as_bytes(), |_| {}).await {
+            match restore(&url, options(&folder), Pins::Kept, bad.as_bytes(), |_| {}).await {
                 Err(CopyError::Open(OpenError::Held { .. })) => tokio::task::yield_now().await,
                 other => break other.unwrap_err(),
             }
@@ -159,7 +240,7 @@ async fn a_copy_that_was_cut_or_changed_is_refused_whole() {
     }
     drop(open_when_free(&url, &folder).await);
     loop {
-        match restore(&url, options(&folder), &*copy, |_| {}).await {
+        match restore(&url, options(&folder), Pins::Kept, &*copy, |_| {}).await {
             Err(CopyError::Open(OpenError::Held { .. })) => tokio::task::yield_now().await,
             other => return drop(other.unwrap()),
         }
@@ -172,7 +253,7 @@ async fn every_table_of_the_books_is_copied() {
     for url in [Bench::<Sqlite>::new().await.url_kept(), Bench::<Postgres>::new().await.url_kept()] {
         let (url, _kept) = url;
         let tables: BTreeSet<String> = io::look(&url).await.unwrap().tables().await.unwrap().into_iter().collect();
-        let own = ["node", "schema_edition"];
+        let own = ["node", "pin_key", "schema_edition"];
         let copied = TABLES.iter().map(|(table, _)| *table).chain(own).map(str::to_owned).collect();
         assert_eq!(tables, copied, "{url}");
     }
@@ -191,7 +272,7 @@ async fn a_zombie_is_fenced_off() {
     let (old, new) = (bench.leg(), bench.leg());
     grant(bench.store.open_leg(toll(old)).await.unwrap());
     bench.store.answered(answer(old)).await.unwrap();
-    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = bench.elsewhere();
     let held = Store::open(&bench.url, options(&elsewhere)).await.unwrap_err();
     assert!(matches!(held, OpenError::Held { .. }), "{held}");
     let taken = Store::open(&bench.url, Options { take_over: true, ..options(&elsewhere) }).await.unwrap();
@@ -230,7 +311,7 @@ async fn a_connection_that_is_lost_is_made_anew() {
     assert_eq!(second.until_ms, 120_000);
     assert_eq!(bench.store.settle(leg, over(61_000)).await.unwrap().charge, micros("0.02"));
     // The name is held by the new connection.
-    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = bench.elsewhere();
     assert!(matches!(Store::open(&bench.url, options(&elsewhere)).await, Err(OpenError::Held { .. })));
     bench.audited().await;
 }

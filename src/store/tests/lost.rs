@@ -294,7 +294,7 @@ async fn who_has_nothing_to_write_notices_what_becomes_of_the_line() {
     line.wire.mend();
     pass(Duration::from_millis(2_500)).await;
     grant(store.open_leg(toll(LegId::new(1, 2))).await.unwrap());
-    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = elsewhere(&line.folder);
     let over = Options { take_over: true, ..options(&elsewhere) };
     let other = Store::open(&line.url, over).await.unwrap();
     within(Duration::from_secs(3), store.taken_over()).await.expect("it is noticed");

@@ -11,11 +11,12 @@ struct Two {
 
 impl Two {
     async fn new(file: &str) -> Two {
-        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let url = Postgres::url(&folders[0]).await;
-        let one = Store::open(&url, Options { node: "one".to_owned(), ..options(&folders[0]) }).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let url = Postgres::url(&folder).await;
+        let one = Store::open(&url, Options { node: "one".to_owned(), ..options(&folder) }).await.unwrap();
+        let folders = [elsewhere(&folder), folder];
         one.apply(document(file).unwrap(), NOON).await.unwrap().unwrap();
-        let other = Store::open(&url, Options { node: "other".to_owned(), ..options(&folders[1]) }).await.unwrap();
+        let other = Store::open(&url, Options { node: "other".to_owned(), ..options(&folders[0]) }).await.unwrap();
         Two { stores: [one, other], _folders: folders }
     }
 

@@ -7,7 +7,7 @@ use crate::trunk::HotEntries;
 #[tokio::test]
 async fn what_one_node_learns_of_fraud_stops_the_thief_at_the_other() {
     let bench = Bench::<Postgres>::new().await;
-    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = bench.elsewhere();
     let start = Options { node: "other".to_owned(), ..options(&elsewhere) };
     let other = Store::open(&bench.url, start).await.unwrap();
     let call = |number: u64, to: &str| dial(LegId::new(1_781_611_300_000, u128::from(number)), to, "studio");

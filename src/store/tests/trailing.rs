@@ -97,6 +97,44 @@ async fn a_file_is_told_field_by_field_and_a_refused_one_too() {
     bench.audited().await;
 }
 
+/// A file of the house names two organisations: each finds in its own trail what was changed of its own, and nothing else.
+#[tokio::test]
+async fn a_file_is_told_to_each_organisation_that_it_changes() {
+    let bench = Bench::empty().await;
+    let two = |limit: &str, name: &str| {
+        format!(
+            "[[organisation]]\nid = \"acme\"\ncountry = \"IT\"\nlimits.max_spend_per_day = \"{limit}\"\n\
+             [[organisation]]\nid = \"omega\"\ncountry = \"IT\"\n[[organisation.user]]\nid = \"olga\"\nname = \"{name}\"\n"
+        )
+    };
+    bench.apply(&two("1.00", "Olga")).await.unwrap();
+    let own = async |of: &str| -> Vec<Value> {
+        let filter = TrailFilter { organisation: Some(of.parse().unwrap()), ..TrailFilter::default() };
+        let rows = bench.store.trail(&filter).await.unwrap();
+        rows.iter().map(|row| serde_json::from_str(&row.detail).unwrap()).collect()
+    };
+    let made = (own("acme").await, own("omega").await);
+    let names = |row: &Value| -> Vec<String> {
+        row["changed"].as_array().unwrap().iter().map(|one| one["what"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((made.0.len(), names(&made.0[0])), (1, vec!["organisation acme".to_owned()]));
+    assert_eq!((made.1.len(), names(&made.1[0])), (1, vec!["organisation omega".to_owned(), "user olga".to_owned()]));
+    bench.apply(&two("2.00", "Olga")).await.unwrap();
+    let acme = own("acme").await;
+    assert_eq!((acme.len(), acme[1]["pending"].as_array().unwrap().len(), own("omega").await.len()), (2, 1, 1));
+    let number = |of: &str| format!("[[number]]\ne164 = \"+390655500001\"\nkind = \"toll\"\ncountry = \"IT\"\nlanguages = [\"it\"]\norganisation = \"{of}\"\n");
+    bench.apply(&number("acme")).await.unwrap();
+    bench.apply(&number("omega")).await.unwrap();
+    let acme = own("acme").await;
+    assert_eq!((acme.len(), &acme[3]["changed"][0]["after"]), (4, &Value::Null));
+    bench.apply(&two("2.00", "Olga B")).await.unwrap();
+    let omega = own("omega").await;
+    assert_eq!((omega.len(), names(&omega[1]), &omega[1]["changed"][0]["before"]), (3, vec!["number +390655500001".to_owned()], &Value::Null));
+    assert_eq!(names(&omega[2]), ["user olga"]);
+    assert!(!format!("{omega:?}").contains("acme") && !format!("{acme:?}").contains("omega"));
+    bench.audited().await;
+}
+
 #[tokio::test]
 async fn who_had_a_person_forgotten_is_told_and_not_whom() {
     let bench = Bench::new().await;

@@ -40,7 +40,8 @@ impl fmt::Display for BadRange {
 }
 
 /// `+37123450 - +37123469`, `37123450-37123469`; `None` where the text is no range. A dash between digits makes one where
-/// a `+` stands behind it, or `00` before both numbers, or two long numbers of one length stand around it, too long for one number or alike in their first digits.
+/// a `+` stands behind it, or `00` before both numbers, or where two long numbers of one length stand around it that are
+/// too long for one number, or begin alike.
 pub(super) fn prefixes(text: &str) -> Option<Result<Vec<HotPrefix>, BadRange>> {
     if text.len() > LONGEST_RANGE {
         return None;
