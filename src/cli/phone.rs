@@ -124,6 +124,7 @@ impl Exchange {
             headers: Vec::new(),
             offer: sdp::offer(&phone.ours()),
             ring_ms: 60_000,
+            login: None,
         };
         self.inner.order(Command::Dial(Box::new(dial)));
         Ok(Phone { call_id: identity.call_id, ..phone })

@@ -8,6 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::time::Duration;
 
+mod digest;
 mod extensions;
 
 struct Bench {

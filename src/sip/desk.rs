@@ -81,6 +81,16 @@ pub struct Counters {
     pub lapsed: u64,
     /// Calls refused since a reliable provisional response got no PRACK (RFC 3262).
     pub unpracked: u64,
+    /// Requests that were asked for a password; that had the right one; that had a wrong one, or an unknown name; that came
+    /// over a nonce which is not good (any more), or said again what was said; and those of addresses that had tried too often.
+    pub logins_asked: u64,
+    pub logins_right: u64,
+    pub logins_wrong: u64,
+    pub logins_stale: u64,
+    pub logins_replayed: u64,
+    pub logins_barred: u64,
+    /// Requests of ours that were made again with a password.
+    pub proofs: u64,
 }
 
 impl Bell {

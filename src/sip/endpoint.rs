@@ -1,5 +1,6 @@
 //! The endpoint: messages, commands and alarms go in; messages and events come out.
 
+use super::auth::Auth;
 use super::desk::{Alarm, Bell, Counters, Desk};
 use super::dialog::{Dialog, Entry};
 use super::gate::Gate;
@@ -37,6 +38,7 @@ pub struct Endpoint {
     pub(in crate::sip) desk: Desk,
     pub(in crate::sip) table: Table,
     pub(in crate::sip) gate: Gate,
+    pub(in crate::sip) auth: Auth,
     pub(in crate::sip) sessions: HashMap<Call, Session>,
     /// Calls by Call-ID and our tag.
     pub(in crate::sip) dialogs: HashMap<(String, String), Call>,
@@ -55,6 +57,7 @@ impl Endpoint {
         Endpoint {
             table: Table::new(config.max_transactions),
             gate: Gate::new(rng.next_u64()),
+            auth: Auth::new(&mut rng),
             config,
             rng,
             desk: Desk::new(),
@@ -94,6 +97,7 @@ impl Endpoint {
             Command::Cancel { call, reason } | Command::HangUp { call, reason } => self.hang_up(call, reason),
             Command::Bury { journal, reason } => self.bury(&journal, reason),
             Command::Sources(sources) => self.gate.list(sources),
+            Command::Asked(asked) => self.auth.list(asked),
             Command::Drain { retry_after_s } => self.draining = Some(retry_after_s),
         }
     }
@@ -270,6 +274,7 @@ impl Endpoint {
             self.table.forget(&mut self.desk, offering);
         }
         let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
+        session.proofs = 0;
         let bye = farewell(&mut session.dialog, &branch, reason.as_ref(), &self.config.product);
         if !self.dispatch(bye, flow, Owner::Bye(call)) {
             self.release(call);

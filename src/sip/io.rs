@@ -593,6 +593,7 @@ mod tests {
             headers: Vec::new(),
             offer: Bytes::from_static(b"offer"),
             ring_ms: 30_000,
+            login: None,
         }
     }
 

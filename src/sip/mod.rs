@@ -4,6 +4,7 @@
 //! [`Endpoint::wake`], then drain it with [`Endpoint::poll`] until `None`, then sleep until [`Endpoint::deadline`].
 //! Session descriptions pass through as opaque bodies. [`Sip`] runs it on sockets.
 
+mod auth;
 mod desk;
 mod dialog;
 mod endpoint;
@@ -23,6 +24,7 @@ mod transaction;
 pub mod transport;
 pub mod uri;
 
+pub use auth::{Asked, Login, Password, USUAL_REALM};
 pub use desk::Counters;
 pub use endpoint::{Endpoint, journal_of};
 pub use header::{CSeq, NameAddr, Via};
@@ -33,6 +35,7 @@ pub use uri::{Scheme, Uri};
 
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// How a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,6 +154,8 @@ impl Event {
 pub struct Invitation {
     pub call: Call,
     pub flow: Flow,
+    /// Who has proven to be calling, as [`Login::owner`] names it; `None`: its address is all that we know.
+    pub login: Option<String>,
     /// What a next life of this process needs to end the call: opaque, one line. To be stored before `Accept`.
     pub journal: String,
     /// The caller's Call-ID, for the records of both sides.
@@ -222,6 +227,8 @@ pub struct Dial {
     /// How long it may take to be answered before CANCEL; told as `Failed { status: 480 }`, or 408 where
     /// there was no sign of life at all.
     pub ring_ms: u64,
+    /// With which challenges to our requests of this call are answered; `None`: they are failures.
+    pub login: Option<Arc<Login>>,
 }
 
 /// Imperatives, from the owner. One that comes too late (the call is gone) is ignored.
@@ -274,6 +281,8 @@ pub enum Command {
     },
     /// Who may speak to us, with what we call ourselves towards each.
     Sources(Vec<Source>),
+    /// Who of them must prove to be who they are, and who may call from anywhere if they do.
+    Asked(Vec<Asked>),
     /// From now on new calls and OPTIONS are answered 503.
     Drain {
         retry_after_s: u32,

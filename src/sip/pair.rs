@@ -63,6 +63,7 @@ pub(in crate::sip) fn dial(rng: &mut StdRng, number: u64, ring_ms: u64) -> Dial 
         headers: vec![("P-Asserted-Identity".to_owned(), "<sip:+4989100@192.0.2.1>".to_owned())],
         offer: Bytes::from_static(b"offer"),
         ring_ms,
+        login: None,
     }
 }
 

@@ -180,6 +180,7 @@ impl Switchboard {
             headers: asserted.into_iter().collect(),
             offer,
             ring_ms: self.config.ring_ms,
+            login: None,
         })
     }
 
