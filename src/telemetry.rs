@@ -37,6 +37,10 @@ pub mod name {
     pub const MEETINGS: &str = "tollbridge_meetings";
     pub const SIP_MESSAGES: &str = "tollbridge_sip_messages_total";
     pub const SIP_DROPPED: &str = "tollbridge_sip_dropped_total";
+    /// Requests of carriers that must prove who they are, by what came of it: `asked`, `right`, `wrong`, `stale` and `replayed`
+    /// (asked again), `barred`. And requests of ours that were made again with a password.
+    pub const SIP_LOGINS: &str = "tollbridge_sip_logins_total";
+    pub const SIP_PROOFS: &str = "tollbridge_sip_proofs_total";
     pub const RTP_PACKETS: &str = "tollbridge_rtp_packets_total";
     pub const RTP_DROPPED: &str = "tollbridge_rtp_dropped_total";
     pub const RTCP_PACKETS: &str = "tollbridge_rtcp_packets_total";

@@ -31,6 +31,7 @@ mod home;
 mod hot;
 mod io;
 mod job;
+mod known;
 mod leg;
 mod licence;
 mod life;

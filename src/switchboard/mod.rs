@@ -10,6 +10,7 @@ mod charge;
 mod floor;
 mod inbound;
 pub mod io;
+mod known;
 mod line;
 mod outbound;
 pub mod recording;
@@ -24,7 +25,7 @@ use crate::meeting::{self, KeyMap, LobbyConfig, Meeting, Prompt};
 use crate::sip::{self, Call};
 use crate::store::{self, Facts};
 use crate::trunk::{Guard, GuardConfig, PatternConfig, Patterns};
-use crate::types::{Cause, E164, LegId, MeetingId, Micros, OrganisationId};
+use crate::types::{Cause, E164, LegId, MeetingId, Micros, OrganisationId, SecretRef};
 use ask::{Ask, LegView, Told};
 use floor::NOBODY;
 use line::Line;
@@ -107,6 +108,8 @@ pub enum Input {
     },
     /// What there is has changed.
     Facts(Arc<Facts>),
+    /// What stands where carriers' passwords are kept; those that could not be read are left out.
+    Passwords(BTreeMap<SecretRef, sip::Password>),
     /// No new calls; those that run go on.
     Drain,
     /// Likewise, but those that run are told that they are about to end.
@@ -197,6 +200,7 @@ struct Room {
 pub struct Switchboard {
     config: Config,
     facts: Arc<Facts>,
+    passwords: BTreeMap<SecretRef, sip::Password>,
     sounds: Arc<Sounds>,
     guard: Guard,
     patterns: Patterns,
@@ -224,6 +228,7 @@ impl Switchboard {
         let mut switchboard = Switchboard {
             config,
             facts,
+            passwords: BTreeMap::new(),
             sounds,
             guard,
             patterns,
@@ -264,6 +269,10 @@ impl Switchboard {
                 self.tell_sources();
                 self.cut_locked(now);
                 self.review();
+            }
+            Input::Passwords(passwords) => {
+                self.passwords = passwords;
+                self.tell_sources();
             }
             Input::Withdrawn { leg, cause } => self.withdrawn(now, leg, cause),
             Input::Drain => self.drain(),
@@ -396,20 +405,6 @@ impl Switchboard {
             line.leg.handle(now, input);
             self.touch(leg);
         }
-    }
-
-    /// Whom SIP may listen to.
-    fn tell_sources(&mut self) {
-        let advertised = self.config.udp.filter(|(bound, advertised)| bound != advertised).map(|(_, shown)| shown);
-        let source = |(carrier, source): (&crate::trunk::Carrier, &crate::trunk::Source)| sip::Source {
-            network: source.network,
-            prefix_len: source.prefix_len,
-            port: source.port,
-            advertise: carrier.advertise.or(advertised),
-            old_syntax: carrier.old_syntax,
-        };
-        let sources = self.facts.directory.sources().map(source).collect();
-        self.say(Output::Sip(sip::Command::Sources(sources)));
     }
 
     fn drain(&mut self) {

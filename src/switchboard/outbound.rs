@@ -20,6 +20,7 @@ use bytes::Bytes;
 use rand::RngExt;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A call out is tried by so many carriers at the most: each may take half a minute to be known as dead, and whoever waits
 /// has given up by then.
@@ -180,7 +181,7 @@ impl Switchboard {
             headers: asserted.into_iter().collect(),
             offer,
             ring_ms: self.config.ring_ms,
-            login: None,
+            login: self.login_of(carrier).map(Arc::new),
         })
     }
 

@@ -4,6 +4,7 @@ mod attack;
 mod bridge;
 mod crash;
 mod dial_out;
+mod digest;
 mod disk;
 mod drain;
 mod fraud;

@@ -200,9 +200,7 @@ impl Credentials {
         let Credentials { username, realm, nonce, uri, algorithm, nc, cnonce, .. } = self;
         let secret = algorithm.sum(&[username.as_bytes(), realm.as_bytes(), password]);
         let asked = match self.quality {
-            Quality::AuthInt => {
-                algorithm.sum(&[method.as_bytes(), uri.as_bytes(), algorithm.sum(&[body]).as_bytes()])
-            }
+            Quality::AuthInt => algorithm.sum(&[method.as_bytes(), uri.as_bytes(), algorithm.sum(&[body]).as_bytes()]),
             Quality::Bare | Quality::Auth => algorithm.sum(&[method.as_bytes(), uri.as_bytes()]),
         };
         let quality = match self.quality {

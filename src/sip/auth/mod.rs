@@ -74,7 +74,8 @@ pub struct Asked {
     pub from: Vec<Source>,
     /// OPTIONS too, and not calls alone.
     pub options: bool,
-    /// MD5 is taken beside SHA-256.
+    /// Which sums are asked for and taken. There are callers that give up when the first is one they do not know.
+    pub sha256: bool,
     pub md5: bool,
 }
 
@@ -160,9 +161,9 @@ impl Endpoint {
     fn challenge(&mut self, peer: SocketAddr, asked: &[Arc<Asked>], stale: bool) -> Objection {
         let realm = asked.first().map_or(USUAL_REALM, |asked| asked.login.own_realm());
         let nonce = self.auth.nonces.issue(self.desk.now, self.rng.random(), peer.ip());
+        let strong = asked.iter().any(|asked| asked.sha256).then_some(Algorithm::Sha256);
         let weak = asked.iter().any(|asked| asked.md5).then_some(Algorithm::Md5);
-        let algorithms = [Algorithm::Sha256].into_iter().chain(weak);
-        algorithms.fold(Objection::new(401), |objection, algorithm| {
+        strong.into_iter().chain(weak).fold(Objection::new(401), |objection, algorithm| {
             objection.with("WWW-Authenticate", Challenge::write(realm, &nonce, algorithm, stale))
         })
     }
@@ -194,7 +195,7 @@ fn of_whom(said: &Credentials, request: &Request, asked: &[Arc<Asked>]) -> Optio
     let fits = same(expected.as_bytes(), said.response.to_ascii_lowercase().as_bytes());
     let taken = said.quality == Quality::Auth
         && !said.cnonce.is_empty()
-        && (said.algorithm != Algorithm::Md5 || named.is_some_and(|asked| asked.md5));
+        && named.is_some_and(|asked| if said.algorithm == Algorithm::Md5 { asked.md5 } else { asked.sha256 });
     named.filter(|_| fits && taken).map(|asked| asked.login.owner.clone())
 }
 
