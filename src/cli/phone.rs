@@ -190,7 +190,7 @@ async fn pass_on(sip: Sip, mut ordered: UnboundedReceiver<Command>) {
 async fn sort(inner: std::sync::Weak<Inner>, mut events: mpsc::Receiver<(Now, Event)>, queue: mpsc::Sender<Rung>) {
     while let Some((_, event)) = events.recv().await {
         let Some(inner) = inner.upgrade() else { return };
-        let call = event.call();
+        let Some(call) = event.call() else { continue };
         if let Event::Invited(invitation) = event {
             inner.order(Command::Ring { call, status: 180, answer: None });
             // Its line is open from the first ring on: a caller who gives up at once is heard too.

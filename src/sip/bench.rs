@@ -10,6 +10,7 @@ use std::time::Duration;
 
 mod digest;
 mod extensions;
+mod peer;
 
 struct Bench {
     now: Mono,

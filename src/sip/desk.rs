@@ -1,5 +1,6 @@
 //! What every part of the endpoint writes on: the moment, the alarms, what is to leave, and what was counted.
 
+use super::peer::Errand;
 use super::timer::Timers;
 use super::transaction::Id;
 use super::{Call, Event, Flow, Output};
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub(in crate::sip) enum Alarm {
     Transaction(Id, Letter),
     Call(Call, Bell),
+    Peer(u32, Errand),
 }
 
 /// Alarms of a call; those of its transactions have letters.
@@ -91,6 +93,11 @@ pub struct Counters {
     pub logins_barred: u64,
     /// Requests of ours that were made again with a password.
     pub proofs: u64,
+    /// Questions whether a peer is there, answered and not; registrations that were made or renewed, and that failed.
+    pub pings_answered: u64,
+    pub pings_missed: u64,
+    pub registered: u64,
+    pub unregistered: u64,
 }
 
 impl Bell {

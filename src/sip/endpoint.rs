@@ -7,6 +7,7 @@ use super::gate::Gate;
 use super::header::{COOKIE, Via};
 use super::message::{Framing, Malformed, Message, Request, Response};
 use super::method::Method;
+use super::peer::Peers;
 use super::session::{Session, Stage};
 use super::transaction::{Id, Note, Owner, Table};
 use super::{
@@ -39,6 +40,7 @@ pub struct Endpoint {
     pub(in crate::sip) table: Table,
     pub(in crate::sip) gate: Gate,
     pub(in crate::sip) auth: Auth,
+    pub(in crate::sip) peers: Peers,
     pub(in crate::sip) sessions: HashMap<Call, Session>,
     /// Calls by Call-ID and our tag.
     pub(in crate::sip) dialogs: HashMap<(String, String), Call>,
@@ -58,6 +60,7 @@ impl Endpoint {
             table: Table::new(config.max_transactions),
             gate: Gate::new(rng.next_u64()),
             auth: Auth::new(&mut rng),
+            peers: Peers::default(),
             config,
             rng,
             desk: Desk::new(),
@@ -98,7 +101,11 @@ impl Endpoint {
             Command::Bury { journal, reason } => self.bury(&journal, reason),
             Command::Sources(sources) => self.gate.list(sources),
             Command::Asked(asked) => self.auth.list(asked),
-            Command::Drain { retry_after_s } => self.draining = Some(retry_after_s),
+            Command::Peers(peers) => self.keep(peers),
+            Command::Drain { retry_after_s } => {
+                self.draining = Some(retry_after_s);
+                self.leave_all();
+            }
         }
     }
 
@@ -124,6 +131,7 @@ impl Endpoint {
                     }
                 }
                 Alarm::Call(call, bell) => self.ring_bell(call, bell),
+                Alarm::Peer(number, errand) => self.peer_alarm(number, errand),
             }
         }
     }
@@ -148,6 +156,11 @@ impl Endpoint {
     /// Calls in all states.
     pub fn calls(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Registrations that are being taken back.
+    pub fn leaving(&self) -> usize {
+        self.peers.leaving()
     }
 
     pub fn transactions(&self) -> usize {
@@ -212,6 +225,8 @@ impl Endpoint {
             Owner::Bye(call) => self.release(call),
             Owner::Offer(call) => self.offer_failed(call, status),
             Owner::Refresh(call) => self.refresh_failed(call, status, None),
+            Owner::Ping(number) => self.pinged(number, 408),
+            Owner::Register(number) => self.unregistered(number, status, None),
             Owner::Nobody => {}
         }
     }

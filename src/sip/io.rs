@@ -69,6 +69,8 @@ pub struct Gauges {
     pub calls: usize,
     pub transactions: usize,
     pub connections: usize,
+    /// Registrations that are being taken back.
+    pub leaving: usize,
     pub counters: Counters,
 }
 
@@ -272,6 +274,7 @@ impl Rim {
             calls: self.endpoint.calls(),
             transactions: self.endpoint.transactions(),
             connections: self.connections.len(),
+            leaving: self.endpoint.leaving(),
             counters: self.endpoint.counters(),
         }
     }

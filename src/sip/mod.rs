@@ -16,6 +16,7 @@ mod lexer;
 pub mod message;
 pub mod method;
 mod outbound;
+mod peer;
 mod provisional;
 mod refresh;
 mod session;
@@ -31,6 +32,7 @@ pub use header::{CSeq, NameAddr, Via};
 pub use io::{Error, Gauges, Sip};
 pub use message::{Framing, Malformed, Message, Refused, Request, Response};
 pub use method::Method;
+pub use peer::{Peer, Registration, Standing, Way};
 pub use uri::{Scheme, Uri};
 
 use bytes::Bytes;
@@ -125,13 +127,16 @@ pub enum Event {
     HungUp { call: Call, reason: Option<Reason> },
     /// Our own BYE or refusal has run its course.
     Released { call: Call },
+    /// Of no call: how we stand with a peer that we keep in touch with ([`Command::Peers`]), whenever that changes.
+    Stands { owner: String, standing: Standing },
 }
 
 impl Event {
-    /// The call that it is about.
-    pub fn call(&self) -> Call {
+    /// The call that it is about, if it is about one.
+    pub fn call(&self) -> Option<Call> {
         match self {
-            Event::Invited(invitation) => invitation.call,
+            Event::Stands { .. } => None,
+            Event::Invited(invitation) => Some(invitation.call),
             Event::Cancelled { call }
             | Event::Acknowledged { call, .. }
             | Event::Unacknowledged { call }
@@ -144,7 +149,7 @@ impl Event {
             | Event::Informed { call, .. }
             | Event::Lapsed { call }
             | Event::HungUp { call, .. }
-            | Event::Released { call } => *call,
+            | Event::Released { call } => Some(*call),
         }
     }
 }
@@ -283,7 +288,9 @@ pub enum Command {
     Sources(Vec<Source>),
     /// Who of them must prove to be who they are, and who may call from anywhere if they do.
     Asked(Vec<Asked>),
-    /// From now on new calls and OPTIONS are answered 503.
+    /// With whom we keep in touch; those that are as they were go on. Told as [`Event::Stands`].
+    Peers(Vec<Peer>),
+    /// From now on new calls and OPTIONS are answered 503, and registrations are taken back.
     Drain {
         retry_after_s: u32,
     },

@@ -96,7 +96,10 @@ impl Endpoint {
             (Owner::Refresh(call), 200..=299) => self.refreshed(call, &response),
             (Owner::Refresh(call), 300..) => self.refresh_failed(call, response.status(), least_s(&response)),
             (Owner::Bye(call), 200..) => self.release(call),
-            (Owner::Offer(_) | Owner::Refresh(_) | Owner::Bye(_) | Owner::Nobody, _) => {}
+            (Owner::Ping(number), 200..) => self.pinged(number, response.status()),
+            (Owner::Register(number), 200..) => self.registered(number, made.as_ref(), &response),
+            (Owner::Offer(_) | Owner::Refresh(_) | Owner::Bye(_) | Owner::Ping(_) | Owner::Register(_), _) => {}
+            (Owner::Nobody, _) => {}
         }
     }
 

@@ -154,7 +154,8 @@ struct Told {
 }
 
 fn note(told: &mut HashMap<(usize, Call), Told>, side: usize, event: &Event) {
-    let told = told.entry((side, event.call())).or_default();
+    let Some(call) = event.call() else { return };
+    let told = told.entry((side, call)).or_default();
     assert_eq!(told.lasts, 0, "after its last word a call is told {event:?}");
     match event {
         Event::Answered { .. } | Event::Acknowledged { .. } => told.ups += 1,
@@ -177,7 +178,7 @@ fn whole_calls(calls: u64, loss: u32) {
     while let Some(events) = pair.step() {
         for (side, event) in events {
             note(&mut told, side, &event);
-            let call = event.call();
+            let Some(call) = event.call() else { continue };
             match event {
                 Event::Invited(_) => {
                     pair.after(0, side, Command::Ring { call, status: 180, answer: None });

@@ -13,7 +13,7 @@ const LONGEST_NAME: usize = 128;
 const USUAL_EXPIRES_S: u32 = 3_600;
 const EXPIRES_S: std::ops::RangeInclusive<u64> = 60..=86_400;
 /// How often a carrier may be asked whether it is there.
-const PING_S: std::ops::RangeInclusive<u64> = 5..=3_600;
+const PING_S: std::ops::RangeInclusive<u64> = 1..=3_600;
 
 /// `digest = { username = …, password = "file:/PATH", realm = …, challenge = "calls" }`.
 pub(super) fn digest(carrier: &Form<'_>) -> Option<Digest> {

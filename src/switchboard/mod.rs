@@ -25,9 +25,10 @@ use crate::meeting::{self, KeyMap, LobbyConfig, Meeting, Prompt};
 use crate::sip::{self, Call};
 use crate::store::{self, Facts};
 use crate::trunk::{Guard, GuardConfig, PatternConfig, Patterns};
-use crate::types::{Cause, E164, LegId, MeetingId, Micros, OrganisationId, SecretRef};
+use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, SecretRef};
 use ask::{Ask, LegView, Told};
 use floor::NOBODY;
+use known::Known;
 use line::Line;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -201,6 +202,8 @@ pub struct Switchboard {
     config: Config,
     facts: Arc<Facts>,
     passwords: BTreeMap<SecretRef, sip::Password>,
+    /// How we stand with carriers that we keep in touch with.
+    standings: BTreeMap<CarrierId, Known>,
     sounds: Arc<Sounds>,
     guard: Guard,
     patterns: Patterns,
@@ -229,6 +232,7 @@ impl Switchboard {
             config,
             facts,
             passwords: BTreeMap::new(),
+            standings: BTreeMap::new(),
             sounds,
             guard,
             patterns,
@@ -380,12 +384,14 @@ impl Switchboard {
     fn sip(&mut self, now: Now, event: sip::Event) {
         use sip::Event::*;
         let call = event.call();
-        if let Invited(invitation) = event {
-            return self.invited(now, *invitation);
-        }
-        let Some(leg) = self.by_call.get(&call).copied() else { return };
+        let event = match event {
+            Invited(invitation) => return self.invited(now, *invitation),
+            Stands { owner, standing } => return self.stands(now, &owner, standing),
+            of_a_call => of_a_call,
+        };
+        let Some(leg) = call.and_then(|call| self.by_call.get(&call)).copied() else { return };
         match event {
-            Invited(_) | Disagreed { .. } => {}
+            Invited(_) | Stands { .. } | Disagreed { .. } => {}
             Cancelled { .. } | HungUp { .. } => self.tell_leg(now, leg, leg::Input::HungUp),
             Acknowledged { answer, .. } => self.acknowledged(now, leg, answer),
             Unacknowledged { .. } => self.tell_leg(now, leg, leg::Input::Unacknowledged),

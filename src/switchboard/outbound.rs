@@ -11,10 +11,10 @@ use crate::leg::{self, Direction, Leg};
 use crate::media;
 use crate::meeting::{self, By, Entry, Keypad, Prompt};
 use crate::rating::{CallType, Origin, costs};
-use crate::sip::{self, Call, Dial, Flow, Identity};
+use crate::sip::{self, Call, Dial, Identity, Way};
 use crate::store::{self, StoreError};
 use crate::telemetry::name;
-use crate::trunk::{Carrier, DialPlan, Limit, Progress, Scope, Transport, Verdict};
+use crate::trunk::{Carrier, DialPlan, Limit, Progress, Scope, Verdict};
 use crate::types::{Cause, E164, Language, LegId, MeetingId};
 use bytes::Bytes;
 use rand::RngExt;
@@ -119,6 +119,10 @@ impl Switchboard {
                 refused = Cause::CarrierLocked;
                 continue;
             }
+            if self.is_down(&carrier.id) {
+                refused = Cause::Unreachable;
+                continue;
+            }
             let mut scopes = vec![(Scope::Carrier(carrier.id.clone()), carrier_limit(carrier))];
             scopes.extend_from_slice(payer);
             match self.guard.enter(now.mono, id, &scopes) {
@@ -155,12 +159,7 @@ impl Switchboard {
 
     fn write_dial(&mut self, id: LegId, carrier: &Carrier, identity: Identity, local: SocketAddr) -> Option<Dial> {
         let route = carrier.route?;
-        let (transport, addresses) = match route.transport {
-            Transport::Udp => (sip::Transport::Udp, self.config.udp),
-            Transport::Tcp => (sip::Transport::Tcp, self.config.tcp),
-        };
-        let (bound, advertised) = addresses?;
-        let contact = carrier.advertise.unwrap_or(advertised);
+        let Way { flow, contact } = self.way(carrier, route)?;
         let offer = self.write_offer(id, carrier, local)?;
         let line = self.lines.get(&id)?;
         let called = carrier.number_format_out.write(&line.number);
@@ -173,7 +172,7 @@ impl Switchboard {
         Some(Dial {
             call: line.call,
             identity,
-            flow: Flow { transport, local: bound, peer: route.address },
+            flow,
             contact,
             request_uri: format!("sip:{called}@{}", route.address),
             from,

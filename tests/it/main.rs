@@ -18,6 +18,7 @@ mod recording;
 mod revoking;
 mod roles;
 mod sink;
+mod standing;
 mod stranger;
 #[allow(dead_code)] // At which statement it is cut is for the store's own tests.
 mod wire;

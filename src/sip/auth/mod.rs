@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 /// What we call ourselves in challenges where nobody has said.
 pub const USUAL_REALM: &str = "tollbridge";
 /// How often one request of ours is made again with credentials: once, and once more where a nonce had grown old.
-const MOST_PROOFS: u8 = 2;
+pub(in crate::sip) const MOST_PROOFS: u8 = 2;
 
 /// A password, wiped when it is dropped. Shows nothing.
 #[derive(Clone, PartialEq, Eq)]

@@ -77,6 +77,9 @@ pub(in crate::sip) enum Owner {
     /// An UPDATE that only says that the call lives.
     Refresh(Call),
     Bye(Call),
+    /// Of a peer, by its number: whether it is there, and our registration.
+    Ping(u32),
+    Register(u32),
     Nobody,
 }
 
@@ -339,7 +342,7 @@ impl Table {
     pub fn owner(&self, id: Id) -> Option<Call> {
         match self.live.get(&id)?.owner {
             Owner::Invite(call) | Owner::Offer(call) | Owner::Refresh(call) | Owner::Bye(call) => Some(call),
-            Owner::Nobody => None,
+            Owner::Ping(_) | Owner::Register(_) | Owner::Nobody => None,
         }
     }
 

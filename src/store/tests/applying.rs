@@ -90,7 +90,7 @@ country = "IT"
 id = "c"
 digest = { username = "", password = "hunter2", challenge = "some" }
 register = { aor = "bob", expires_s = 1 }
-ping_s = 1
+ping_s = 0
 route = "tls:1.2.3.4"
 [carrier.failure_map]
 hungry = "486"
@@ -120,7 +120,7 @@ busy = "200"
         (26, "carrier.register.registrar: missing"),
         (26, "carrier.register.aor: expected an address like sip:"),
         (26, "carrier.register.expires_s: expected a whole number from 60"),
-        (27, "carrier.ping_s: expected a whole number from 5"),
+        (27, "carrier.ping_s: expected a whole number from 1"),
         (28, "carrier.route: expected transport"),
         (30, "carrier.failure_map.hungry: no such cause"),
         (31, "carrier.failure_map.busy: expected a final response"),
