@@ -50,7 +50,7 @@ impl Nonces {
     }
 
     pub fn issue(&self, now: Mono, random: u64, peer: IpAddr) -> String {
-        let random = random & (1 << (4 * RANDOM)) - 1;
+        let random = random & !(u64::MAX << (4 * RANDOM));
         let text = format!("{:0MOMENT$x}{random:0RANDOM$x}", now.millis_since(Mono::default()));
         let seal = self.mac(&text, peer).map(|mac| mac.finalize().into_bytes()).unwrap_or_default();
         seal.iter().take(SEAL / 2).fold(text, |text, byte| text + &format!("{byte:02x}"))
