@@ -60,7 +60,7 @@ pub fn decide(book: &Book<'_>, request: &Request) -> Result<Terms, Cause> {
 /// Whether grants pay the first increment, or what credits lack of it. It is all that a grant can do for a call: what the
 /// law refuses otherwise, it refuses with a grant too.
 fn grants_pay(book: &Book<'_>, request: &Request, terms: &Terms) -> bool {
-    let credits = Means { available: book.available, before: Vec::new() };
+    let credits = Means { available: book.available, ..Means::default() };
     let means = credits.with_grants(book.grants, terms, &request.number, request.at);
     let mut tab = Tab::new(terms.clone());
     means.has_grants() && tab.next(&means, terms.free_ms().saturating_add(1)).is_ok() && !tab.is_final

@@ -247,6 +247,8 @@ pub struct Left {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Means {
     pub available: Micros,
+    /// All the money that it may take, whoever gave it; `None` for what there is.
+    pub limit: Option<Micros>,
     /// The pool and grants, in the order in which they are used.
     pub before: Vec<Left>,
 }
@@ -254,7 +256,8 @@ pub struct Means {
 impl Means {
     /// Credits and the pool alone.
     pub fn plain(available: Micros, pool_left_ms: u64) -> Means {
-        Means { available, before: vec![Left { bucket: Bucket::Pool, amount: pool_left_ms, until: None }] }
+        let pool = Left { bucket: Bucket::Pool, amount: pool_left_ms, until: None };
+        Means { available, limit: None, before: vec![pool] }
     }
 
     /// With those of `grants` that are good at `at` and for this leg.

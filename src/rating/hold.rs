@@ -77,7 +77,29 @@ pub struct Settlement {
     pub lines: Vec<String>,
 }
 
+impl Hold {
+    /// Money of grants among it.
+    pub fn granted(&self) -> Micros {
+        grant::granted_money(&self.taken)
+    }
+
+    /// The money in it, whoever gave it: what limits on spending count.
+    pub fn spent(&self) -> Micros {
+        Micros(self.credit.0.saturating_add(self.granted().0))
+    }
+}
+
 impl Settlement {
+    /// What money of grants paid.
+    pub fn granted(&self) -> Micros {
+        grant::granted_money(&self.grants_used())
+    }
+
+    /// What money paid, whoever gave it: what limits on spending count.
+    pub fn spent(&self) -> Micros {
+        Micros(self.charge.0.saturating_add(self.granted().0))
+    }
+
     /// What grants paid, those that paid nothing left out.
     pub fn grants_used(&self) -> Vec<Part> {
         let used = self.grants.iter().filter(|used| used.used > 0);
@@ -246,6 +268,7 @@ impl Tab {
     /// is then held.
     fn pay(&self, taken: &mut Vec<Part>, due: u64, time: u64, means: &Means) -> u64 {
         let mut held = micros(self.money_held());
+        let due = means.limit.map_or(due, |limit| due.min(held.saturating_add(micros(limit))));
         if due <= held {
             return held;
         }

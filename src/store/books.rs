@@ -42,6 +42,8 @@ pub(super) struct Sums {
     pub held: Micros,
     pub overdraft: Micros,
     pub burn_nanos: i64,
+    /// Money of grants that running legs hold: what has room under a limit on spending goes by it too.
+    pub granted_held: Micros,
     /// Anything was ever booked.
     pub has_entries: bool,
 }
@@ -72,10 +74,12 @@ impl PoolCopy {
     }
 }
 
-/// What one reservation takes.
+/// What one reservation takes, or a leg has taken all told.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taking {
     pub credit: Micros,
+    /// Money of grants, which the grants' own rows set aside.
+    pub granted: Micros,
     pub burn_nanos: i64,
     /// Available may go down to this: zero, or minus the overdraft.
     pub floor: Micros,
@@ -136,28 +140,31 @@ impl Books {
         let after = Sums {
             held: Micros(account.sums.held.0.saturating_add(taking.credit.0)),
             burn_nanos: account.sums.burn_nanos + taking.burn_nanos,
+            granted_held: Micros(account.sums.granted_held.0.saturating_add(taking.granted.0)),
             ..account.sums
         };
-        if after.available() < taking.floor {
-            return Ok(None);
+        if taking.credit > Micros::ZERO {
+            if after.available() < taking.floor {
+                return Ok(None);
+            }
+            account.floor = Some(account.floor.map_or(taking.floor.0, |floor| floor.min(taking.floor.0)));
         }
         account.sums = after;
-        account.floor = Some(account.floor.map_or(taking.floor.0, |floor| floor.min(taking.floor.0)));
         Ok(Some(after))
     }
 
-    /// What was held is used in part, and the rest is free again.
+    /// What was `taken` is used in part, and the rest is free again.
     pub async fn release(
         &mut self,
         organisation: &OrganisationId,
-        held: Micros,
+        taken: Taking,
         charge: Micros,
-        burn_nanos: i64,
     ) -> Result<(), StoreError> {
         let sums = &mut self.account(organisation).await?.sums;
-        sums.held.0 -= held.0;
+        sums.held.0 -= taken.credit.0;
+        sums.granted_held.0 -= taken.granted.0;
         sums.posted.0 -= charge.0;
-        sums.burn_nanos -= burn_nanos;
+        sums.burn_nanos -= taken.burn_nanos;
         Ok(())
     }
 
@@ -315,13 +322,13 @@ pub(super) fn day_of(at: Wall, zone: &str) -> Result<String, StoreError> {
 }
 
 const ACCOUNT: &str = "SELECT posted, held, overdraft, burn_nanos, entries, head, \
-     (SELECT MIN(expires) FROM funding WHERE funding.organisation = account.organisation AND remaining > 0) \
-     FROM account WHERE organisation = $1";
+     (SELECT MIN(expires) FROM funding WHERE funding.organisation = account.organisation AND remaining > 0), \
+     granted_held FROM account WHERE organisation = $1";
 
 /// The same columns of many.
 pub(super) const ACCOUNTS: &str = "SELECT posted, held, overdraft, burn_nanos, entries, head, \
      (SELECT MIN(expires) FROM funding WHERE funding.organisation = account.organisation AND remaining > 0), \
-     account.organisation FROM json_each($1) JOIN account ON account.organisation = value ->> 0";
+     granted_held, account.organisation FROM json_each($1) JOIN account ON account.organisation = value ->> 0";
 
 async fn account(conn: &mut Connection, organisation: &OrganisationId) -> Result<AccountCopy, StoreError> {
     let row = sql::query(ACCOUNT).bind(organisation.as_str()).fetch_optional(conn).await?;
@@ -338,7 +345,14 @@ pub(super) fn account_copy(row: &Row) -> Result<AccountCopy, StoreError> {
 fn read_sums(row: &Row) -> Result<Sums, StoreError> {
     let money = |column: usize| row.try_get(column).map(Micros);
     let has_entries = row.try_get::<i64, _>(4)? > 0;
-    Ok(Sums { posted: money(0)?, held: money(1)?, overdraft: money(2)?, burn_nanos: row.try_get(3)?, has_entries })
+    Ok(Sums {
+        posted: money(0)?,
+        held: money(1)?,
+        overdraft: money(2)?,
+        burn_nanos: row.try_get(3)?,
+        granted_held: money(7)?,
+        has_entries,
+    })
 }
 
 pub(super) async fn sums(conn: &mut Connection, organisation: &OrganisationId) -> Result<Sums, StoreError> {

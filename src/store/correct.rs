@@ -14,7 +14,7 @@ use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use super::trail::{self, Told, Tried, Who};
 use crate::clock::Wall;
-use crate::rating::grant::{Bucket, Part};
+use crate::rating::grant::{Bucket, Part, granted_money};
 use crate::rating::ledger::Kind;
 use crate::rating::{Book, CallType, Origin, Request, Tab, Terms, reprice};
 use crate::types::{E164, GrantId, LegId, Micros};
@@ -37,13 +37,16 @@ struct Settled {
     pool_used_ms: i64,
     day: Option<String>,
     utc_day: Option<String>,
+    /// What money of grants paid counts to its day too.
+    counts_grants: bool,
     corrections: Vec<Correction>,
     /// What it has used of grants, all told.
     grants: Vec<(GrantId, u64)>,
 }
 
 const SELECT: &str = "SELECT leg.*, usage_record.charge AS record_charge, usage_record.pool_used_ms AS record_pool_used_ms, \
-     usage_record.day AS record_day, usage_record.utc_day AS record_utc_day, person.number AS person_number, person.call_id AS person_call_id \
+     usage_record.day AS record_day, usage_record.utc_day AS record_utc_day, \
+     usage_record.granted AS record_granted, person.number AS person_number, person.call_id AS person_call_id \
      FROM leg JOIN usage_record ON usage_record.leg = leg.id JOIN person ON person.leg = leg.id WHERE leg.id = $1";
 
 async fn settled(conn: &mut Connection, id: LegId) -> Result<Settled, StoreError> {
@@ -60,6 +63,7 @@ async fn settled(conn: &mut Connection, id: LegId) -> Result<Settled, StoreError
         pool_used_ms: row.try_get("record_pool_used_ms")?,
         day: row.try_get("record_day")?,
         utc_day: row.try_get("record_utc_day")?,
+        counts_grants: row.try_get::<Option<i64>, _>("record_granted")?.is_some(),
         corrections: of_leg(conn, id).await?,
         grants: grant::used_by(conn, id).await?,
     })
@@ -462,6 +466,7 @@ async fn book(books: &mut Books, settled: &Settled, new: New) -> Result<Option<C
     give_back_time(books, settled, &organisation, &new).await?;
     let key = entry_key(settled.leg.id, number);
     books.give_back_to_grants(&organisation, settled.leg.id, &key, &new.grants, new.at).await?;
+    count(books, settled, &organisation, &new).await?;
     sql::query(
         "INSERT INTO correction (key, leg, number, organisation, kind, request, amount, pool_ms, month_ms, day, at, \
          reason, price, terms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
@@ -518,19 +523,25 @@ async fn money(
         books.book(organisation, (Kind::Earnings, Kind::Available), amount, key.clone(), &memo, new.at).await?;
         books.give_back(organisation, leg, &key, amount, debt, new.at).await?;
     }
-    if let Some(day) = &settled.day {
-        sql::query("UPDATE spend SET charged = charged + $1 WHERE organisation = $2 AND day = $3")
-            .bind(new.amount)
-            .bind(organisation.id.as_str())
-            .bind(day)
-            .execute(&mut books.conn)
-            .await?;
-        if let Some(utc_day) = &settled.utc_day {
-            spending::correct(books, &settled.leg, organisation, (day, utc_day), new.amount).await?;
-        }
-    }
     threshold::money(books, organisation, Seen::default(), new.at).await?;
     Ok(true)
+}
+
+/// The days on which the leg was paid have room again, or less of it: by credits and, where they counted, by grants.
+async fn count(books: &mut Books, settled: &Settled, organisation: &Organisation, new: &New) -> Result<(), StoreError> {
+    let granted = if settled.counts_grants { granted_money(&new.grants).0 } else { 0 };
+    let amount = new.amount.saturating_sub(granted);
+    let Some(day) = settled.day.as_ref().filter(|_| amount != 0) else { return Ok(()) };
+    sql::query("UPDATE spend SET charged = charged + $1 WHERE organisation = $2 AND day = $3")
+        .bind(amount)
+        .bind(organisation.id.as_str())
+        .bind(day)
+        .execute(&mut books.conn)
+        .await?;
+    match &settled.utc_day {
+        Some(utc_day) => spending::correct(books, &settled.leg, organisation, (day, utc_day), amount).await,
+        None => Ok(()),
+    }
 }
 
 /// Pool time and minutes of the month go back to the months from which they were taken.

@@ -169,9 +169,11 @@ pub(super) fn pool_row((organisation, month): &(OrganisationId, i64), pool: &mut
 /// A row goes through only if nothing was changed behind the writer's back, and only if what is taken is there. The CHECK
 /// of the table stands behind it.
 const ACCOUNTS: &str = "UPDATE account SET posted = CAST(value ->> 1 AS BIGINT), held = CAST(value ->> 2 AS BIGINT), \
-     burn_nanos = burn_nanos + CAST(value ->> 3 AS BIGINT), entries = CAST(value ->> 4 AS BIGINT), head = value ->> 5 \
+     burn_nanos = burn_nanos + CAST(value ->> 3 AS BIGINT), entries = CAST(value ->> 4 AS BIGINT), head = value ->> 5, \
+     granted_held = CAST(value ->> 11 AS BIGINT) \
      FROM json_each($1) WHERE account.organisation = value ->> 0 AND posted = CAST(value ->> 6 AS BIGINT) \
      AND held = CAST(value ->> 7 AS BIGINT) AND entries = CAST(value ->> 8 AS BIGINT) AND head = value ->> 9 \
+     AND granted_held = CAST(value ->> 12 AS BIGINT) \
      AND CAST(value ->> 1 AS BIGINT) - CAST(value ->> 2 AS BIGINT) >= CAST(value ->> 10 AS BIGINT)";
 
 /// An account likewise.
@@ -193,6 +195,8 @@ pub(super) fn account_row(organisation: &OrganisationId, account: &mut AccountCo
         entries,
         hash_text(&head),
         account.floor.take().unwrap_or(-account.sums.overdraft.0),
+        account.sums.granted_held.0,
+        before.granted_held.0,
     ]))
 }
 
@@ -261,9 +265,9 @@ pub(super) fn count_row(counting: &Counting, name: [&str; 3]) -> Value {
 }
 
 const RECORDS: &str = "INSERT INTO usage_record (leg, organisation, at, elapsed_ms, credit_held, charge, pool_held_ms, \
-     pool_used_ms, record, day, utc_day) SELECT value ->> 0, value ->> 1, CAST(value ->> 2 AS BIGINT), CAST(value ->> 3 AS BIGINT), \
+     pool_used_ms, record, day, utc_day, granted) SELECT value ->> 0, value ->> 1, CAST(value ->> 2 AS BIGINT), CAST(value ->> 3 AS BIGINT), \
      CAST(value ->> 4 AS BIGINT), CAST(value ->> 5 AS BIGINT), CAST(value ->> 6 AS BIGINT), CAST(value ->> 7 AS BIGINT), \
-     value ->> 8, value ->> 9, value ->> 10 FROM json_each($1)";
+     value ->> 8, value ->> 9, value ->> 10, CAST(value ->> 11 AS BIGINT) FROM json_each($1)";
 
 const PERSONS: &str = "INSERT INTO person (leg, number, call_id, conference_id, organiser, principal, name) \
      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each($1)";

@@ -269,10 +269,18 @@ impl Books {
             .execute(&mut self.conn)
             .await?;
             if changed != 1 {
-                return Err(StoreError::Broken(format!("what grant {grant} had left is gone")));
+                return Err(self.gone(grant));
             }
         }
         Ok(())
+    }
+
+    /// A grant has not left what was just seen there: another node took it, or, where there is none, the books are broken.
+    fn gone(&self, grant: &GrantId) -> StoreError {
+        match self.conn.kind() {
+            sql::Kind::Postgres => StoreError::Raced("grants"),
+            sql::Kind::Sqlite => StoreError::Broken(format!("what grant {grant} had left is gone")),
+        }
     }
 
     /// What a leg held of grants is used in part, and the rest is theirs again; of one that is over, nobody's.
@@ -344,7 +352,7 @@ impl Books {
             .execute(&mut self.conn)
             .await?;
             if changed != 1 {
-                return Err(StoreError::Broken(format!("what grant {} had left is gone", grant.id)));
+                return Err(self.gone(&grant.id));
             }
             // Parts that lapse one after the other have keys of their own.
             let key = format!("{LAPSE}{}:after-{before}", grant.id);

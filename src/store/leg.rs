@@ -242,7 +242,7 @@ pub(super) async fn rerouted(books: &mut Books, asked: &Rerouted) -> Result<(), 
         return Err(StoreError::Conflict(format!("leg {} is answered", asked.leg)));
     }
     // What it holds counts to the carrier that has the call.
-    let held = leg.tab.as_ref().map_or(Micros::ZERO, |tab| tab.credit_held());
+    let held = leg.tab.as_ref().map_or(Micros::ZERO, |tab| tab.money_held());
     let organisation = leg.organisation.as_ref().map(|id| books.organisation(id)).transpose()?;
     if let Some(organisation) = &organisation {
         books.count_held(&leg, organisation, Micros(-held.0), None)?;
@@ -480,9 +480,12 @@ pub(super) fn paid_ms(tab: &Tab) -> u64 {
 
 /// What a leg may take now.
 struct Purse {
+    /// Of credits, no more than limits on spending leave.
     available: Micros,
-    /// A limit on spending, not the balance, is what is short: its name.
-    limited: Option<Cause>,
+    /// Of credits, whatever the limits.
+    balance: Micros,
+    /// Of all money, what limits on spending leave, and the one that is tightest.
+    room: (i64, Cause),
     floor: Micros,
     sums: Sums,
     /// Of a leg that the pool pays.
@@ -496,7 +499,14 @@ impl Purse {
     /// All that the leg may take, `most` of it credits.
     fn means(&self, most: Micros, leg: &LegRow, terms: &Terms, now: Wall) -> Means {
         let pool_left_ms = self.pool.map_or(0, |pool| pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms));
-        Means::plain(most, pool_left_ms).with_grants(&self.grants, terms, &leg.number, now)
+        let limit = Some(Micros(self.room.0.max(0)));
+        Means { limit, ..Means::plain(most, pool_left_ms) }.with_grants(&self.grants, terms, &leg.number, now)
+    }
+
+    /// The limit that is short, where the money is not.
+    fn limited(&self, means: &Means) -> Option<Cause> {
+        let there = self.balance.0.max(0).saturating_add(means.granted_money().0);
+        (self.room.0 < there).then_some(self.room.1)
     }
 }
 
@@ -511,17 +521,16 @@ async fn purse(
     // Only a leg that runs is let finish on the overdraft; a new one needs credit.
     let may_finish = organisation.on_empty == OnEmpty::Finish && tab.held_until_ms > 0;
     let floor = if may_finish { Micros(-sums.overdraft.0) } else { Micros::ZERO };
-    let available = Micros(sums.available().0.saturating_sub(floor.0));
+    let balance = Micros(sums.available().0.saturating_sub(floor.0));
     let mut met = Vec::new();
-    let (limit, cause) = spending::room(books, leg, organisation, tab.credit_held(), now, &mut met).await?;
+    let room = spending::room(books, leg, organisation, tab.money_held(), now, &mut met).await?;
     // The pool of the month in which the leg began stays its pool.
     let pool = match tab.terms.funding {
         Funding::Pool { .. } => Some(books.pool(organisation, leg.pool_month.unwrap_or(now)).await?),
         Funding::Included | Funding::Credits | Funding::Free => None,
     };
-    let limited = (limit < available.0).then_some(cause);
     let grants = books.grants(&organisation.id, now).await?;
-    Ok(Purse { available: Micros(available.0.min(limit).max(0)), limited, floor, sums, pool, grants, met })
+    Ok(Purse { available: Micros(balance.0.min(room.0).max(0)), balance, room, floor, sums, pool, grants, met })
 }
 
 /// One more hold for a tab: the accountant says how much, the books either have it or not.
@@ -535,7 +544,7 @@ async fn fund(
 ) -> Result<Opened, StoreError> {
     let mut purse = purse(books, &leg, &tab, organisation, now).await?;
     if let Err(cause) = permit::over_to_credits(&books.facts, &leg, &tab, now) {
-        (purse.available, purse.limited, purse.grants) = (Micros::ZERO, Some(cause), Arc::default());
+        (purse.available, purse.room, purse.grants) = (Micros::ZERO, (i64::MIN, cause), Arc::default());
     }
     let before = tab.clone();
     let own_nanos = burn::paid_nanos(&tab.terms, leg.elapsed_ms);
@@ -570,7 +579,7 @@ async fn fund(
         if books.look_again(&organisation.id).await? {
             return Box::pin(fund(books, leg, before, organisation, now, step)).await;
         }
-        let cause = purse.limited.unwrap_or(if capped { Cause::SpendLimit } else { Cause::NoCredit });
+        let cause = purse.limited(&means).unwrap_or(if capped { Cause::SpendLimit } else { Cause::NoCredit });
         let kept = Tab { is_final: true, ..before };
         let begun = kept.held_until_ms > 0;
         leg.tab = begun.then_some(kept);
@@ -604,8 +613,10 @@ async fn fund(
         threshold::pool(books, organisation, pool, now).await?;
     }
     threshold::grants(books, organisation, (&purse.grants, &hold.taken), now).await?;
+    if hold.spent() > Micros::ZERO {
+        cap::told(books, organisation, &purse.met, Ok(hold.spent()), now).await?;
+    }
     if hold.credit > Micros::ZERO {
-        cap::told(books, organisation, &purse.met, Ok(hold.credit), now).await?;
         threshold::money(books, organisation, Seen { funded_ms, ..Seen::default() }, now).await?;
     }
     let grant = Grant { until_ms: hold.until_ms, is_final: hold.is_final, funding, funded_ms };
@@ -655,9 +666,9 @@ async fn take(
 ) -> Result<Option<Sums>, StoreError> {
     let burn = i64::try_from(burn::burn_nanos(tab, leg.elapsed_ms)).map_err(StoreError::broken)?;
     let burn_nanos = burn - leg.burn_nanos;
-    let taking = Taking { credit: hold.credit, burn_nanos, floor: purse.floor };
-    let needs_credit = hold.credit > Micros::ZERO || burn_nanos != 0;
-    let sums = if needs_credit { books.reserve(&organisation.id, taking).await? } else { Some(purse.sums) };
+    let taking = Taking { credit: hold.credit, granted: hold.granted(), burn_nanos, floor: purse.floor };
+    let moves = hold.spent() > Micros::ZERO || burn_nanos != 0;
+    let sums = if moves { books.reserve(&organisation.id, taking).await? } else { Some(purse.sums) };
     let Some(sums) = sums else { return Ok(None) };
     let pool = purse.pool.filter(|_| hold.pool_ms > 0);
     if let Some(pool) = pool
@@ -667,7 +678,7 @@ async fn take(
         return Err(StoreError::broken("pool time that was there is gone"));
     }
     books.reserve_grants(&organisation.id, &hold.taken).await?;
-    books.count_held(leg, organisation, hold.credit, Some(now))?;
+    books.count_held(leg, organisation, hold.spent(), Some(now))?;
     leg.burn_nanos = burn;
     Ok(Some(sums))
 }

@@ -32,7 +32,8 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0023_carrier_lock.sql"),
     include_str!("migrations/0024_running_sums.sql"),
     include_str!("migrations/0025_origin.sql"),
-    include_str!("migrations/0026_known.sql"),
+    include_str!("migrations/0026_granted.sql"),
+    include_str!("migrations/0027_known.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

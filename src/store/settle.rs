@@ -1,6 +1,6 @@
 //! The end of a leg in the books: charged once, the rest given back, one record written; all of it or nothing.
 
-use super::books::{Books, millis};
+use super::books::{Books, Taking, millis};
 use super::dialog;
 use super::door::{End, Settle};
 use super::draw::Draws;
@@ -14,6 +14,7 @@ use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use crate::clock::Wall;
 use crate::rating::costs::{Call, LegCost};
+use crate::rating::grant::granted_money;
 use crate::rating::ledger::Kind;
 use crate::rating::record::{Beyond, NumberType, Stamps, UsageRecord};
 use crate::rating::{CallType, Settlement};
@@ -83,20 +84,28 @@ async fn pay(
     at: Wall,
 ) -> Result<Option<(String, String)>, StoreError> {
     let Some(tab) = &leg.tab else { return Ok(None) };
-    if tab.credit_held() > Micros::ZERO || leg.burn_nanos > 0 {
-        books.release(&organisation.id, tab.credit_held(), settlement.charge, leg.burn_nanos).await?;
+    let taken = Taking {
+        credit: tab.credit_held(),
+        granted: granted_money(&tab.held),
+        burn_nanos: leg.burn_nanos,
+        floor: Micros::ZERO,
+    };
+    if tab.money_held() > Micros::ZERO || leg.burn_nanos > 0 {
+        books.release(&organisation.id, taken, settlement.charge).await?;
     }
     let key = |what: &str| format!("leg:{}:{what}", leg.id);
     let charged = (Kind::Held, Kind::Earnings);
     books.book(organisation, charged, settlement.charge, key("charge"), "charge", at).await?;
     let given_back = (Kind::Held, Kind::Available);
     books.book(organisation, given_back, settlement.release_credit, key("release"), "rest of the hold", at).await?;
-    books.count_held(leg, organisation, Micros(-tab.credit_held().0), None)?;
-    let mut days = None;
+    books.count_held(leg, organisation, Micros(-tab.money_held().0), None)?;
     if settlement.charge > Micros::ZERO {
         let key = key("charge");
         books.use_fundings(&organisation.id, settlement.charge, Draws::new(&key, Some(leg.id))).await?;
-        days = Some(books.count_charge(leg, organisation, settlement.charge, at)?);
+    }
+    let mut days = None;
+    if settlement.spent() > Micros::ZERO {
+        days = Some(books.count_charge(leg, organisation, settlement.spent(), at)?);
         threshold::spent(books, organisation, at).await?;
     }
     if tab.terms.month.is_some() && tab.sequence > 0 {
@@ -242,6 +251,7 @@ fn keep(
         apart.to_line(),
         day,
         utc_day,
+        settlement.map_or(0, |settlement| settlement.granted().0),
     ]));
     draft.persons.push(person::row(leg.id, &person));
 }

@@ -1,5 +1,6 @@
 //! Limits on spending: one table of whose they are, what has counted towards each, and what a leg may still take under
-//! it. What legs hold counts as spent, so that what is held never goes beyond a limit, whatever runs at once.
+//! it. What legs hold counts as spent, so that what is held never goes beyond a limit, whatever runs at once. Money is
+//! what a call costs, whoever gave it: credits and money of grants count alike; time of the pool and of grants is none.
 
 use super::books::{Books, day_of};
 use super::cap::Met;
@@ -80,7 +81,8 @@ pub(super) async fn room(
     now: Wall,
     met: &mut Vec<Met>,
 ) -> Result<(i64, Cause), StoreError> {
-    let held = books.sums(&organisation.id).await?.held.0;
+    let sums = books.sums(&organisation.id).await?;
+    let held = sums.held.0.saturating_add(sums.granted_held.0);
     let mut tightest = (i64::MAX, Cause::SpendLimit);
     let mut meet = |left: i64, cause: Cause| {
         if left < tightest.0 {
@@ -213,7 +215,7 @@ impl Books {
         Ok(())
     }
 
-    /// Counts a leg's charge to the day around `at`; gives the names of the days, of the organisation and of the world.
+    /// Counts what a leg cost to the day around `at`; gives the names of the days, of the organisation and of the world.
     pub fn count_charge(
         &mut self,
         leg: &LegRow,
@@ -239,7 +241,7 @@ impl Books {
         Ok((day, day_of(at, "UTC")?))
     }
 
-    /// Credits charged on the day around `at`.
+    /// Money charged on the day around `at`.
     pub async fn spent_on(&mut self, organisation: &Organisation, at: Wall) -> Result<Micros, StoreError> {
         let key = (organisation.id.clone(), day_of(at, &organisation.time_zone)?);
         if let Some(known) = self.sheet.days.get(&key) {

@@ -45,8 +45,10 @@ macro_rules! suite {
             mod changing;
             #[path = "fraud.rs"]
             mod fraud;
+            #[path = "granted.rs"]
+            mod granted;
             #[path = "granting.rs"]
-            mod granting;
+            pub(super) mod granting;
             #[path = "hot.rs"]
             mod hot;
             #[path = "leading.rs"]

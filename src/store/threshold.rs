@@ -6,6 +6,7 @@ use super::books::{Books, day_of, millis};
 use super::door::{PoolState, Raise};
 use super::facts::{AlertSettings, LowBalance, Organisation};
 use super::fault::StoreError;
+use super::grant::granted;
 use super::outbox::raise;
 use super::{recharge, sql};
 use crate::clock::Wall;
@@ -189,7 +190,9 @@ async fn few_days(
     usual: Micros,
     now: Wall,
 ) -> Result<(), StoreError> {
-    let available = books.sums(&organisation.id).await?.available();
+    // Days are counted by what they cost, whoever paid it.
+    let granted = granted(&books.grants(&organisation.id, now).await?, now);
+    let available = books.sums(&organisation.id).await?.with(granted);
     let before = levels(books, &organisation.id).await?;
     let needed = i128::from(usual.0) * i128::from(days);
     let mut after = before;

@@ -30,6 +30,7 @@ const LAPSES: &str = "SELECT grant_use.key FROM grant_use JOIN grants ON grants.
 impl Audit<'_> {
     pub(super) async fn grants(&mut self, chains: &BTreeMap<OrganisationId, Chain>) -> Result<(), StoreError> {
         let mut left: BTreeMap<OrganisationId, i128> = chains.keys().map(|id| (id.clone(), 0)).collect();
+        let mut held: BTreeMap<String, i128> = BTreeMap::new();
         for row in sql::query(GRANTS).fetch_all(&mut *self.conn).await? {
             let place = format!("grant {}", row.try_get::<String, _>("id")?);
             let found = match grant::read(&Line { row: &row, table: "grants" }) {
@@ -48,6 +49,7 @@ impl Audit<'_> {
                 self.tell(SUMS, &place, "is not in the ledger as it is here");
             }
             if is_money {
+                *held.entry(found.organisation.to_string()).or_default() += i128::from(found.held);
                 let gone = i128::from(found.used) + i128::from(found.lapsed);
                 *left.entry(found.organisation).or_default() += i128::from(found.grant.amount) - gone;
             }
@@ -59,6 +61,12 @@ impl Audit<'_> {
             let chain = chains.get(&organisation);
             let balance = chain.and_then(|chain| chain.balances.get(&Kind::Grant)).copied().unwrap_or(0);
             self.equal(SUMS, format_args!("account {organisation}"), "what its grants have left", balance, left);
+        }
+        for row in sql::query("SELECT organisation, granted_held FROM account").fetch_all(&mut *self.conn).await? {
+            let organisation: String = row.try_get(0)?;
+            let due = held.remove(&organisation).unwrap_or(0);
+            let place = format!("account {organisation}");
+            self.equal(HOLDS, place, "money of grants held", i128::from(row.try_get::<i64, _>(1)?), due);
         }
         for row in sql::query(LAPSES).fetch_all(&mut *self.conn).await? {
             self.tell(SUMS, format_args!("entry {}", row.try_get::<String, _>(0)?), "is no lapse of a grant");

@@ -2,7 +2,7 @@
 //! entries in the ledger and their corrections are walked together, in the order of the legs, a page at a time.
 
 use super::{Audit, HOLDS, ONCE, PAGE, PRICE, SUMS};
-use crate::rating::grant::{Part, parts_of_line};
+use crate::rating::grant::{Part, granted_money, parts_of_line};
 use crate::rating::ledger::Kind;
 use crate::rating::{Tab, Terms, UsageRecord};
 use crate::store::books::millis;
@@ -54,7 +54,7 @@ struct Beside {
 const LEGS: &str = "SELECT leg.*, usage_record.elapsed_ms AS record_elapsed_ms, usage_record.charge AS record_charge, \
      usage_record.credit_held AS record_credit_held, usage_record.pool_used_ms AS record_pool_used_ms, \
      usage_record.pool_held_ms AS record_pool_held_ms, usage_record.record AS record, usage_record.at AS record_at, \
-     usage_record.organisation AS record_organisation, usage_record.day AS record_day, usage_record.utc_day AS record_utc_day, \
+     usage_record.organisation AS record_organisation, usage_record.day AS record_day, usage_record.utc_day AS record_utc_day, usage_record.granted AS record_granted, \
      person.leg AS person_leg, person.organiser AS person_organiser \
      FROM leg LEFT JOIN usage_record ON usage_record.leg = leg.id LEFT JOIN person ON person.leg = leg.id \
      WHERE leg.id > $1 ORDER BY leg.id LIMIT $2";
@@ -180,6 +180,7 @@ impl Audit<'_> {
         let record = UsageRecord::from_line(&text)?;
         self.record(&place, &leg, line, &record)?;
         let (credit, charge) = (line.number("record_credit_held")?, line.number("record_charge")?);
+        let granted = line.maybe_number("record_granted")?;
         self.equal(ONCE, &place, "the ledger's charge", booked.charge.unwrap_or(0), charge);
         self.equal(HOLDS, &place, "credit still held", booked.held, 0);
         self.equal(PRICE, &place, "the record's charge", record.charge.0, charge);
@@ -189,11 +190,19 @@ impl Audit<'_> {
         self.price(&place, &leg, line, &record)?;
         if let (Some(organisation), Some(day)) = (&leg.organisation, line.maybe_text("record_day")?) {
             let utc_day = line.maybe_text("record_utc_day")?;
-            self.count(&leg, &day, utc_day.as_deref(), charge);
-            *self.days.entry((organisation.to_string(), day)).or_default() += charge;
+            let spent = charge.saturating_add(granted.unwrap_or(0));
+            self.count(&leg, &day, utc_day.as_deref(), spent);
+            *self.days.entry((organisation.to_string(), day)).or_default() += spent;
         }
-        self.granted(&place, &leg, &record, &corrections, (&uses, &booked.grants))?;
-        self.corrections(&place, &leg, line, &corrections, booked)
+        let mut back = self.granted(&place, &leg, &record, &corrections, (&uses, &booked.grants))?;
+        match granted {
+            Some(granted) => {
+                self.equal(PRICE, &place, "money of grants", granted, granted_money(&record.beyond.grants).0)
+            }
+            // Of an edition that did not count it.
+            None => back.fill(0),
+        }
+        self.corrections(&place, &leg, line, &corrections, booked, &back)
     }
 
     /// What a leg holds is what its steps took.
@@ -227,8 +236,9 @@ impl Audit<'_> {
         if booked.charge.is_some() {
             self.tell(ONCE, place, "was charged and is still open");
         }
+        let money = leg.tab.as_ref().map_or(0, |tab| tab.money_held().0);
         for name in self.names(leg) {
-            self.counted.entry(name).or_default().held += credit;
+            self.counted.entry(name).or_default().held += money;
         }
         if let Some(tab) = leg.tab.as_ref().filter(|tab| tab.sequence > 0) {
             self.count_month(leg, tab, millis(leg::paid_ms(tab)));
@@ -240,6 +250,7 @@ impl Audit<'_> {
     }
 
     /// What grants paid is what the rule says, at the end and after each correction; of money, the ledger has the same.
+    /// Gives the money that they had back by each correction.
     fn granted(
         &mut self,
         place: &str,
@@ -247,13 +258,14 @@ impl Audit<'_> {
         record: &UsageRecord,
         corrections: &[(Correction, Option<String>, String)],
         (found, booked): (&BTreeMap<String, i64>, &BTreeMap<String, i64>),
-    ) -> Result<(), String> {
+    ) -> Result<Vec<i64>, String> {
         let Some(tab) = &leg.tab else {
             if !found.is_empty() || !booked.is_empty() {
                 self.tell(PRICE, place, "nothing was held for it, and grants paid it");
             }
-            return Ok(());
+            return Ok(vec![0; corrections.len()]);
         };
+        let mut money = Vec::with_capacity(corrections.len());
         let first = tab.settle(leg.answered.map(|_| leg.elapsed_ms)).grants_used();
         if record.beyond.grants != first {
             self.tell(PRICE, place, "the record has other parts of grants");
@@ -283,6 +295,7 @@ impl Audit<'_> {
             } else {
                 Vec::new()
             };
+            money.push(granted_money(&back).0);
             for part in back.iter().filter(|part| part.amount > 0) {
                 let Some(grant) = part.bucket.grant() else { continue };
                 let step = format!("{}{}:{}", correct::CORRECTION, correction.number, grant::step(grant));
@@ -296,7 +309,7 @@ impl Audit<'_> {
             self.equal(PRICE, place, &format!("the use {step}"), of(found), amount);
             self.equal(SUMS, place, &format!("the entry {step}"), of(booked), if is_time { 0 } else { amount });
         }
-        Ok(())
+        Ok(money)
     }
 
     /// The record is of this leg, and its columns say what it says.
@@ -381,6 +394,7 @@ impl Audit<'_> {
         line: &Line<'_>,
         corrections: &[(Correction, Option<String>, String)],
         mut booked: Booked,
+        granted: &[i64],
     ) -> Result<(), String> {
         let mut net = line.number("record_charge")?;
         let mut price = net;
@@ -388,7 +402,7 @@ impl Audit<'_> {
         let day_of_record = line.maybe_text("record_day")?;
         let mut paid = leg.tab.as_ref().map_or_else(Vec::new, |tab| correct::first_paid(tab, leg));
         let mut again = Micros::ZERO;
-        for (due, (correction, day, request)) in (1..).zip(corrections) {
+        for (due, ((correction, day, request), granted)) in (1..).zip(corrections.iter().zip(granted)) {
             let place = format!("{place}, correction {}", correction.number);
             self.equal(ONCE, &place, "its number", correction.number, due);
             let (amount, memo) = booked.corrections.remove(&correction.number).unwrap_or_default();
@@ -422,8 +436,9 @@ impl Audit<'_> {
                 self.count_month(leg, tab, correction.month_ms);
             }
             if let (Some(organisation), Some(day)) = (&leg.organisation, day) {
-                self.count(leg, day, line.maybe_text("record_utc_day")?.as_deref(), correction.amount.0);
-                *self.days.entry((organisation.to_string(), day.clone())).or_default() += correction.amount.0;
+                let spent = correction.amount.0.saturating_sub(*granted);
+                self.count(leg, day, line.maybe_text("record_utc_day")?.as_deref(), spent);
+                *self.days.entry((organisation.to_string(), day.clone())).or_default() += spent;
             }
         }
         for number in booked.corrections.into_keys() {

@@ -243,6 +243,48 @@ async fn books_from_before_running_sums_are_brought_along() {
     bench.audited().await;
 }
 
+/// Books of the edition before limits counted money of grants: what legs hold of it counts from now on, what was charged
+/// before does not, and neither does its refund.
+#[tokio::test]
+async fn books_from_before_grants_counted_are_brought_along() {
+    use crate::rating::grant::Unit;
+    let bench = Bench::with_credits("25.00").await;
+    let call = async |is_over: bool| {
+        let leg = bench.leg();
+        grant(bench.store.open_leg(dial(leg, "+447700900123", "studio")).await.unwrap());
+        bench.store.answered(answer(leg)).await.unwrap();
+        if is_over {
+            bench.store.settle(leg, over(60_000)).await.unwrap();
+        }
+        leg
+    };
+    bench.store.add_grant(super::sqlite::granting::gift("welcome", Unit::Money, 60_000)).await.unwrap();
+    let [before, live] = [call(true).await, call(false).await];
+    // 0.04 of the grant is used; 0.02 of it and 0.02 of credits are held. What that edition counted is credits alone.
+    bench
+        .tamper("UPDATE spend SET charged = 0; UPDATE spend_of SET charged = 0, day = '', held = 20000")
+        .await
+        .unwrap();
+    let bench = as_of_edition(bench, 25).await;
+    bench.audited().await;
+    let whole = Refund { leg: before, amount: None, key: "k".to_owned(), reason: "bad line".to_owned(), at: NOON };
+    assert!(matches!(bench.store.refund(whole).await.unwrap(), Corrected::Booked(_)));
+    bench.audited().await;
+    let limit = "id = \"local\"\nmax_spend_per_day = \"0.08\"\n";
+    bench.apply(&FILE.replace("credits = \"1.00\"\n", "").replace("id = \"local\"\n", limit)).await.unwrap();
+    loop {
+        match bench.store.open_leg(dial(bench.leg(), "+447700900123", "studio")).await.unwrap() {
+            Opened::Granted(_) => {}
+            told => break assert_eq!(told, Opened::Refused(Cause::CarrierSpendLimit)),
+        }
+    }
+    let credits: i64 = bench.store.live_legs().await.unwrap().iter().map(|leg| leg.credit_held.0).sum();
+    let grants = bench.store.grants(&"aurora".parse().unwrap(), true).await.unwrap();
+    assert_eq!((credits, grants[0].held), (20_000, 60_000), "what came back of the grant pays first");
+    bench.store.settle(live, over(60_000)).await.unwrap();
+    bench.audited().await;
+}
+
 /// The same books as a program wrote them that knew no edition above `edition`.
 async fn as_of_edition(bench: Bench, edition: i64) -> Bench {
     use crate::store::{copy, schema, sql};

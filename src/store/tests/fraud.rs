@@ -1,11 +1,12 @@
 //! A stolen account, and what it may do until somebody wakes up.
 
 use super::*;
+use crate::rating::grant::granted_money;
 use crate::trunk::DialPlan;
 use std::collections::BTreeSet;
 
 /// [`FILE`] with these limits of aurora, and money enough.
-fn limited(limits: &str) -> String {
+pub(super) fn limited(limits: &str) -> String {
     FILE.replacen("credits = \"1.00\"", &format!("credits = \"100.00\"\n[organisation.limits]\n{limits}"), 1)
 }
 
@@ -19,7 +20,7 @@ const HOUR_MS: u64 = 3_600_000;
 
 impl Bench {
     /// Calls to Britain at a moment, until one is refused: what they hold, and the refusal.
-    async fn call_until_refused(&self, at: Wall) -> (Vec<LegId>, Cause) {
+    pub(super) async fn call_until_refused(&self, at: Wall) -> (Vec<LegId>, Cause) {
         let mut legs = Vec::new();
         for _ in 0..200 {
             let leg = self.leg();
@@ -32,8 +33,8 @@ impl Bench {
         panic!("200 calls, and none was refused")
     }
 
-    /// Twenty lines, all talking as long as they are let: what is charged for all, and what each was told at its end.
-    async fn talk_until_cut(&self, call: impl Fn(LegId) -> OpenLeg) -> (Micros, Cause) {
+    /// Twenty lines, all talking as long as they are let: what all cost, and what each was told at its end.
+    pub(super) async fn talk_until_cut(&self, call: impl Fn(LegId) -> OpenLeg) -> (Micros, Cause) {
         let (mut lines, mut told) = (Vec::new(), BTreeSet::new());
         for _ in 0..20 {
             let leg = self.leg();
@@ -64,7 +65,8 @@ impl Bench {
                     Opened::NoPayerYet => unreachable!("it has a payer"),
                 }
             }
-            charged = Micros(charged.0 + self.store.settle(leg, over(until_ms)).await.unwrap().charge.0);
+            let record = self.store.settle(leg, over(until_ms)).await.unwrap();
+            charged.0 += record.charge.0 + granted_money(&record.beyond.grants).0;
         }
         assert_eq!(told.len(), 1, "{told:?}");
         (charged, told.first().unwrap().parse().unwrap())
@@ -86,7 +88,7 @@ async fn a_thief_on_all_lines_takes_the_days_limit_and_no_more() {
 }
 
 /// [`FILE`] with a second licensed organiser, a second meeting of the first, and a limit of the carrier's.
-fn crowded(limits: &str, carrier: &str) -> String {
+pub(super) fn crowded(limits: &str, carrier: &str) -> String {
     let more = "[[organisation.user]]\nid = \"dora\"\nlicences = [\"pay-per-minute\"]\n\
          [[organisation.meeting]]\nid = \"loft\"\norganiser = \"dora\"\nconference_id = \"1000004\"\n\
          [[organisation.meeting]]\nid = \"attic\"\norganiser = \"anna\"\nconference_id = \"1000005\"\n";

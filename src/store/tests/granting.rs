@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 const LONDON: &str = "+442079460123";
 const ITALY: &str = "+390298765432";
 
-pub(super) fn gift(id: &str, unit: Unit, amount: u64) -> NewGrant {
+pub(in crate::store::tests) fn gift(id: &str, unit: Unit, amount: u64) -> NewGrant {
     NewGrant {
         id: id.parse().unwrap(),
         organisation: "aurora".parse().unwrap(),

@@ -92,6 +92,32 @@ async fn two_nodes_at_once_do_not_both_pass_a_limit() {
     }
 }
 
+/// Money of a grant counts too, whichever node takes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_at_once_do_not_both_pass_a_limit_on_a_grant() {
+    use crate::rating::grant::Unit;
+    let of_organisation = ("max_spend_per_day = \"0.13\"", "");
+    let of_meeting = ("meeting_spend_per_day = \"0.13\"", "");
+    let of_carrier = ("", "max_spend_per_day = \"0.13\"");
+    for (limits, carrier) in [of_organisation, of_meeting, of_carrier] {
+        let two = Two::new(&file(limits, carrier)).await;
+        let given = super::postgres::granting::gift("welcome", Unit::Money, 5_000_000);
+        two.stores[0].add_grant(given).await.unwrap();
+        for round in 0..2 {
+            let told = two.burst(round * 100..round * 100 + 40, ["studio", "studio"]).await;
+            assert_eq!(Two::granted(&told), 13, "{limits}{carrier}");
+            assert_eq!(two.stores[1].audit().await.unwrap(), []);
+            for (leg, _) in told {
+                let store = &two.stores[(leg.as_u128() as usize + 1) % 2];
+                while let Err(error) = store.settle(leg, over(0)).await {
+                    assert!(error.is_passing(), "{error}");
+                }
+            }
+            assert_eq!(two.stores[0].audit().await.unwrap(), []);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_at_once_do_not_both_take_the_last_of_an_account() {
     let two = Two::new(&FILE.replace("\"1.00\"", "\"0.07\"")).await;
