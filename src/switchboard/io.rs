@@ -491,7 +491,7 @@ impl Rim {
             tracing::error!(open, "the books did not take everything: the next start settles the rest");
         }
         let until = Instant::now() + LAST_WORDS;
-        while sip.gauges().calls + sip.gauges().leaving > 0 && Instant::now() < until {
+        while !sip.is_quiet() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         sip.stop().await;

@@ -6,7 +6,6 @@ use crate::{MACHINE, bridge, caller, charged_once};
 use std::net::IpAddr;
 use tollbridge::sip::Transport;
 use tollbridge::switchboard::ask::{Ask, Told};
-use tollbridge::types::Cause;
 
 const CALLED: &str = "+390699999999";
 const CALLS: u32 = 10;
@@ -34,38 +33,6 @@ async fn its_calls_are_proven() {
     let sipp = Sipp { calls: CALLS, pause_ms: 1_200, login: Some(LOGIN), ..caller(&world, "digest_call") }.start();
     assert_eq!(sipp.all_well().await.succeeded, u64::from(CALLS));
     charged_once(&world, CALLS as usize).await;
-    world.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn our_calls_are_proven_to_it() {
-    let _turn = MACHINE.read().await;
-    let world = bridge().await;
-    let sipp = Sipp { calls: CALLS, pause_ms: 1_500, ..Sipp::new("digest_answer", CARRIER) }.start().listening().await;
-    let (source, route) = (IpAddr::from(CARRIER), sipp.local);
-    // Another carrier becomes known in the same file: so we see when the password is read.
-    let witness = format!("[[carrier]]\nid = \"witness\"\nroute = \"udp:{route}\"\nlocked = \"a witness\"\n");
-    let line = format!("[[carrier]]\nid = \"line\"\nsources = [\"{source}\"]\nroute = \"udp:{route}\"\n");
-    apply(world.node.store(), &format!("{line}{}{witness}", digest(&world, "off"))).await;
-    world
-        .until(|| async {
-            let Told::Carriers(carriers) = world.ask(Ask::Carriers).await else { panic!("no carriers") };
-            carriers.iter().any(|carrier| carrier.id == "witness")
-        })
-        .await;
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    for _ in 0..CALLS {
-        let told = world.dial("open", CALLED).await;
-        assert!(matches!(told, Told::Dialling(_)), "{told:?}");
-    }
-    assert_eq!(sipp.all_well().await.succeeded, u64::from(CALLS));
-    let records = world.records().await;
-    assert_eq!(records.len(), CALLS as usize);
-    for record in records {
-        assert_eq!(record.beyond.cause, Cause::HungUp);
-        assert_eq!(record.charge.0, 50_000 + record.duration_ms.div_ceil(1_000) as i64 * 30_000, "{record:?}");
-    }
-    assert_eq!(world.balance("acme").await.held.0, 0);
     world.end().await;
 }
 
