@@ -25,6 +25,41 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// Everything that is wrong with a file of rows, as far as it is told one by one: whoever has ten thousand mistakes has one,
+/// made ten thousand times.
+#[derive(Debug)]
+pub struct Slate<'a> {
+    file: &'a str,
+    most: usize,
+    mistakes: Vec<Mistake>,
+    more: usize,
+}
+
+impl<'a> Slate<'a> {
+    /// `most` mistakes are told; of those beyond only how many they are.
+    pub const fn new(file: &'a str, most: usize) -> Slate<'a> {
+        Slate { file, most, mistakes: Vec::new(), more: 0 }
+    }
+
+    pub fn tell(&mut self, line: usize, text: impl Into<String>) {
+        if self.mistakes.len() < self.most {
+            self.mistakes.push(Mistake { file: self.file.to_owned(), line, text: text.into() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// What was read, if there was no mistake.
+    pub fn clean<T>(mut self, read: T) -> Result<T, Vec<Mistake>> {
+        if self.more > 0 {
+            let line = self.mistakes.last().map_or(0, |last| last.line);
+            let text = format!("and {} more mistakes below the first {}", self.more, self.most);
+            self.mistakes.push(Mistake { file: self.file.to_owned(), line, text });
+        }
+        if self.mistakes.is_empty() { Ok(read) } else { Err(self.mistakes) }
+    }
+}
+
 #[derive(Debug)]
 struct Page {
     file: String,

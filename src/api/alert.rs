@@ -8,7 +8,8 @@ use super::problem::Problem;
 use crate::clock::Wall;
 use crate::notice::{Kind, alert};
 use crate::rating::record::utc;
-use crate::store::{AlertView, LetterView, Raise, RechargeView, Store, SwitchedOff};
+use crate::rating::report::Masking;
+use crate::store::{AlertView, Facts, LetterView, Raise, RechargeView, Store, SwitchedOff};
 use crate::types::OrganisationId;
 use axum::Json;
 use axum::http::StatusCode;
@@ -24,18 +25,30 @@ pub struct AlertsQuery {
     pub org: Option<String>,
 }
 
-pub async fn alerts_of(store: &Store, query: &AlertsQuery) -> Result<Value, Problem> {
+pub async fn alerts_of(store: &Store, masking: &Masking, query: &AlertsQuery) -> Result<Value, Problem> {
     let organisation: Option<OrganisationId> = query.org.as_deref().map(|org| parse("org", org)).transpose()?;
     let shown = store.alerts(organisation.as_ref(), SHOWN).await?;
     Ok(json!({
-        "alerts": shown.alerts.iter().map(alert).collect::<Vec<_>>(),
+        "alerts": shown.alerts.iter().map(|view| alert(view, masking, &store.facts())).collect::<Vec<_>>(),
         "switched_off": shown.switched_off.iter().map(switched_off).collect::<Vec<_>>(),
         "recharges": shown.recharges.iter().map(recharge).collect::<Vec<_>>(),
     }))
 }
 
-fn alert(view: &AlertView) -> Value {
-    let alert = &view.alert;
+/// A number in it is shown as far as whoever asks may see it; one that was masked when it was told stays so.
+fn seen(alert: &alert::Alert, masking: &Masking, facts: &Facts) -> alert::Alert {
+    let country = alert.organisation.as_ref().and_then(|id| facts.organisations.get(id)).map(|own| own.country);
+    let mut alert = alert.clone();
+    if let Some(number) = alert.facts.get_mut(alert::NUMBER)
+        && let Ok(whole) = number.parse()
+    {
+        *number = masking.party(&whole, country);
+    }
+    alert
+}
+
+fn alert(view: &AlertView, masking: &Masking, facts: &Facts) -> Value {
+    let alert = seen(&view.alert, masking, facts);
     json!({
         "id": alert.id, "kind": alert.kind.slug(), "at": utc(alert.at),
         "organisation": alert.organisation.as_ref().map(|id| id.as_str()),
@@ -69,7 +82,7 @@ fn recharge(view: &RechargeView) -> Value {
 }
 
 pub async fn list(Known(reception): Known, Query(query): Query<AlertsQuery>) -> Result<Json<Value>, Problem> {
-    alerts_of(&reception.store, &query).await.map(Json)
+    alerts_of(&reception.store, &reception.masking, &query).await.map(Json)
 }
 
 /// Sends one that means nothing to all of an organisation's targets.

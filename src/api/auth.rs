@@ -4,6 +4,7 @@
 use super::Reception;
 use super::io::Moment;
 use super::problem::{self, Problem};
+use crate::rating::report::View;
 use crate::store::{Facts, OWNER, Role, TrailDoor, Who};
 use crate::telemetry::name;
 use crate::types::OrganisationId;
@@ -65,6 +66,15 @@ impl Need {
     /// The house's alone: no organisation's token has it, whatever its role.
     pub const fn is_of_house(self) -> bool {
         matches!(self, Need::Pay | Need::Operate)
+    }
+}
+
+/// What a role sees of outside parties' numbers, of the house as of an organisation: who runs calls has to know whom they are
+/// with, who reads books does not. Whoever has no role sees as little.
+pub fn view(role: Option<Role>) -> View {
+    match role {
+        Some(Role::Operator | Role::Admin) => View::Whole,
+        Some(Role::Billing | Role::Reader) | None => View::Masked,
     }
 }
 

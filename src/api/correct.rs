@@ -4,10 +4,11 @@ use super::entry::of_path;
 use super::extract::{Json as Said, Known, Named, Query};
 use super::io::Moment;
 use super::leg::{is_there, named, parse};
-use super::money::{UsageQuery, filter, moment, within};
+use super::money::{UsageQuery, filter, moment, payer_country, within};
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::rating::record;
+use crate::rating::report::Masking;
 use crate::store::{Corrected, Correction, Refund, Store, StoreError, Which};
 use crate::types::{LegId, Micros, OrganisationId};
 use axum::Json;
@@ -169,7 +170,12 @@ pub async fn corrections_of_one(
 }
 
 /// A settled leg: its record, and what was put right since. Of an organisation: another's is none.
-pub async fn usage_of_leg(store: &Store, of: Option<&OrganisationId>, leg: &str) -> Result<Value, Problem> {
+pub async fn usage_of_leg(
+    store: &Store,
+    masking: &Masking,
+    of: Option<&OrganisationId>,
+    leg: &str,
+) -> Result<Value, Problem> {
     let leg: LegId = parse("leg", leg)?;
     let record = store.record(leg).await?;
     if !is_there(of, record.beyond.organisation.as_ref().map(OrganisationId::as_str)) {
@@ -179,11 +185,13 @@ pub async fn usage_of_leg(store: &Store, of: Option<&OrganisationId>, leg: &str)
     let net = record.charge.0 + corrections.iter().map(|correction| correction.amount.0).sum::<i64>();
     let broken =
         |error: serde_json::Error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "broken", error.to_string());
-    let record: Value = serde_json::from_str(&record.to_json()).map_err(broken)?;
+    let outside = masking.party_of(&record, payer_country(&store.facts(), &record));
+    let record: Value = serde_json::from_str(&record.to_json(&outside)).map_err(broken)?;
     let corrections: Vec<Value> = corrections.iter().map(shown).collect();
     Ok(json!({ "record": record, "corrections": corrections, "net_charge": Micros(net).to_text() }))
 }
 
 pub async fn usage(Known(reception): Known, path: RawPathParams) -> Result<Json<Value>, Problem> {
-    usage_of_leg(&reception.store, of_path(&path)?.as_ref(), named(&path, "leg")).await.map(Json)
+    let of = of_path(&path)?;
+    usage_of_leg(&reception.store, &reception.masking, of.as_ref(), named(&path, "leg")).await.map(Json)
 }

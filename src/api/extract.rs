@@ -1,6 +1,7 @@
 //! What a request brings, read: the framework's own extractors, whose refusals take the one shape of [`Problem`].
 
 use super::Reception;
+use super::auth;
 use super::io::in_time;
 use super::problem::Problem;
 use crate::store::Who;
@@ -22,7 +23,8 @@ pub fn reason_of(told: &str) -> Result<String, Problem> {
     Ok(reason.to_owned())
 }
 
-/// The reception, with the store in the hands of whoever asks: what they change stands in the trail under their name.
+/// The reception, with the store in the hands of whoever asks: what they change stands in the trail under their name, and
+/// they see as much of numbers as their role does.
 #[derive(Clone)]
 pub struct Known(pub Reception);
 
@@ -31,7 +33,8 @@ impl FromRequestParts<Reception> for Known {
     async fn from_request_parts(parts: &mut Parts, reception: &Reception) -> Result<Known, Problem> {
         let nobody = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", "a page that wants to know who asks");
         let who = parts.extensions.get::<Who>().cloned().ok_or_else(nobody)?;
-        Ok(Known(Reception { store: reception.store.by(who), ..reception.clone() }))
+        let masking = reception.masking.seen(auth::view(who.role));
+        Ok(Known(Reception { store: reception.store.by(who), masking, ..reception.clone() }))
     }
 }
 

@@ -36,6 +36,21 @@ pub struct Switch {
     pub on: bool,
 }
 
+impl Reception {
+    /// A leg as whoever asks may see it.
+    fn shown(&self, leg: LegView) -> LegView {
+        let facts = self.store.facts();
+        let payer = leg.organisation.as_deref().and_then(|id| id.parse::<OrganisationId>().ok());
+        let country = payer.and_then(|id| facts.organisations.get(&id)).map(|own| own.country);
+        let seen = |number: String| number.parse().map_or(number, |e164| self.masking.party(&e164, country));
+        if leg.is_out() {
+            LegView { number: seen(leg.number), ..leg }
+        } else {
+            LegView { caller: leg.caller.map(seen), ..leg }
+        }
+    }
+}
+
 /// Asks the switchboard, and turns what it cannot do into a problem.
 pub(super) async fn ask(reception: &Reception, ask: Ask) -> Result<Told, Problem> {
     match reception.switchboard.ask(ask).await {
@@ -94,14 +109,14 @@ pub async fn list(Known(reception): Known, path: RawPathParams) -> Result<Json<V
     match ask(&reception, Ask::Legs).await? {
         Told::Legs(mut legs) => {
             legs.retain(|leg| is_there(of.as_ref(), leg.organisation.as_deref()));
-            Ok(Json(legs))
+            Ok(Json(legs.into_iter().map(|leg| reception.shown(leg)).collect()))
         }
         _ => Err(Problem::down("an answer to another question")),
     }
 }
 
 pub async fn show(Known(reception): Known, path: RawPathParams) -> Result<Json<LegView>, Problem> {
-    found(&reception, &path).await.map(Json)
+    found(&reception, &path).await.map(|leg| Json(reception.shown(leg)))
 }
 
 /// What a person wrote, brought to the one form that price, permission and route use.

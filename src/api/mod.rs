@@ -47,7 +47,7 @@ pub struct Reception {
     /// Where hooks may lead.
     pub gate: Gate,
     pub token: auth::Token,
-    /// How much of outside parties' numbers reports show.
+    /// How much of outside parties' numbers is shown.
     pub masking: Masking,
     pub retention: privacy::Retention,
     /// `None` where nothing collects metrics (several nodes in one test process).

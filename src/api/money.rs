@@ -11,13 +11,14 @@ use crate::form::Mistake;
 use crate::notice::address::Barred;
 use crate::notice::{self, Gate, HookUrl, Kind, alert};
 use crate::rating::costs::{COMPARED_MINUTES, Call};
-use crate::rating::{CallType, Origin, record};
+use crate::rating::report::Masking;
+use crate::rating::{CallType, Origin, UsageRecord, record};
 use crate::store::{
     CreditsAdded, Difference, Document, Facts, FundingRow, Funds, FundsKind, Quote, QuoteRequest, Raise, Store,
     StoreError, Turned, UsageFilter,
 };
 use crate::telemetry::name;
-use crate::types::{CarrierId, Cause, Micros, OrganisationId, UserId};
+use crate::types::{CarrierId, Cause, Country, Micros, OrganisationId, UserId};
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -153,19 +154,27 @@ pub(super) fn filter(store: &Store, query: &UsageQuery) -> Result<UsageFilter, P
     })
 }
 
+/// Where whoever pays for a leg is at home.
+pub(super) fn payer_country(facts: &Facts, record: &UsageRecord) -> Option<Country> {
+    let organisation = record.beyond.organisation.as_ref()?;
+    facts.organisations.get(organisation).map(|own| own.country)
+}
+
 /// Usage records as JSON text or CSV.
-pub async fn usage_of(store: &Store, query: &UsageQuery) -> Result<String, Problem> {
+pub async fn usage_of(store: &Store, masking: &Masking, query: &UsageQuery) -> Result<String, Problem> {
     let records = store.usage(&filter(store, query)?).await?;
+    let facts = store.facts();
+    let shown = |record: &UsageRecord| masking.party_of(record, payer_country(&facts, record));
     Ok(match query.format.as_deref() {
         Some("csv") => {
             // Each line ends with CR LF, the last too (RFC 4180 section 2).
-            let rows = records.iter().map(record::UsageRecord::csv_row);
+            let rows = records.iter().map(|record| record.csv_row(&shown(record)));
             std::iter::once(record::csv_header()).chain(rows).map(|row| row + "\r\n").collect()
         }
         None | Some("json") => {
             let costs = query.costs == Some(true);
-            let row = if costs { record::UsageRecord::to_json_with_cost } else { record::UsageRecord::to_json };
-            let rows: Vec<String> = records.iter().map(row).collect();
+            let row = if costs { UsageRecord::to_json_with_cost } else { UsageRecord::to_json };
+            let rows: Vec<String> = records.iter().map(|record| row(record, &shown(record))).collect();
             format!("[{}]", rows.join(",\n"))
         }
         Some(other) => return Err(Problem::bad(format!("format: expected json or csv, found \"{other}\""))),
@@ -173,7 +182,7 @@ pub async fn usage_of(store: &Store, query: &UsageQuery) -> Result<String, Probl
 }
 
 pub async fn usage(Known(reception): Known, Query(query): Query<UsageQuery>) -> Result<Response, Problem> {
-    let text = usage_of(&reception.store, &query).await?;
+    let text = usage_of(&reception.store, &reception.masking, &query).await?;
     let kind = if query.format.as_deref() == Some("csv") { "text/csv" } else { "application/json" };
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -360,10 +360,13 @@ mod tests {
         let given = grant::add_to(&store, "aurora", &order, NOON).await.unwrap();
         fits("GrantBooked", &[given]);
         one_call(&store).await;
+        let masking = crate::rating::report::Masking::default();
         let query = AsOfQuery { at: "2030-01-01".into() };
         fits("AsOf", &[money::as_of(&store, "aurora", &query, NOON).await.unwrap()]);
         fits("Balance", &[money::balance_of(&store, "aurora", NOON).await.unwrap()]);
-        let usage = money::usage_of(&store, &UsageQuery { costs: Some(true), ..UsageQuery::default() }).await.unwrap();
+        let usage = money::usage_of(&store, &masking, &UsageQuery { costs: Some(true), ..UsageQuery::default() })
+            .await
+            .unwrap();
         let Value::Array(records) = serde_json::from_str(&usage).unwrap() else { panic!("{usage}") };
         fits("Usage", &records);
         let leg = LegId::new(1, 1).to_string();
@@ -374,7 +377,7 @@ mod tests {
         fits("Rerated", &[correct::rerate_of(&store, &order, NOON).await.unwrap()]);
         let order = RevokeOrder { reason: "r".into(), ..RevokeOrder::default() };
         fits("Revoked", &[revoke::revoke_of(&store, "aurora", &order, NOON).await.unwrap()]);
-        fits("UsageOfLeg", &[correct::usage_of_leg(&store, None, &leg).await.unwrap()]);
+        fits("UsageOfLeg", &[correct::usage_of_leg(&store, &masking, None, &leg).await.unwrap()]);
         let corrections = correct::corrections_of(&store, &correct::CorrectionsQuery::default()).await.unwrap();
         let Value::Array(corrections) = corrections else { panic!("{corrections}") };
         fits("Correction", &corrections);
@@ -383,7 +386,6 @@ mod tests {
         let Value::Array(lists) = rates::lists_of(&store) else { panic!("a list of lists") };
         fits("PriceList", &lists);
         fits("Margins", &[rates::margins_of(&store, &rates::MarginQuery::default(), NOON).await.unwrap()]);
-        let masking = crate::rating::report::Masking::default();
         let report = report::report_text(&store, &masking, ("usage", None), &Default::default(), NOON).await.unwrap();
         fits("Report", &[serde_json::from_str(&report).unwrap()]);
         let text = "call_id,start,duration\nc,2026-06-16T12:00:00Z,61\n".to_owned();
@@ -555,7 +557,8 @@ mod tests {
         money::apply_to(&store, &Gate::default(), file, NOON).await.unwrap();
         let query = AlertsQuery { org: Some("acme".into()) };
         fits("TestSent", &[alert::test_of(&store, "acme", NOON).await.unwrap()]);
-        let fresh = alert::alerts_of(&store, &query).await.unwrap();
+        let masking = crate::rating::report::Masking::default();
+        let fresh = alert::alerts_of(&store, &masking, &query).await.unwrap();
         let claim = Claim { now: NOON, letters: 9, payments: 9, house: Default::default() };
         for errand in store.claim(claim).await.unwrap().errands {
             let why = "answered 500".to_owned();
@@ -571,7 +574,7 @@ mod tests {
             };
             store.report(report, NOON).await.unwrap();
         }
-        let shown = alert::alerts_of(&store, &query).await.unwrap();
+        let shown = alert::alerts_of(&store, &masking, &query).await.unwrap();
         let rows = |name: &str| shown[name].as_array().unwrap().clone();
         let letters: Vec<Value> =
             rows("alerts").iter().flat_map(|alert| alert["letters"].as_array().unwrap().clone()).collect();

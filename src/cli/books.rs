@@ -89,7 +89,7 @@ impl Books {
     /// The text of the records, JSON or CSV as the query asks.
     pub async fn usage(&self, query: &UsageQuery) -> Result<String, Failure> {
         match self {
-            Books::Here(store) => money::usage_of(store, query).await.map_err(words),
+            Books::Here(store) => money::usage_of(store, &Masking::off(), query).await.map_err(words),
             Books::There(bridge) => {
                 let below = bridge.below_named(query.org.as_deref())?;
                 bridge.get_text(&format!("{below}/usage"), &UsageQuery { org: None, ..query.clone() })
@@ -158,7 +158,7 @@ impl Books {
     /// A settled leg with its corrections.
     pub async fn usage_of_leg(&self, leg: &str) -> Result<Value, Failure> {
         match self {
-            Books::Here(store) => correct::usage_of_leg(store, None, leg).await.map_err(words),
+            Books::Here(store) => correct::usage_of_leg(store, &Masking::off(), None, leg).await.map_err(words),
             Books::There(bridge) => bridge.get(&format!("{}/usage/{leg}", bridge.below(None)?)),
         }
     }
@@ -258,7 +258,7 @@ impl Books {
 
     pub async fn alerts(&self, query: &AlertsQuery) -> Result<Value, Failure> {
         match self {
-            Books::Here(store) => alert::alerts_of(store, query).await.map_err(words),
+            Books::Here(store) => alert::alerts_of(store, &Masking::off(), query).await.map_err(words),
             Books::There(bridge) => {
                 let below = bridge.below_named(query.org.as_deref())?;
                 let query = AlertsQuery { org: None };

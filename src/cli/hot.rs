@@ -19,7 +19,8 @@ const OWN: &str = "own";
 pub enum HotLists {
     /// Bring a file in: it is the whole list from then on; or, with every bad row named, nothing
     Import {
-        /// CSV with a column "prefix" or "number", and perhaps one "note"; comma, semicolon, tab or bar between
+        /// CSV with a column "prefix" or "number", and perhaps one "note"; comma, semicolon, tab or bar between. A cell is a
+        /// number, its first digits, or a range like +37123450-+37123469
         file: PathBuf,
         #[arg(long, default_value = IMPORTED)]
         list: HotListName,

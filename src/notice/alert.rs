@@ -155,6 +155,9 @@ impl FromStr for Kind {
 /// What an alert says beyond its kind, by name; amounts as decimal text.
 pub type Facts = BTreeMap<String, String>;
 
+/// The fact that is somebody's telephone number.
+pub const NUMBER: &str = "number";
+
 /// No fact is longer: reasons come from others.
 const LONGEST_FACT: usize = 300;
 

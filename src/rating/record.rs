@@ -247,8 +247,22 @@ impl UsageRecord {
         serde_json::from_str(line).map_err(|error| error.to_string())
     }
 
-    /// The twenty fields as text, in their order.
-    pub fn cells(&self) -> [String; 20] {
+    /// The party that is not ours: who called in, or was called.
+    pub fn outside(&self) -> Option<E164> {
+        let outside = if self.call_type == CallType::DialOut { Some(self.destination) } else { self.caller };
+        outside.filter(|number| !number.is_forgotten())
+    }
+
+    /// The twenty fields as text, in their order; `outside` is what is shown of the party that is not ours.
+    pub fn cells(&self, outside: &str) -> [String; 20] {
+        let mut cells = self.bare();
+        cells[if self.call_type == CallType::DialOut { DESTINATION_NUMBER } else { CALLER_ID }] = outside.to_owned();
+        cells
+    }
+
+    /// The party that is not ours is empty in it.
+    fn bare(&self) -> [String; 20] {
+        let is_out = self.call_type == CallType::DialOut;
         [
             self.usage_id.to_string(),
             self.call_id.clone(),
@@ -257,12 +271,12 @@ impl UsageRecord {
             shown(self.user.as_ref()),
             self.user_principal_name.clone(),
             self.user_display_name.clone(),
-            shown(self.caller),
-            if self.call_type == CallType::DialOut { "conf_out" } else { "conf_in" }.to_owned(),
+            shown(self.caller.filter(|_| is_out)),
+            if is_out { "conf_out" } else { "conf_in" }.to_owned(),
             self.number_type.to_string(),
             if self.domestic { "domestic" } else { "international" }.to_owned(),
             shown(self.destination_country),
-            shown(Some(self.destination).filter(|number| !number.is_forgotten())),
+            shown(Some(self.destination).filter(|_| !is_out)),
             utc(self.start),
             utc(self.end),
             self.duration_seconds().to_string(),
@@ -273,31 +287,20 @@ impl UsageRecord {
         ]
     }
 
-    /// [`UsageRecord::cells`], the outside party's last digits starred as the organisation's country asks.
-    pub fn cells_for(&self, organisation: Country) -> [String; 20] {
-        let mut cells = self.cells();
-        let place = if self.call_type == CallType::DialOut { DESTINATION_NUMBER } else { CALLER_ID };
-        let stars = starred_digits(organisation);
-        let outside = if self.call_type == CallType::DialOut { Some(self.destination) } else { self.caller };
-        let known = outside.filter(|number| !number.is_forgotten());
-        cells[place] = known.map(|number| starred(&number, stars)).unwrap_or_default();
-        cells
-    }
-
     /// A line of the CSV export, without its line break.
-    pub fn csv_row(&self) -> String {
-        csv_line(self.cells().iter().map(|cell| (cell.as_str(), true)))
+    pub fn csv_row(&self, outside: &str) -> String {
+        csv_line(self.cells(outside).iter().map(|cell| (cell.as_str(), true)))
     }
 
     /// The record as the API and `usage --format json` show it: the twenty fields by name, then what lies beyond them.
     /// Amounts are decimals in text; what is not known is null.
-    pub fn to_json(&self) -> String {
-        Value::Object(self.object()).to_string()
+    pub fn to_json(&self, outside: &str) -> String {
+        Value::Object(self.object(outside)).to_string()
     }
 
     /// The same with what the carrier takes, and what is left of the charge: for the house alone.
-    pub fn to_json_with_cost(&self) -> String {
-        let mut object = self.object();
+    pub fn to_json_with_cost(&self, outside: &str) -> String {
+        let mut object = self.object(outside);
         let cost = self.beyond.cost.as_ref().map(|cost| {
             let left = cost.compared.and_then(|cost| self.charge.checked_sub(cost));
             json!({
@@ -309,8 +312,8 @@ impl UsageRecord {
         Value::Object(object).to_string()
     }
 
-    fn object(&self) -> Map<String, Value> {
-        let cells = self.cells();
+    fn object(&self, outside: &str) -> Map<String, Value> {
+        let cells = self.cells(outside);
         let value = |cell: String| if cell.is_empty() { Value::Null } else { Value::String(cell) };
         let mut object: Map<String, Value> =
             FIELDS.iter().zip(cells).map(|((_, name), cell)| ((*name).to_owned(), value(cell))).collect();
@@ -513,7 +516,7 @@ mod tests {
              Charge,Currency,Capability"
         );
         assert_eq!(
-            record().csv_row(),
+            record().csv_row("+393331234567"),
             "018bcfe5-687b-7000-8000-000000000007,a84b4c76@carrier.example,1234567,IT,anna,anna@acme.example,\
              \"Anna \"\"the boss\"\", Rossi\",+393331234567,conf_in,service,domestic,IT,+390612345678,\
              2023-11-14T22:13:20.123Z,2023-11-14T22:14:21.123Z,61,0.0000,0.0200,USD,MCOMEETACPEA"
@@ -550,12 +553,12 @@ mod tests {
         }
         let mut evil = record();
         evil.user_display_name = "=HYPERLINK(\"http://x\",\"y\")\nz".to_owned();
-        assert!(evil.csv_row().contains(",\"'=HYPERLINK(\"\"http://x\"\",\"\"y\"\")\nz\","), "{}", evil.csv_row());
+        assert!(evil.csv_row("").contains(",\"'=HYPERLINK(\"\"http://x\"\",\"\"y\"\")\nz\","), "{}", evil.csv_row(""));
     }
 
     #[test]
     fn json_has_the_fields_by_name_and_amounts_in_text() {
-        let json: Value = serde_json::from_str(&record().to_json()).unwrap();
+        let json: Value = serde_json::from_str(&record().to_json("+39")).unwrap();
         for (_, name) in FIELDS {
             assert!(json.get(name).is_some(), "{name}");
         }
@@ -565,7 +568,7 @@ mod tests {
         assert_eq!(json["cause"], "hung-up");
         assert_eq!(json["stamps"]["ringing"], Value::Null);
         let anonymous = UsageRecord { caller: None, capability: None, ..record() };
-        let json: Value = serde_json::from_str(&anonymous.to_json()).unwrap();
+        let json: Value = serde_json::from_str(&anonymous.to_json("")).unwrap();
         assert_eq!((&json["caller_id"], &json["capability"]), (&Value::Null, &Value::Null));
     }
 
@@ -592,21 +595,26 @@ mod tests {
             forgotten.give_person(Person { number: None, ..person.clone() });
             parted.give_person(person);
             assert_eq!(parted, whole);
-            assert!(!forgotten.csv_row().contains(outside) && !forgotten.csv_row().contains("999"));
+            assert_eq!(forgotten.outside(), None);
+            let row = forgotten.csv_row("");
+            assert!(!row.contains(outside) && !row.contains("999"), "{row}");
         }
     }
 
+    /// Nothing but what is handed in is shown of the party that is not ours, and all of what is ours.
     #[test]
-    fn the_outside_party_is_starred_as_its_country_asks() {
-        let stars = |record: &UsageRecord, country: &str| {
-            let cells = record.cells_for(country.parse().unwrap());
+    fn the_outside_party_is_shown_as_it_is_told_to_be() {
+        let shown = |record: &UsageRecord| {
+            let cells = record.cells("+393***");
             (cells[CALLER_ID].clone(), cells[DESTINATION_NUMBER].clone())
         };
         let inward = record();
-        assert_eq!(stars(&inward, "IT"), ("+393331234***".into(), "+390612345678".into()));
-        assert_eq!(stars(&inward, "CH"), ("+39333123****".into(), "+390612345678".into()));
-        assert_eq!(stars(&inward, "US"), ("+393331234567".into(), "+390612345678".into()));
+        assert_eq!(shown(&inward), ("+393***".into(), "+390612345678".into()));
         let outward = UsageRecord { call_type: CallType::DialOut, ..record() };
-        assert_eq!(stars(&outward, "DE"), ("+393331234567".into(), "+390612345***".into()));
+        assert_eq!(shown(&outward), ("+393331234567".into(), "+393***".into()));
+        assert_eq!((inward.outside(), outward.outside()), (inward.caller, Some(outward.destination)));
+        for text in [inward.csv_row("x"), inward.to_json("x"), inward.to_json_with_cost("x")] {
+            assert!(!text.contains("393331234567"), "{text}");
+        }
     }
 }

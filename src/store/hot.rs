@@ -215,7 +215,7 @@ async fn tell(books: &mut Books, block: &DialBlock, leg: &LegRow, at: Wall) -> R
         organisation: Some(block.organisation.clone()),
         at,
         facts: alert::facts([
-            ("number", leg.number.to_string()),
+            (alert::NUMBER, leg.number.to_string()),
             ("destination", block.destination.to_string()),
             ("until", utc(block.until)),
             ("leg", leg.id.to_string()),

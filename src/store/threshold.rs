@@ -280,7 +280,7 @@ pub(super) async fn price(
     let country: String = number.chars().take(4).collect();
     let day = day_of(now, &organisation.time_zone)?;
     let key = format!("{kind}:{}:{day}:{}:{country}", organisation.id, call_type.slug());
-    let facts = alert::facts([("number", number), ("call_type", call_type.slug().to_owned())]);
+    let facts = alert::facts([(alert::NUMBER, number), ("call_type", call_type.slug().to_owned())]);
     tell(books, organisation, kind, key, facts, now).await
 }
 

@@ -124,6 +124,13 @@ pub struct LegView {
     pub words: Option<String>,
 }
 
+impl LegView {
+    /// Its number is an outside party's; else its caller is.
+    pub fn is_out(&self) -> bool {
+        self.direction == "out"
+    }
+}
+
 /// A running meeting as people see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeetingView {

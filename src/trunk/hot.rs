@@ -1,6 +1,7 @@
 //! Hot numbers: those that thieves are known to call. Test numbers of revenue-share fraud are rung once, hours before an
 //! attack, to see whether an account is open; lists of them are sold, and whoever dials one has told what comes next.
 
+mod range;
 mod read;
 
 pub use read::read;
@@ -55,6 +56,11 @@ impl HotPrefix {
         self.0.to_string().split_off(1)
     }
 
+    /// All numbers that begin alike, but for the last `fewer` digits.
+    const fn shortened(self, fewer: u32) -> HotPrefix {
+        HotPrefix(self.0 / 10_u64.pow(fewer))
+    }
+
     const fn count(self) -> u32 {
         self.0.ilog10()
     }
@@ -71,19 +77,29 @@ impl FromStr for HotPrefix {
     type Err = BadHotPrefix;
     fn from_str(text: &str) -> Result<HotPrefix, BadHotPrefix> {
         let text = text.trim();
-        let text = text.strip_prefix('+').or_else(|| text.strip_prefix("00")).unwrap_or(text);
-        let mut digits = String::with_capacity(MOST_DIGITS);
-        for c in text.chars().filter(|c| !" -./()".contains(*c)) {
-            if !c.is_ascii_digit() || digits.len() == MOST_DIGITS {
-                return Err(BadHotPrefix);
-            }
-            digits.push(c);
-        }
-        if digits.len() < FEWEST_DIGITS || digits.starts_with('0') {
+        // Two numbers read as one would be a third, which nobody meant.
+        if range::prefixes(text).is_some() {
             return Err(BadHotPrefix);
         }
-        HotPrefix::of(&digits, digits.len()).ok_or(BadHotPrefix)
+        bare(text)
     }
+}
+
+/// A number alone.
+fn bare(text: &str) -> Result<HotPrefix, BadHotPrefix> {
+    let text = text.trim();
+    let text = text.strip_prefix('+').or_else(|| text.strip_prefix("00")).unwrap_or(text);
+    let mut digits = String::with_capacity(MOST_DIGITS);
+    for c in text.chars().filter(|c| !" -./()".contains(*c)) {
+        if !c.is_ascii_digit() || digits.len() == MOST_DIGITS {
+            return Err(BadHotPrefix);
+        }
+        digits.push(c);
+    }
+    if digits.len() < FEWEST_DIGITS || digits.starts_with('0') {
+        return Err(BadHotPrefix);
+    }
+    HotPrefix::of(&digits, digits.len()).ok_or(BadHotPrefix)
 }
 
 /// All hot numbers, made to be asked on the path of each call: one search for each length that any of them has, among
@@ -178,7 +194,20 @@ mod tests {
         for form in forms {
             assert_eq!(prefix(form).to_string(), "3712345", "{form}");
         }
-        let bad = ["", "+", "371", "0371234", "+0371234", "37123x", "3712345678901234", "٣٧١٢٣٤٥", "sha256:00", "-1-2"];
+        let bad = [
+            "",
+            "+",
+            "371",
+            "0371234",
+            "+0371234",
+            "37123x",
+            "3712345678901234",
+            "٣٧١٢٣٤٥",
+            "sha256:00",
+            "-1-2",
+            "+3712345-+3712349",
+            "3712345-3712349",
+        ];
         for form in bad {
             assert_eq!(form.parse::<HotPrefix>(), Err(BadHotPrefix), "{form}");
         }

@@ -17,6 +17,7 @@ mod recharge;
 mod recording;
 mod revoking;
 mod roles;
+mod seeing;
 mod sink;
 mod standing;
 mod stranger;

@@ -27,13 +27,13 @@ enum Door {
     NoPage,
 }
 
-struct Client {
+pub struct Client {
     agent: ureq::Agent,
     base: String,
 }
 
 impl Client {
-    fn new(world: &World) -> Client {
+    pub fn new(world: &World) -> Client {
         let config = ureq::Agent::config_builder().proxy(None).http_status_as_error(false).max_redirects(0);
         // Who is refused before the body is read loses the connection.
         let config = config.max_idle_connections(0);
@@ -41,7 +41,7 @@ impl Client {
         Client { agent, base: format!("http://{}/api/v1", world.node.api()) }
     }
 
-    fn ask(&self, method: &str, path: &str, secret: Option<&str>, body: &str) -> (u16, String) {
+    pub fn ask(&self, method: &str, path: &str, secret: Option<&str>, body: &str) -> (u16, String) {
         let mut request = ureq::http::Request::builder().method(method.to_uppercase().as_str());
         request = request.uri(format!("{}{path}", self.base)).header("Content-Type", "application/json");
         if let Some(secret) = secret {
@@ -108,7 +108,7 @@ fn due(caller: &Caller, need: &str, of: Option<&str>) -> Door {
     if may { Door::Open } else { Door::Forbidden }
 }
 
-async fn token(
+pub async fn token(
     world: &World,
     name: &str,
     role: Role,

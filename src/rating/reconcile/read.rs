@@ -3,7 +3,7 @@
 
 use super::Theirs;
 use crate::clock::Wall;
-use crate::form::Mistake;
+use crate::form::{Mistake, Slate};
 use crate::rating::words;
 use crate::types::Micros;
 use jiff::civil::DateTime;
@@ -146,53 +146,25 @@ impl Default for Mapping {
     }
 }
 
-/// Everything that is wrong with a file, as far as it is told.
-struct Told<'a> {
-    file: &'a str,
-    mistakes: Vec<Mistake>,
-    more: usize,
-}
-
-impl Told<'_> {
-    fn tell(&mut self, line: usize, text: String) {
-        if self.mistakes.len() < MOST_MISTAKES {
-            self.mistakes.push(Mistake { file: self.file.to_owned(), line, text });
-        } else {
-            self.more += 1;
-        }
-    }
-
-    fn all(mut self) -> Vec<Mistake> {
-        if self.more > 0 {
-            let text = format!("and {} mistakes more", self.more);
-            let line = self.mistakes.last().map_or(0, |last| last.line);
-            self.mistakes.push(Mistake { file: self.file.to_owned(), line, text });
-        }
-        self.mistakes
-    }
-}
-
 impl Mapping {
     /// The calls of a file in its order, or every mistake.
     pub fn read(&self, file: &str, text: &str) -> Result<Vec<Theirs>, Vec<Mistake>> {
-        let mut told = Told { file, mistakes: Vec::new(), more: 0 };
-        let calls = self.rows(text, &mut told);
-        if told.mistakes.is_empty() { Ok(calls) } else { Err(told.all()) }
+        let mut slate = Slate::new(file, MOST_MISTAKES);
+        let calls = self.rows(text, &mut slate);
+        slate.clean(calls)
     }
 
-    fn rows(&self, text: &str, told: &mut Told<'_>) -> Vec<Theirs> {
+    fn rows(&self, text: &str, slate: &mut Slate<'_>) -> Vec<Theirs> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if text.len() > LARGEST_FILE {
-            told.tell(1, format!("the file has more than {} MiB: bring it in by days", LARGEST_FILE >> 20));
+            slate.tell(1, format!("the file has more than {} MiB: bring it in by days", LARGEST_FILE >> 20));
             return Vec::new();
         }
         // An amount that was cut is an amount: only the line break after it says that it is whole.
         if !text.is_empty() && !text.ends_with('\n') {
             let line = text.lines().count();
-            told.tell(
-                line,
-                "the file ends in the middle of a line: it was cut. Is it whole, end it with a line break".into(),
-            );
+            slate
+                .tell(line, "the file ends in the middle of a line: it was cut. Is it whole, end it with a line break");
         }
         let first = text.lines().next().unwrap_or_default();
         let delimiter = [b';', b'\t', b'|'].into_iter().find(|d| first.as_bytes().contains(d)).unwrap_or(b',');
@@ -204,14 +176,14 @@ impl Mapping {
             .from_reader(text.as_bytes());
         let mut rows = reader.records();
         let Some(Ok(header)) = rows.next() else {
-            told.tell(1, "no header".into());
+            slate.tell(1, "no header");
             return Vec::new();
         };
         let header: Vec<String> = header.iter().map(str::to_owned).collect();
         let places = match self.places(&header) {
             Ok(places) => places,
             Err(wrong) => {
-                wrong.into_iter().for_each(|text| told.tell(1, text));
+                wrong.into_iter().for_each(|text| slate.tell(1, text));
                 return Vec::new();
             }
         };
@@ -221,22 +193,22 @@ impl Mapping {
                 Ok(row) => row,
                 Err(error) => {
                     let line = error.position().map_or(0, |at| at.line() as usize);
-                    told.tell(line, error.to_string());
+                    slate.tell(line, error.to_string());
                     continue;
                 }
             };
             let line = row.position().map_or(0, |at| at.line() as usize);
             if calls.len() == MOST_ROWS {
-                told.tell(line, format!("more than {MOST_ROWS} calls: bring them in by days"));
+                slate.tell(line, format!("more than {MOST_ROWS} calls: bring them in by days"));
                 return calls;
             }
             if row.len() != header.len() {
-                told.tell(line, format!("expected {} cells, as in the header, found {}", header.len(), row.len()));
+                slate.tell(line, format!("expected {} cells, as in the header, found {}", header.len(), row.len()));
                 continue;
             }
             match self.call(line, &places, &row) {
                 Ok(call) => calls.push(call),
-                Err(wrong) => wrong.into_iter().for_each(|text| told.tell(line, text)),
+                Err(wrong) => wrong.into_iter().for_each(|text| slate.tell(line, text)),
             }
         }
         calls
@@ -548,7 +520,7 @@ mod tests {
         let named = Mapping { columns: vec![(Column::Duration, "Seconds".into())], ..Mapping::default() };
         assert_eq!(read_by(&named, "start,duration,seconds,to\n").unwrap(), []);
         let many = format!("call_id,start,duration\n{}", "a,b,c\n".repeat(200));
-        assert!(read(&many).unwrap_err().last().unwrap().contains("mistakes more"));
+        assert!(read(&many).unwrap_err().last().unwrap().contains("more mistakes"));
     }
 
     #[test]

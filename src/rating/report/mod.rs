@@ -9,7 +9,7 @@ pub mod statement;
 pub mod table;
 pub mod usage;
 
-pub use mask::{Masking, Rule};
+pub use mask::{Masking, Rule, View};
 pub use period::{BadPeriod, Period};
 pub use statement::Statement;
 pub use table::{Cell, Table};

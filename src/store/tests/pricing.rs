@@ -186,7 +186,7 @@ async fn a_record_keeps_what_the_carrier_takes_and_nobody_pays_by_it() {
     with_costs(&bench, "0.9000").await;
     assert_eq!(bench.store.usage(&UsageFilter::default()).await.unwrap(), records, "what was written stays");
     assert_eq!(call(ITALY, 1_000).await, ("0.0200".to_owned(), "+39 0.0150 EUR Some(\"0.018750\")".to_owned()));
-    assert!(records.iter().all(|record| !record.to_json().contains("\"cost\"")), "it is not for whoever pays");
+    assert!(records.iter().all(|record| !record.to_json("").contains("\"cost\"")), "it is not for whoever pays");
     let named = FILE.replacen("country = \"IT\"\n", "country = \"IT\"\nprice_lists = [\"cost:local\"]\n", 1);
     let refused = bench.apply(&named).await.unwrap_err();
     assert!(refused[0].text.contains("no price of anybody"), "{refused:?}");

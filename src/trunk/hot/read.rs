@@ -1,9 +1,10 @@
 //! A list of hot numbers as its seller writes it: CSV with a header, one number or prefix a row. Every bad row is named.
 
+use super::range;
 use super::{HotEntries, HotPrefix, LARGEST_HOT, LONGEST_NOTE, MOST_HOT};
-use crate::form::Mistake;
+use crate::form::{Mistake, Slate};
 
-/// No more mistakes than this are told one by one: whoever has ten thousand has one, made ten thousand times.
+/// Mistakes that are told one by one.
 const MOST_MISTAKES: usize = 10_000;
 
 /// Titles of the column with the number, and of one with a note, in the files that are about. Compared without case,
@@ -15,40 +16,20 @@ const NOTE: &[&str] =
 
 /// Reads a file, or tells every mistake in it with its line.
 pub fn read(file: &str, text: &str) -> Result<HotEntries, Vec<Mistake>> {
-    let mut told = Told { file, mistakes: Vec::new(), more: 0 };
-    let entries = entries(text.strip_prefix('\u{feff}').unwrap_or(text), &mut told);
-    if told.more > 0 {
-        let text = format!("and {} more mistakes below the first {MOST_MISTAKES}", told.more);
-        told.mistakes.push(Mistake { file: file.to_owned(), line: 0, text });
-    }
-    if told.mistakes.is_empty() { Ok(entries) } else { Err(told.mistakes) }
+    let mut slate = Slate::new(file, MOST_MISTAKES);
+    let entries = entries(text.strip_prefix('\u{feff}').unwrap_or(text), &mut slate);
+    slate.clean(entries)
 }
 
-struct Told<'a> {
-    file: &'a str,
-    mistakes: Vec<Mistake>,
-    more: usize,
-}
-
-impl Told<'_> {
-    fn tell(&mut self, line: usize, text: String) {
-        if self.mistakes.len() < MOST_MISTAKES {
-            self.mistakes.push(Mistake { file: self.file.to_owned(), line, text });
-        } else {
-            self.more += 1;
-        }
-    }
-}
-
-fn entries(text: &str, told: &mut Told<'_>) -> HotEntries {
+fn entries(text: &str, slate: &mut Slate<'_>) -> HotEntries {
     let mut entries = HotEntries::new();
     if text.len() > LARGEST_HOT {
-        told.tell(0, format!("larger than {} MiB: bring it in as several lists", LARGEST_HOT >> 20));
+        slate.tell(0, format!("larger than {} MiB: bring it in as several lists", LARGEST_HOT >> 20));
         return entries;
     }
     if !text.is_empty() && !text.ends_with('\n') {
         let cut = "the file ends in the middle of a line: it was cut. Is it whole, end it with a line break";
-        told.tell(text.lines().count(), cut.to_owned());
+        slate.tell(text.lines().count(), cut.to_owned());
     }
     let first = text.lines().next().unwrap_or_default();
     let delimiter = [b';', b'\t', b'|'].into_iter().find(|d| first.as_bytes().contains(d)).unwrap_or(b',');
@@ -57,13 +38,13 @@ fn entries(text: &str, told: &mut Told<'_>) -> HotEntries {
     let mut reader = reader.from_reader(text.as_bytes());
     let mut rows = reader.records();
     let Some(Ok(header)) = rows.next() else {
-        told.tell(1, "no header: the first line names the columns, like prefix,note".to_owned());
+        slate.tell(1, "no header: the first line names the columns, like prefix,note".to_owned());
         return entries;
     };
     let place = |titles: &[&str]| header.iter().position(|title| titles.contains(&plain(title).as_str()));
     let Some(number) = place(NUMBER) else {
         let found: Vec<&str> = header.iter().collect();
-        told.tell(1, format!("no column \"prefix\" or \"number\" among {}", found.join(", ")));
+        slate.tell(1, format!("no column \"prefix\" or \"number\" among {}", found.join(", ")));
         return entries;
     };
     let note = place(NOTE);
@@ -71,27 +52,31 @@ fn entries(text: &str, told: &mut Told<'_>) -> HotEntries {
         let row = match row {
             Ok(row) => row,
             Err(error) => {
-                told.tell(error.position().map_or(0, |at| at.line() as usize), error.to_string());
+                slate.tell(error.position().map_or(0, |at| at.line() as usize), error.to_string());
                 continue;
             }
         };
         let line = row.position().map_or(0, |at| at.line() as usize);
         if row.len() != header.len() {
-            told.tell(line, format!("expected {} cells, as in the header, found {}", header.len(), row.len()));
+            slate.tell(line, format!("expected {} cells, as in the header, found {}", header.len(), row.len()));
             continue;
         }
-        if entries.len() == MOST_HOT {
-            told.tell(line, format!("more than {MOST_HOT} numbers: choose the newest, or bring prefixes in"));
-            return entries;
-        }
         let cell = row.get(number).unwrap_or_default();
-        match cell.parse::<HotPrefix>() {
-            Err(bad) => told.tell(line, format!("{bad}, found \"{}\"", shortened(cell))),
-            Ok(prefix) => {
-                let note = note.and_then(|place| row.get(place)).map(shortened).unwrap_or_default();
-                if entries.insert(prefix, note).is_some() {
-                    told.tell(line, format!("{prefix} twice: leave one of them out"));
-                }
+        let prefixes = match range::prefixes(cell).unwrap_or_else(|| Ok(vec![cell.parse::<HotPrefix>()?])) {
+            Ok(prefixes) => prefixes,
+            Err(bad) => {
+                slate.tell(line, format!("{bad}, found \"{}\"", shortened(cell)));
+                continue;
+            }
+        };
+        let note = note.and_then(|place| row.get(place)).map(shortened).unwrap_or_default();
+        for prefix in prefixes {
+            if entries.len() == MOST_HOT {
+                slate.tell(line, format!("more than {MOST_HOT} numbers: choose the newest, or bring prefixes in"));
+                return entries;
+            }
+            if entries.insert(prefix, note.clone()).is_some() {
+                slate.tell(line, format!("{prefix} twice: leave one of them out"));
             }
         }
     }
@@ -146,6 +131,38 @@ mod tests {
         assert!(told("")[0].contains("no header"));
         assert!(told("country,note\nLV,x\n")[0].contains("no column \"prefix\""));
         assert!(told("prefix\n3712345")[0].contains("ends in the middle of a line"));
+    }
+
+    #[test]
+    fn a_range_is_the_prefixes_that_it_is_made_of() {
+        let text = "range,note\n+37123450 - +37123461,Latvia\n37129998-37130001,over the edge\n371-2399,one number\n";
+        let entries = read("hot.csv", text).unwrap();
+        let rows: Vec<(String, &str)> = entries.iter().map(|(p, note)| (p.digits(), note.as_str())).collect();
+        let own = |digits: &str, note: &'static str| (digits.to_owned(), note);
+        assert_eq!(
+            rows,
+            [
+                own("3712345", "Latvia"),
+                own("3712399", "one number"),
+                own("37123460", "Latvia"),
+                own("37123461", "Latvia"),
+                own("37129998", "over the edge"),
+                own("37129999", "over the edge"),
+                own("37130000", "over the edge"),
+                own("37130001", "over the edge"),
+            ]
+        );
+        assert_eq!(
+            told("range\n+37123450-+37123440\n+37123450-+3712346\n+1000000000-+9999999999\n+37123450-x\n"),
+            [
+                "hot.csv:2: expected a range from the lower number to the higher, found \"+37123450-+37123440\"",
+                "hot.csv:3: expected a range of two numbers of as many digits each, found \"+37123450-+3712346\"",
+                "hot.csv:4: expected a range of 1000 prefixes at most: write it as first digits, found \
+                 \"+1000000000-+9999999999\"",
+                "hot.csv:5: expected an international number or its first digits, 4 to 15 of them, the first not 0, found \
+                 \"+37123450-x\"",
+            ]
+        );
     }
 
     #[test]
