@@ -16,7 +16,7 @@ use crate::media::{self, Codec};
 use crate::meeting::{self, LobbyConfig};
 use crate::notice::io::Office;
 use crate::notice::{self, Smtp};
-use crate::sip::{self, Command, Reason, Transport};
+use crate::sip::{self, Call, Command, Reason, Transport};
 use crate::store::{AlertSettings, OpenError, Store, StoreError};
 use crate::switchboard::io::{Desk, Handle, Wires};
 use crate::switchboard::sound::{BadSound, Sounds};
@@ -115,12 +115,13 @@ impl Node {
         let (sip, sip_events) = start_sip(settings)?;
         let addresses: Vec<(Transport, SocketAddr)> =
             [Transport::Udp, Transport::Tcp].into_iter().filter_map(|t| Some((t, sip.local(t)?))).collect();
-        bury(&store, &sip).await?;
+        let burials = bury(&store, &sip).await?;
         let sounds = sounds.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let sounds = Arc::new(sounds.map_err(StartError::Sounds)?);
 
         let config = switchboard_config(settings, &sip);
         let mut switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
+        switchboard.owes(burials);
         let now = Now::read();
         match store.recent_sights(now.wall).await {
             Ok(sights) => switchboard.recall(now, &sights),
@@ -383,19 +384,19 @@ fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::C
 const CODECS: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcma, Codec::Pcmu];
 
 /// Closes what an earlier life left open: the money first, then a BYE to every dialog, paid calls out first.
-async fn bury(store: &Store, sip: &sip::io::Sip) -> Result<(), StoreError> {
+/// The books keep what SIP needs for that until each BYE has run its course: this life may die before, too.
+async fn bury(store: &Store, sip: &sip::io::Sip) -> Result<Vec<(Call, LegId)>, StoreError> {
     let orphans = store.recover(clock::wall()).await?;
-    let legs: Vec<LegId> = orphans.iter().map(|orphan| orphan.leg).collect();
+    let mut burials = Vec::with_capacity(orphans.len());
     let cause = Cause::NodeDied;
-    for orphan in orphans {
+    for (number, orphan) in (0..).zip(orphans) {
         tracing::warn!(leg = %orphan.leg, charge = %orphan.charge, "a leg of the last run is over");
         let reason = Some(Reason { q850: Some(cause.q850()), sip: None, text: cause.words().into() });
-        sip.command(Command::Bury { journal: orphan.journal, reason }).await;
+        let call = Call::past(number);
+        sip.command(Command::Bury { call, journal: orphan.journal, reason }).await;
+        burials.push((call, orphan.leg));
     }
-    if !legs.is_empty() {
-        store.buried(legs).await?;
-    }
-    Ok(())
+    Ok(burials)
 }
 
 /// The token's file where no other is set, among the files of the store.

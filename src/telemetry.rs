@@ -62,6 +62,8 @@ pub mod name {
     /// Holds that were refused because the database did not answer; and legs with a request that waits for the books.
     pub const HOLDS_UNASKED: &str = "tollbridge_holds_unasked_total";
     pub const BOOKS_WAITING: &str = "tollbridge_books_waiting";
+    /// Calls of earlier lives that were closed too long ago, or were too many, to be ended.
+    pub const DIALOGS_LET_GO: &str = "tollbridge_dialogs_let_go_total";
     /// Days on which what is too old could not be emptied.
     pub const RETENTION_FAILED: &str = "tollbridge_retention_failed_total";
     /// Audits that could not be finished.

@@ -5,7 +5,7 @@ use super::io::Moment;
 use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
-use crate::store::{Change, ChangeStep, EntryId, LONGEST_LOCK, Revoke, Revoked, Store};
+use crate::store::{Change, ChangeStep, EntryId, LONGEST_LOCK, Revoke, Revoked, Store, StoreError};
 use crate::switchboard::ask::{Ask, Told};
 use crate::types::LegId;
 use axum::Json;
@@ -80,7 +80,14 @@ pub async fn revoke(
     if let Some(Told::Ends(ends)) = reception.switchboard.ask(Ask::Ends(asked.organisation.clone())).await {
         asked.ends = Some(ends.into_iter().map(|settle| (settle.leg, settle.end)).collect());
     }
-    let revoked = reception.store.revoke(asked).await?;
+    let mut revoked = reception.store.revoke(asked.clone()).await;
+    if revoked.as_ref().is_err_and(StoreError::is_passing) {
+        // It may have been done all the same. Whose account is closed ends, as soon as the books say so; and by now they may be
+        // on their feet again.
+        let _ = reception.switchboard.ask(Ask::Review).await;
+        revoked = reception.store.revoke(asked).await;
+    }
+    let revoked = revoked?;
     if reception.switchboard.ask(Ask::Revoked(revoked.legs.clone())).await.is_none() {
         return Err(Problem::down("the accounts are closed, but the switchboard does not end the calls"));
     }

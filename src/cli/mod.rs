@@ -129,6 +129,12 @@ enum Command {
     #[command(subcommand)]
     Retention(retention::Retention),
     /// Take a person out of every record; what was paid stays
+    ///
+    /// What is kept in a file is overwritten where it stood. On PostgreSQL the rows are gone and their place is free for others,
+    /// but until the server uses it their bytes stay in the free space of its pages, in its write-ahead log and that log's
+    /// archive, and in backups: to have those gone too, run VACUUM FULL on person, leg, hold, organiser, licence, meeting,
+    /// spend_of and dialog while no calls run, and let logs and backups of before expire. Copies made by `backup` keep what they
+    /// had.
     Forget(forget::Forget),
     /// What was told of the money, to whom, and what became of it; recharges; webhooks that are off
     Alerts(alerts::Alerts),

@@ -2,6 +2,7 @@
 
 use super::message::{Framing, Message, Request, Response};
 use super::pair::{address, dial, endpoint, flow};
+use super::transaction::Table;
 use super::*;
 use crate::clock::Mono;
 use rand::SeedableRng;
@@ -512,21 +513,48 @@ fn the_next_life_ends_what_the_last_one_left() {
     first.receive(&from_peer("INVITE", "i9", "", 1, OFFER).replace("c1", "c2"));
     let Some(Event::Invited(invitation)) = first.events.pop() else { panic!() };
     let mut second = Bench::new();
-    second.command(Command::Bury { journal: invitation.journal.clone(), reason: None });
+    second.command(Command::Bury { call: Call::past(1), journal: invitation.journal.clone(), reason: None });
     let bye = second.request("BYE");
     assert_eq!((bye.call_id(), bye.to().tag()), ("c2", Some("them")));
     assert!(bye.cseq() >= 1);
     second.receive(&from_peer("BYE", "b1", &tag, 2, EMPTY));
     assert_eq!(second.words(), ["BYE", "481 BYE"]);
+    assert!(second.told().is_empty(), "nobody has answered yet");
     second.assert_at_rest();
-    assert!(second.told().is_empty());
+    assert_eq!(second.told(), ["Released"], "nobody ever will");
+    let mut answered = Bench::new();
+    answered.command(Command::Bury { call: Call::past(2), journal: invitation.journal.clone(), reason: None });
+    let bye = answered.request("BYE");
+    answered.receive(&reply(&bye, 481, "them", ""));
+    assert!(
+        matches!(answered.events[..], [Event::Released { call }] if call == Call::past(2)),
+        "{:?}",
+        answered.events
+    );
+    answered.events.clear();
+    answered.command(Command::Bury { call: Call::past(3), journal: "of no dialog".to_owned(), reason: None });
+    assert_eq!(answered.told(), ["Released"], "there is nobody to tell");
+    answered.assert_at_rest();
+    // Where there is no room, or no way, it is said all the same, and nobody knows what came of it.
+    let mut full = Bench::new();
+    full.endpoint.table = Table::new(0);
+    full.command(Command::Bury { call: Call::past(4), journal: invitation.journal.clone(), reason: None });
+    assert_eq!(full.words(), ["BYE"]);
+    let mut lost = Bench::new();
+    lost.command(Command::Bury { call: Call::past(5), journal: invitation.journal, reason: None });
+    lost.endpoint.lost(lost.now, flow(0));
+    lost.drain();
+    for bench in [&mut full, &mut lost] {
+        bench.assert_at_rest();
+        assert!(bench.told().is_empty());
+    }
 }
 
 #[test]
 fn the_next_life_cancels_what_was_never_answered() {
     let (_, invite, journal) = dialling(&mut Bench::new());
     let mut refused = Bench::new();
-    refused.command(Command::Bury { journal: journal.clone(), reason: None });
+    refused.command(Command::Bury { call: Call::past(1), journal: journal.clone(), reason: None });
     // Under each name that it may have had: it may have been asked again, as after a 422.
     let names = refused.sent.iter().filter_map(|(_, bytes)| Some(parse_request(bytes)?.via().branch()?.to_owned()));
     let first = invite.via().branch().unwrap();
@@ -536,16 +564,19 @@ fn the_next_life_cancels_what_was_never_answered() {
     refused.assert_at_rest();
 
     let mut answered = Bench::new();
-    answered.command(Command::Bury { journal: journal.clone(), reason: None });
+    answered.command(Command::Bury { call: Call::past(1), journal: journal.clone(), reason: None });
     answered.receive(&reply(&invite, 200, "t", "answer"));
     answered.receive(&reply(&invite, 200, "t", "answer"));
     assert_eq!(answered.words(), ["CANCEL", "CANCEL", "CANCEL", "ACK", "BYE", "ACK"]);
     answered.assert_at_rest();
 
     let mut silent = Bench::new();
-    silent.command(Command::Bury { journal, reason: None });
+    silent.command(Command::Bury { call: Call::past(1), journal, reason: None });
     silent.assert_at_rest();
-    assert!(refused.told().is_empty() && answered.told().is_empty() && silent.told().is_empty());
+    // Of the three names that it may have had nobody is told, but once of the call.
+    for bench in [&mut refused, &mut answered, &mut silent] {
+        assert_eq!(bench.told(), ["Released"]);
+    }
 }
 
 #[test]

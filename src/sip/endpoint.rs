@@ -31,6 +31,15 @@ pub(in crate::sip) const SDP: &str = "application/sdp";
 /// CSeq numbers left out before the BYE of an earlier life: more than a call has offers.
 const BURIAL_SKIP: u32 = 1000;
 
+/// What is under way to end a call of an earlier life.
+#[derive(Debug, Default)]
+struct Burial {
+    /// BYEs, and INVITEs that were taken up again, that are not over.
+    open: usize,
+    /// One of them could not be sent: nobody is told that it has run its course.
+    failed: bool,
+}
+
 /// One SIP endpoint: all its transactions, dialogs and calls.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -44,6 +53,8 @@ pub struct Endpoint {
     pub(in crate::sip) sessions: HashMap<Call, Session>,
     /// Calls by Call-ID and our tag.
     pub(in crate::sip) dialogs: HashMap<(String, String), Call>,
+    /// Calls of earlier lives that are being ended.
+    burials: HashMap<Call, Burial>,
     /// Calls numbered here so far.
     pub(in crate::sip) numbered: u64,
     /// Seconds for Retry-After while new calls are refused.
@@ -66,6 +77,7 @@ impl Endpoint {
             desk: Desk::new(),
             sessions: HashMap::new(),
             dialogs: HashMap::new(),
+            burials: HashMap::new(),
             numbered: 0,
             draining: None,
             crowded: false,
@@ -98,7 +110,7 @@ impl Endpoint {
             Command::Offer { call, offer } => self.offer(call, offer),
             Command::Dial(dial) => self.dial(&dial),
             Command::Cancel { call, reason } | Command::HangUp { call, reason } => self.hang_up(call, reason),
-            Command::Bury { journal, reason } => self.bury(&journal, reason),
+            Command::Bury { call, journal, reason } => self.bury(call, &journal, reason),
             Command::Sources(sources) => self.gate.list(sources),
             Command::Asked(asked) => self.auth.list(asked),
             Command::Peers(peers) => self.keep(peers),
@@ -220,9 +232,13 @@ impl Endpoint {
             Note::Broken => 503,
             Note::Pass => return,
         };
+        if note == Note::Broken {
+            self.broken(owner);
+        }
         match owner {
             Owner::Invite(call) => self.fail(call, status, None, None),
             Owner::Bye(call) => self.release(call),
+            Owner::Burial(call) => self.laid(call),
             Owner::Offer(call) => self.offer_failed(call, status),
             Owner::Refresh(call) => self.refresh_failed(call, status, None),
             Owner::Ping(number) => self.pinged(number, 408),
@@ -297,11 +313,16 @@ impl Endpoint {
     }
 
     /// Sends BYE in a dialog that nobody watches: a second fork, or one of an earlier life.
-    pub(in crate::sip) fn part_unwatched(&mut self, mut dialog: Dialog, reason: Option<&Reason>) {
+    pub(in crate::sip) fn part_unwatched(&mut self, mut dialog: Dialog, reason: Option<&Reason>, burial: Option<Call>) {
         let branch = self.branch();
         let flow = dialog.hop(false, |peer| self.gate.is_known(peer));
         let bye = farewell(&mut dialog, &branch, reason, &self.config.product);
-        self.dispatch(bye, flow, Owner::Nobody);
+        let sent = self.dispatch(bye, flow, burial.map_or(Owner::Nobody, Owner::Burial));
+        match burial {
+            Some(burial) if sent => self.dig(burial),
+            Some(burial) => self.forsake(burial),
+            None => {}
+        }
     }
 
     /// Sends a BYE or CANCEL; without a transaction where there are too many, since an end that may get lost is better
@@ -326,6 +347,9 @@ impl Endpoint {
         if self.dialogs.get(&name) == Some(&call) {
             self.dialogs.remove(&name);
         }
+        if let Some(burial) = session.burial {
+            self.laid(burial);
+        }
         Some(session)
     }
 
@@ -343,16 +367,61 @@ impl Endpoint {
 
     /// Ends a dialog of an earlier life. An INVITE without an answer is taken up again and cancelled, so that an answer
     /// that crosses the CANCEL is acknowledged and ended like any other.
-    fn bury(&mut self, journal: &str, reason: Option<Reason>) {
-        let Some(Entry { mut dialog, branch }) = Entry::read(journal) else { return };
+    fn bury(&mut self, call: Call, journal: &str, reason: Option<Reason>) {
+        if self.burials.contains_key(&call) {
+            return;
+        }
+        // By a line that is of no dialog nobody can be told anything, now or later.
+        let Some(Entry { mut dialog, branch }) = Entry::read(journal) else {
+            return self.desk.tell(Event::Released { call });
+        };
         self.desk.counters.buried += 1;
+        self.dig(call);
         match branch {
             None => {
                 // The line is of the answer; later offers have used further numbers.
                 dialog.local_cseq = dialog.local_cseq.saturating_add(BURIAL_SKIP);
-                self.part_unwatched(dialog, reason.as_ref());
+                self.part_unwatched(dialog, reason.as_ref(), Some(call));
             }
-            Some(branch) => self.resume(&dialog, &branch, reason.as_ref()),
+            Some(branch) => self.resume(call, &dialog, &branch, reason.as_ref()),
+        }
+        self.laid(call);
+    }
+
+    /// One thing more is under way to end a call of an earlier life.
+    pub(in crate::sip) fn dig(&mut self, burial: Call) {
+        self.burials.entry(burial).or_default().open += 1;
+    }
+
+    /// One of those is over; with the last, so is the call.
+    pub(in crate::sip) fn laid(&mut self, burial: Call) {
+        let Some(it) = self.burials.get_mut(&burial) else { return };
+        it.open = it.open.saturating_sub(1);
+        if it.open == 0 {
+            let failed = it.failed;
+            self.burials.remove(&burial);
+            if !failed {
+                self.desk.tell(Event::Released { call: burial });
+            }
+        }
+    }
+
+    /// There was no room or no way for one of them.
+    pub(in crate::sip) fn forsake(&mut self, burial: Call) {
+        if let Some(it) = self.burials.get_mut(&burial) {
+            it.failed = true;
+        }
+    }
+
+    /// The way of a request is gone. What ends an earlier life's call is not known to have arrived.
+    fn broken(&mut self, owner: Owner) {
+        let burial = match owner {
+            Owner::Burial(call) => Some(call),
+            Owner::Invite(call) => self.sessions.get(&call).and_then(|session| session.burial),
+            _ => None,
+        };
+        if let Some(burial) = burial {
+            self.forsake(burial);
         }
     }
 

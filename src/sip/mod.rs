@@ -55,21 +55,27 @@ pub struct Flow {
 }
 
 /// One call (an INVITE and the dialog that it makes), as the endpoint and its owner name it to each other.
-/// The endpoint numbers calls that come in, its owner those that go out; the two cannot collide.
+/// The endpoint numbers calls that come in, its owner those that go out and those that it buries; none of them collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Call(u64);
 
 impl Call {
     const OUT: u64 = 1 << 63;
+    const PAST: u64 = 1 << 62;
 
     /// A call that comes in: numbered by the endpoint.
     pub(in crate::sip) const fn inbound(number: u64) -> Call {
-        Call(number & !Call::OUT)
+        Call(number & !(Call::OUT | Call::PAST))
     }
 
     /// A call that goes out: numbered by whoever dials, never twice.
     pub const fn outbound(number: u64) -> Call {
         Call(number | Call::OUT)
+    }
+
+    /// A call of an earlier life: numbered by whoever buries it, never twice.
+    pub const fn past(number: u64) -> Call {
+        Call(number & !Call::OUT | Call::PAST)
     }
 
     pub const fn is_outbound(self) -> bool {
@@ -125,13 +131,18 @@ pub enum Event {
     Lapsed { call: Call },
     /// The far side ended the call (BYE, answered 200).
     HungUp { call: Call, reason: Option<Reason> },
-    /// Our own BYE or refusal has run its course.
+    /// Our own BYE or refusal has run its course: it was answered, or was said until it is certain that nobody answers.
     Released { call: Call },
     /// Of no call: how we stand with a peer that we keep in touch with ([`Command::Peers`]), whenever that changes.
     Stands { owner: String, standing: Standing },
 }
 
 impl Event {
+    /// Whether its call is over, and nothing more is told of it.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Event::Cancelled { .. } | Event::Failed { .. } | Event::HungUp { .. } | Event::Released { .. })
+    }
+
     /// The call that it is about, if it is about one.
     pub fn call(&self) -> Option<Call> {
         match self {
@@ -279,8 +290,10 @@ pub enum Command {
         call: Call,
         reason: Option<Reason>,
     },
-    /// Ends a dialog of an earlier life of this process, by its journal line.
+    /// Ends a dialog of an earlier life of this process, by its journal line. `Released` tells that this has run its course,
+    /// or that the line is of no dialog; where there was no room or no way, nothing is told, and it is still to be done.
     Bury {
+        call: Call,
         journal: String,
         reason: Option<Reason>,
     },

@@ -98,8 +98,9 @@ impl Endpoint {
             (Owner::Bye(call), 200..) => self.release(call),
             (Owner::Ping(number), 200..) => self.pinged(number, response.status()),
             (Owner::Register(number), 200..) => self.registered(number, made.as_ref(), &response),
-            (Owner::Offer(_) | Owner::Refresh(_) | Owner::Bye(_) | Owner::Ping(_) | Owner::Register(_), _) => {}
-            (Owner::Nobody, _) => {}
+            (Owner::Burial(call), 200..) => self.laid(call),
+            (Owner::Offer(_) | Owner::Refresh(_) | Owner::Bye(_) | Owner::Burial(_) | Owner::Nobody, _) => {}
+            (Owner::Ping(_) | Owner::Register(_), _) => {}
         }
     }
 
@@ -312,11 +313,12 @@ impl Endpoint {
         }) else {
             // A further fork, or an answer to a call that was given up.
             self.desk.counters.forks_ended += 1;
-            return self.part_unwatched(dialog, None);
+            return self.part_unwatched(dialog, None, None);
         };
         if let Some(giving_up) = giving_up {
             // It crossed our CANCEL.
-            self.part_unwatched(dialog, giving_up.reason.as_ref());
+            let burial = session.burial;
+            self.part_unwatched(dialog, giving_up.reason.as_ref(), burial);
             return self.fail(call, response.status(), None, None);
         }
         session.stop_all(&mut self.desk);
@@ -395,24 +397,29 @@ impl Endpoint {
 
     /// Takes up an INVITE of an earlier life, only to cancel it, under each name that it may have had by then. It rang, or
     /// may have: so the CANCEL goes at once.
-    pub(in crate::sip) fn resume(&mut self, dialog: &Dialog, branch: &str, reason: Option<&Reason>) {
+    pub(in crate::sip) fn resume(&mut self, burial: Call, dialog: &Dialog, branch: &str, reason: Option<&Reason>) {
         for number in 1..=MAX_ATTEMPTS {
-            self.resume_attempt(dialog.attempt(number), &attempt(branch, number), reason.cloned());
+            if !self.resume_attempt(burial, dialog.attempt(number), &attempt(branch, number), reason.cloned()) {
+                self.forsake(burial);
+            }
         }
     }
 
-    fn resume_attempt(&mut self, dialog: Dialog, branch: &str, reason: Option<Reason>) {
+    /// Whether there was room for it.
+    fn resume_attempt(&mut self, burial: Call, dialog: Dialog, branch: &str, reason: Option<Reason>) -> bool {
         let call = self.number();
         let invite = dialog.invite(branch);
         let resumed = self.table.resume(&mut self.desk, dialog.flow, invite, dialog.clone(), Owner::Invite(call));
-        let Some(transaction) = resumed else { return };
+        let Some(transaction) = resumed else { return false };
         let mut session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
-        session.quiet = true;
+        (session.quiet, session.burial) = (true, Some(burial));
         self.begin(session);
+        self.dig(burial);
         if let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get_mut(&call) {
             calling.heard = true;
         }
         self.give_up(call, reason, 487);
+        true
     }
 }
 

@@ -35,8 +35,10 @@ pub(in crate::sip) struct Session {
     pub offering: Option<Id>,
     /// A 2xx of ours that has not been acknowledged.
     pub unacked: Option<Unacked>,
-    /// The dialog of an earlier life: nobody wants to hear of it.
+    /// Given up, or the dialog of an earlier life: nobody wants to hear of it.
     pub quiet: bool,
+    /// The call of an earlier life that ends with this one.
+    pub burial: Option<Call>,
     /// How the caller wants to be told that it rings, the last RSeq, and the response that waits for its PRACK.
     pub reliability: Reliability,
     pub rseq: Option<u32>,
@@ -128,6 +130,7 @@ impl Session {
             offering: None,
             unacked: None,
             quiet: false,
+            burial: None,
             reliability: Reliability::None,
             rseq: None,
             promise: None,

@@ -1,26 +1,26 @@
-//! Calls that are closed in the books and not ended on the wire: kept until a BYE was sent, whoever closed them.
+//! Calls that are closed in the books and not ended on the wire: kept until a BYE has run its course, whoever closed them.
 
 use super::books::Books;
 use super::door::Orphan;
 use super::fault::StoreError;
+use super::life::MOST_LEGS;
 use super::rows::Line;
 use super::sql;
 use crate::clock::Wall;
 use crate::rating::CallType;
+use crate::telemetry::name;
 use crate::types::{LegId, Micros};
+use std::time::Duration;
 
-/// Of an open leg that others than its own life close: to be asked before it is closed, which empties its journal.
-pub(super) async fn keep(books: &mut Books, leg: LegId, at: Wall) -> Result<(), StoreError> {
-    let kept = sql::query(
-        "INSERT INTO dialog (leg, node, call_type, is_paid, journal, at) \
-         SELECT id, node, call_type, CASE WHEN credit_held > 0 THEN 1 ELSE 0 END, journal, $2 FROM leg WHERE id = $1",
-    );
-    kept.bind(leg.to_string()).bind(at.micros()).execute(&mut books.conn).await?;
-    Ok(())
-}
+/// A call that was closed so long ago is over at the far side too, by the longest that any network lets one last.
+const LONGEST_OWED: Duration = Duration::from_secs(24 * 3_600);
+
+/// So many calls are ended at a start, the latest of them: as many as one proof of life tells of.
+const MOST_OWED: i64 = MOST_LEGS as i64;
 
 /// All that lives of this node before this one have left: paid calls out first, then other paid ones.
-pub(super) async fn left(books: &mut Books) -> Result<Vec<Orphan>, StoreError> {
+pub(super) async fn left(books: &mut Books, now: Wall) -> Result<Vec<Orphan>, StoreError> {
+    let_go(books, now, MOST_OWED).await?;
     let rows = sql::query(
         "SELECT dialog.leg AS leg, call_type, is_paid, journal, charge FROM dialog \
          JOIN usage_record ON usage_record.leg = dialog.leg WHERE node = $1 ORDER BY dialog.leg",
@@ -41,7 +41,24 @@ pub(super) async fn left(books: &mut Books) -> Result<Vec<Orphan>, StoreError> {
     Ok(orphans)
 }
 
-/// BYEs were sent.
+/// What is too old, or of too many, is not ended any more: whoever counts knows.
+async fn let_go(books: &mut Books, now: Wall, most: i64) -> Result<(), StoreError> {
+    let longest = i64::try_from(LONGEST_OWED.as_micros()).unwrap_or(i64::MAX);
+    let old = sql::query("DELETE FROM dialog WHERE node = $1 AND at < $2");
+    let old = old.bind(&books.node).bind(now.micros().saturating_sub(longest)).execute(&mut books.conn).await?;
+    let beyond = sql::query(
+        "DELETE FROM dialog WHERE leg IN \
+         (SELECT leg FROM dialog WHERE node = $1 ORDER BY at DESC, leg LIMIT $2 OFFSET $3)",
+    );
+    let beyond = beyond.bind(&books.node).bind(i64::MAX).bind(most).execute(&mut books.conn).await?;
+    if old + beyond > 0 {
+        metrics::counter!(name::DIALOGS_LET_GO).increment(old + beyond);
+        tracing::error!(old, beyond, "calls of earlier lives are not ended any more");
+    }
+    Ok(())
+}
+
+/// Their BYEs have run their course.
 pub(super) async fn ended(books: &mut Books, legs: &Vec<LegId>) -> Result<(), StoreError> {
     for leg in legs {
         gone(books, *leg).await?;

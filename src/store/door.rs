@@ -153,6 +153,9 @@ pub struct End {
     pub ringing: Option<Wall>,
     pub acknowledged: Option<Wall>,
     pub joined: Option<Wall>,
+    /// The far side has yet to hear it: what SIP needs for that is kept until it is [buried](super::Store::buried), also by a
+    /// next life.
+    pub owes_bye: bool,
 }
 
 impl End {
@@ -170,6 +173,7 @@ impl End {
             ringing: None,
             acknowledged: None,
             joined: None,
+            owes_bye: false,
         }
     }
 }
@@ -196,7 +200,8 @@ pub struct Grant {
     pub funded_ms: Option<u64>,
 }
 
-/// A leg that a life before this one left open, now settled at its last proof of life.
+/// A leg that a life before this one left open, now settled at its last proof of life; or that it closed, and of which the
+/// far side may not have heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Orphan {
     pub leg: LegId,

@@ -23,6 +23,8 @@ pub(super) struct Draft {
     pub told: Rows,
     pub tabs: Rows,
     pub over: Rows,
+    /// Of those the ones whose far side is still to hear it.
+    pub owed: Rows,
     pub pools: Rows,
     pub accounts: Rows,
     pub entries: Rows,
@@ -54,6 +56,7 @@ impl Draft {
             ("leg", BORN, self.born),
             ("leg", TOLD, self.told),
             ("leg", TABS, self.tabs),
+            ("dialog", OWED, self.owed),
             ("leg", OVER, self.over),
             ("pool", POOLS, self.pools),
             ("account", ACCOUNTS, self.accounts),
@@ -141,6 +144,15 @@ pub(super) fn tab_row(leg: &LegRow) -> Value {
         millis(leg.proven_ms),
         tab.and_then(|tab| kept_parts(&tab.held)),
     ])
+}
+
+/// Before the leg is over, which empties its journal.
+const OWED: &str = "INSERT INTO dialog (leg, node, call_type, is_paid, journal, at) \
+     SELECT leg.id, leg.node, leg.call_type, CASE WHEN leg.credit_held > 0 THEN 1 ELSE 0 END, leg.journal, \
+     CAST(value ->> 1 AS BIGINT) FROM json_each($1) JOIN leg ON leg.id = value ->> 0";
+
+pub(super) fn owed_row(leg: LegId, at: Wall) -> Value {
+    json!([leg.to_string(), at.micros()])
 }
 
 const OVER: &str = "UPDATE leg SET state = 'settled', elapsed_ms = CAST(value ->> 1 AS BIGINT), caller = NULL, call_id = '', \

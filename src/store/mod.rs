@@ -241,7 +241,7 @@ impl Store {
     }
 
     /// Those of `legs` ([`MOST_REVIEWED`] at most) that may not go on by what there is now, and why: a licence, a policy or
-    /// a number is gone, or somebody is locked. Prices are not asked, and nothing is written.
+    /// a number is gone, somebody is locked, or their account is closed. Prices are not asked, and nothing is written.
     pub async fn withdrawn(&self, legs: &[LegId], now: Wall) -> Result<Vec<(LegId, Cause)>, StoreError> {
         permit::withdrawn(&mut self.reader().await?, &self.facts(), legs, now).await
     }
@@ -252,7 +252,8 @@ impl Store {
         self.desk.ask(Settle { leg, end }, Job::Settle).await
     }
 
-    /// Ends legs of an organisation in the books, all in one transaction; whoever has their calls ends those then.
+    /// Ends legs of an organisation in the books, all in one transaction; whoever has their calls ends those then. Whoever was
+    /// not answered asks again with the same [`Revoke::ends`], and is told what was ended, then or now.
     pub async fn revoke(&self, asked: Revoke) -> Result<Revoked, StoreError> {
         self.desk.ask((asked, self.who.clone()), Job::Revoke).await
     }
@@ -270,7 +271,7 @@ impl Store {
         self.desk.ask((proofs, now), Job::Recover).await
     }
 
-    /// BYE was sent to what these legs have left.
+    /// What these legs have left is ended: their BYEs were answered, or said until it was certain that nobody answers.
     pub async fn buried(&self, legs: Vec<LegId>) -> Result<(), StoreError> {
         self.desk.ask(legs, Job::Buried).await
     }

@@ -66,9 +66,9 @@ fn ask(
 }
 
 const ASKED: &str = "SELECT leg.*, account.entries FROM json_each($1) JOIN leg ON leg.id = value ->> 0 \
-     JOIN account ON account.organisation = leg.organisation WHERE leg.state = 'open' AND leg.terms IS NOT NULL";
+     JOIN account ON account.organisation = leg.organisation WHERE leg.terms IS NOT NULL";
 
-/// Those of `legs` that may not go on by what there is now, and why.
+/// Those of `legs` that may not go on by what there is now, and why. Whose account is closed has been revoked, if it goes on.
 pub(super) async fn withdrawn(
     conn: &mut Connection,
     facts: &Facts,
@@ -82,7 +82,10 @@ pub(super) async fn withdrawn(
     for row in &rows {
         let leg = leg::read(&Line { row, table: "leg" }).map_err(StoreError::Broken)?;
         let has_entries = row.try_get::<i64, _>("entries")? > 0;
-        let Some(tab) = &leg.tab else { continue };
+        let Some(tab) = leg.tab.as_ref().filter(|_| leg.is_open) else {
+            withdrawn.push((leg.id, Cause::Revoked));
+            continue;
+        };
         withdrawn.extend(of_leg(facts, &leg, tab, has_entries, at).err().map(|cause| (leg.id, cause)));
     }
     withdrawn.sort();

@@ -29,11 +29,10 @@ pub(super) async fn recover(
         // The file has a proof a second; the leg's own row has the one of its last slice. The file is right where it is
         // behind the row too: silence is charged to its beginning, and that may be before the last slice was asked for.
         let elapsed_ms = proofs.get(&leg.id).copied().unwrap_or(leg.proven_ms);
-        let end = End::new(Cause::NodeDied, EndedBy::Bridge, elapsed_ms, *now);
-        dialog::keep(books, leg.id, *now).await?;
+        let end = End { owes_bye: true, ..End::new(Cause::NodeDied, EndedBy::Bridge, elapsed_ms, *now) };
         settle::close(books, &leg, end).await?;
     }
     // Their records are asked for.
     books.write().await?;
-    dialog::left(books).await
+    dialog::left(books, *now).await
 }

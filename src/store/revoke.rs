@@ -2,7 +2,6 @@
 //! until they hear of it, and whoever made them is locked out, where that is asked.
 
 use super::books::Books;
-use super::dialog;
 use super::door::End;
 use super::entry::EntryId;
 use super::facts;
@@ -15,10 +14,10 @@ use super::sql;
 use super::trail::{self, Who};
 use crate::clock::Wall;
 use crate::rating::record::EndedBy;
-use crate::rating::{CallType, Tab};
+use crate::rating::{CallType, Tab, UsageRecord};
 use crate::types::{Cause, LegId, MeetingId, Micros, OrganisationId, UserId};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// End an organisation's legs.
@@ -48,6 +47,15 @@ pub struct Revoked {
     /// What they cost in all, and what of their holds went back.
     pub charge: Micros,
     pub released: Micros,
+}
+
+impl Revoked {
+    fn count(&mut self, leg: &LegRow, record: &UsageRecord) {
+        let held = leg.tab.as_ref().map_or(Micros::ZERO, |tab| tab.credit_held());
+        self.charge.0 += record.charge.0;
+        self.released.0 += held.0 - record.charge.0;
+        self.legs.push(leg.id);
+    }
 }
 
 impl Revoke {
@@ -81,27 +89,48 @@ pub(super) async fn revoke(books: &mut Books, (asked, who): &(Revoke, Who)) -> R
         if !asked.is_meant(&leg) {
             continue;
         }
-        let unseen = || End::new(Cause::Revoked, EndedBy::Bridge, leg.proven_ms, asked.at);
+        // Whoever has the call is told next, and may be dead by then; its node, if it is another's, may be already. Then the
+        // next life ends it.
+        let unseen = || End { owes_bye: true, ..End::new(Cause::Revoked, EndedBy::Bridge, leg.proven_ms, asked.at) };
         let end = match (&asked.ends, is_here) {
             (Some(ends), true) => ends.get(&leg.id).cloned(),
             _ => Some(unseen()),
         };
         let Some(end) = end else { continue };
-        if !is_here {
-            // Its node may be dead: then its next life ends the call.
-            dialog::keep(books, leg.id, asked.at).await?;
-        }
         let record = settle::close(books, &leg, end).await?;
-        let held = leg.tab.as_ref().map_or(Micros::ZERO, |tab| tab.credit_held());
-        revoked.charge.0 += record.charge.0;
-        revoked.released.0 += held.0 - record.charge.0;
-        revoked.legs.push(leg.id);
+        revoked.count(&leg, &record);
+    }
+    let seen = rows.iter().map(|row| Line { row, table: "leg" }.parse("id")).collect::<Result<HashSet<LegId>, _>>();
+    let seen = seen.map_err(StoreError::Broken)?;
+    let others: BTreeSet<LegId> = asked.ends.iter().flat_map(HashMap::keys).copied().collect();
+    for leg in others.into_iter().filter(|leg| !seen.contains(leg)) {
+        told_again(books, asked, leg, &mut revoked).await?;
     }
     if asked.lock {
         lock(books, asked, who).await?;
     }
     tell(books, asked, who, &revoked).await?;
     Ok(revoked)
+}
+
+/// The switch was thrown before, and whoever threw it was not answered: what it ended then is told now.
+async fn told_again(books: &mut Books, asked: &Revoke, leg: LegId, revoked: &mut Revoked) -> Result<(), StoreError> {
+    let leg = match books.leg(leg).await {
+        // The books never had it.
+        Err(StoreError::Unknown(_)) => return Ok(()),
+        known => known?,
+    };
+    let is_its = leg.organisation.as_ref() == Some(&asked.organisation);
+    if leg.is_open || !is_its || !asked.is_meant(&leg) {
+        return Ok(());
+    }
+    // It may be of this very batch.
+    books.write().await?;
+    let record = settle::record(&mut books.conn, leg.id).await?;
+    if record.beyond.cause == Cause::Revoked {
+        revoked.count(&leg, &record);
+    }
+    Ok(())
 }
 
 fn known(books: &Books, asked: &Revoke) -> Result<(), StoreError> {

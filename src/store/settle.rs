@@ -3,6 +3,7 @@
 use super::books::{Books, Taking, millis};
 use super::dialog;
 use super::door::{End, Settle};
+use super::draft;
 use super::draw::Draws;
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
@@ -25,8 +26,10 @@ use serde_json::json;
 pub(super) async fn settle(books: &mut Books, asked: &Settle) -> Result<UsageRecord, StoreError> {
     let leg = books.leg(asked.leg).await?;
     if !leg.is_open {
-        // Closed by another, it has ended by itself.
-        dialog::gone(books, leg.id).await?;
+        // Closed by another, it has ended by itself, or our BYE is on its way.
+        if !asked.end.owes_bye {
+            dialog::gone(books, leg.id).await?;
+        }
         // It may be of this very batch.
         books.write().await?;
         return record(&mut books.conn, asked.leg).await;
@@ -54,6 +57,9 @@ pub(super) async fn close(books: &mut Books, leg: &LegRow, mut end: End) -> Resu
     let mut steps = books.steps(leg.id).await?;
     books.sheet.close(leg.id, end.elapsed_ms);
     hide_request(books, leg.id, &steps);
+    if end.owes_bye {
+        books.sheet.draft.owed.push(draft::owed_row(leg.id, end.at));
+    }
     let settlement = leg.tab.as_ref().map(|tab| tab.settle(leg.answered.map(|_| end.elapsed_ms)));
     let organisation = leg.organisation.as_ref().map(|id| books.organisation(id)).transpose()?;
     let mut days = None;

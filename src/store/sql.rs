@@ -434,7 +434,9 @@ impl Connection {
     /// is emptied goes out of the tables.
     pub async fn tidy_up(&mut self) -> Result<bool, Error> {
         if self.kind() == Kind::Postgres {
-            self.run("VACUUM person, leg, hold, organiser, dialog").await?;
+            // Every table whose rows have told of somebody. A page then gives the place of a row that is gone to the next
+            // one; until then its bytes stand there, and in the server's log. To write a table anew would lock all out of it.
+            self.run("VACUUM person, leg, hold, organiser, licence, meeting, spend_of, dialog").await?;
             return Ok(true);
         }
         // Most of it beside whoever writes, and what is left while they wait a moment.

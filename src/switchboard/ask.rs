@@ -46,6 +46,8 @@ pub enum Ask {
     Ends(OrganisationId),
     /// The books have closed the accounts of these: they end at once.
     Revoked(Vec<LegId>),
+    /// Something may have changed in the books, and nobody knows: they are asked who may go on, until they say.
+    Review,
     /// Ends a meeting for all.
     End {
         meeting: MeetingId,

@@ -86,11 +86,14 @@ impl Switchboard {
         cut.into_iter().for_each(|id| self.withdrawn(now, id, Cause::CarrierLocked));
     }
 
-    /// Permission was taken back. Whoever is in a call hears a word of it, outside the room; nobody else is waited for.
+    /// Permission was taken back. Whoever is in a call hears a word of it, outside the room; nobody else is waited for, nor is
+    /// anybody whose account is closed already.
     pub(super) fn withdrawn(&mut self, now: Now, id: LegId, cause: Cause) {
         let Some(line) = self.lines.get(&id).filter(|line| line.end.is_none()) else { return };
         tracing::info!(leg = %id, cause = cause.slug(), "a leg may not go on");
-        let hears = line.leg.is_answered() && matches!(line.wire, Wire::Attached(_)) && line.parting.is_none();
+        let is_paid = cause != Cause::Revoked;
+        let hears =
+            is_paid && line.leg.is_answered() && matches!(line.wire, Wire::Attached(_)) && line.parting.is_none();
         if hears {
             self.release(now, id, cause, &[Prompt::of_refusal(cause)], WORD_OF_WITHDRAWAL);
         } else {
@@ -174,6 +177,7 @@ impl Switchboard {
             }
             LegOutput::HangUp(cause) => {
                 let reason = Some(reason(cause, None));
+                self.parting.insert(call, id);
                 self.say(Output::Sip(sip::Command::HangUp { call, reason }));
             }
             LegOutput::Extend { sequence, elapsed_ms } => {
@@ -264,6 +268,7 @@ impl Switchboard {
             ringing: line.leg.stamps().ringing.map(|at| at.wall),
             acknowledged: line.acknowledged,
             joined: line.joined,
+            owes_bye: line.end.is_none() || self.parting.contains_key(&line.call),
         }
     }
 

@@ -506,6 +506,10 @@ impl Switchboard {
                 legs.into_iter().for_each(|leg| self.tell_leg(now, leg, leg::Input::Stop(Cause::Revoked)));
                 Told::Done
             }
+            Ask::Review => {
+                self.review();
+                Told::Done
+            }
             Ask::End { meeting } => self.order_meeting(now, &meeting, Command::Verb(meeting::Verb::EndAll)),
             Ask::Record { meeting, step } => self.order_meeting(now, &meeting, Command::Record { step }),
             Ask::Lock { meeting, on } => self.order_meeting(now, &meeting, Command::Lock { on }),

@@ -281,7 +281,7 @@ impl Rim {
             let legs = self.switchboard.unfinished();
             self.legs.send_if_modified(|before| std::mem::replace(before, legs) != legs);
         }
-        self.hang_up_the_rest().await;
+        self.hang_up_the_rest(last_moment).await;
     }
 
     fn next_deadline(&self) -> Instant {
@@ -483,14 +483,14 @@ impl Rim {
         metrics::counter!(name::MIXER_PANICS).absolute(sound.panics);
     }
 
-    /// BYEs are on their way: they are given time to arrive.
-    async fn hang_up_the_rest(self) {
+    /// BYEs are on their way: they are given time to arrive, as long as all last words may take.
+    async fn hang_up_the_rest(self, last_moment: Option<Instant>) {
         let Rim { sip, clerk, recorder, .. } = self;
         let open: usize = clerk.queues.values().map(|queue| 1 + queue.len()).sum();
         if open > 0 {
             tracing::error!(open, "the books did not take everything: the next start settles the rest");
         }
-        let until = Instant::now() + LAST_WORDS;
+        let until = last_moment.unwrap_or_else(Instant::now);
         while !sip.is_quiet() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -636,6 +636,10 @@ async fn ask(store: &Store, books: Books) -> Done {
             insist(|| store.lead(leg)).await;
             Done::Noted
         }
+        Books::Buried(leg) => {
+            insist(|| store.buried(vec![leg])).await;
+            Done::Noted
+        }
         Books::Settle(settle) => {
             insist(|| store.settle(settle.leg, settle.end.clone())).await;
             Done::Settled
@@ -651,5 +655,73 @@ async fn insist<T, F: Future<Output = Result<T, StoreError>>>(mut attempt: impl 
             return;
         }
         tokio::time::sleep(RETRY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Wall;
+    use crate::rating::record::EndedBy;
+    use crate::rating::{CallType, Origin};
+    use crate::store::{End, OpenLeg, Options, Settle};
+    use crate::types::Cause;
+
+    fn leg(n: usize) -> LegId {
+        LegId::new(1, n as u128)
+    }
+
+    fn open(n: usize) -> Books {
+        Books::Open(OpenLeg {
+            leg: leg(n),
+            call_type: CallType::DialInToll,
+            number: "+390612345678".parse().unwrap(),
+            caller: None,
+            origin: Origin::Fixed,
+            carrier: None,
+            call_id: format!("call-{n}"),
+            journal: String::new(),
+            invited: Wall::default(),
+            meeting: None,
+        })
+    }
+
+    fn settle(n: usize) -> Books {
+        let end = End::new(Cause::HungUp, EndedBy::FarSide, 0, Wall::default());
+        Books::Settle(Settle { leg: leg(n), end })
+    }
+
+    /// So many wait that no new leg is let in: it is refused at once, the books never hear of it, and its end waits for nobody.
+    /// Whoever waits already is heard, and with one less there is room for one more.
+    #[tokio::test]
+    async fn with_as_many_as_may_wait_nobody_new_comes_in_and_everybody_else_is_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("books.db").display());
+        let store = Store::open(&url, Options::default()).await.unwrap();
+        let (answered, mut answers) = mpsc::unbounded_channel();
+        let queues = (0..MOST_WAITING).map(|n| (leg(n), VecDeque::new())).collect();
+        let mut clerk = Clerk { store: store.clone(), queues, unheard: HashSet::new(), answered };
+        let new = MOST_WAITING;
+        clerk.take(open(new));
+        let (refused, done) = answers.recv().await.unwrap();
+        assert!(refused == leg(new) && matches!(done, Done::Opened(Err(StoreError::Unasked))));
+        clerk.finished(refused, &done);
+        clerk.take(settle(new));
+        let (closed, done) = answers.recv().await.unwrap();
+        assert!(closed == leg(new) && matches!(done, Done::Settled), "there is no account to close");
+        clerk.finished(closed, &done);
+        assert_eq!((clerk.queues.len(), clerk.unheard.len()), (MOST_WAITING, 0));
+        // The one before has been answered; what it asks next is not a new leg's.
+        clerk.finished(leg(0), &Done::Noted);
+        clerk.take(open(new));
+        let (taken, done) = answers.recv().await.unwrap();
+        assert!(taken == leg(new) && matches!(done, Done::Opened(Ok(Opened::NoPayerYet))));
+        assert_eq!(store.live_legs().await.unwrap().len(), 1, "the books have the one that they were asked about");
+        clerk.take(settle(new));
+        assert_eq!(clerk.queues[&leg(new)].len(), 1, "it waits behind the answer that its leg has not taken");
+        clerk.finished(taken, &done);
+        let (closed, done) = answers.recv().await.unwrap();
+        assert!(closed == leg(new) && matches!(done, Done::Settled));
+        assert_eq!(store.live_legs().await.unwrap(), []);
     }
 }

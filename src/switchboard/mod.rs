@@ -165,6 +165,8 @@ pub enum Books {
     Lead(LegId),
     /// Told [`Input::Settled`]; to be repeated until it is done.
     Settle(store::Settle),
+    /// The BYE of a leg whose account is closed has run its course. Told nothing; to be repeated until it is done.
+    Buried(LegId),
 }
 
 impl Books {
@@ -175,7 +177,7 @@ impl Books {
             Books::Extend(extend) => extend.leg,
             Books::Reroute(rerouted) => rerouted.leg,
             Books::Answered(answered) => answered.leg,
-            Books::Lead(leg) => *leg,
+            Books::Lead(leg) | Books::Buried(leg) => *leg,
             Books::Settle(settle) => settle.leg,
         }
     }
@@ -210,6 +212,8 @@ pub struct Switchboard {
     rng: StdRng,
     lines: HashMap<LegId, Line>,
     by_call: HashMap<Call, LegId>,
+    /// Calls that a BYE of ours is on its way to.
+    parting: HashMap<Call, LegId>,
     by_stream: HashMap<StreamId, LegId>,
     rooms: HashMap<MeetingId, Room>,
     /// Numbers streams, calls out and rooms.
@@ -239,6 +243,7 @@ impl Switchboard {
             rng: StdRng::from_seed(seed),
             lines: HashMap::new(),
             by_call: HashMap::new(),
+            parting: HashMap::new(),
             by_stream: HashMap::new(),
             rooms: HashMap::new(),
             last_number: 0,
@@ -348,7 +353,12 @@ impl Switchboard {
 
     /// Nothing is left that the books must be told before the process may end.
     pub fn is_quiet(&self) -> bool {
-        self.unfinished() == 0
+        self.unfinished() + self.parting.len() == 0
+    }
+
+    /// Calls of earlier lives that are being ended: the books hear when that is done.
+    pub fn owes(&mut self, burials: impl IntoIterator<Item = (Call, LegId)>) {
+        self.parting.extend(burials);
     }
 
     fn number(&mut self) -> u64 {
@@ -389,6 +399,9 @@ impl Switchboard {
             Stands { owner, standing } => return self.stands(now, &owner, standing),
             of_a_call => of_a_call,
         };
+        if let Some(call) = call.filter(|_| event.is_last()) {
+            self.parted(call);
+        }
         let Some(leg) = call.and_then(|call| self.by_call.get(&call)).copied() else { return };
         match event {
             Invited(_) | Stands { .. } | Disagreed { .. } => {}
@@ -403,6 +416,13 @@ impl Switchboard {
             Failed { status, .. } => self.failed_out(now, leg, status),
             Lapsed { .. } => self.tell_leg(now, leg, leg::Input::Stop(Cause::SessionLapsed)),
             Released { .. } => {}
+        }
+    }
+
+    /// The far side has heard that it is over. Where the account was closed before, the books wait for that.
+    fn parted(&mut self, call: Call) {
+        if let Some(leg) = self.parting.remove(&call).filter(|leg| !self.lines.contains_key(leg)) {
+            self.say(Output::Books(Books::Buried(leg)));
         }
     }
 

@@ -21,6 +21,9 @@ mod seeing;
 mod sink;
 mod standing;
 mod stranger;
+#[allow(dead_code)] // Whole deaths are for the simulation.
+#[path = "../simulation/trouble.rs"]
+mod trouble;
 #[allow(dead_code)] // At which statement it is cut is for the store's own tests.
 mod wire;
 mod world;

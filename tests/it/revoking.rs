@@ -1,6 +1,8 @@
 //! Permission taken back while people talk.
 
+use crate::trouble::{Blow, Trouble};
 use crate::world::{DIRECT, PEOPLE, TOLL, World, apply, tone};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tollbridge::api::revoke::RevokeOrder;
 use tollbridge::cli::phone::Phone;
@@ -97,6 +99,30 @@ async fn the_switch_ends_what_spends_at_once_by_the_page_that_it_has() {
     assert_eq!((record.beyond.codec.is_some(), record.beyond.stamps.joined.is_some()), (true, true));
     let balance = world.balance("acme").await;
     assert_eq!((balance.posted.0, balance.held.0), (10_000_000 - record.charge.0, 0));
+    world.end().await;
+}
+
+/// The books have done it, and their answer is lost: whoever asked is answered all the same, and nobody talks on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_whose_answer_is_lost_ends_the_calls_and_says_so() {
+    let mut trouble = None;
+    let world = World::with(PEOPLE, |settings| {
+        trouble = settings.store_url.strip_prefix("sqlite:").map(|path| Trouble::at(Path::new(path)));
+    })
+    .await;
+    let trouble = trouble.expect("books in a file");
+    let mut phone = talks(&world).await;
+    trouble.aim_at_commit_of("INSERT INTO trail", Blow::Fails);
+    let since = Instant::now();
+    let order = RevokeOrder { reason: "a stolen PIN".into(), ..RevokeOrder::default() };
+    let answer = world.post("/organisations/acme/revoke", &order).await;
+    assert_eq!(trouble.dealt(), [(Blow::Fails, "COMMIT".to_owned())]);
+    let ended = phone.ended(SOON.saturating_sub(since.elapsed())).await.expect("a BYE within two seconds");
+    assert_eq!(ended.reason.unwrap().text, Cause::Revoked.words());
+    let records = world.records().await;
+    let record = records.iter().find(|record| record.beyond.cause == Cause::Revoked).unwrap();
+    assert_eq!(answer["legs"], serde_json::json!([record.usage_id.to_string()]));
+    assert_eq!(answer["charge"], record.charge.to_text());
     world.end().await;
 }
 

@@ -26,6 +26,8 @@ use world::{Seen, World};
 /// Seeds in the gate; and with `TOLLBRIDGE_TEST_LONG=1`.
 const SEEDS: u64 = 200;
 const SEEDS_LONG: u64 = 10_000;
+/// In the gate's seeds so many legs at least are held against an organiser's that had no money left.
+const FIRSTS: u64 = 50;
 /// So many that failed are made shorter; the rest are named.
 const SHRUNK: usize = 3;
 
@@ -83,7 +85,7 @@ fn the_books_and_the_rooms_are_right_whatever_happens() {
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
     let Seen { withdrawn, firsts } = all.into_inner().unwrap();
     println!("{firsts} legs were held against an organiser's that had no money left");
-    assert!(last - first < 10 * SEEDS || firsts > 0, "money was never short where an organiser was there");
+    assert!(last - first < SEEDS || firsts >= FIRSTS, "money was seldom short where an organiser was there");
     for cause in [Revoked, LicenceGone, OrganisationLocked, OrganiserLocked, DestinationNotAllowed] {
         assert!(
             last - first < SEEDS || withdrawn.contains(&cause),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A fault that is not found by the first so many seeds is not found.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 120;
 
 macro_rules! plants {
     ($($name:literal: $sql:expr;)*) => {
@@ -80,6 +80,10 @@ plants! {
          BEGIN UPDATE grants SET held = held + 1 WHERE id = NEW.id";
     "a leg is never closed":
         "UPDATE OF state ON leg WHEN NEW.state = 'settled' BEGIN UPDATE leg SET state = 'open' WHERE id = NEW.id";
+    "a call that is left is forgotten":
+        "INSERT ON dialog BEGIN DELETE FROM dialog WHERE leg = NEW.leg";
+    "a call that was left is forgotten before it is ended":
+        "UPDATE OF life ON node BEGIN DELETE FROM dialog";
     "money is fetched beyond a day's most":
         "INSERT ON recharge BEGIN UPDATE recharge SET day = 'another' WHERE key = NEW.key";
     "more is fetched than was agreed":

@@ -205,6 +205,8 @@ pub enum Order {
         house: usize,
         dial_out: bool,
         lock: bool,
+        /// The books have done it, and their answer is lost.
+        lost: bool,
     },
 }
 
@@ -232,6 +234,19 @@ pub enum Pain {
     Death { after: u64, done: bool, down_ms: u64 },
     /// The database cannot be had.
     Out { for_ms: u64 },
+}
+
+/// A next life that dies, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relapse {
+    /// While it starts, so many statements after it was opened.
+    Starting { after: u64, done: bool },
+    /// When the books have told it what the last life left, and before it has said a word of that.
+    Silent,
+    /// So soon that its words may not have been heard.
+    Soon { after_ms: u64 },
+    /// It lives.
+    Never,
 }
 
 /// What is forbidden to which house.
@@ -263,6 +278,8 @@ pub struct Script {
     /// Requests of so long reach the books at one moment.
     pub bunch_ms: u64,
     pub pains: Vec<(u64, Pain)>,
+    /// What becomes of the lives after the first, each in its turn.
+    pub relapses: Vec<Relapse>,
     /// Whoever dies goes on beside the next life.
     pub haunted: bool,
     /// At the end the bridge is stopped; else everybody hangs up.
@@ -364,6 +381,73 @@ fn pains(seed: u64, length_ms: u64) -> (u64, Vec<(u64, Pain)>) {
     (bunch_ms, pains)
 }
 
+/// Drawn apart.
+fn relapses(seed: u64) -> Vec<Relapse> {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x4e1a_95e5);
+    if matches!(seed % 5, 2 | 4) {
+        return Vec::new();
+    }
+    let mut relapse = |_| match rng.random_range(0..6) {
+        0..2 => Relapse::Starting { after: rng.random_range(0..50), done: rng.random() },
+        2 => Relapse::Silent,
+        3 => Relapse::Soon { after_ms: rng.random_range(0..3_000) },
+        _ => Relapse::Never,
+    };
+    (0..6).map(&mut relapse).collect()
+}
+
+/// So long a house's little money lasts all who talk there.
+const LEAN_MS: std::ops::Range<i64> = 210_000..270_000;
+/// A world that is over sooner has no such house.
+const LEAN_LENGTH_MS: u64 = 350_000;
+
+/// A house whose money runs out while its organiser and others talk, and nothing else happens to it: they call one number,
+/// and stay. Drawn apart, and last: nobody else knows of it.
+fn lean(script: &mut Script) {
+    let mut rng = StdRng::seed_from_u64(script.seed ^ 0x1ea9);
+    if !matches!(script.seed % 5, 0 | 1) || script.mixed || script.length_ms < LEAN_LENGTH_MS {
+        return;
+    }
+    let (house, meeting) = (script.houses.len(), script.meetings.len());
+    let guests = rng.random_range(3..=5);
+    let rate = script.decks[0].iter().find(|rate| (rate.call_type, rate.prefix) == ("dial-in-toll", "39"));
+    let rate = rate.expect("a rate for each number");
+    let burns = rate.minute * 100 * (guests + 1) * rng.random_range(LEAN_MS) / 60_000;
+    script.houses.push(House {
+        id: format!("house-{house}"),
+        per_user: false,
+        spends: true,
+        credits: burns + rate.fee * 100 * (guests + 1),
+        plenty: false,
+        fetching: None,
+        refund_days: 0,
+    });
+    script.meetings.push(Meeting {
+        id: format!("meeting-{meeting}"),
+        house,
+        conference_id: format!("31400{meeting:02}"),
+        licensed: true,
+        callers_may_start: false,
+        lobby: false,
+        most: None,
+        confirm: false,
+    });
+    let called = format!("+39068800{meeting:03}");
+    script.numbers.push(Number { e164: called.clone(), toll_free: false, house: Some(house), meeting: Some(meeting) });
+    for guest in 0..=guests {
+        let keys = [(1_500, Act::Keys("*".into())), (4_000, Act::Keys(format!("{PIN}#")))];
+        script.callers.push(Caller {
+            at_ms: rng.random_range(0..if guest == 0 { 2_000 } else { 20_000 }),
+            carrier: rng.random_range(0..CARRIERS.len()),
+            called: called.clone(),
+            from: Some(format!("+39333999990{guest}")),
+            gives_up_ms: None,
+            deaf: false,
+            acts: if guest == 0 { keys.to_vec() } else { Vec::new() },
+        });
+    }
+}
+
 struct Author {
     rng: StdRng,
     length_ms: u64,
@@ -402,7 +486,7 @@ impl Script {
         let rng = &mut author.rng;
         let jumps =
             (0..rng.random_range(0..3)).map(|_| (rng.random_range(0..length_ms), rng.random_range(-3_600..3_600)));
-        Script {
+        let mut script = Script {
             seed,
             gifts,
             houses,
@@ -420,9 +504,12 @@ impl Script {
             books_ms: *[1, 5, 50, 3_000].choose(&mut author.rng).unwrap(),
             bunch_ms,
             pains,
+            relapses: relapses(seed),
             haunted: seed % 3 == 1,
             stops: author.rng.random_ratio(1, 3),
-        }
+        };
+        lean(&mut script);
+        script
     }
 
     /// The books may not answer.
@@ -747,7 +834,8 @@ impl Author {
         for _ in 0..self.rng.random_range(0..4_u32) {
             let (house, at_ms) = (self.rng.random_range(0..houses), self.moment());
             let ban = if self.chance(40) {
-                let order = Order::Revoke { house, dial_out: self.chance(40), lock: self.chance(40) };
+                let order =
+                    Order::Revoke { house, dial_out: self.chance(40), lock: self.chance(40), lost: at_ms % 2 == 0 };
                 orders.push((at_ms, order));
                 Ban::House
             } else {

@@ -34,11 +34,20 @@ enum Mood {
     Out,
 }
 
+/// Which statement is to be struck.
+#[derive(Clone, Copy, Debug)]
+enum Aim {
+    /// So many more go well.
+    After(u64),
+    /// The COMMIT of what says this.
+    CommitOf(&'static str),
+    Commit,
+}
+
 #[derive(Debug, Default)]
 struct State {
     mood: Mood,
-    /// So many more statements go well.
-    aim: Option<(u64, Blow)>,
+    aim: Option<(Aim, Blow)>,
     /// Blows that were dealt, each with the statement that it hit.
     dealt: Vec<(Blow, String)>,
 }
@@ -71,7 +80,17 @@ impl Trouble {
 
     /// After so many statements more.
     pub fn aim(&self, statements: u64, blow: Blow) {
-        self.state().aim = Some((statements, blow));
+        self.state().aim = Some((Aim::After(statements), blow));
+    }
+
+    /// At the COMMIT of what says `words`, unless something else is aimed at.
+    pub fn aim_at_commit_of(&self, words: &'static str, blow: Blow) {
+        self.state().aim.get_or_insert((Aim::CommitOf(words), blow));
+    }
+
+    /// What was aimed at is aimed at no longer.
+    pub fn miss(&self) {
+        self.state().aim = None;
     }
 
     pub fn go_out(&self) {
@@ -158,12 +177,15 @@ unsafe extern "C" fn begins(_kind: c_uint, it: *mut c_void, _statement: *mut c_v
     }
     let mut state = trouble.state();
     match state.aim.filter(|_| state.mood == Mood::Well) {
-        Some((0, blow)) => {
+        Some((Aim::After(left), blow)) if left > 0 => state.aim = Some((Aim::After(left - 1), blow)),
+        Some((Aim::CommitOf(words), blow)) if text.contains(words) => state.aim = Some((Aim::Commit, blow)),
+        Some((Aim::CommitOf(_), _)) => {}
+        Some((Aim::Commit, _)) if text != "COMMIT" => {}
+        Some((Aim::After(_) | Aim::Commit, blow)) => {
             state.aim = None;
             state.mood = if blow == Blow::DiesBefore { Mood::Dead } else { Mood::Striking(blow) };
             state.dealt.push((blow, text.into_owned()));
         }
-        Some((left, blow)) => state.aim = Some((left - 1, blow)),
         None => {}
     }
     0

@@ -14,7 +14,7 @@ use crate::auditor::Auditor;
 use crate::carrier::{Carriers, Step, address, endpoint};
 use crate::network::Network;
 use crate::planted;
-use crate::script::{Act, Ban, Bans, CARRIERS, Order, Pain, Script};
+use crate::script::{Act, Ban, Bans, CARRIERS, Order, Pain, Relapse, Script};
 use crate::shrink::Gone;
 use crate::sound::{Later, Mixed, Sound, Told as Voices};
 use crate::trace::Trace;
@@ -36,7 +36,7 @@ use tollbridge::media::{self, Codec, StreamId, TICK_MS};
 use tollbridge::meeting::{self, KeyMap, LobbyConfig};
 use tollbridge::notice::Report;
 use tollbridge::rating::{Deck, UsageRecord};
-use tollbridge::sip::{self, Command, Endpoint, Flow, Reason};
+use tollbridge::sip::{self, Call, Command, Endpoint, Flow, Reason};
 use tollbridge::store::{
     CreditsAdded, Document, Funds, FundsKind, GrantAdded, MOST_REVIEWED, NewGrant, OpenError, Opened, Options, Orphan,
     Revoke, Settle, Store, StoreError, UsageFilter,
@@ -127,6 +127,8 @@ enum Due {
     Crash {
         down: Duration,
     },
+    /// A next life dies soon.
+    Relapse,
     Start,
     Jump(i64),
     Heal,
@@ -163,7 +165,7 @@ enum Why {
     Compare,
     Mute,
     Remove,
-    Revoke { house: usize, dial_out: bool, lock: bool },
+    Revoke { house: usize, dial_out: bool, lock: bool, lost: bool },
     Nothing,
 }
 
@@ -196,6 +198,8 @@ pub struct World {
     auditor: Auditor,
     /// Legs of dead lives whose record the auditor has seen.
     mourned: BTreeSet<LegId>,
+    /// Of the script's relapses so many have been.
+    relapsed: usize,
     /// What is forbidden now.
     bans: Bans,
     pub trace: Trace,
@@ -279,6 +283,7 @@ impl World {
             carriers: Carriers::new(script.clone(), bridge_address()),
             auditor: Auditor::new(script.clone()),
             mourned: BTreeSet::new(),
+            relapsed: 0,
             bans: Bans::new(),
             trace: Trace::default(),
             life: 0,
@@ -421,6 +426,8 @@ impl World {
             Due::Second => self.second(),
             Due::Tick => self.tick(),
             Due::Crash { down } => self.crash(down),
+            Due::Relapse if !self.healed => self.crash(SECOND),
+            Due::Relapse => {}
             Due::Start => self.start(),
             Due::Jump(seconds) => {
                 self.wall_step_s += seconds;
@@ -512,6 +519,7 @@ impl World {
 
     fn arrive(&mut self, flow: Flow, bytes: &Bytes) {
         if let Some(carrier) = (0..CARRIERS.len()).find(|at| address(*at) == flow.local) {
+            self.auditor.reached(bytes);
             return self.carriers.endpoints[carrier].receive(self.now, flow, bytes);
         }
         assert_eq!(flow.local, bridge_address(), "nothing goes anywhere else");
@@ -653,8 +661,8 @@ impl World {
                 self.auditor.removed(leg);
                 self.ask(Ask::Remove { leg }, Why::Nothing);
             }
-            (Why::Revoke { house, dial_out, lock }, Told::Ends(ends)) => {
-                self.close_accounts(ends, (house, dial_out, lock));
+            (Why::Revoke { house, dial_out, lock, lost }, Told::Ends(ends)) => {
+                self.close_accounts(ends, (house, dial_out, lock), lost);
             }
             _ => {}
         }
@@ -683,7 +691,7 @@ impl World {
             Order::Admit { meeting } => self.ask(Ask::Admit { meeting: self.meeting(meeting) }, Why::Nothing),
             Order::Apply => drop(self.apply(&self.bans.clone())),
             Order::Ban { house, ban, on } => self.ban(house, ban, on),
-            Order::Revoke { house, dial_out, lock } => self.revoke(house, dial_out, lock),
+            Order::Revoke { house, dial_out, lock, lost } => self.revoke((house, dial_out, lock), lost),
             Order::Compare => {
                 self.ask(Ask::Meetings, Why::Compare);
                 self.ask(Ask::Legs, Why::Compare);

@@ -80,6 +80,8 @@ pub(in crate::sip) enum Owner {
     /// Of a peer, by its number: whether it is there, and our registration.
     Ping(u32),
     Register(u32),
+    /// The BYE of a call of an earlier life.
+    Burial(Call),
     Nobody,
 }
 
@@ -342,7 +344,7 @@ impl Table {
     pub fn owner(&self, id: Id) -> Option<Call> {
         match self.live.get(&id)?.owner {
             Owner::Invite(call) | Owner::Offer(call) | Owner::Refresh(call) | Owner::Bye(call) => Some(call),
-            Owner::Ping(_) | Owner::Register(_) | Owner::Nobody => None,
+            Owner::Burial(_) | Owner::Ping(_) | Owner::Register(_) | Owner::Nobody => None,
         }
     }
 

@@ -55,7 +55,7 @@ async fn legs_of_a_dead_life_are_settled_once_at_their_last_proof() {
     assert_eq!((found[2].0, found[2].1.as_str()), (ringing, "0.0000"));
     assert_eq!(bench.store.record(in_toll).await.unwrap().duration_ms, 60_500);
     assert_eq!(bench.store.record(in_toll).await.unwrap().beyond.cause, Cause::NodeDied);
-    // It may die again before it has sent BYE: nothing is charged again, and the calls are still to be ended.
+    // It may die again before its BYEs were answered: nothing is charged again, and the calls are still to be ended.
     assert_eq!(bench.store.recover(NOON).await.unwrap(), orphans);
     bench.store.buried(vec![in_toll, out]).await.unwrap();
     assert_eq!(bench.store.recover(NOON).await.unwrap(), orphans[2..]);

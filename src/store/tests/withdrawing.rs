@@ -378,3 +378,40 @@ async fn a_call_whose_account_another_node_closed_is_ended_by_the_next_life_of_i
     assert_eq!(own.recover(NOON).await.unwrap(), []);
     assert_eq!(own.audit().await.unwrap(), []);
 }
+
+/// A call that the bridge itself hung up is owed its BYE until that was answered, and so is one that a switch has closed; not
+/// for ever.
+#[tokio::test]
+async fn a_bye_is_owed_until_it_has_run_its_course_or_for_a_day() {
+    let bench = Bench::new().await;
+    let [heard, unheard, revoked, old] = [(); 4].map(|()| bench.leg());
+    for leg in [heard, unheard, revoked, old] {
+        grant(bench.store.open_leg(OpenLeg { journal: format!("journal of {leg}"), ..toll(leg) }).await.unwrap());
+        bench.store.answered(answer(leg)).await.unwrap();
+    }
+    let owed = |end: End| End { owes_bye: true, ..end };
+    bench.store.settle(heard, over(20_000)).await.unwrap();
+    bench.store.settle(unheard, owed(over(20_000))).await.unwrap();
+    // Said again, for want of an answer.
+    bench.store.settle(unheard, owed(over(20_000))).await.unwrap();
+    bench.store.settle(old, owed(End { at: Wall::from_micros(NOON.micros() - 1), ..over(20_000) })).await.unwrap();
+    let end = owed(End::new(Cause::Revoked, EndedBy::Bridge, 30_000, NOON.plus_millis(30_000)));
+    let revoke = Revoke { leg: Some(revoked), ends: Some(HashMap::from([(revoked, end)])), ..bench.revoke() };
+    assert_eq!(bench.store.revoke(revoke.clone()).await.unwrap().legs, [revoked]);
+    // Its call has ended since, and the far side has yet to hear it.
+    bench.store.settle(revoked, owed(over(31_000))).await.unwrap();
+    let bench = bench.reopened().await;
+    let left = bench.store.recover(NOON.plus_millis(40_000)).await.unwrap();
+    let told: Vec<_> = left.iter().map(|orphan| (orphan.leg, orphan.journal.clone())).collect();
+    assert_eq!(told, [unheard, revoked, old].map(|leg| (leg, format!("journal of {leg}"))));
+    let day_later = NOON.plus_millis(24 * 3_600_000);
+    let left = bench.store.recover(day_later).await.unwrap();
+    assert_eq!(left.iter().map(|orphan| orphan.leg).collect::<Vec<_>>(), [unheard, revoked], "one is too old");
+    bench.store.buried(vec![unheard]).await.unwrap();
+    // Whoever threw the switch and was not answered asks again, and is told what it has ended.
+    let again = bench.store.revoke(revoke).await.unwrap();
+    assert_eq!((again.legs, again.charge), (vec![revoked], micros("0.01")));
+    bench.store.settle(revoked, over(31_000)).await.unwrap();
+    assert_eq!(bench.store.recover(day_later).await.unwrap(), []);
+    bench.audited().await;
+}

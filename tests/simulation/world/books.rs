@@ -94,12 +94,13 @@ impl World {
     }
 
     /// As the page does it: the switchboard says how its legs stand, the books close them, the switchboard ends them.
-    pub(super) fn revoke(&mut self, house: usize, dial_out: bool, lock: bool) {
+    pub(super) fn revoke(&mut self, (house, dial_out, lock): (usize, bool, bool), lost: bool) {
         let organisation: OrganisationId = self.script.houses[house].id.parse().unwrap();
-        self.ask(Ask::Ends(organisation), Why::Revoke { house, dial_out, lock });
+        self.ask(Ask::Ends(organisation), Why::Revoke { house, dial_out, lock, lost });
     }
 
-    pub(super) fn close_accounts(&mut self, ends: Vec<Settle>, (house, dial_out, lock): (usize, bool, bool)) {
+    pub(super) fn close_accounts(&mut self, ends: Vec<Settle>, which: (usize, bool, bool), lost: bool) {
+        let (house, dial_out, lock) = which;
         let asked = Revoke {
             organisation: self.script.houses[house].id.parse().unwrap(),
             dial_out,
@@ -113,7 +114,20 @@ impl World {
         };
         self.cut_off.extend(asked.ends.iter().flatten().map(|(leg, _)| *leg));
         self.auditor.may_ban(Ban::House);
-        let revoked = self.try_books(async |store| store.revoke(asked).await);
+        let lost = lost && !self.healed;
+        if lost {
+            self.trouble.aim_at_commit_of("INSERT INTO trail", Blow::Fails);
+        }
+        let mut revoked = self.try_books(async |store| store.revoke(asked.clone()).await);
+        if revoked.as_ref().is_some_and(|told| told.as_ref().is_err_and(StoreError::is_passing)) {
+            self.trace.note(self.now, "not answered", &revoked);
+            self.ask(Ask::Review, Why::Nothing);
+            // Now and then whoever asked has gone.
+            if self.rng.random() {
+                return self.after(RETRY, Due::Order(Order::Revoke { house, dial_out, lock, lost: false }));
+            }
+            revoked = self.try_books(async |store| store.revoke(asked).await);
+        }
         self.trace.note(self.now, "revoked", &revoked);
         match revoked {
             Some(Ok(revoked)) => {
@@ -128,7 +142,7 @@ impl World {
             // Whoever asked is told so, and asks again; what was done meanwhile is seen from the records.
             Some(Err(error)) => {
                 assert!(error.is_passing(), "{error}");
-                self.after(RETRY, Due::Order(Order::Revoke { house, dial_out, lock }));
+                self.after(RETRY, Due::Order(Order::Revoke { house, dial_out, lock, lost: false }));
             }
             None => {}
         }
@@ -211,7 +225,7 @@ impl World {
     pub(super) fn ask_books(&mut self, leg: LegId, books: Books) {
         let down = !self.healed && self.rng.random_range(0..1_000) < self.script.faults;
         let answer = match (&books, down) {
-            (Books::Answered(_) | Books::Lead(_) | Books::Settle(_), true) => {
+            (Books::Answered(_) | Books::Lead(_) | Books::Settle(_) | Books::Buried(_), true) => {
                 return self.after(RETRY, Due::Run { life: self.life, leg, books: Box::new(books) });
             }
             (Books::Reroute(_), true) => Done::Rerouted(Err(StoreError::Down("drawn".into()))),
@@ -278,7 +292,7 @@ impl World {
             let known = error.is_passing() || self.vague.contains(&leg);
             let unheard_of = self.script.faults > 0 && matches!(error, StoreError::Unknown(_));
             assert!(known || unheard_of, "{:?}: {leg}: the books object: {error}", self.now);
-            let insists = matches!(books, Books::Answered(_) | Books::Lead(_) | Books::Settle(_));
+            let insists = matches!(books, Books::Answered(_) | Books::Lead(_) | Books::Settle(_) | Books::Buried(_));
             if error.is_passing() && insists {
                 self.after(RETRY, Due::Run { life: self.life, leg, books: Box::new(books) });
                 return None;
@@ -373,6 +387,7 @@ async fn perform(store: &Store, books: Books) -> Reply {
         Books::Reroute(rerouted) => Reply::Rerouted(store.rerouted(rerouted).await),
         Books::Answered(answered) => Reply::Noted(store.answered(answered).await),
         Books::Lead(leg) => Reply::Noted(store.lead(leg).await),
+        Books::Buried(leg) => Reply::Noted(store.buried(vec![leg]).await),
         Books::Settle(settle) => Reply::Settled(Box::new(store.settle(settle.leg, settle.end).await)),
     }
 }

@@ -68,6 +68,17 @@ impl World {
         self.after(down, Due::Start);
     }
 
+    /// What becomes of the life that begins.
+    fn relapse(&mut self) -> Relapse {
+        if self.life == 0 || self.healed {
+            return Relapse::Never;
+        }
+        let relapse = self.script.relapses.get(self.relapsed).copied().unwrap_or(Relapse::Never);
+        self.relapsed += 1;
+        self.trace.note(self.now, "relapse", &relapse);
+        relapse
+    }
+
     pub(super) fn open(&mut self) -> Option<Store> {
         self.trouble.begin();
         let url = format!("sqlite:{}", self.folder.path().join("store.db").display());
@@ -94,7 +105,7 @@ impl World {
             Ok(_) => None,
             Err(error) => {
                 assert!(!matches!(error, OpenError::Unreadable(_)), "{error}");
-                assert!(self.script.is_troubled(), "{error}");
+                assert!(self.script.is_troubled() || self.relapsed > 0, "{error}");
                 None
             }
         }
@@ -118,33 +129,36 @@ impl World {
 
     /// As a node starts: the books of the last life first, then BYE to its dialogs, then calls.
     pub(super) fn start(&mut self) {
-        let Some((store, orphans)) = self.recover() else { return self.after(SECOND, Due::Start) };
+        let relapse = self.relapse();
+        if let Relapse::Starting { after, done } = relapse {
+            self.trouble.aim(after, if done { Blow::DiesAfter } else { Blow::DiesBefore });
+        }
+        let recovered = self.recover();
+        if matches!(relapse, Relapse::Starting { .. }) {
+            self.trouble.miss();
+        }
+        let Some((store, orphans)) = recovered.filter(|_| relapse != Relapse::Silent) else {
+            return self.after(SECOND, Due::Start);
+        };
         let now = self.clock();
         let seed = self.script.seed * 64 + u64::from(self.life);
         let mut endpoint = endpoint(seed ^ 0xb41d_6e00_0000);
         self.trace.note(self.now, "orphans", &orphans);
-        for orphan in &orphans {
+        let burials: Vec<(Call, LegId)> = (0..).map(Call::past).zip(orphans.iter().map(|orphan| orphan.leg)).collect();
+        for ((call, _), orphan) in burials.iter().zip(&orphans) {
             let record = self.runtime.block_on(store.record(orphan.leg)).expect("the books");
-            // Given again where it could not be written that they are buried.
+            // Given again where it was not written that they are buried.
             if self.mourned.insert(orphan.leg) {
                 self.auditor.record(&record);
             }
             let reason =
                 Some(Reason { q850: Some(Cause::NodeDied.q850()), sip: None, text: Cause::NodeDied.words().into() });
-            endpoint.command(now.mono, Command::Bury { journal: orphan.journal.clone(), reason });
-        }
-        let legs = orphans.iter().map(|orphan| orphan.leg).collect();
-        let buried = self.runtime.block_on(store.buried(legs));
-        self.trouble.dealt();
-        if let Err(error) = buried {
-            assert!(error.is_passing() || self.trouble.is_dead(), "{error}");
-        }
-        if self.trouble.is_dead() {
-            return self.after(SECOND, Due::Start);
+            endpoint.command(now.mono, Command::Bury { call: *call, journal: orphan.journal.clone(), reason });
         }
         let mut bytes = [3; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let switchboard = Switchboard::new(config(), store.facts(), Arc::new(Sounds::silent()), bytes);
+        let mut switchboard = Switchboard::new(config(), store.facts(), Arc::new(Sounds::silent()), bytes);
+        switchboard.owes(burials);
         let sound = match self.script.mixed {
             true => Sound::Mixed(Box::new(Mixed::new(seed))),
             false => Sound::Told(Voices::new(seed)),
@@ -164,6 +178,9 @@ impl World {
         if self.life > 0 {
             self.find_out();
             (0..self.script.houses.len()).for_each(|house| self.locked(house));
+        }
+        if let Relapse::Soon { after_ms } = relapse {
+            self.after(Duration::from_millis(after_ms), Due::Relapse);
         }
     }
 }

@@ -18,6 +18,7 @@ impl World {
 
     /// All are to go: by themselves, or since the bridge stops.
     pub(super) fn leave(&mut self) {
+        self.nobody_is_alone();
         if self.script.stops {
             self.tell(Input::Stop);
         }
@@ -30,6 +31,14 @@ impl World {
                 let step = if line.is_up { Step::Act(Act::HangUp) } else { Step::GiveUp };
                 self.after(wait, Due::Phone(phone, step));
             }
+        }
+    }
+
+    /// The network has been whole for a while: whoever is up at the far side is in a call here, or was told that it is over.
+    fn nobody_is_alone(&self) {
+        assert!(self.bridge.is_some(), "there is no bridge");
+        for phone in self.carriers.phones.iter().filter(|phone| phone.is_up && !phone.is_over) {
+            self.auditor.is_not_alone(self.now, &phone.call_id);
         }
     }
 
@@ -54,7 +63,7 @@ impl World {
                 *life != self.life
             }
             Due::Report { life, .. } => *life != self.life,
-            Due::Pain(_) | Due::Back | Due::Errands | Due::Haunt { .. } => true,
+            Due::Pain(_) | Due::Back | Due::Errands | Due::Haunt { .. } | Due::Relapse => true,
             _ => false,
         }
     }
