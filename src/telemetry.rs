@@ -39,6 +39,13 @@ pub mod name {
     pub const SIP_DROPPED: &str = "tollbridge_sip_dropped_total";
     /// TLS connections that came to nothing before a message.
     pub const SIP_TLS_FAILED: &str = "tollbridge_sip_tls_failed_total";
+    /// Requests of carriers that must prove who they are, by what came of it: `asked`, `right`, `wrong`, `stale` and `replayed`
+    /// (asked again), `barred`. And requests of ours that were made again with a password.
+    pub const SIP_LOGINS: &str = "tollbridge_sip_logins_total";
+    pub const SIP_PROOFS: &str = "tollbridge_sip_proofs_total";
+    /// Carriers that are asked whether they are there, and those that we register with: 1 or 0, by carrier.
+    pub const CARRIER_UP: &str = "tollbridge_carrier_up";
+    pub const CARRIER_REGISTERED: &str = "tollbridge_carrier_registered";
     pub const RTP_PACKETS: &str = "tollbridge_rtp_packets_total";
     pub const RTP_DROPPED: &str = "tollbridge_rtp_dropped_total";
     pub const RTCP_PACKETS: &str = "tollbridge_rtcp_packets_total";

@@ -20,6 +20,7 @@ pub mod rates;
 pub mod refusal;
 pub mod report;
 pub mod revoke;
+mod standing;
 pub mod token;
 pub mod trail;
 
@@ -139,6 +140,7 @@ fn v1_pages() -> Vec<Page> {
         Operate: put "/numbers/{number}" => entry::put::<entry::Number>;
         Operate: patch "/numbers/{number}" => entry::patch::<entry::Number>;
         Operate: delete "/numbers/{number}" => entry::remove::<entry::Number>;
+        Read: get "/standings" => standing::list;
         Read: get "/carriers" => entry::list::<entry::Carrier>;
         Read: get "/carriers/{carrier}" => entry::show::<entry::Carrier>;
         Operate: put "/carriers/{carrier}" => entry::put::<entry::Carrier>;

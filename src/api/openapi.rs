@@ -53,7 +53,7 @@ mod tests {
     use crate::rating::CallType;
     use crate::rating::record::EndedBy;
     use crate::store::{Answered, ChangeStep, Claim, End, EntryKind, OpenLeg, Options, Store};
-    use crate::switchboard::ask::{LegView, MeetingView};
+    use crate::switchboard::ask::{CarrierView, LegView, MeetingView};
     use crate::types::{Cause, LegId, OrganisationId};
     use serde::Serialize;
     use serde_json::json;
@@ -305,6 +305,16 @@ mod tests {
             legs: vec![String::new()],
         };
         fits("Meeting", &[value(meeting)]);
+        let standing = CarrierView {
+            id: String::new(),
+            reach: Some("up".into()),
+            reach_since: Some(0),
+            registration: None,
+            registration_since: None,
+            registration_status: Some(403),
+            locked: None,
+        };
+        fits("Standing", &[value(standing)]);
         fits("Dialling", &[value(Dialling { leg: String::new() })]);
         let (bad, mistakes) = (Problem::bad("x").into_body(), Problem::mistakes(vec!["x".into()]).into_body());
         fits("Problem", &[value(bad), value(mistakes)]);

@@ -9,6 +9,7 @@ mod balance;
 mod books;
 mod bridge;
 pub mod call;
+mod carriers;
 mod check;
 mod credits;
 mod demo;
@@ -152,6 +153,8 @@ enum Command {
     Legs(legs::Legs),
     /// Which meetings run now
     Meetings(meetings::Meetings),
+    /// Which carriers are there, and with which we are registered
+    Carriers,
     /// Have a meeting ring a phone
     Dial(dial::Dial),
     /// Mute a leg, or let it be heard again
@@ -249,6 +252,7 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Trail(trail)) => wait_for(trail.run(context)),
         Some(Command::Legs(legs)) => legs.run(context),
         Some(Command::Meetings(meetings)) => meetings.run(context),
+        Some(Command::Carriers) => carriers::run(context),
         Some(Command::Dial(dial)) => wait_for(dial.run(context)),
         Some(Command::Mute(mute)) => mute.run(context),
         Some(Command::Remove(remove)) => remove.run(context),

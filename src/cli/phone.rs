@@ -6,7 +6,9 @@ use crate::clock::Now;
 use crate::media::sdp::{self, Ours, Prefer};
 use crate::media::{Codec, Direction};
 use crate::sip::io::Sip;
-use crate::sip::{self, Call, Command, Dial, Event, Flow, Identity, Invitation, Reason, Refusal, Transport};
+use crate::sip::{
+    self, Asked, Call, Command, Dial, Event, Flow, Identity, Invitation, Login, Reason, Refusal, Transport,
+};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +57,8 @@ struct Inner {
 pub struct Exchange {
     inner: Arc<Inner>,
     waiting: Arc<tokio::sync::Mutex<mpsc::Receiver<Rung>>>,
+    /// What its calls are proven with, where the bridge asks.
+    login: Option<Arc<Login>>,
 }
 
 impl Exchange {
@@ -80,28 +84,30 @@ impl Exchange {
         };
         let (sip, events) = Sip::start(vec![(transport, local)], None, 0, config, rand::random())?;
         let local = sip.local(transport).unwrap_or(local);
-        let everybody = |network: IpAddr| sip::Source {
-            network,
-            prefix_len: 0,
-            port: None,
-            advertise: None,
-            old_syntax: false,
-            tls_name: None,
-        };
         let (orders, ordered) = mpsc::unbounded_channel();
-        let everybody = vec![everybody(IpAddr::from([0, 0, 0, 0])), everybody(IpAddr::from([0u16; 8]))];
-        sip.command(Command::Sources(everybody)).await;
+        sip.command(Command::Sources(everybody().to_vec())).await;
         tokio::spawn(pass_on(sip, ordered));
         let trunk = Flow { transport, local, peer: trunk };
         let (lines, next, codecs) = (Lines::default(), AtomicU64::new(seed << 20), codecs.to_vec());
         let inner = Arc::new(Inner { orders, local, trunk, lines, next, codecs });
         let (queue, waiting) = mpsc::channel(WAITING);
         tokio::spawn(sort(Arc::downgrade(&inner), events, queue));
-        Ok(Exchange { inner, waiting: Arc::new(tokio::sync::Mutex::new(waiting)) })
+        Ok(Exchange { inner, waiting: Arc::new(tokio::sync::Mutex::new(waiting)), login: None })
     }
 
     pub fn local(&self) -> SocketAddr {
         self.inner.local
+    }
+
+    /// The same exchange, its calls proven with this name and password where the bridge asks for them.
+    pub fn proving(self, login: Login) -> Exchange {
+        Exchange { login: Some(Arc::new(login)), ..self }
+    }
+
+    /// From now on the bridge's calls are asked for this name and password.
+    pub fn ask(&self, login: Login) {
+        let asked = Asked { login, from: everybody().to_vec(), options: false, sha256: true, md5: true };
+        self.inner.order(Command::Asked(vec![asked]));
     }
 
     /// Calls `to` (a number, as the carrier writes it) from `from`; comes back when the bridge has answered or refused.
@@ -130,6 +136,7 @@ impl Exchange {
             headers: Vec::new(),
             offer: sdp::offer(&phone.ours()),
             ring_ms: 60_000,
+            login: self.login.clone(),
         };
         self.inner.order(Command::Dial(Box::new(dial)));
         Ok(Phone { call_id: identity.call_id, ..phone })
@@ -163,6 +170,19 @@ impl Inner {
     }
 }
 
+/// An exchange listens to whoever speaks to it.
+fn everybody() -> [sip::Source; 2] {
+    let all = |network| sip::Source {
+        network,
+        prefix_len: 0,
+        port: None,
+        advertise: None,
+        old_syntax: false,
+        tls_name: None,
+    };
+    [all(IpAddr::from([0, 0, 0, 0])), all(IpAddr::from([0u16; 8]))]
+}
+
 /// Passes what telephones want to the endpoint, until the exchange is dropped.
 async fn pass_on(sip: Sip, mut ordered: UnboundedReceiver<Command>) {
     while let Some(command) = ordered.recv().await {
@@ -177,7 +197,7 @@ async fn pass_on(sip: Sip, mut ordered: UnboundedReceiver<Command>) {
 async fn sort(inner: std::sync::Weak<Inner>, mut events: mpsc::Receiver<(Now, Event)>, queue: mpsc::Sender<Rung>) {
     while let Some((_, event)) = events.recv().await {
         let Some(inner) = inner.upgrade() else { return };
-        let call = event.call();
+        let Some(call) = event.call() else { continue };
         if let Event::Invited(invitation) = event {
             inner.order(Command::Ring { call, status: 180, answer: None });
             // Its line is open from the first ring on: a caller who gives up at once is heard too.

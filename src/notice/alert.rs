@@ -123,6 +123,17 @@ kinds! {
         "A call to {number} was refused (leg {leg}): the number is known from fraud, and such a call is often the test \
          before an attack. No calls go to {destination} until {until}, and nothing is recharged. Find out who dialled it \
          and change what they know; then `tollbridge hot-list lift` opens the destination again.";
+    CarrierDown "carrier-down" House ["carrier" "route"]
+        "Carrier {carrier} does not answer"
+        "Carrier {carrier} ({route}) does not answer OPTIONS, or says that it takes no calls. No calls go to it until it \
+         answers again; other carriers take them where there are any.";
+    CarrierBack "carrier-back" House ["carrier" "route"]
+        "Carrier {carrier} answers again"
+        "Carrier {carrier} ({route}) answers again, and has calls again.";
+    CarrierUnregistered "carrier-unregistered" House ["carrier" "status"]
+        "No registration with carrier {carrier}"
+        "The registration with carrier {carrier} failed ({status}). Its calls may not reach the bridge. It is tried again by \
+         itself; where the password is wrong, mend that.";
     WebhookDisabled "webhook-disabled" Both ["webhook" "failures" "reason"]
         "{organisation}: a webhook is switched off"
         "{webhook} failed {failures} times in a row and is sent nothing more. The last time: {reason}. It is switched \

@@ -352,7 +352,7 @@ async fn read_secret(secret: SecretRef) -> Result<Zeroizing<Vec<u8>>, String> {
 }
 
 /// A secret, read where it is kept, each time: a new one needs no restart.
-async fn read_secret_of(secret: SecretRef, shortest: usize) -> Result<Zeroizing<Vec<u8>>, String> {
+pub async fn read_secret_of(secret: SecretRef, shortest: usize) -> Result<Zeroizing<Vec<u8>>, String> {
     let read = move || {
         let bytes = match &secret {
             SecretRef::Env(variable) => {

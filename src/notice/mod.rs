@@ -12,11 +12,11 @@ pub mod mail;
 pub mod post;
 pub mod sign;
 
+pub use crate::types::SecretRef;
 pub use address::{Gate, HookUrl};
 pub use alert::{Alert, Kind, Whom};
 pub use mail::Mailbox;
 pub use post::{Errand, Input, Letter, Output, Payment, Post, Report, Said, Target};
-pub use sign::SecretRef;
 
 use std::time::Duration;
 

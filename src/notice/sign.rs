@@ -7,8 +7,6 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use std::fmt;
-use std::str::FromStr;
 
 pub const ID: &str = "tollbridge-id";
 pub const TIMESTAMP: &str = "tollbridge-timestamp";
@@ -26,45 +24,10 @@ pub fn signature(secret: &[u8], timestamp: i64, id: &str, body: &[u8]) -> String
     std::iter::once("v1=".to_owned()).chain(bytes.iter().map(|byte| format!("{byte:02x}"))).collect()
 }
 
-/// Where a secret is kept. The settings and the store have this, never the secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretRef {
-    /// A file of its own; white space about it does not count.
-    File(String),
-    /// A variable of the environment.
-    Env(String),
-}
-
 /// The file of a secret is no longer.
 pub(super) const LONGEST_SECRET: u64 = 4 << 10;
 /// A secret is no shorter: half of what the hash gives.
 pub(super) const SHORTEST_SECRET: usize = 16;
-
-impl FromStr for SecretRef {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<SecretRef, &'static str> {
-        const EXPECTED: &str = "expected where the secret is, \"file:/PATH\" or \"env:NAME\", not the secret itself";
-        match text.split_once(':') {
-            Some(("file", path)) if path.starts_with('/') && !path.contains('\0') => Ok(SecretRef::File(path.into())),
-            Some(("env", name)) if is_variable(name) => Ok(SecretRef::Env(name.into())),
-            _ => Err(EXPECTED),
-        }
-    }
-}
-
-fn is_variable(name: &str) -> bool {
-    let begins_well = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    begins_well && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-impl fmt::Display for SecretRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SecretRef::File(path) => write!(f, "file:{path}"),
-            SecretRef::Env(name) => write!(f, "env:{name}"),
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -87,15 +50,5 @@ mod tests {
             signature(b"secret", 1, "id", b"bodz"),
         ];
         assert!(others.iter().all(|other| *other != whole));
-    }
-
-    #[test]
-    fn a_secret_is_named_and_not_written() {
-        for good in ["file:/etc/tollbridge/hook", "env:HOOK_SECRET", "env:_x1"] {
-            assert_eq!(good.parse::<SecretRef>().unwrap().to_string(), good);
-        }
-        for bad in ["", "hunter2", "file:relative", "file:", "env:", "env:1x", "env:A-B", "http://x", "file:/a\0b"] {
-            assert!(bad.parse::<SecretRef>().is_err(), "{bad}");
-        }
     }
 }

@@ -9,7 +9,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::time::Duration;
 
+mod digest;
 mod extensions;
+mod peer;
 
 struct Bench {
     now: Mono,

@@ -1,5 +1,6 @@
 //! What every part of the endpoint writes on: the moment, the alarms, what is to leave, and what was counted.
 
+use super::peer::Errand;
 use super::timer::Timers;
 use super::transaction::Id;
 use super::{Call, Event, Flow, Output};
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub(in crate::sip) enum Alarm {
     Transaction(Id, Letter),
     Call(Call, Bell),
+    Peer(u32, Errand),
 }
 
 /// Alarms of a call; those of its transactions have letters.
@@ -81,6 +83,21 @@ pub struct Counters {
     pub lapsed: u64,
     /// Calls refused since a reliable provisional response got no PRACK (RFC 3262).
     pub unpracked: u64,
+    /// Requests that were asked for a password; that had the right one; that had a wrong one, or an unknown name; that came
+    /// over a nonce which is not good (any more), or said again what was said; and those of addresses that had tried too often.
+    pub logins_asked: u64,
+    pub logins_right: u64,
+    pub logins_wrong: u64,
+    pub logins_stale: u64,
+    pub logins_replayed: u64,
+    pub logins_barred: u64,
+    /// Requests of ours that were made again with a password.
+    pub proofs: u64,
+    /// Questions whether a peer is there, answered and not; registrations that were made or renewed, and that failed.
+    pub pings_answered: u64,
+    pub pings_missed: u64,
+    pub registered: u64,
+    pub unregistered: u64,
 }
 
 impl Bell {

@@ -1,5 +1,6 @@
 //! Dialogs (RFC 3261 section 12): what names a call on both sides, the requests made from it, and its journal line.
 
+use super::auth::carry_over;
 use super::header::{NameAddr, Via};
 use super::message::{Request, Response};
 use super::method::Method;
@@ -159,7 +160,9 @@ impl Dialog {
 
 /// The ACK of a final response of 300 or more, with the INVITE's branch and route (RFC 3261 section 17.1.1.3).
 pub(in crate::sip) fn ack_of_refusal(invite: &Request, response: &Response) -> Bytes {
-    follow(invite, Method::Ack, response.to()).to_bytes()
+    let mut ack = follow(invite, Method::Ack, response.to());
+    carry_over(invite, &mut ack);
+    ack.to_bytes()
 }
 
 /// The CANCEL of an INVITE (RFC 3261 section 9.1).
@@ -304,6 +307,7 @@ mod tests {
             headers: Vec::new(),
             offer: Bytes::new(),
             ring_ms: 1,
+            login: None,
         }
     }
 

@@ -1,11 +1,13 @@
 //! The endpoint: messages, commands and alarms go in; messages and events come out.
 
+use super::auth::Auth;
 use super::desk::{Alarm, Bell, Counters, Desk};
 use super::dialog::{Dialog, Entry};
 use super::gate::Gate;
 use super::header::{COOKIE, Via};
 use super::message::{Framing, Malformed, Message, Request, Response};
 use super::method::Method;
+use super::peer::Peers;
 use super::session::{Session, Stage};
 use super::transaction::{Id, Note, Owner, Table};
 use super::{
@@ -47,6 +49,8 @@ pub struct Endpoint {
     pub(in crate::sip) desk: Desk,
     pub(in crate::sip) table: Table,
     pub(in crate::sip) gate: Gate,
+    pub(in crate::sip) auth: Auth,
+    pub(in crate::sip) peers: Peers,
     pub(in crate::sip) sessions: HashMap<Call, Session>,
     /// Calls by Call-ID and our tag.
     pub(in crate::sip) dialogs: HashMap<(String, String), Call>,
@@ -67,6 +71,8 @@ impl Endpoint {
         Endpoint {
             table: Table::new(config.max_transactions),
             gate: Gate::new(rng.next_u64()),
+            auth: Auth::new(&mut rng),
+            peers: Peers::default(),
             config,
             rng,
             desk: Desk::new(),
@@ -108,7 +114,12 @@ impl Endpoint {
             Command::Bury { call, journal, reason } => self.bury(call, &journal, reason),
             Command::Sources(sources) => self.gate.list(sources),
             Command::Names(names) => self.gate.name(names),
-            Command::Drain { retry_after_s } => self.draining = Some(retry_after_s),
+            Command::Asked(asked) => self.auth.list(asked),
+            Command::Peers(peers) => self.keep(peers),
+            Command::Drain { retry_after_s } => {
+                self.draining = Some(retry_after_s);
+                self.leave_all();
+            }
         }
     }
 
@@ -134,6 +145,7 @@ impl Endpoint {
                     }
                 }
                 Alarm::Call(call, bell) => self.ring_bell(call, bell),
+                Alarm::Peer(number, errand) => self.peer_alarm(number, errand),
             }
         }
     }
@@ -158,6 +170,11 @@ impl Endpoint {
     /// Calls in all states.
     pub fn calls(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Registrations that are being taken back.
+    pub fn leaving(&self) -> usize {
+        self.peers.leaving()
     }
 
     pub fn transactions(&self) -> usize {
@@ -231,6 +248,8 @@ impl Endpoint {
             Owner::Burial(call) => self.laid(call),
             Owner::Offer(call) => self.offer_failed(call, status),
             Owner::Refresh(call) => self.refresh_failed(call, status, None),
+            Owner::Ping(number) => self.pinged(number, 408),
+            Owner::Register(number) => self.unregistered(number, status, None),
             Owner::Nobody => {}
         }
     }
@@ -293,6 +312,7 @@ impl Endpoint {
             self.table.forget(&mut self.desk, offering);
         }
         let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
+        session.proofs = 0;
         let bye = farewell(&mut session.dialog, &branch, reason.as_ref(), &self.config.product);
         if !self.dispatch(bye, flow, Owner::Bye(call)) {
             self.release(call);

@@ -19,8 +19,12 @@ impl Endpoint {
     pub(in crate::sip) fn request(&mut self, flow: Flow, mut request: Request, length: usize) {
         request.stamp(flow.peer);
         let call = self.dialog_of(&request);
-        if self.gate.source(flow.peer).is_none() && !self.is_partner(call, flow) {
-            return self.stranger(flow, &request, length);
+        let mut login = None;
+        if self.gate.source(flow.peer).is_none() && !self.is_partner(call, flow) && !self.is_in_hand(flow, &request) {
+            match self.newcomer(flow, &request, length) {
+                Some(owner) => login = Some(owner),
+                None => return,
+            }
         }
         if request.has_old_syntax() && !self.gate.source(flow.peer).is_some_and(|source| source.old_syntax) {
             return self.object_stateless(flow, &request, &Objection::new(400));
@@ -31,7 +35,7 @@ impl Endpoint {
                 self.desk.counters.merged += 1;
                 self.object_stateless(flow, &request, &Objection::new(482));
             }
-            Arrival::New => self.fresh(flow, request, call),
+            Arrival::New => self.fresh(flow, request, call, login),
         }
     }
 
@@ -39,6 +43,36 @@ impl Endpoint {
     fn is_partner(&self, call: Option<Call>, flow: Flow) -> bool {
         let session = call.and_then(|call| self.sessions.get(&call));
         session.is_some_and(|session| session.dialog.flow.peer.ip() == flow.peer.ip())
+    }
+
+    /// Whether it is of a transaction that there is: a repeat, an ACK or a CANCEL of somebody who was let in.
+    fn is_in_hand(&self, flow: Flow, request: &Request) -> bool {
+        let method = match request.method() {
+            Method::Ack | Method::Cancel => &Method::Invite,
+            own => own,
+        };
+        self.table.find(&Key::server(request, method, flow.peer.ip())).is_some()
+    }
+
+    /// Somebody whom nobody listed, and who may yet be one of those that call from anywhere: whom it proves to be. `None`: it
+    /// is told how to prove it, or that it is a stranger.
+    fn newcomer(&mut self, flow: Flow, request: &Request, length: usize) -> Option<String> {
+        let may_be_asked = matches!(treatment(request.method()), Treatment::Invite | Treatment::Options);
+        let asked = if may_be_asked { self.asked(flow.peer, request.method()) } else { Vec::new() };
+        if asked.is_empty() {
+            self.stranger(flow, request, length);
+            return None;
+        }
+        let objection = match self.prove(flow.peer, request, &asked) {
+            Ok(owner) => return Some(owner),
+            Err(objection) => objection,
+        };
+        self.desk.counters.strangers += 1;
+        let mut response = Response::to(request, objection.status, "");
+        response.set_to_tag(&self.gate.stateless_tag(request));
+        objection.onto(&mut response);
+        self.stateless(reply_flow(flow, request.via()), response.to_bytes(), Some(length));
+        None
     }
 
     /// The call whose dialog a request belongs to: Call-ID and both tags (RFC 3261 section 12.2.2).
@@ -69,7 +103,7 @@ impl Endpoint {
     }
 
     /// A request that is no repeat.
-    fn fresh(&mut self, flow: Flow, request: Request, call: Option<Call>) {
+    fn fresh(&mut self, flow: Flow, request: Request, call: Option<Call>, login: Option<String>) {
         match treatment(request.method()) {
             Treatment::Ack => return self.acknowledged(&request, call),
             Treatment::Cancel => return self.cancelled(flow, &request),
@@ -80,7 +114,7 @@ impl Endpoint {
         let verdict = match objection(&request) {
             Some(objection) => Err(objection),
             None if outside => Err(Objection::new(481)),
-            None => self.treat(flow, id, &request, call),
+            None => self.treat(flow, id, &request, call, login),
         };
         if let Err(objection) = verdict {
             self.object(id, &request, &objection);
@@ -94,10 +128,21 @@ impl Endpoint {
         self.respond(id, &response);
     }
 
-    fn treat(&mut self, flow: Flow, id: Id, request: &Request, call: Option<Call>) -> Result<(), Objection> {
+    fn treat(
+        &mut self,
+        flow: Flow,
+        id: Id,
+        request: &Request,
+        call: Option<Call>,
+        login: Option<String>,
+    ) -> Result<(), Objection> {
+        let login = match login {
+            None if !self.is_partner(call, flow) => self.proven(flow, request)?,
+            proven => proven,
+        };
         match (treatment(request.method()), call) {
             (Treatment::Options, _) => self.options(id, request, call),
-            (Treatment::Invite, None) => self.invited(flow, id, request),
+            (Treatment::Invite, None) => self.invited(flow, id, request, login),
             (_, None) => Err(Objection::new(481)),
             (wanted, Some(call)) => {
                 if !self.sessions.get_mut(&call).is_some_and(|session| session.follows(request.cseq())) {
@@ -111,6 +156,13 @@ impl Endpoint {
                 }
             }
         }
+    }
+
+    /// Who a request of a listed source proves to be of, where that has to be proven. Within a call it has not, where that came
+    /// from the same address.
+    fn proven(&mut self, flow: Flow, request: &Request) -> Result<Option<String>, Objection> {
+        let asked = self.asked(flow.peer, request.method());
+        if asked.is_empty() { Ok(None) } else { self.prove(flow.peer, request, &asked).map(Some) }
     }
 
     /// RFC 3261 section 11.2: as an INVITE would be answered.
@@ -137,7 +189,7 @@ impl Endpoint {
         self.draining.or(full.then_some(self.config.retry_after_s))
     }
 
-    fn invited(&mut self, flow: Flow, id: Id, request: &Request) -> Result<(), Objection> {
+    fn invited(&mut self, flow: Flow, id: Id, request: &Request, login: Option<String>) -> Result<(), Objection> {
         if let Some(objection) = body_objection(request) {
             return Err(objection);
         }
@@ -158,7 +210,7 @@ impl Endpoint {
         let journal = Entry { dialog: dialog.clone(), branch: None }.write();
         let trying = self.answer(request, 100, None);
         self.respond(id, &trying);
-        let invitation = invitation(call, flow, journal, request);
+        let invitation = Invitation { login, ..invitation(call, flow, journal, request) };
         let stage = Stage::Invited { transaction: id, invite: Box::new(request.clone()) };
         let reliability = Reliability::of(request);
         let theirs = request.body().clone();
@@ -476,6 +528,7 @@ fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Inv
     Invitation {
         call,
         flow,
+        login: None,
         journal,
         call_id: request.call_id().to_owned(),
         request_user: request.uri().user_unescaped().unwrap_or_default(),

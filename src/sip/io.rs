@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
@@ -72,6 +73,10 @@ pub struct Gauges {
     pub calls: usize,
     pub transactions: usize,
     pub connections: usize,
+    /// Registrations that are being taken back.
+    pub leaving: usize,
+    /// Commands that were carried out.
+    pub obeyed: u64,
     pub counters: Counters,
 }
 
@@ -81,6 +86,7 @@ pub struct Sip {
     commands: mpsc::Sender<Command>,
     locals: Vec<(Transport, SocketAddr)>,
     gauges: watch::Receiver<Gauges>,
+    commanded: AtomicU64,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -110,6 +116,7 @@ impl Sip {
             dscp,
             events,
             untold: VecDeque::new(),
+            obeyed: 0,
             readers: JoinSet::new(),
         };
         let mut locals = Vec::new();
@@ -118,11 +125,12 @@ impl Sip {
             locals.push((transport, local));
         }
         let task = tokio::spawn(rim.run(arrivals, commanded, stopped, gauge));
-        Ok((Sip { commands, locals, gauges, stop, task }, told))
+        Ok((Sip { commands, locals, gauges, commanded: AtomicU64::new(0), stop, task }, told))
     }
 
     /// Waits for room where many commands are on their way. False once the endpoint has stopped.
     pub async fn command(&self, command: Command) -> bool {
+        self.commanded.fetch_add(1, Ordering::Relaxed);
         self.commands.send(command).await.is_ok()
     }
 
@@ -133,6 +141,12 @@ impl Sip {
 
     pub fn gauges(&self) -> Gauges {
         *self.gauges.borrow()
+    }
+
+    /// All that was commanded is carried out, no call is left, and no registration waits to be taken back.
+    pub fn is_quiet(&self) -> bool {
+        let gauges = self.gauges();
+        gauges.obeyed >= self.commanded.load(Ordering::Relaxed) && gauges.calls + gauges.leaving == 0
     }
 
     /// Stops at once: calls that are up stay up at the far side, so hang up first.
@@ -198,6 +212,7 @@ struct Rim {
     events: mpsc::Sender<(Now, Event)>,
     /// What our owner has not fetched: bounded by the calls there are, since meanwhile no new one is taken.
     untold: VecDeque<(Now, Event)>,
+    obeyed: u64,
     /// Ended when the rim goes.
     readers: JoinSet<()>,
 }
@@ -282,12 +297,15 @@ impl Rim {
             calls: self.endpoint.calls(),
             transactions: self.endpoint.transactions(),
             connections: self.connections.len(),
+            leaving: self.endpoint.leaving(),
+            obeyed: self.obeyed,
             counters: self.endpoint.counters(),
         }
     }
 
     fn obey(&mut self, command: Command) {
         let now = Now::read();
+        self.obeyed += 1;
         self.endpoint.command(now.mono, command);
         self.drain(now);
     }
@@ -670,6 +688,7 @@ mod tests {
             headers: Vec::new(),
             offer: Bytes::from_static(b"offer"),
             ring_ms: 30_000,
+            login: None,
         }
     }
 
@@ -741,6 +760,7 @@ mod tests {
             dscp: CS3,
             events,
             untold: VecDeque::new(),
+            obeyed: 0,
             readers: JoinSet::new(),
         };
         rim.listen(Transport::Udp, loopback()).unwrap();
@@ -819,6 +839,7 @@ mod tests {
             opened: 0,
             tls: None,
             dscp: CS3,
+            obeyed: 0,
             events,
             untold: VecDeque::new(),
             readers: JoinSet::new(),

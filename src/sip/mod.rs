@@ -4,6 +4,7 @@
 //! [`Endpoint::wake`], then drain it with [`Endpoint::poll`] until `None`, then sleep until [`Endpoint::deadline`].
 //! Session descriptions pass through as opaque bodies. [`Sip`] runs it on sockets.
 
+mod auth;
 mod desk;
 mod dialog;
 mod endpoint;
@@ -15,6 +16,7 @@ mod lexer;
 pub mod message;
 pub mod method;
 mod outbound;
+mod peer;
 mod provisional;
 mod refresh;
 mod session;
@@ -24,12 +26,14 @@ mod transaction;
 pub mod transport;
 pub mod uri;
 
+pub use auth::{Asked, Login, Password, USUAL_REALM};
 pub use desk::Counters;
 pub use endpoint::{Endpoint, journal_of};
 pub use header::{CSeq, NameAddr, Via};
 pub use io::{Error, Gauges, Sip};
 pub use message::{Framing, Malformed, Message, Refused, Request, Response};
 pub use method::Method;
+pub use peer::{Peer, Registration, Standing, Way};
 pub use uri::{Scheme, Uri};
 
 use bytes::Bytes;
@@ -162,6 +166,8 @@ pub enum Event {
     HungUp { call: Call, reason: Option<Reason> },
     /// Our own BYE or refusal has run its course: it was answered, or was said until it is certain that nobody answers.
     Released { call: Call },
+    /// Of no call: how we stand with a peer that we keep in touch with ([`Command::Peers`]), whenever that changes.
+    Stands { owner: String, standing: Standing },
 }
 
 impl Event {
@@ -170,10 +176,11 @@ impl Event {
         matches!(self, Event::Cancelled { .. } | Event::Failed { .. } | Event::HungUp { .. } | Event::Released { .. })
     }
 
-    /// The call that it is about.
-    pub fn call(&self) -> Call {
+    /// The call that it is about, if it is about one.
+    pub fn call(&self) -> Option<Call> {
         match self {
-            Event::Invited(invitation) => invitation.call,
+            Event::Stands { .. } => None,
+            Event::Invited(invitation) => Some(invitation.call),
             Event::Cancelled { call }
             | Event::Acknowledged { call, .. }
             | Event::Unacknowledged { call }
@@ -186,7 +193,7 @@ impl Event {
             | Event::Informed { call, .. }
             | Event::Lapsed { call }
             | Event::HungUp { call, .. }
-            | Event::Released { call } => *call,
+            | Event::Released { call } => Some(*call),
         }
     }
 }
@@ -196,6 +203,8 @@ impl Event {
 pub struct Invitation {
     pub call: Call,
     pub flow: Flow,
+    /// Who has proven to be calling, as [`Login::owner`] names it; `None`: its address is all that we know.
+    pub login: Option<String>,
     /// What a next life of this process needs to end the call: opaque, one line. To be stored before `Accept`.
     pub journal: String,
     /// The caller's Call-ID, for the records of both sides.
@@ -267,6 +276,8 @@ pub struct Dial {
     /// How long it may take to be answered before CANCEL; told as `Failed { status: 480 }`, or 408 where
     /// there was no sign of life at all.
     pub ring_ms: u64,
+    /// With which challenges to our requests of this call are answered; `None`: they are failures.
+    pub login: Option<Arc<Login>>,
 }
 
 /// Imperatives, from the owner. One that comes too late (the call is gone) is ignored.
@@ -323,7 +334,11 @@ pub enum Command {
     Sources(Vec<Source>),
     /// The names in the certificates of those whom we call by TLS.
     Names(Vec<(SocketAddr, Arc<str>)>),
-    /// From now on new calls and OPTIONS are answered 503.
+    /// Who of them must prove to be who they are, and who may call from anywhere if they do.
+    Asked(Vec<Asked>),
+    /// With whom we keep in touch; those that are as they were go on. Told as [`Event::Stands`].
+    Peers(Vec<Peer>),
+    /// From now on new calls and OPTIONS are answered 503, and registrations are taken back.
     Drain {
         retry_after_s: u32,
     },

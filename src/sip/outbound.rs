@@ -1,5 +1,6 @@
 //! Calls that we make: INVITE, its answers and forks, and CANCEL.
 
+use super::auth::carry_over;
 use super::desk::Bell;
 use super::dialog::{self, Dialog, Entry};
 use super::endpoint::{ALLOW, Endpoint, SDP, SUPPORTED};
@@ -9,12 +10,13 @@ use super::method::Method;
 use super::refresh::{LEAST_S, Terms, least_s};
 use super::session::{Calling, GivingUp, Session, Stage};
 use super::timer::LIFE;
-use super::transaction::{Id, MAX_FORKS, Note, Owner};
+use super::transaction::{Id, MAX_FORKS, Made, Note, Owner};
 use super::{Call, Dial, Event, Flow, Reason};
 use bytes::Bytes;
 use std::time::Duration;
 
-/// How often one INVITE is asked again (422, then a challenge): no loop of refusals is followed further.
+/// How often one INVITE is made (again after a 422, a challenge, or a nonce that had grown old): no loop of refusals is
+/// followed further.
 pub(in crate::sip) const MAX_ATTEMPTS: u32 = 3;
 
 /// The branch of an INVITE's further attempt, made from its first one: a next life that knows the first knows them all.
@@ -39,7 +41,8 @@ impl Endpoint {
         let sent = self.table.call(&mut self.desk, dial.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = sent else { return self.desk.tell(refused(503)) };
         self.desk.counters.calls_out += 1;
-        let session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
+        let login = dial.login.clone();
+        let session = Session { login, ..Session::new(call, dialog, Stage::Calling(Calling::new(transaction))) };
         session.set(&mut self.desk, Bell::Patience, Duration::from_millis(dial.ring_ms));
         self.begin(session);
     }
@@ -63,6 +66,8 @@ impl Endpoint {
     }
 
     pub(in crate::sip) fn response(&mut self, flow: Flow, response: Response) {
+        // A refused transaction is gone at once where nothing can be repeated.
+        let made = matches!(response.status(), 401 | 407 | 422).then(|| self.table.made(&response)).flatten();
         let heard = self.table.hear(&mut self.desk, &response, flow.peer.ip(), self.gate.source(flow.peer).is_some());
         let Some((id, owner, note)) = heard else {
             self.desk.counters.strays += 1;
@@ -75,7 +80,10 @@ impl Endpoint {
             (Owner::Invite(call), 101..=199) => self.progress(call, id, &response),
             (Owner::Invite(call), ..=100) => self.progress_quietly(call),
             (Owner::Invite(call), 200..=299) => self.answered(call, id, &response),
-            (Owner::Invite(call), 422) if self.call_again(call, id, &response) => {}
+            (Owner::Invite(call), 401 | 407 | 422) if self.call_again(call, made.as_ref(), &response) => {}
+            (Owner::Offer(call), 401 | 407) if self.change_again(call, made.as_ref(), &response) => {}
+            (Owner::Refresh(call), 401 | 407) if self.send_again(call, owner, made.as_ref(), &response) => {}
+            (Owner::Bye(call), 401 | 407) if self.send_again(call, owner, made.as_ref(), &response) => {}
             (Owner::Invite(call), status) => {
                 let reason = Reason::read(response.header_all("Reason"));
                 self.fail(call, status, reason, retry_after_s(&response));
@@ -88,8 +96,11 @@ impl Endpoint {
             (Owner::Refresh(call), 200..=299) => self.refreshed(call, &response),
             (Owner::Refresh(call), 300..) => self.refresh_failed(call, response.status(), least_s(&response)),
             (Owner::Bye(call), 200..) => self.release(call),
+            (Owner::Ping(number), 200..) => self.pinged(number, response.status()),
+            (Owner::Register(number), 200..) => self.registered(number, made.as_ref(), &response),
             (Owner::Burial(call), 200..) => self.laid(call),
             (Owner::Offer(_) | Owner::Refresh(_) | Owner::Bye(_) | Owner::Burial(_) | Owner::Nobody, _) => {}
+            (Owner::Ping(_) | Owner::Register(_), _) => {}
         }
     }
 
@@ -148,7 +159,9 @@ impl Endpoint {
         }
         let lost = self.sessions.get(&call).is_some_and(|session| session.lost);
         let flow = dialog.hop(lost, |peer| self.gate.is_known(peer));
-        let ack = dialog.ack(&branch).to_bytes();
+        let mut ack = dialog.ack(&branch);
+        carry_over(&sent.request, &mut ack);
+        let ack = ack.to_bytes();
         sent.forks.push((tag.to_owned(), flow, ack.clone()));
         self.desk.send(flow, ack);
         true
@@ -170,6 +183,7 @@ impl Endpoint {
         if session.is_busy() || !matches!(session.stage, Stage::Up { .. }) {
             return Err(491);
         }
+        session.proofs = 0;
         let mut invite = session.request(Method::Invite, &branch, &self.config.product);
         invite.set_body(SDP, offer);
         let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
@@ -180,35 +194,71 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The session interval was too short for somebody on the way (RFC 4028 section 7.3): asked again with theirs.
-    fn call_again(&mut self, call: Call, id: Id, response: &Response) -> bool {
+    /// The session interval was too short for somebody on the way (RFC 4028 section 7.3): made again with theirs. Or it was
+    /// asked who we are: made again with the proof (RFC 3261 section 22.2).
+    fn call_again(&mut self, call: Call, made: Option<&Made>, response: &Response) -> bool {
+        let Some(made) = made else { return false };
+        if response.status() != 422 {
+            let Some((name, value)) = self.proof(call, &made.request, response) else { return false };
+            return self.ask_again(call, made, |invite| invite.replace(name, &value));
+        }
         let Some(least_s) = least_s(response) else { return false };
-        self.ask_again(call, id, |invite| {
+        self.ask_again(call, made, |invite| {
             invite.replace("Session-Expires", &least_s.max(LEAST_S).to_string());
             invite.replace("Min-SE", &least_s.max(LEAST_S).to_string());
         })
     }
 
     /// The same INVITE, changed, under the next of its names. Whether it went out.
-    fn ask_again(&mut self, call: Call, id: Id, change: impl FnOnce(&mut Request)) -> bool {
+    fn ask_again(&mut self, call: Call, made: &Made, change: impl FnOnce(&mut Request)) -> bool {
         let Some(session) = self.sessions.get_mut(&call) else { return false };
         let Stage::Calling(calling) = &mut session.stage else { return false };
         if calling.giving_up.is_some() || calling.attempt >= MAX_ATTEMPTS {
             return false;
         }
-        let Some(flow) = self.table.flow(id) else { return false };
-        let Some(sent) = self.table.sent(id) else { return false };
-        let dialog = sent.dialog.attempt(2);
-        let branch = attempt(sent.request.via().branch().unwrap_or_default(), calling.attempt + 1);
-        let mut invite = sent.request.again(dialog.local_cseq, &dialog.via(&branch));
+        let dialog = session.dialog.attempt(2);
+        let branch = attempt(made.request.via().branch().unwrap_or_default(), calling.attempt + 1);
+        let mut invite = made.request.again(dialog.local_cseq, &dialog.via(&branch));
         change(&mut invite);
-        let next = self.table.call(&mut self.desk, flow, invite, dialog.clone(), Owner::Invite(call));
+        let next = self.table.call(&mut self.desk, made.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = next else { return false };
         calling.transaction = transaction;
         calling.attempt += 1;
         calling.early.clear();
         session.dialog = dialog;
         true
+    }
+
+    /// A re-INVITE that was asked for a proof, made again with it.
+    fn change_again(&mut self, call: Call, made: Option<&Made>, response: &Response) -> bool {
+        let Some((flow, invite)) = self.within_again(call, made, response) else { return false };
+        let Some(session) = self.sessions.get_mut(&call).filter(|session| session.offering.is_some()) else {
+            return false;
+        };
+        let dialog = session.dialog.clone();
+        let next = self.table.call(&mut self.desk, flow, invite, dialog, Owner::Offer(call));
+        if next.is_some() {
+            session.offering = next;
+        }
+        next.is_some()
+    }
+
+    /// A BYE or UPDATE that was asked for a proof, made again with it.
+    fn send_again(&mut self, call: Call, owner: Owner, made: Option<&Made>, response: &Response) -> bool {
+        let Some((flow, request)) = self.within_again(call, made, response) else { return false };
+        self.table.send(&mut self.desk, request, flow, owner).is_some()
+    }
+
+    /// A request within a call, with the proof that was asked for.
+    fn within_again(&mut self, call: Call, made: Option<&Made>, response: &Response) -> Option<(Flow, Request)> {
+        let Made { request, flow } = made?;
+        let (name, value) = self.proof(call, request, response)?;
+        let branch = self.branch();
+        let session = self.sessions.get_mut(&call)?;
+        session.dialog.local_cseq = session.dialog.local_cseq.saturating_add(1);
+        let mut again = request.again(session.dialog.local_cseq, &session.dialog.via(&branch));
+        again.replace(name, &value);
+        Some((*flow, again))
     }
 
     fn agreed(&mut self, call: Call, id: Id, response: &Response) {

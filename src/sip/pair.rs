@@ -63,6 +63,7 @@ pub(in crate::sip) fn dial(rng: &mut StdRng, number: u64, ring_ms: u64) -> Dial 
         headers: vec![("P-Asserted-Identity".to_owned(), "<sip:+4989100@192.0.2.1>".to_owned())],
         offer: Bytes::from_static(b"offer"),
         ring_ms,
+        login: None,
     }
 }
 
@@ -153,7 +154,8 @@ struct Told {
 }
 
 fn note(told: &mut HashMap<(usize, Call), Told>, side: usize, event: &Event) {
-    let told = told.entry((side, event.call())).or_default();
+    let Some(call) = event.call() else { return };
+    let told = told.entry((side, call)).or_default();
     assert_eq!(told.lasts, 0, "after its last word a call is told {event:?}");
     match event {
         Event::Answered { .. } | Event::Acknowledged { .. } => told.ups += 1,
@@ -176,7 +178,7 @@ fn whole_calls(calls: u64, loss: u32) {
     while let Some(events) = pair.step() {
         for (side, event) in events {
             note(&mut told, side, &event);
-            let call = event.call();
+            let Some(call) = event.call() else { continue };
             match event {
                 Event::Invited(_) => {
                     pair.after(0, side, Command::Ring { call, status: 180, answer: None });

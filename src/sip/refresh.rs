@@ -124,6 +124,7 @@ impl Endpoint {
             return session.set(&mut self.desk, Bell::Refresh, AGAIN);
         }
         let sent = if session.updates || session.ours.is_empty() {
+            session.proofs = 0;
             let update = session.request(Method::Update, &branch, &self.config.product);
             let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
             self.table.send(&mut self.desk, update, flow, Owner::Refresh(call)).is_some()

@@ -10,8 +10,9 @@ use super::provisional::{Promise, Reliability};
 use super::refresh::Terms;
 use super::timer::{LIFE, T1, T2};
 use super::transaction::{Id, MAX_FORKS};
-use super::{Call, Event, Flow, Reason};
+use super::{Call, Event, Flow, Login, Reason};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a call may ring here before it is refused: longer than any network lets it ring (RFC 3261 timer C, 3 minutes).
@@ -51,6 +52,9 @@ pub(in crate::sip) struct Session {
     /// The session descriptions in force, ours and theirs.
     pub ours: Bytes,
     pub theirs: Bytes,
+    /// With which challenges are answered, of calls that we make; and how often the request that is out was made again so.
+    pub login: Option<Arc<Login>>,
+    pub proofs: u8,
 }
 
 #[derive(Debug)]
@@ -135,6 +139,8 @@ impl Session {
             updates: false,
             ours: Bytes::new(),
             theirs: Bytes::new(),
+            login: None,
+            proofs: 0,
         }
     }
 

@@ -12,7 +12,7 @@ use super::rows::list_text;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use super::trail::{self, Who};
-use super::{cooling, gift, licence, pin, wishes};
+use super::{cooling, gift, known, licence, pin, wishes};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::{CountryRecord, ledger};
@@ -508,15 +508,16 @@ async fn write_carrier(conn: &mut Connection, carrier: &Carrier, names_lock: boo
     sql::query(
         "INSERT INTO carrier (id, sources, route, codecs, max_calls, max_calls_per_second, number_format_in, \
          number_format_out, called_from, advertise, old_syntax, failure_map, srtp, learn_source, max_spend_per_day, \
-         on_lock, locked, tls_name) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $19) ON CONFLICT (id) DO UPDATE SET \
+         on_lock, locked, digest, register, ping_s, tls_name) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $22) ON CONFLICT (id) DO UPDATE SET \
          sources = excluded.sources, route = excluded.route, codecs = excluded.codecs, \
          max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second, \
          number_format_in = excluded.number_format_in, number_format_out = excluded.number_format_out, \
          called_from = excluded.called_from, advertise = excluded.advertise, old_syntax = excluded.old_syntax, \
          failure_map = excluded.failure_map, srtp = excluded.srtp, learn_source = excluded.learn_source, \
          max_spend_per_day = excluded.max_spend_per_day, on_lock = excluded.on_lock, \
-         tls_name = excluded.tls_name, locked = CASE WHEN $18 = 1 THEN excluded.locked ELSE carrier.locked END",
+         digest = excluded.digest, register = excluded.register, ping_s = excluded.ping_s, tls_name = excluded.tls_name, \
+         locked = CASE WHEN $21 = 1 THEN excluded.locked ELSE carrier.locked END",
     )
     .bind(carrier.id.as_str())
     .bind(list_text(&carrier.sources))
@@ -535,6 +536,9 @@ async fn write_carrier(conn: &mut Connection, carrier: &Carrier, names_lock: boo
     .bind(carrier.max_spend_per_day.map(|amount| amount.0))
     .bind(carrier.on_lock.to_string())
     .bind(carrier.locked.as_deref())
+    .bind(carrier.digest.as_ref().map(|digest| known::digest_value(digest).to_string()))
+    .bind(carrier.register.as_ref().map(|register| known::register_value(register).to_string()))
+    .bind(carrier.ping_s)
     .bind(i64::from(names_lock))
     .bind(carrier.tls_name.as_deref())
     .execute(conn)

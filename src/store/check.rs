@@ -33,6 +33,7 @@ pub(super) fn check(
     check.conference_ids();
     check.numbers();
     check.sources();
+    check.logins();
     check.costs();
     check.mistakes.sort();
     check.mistakes
@@ -301,6 +302,31 @@ impl<'a> Check<'a> {
                 self.mistake(placed.line, format_args!("number {own}: alias \"{alias}\" is {other}'s"));
             }
         }
+    }
+
+    /// Carriers that are known by their passwords alone are told apart by their names, and asked under one realm: before they
+    /// have said who they are nobody can tell which of them is calling.
+    fn logins(&mut self) {
+        let named: HashSet<&str> = self.document.carriers.iter().map(|placed| placed.value.id.as_str()).collect();
+        let old = self.facts.directory.carriers().iter().filter(|carrier| !named.contains(carrier.id.as_str()));
+        let own = self.document.carriers.iter().map(|placed| (placed.line, &placed.value));
+        let all = old.map(|carrier| (0, carrier)).chain(own).filter(|(_, carrier)| carrier.calls_from_anywhere());
+        let mut users: HashMap<String, String> = HashMap::new();
+        let mut first: Option<(String, Option<String>)> = None;
+        let mut wrong = Vec::new();
+        for (line, carrier) in all {
+            let Some(digest) = &carrier.digest else { continue };
+            let id = carrier.id.to_string();
+            if let Some(other) = users.insert(digest.username.clone(), id.clone()) {
+                wrong.push((line, format!("carrier {id}: digest.username {} is carrier {other}'s", digest.username)));
+            }
+            let (other, realm) = first.get_or_insert_with(|| (id.clone(), digest.realm.clone()));
+            if *realm != digest.realm {
+                let why = "carriers without sources share one, since nobody can tell them apart when they are asked";
+                wrong.push((line, format!("carrier {id}: digest.realm is not that of carrier {other}: {why}")));
+            }
+        }
+        wrong.into_iter().for_each(|(line, why)| self.mistake(line, why));
     }
 
     /// What a carrier takes is said of carriers that there are.

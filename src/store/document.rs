@@ -4,6 +4,7 @@
 use super::door::NewGrant;
 use super::entry::LOCKED;
 use super::facts::{Caps, HOUSE, Limits, Meeting, OnEmpty, Organisation, User};
+use super::known;
 use super::licence::{Seats, Terms, give};
 use super::lock::{Lock, Locker};
 use super::pin::is_pin;
@@ -502,13 +503,11 @@ fn number(form: &Form<'_>) -> Option<Number> {
 
 fn carrier(form: &Form<'_>) -> Option<Carrier> {
     let id = form.required("id");
-    if form.has("digest") {
-        form.mistake("digest", "not supported yet: a carrier is known by its sources alone");
-    }
     let sources = form.texts("sources").unwrap_or_default();
     let route = form.text("route");
-    if sources.is_empty() && !form.has("route") {
-        form.mistake("sources", "a carrier has sources, a route, or both");
+    let (digest, register, ping_s) = (known::digest(form), known::register(form), known::ping_s(form));
+    if sources.is_empty() && !["route", "digest", "register"].iter().any(|key| form.has(key)) {
+        form.mistake("sources", "a carrier has sources, a route, a digest, or some of them");
     }
     let out = form.text::<WrittenAs>("number_format");
     // A format that also says how to read holds for both ways; one that only says how to write, for calls out.
@@ -530,6 +529,9 @@ fn carrier(form: &Form<'_>) -> Option<Carrier> {
         on_lock: form.text("on_lock").unwrap_or(plain.on_lock),
         old_syntax: form.flag("old_syntax").unwrap_or(false),
         failure_map: failures(&form.table("failure_map")),
+        digest,
+        register,
+        ping_s,
         sources,
         route,
         id: id?,

@@ -3,6 +3,7 @@
 
 use super::document::Document;
 use super::facts::{AlertSettings, Caps, Facts, Limits, Meeting, Organisation, RechargeSettings, User};
+use super::known;
 use super::licence::{Seats, texts};
 use crate::meeting::Settings;
 use crate::trunk::{Carrier, Number};
@@ -330,6 +331,9 @@ fn carrier(carrier: &Carrier) -> Keys {
         number_format_out,
         called_from,
         failure_map,
+        digest,
+        register,
+        ping_s,
         advertise,
         old_syntax,
         srtp,
@@ -347,7 +351,8 @@ fn carrier(carrier: &Carrier) -> Keys {
         "number_format_in": text(number_format_in), "number_format_out": text(number_format_out),
         "called_from": list(called_from), "failure_map": failures, "advertise": maybe(*advertise),
         "old_syntax": old_syntax, "srtp": text(srtp), "learn_source": learn_source, "tls_name": tls_name,
-        LOCKED: locked, "on_lock": text(on_lock),
+        "digest": digest.as_ref().map(known::digest_value), "register": register.as_ref().map(known::register_value),
+        "ping_s": ping_s, LOCKED: locked, "on_lock": text(on_lock),
     }))
 }
 

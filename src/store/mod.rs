@@ -32,6 +32,7 @@ mod home;
 mod hot;
 mod io;
 mod job;
+mod known;
 mod leg;
 mod licence;
 mod life;

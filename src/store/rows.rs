@@ -3,6 +3,7 @@
 
 use super::facts::{Closed, Limits, Meeting, OnEmpty, Organisation, User};
 use super::fault::StoreError;
+use super::known;
 use super::licence;
 use super::lock::Lock;
 use super::sql::Row;
@@ -72,6 +73,12 @@ impl Line<'_> {
     pub fn maybe<T: FromStr<Err: Display>>(&self, column: &str) -> Result<Option<T>, String> {
         let text = self.maybe_text(column)?;
         text.map(|text| text.parse().map_err(|error| self.unreadable(column, error))).transpose()
+    }
+
+    /// A text that is read in a way of its own.
+    pub fn maybe_with<T>(&self, column: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+        let text = self.maybe_text(column)?;
+        text.map(|text| read(&text).map_err(|error| self.unreadable(column, error))).transpose()
     }
 
     pub fn list<T: FromStr<Err: Display>>(&self, column: &str) -> Result<Vec<T>, String> {
@@ -237,6 +244,9 @@ fn carrier(line: &Line<'_>) -> Result<Carrier, String> {
         old_syntax: line.flag("old_syntax")?,
         locked: line.maybe_text("locked")?,
         on_lock: line.parse("on_lock")?,
+        digest: line.maybe_with("digest", known::read_digest)?,
+        register: line.maybe_with("register", known::read_register)?,
+        ping_s: line.maybe_limit("ping_s")?,
         failure_map: failures.into_iter().map(failure).collect::<Result<_, _>>()?,
     })
 }

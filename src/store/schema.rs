@@ -38,6 +38,7 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0029_pin_key.sql"),
     include_str!("migrations/0030_open_legs_of.sql"),
     include_str!("migrations/0031_tls_name.sql"),
+    include_str!("migrations/0032_known.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.

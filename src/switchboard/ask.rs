@@ -12,6 +12,8 @@ pub enum Ask {
     Legs,
     Leg(LegId),
     Meetings,
+    /// How we stand with carriers.
+    Carriers,
     /// Has the meeting ring a phone. Told as [`Told::Dialling`]; how it goes on is seen in the leg.
     Dial {
         meeting: MeetingId,
@@ -70,6 +72,7 @@ pub enum Told {
     Legs(Vec<LegView>),
     Leg(Box<LegView>),
     Meetings(Vec<MeetingView>),
+    Carriers(Vec<CarrierView>),
     Dialling(LegId),
     Ends(Vec<Settle>),
     Done,
@@ -78,6 +81,23 @@ pub enum Told {
     Refused(Cause),
     /// Not as things are, for this reason.
     Not(&'static str),
+}
+
+/// A carrier as people see it: whether it is there, and whether we are registered with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarrierView {
+    pub id: String,
+    /// `up`, `down`, or `unknown` while it has not answered yet; `None`: it is not asked.
+    pub reach: Option<String>,
+    /// Since when, as UTC seconds since 1970.
+    pub reach_since: Option<i64>,
+    /// `registered`, `failed`, or `unknown` while there is no answer yet; `None`: we do not register with it.
+    pub registration: Option<String>,
+    pub registration_since: Option<i64>,
+    /// What the registrar said last where it failed; 408 where it said nothing.
+    pub registration_status: Option<u16>,
+    /// Why it has no calls, either way.
+    pub locked: Option<String>,
 }
 
 /// A leg as people see it.

@@ -497,6 +497,7 @@ impl Switchboard {
             Ask::Legs => Told::Legs(self.views(now)),
             Ask::Leg(leg) => self.leg_view(now, leg).map_or(Told::Unknown("leg"), |view| Told::Leg(Box::new(view))),
             Ask::Meetings => Told::Meetings(self.meeting_views()),
+            Ask::Carriers => Told::Carriers(self.carrier_views()),
             Ask::Mute { leg, on } => self.order(now, leg, Command::Mute { leg, on }),
             Ask::Deafen { leg, on } => self.order(now, leg, Command::Deafen { leg, on }),
             Ask::Hold { leg, on } => self.order(now, leg, Command::Hold { leg, on }),

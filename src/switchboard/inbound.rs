@@ -33,7 +33,8 @@ impl From<Cause> for TurnedAway {
 impl Switchboard {
     pub(super) fn invited(&mut self, now: Now, invitation: Invitation) {
         let facts = self.facts.clone();
-        let Some(carrier) = facts.directory.identify(invitation.flow.peer) else {
+        let (peer, login) = (invitation.flow.peer, invitation.login.as_deref());
+        let Some(carrier) = facts.directory.caller(peer, login, &invitation.request_user) else {
             return self.refuse_call(None, invitation.call, Cause::UnknownNumber.into());
         };
         match self.admit_call(now, &facts, carrier, &invitation) {

@@ -9,12 +9,13 @@ use crate::media::recorder::io::Recorder;
 use crate::media::recorder::{self, RecordingId, Voice};
 use crate::media::sdp::crypto::Secret;
 use crate::media::{self, RoomId, StreamId};
+use crate::notice;
 use crate::sip;
 use crate::sip::io::Sip;
 use crate::store::{Facts, MOST_REVIEWED, Opened, Raise, Store, StoreError};
 use crate::telemetry::name;
-use crate::types::LegId;
-use std::collections::{HashMap, HashSet, VecDeque};
+use crate::types::{LegId, SecretRef};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -37,6 +38,8 @@ const MOST_WAITING: usize = 65_536;
 const PROOF: Duration = Duration::from_millis(500);
 /// How often the accounts in use are looked at.
 const LOOK: Duration = Duration::from_secs(3);
+/// How often carriers' passwords are read anew.
+const REREAD: Duration = Duration::from_secs(60);
 /// After the last call is hung up, so long for BYEs to be answered and accounts to be closed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -222,6 +225,7 @@ impl Rim {
         let mut last_moment: Option<Instant> = None;
         // It ends with this task's end of `review`.
         tokio::spawn(review(self.store.clone(), self.review.subscribe(), looks.clone()));
+        tokio::spawn(read_passwords(self.store.changes(), looks.clone()));
         self.flush().await;
         loop {
             if last_moment.is_some_and(|moment| Instant::now() >= moment) || self.is_done(last_moment) {
@@ -454,6 +458,18 @@ impl Rim {
         for (why, count) in dropped {
             metrics::counter!(name::SIP_DROPPED, "why" => why).absolute(count);
         }
+        let logins = [
+            ("asked", sip.logins_asked),
+            ("right", sip.logins_right),
+            ("wrong", sip.logins_wrong),
+            ("stale", sip.logins_stale),
+            ("replayed", sip.logins_replayed),
+            ("barred", sip.logins_barred),
+        ];
+        for (outcome, count) in logins {
+            metrics::counter!(name::SIP_LOGINS, "outcome" => outcome).absolute(count);
+        }
+        metrics::counter!(name::SIP_PROOFS).absolute(sip.proofs);
         let sound = self.media.counts();
         for (way, count) in [("in", sound.packets_in), ("out", sound.packets_out)] {
             metrics::counter!(name::RTP_PACKETS, "way" => way).absolute(count);
@@ -475,7 +491,7 @@ impl Rim {
             tracing::error!(open, "the books did not take everything: the next start settles the rest");
         }
         let until = last_moment.unwrap_or_else(Instant::now);
-        while sip.gauges().calls > 0 && Instant::now() < until {
+        while !sip.is_quiet() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         sip.stop().await;
@@ -509,6 +525,34 @@ async fn review(store: Store, mut asked: watch::Receiver<Vec<LegId>>, found: mps
                     tokio::time::sleep(RETRY).await;
                 }
             }
+        }
+    }
+}
+
+/// Reads carriers' passwords where they are kept: whenever what there is changes, and now and then, so that a new one needs
+/// no restart.
+async fn read_passwords(mut facts: watch::Receiver<Arc<Facts>>, found: mpsc::Sender<Input>) {
+    let mut before = None;
+    loop {
+        let carriers = facts.borrow_and_update().clone();
+        let named = carriers.directory.carriers().iter().filter_map(|carrier| carrier.digest.as_ref());
+        let named: BTreeSet<SecretRef> = named.map(|digest| digest.password.clone()).collect();
+        let mut passwords = BTreeMap::new();
+        for place in named {
+            match notice::io::read_secret_of(place.clone(), 1).await {
+                Ok(password) => drop(passwords.insert(place, sip::Password::new(password.to_vec()))),
+                Err(why) => tracing::error!(%why, "a carrier's password: nobody gets in by it"),
+            }
+        }
+        if before.as_ref() != Some(&passwords) {
+            before = Some(passwords.clone());
+            if found.send(Input::Passwords(passwords)).await.is_err() {
+                return;
+            }
+        }
+        // The store's end is the end of this task, and so is the switchboard's.
+        if matches!(timeout(REREAD, facts.changed()).await, Ok(Err(_))) || found.is_closed() {
+            return;
         }
     }
 }

@@ -10,6 +10,7 @@ mod charge;
 mod floor;
 mod inbound;
 pub mod io;
+mod known;
 mod line;
 mod outbound;
 pub mod recording;
@@ -24,9 +25,10 @@ use crate::meeting::{self, KeyMap, LobbyConfig, Meeting, Prompt};
 use crate::sip::{self, Call};
 use crate::store::{self, Facts};
 use crate::trunk::{Guard, GuardConfig, PatternConfig, Patterns};
-use crate::types::{Cause, E164, LegId, MeetingId, Micros, OrganisationId};
+use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, SecretRef};
 use ask::{Ask, LegView, Told};
 use floor::NOBODY;
+use known::Known;
 use line::Line;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -108,6 +110,8 @@ pub enum Input {
     },
     /// What there is has changed.
     Facts(Arc<Facts>),
+    /// What stands where carriers' passwords are kept; those that could not be read are left out.
+    Passwords(BTreeMap<SecretRef, sip::Password>),
     /// No new calls; those that run go on.
     Drain,
     /// Likewise, but those that run are told that they are about to end.
@@ -200,6 +204,9 @@ struct Room {
 pub struct Switchboard {
     config: Config,
     facts: Arc<Facts>,
+    passwords: BTreeMap<SecretRef, sip::Password>,
+    /// How we stand with carriers that we keep in touch with.
+    standings: BTreeMap<CarrierId, Known>,
     sounds: Arc<Sounds>,
     guard: Guard,
     patterns: Patterns,
@@ -229,6 +236,8 @@ impl Switchboard {
         let mut switchboard = Switchboard {
             config,
             facts,
+            passwords: BTreeMap::new(),
+            standings: BTreeMap::new(),
             sounds,
             guard,
             patterns,
@@ -270,6 +279,10 @@ impl Switchboard {
                 self.tell_sources();
                 self.cut_locked(now);
                 self.review();
+            }
+            Input::Passwords(passwords) => {
+                self.passwords = passwords;
+                self.tell_sources();
             }
             Input::Withdrawn { leg, cause } => self.withdrawn(now, leg, cause),
             Input::Drain => self.drain(),
@@ -382,15 +395,17 @@ impl Switchboard {
     fn sip(&mut self, now: Now, event: sip::Event) {
         use sip::Event::*;
         let call = event.call();
-        if let Invited(invitation) = event {
-            return self.invited(now, *invitation);
-        }
-        if event.is_last() {
+        let event = match event {
+            Invited(invitation) => return self.invited(now, *invitation),
+            Stands { owner, standing } => return self.stands(now, &owner, standing),
+            of_a_call => of_a_call,
+        };
+        if let Some(call) = call.filter(|_| event.is_last()) {
             self.parted(call);
         }
-        let Some(leg) = self.by_call.get(&call).copied() else { return };
+        let Some(leg) = call.and_then(|call| self.by_call.get(&call)).copied() else { return };
         match event {
-            Invited(_) | Disagreed { .. } => {}
+            Invited(_) | Stands { .. } | Disagreed { .. } => {}
             Cancelled { .. } | HungUp { .. } => self.tell_leg(now, leg, leg::Input::HungUp),
             Acknowledged { answer, .. } => self.acknowledged(now, leg, answer),
             Unacknowledged { .. } => self.tell_leg(now, leg, leg::Input::Unacknowledged),
@@ -417,27 +432,6 @@ impl Switchboard {
             line.leg.handle(now, input);
             self.touch(leg);
         }
-    }
-
-    /// Whom SIP may listen to.
-    fn tell_sources(&mut self) {
-        let advertised = self.config.udp.filter(|(bound, advertised)| bound != advertised).map(|(_, shown)| shown);
-        let source = |(carrier, source): (&crate::trunk::Carrier, &crate::trunk::Source)| sip::Source {
-            network: source.network,
-            prefix_len: source.prefix_len,
-            port: source.port,
-            advertise: carrier.advertise.or(advertised),
-            old_syntax: carrier.old_syntax,
-            tls_name: carrier.tls_name.as_deref().map(Arc::from),
-        };
-        let sources = self.facts.directory.sources().map(source).collect();
-        self.say(Output::Sip(sip::Command::Sources(sources)));
-        let name = |carrier: &crate::trunk::Carrier| {
-            let route = carrier.route.filter(|route| route.transport == crate::trunk::Transport::Tls)?;
-            Some((route.address, Arc::from(carrier.tls_name.as_deref()?)))
-        };
-        let names: Vec<_> = self.facts.directory.carriers().iter().filter_map(name).collect();
-        self.say(Output::Sip(sip::Command::Names(names)));
     }
 
     fn drain(&mut self) {

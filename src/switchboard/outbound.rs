@@ -11,15 +11,16 @@ use crate::leg::{self, Direction, Leg};
 use crate::media;
 use crate::meeting::{self, By, Entry, Keypad, Prompt};
 use crate::rating::{CallType, Origin, costs};
-use crate::sip::{self, Call, Dial, Flow, Identity};
+use crate::sip::{self, Call, Dial, Identity, Way};
 use crate::store::{self, StoreError};
 use crate::telemetry::name;
-use crate::trunk::{Carrier, DialPlan, Limit, Progress, Scope, Transport, Verdict};
+use crate::trunk::{Carrier, DialPlan, Limit, Progress, Scope, Verdict};
 use crate::types::{Cause, E164, Language, LegId, MeetingId};
 use bytes::Bytes;
 use rand::RngExt;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A call out is tried by so many carriers at the most: each may take half a minute to be known as dead, and whoever waits
 /// has given up by then.
@@ -118,6 +119,10 @@ impl Switchboard {
                 refused = Cause::CarrierLocked;
                 continue;
             }
+            if self.is_down(&carrier.id) {
+                refused = Cause::Unreachable;
+                continue;
+            }
             let mut scopes = vec![(Scope::Carrier(carrier.id.clone()), carrier_limit(carrier))];
             scopes.extend_from_slice(payer);
             match self.guard.enter(now.mono, id, &scopes) {
@@ -154,13 +159,7 @@ impl Switchboard {
 
     fn write_dial(&mut self, id: LegId, carrier: &Carrier, identity: Identity, local: SocketAddr) -> Option<Dial> {
         let route = carrier.route?;
-        let (transport, addresses) = match route.transport {
-            Transport::Udp => (sip::Transport::Udp, self.config.udp),
-            Transport::Tcp => (sip::Transport::Tcp, self.config.tcp),
-            Transport::Tls => (sip::Transport::Tls, self.config.tls),
-        };
-        let (bound, advertised) = addresses?;
-        let contact = carrier.advertise.unwrap_or(advertised);
+        let Way { flow, contact } = self.way(carrier, route)?;
         let offer = self.write_offer(id, carrier, local)?;
         let line = self.lines.get(&id)?;
         let called = carrier.number_format_out.write(&line.number);
@@ -173,7 +172,7 @@ impl Switchboard {
         Some(Dial {
             call: line.call,
             identity,
-            flow: Flow { transport, local: bound, peer: route.address },
+            flow,
             contact,
             request_uri: format!("sip:{called}@{}", route.address),
             from,
@@ -181,6 +180,7 @@ impl Switchboard {
             headers: asserted.into_iter().collect(),
             offer,
             ring_ms: self.config.ring_ms,
+            login: self.login_of(carrier).map(Arc::new),
         })
     }
 

@@ -1,6 +1,7 @@
 //! A carrier: where its calls come from, where ours to it go, and how it likes things said.
 
 use super::format::{DialPlan, WrittenAs};
+use super::proof::{Challenge, Digest, Register};
 use crate::types::{CarrierId, Cause, E164, Micros};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -172,6 +173,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words! {
     /// A codec that a carrier may be offered, by its SDP name.
     CodecName {
@@ -296,6 +299,10 @@ pub struct Carrier {
     /// Speaks RFC 2543.
     pub old_syntax: bool,
     pub failure_map: BTreeMap<Cause, Failure>,
+    pub digest: Option<Digest>,
+    pub register: Option<Register>,
+    /// How often its route is asked whether it is there; `None`: never.
+    pub ping_s: Option<u32>,
     /// Why it has no new calls, either way, in the words of who locked it.
     pub locked: Option<String>,
     pub on_lock: OnLock,
@@ -321,9 +328,29 @@ impl Carrier {
             learn_source: false,
             old_syntax: false,
             failure_map: BTreeMap::new(),
+            digest: None,
+            register: None,
+            ping_s: None,
             locked: None,
             on_lock: OnLock::Cut,
         }
+    }
+
+    /// Where its calls come from: its sources, and where it is registered with.
+    pub fn places(&self) -> impl Iterator<Item = Source> {
+        let registrar = self.register.as_ref().map(|register| Source::host(register.registrar.address.ip(), None));
+        let named = self.sources.iter().copied();
+        named.chain(registrar.filter(|place| !self.sources.contains(place)))
+    }
+
+    /// Whether its calls must prove that they are its.
+    pub fn is_challenged(&self) -> bool {
+        self.digest.as_ref().is_some_and(|digest| digest.challenge != Challenge::Off)
+    }
+
+    /// Whether it may call from anywhere, known by its password alone.
+    pub fn calls_from_anywhere(&self) -> bool {
+        self.sources.is_empty() && self.register.is_none() && self.is_challenged()
     }
 
     /// Whether calls by it that run are to end.

@@ -73,6 +73,27 @@ impl Directory {
         fits.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, carrier)| carrier)
     }
 
+    /// Whose call it is: of whoever has proven it, or of the registration that it came by (the registrar's address, and our
+    /// own name as the one that is called), or of whoever calls from there. Nobody's, where a carrier that has to prove itself
+    /// has not.
+    pub fn caller(&self, peer: SocketAddr, login: Option<&str>, request_user: &str) -> Option<&Carrier> {
+        let by_login = |id: &str| self.carriers.iter().find(|carrier| carrier.id.as_str() == id);
+        let found = match login {
+            Some(id) => by_login(id),
+            None => self.registered(peer, request_user).or_else(|| self.identify(peer)),
+        };
+        found.filter(|carrier| login.is_some() || !carrier.is_challenged())
+    }
+
+    fn registered(&self, peer: SocketAddr, request_user: &str) -> Option<&Carrier> {
+        let is_it = |carrier: &&Carrier| {
+            carrier.register.as_ref().is_some_and(|register| {
+                register.registrar.address.ip() == peer.ip().to_canonical() && register.aor.user() == request_user
+            })
+        };
+        self.carriers.iter().find(is_it)
+    }
+
     /// Our number with exactly this form.
     pub fn find(&self, e164: &E164) -> Option<&Number> {
         self.by_e164.get(e164).map(|at| &self.numbers[*at])
@@ -133,6 +154,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trunk::{Algorithm, Digest, Register};
     use crate::types::Language;
 
     fn carrier(id: &str, sources: &[&str]) -> Carrier {
@@ -151,6 +173,50 @@ mod tests {
             organisation: None,
             meeting: None,
             alias: None,
+        }
+    }
+
+    #[test]
+    fn a_carrier_is_known_by_its_proof_its_registration_or_its_address() {
+        let digest = |challenge: &str| Digest {
+            username: "ali".to_owned(),
+            password: "env:X".parse().unwrap(),
+            realm: None,
+            challenge: challenge.parse().unwrap(),
+            algorithm: Algorithm::Both,
+        };
+        let register = |user: &str| Register {
+            registrar: "udp:192.0.2.9:5060".parse().unwrap(),
+            aor: format!("sip:{user}@example.org").parse().unwrap(),
+            expires_s: 60,
+        };
+        let directory = Directory::new(
+            vec![
+                Carrier { digest: Some(digest("calls")), ..carrier("proven", &[]) },
+                Carrier { digest: Some(digest("calls")), ..carrier("both", &["192.0.2.1"]) },
+                Carrier { digest: Some(digest("off")), ..carrier("out", &["192.0.2.2"]) },
+                Carrier { register: Some(register("one")), ..carrier("one", &[]) },
+                Carrier { register: Some(register("two")), ..carrier("two", &["192.0.2.9"]) },
+            ],
+            vec![],
+        );
+        let who = |peer: &str, login: Option<&str>, user: &str| {
+            directory.caller(peer.parse().unwrap(), login, user).map(|c| c.id.to_string())
+        };
+        let rows = [
+            ("198.51.100.1:5060", Some("proven"), "x", Some("proven")),
+            ("198.51.100.1:5060", None, "x", None),
+            ("192.0.2.1:5060", Some("both"), "x", Some("both")),
+            ("192.0.2.1:5060", None, "x", None),
+            ("192.0.2.2:5060", None, "x", Some("out")),
+            ("192.0.2.9:5060", None, "one", Some("one")),
+            ("192.0.2.9:5062", None, "two", Some("two")),
+            ("192.0.2.9:5060", None, "x", Some("two")),
+            ("192.0.2.8:5060", None, "one", None),
+            ("192.0.2.2:5060", Some("gone"), "x", None),
+        ];
+        for (peer, login, user, expected) in rows {
+            assert_eq!(who(peer, login, user).as_deref(), expected, "{peer} {login:?} {user}");
         }
     }
 

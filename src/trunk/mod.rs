@@ -11,6 +11,7 @@ mod guard;
 mod hot;
 mod number;
 mod pattern;
+mod proof;
 mod route;
 mod telephone;
 
@@ -24,5 +25,6 @@ pub use hot::{
 };
 pub use number::{Number, NumberKind};
 pub use pattern::{Alarm, Pattern, PatternConfig, Patterns, Sight};
+pub use proof::{Algorithm, Aor, Challenge, Digest, Register};
 pub use route::{Progress, Verdict};
 pub use telephone::Telephone;

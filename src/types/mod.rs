@@ -6,6 +6,7 @@ pub mod id;
 pub mod money;
 pub mod place;
 pub mod prefix;
+pub mod secret;
 
 pub use cause::Cause;
 pub use e164::E164;
@@ -13,3 +14,4 @@ pub use id::{CarrierId, GrantId, HotListName, LegId, MeetingId, OrganisationId, 
 pub use money::{Currency, Micros};
 pub use place::{Country, Language};
 pub use prefix::PrefixMap;
+pub use secret::SecretRef;

@@ -4,6 +4,7 @@ mod attack;
 mod bridge;
 mod crash;
 mod dial_out;
+mod digest;
 mod disk;
 mod drain;
 mod fraud;
@@ -18,6 +19,7 @@ mod revoking;
 mod roles;
 mod seeing;
 mod sink;
+mod standing;
 mod stranger;
 mod tls;
 #[allow(dead_code)] // Whole deaths are for the simulation.

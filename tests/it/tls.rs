@@ -98,6 +98,7 @@ impl Side {
             headers: Vec::new(),
             offer: Bytes::from_static(b"offer"),
             ring_ms: 30_000,
+            login: None,
         };
         assert!(self.sip.command(Command::Dial(Box::new(dial))).await);
     }

@@ -5,6 +5,7 @@
 //! own telephone presses them in `tests/it`.
 
 mod baresip;
+mod digest;
 mod incoming;
 mod load;
 mod outgoing;

@@ -33,6 +33,8 @@ pub struct Sipp {
     pub status: &'static str,
     /// A file for the scenario, beside it.
     pub file: Option<(&'static str, Vec<u8>)>,
+    /// The name and password that its calls are proven with.
+    pub login: Option<(&'static str, &'static str)>,
 }
 
 /// A running sipp. It ends with its owner.
@@ -70,6 +72,7 @@ impl Sipp {
             patience_s: 30,
             status: "",
             file: None,
+            login: None,
         }
     }
 
@@ -98,6 +101,10 @@ impl Sipp {
         command.args(["-d", &self.pause_ms.to_string(), "-timeout", &self.patience_s.to_string(), "-timeout_error"]);
         command.args(["-nostdin", "-trace_err", "-trace_stat", "-stf", "stat.csv", "-fd", "1", "-trace_counts"]);
         command.args(["-trace_rtt", "-rtt_freq", "1"]);
+        if let (Some((name, password)), Some(bridge)) = (self.login, self.calls_to) {
+            // It writes `sip:` before the address by itself.
+            command.args(["-au", name, "-ap", password, "-auth_uri", &format!("{}@{bridge}", self.number)]);
+        }
         let child = command.spawn().unwrap_or_else(|error| {
             panic!("sipp cannot be started ({error}): it is Debian's package sip-tester, and tests/run installs it")
         });

@@ -116,6 +116,7 @@ impl Carriers {
             headers: Vec::new(),
             offer: self.describe(phone, Direction::SendRecv),
             ring_ms: RING_MS,
+            login: None,
         };
         self.endpoints[*carrier].command(now, Command::Dial(Box::new(dial)));
         (phone, gives_up_ms.map(Duration::from_millis))

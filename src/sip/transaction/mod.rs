@@ -9,7 +9,7 @@ pub(in crate::sip) mod server_invite;
 
 use super::desk::{Alarm, Desk};
 use super::dialog::Dialog;
-use super::message::{Request, Response};
+use super::message::{Framing, Message, Request, Response};
 use super::method::Method;
 use super::timer::Letter;
 use super::transport::PORT;
@@ -77,6 +77,9 @@ pub(in crate::sip) enum Owner {
     /// An UPDATE that only says that the call lives.
     Refresh(Call),
     Bye(Call),
+    /// Of a peer, by its number: whether it is there, and our registration.
+    Ping(u32),
+    Register(u32),
     /// The BYE of a call of an earlier life.
     Burial(Call),
     Nobody,
@@ -160,6 +163,13 @@ pub(in crate::sip) struct Sent {
     pub dialog: Dialog,
     /// Each answered fork by its To tag, with the ACK that a repeated 2xx gets again.
     pub forks: Vec<(String, Flow, Bytes)>,
+}
+
+/// A request of ours, and where it went.
+#[derive(Debug)]
+pub(in crate::sip) struct Made {
+    pub request: Request,
+    pub flow: Flow,
 }
 
 #[derive(Debug)]
@@ -334,7 +344,7 @@ impl Table {
     pub fn owner(&self, id: Id) -> Option<Call> {
         match self.live.get(&id)?.owner {
             Owner::Invite(call) | Owner::Offer(call) | Owner::Refresh(call) | Owner::Bye(call) => Some(call),
-            Owner::Burial(_) | Owner::Nobody => None,
+            Owner::Burial(_) | Owner::Ping(_) | Owner::Register(_) | Owner::Nobody => None,
         }
     }
 
@@ -362,6 +372,16 @@ impl Table {
         desk.counters.repeats += u64::from(note.is_none());
         desk.counters.late_answers += u64::from(late && note.is_some());
         Some((id, owner, note))
+    }
+
+    /// What a response answers, if it is a request of ours that lives.
+    pub fn made(&self, response: &Response) -> Option<Made> {
+        let id = self.find(&Key::client(response.via().branch()?, response.cseq().1))?;
+        let transaction = self.live.get(&id)?;
+        match Message::parse(&transaction.bytes, Framing::Stream).ok()? {
+            Message::Request(request) => Some(Made { request, flow: transaction.flow }),
+            Message::Response(_) => None,
+        }
     }
 
     /// An alarm of a transaction.

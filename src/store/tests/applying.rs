@@ -88,7 +88,9 @@ kind = "free"
 country = "IT"
 [[carrier]]
 id = "c"
-digest = "x"
+digest = { username = "", password = "hunter2", challenge = "some" }
+register = { aor = "bob", expires_s = 1 }
+ping_s = 0
 route = "tls:1.2.3.4"
 [carrier.failure_map]
 hungry = "486"
@@ -112,16 +114,46 @@ busy = "200"
         (18, "organisation.meeting.conference_id: expected 7 to 12 digits"),
         (20, "number.e164: expected a number in international form"),
         (21, "number.kind: expected toll or toll-free"),
-        (25, "carrier.digest: not supported yet"),
-        (26, "carrier.route: expected transport"),
-        (28, "carrier.failure_map.hungry: no such cause"),
-        (29, "carrier.failure_map.busy: expected a final response"),
+        (25, "carrier.digest.username: expected 1 to 128 characters"),
+        (25, "carrier.digest.password: expected where the secret is"),
+        (25, "carrier.digest.challenge: expected one of: off calls all"),
+        (26, "carrier.register.registrar: missing"),
+        (26, "carrier.register.aor: expected an address like sip:"),
+        (26, "carrier.register.expires_s: expected a whole number from 60"),
+        (27, "carrier.ping_s: expected a whole number from 1"),
+        (28, "carrier.route: expected transport"),
+        (30, "carrier.failure_map.hungry: no such cause"),
+        (31, "carrier.failure_map.busy: expected a final response"),
     ];
     for (line, words) in due {
         assert!(told.iter().any(|t| t.starts_with(&format!("{line}: {words}"))), "{line}: {words}\n{told:#?}");
     }
     assert_eq!(told.len(), due.len(), "{told:#?}");
     assert!(!told.iter().any(|t| t.contains("\"12\"") && t.contains("pin")), "a PIN is repeated");
+    assert!(!told.iter().any(|t| t.contains("hunter2")), "a password is repeated");
+}
+
+#[tokio::test]
+async fn carriers_that_call_from_anywhere_are_told_apart_by_their_names_under_one_realm() {
+    let bench = Bench::with_credits("1.00").await;
+    let one = |id: &str, name: &str, more: &str| {
+        format!("[[carrier]]\nid = \"{id}\"\ndigest = {{ username = \"{name}\", password = \"env:X\"{more} }}\n")
+    };
+    bench.apply(&one("first", "ali", "")).await.unwrap();
+    let cases = [
+        (one("second", "ali", ""), "carrier second: digest.username ali is carrier first's"),
+        (one("second", "baba", ", realm = \"other\""), "carrier second: digest.realm is not that of carrier first"),
+    ];
+    for (file, expected) in cases {
+        let told = told(&bench.apply(&file).await.unwrap_err());
+        assert!(told.len() == 1 && told[0].contains(expected), "{told:?}");
+    }
+    bench.apply(&one("second", "baba", "")).await.unwrap();
+    // Whoever is not asked, or has a place of its own, is told apart by that.
+    let file = one("third", "ali", ", realm = \"other\"");
+    bench.apply(&format!("{file}sources = [\"192.0.2.9\"]\n")).await.unwrap();
+    let file = one("fourth", "ali", ", realm = \"other\", challenge = \"off\"");
+    bench.apply(&format!("{file}route = \"udp:192.0.2.10:5060\"\n")).await.unwrap();
 }
 
 #[tokio::test]

@@ -91,6 +91,9 @@ old_syntax = true
 srtp = "required"
 learn_source = true
 tls_name = "sbc.carrier.example"
+digest = { username = "full-1", password = "env:FULL", realm = "full.example", challenge = "all", algorithm = "sha-256" }
+register = { registrar = "udp:203.0.113.8:5060", aor = "sip:full-1@full.example", expires_s = 600 }
+ping_s = 30
 [carrier.failure_map]
 no-credit = "403/21"
 busy = "486"

@@ -1,0 +1,214 @@
+//! Names and passwords (digest, RFC 7616): who must prove to be whom before we listen, and how we prove it to others.
+//!
+//! Whoever calls is asked for SHA-256, and for MD5 beside it, since many trunks know nothing else. A nonce is ours alone
+//! ([`nonce`]): made for one address, good for a while, and each count of it once. A wrong password and an unknown name
+//! are one thing, answered alike and in one time; whoever tries too often is not heard for a while ([`brake`]).
+
+mod brake;
+pub(in crate::sip) mod digest;
+mod nonce;
+
+use super::endpoint::Endpoint;
+use super::gate::Objection;
+use super::message::{Request, Response};
+use super::method::Method;
+use super::{Call, Source};
+use brake::Brake;
+use digest::{Algorithm, Challenge, Credentials, Quality, answer, presented};
+use nonce::{Nonces, Trust};
+use rand::{Rng, RngExt};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// What we call ourselves in challenges where nobody has said.
+pub const USUAL_REALM: &str = "tollbridge";
+/// How often one request of ours is made again with credentials: once, and once more where a nonce had grown old.
+pub(in crate::sip) const MOST_PROOFS: u8 = 2;
+
+/// A password, wiped when it is dropped. Shows nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Zeroizing<Vec<u8>>);
+
+impl Password {
+    pub fn new(bytes: Vec<u8>) -> Password {
+        Password(Zeroizing::new(bytes))
+    }
+
+    pub(in crate::sip) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
+    }
+}
+
+/// What two sides know each other by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Whose it is, in our owner's words.
+    pub owner: String,
+    pub username: String,
+    /// `None`: it could not be read, so nobody gets in by it, and nothing is proven with it.
+    pub password: Option<Password>,
+    /// Of a carrier that is challenged, what we call ourselves ([`USUAL_REALM`] where nothing is said). Of our own requests,
+    /// the only realm whose challenges are answered; any, where nothing is said.
+    pub realm: Option<String>,
+}
+
+impl Login {
+    fn own_realm(&self) -> &str {
+        self.realm.as_deref().unwrap_or(USUAL_REALM)
+    }
+}
+
+/// Somebody who must prove to be who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub login: Login,
+    /// Where it calls from, as they stand in [`super::Command::Sources`]; empty: from anywhere.
+    pub from: Vec<Source>,
+    /// OPTIONS too, and not calls alone.
+    pub options: bool,
+    /// Which sums are asked for and taken. There are callers that give up when the first is one they do not know.
+    pub sha256: bool,
+    pub md5: bool,
+}
+
+/// What the endpoint knows of names and passwords.
+#[derive(Debug)]
+pub(in crate::sip) struct Auth {
+    asked: Vec<Arc<Asked>>,
+    nonces: Nonces,
+    brake: Brake,
+}
+
+impl Auth {
+    pub fn new(rng: &mut impl Rng) -> Auth {
+        Auth { asked: Vec::new(), nonces: Nonces::new(rng.random()), brake: Brake::default() }
+    }
+
+    pub fn list(&mut self, asked: Vec<Asked>) {
+        self.asked = asked.into_iter().map(Arc::new).collect();
+    }
+
+    /// Who has to prove something when a request comes from this source; from none that is listed, all who may call from
+    /// anywhere.
+    fn asked(&self, source: Option<&Source>, method: &Method) -> Vec<Arc<Asked>> {
+        let is_place = |asked: &Asked| match source {
+            None => asked.from.is_empty(),
+            Some(source) => asked.from.contains(source),
+        };
+        let wants = |asked: &Asked| asked.options || *method != Method::Options;
+        self.asked.iter().filter(|asked| is_place(asked) && wants(asked)).cloned().collect()
+    }
+}
+
+impl Endpoint {
+    /// Who it is that must prove to be somebody with this request; nobody, where its source is enough.
+    pub(in crate::sip) fn asked(&self, peer: SocketAddr, method: &Method) -> Vec<Arc<Asked>> {
+        self.auth.asked(self.gate.source(peer), method)
+    }
+
+    /// Whether a request proves to be of one of these, and of whom; else what it is told.
+    pub(in crate::sip) fn prove(
+        &mut self,
+        peer: SocketAddr,
+        request: &Request,
+        asked: &[Arc<Asked>],
+    ) -> Result<String, Objection> {
+        let (now, counters) = (self.desk.now, &mut self.desk.counters);
+        if self.auth.brake.holds(now, peer.ip()) {
+            counters.logins_barred += 1;
+            return Err(Objection::new(403));
+        }
+        let is_ours = |said: &Credentials| asked.iter().any(|asked| asked.login.own_realm() == said.realm);
+        let Some(said) = presented(request).find(is_ours) else {
+            counters.logins_asked += 1;
+            return Err(self.challenge(peer, asked, false));
+        };
+        let trust = self.auth.nonces.trust(now, peer.ip(), &said.nonce);
+        let Trust::Ours(stamp) = trust else {
+            // Old, of another address or of another life. Nothing that is said over it is looked at: it would tell whoever
+            // made the nonce themselves what fits.
+            counters.logins_stale += 1;
+            return Err(self.challenge(peer, asked, true));
+        };
+        if said.uri != request.uri().to_string() {
+            return Err(Objection::new(400).because("The uri of the credentials is not the Request-URI"));
+        }
+        let owner = of_whom(&said, request, asked);
+        let (Some(owner), Some(count)) = (owner, said.count()) else {
+            counters.logins_wrong += 1;
+            return match self.auth.brake.wrong(now, peer.ip()) {
+                true => Err(Objection::new(403)),
+                false => Err(self.challenge(peer, asked, false)),
+            };
+        };
+        if !self.auth.nonces.take(now, stamp, count) {
+            counters.logins_replayed += 1;
+            return Err(self.challenge(peer, asked, true));
+        }
+        counters.logins_right += 1;
+        Ok(owner)
+    }
+
+    /// 401, the strongest first (RFC 8760 section 2.3); one realm, that of the first who may be meant.
+    fn challenge(&mut self, peer: SocketAddr, asked: &[Arc<Asked>], stale: bool) -> Objection {
+        let realm = asked.first().map_or(USUAL_REALM, |asked| asked.login.own_realm());
+        let nonce = self.auth.nonces.issue(self.desk.now, self.rng.random(), peer.ip());
+        let strong = asked.iter().any(|asked| asked.sha256).then_some(Algorithm::Sha256);
+        let weak = asked.iter().any(|asked| asked.md5).then_some(Algorithm::Md5);
+        strong.into_iter().chain(weak).fold(Objection::new(401), |objection, algorithm| {
+            objection.with("WWW-Authenticate", Challenge::write(realm, &nonce, algorithm, stale))
+        })
+    }
+
+    /// The header with which a request of ours in this call is made again after a 401 or 407; `None`: it is not.
+    pub(in crate::sip) fn proof(
+        &mut self,
+        call: Call,
+        request: &Request,
+        response: &Response,
+    ) -> Option<(&'static str, String)> {
+        let session = self.sessions.get_mut(&call)?;
+        let login = session.login.clone().filter(|_| session.proofs < MOST_PROOFS)?;
+        let proof = answer(&login, request, response, &format!("{:016x}", self.rng.random::<u64>()))?;
+        session.proofs += 1;
+        self.desk.counters.proofs += 1;
+        Some(proof)
+    }
+}
+
+/// Whose password fits. Where there is no such name, another password is tried all the same, so that both take one time.
+fn of_whom(said: &Credentials, request: &Request, asked: &[Arc<Asked>]) -> Option<String> {
+    let named = asked.iter().find(|asked| {
+        asked.login.username == said.username && asked.login.own_realm() == said.realm && asked.login.password.is_some()
+    });
+    let nobody = Password::new(b"0123456789abcdef".to_vec());
+    let password = named.and_then(|asked| asked.login.password.as_ref()).unwrap_or(&nobody);
+    let expected = said.sum(password.bytes(), request.method().as_str(), request.body());
+    let fits = same(expected.as_bytes(), said.response.to_ascii_lowercase().as_bytes());
+    let taken = said.quality == Quality::Auth
+        && !said.cnonce.is_empty()
+        && named.is_some_and(|asked| if said.algorithm == Algorithm::Md5 { asked.md5 } else { asked.sha256 });
+    named.filter(|_| fits && taken).map(|asked| asked.login.owner.clone())
+}
+
+/// In a time that says nothing of where the two differ.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && std::hint::black_box(a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b))) == 0
+}
+
+/// Credentials that an INVITE had, for its ACK (RFC 3261 section 22.1).
+pub(in crate::sip) fn carry_over(invite: &Request, ack: &mut Request) {
+    for name in ["Authorization", "Proxy-Authorization"] {
+        for value in invite.header_all(name) {
+            ack.push(name, value);
+        }
+    }
+}
