@@ -670,7 +670,7 @@ mod tests {
         let settings = Settings::load(None, env(&[listen, certificate, key, trust])).unwrap();
         let tls = settings.sip.tls.unwrap();
         assert_eq!((tls.certificate, tls.key, tls.trust), ("a.pem".into(), "a.key".into(), Some("them.pem".into())));
-        assert!(Settings::load(None, env(&[certificate, key])).unwrap().sip.tls.is_some(), "for calls out alone");
+        assert!(Settings::load(None, env(&[certificate, key])).unwrap().sip.tls.is_some());
         for wrong in [&[listen][..], &[listen, certificate], &[certificate], &[key], &[trust], &[listen, key, trust]] {
             assert_eq!(Settings::load(None, env(wrong)).unwrap_err().len(), 1, "{wrong:?}");
         }

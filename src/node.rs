@@ -130,6 +130,8 @@ impl Node {
         let (sip, sip_events) = start_sip(settings, shown)?;
         let addresses: Vec<(Transport, SocketAddr)> =
             Transport::ALL.into_iter().filter_map(|t| Some((t, sip.local(t)?))).collect();
+        // Calls of the last life that went by TLS are ended by TLS.
+        sip.command(Command::Names(switchboard::tls_names(&store.facts().directory))).await;
         let burials = bury(&store, &sip).await?;
         let sounds = sounds.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         let sounds = Arc::new(sounds.map_err(StartError::Sounds)?);

@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefundOrder {
-    /// A decimal, as text; all that is left of the charge, with its pool time, where it is not given.
+    /// A decimal, as text, of credits and money of grants, what was drawn last first; all that is left of the charge, with its
+    /// pool time and its grants, where it is not given.
     #[serde(default)]
     pub amount: Option<String>,
     /// Chosen by whoever asks: a repeat books nothing.

@@ -11,7 +11,8 @@ use serde_json::Value;
 pub struct Refund {
     /// The leg, as `tollbridge usage` names it in JSON and CSV
     leg: LegId,
-    /// So much of its charge, like 0.05; all that is left of it, with pool time and minutes of the month, where not given
+    /// So much of its charge, like 0.05, of credits and money of grants, what was drawn last first; all that is left of it, with
+    /// pool time, grants and minutes of the month, where not given
     #[arg(long)]
     amount: Option<Micros>,
     /// Why; stands in the ledger and beside the record

@@ -98,7 +98,7 @@ kinds! {
     CapUsed "cap-used" Both ["whose" "percent" "used" "most" "currency"]
         "{organisation}: {percent} % of a day's limit is used"
         "{whose} may use {most} {currency} a day, and {percent} % of that is used, or held by running calls ({used} \
-         {currency}). At 100 % calls that credits pay are refused until the day is over, and those that run end with what \
+         {currency}). At 100 % calls that cost money are refused until the day is over, and those that run end with what \
          they hold. If nobody knows why so much is called, look at the running calls.";
     FreeCall "free-call" House ["number" "call_type"]
         "A broken row of the price list: a call is free"

@@ -220,11 +220,12 @@ impl Endpoint {
         }
     }
 
-    /// Sends a response that no transaction remembers; to a stranger only within the budget, and never more bytes than
-    /// it sent, so that nobody can be flooded through us.
+    /// Sends a response that no transaction remembers; to a stranger only within the budget, and by datagram never more
+    /// bytes than it sent, so that nobody can be flooded through us. Whoever has a connection is where they say they are.
     pub(in crate::sip) fn stateless(&mut self, flow: Flow, bytes: Bytes, stranger_sent: Option<usize>) {
         if let Some(length) = stranger_sent {
-            if bytes.len() > length || !self.gate.may_answer_stranger(self.desk.now) {
+            let too_long = !flow.transport.is_stream() && bytes.len() > length;
+            if too_long || !self.gate.may_answer_stranger(self.desk.now) {
                 return;
             }
             self.desk.counters.strangers_answered += 1;
@@ -322,7 +323,8 @@ impl Endpoint {
     /// Sends BYE in a dialog that nobody watches: a second fork, or one of an earlier life.
     pub(in crate::sip) fn part_unwatched(&mut self, mut dialog: Dialog, reason: Option<&Reason>, burial: Option<Call>) {
         let branch = self.branch();
-        let flow = dialog.hop(false, |peer| self.gate.is_known(peer));
+        // The connections of an earlier life are gone with it.
+        let flow = dialog.hop(burial.is_some(), |peer| self.gate.is_known(peer));
         let bye = farewell(&mut dialog, &branch, reason, &self.config.product);
         let sent = self.dispatch(bye, flow, burial.map_or(Owner::Nobody, Owner::Burial));
         match burial {

@@ -578,7 +578,12 @@ async fn carry(
     let (reader, mut writer) = tokio::io::split(stream);
     let reading = tokio::spawn(read_stream(reader, flow, opened, pong, inbox.clone(), STALL));
     while let Some(bytes) = queue.recv().await {
-        if bytes.is_empty() || !matches!(timeout(STALL, writer.write_all(&bytes)).await, Ok(Ok(()))) {
+        // What is encrypted may lie in a buffer of our own until it is flushed.
+        let written = async {
+            writer.write_all(&bytes).await?;
+            writer.flush().await
+        };
+        if bytes.is_empty() || !matches!(timeout(STALL, written).await, Ok(Ok(()))) {
             break;
         }
     }

@@ -98,7 +98,13 @@ impl Endpoint {
             (Owner::Bye(call), 200..) => self.release(call),
             (Owner::Ping(number), 200..) => self.pinged(number, response.status()),
             (Owner::Register(number), 200..) => self.registered(number, made.as_ref(), &response),
-            (Owner::Burial(call), 200..) => self.laid(call),
+            (Owner::Burial(call), status @ 200..) => {
+                // Whoever asks for a proof has ended nothing.
+                if matches!(status, 401 | 407) {
+                    self.forsake(call);
+                }
+                self.laid(call);
+            }
             (Owner::Offer(_) | Owner::Refresh(_) | Owner::Bye(_) | Owner::Burial(_) | Owner::Nobody, _) => {}
             (Owner::Ping(_) | Owner::Register(_), _) => {}
         }
@@ -224,6 +230,8 @@ impl Endpoint {
         let Some(transaction) = next else { return false };
         calling.transaction = transaction;
         calling.attempt += 1;
+        // What was heard was of the INVITE before: this one may not have arrived, and is not cancelled until it has.
+        calling.heard = false;
         calling.early.clear();
         session.dialog = dialog;
         true

@@ -131,7 +131,12 @@ impl Endpoint {
             .filter(|(_, kept)| !kept.leaving && !peers.contains(&kept.peer))
             .map(|(number, _)| *number)
             .collect();
-        gone.into_iter().for_each(|number| self.leave(number));
+        for number in gone {
+            // A registration that another takes over is not taken back: the two might arrive in any order.
+            let of = |peer: &Peer| peer.register.as_ref().map(|it| (it.way, it.user.clone(), it.host.clone()));
+            let binding = self.peers.kept.get(&number).and_then(|kept| of(&kept.peer));
+            self.leave(number, binding.is_some() && peers.iter().any(|peer| of(peer) == binding));
+        }
         for peer in peers {
             if self.draining.is_none() && !self.peers.kept.values().any(|kept| !kept.leaving && kept.peer == peer) {
                 self.begin_with(peer);
@@ -171,14 +176,14 @@ impl Endpoint {
     }
 
     /// Takes back what is registered, and forgets it.
-    fn leave(&mut self, number: u32) {
+    fn leave(&mut self, number: u32, is_taken_over: bool) {
         for errand in [Errand::Ping, Errand::Register] {
             self.desk.timers.stop(Alarm::Peer(number, errand));
         }
         let Some(kept) = self.peers.kept.get_mut(&number) else { return };
         let out = [kept.pinging.take(), kept.registering.take()];
         // Even one that is only on its way may arrive.
-        let registered = kept.cseq > 0;
+        let registered = kept.cseq > 0 && !is_taken_over;
         kept.leaving = true;
         for id in out.into_iter().flatten() {
             self.table.forget(&mut self.desk, id);
@@ -190,7 +195,7 @@ impl Endpoint {
     pub(in crate::sip) fn leave_all(&mut self) {
         let all: Vec<u32> =
             self.peers.kept.iter().filter(|(_, kept)| !kept.leaving).map(|(number, _)| *number).collect();
-        all.into_iter().for_each(|number| self.leave(number));
+        all.into_iter().for_each(|number| self.leave(number, false));
     }
 
     pub(in crate::sip) fn peer_alarm(&mut self, number: u32, errand: Errand) {
@@ -328,7 +333,7 @@ impl Endpoint {
         }
         let Some(registration) = &kept.peer.register else { return };
         let wished_s = kept.expires_s.unwrap_or(registration.expires_s);
-        let expires_s = granted_s(response, &registration.user).unwrap_or(wished_s);
+        let expires_s = granted_s(response, registration).unwrap_or(wished_s);
         let expires_s = expires_s.clamp(SHORTEST_EXPIRES_S, LONGEST_EXPIRES_S);
         kept.failures = 0;
         let standing = Standing::Registered { expires_s };
@@ -408,10 +413,18 @@ fn contact(way: Way, user: &str) -> String {
     }
 }
 
-/// For how long: as the Contact that is ours says, else as the message does (RFC 3261 section 10.2.4).
-fn granted_s(response: &Response, user: &str) -> Option<u32> {
+/// For how long: as the Contact that is ours says, else as the message does (RFC 3261 section 10.2.4). Others of our name may
+/// stand beside it, of another node or of an address that we had.
+fn granted_s(response: &Response, registration: &Registration) -> Option<u32> {
+    let Registration { way, user, .. } = registration;
     let contacts = response.addresses("Contact");
-    let own = contacts.iter().find(|contact| contact.uri().user_unescaped().as_deref() == Some(user));
+    let ours = contacts.iter().filter(|contact| contact.uri().user_unescaped().as_deref() == Some(user.as_str()));
+    let is_here = |uri: &Uri| {
+        let port = uri.port().unwrap_or(way.flow.transport.usual_port());
+        uri.address().map(|ip| SocketAddr::new(ip, port)) == Some(way.contact)
+    };
+    let here = ours.clone().find(|contact| is_here(contact.uri()));
+    let own = here.or_else(|| ours.min_by_key(|contact| contact.param("expires")?.trim().parse::<u32>().ok()));
     let said = own.and_then(|contact| contact.param("expires")).or_else(|| response.header("Expires"));
     said?.trim().parse().ok()
 }

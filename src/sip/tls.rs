@@ -1,7 +1,8 @@
 //! TLS for SIP (RFC 3261 section 26.2, RFC 5922): what we show, and whom we believe.
 //!
-//! Both sides show a certificate. Ours goes with every connection, whoever made it; a carrier's is asked for always and
-//! must be of an authority that we trust, and where we know the carrier's name, carry that name.
+//! Our certificate goes with every connection, whoever made it. A carrier's is asked for always: what is shown must be of an
+//! authority that we trust, and where we know the carrier's name it must be shown, and carry that name. None of it says
+//! anything about what comes by UDP or TCP.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -66,7 +67,7 @@ impl Files {
         }
         let (roots, provider) = (Arc::new(roots), Arc::new(ring::default_provider()));
         let ours = |error: &dyn fmt::Display| told(&self.certificate, error);
-        // A stranger without a certificate is let in to be told 403 like one over TCP; a carrier is not.
+        // Whoever shows none is known by the address, as over TCP; whose name is known is looked at afterwards.
         let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
         let clients = clients.allow_unauthenticated().build();
         let clients = clients.map_err(|error| told(self.trust.as_ref().unwrap_or(&self.certificate), &error))?;

@@ -50,7 +50,7 @@ pub(super) async fn apply(
     let waiting = whole.pending.len();
     tell(books, document, (*now, who), lists, whole).await?;
     for (organisation, part) in own {
-        tell_own(books, document, (*now, who), &organisation, part).await?;
+        tell_own(books, (*now, who), &organisation, part).await?;
     }
     Ok(Ok(Applied {
         organisations: document.organisations.len(),
@@ -195,12 +195,12 @@ fn changed(document: &Document, before: &Facts, after: &Facts, now: Wall) -> (Pa
 /// An organisation's own row: what a file of the house changed of its own, and of nobody else's.
 async fn tell_own(
     books: &mut Books,
-    document: &Document,
     (at, who): (Wall, &Who),
     organisation: &OrganisationId,
     part: Part,
 ) -> Result<(), StoreError> {
-    let (what, mut detail) = (format!("file {}", document.file), json!({}));
+    // Where the house keeps its file is the house's.
+    let (what, mut detail) = ("file".to_owned(), json!({}));
     part.put_into(&mut detail);
     trail::write(books, trail::Step { at, who, verb: "apply", what, organisation: Some(organisation), detail }).await
 }
@@ -266,7 +266,7 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
         licence::write_seats(conn, &organisation.value).await?;
     }
     let sets_pins = document.users.iter().any(|user| user.value.pin.is_some());
-    if sets_pins && !pin::fit(conn, facts.pins()).await? {
+    if sets_pins && !pin::fit(conn, facts.pins(), false).await? {
         let why = "another node has set PINs with its own key: give all nodes one pin-key file, then set PINs";
         return Err(StoreError::Conflict(why.to_owned()));
     }

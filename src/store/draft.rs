@@ -149,7 +149,8 @@ pub(super) fn tab_row(leg: &LegRow) -> Value {
 /// Before the leg is over, which empties its journal.
 const OWED: &str = "INSERT INTO dialog (leg, node, call_type, is_paid, journal, at) \
      SELECT leg.id, leg.node, leg.call_type, CASE WHEN leg.credit_held > 0 THEN 1 ELSE 0 END, leg.journal, \
-     CAST(value ->> 1 AS BIGINT) FROM json_each($1) JOIN leg ON leg.id = value ->> 0";
+     CAST(value ->> 1 AS BIGINT) FROM json_each($1) JOIN leg ON leg.id = value ->> 0 WHERE true \
+     ON CONFLICT (leg) DO NOTHING";
 
 pub(super) fn owed_row(leg: LegId, at: Wall) -> Value {
     json!([leg.to_string(), at.micros()])

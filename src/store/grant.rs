@@ -509,9 +509,10 @@ pub(super) async fn used_by(conn: &mut Connection, leg: LegId) -> Result<Vec<(Gr
     rows.iter().map(|row| read(row).map_err(StoreError::Broken)).collect()
 }
 
-/// The money of grants that is good at `now`, whatever calls it is for.
+/// The money of grants that is good at `now`, for whatever call: what is for some calls alone may pay none that come.
 pub(super) fn granted(grants: &[Grant], now: Wall) -> Micros {
     let good = grants.iter().filter(|grant| grant.unit == Unit::Money && grant.is_good(now));
+    let good = good.filter(|grant| grant.filter == Filter::default());
     money(good.fold(0, |sum, grant| sum.saturating_add(grant.left)))
 }
 

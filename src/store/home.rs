@@ -38,6 +38,11 @@ impl Home {
         Ok((Home { folder: folder.to_owned(), key: (key_file, is_new), life, _lock: lock }, key))
     }
 
+    /// Whether the key of PINs was made just now.
+    pub const fn has_new_key(&self) -> bool {
+        self.key.1
+    }
+
     /// The books' PINs are of another key. One that was made just now is taken back: in its place the right one is to come.
     pub fn is_another_key(&self, store: &str) -> OpenError {
         let (file, is_new) = &self.key;

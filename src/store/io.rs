@@ -190,7 +190,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     }
     schema::update(&mut conn, &store).await?;
     // Whoever could check no PIN takes nothing over.
-    if !pin::fit(&mut conn, &key).await.map_err(failed)? {
+    if !pin::fit(&mut conn, &key, home.has_new_key()).await.map_err(failed)? {
         return Err(home.is_another_key(&store));
     }
     let life = begin_life(&mut conn, &options.node).await.map_err(failed)?;

@@ -28,8 +28,9 @@ pub(super) fn digest(carrier: &Form<'_>) -> Option<Digest> {
     }
     let (username, realm) = (name(&form, "username"), name(&form, "realm"));
     let password = wishes::secret(&form, "password");
-    // Whoever has us register asks us, and not we them.
-    let usual = if carrier.has("register") { Challenge::Off } else { Challenge::Calls };
+    // Whoever has us register asks us, and not we them; and whoever only takes our calls is not let in from anywhere.
+    let asks_us = carrier.has("register") || carrier.has("route") && !carrier.has("sources");
+    let usual = if asks_us { Challenge::Off } else { Challenge::Calls };
     let challenge = form.text("challenge").unwrap_or(usual);
     let algorithm = form.text("algorithm").unwrap_or(Algorithm::Both);
     form.finish();

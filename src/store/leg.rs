@@ -573,7 +573,13 @@ async fn fund(
         Ok(hold) if hold.is_final => match burn::staying(&means, &before) {
             Some(means) => {
                 let mut staying = before.clone();
-                let stays = staying.cover(leg.elapsed_ms, &means, shared.slice_ms);
+                let mut stays = staying.cover(leg.elapsed_ms, &means, shared.slice_ms);
+                if stays.is_err() {
+                    // As above: rather one increment of the grant than out of it for good by a few credits.
+                    staying = before.clone();
+                    let means = Means { available: Micros::ZERO, ..whole.clone() };
+                    stays = staying.cover(leg.elapsed_ms, &means, 1);
+                }
                 stays.map_or(Ok(hold), |stays| {
                     tab = staying;
                     Ok(stays)

@@ -77,11 +77,12 @@ pub(super) async fn kept(conn: &mut Connection) -> Result<Option<String>, sql::E
 }
 
 /// Takes a key for the books' own. `false`: their PINs are of another. Without a PIN any key is as good; and books of before
-/// there were fingerprints are believed.
-pub(super) async fn fit(conn: &mut Connection, key: &PinKey) -> Result<bool, sql::Error> {
+/// there were fingerprints are believed, but not by a key that was made a moment ago (`is_new`): no PIN is of that.
+pub(super) async fn fit(conn: &mut Connection, key: &PinKey, is_new: bool) -> Result<bool, sql::Error> {
     let own = key.fingerprint();
     match kept(conn).await? {
         Some(kept) => Ok(kept == own),
+        None if is_new && has_any(conn).await? => Ok(false),
         None => {
             let sql = "INSERT INTO pin_key (one, fingerprint) VALUES (1, $1) \
                  ON CONFLICT (one) DO UPDATE SET fingerprint = excluded.fingerprint";
@@ -89,6 +90,11 @@ pub(super) async fn fit(conn: &mut Connection, key: &PinKey) -> Result<bool, sql
             Ok(true)
         }
     }
+}
+
+async fn has_any(conn: &mut Connection) -> Result<bool, sql::Error> {
+    let one = sql::query("SELECT 1 FROM organiser WHERE pin IS NOT NULL LIMIT 1");
+    Ok(one.fetch_optional(conn).await?.is_some())
 }
 
 /// Nobody has a PIN any more: of how many it was taken.

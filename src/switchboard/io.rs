@@ -537,11 +537,18 @@ async fn read_passwords(mut facts: watch::Receiver<Arc<Facts>>, found: mpsc::Sen
         let carriers = facts.borrow_and_update().clone();
         let named = carriers.directory.carriers().iter().filter_map(|carrier| carrier.digest.as_ref());
         let named: BTreeSet<SecretRef> = named.map(|digest| digest.password.clone()).collect();
-        let mut passwords = BTreeMap::new();
+        let mut passwords: BTreeMap<SecretRef, sip::Password> = BTreeMap::new();
         for place in named {
             match notice::io::read_secret_of(place.clone(), 1).await {
                 Ok(password) => drop(passwords.insert(place, sip::Password::new(password.to_vec()))),
-                Err(why) => tracing::error!(%why, "a carrier's password: nobody gets in by it"),
+                // For a moment, maybe: what was known goes on.
+                Err(why) => match before.as_ref().and_then(|before: &BTreeMap<_, _>| before.get(&place)).cloned() {
+                    Some(known) => {
+                        tracing::error!(%why, "a carrier's password: the one that was there before holds");
+                        passwords.insert(place, known);
+                    }
+                    None => tracing::error!(%why, "a carrier's password: nobody gets in by it"),
+                },
             }
         }
         if before.as_ref() != Some(&passwords) {

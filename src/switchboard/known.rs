@@ -8,9 +8,10 @@ use crate::notice::{Kind, alert};
 use crate::sip::{self, Asked, Flow, Login, Peer, Registration, Standing, Way};
 use crate::store::Raise;
 use crate::telemetry::name;
-use crate::trunk::{Algorithm, Carrier, Challenge, Register, Route, Source, Transport};
+use crate::trunk::{Algorithm, Carrier, Challenge, Directory, Register, Route, Source, Transport};
 use crate::types::CarrierId;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,10 +23,23 @@ pub(super) struct Known {
     registered: Option<(Result<(), u16>, Wall)>,
 }
 
+/// The names in the certificates of those whom we call by TLS, and register with.
+pub fn tls_names(directory: &Directory) -> Vec<(SocketAddr, Arc<str>)> {
+    let of = |carrier: &Carrier| {
+        let name: Arc<str> = carrier.tls_name.as_deref().map(Arc::from)?;
+        let registrar = carrier.register.as_ref().map(|register| register.registrar);
+        let ways = [carrier.route, registrar].into_iter().flatten();
+        let ways: Vec<_> = ways.filter(|way| way.transport == Transport::Tls).map(|way| way.address).collect();
+        Some(ways.into_iter().map(move |way| (way, name.clone())))
+    };
+    directory.carriers().iter().filter_map(of).flatten().collect()
+}
+
 impl Switchboard {
     /// Who has to prove something comes first: at no moment is somebody heard who should have been asked.
     pub(super) fn tell_sources(&mut self) {
-        let advertised = self.config.udp.filter(|(bound, advertised)| bound != advertised).map(|(_, shown)| shown);
+        let usual = self.config.udp.or(self.config.tcp).or(self.config.tls);
+        let advertised = usual.filter(|(bound, advertised)| bound != advertised).map(|(_, shown)| shown);
         let of = |carrier: &Carrier, source: &Source| sip::Source {
             network: source.network,
             prefix_len: source.prefix_len,
@@ -55,15 +69,7 @@ impl Switchboard {
         }
         self.say(Output::Sip(sip::Command::Asked(asked)));
         self.say(Output::Sip(sip::Command::Sources(sources)));
-        let name = |carrier: &Carrier| {
-            let name = carrier.tls_name.as_deref().map(Arc::from)?;
-            let registrar = carrier.register.as_ref().map(|register| register.registrar);
-            let ways = [carrier.route, registrar].into_iter().flatten();
-            let ways = ways.filter(|way| way.transport == Transport::Tls).map(|way| way.address);
-            Some(ways.map(move |way| (way, Arc::clone(&name))).collect::<Vec<(_, Arc<str>)>>())
-        };
-        let names = facts.directory.carriers().iter().filter_map(name).flatten().collect();
-        self.say(Output::Sip(sip::Command::Names(names)));
+        self.say(Output::Sip(sip::Command::Names(tls_names(&facts.directory))));
         self.tell_peers();
     }
 
@@ -108,7 +114,11 @@ impl Switchboard {
             Transport::Tls => (sip::Transport::Tls, self.config.tls),
         };
         let (bound, advertised) = addresses?;
-        let contact = carrier.advertise.unwrap_or(advertised);
+        // What a carrier has of its own is the port of plain SIP.
+        let contact = match (carrier.advertise, transport) {
+            (Some(shown), sip::Transport::Tls) => SocketAddr::new(shown.ip(), bound.port()),
+            (shown, _) => shown.unwrap_or(advertised),
+        };
         Some(Way { flow: Flow { transport, local: bound, peer: route.address }, contact })
     }
 

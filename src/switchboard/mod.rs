@@ -17,6 +17,8 @@ pub mod recording;
 pub mod sound;
 mod watch;
 
+pub use known::tls_names;
+
 use crate::clock::{Mono, Now};
 use crate::leg;
 use crate::media::recorder::{self, RecordingId};

@@ -248,11 +248,6 @@ impl Guard {
             return None;
         }
         let window = self.config.window;
-        forget_before(&mut self.closings, now, window);
-        if self.closings.len() >= MOST_CLOSINGS {
-            return None;
-        }
-        self.closings.push_back(now);
         let most = self.config.tries_per_meeting as usize;
         let is_friend = self.friend(caller, meeting).is_some();
         let by_all = meeting.filter(|_| !is_friend).map_or(0, |meeting| self.meetings.count(now, window, meeting));
@@ -261,6 +256,14 @@ impl Guard {
             false if is_friend => (Brake::Caller, self.config.tries_per_caller as usize),
             false => (Brake::Caller, self.tries_of(caller)),
         };
+        // Meetings are as many as there are; numbers to call from can be made up, and hush no meeting's brake.
+        if brake == Brake::Caller {
+            forget_before(&mut self.closings, now, window);
+            if self.closings.len() >= MOST_CLOSINGS {
+                return None;
+            }
+            self.closings.push_back(now);
+        }
         Some(Closing { brake, tries, window })
     }
 

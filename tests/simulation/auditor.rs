@@ -681,13 +681,14 @@ impl Auditor {
         assert!(cause != Cause::NoPayer || record.capability.is_none(), "nobody pays, and yet it is held: {context}");
         // A caller waits five seconds for the books, and no longer: slow ones are down to whoever is not let in yet.
         let waited = record.beyond.stamps.joined.is_none();
+        let meeting = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
+        let is_plenty = |meeting: usize| self.script.houses[self.script.meetings[meeting].house].plenty;
         // The last of the money is held increment by increment: that is too short for slow ones as well.
-        let slow = self.script.wait_ms() > SLOW_MS;
+        let slow = self.script.wait_ms() > SLOW_MS && !meeting.is_some_and(is_plenty);
         let down = self.script.is_troubled() || waited || slow;
         assert!(down || cause != Cause::StoreDown, "the books were never down: {context}");
-        let meeting = record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
         let Some(meeting) = meeting else { return };
-        let plenty = self.script.houses[self.script.meetings[meeting].house].plenty;
+        let plenty = is_plenty(meeting);
         let by_credits = matches!(self.due(meeting, record, 0), Due::Credits(_));
         let short = matches!(cause, Cause::NoCredit | Cause::CreditGone | Cause::SpendLimit);
         assert!(!(plenty && by_credits && short), "there was credit: {context}");

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A fault that is not found by the first so many seeds is not found.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 60;
 
 macro_rules! plants {
     ($($name:literal: $sql:expr;)*) => {

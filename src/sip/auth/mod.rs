@@ -144,7 +144,9 @@ impl Endpoint {
         let owner = of_whom(&said, request, asked);
         let (Some(owner), Some(count)) = (owner, said.count()) else {
             counters.logins_wrong += 1;
-            return match self.auth.brake.wrong(now, peer.ip()) {
+            // Where we cannot read the password, whoever says it is not to be blamed.
+            let is_known = asked.iter().all(|asked| asked.login.password.is_some());
+            return match is_known && self.auth.brake.wrong(now, peer.ip()) {
                 true => Err(Objection::new(403)),
                 false => Err(self.challenge(peer, asked, false)),
             };

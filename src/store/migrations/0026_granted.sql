@@ -22,4 +22,5 @@ UPDATE spend_of SET held = held + COALESCE((SELECT CAST(SUM(CAST(value ->> 1 AS 
 JOIN organisation ON organisation.id = leg.organisation JOIN json_each(leg.parts) ON value ->> 0 LIKE 'money:%'
 WHERE leg.state = 'open' AND leg.parts IS NOT NULL AND organisation.currency = spend_of.currency
 AND ((spend_of.whose = 'organiser' AND leg.organiser = spend_of.name) OR (spend_of.whose = 'meeting' AND leg.meeting = spend_of.name)
-OR (spend_of.whose = 'carrier' AND leg.carrier = spend_of.name))), 0);
+OR (spend_of.whose = 'carrier' AND leg.carrier = spend_of.name))), 0)
+WHERE EXISTS (SELECT 1 FROM leg WHERE leg.state = 'open' AND leg.parts IS NOT NULL);

@@ -100,7 +100,7 @@ async fn the_trail_is_read_by_what_was_changed() {
     // What is as it was is not told: bruno's, and anna's second.
     assert_eq!((count("user anna").await, count("user").await, count("use").await), (1, 1, 0));
     // The house's row, and those of two organisations.
-    assert_eq!((count("file demo.toml").await, count("file").await, count("%").await), (3, 3, 0));
+    assert_eq!((count("file demo.toml").await, count("file").await, count("%").await), (1, 3, 0));
 }
 
 /// Whoever has a token and asks by it.
