@@ -54,8 +54,32 @@ async fn a_burst_of_calls_out_meets_the_meetings_limit_and_is_told() {
     world.end().await;
 }
 
-/// Whoever tries conference IDs is let go after three a call, and the carrier by which it goes on is told of. With the fifth
-/// by callers who withhold their number none of them is listened to any more, and the books say so, once.
+/// Three conference IDs that there are not; then the call is over.
+async fn sweeps(world: &World, caller: &str) {
+    let mut phone = world.call(caller, TOLL).await;
+    for _ in 0..3 {
+        phone.press("7777777").await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let ended = phone.ended(SOON).await.expect("let go");
+    assert_eq!(ended.reason.unwrap().text, Cause::TooManyTries.words());
+}
+
+/// Whoever tries conference IDs is let go after three a call, and the carrier by which it goes on is told of, also where each
+/// number does what it may and no brake closes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_from_several_numbers_is_told_to_the_house() {
+    let world = World::with(PEOPLE, |settings| settings.patterns.sweep_tries = 6).await;
+    for caller in ["+390611111111", "+390622222222"] {
+        assert_eq!(told(&world).await, BTreeSet::new());
+        sweeps(&world, caller).await;
+    }
+    let sweep = BTreeSet::from([("pin-sweep".to_owned(), None)]);
+    world.until(|| async { told(&world).await == sweep }).await;
+    world.end().await;
+}
+
+/// With the fifth try by callers who withhold their number none of them is listened to any more, and the books say so, once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_of_conference_ids_is_told_to_the_house() {
     let world = World::with(PEOPLE, |settings| settings.patterns.sweep_tries = 5).await;
@@ -66,13 +90,7 @@ async fn a_sweep_of_conference_ids_is_told_to_the_house() {
     };
     for _ in 0..2 {
         assert_eq!((told(&world).await, closed().await), (BTreeSet::new(), Vec::new()));
-        let mut phone = world.call("anonymous", TOLL).await;
-        for _ in 0..3 {
-            phone.press("7777777").await;
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-        let ended = phone.ended(SOON).await.expect("let go");
-        assert_eq!(ended.reason.unwrap().text, Cause::TooManyTries.words());
+        sweeps(&world, "anonymous").await;
     }
     let sweep = BTreeSet::from([("pin-sweep".to_owned(), None)]);
     world.until(|| async { told(&world).await == sweep && closed().await.len() == 1 }).await;
