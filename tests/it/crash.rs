@@ -16,14 +16,11 @@ struct Call {
     number: String,
 }
 
-/// What a machine with other work may add to whatever is timed from outside.
-const BUSY: Duration = Duration::from_secs(2);
+/// What a crash may cost.
+const BEHIND: Duration = Duration::from_secs(1);
 
-/// What a crash may cost: a second, and a moment until that is written.
-const BEHIND: Duration = Duration::from_millis(1_500);
-
-/// From the start of a process until it has settled what the dead one left, and said BYE: a second.
-const SETTLED: Duration = Duration::from_secs(1).saturating_add(BUSY);
+/// From the start of a process until it has settled what the dead one left, and said BYE.
+const SETTLED: Duration = Duration::from_secs(1);
 
 async fn place(carrier: &Exchange, number: usize) -> Call {
     let (from, before) = (format!("+3906{number:08}"), Instant::now());
