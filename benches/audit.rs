@@ -96,7 +96,8 @@ async fn live(store: &Store, n: u64) {
     assert!(matches!(store.open_leg(asked).await, Ok(Opened::Granted(_))));
     store.answered(Answered { leg, at: NOON, journal: None }).await.expect("an answer");
     for sequence in 1..SLICES {
-        let asked = Extend { leg, sequence, elapsed_ms: u64::from(sequence) * 50_000, now: NOON };
+        let elapsed_ms = u64::from(sequence) * 50_000;
+        let asked = Extend { leg, sequence, elapsed_ms, proven_ms: elapsed_ms, now: NOON };
         assert!(matches!(store.extend(asked).await, Ok(Opened::Granted(_))));
     }
     let end = End::new(Cause::HungUp, EndedBy::FarSide, 200_000, NOON);

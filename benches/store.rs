@@ -236,7 +236,8 @@ impl Bench {
     }
 
     async fn extend(&self, n: u64, sequence: u32) {
-        let asked = Extend { leg: leg(n), sequence, elapsed_ms: u64::from(sequence) * 50_000, now: NOON };
+        let elapsed_ms = u64::from(sequence) * 50_000;
+        let asked = Extend { leg: leg(n), sequence, elapsed_ms, proven_ms: elapsed_ms, now: NOON };
         let extended = self.store.extend(asked).await;
         assert!(matches!(extended, Ok(Opened::Granted(_))), "{extended:?}");
     }

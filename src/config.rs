@@ -9,9 +9,9 @@ use crate::meeting::{Announce, KeyMap};
 use crate::notice::address::Network;
 use crate::notice::{Gate, HookUrl, Mailbox, SecretRef, Tls};
 use crate::rating::report::Masking;
-use crate::sip::{Transport, tls};
+use crate::sip::{Pace, Transport, tls};
 use crate::store;
-use crate::trunk::PatternConfig;
+use crate::trunk::{PatternConfig, StirFiles};
 use crate::types::E164;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -67,15 +67,23 @@ pub struct Sip {
     pub listen: Vec<Listen>,
     /// What we show over TLS, and whom we believe; wanted where TLS is listened for.
     pub tls: Option<tls::Files>,
+    /// By whose signatures callers are known.
+    pub stir: Option<StirFiles>,
     /// What we call ourselves in Contact and Via; the listen address where not set.
     pub advertise: Option<IpAddr>,
+    /// The same where carriers speak IPv6.
+    pub advertise_ipv6: Option<IpAddr>,
     /// Differentiated services code point of signalling (CS3, RFC 4594 section 2.1).
     pub dscp: u8,
     pub max_calls: usize,
     /// Seconds within which a call is to be refreshed (RFC 4028); 0: only where the far side asks for it.
     pub session_s: u32,
+    /// New calls a second.
+    pub pace: Pace,
     /// How long calls may go on when the bridge is told to stop, seconds; 0: they are ended at once.
     pub drain_s: u64,
+    /// Who is asked for names; those that the system asks where `None`.
+    pub dns: Option<Vec<SocketAddr>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,11 +240,15 @@ impl Default for Settings {
                     Listen { transport: Transport::Tcp, address: local(5060) },
                 ],
                 tls: None,
+                stir: None,
                 advertise: None,
+                advertise_ipv6: None,
                 dscp: 24,
                 max_calls: 4000,
                 session_s: 1800,
+                pace: Pace::default(),
                 drain_s: 60,
+                dns: None,
             },
             media: Media {
                 bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -331,11 +343,16 @@ impl Settings {
         let sip = form.table("sip");
         set(&mut self.sip.listen, sip.texts("listen"));
         self.read_sip_tls(&sip);
-        set_some(&mut self.sip.advertise, sip.text("advertise"));
+        self.read_stir(&sip);
+        self.read_advertised(&sip);
         set(&mut self.sip.dscp, sip.number("dscp", 0..=63).map(|n| n as u8));
         set(&mut self.sip.max_calls, sip.number("max_calls", 1..=1_000_000).map(|n| n as usize));
         set(&mut self.sip.session_s, session_s(&sip));
+        let pace = |key| sip.number(key, 1..=100_000).map(|n| n as u32);
+        set_some(&mut self.sip.pace.all, pace("max_calls_per_second"));
+        set_some(&mut self.sip.pace.source, pace("max_calls_per_second_of_source"));
         set(&mut self.sip.drain_s, sip.number("drain_s", 0..=86_400));
+        set_some(&mut self.sip.dns, sip.texts("dns"));
         sip.finish();
 
         let media = form.table("media");
@@ -406,6 +423,32 @@ impl Settings {
         let log = form.table("log");
         set(&mut self.log_level, log.text("level"));
         log.finish();
+    }
+
+    /// What we call ourselves. A node of IPv6 alone may say it as one of IPv4 does.
+    fn read_advertised(&mut self, sip: &Form<'_>) {
+        for key in ["advertise", "advertise_ipv6"] {
+            match sip.text::<IpAddr>(key) {
+                Some(ip) if ip.is_ipv6() => self.sip.advertise_ipv6 = Some(ip),
+                Some(_) if key == "advertise_ipv6" => sip.mistake(key, "expected an address of IPv6, like 2001:db8::7"),
+                Some(ip) => self.sip.advertise = Some(ip),
+                None => {}
+            }
+        }
+    }
+
+    fn read_stir(&mut self, sip: &Form<'_>) {
+        let (authorities, certificates) = (sip.text("stir_authorities"), sip.table("stir_certificates").entries());
+        match authorities {
+            Some(authorities) => {
+                let certificates = certificates.into_iter().map(|(uri, path)| (uri, path.into())).collect();
+                self.sip.stir = Some(StirFiles { authorities, certificates });
+            }
+            None if !certificates.is_empty() => {
+                sip.mistake("stir_certificates", "of no use without stir_authorities, a PEM file");
+            }
+            None => {}
+        }
     }
 
     /// The files of TLS: both of ours or none, and not none where TLS is listened for.
@@ -519,9 +562,12 @@ impl Settings {
         if self.sip.listen.is_empty() {
             tell("sip.listen: at least one address, else nobody can call".into());
         }
-        let open = self.sip.listen.iter().any(|listen| listen.address.ip().is_unspecified());
-        if open && self.sip.advertise.is_none() {
-            tell("sip.advertise: say which address carriers reach, since sip.listen is every address".into());
+        let families = [(true, "advertise", self.sip.advertise), (false, "advertise_ipv6", self.sip.advertise_ipv6)];
+        for (of_v4, key, shown) in families {
+            let mut open = self.sip.listen.iter().map(|listen| listen.address.ip()).filter(IpAddr::is_unspecified);
+            if shown.is_none() && open.any(|ip| ip.is_ipv4() == of_v4) {
+                tell(format!("sip.{key}: say which address carriers reach, since sip.listen is every address"));
+            }
         }
         if self.media.bind.is_unspecified() && self.media.advertise.is_none() {
             tell("media.advertise: say which address carriers reach, since media.bind is every address".into());
@@ -649,6 +695,22 @@ mod tests {
     }
 
     #[test]
+    fn each_family_of_addresses_has_its_own_to_show() {
+        let open = ("TOLLBRIDGE__SIP__LISTEN", "[\"udp:0.0.0.0:5060\", \"udp:[::]:5060\"]");
+        let (four, six) = (("TOLLBRIDGE__SIP__ADVERTISE", "192.0.2.7"), "TOLLBRIDGE__SIP__ADVERTISE_IPV6");
+        assert_eq!(Settings::load(None, env(&[open])).unwrap_err().len(), 2);
+        assert_eq!(Settings::load(None, env(&[open, four])).unwrap_err().len(), 1);
+        let both = Settings::load(None, env(&[open, four, (six, "2001:db8::7")])).unwrap();
+        assert_eq!(
+            both.sip.advertise.zip(both.sip.advertise_ipv6).map(|(four, six)| (four.is_ipv4(), six.is_ipv6())),
+            Some((true, true))
+        );
+        assert!(Settings::load(None, env(&[four, (six, "192.0.2.7")])).is_err());
+        let six_alone = ("TOLLBRIDGE__SIP__LISTEN", "[\"udp:[::]:5060\"]");
+        assert!(Settings::load(None, env(&[six_alone, ("TOLLBRIDGE__SIP__ADVERTISE", "2001:db8::7")])).is_ok());
+    }
+
+    #[test]
     fn a_number_may_have_keys_of_its_own() {
         let mut settings = Settings::default();
         let keys = "[[keys]]\nnumbers = [\"+390612345678\"]\ncodes = { 0 = \"mute-self\", \"#\" = \"end\" }\n";
@@ -674,6 +736,17 @@ mod tests {
         for wrong in [&[listen][..], &[listen, certificate], &[certificate], &[key], &[trust], &[listen, key, trust]] {
             assert_eq!(Settings::load(None, env(wrong)).unwrap_err().len(), 1, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn signatures_want_authorities() {
+        let authorities = ("TOLLBRIDGE__SIP__STIR_AUTHORITIES", "roots.pem");
+        let certificates = ("TOLLBRIDGE__SIP__STIR_CERTIFICATES", "{ \"https://a.example/c.pem\" = \"c.pem\" }");
+        let stir = Settings::load(None, env(&[authorities, certificates])).unwrap().sip.stir.unwrap();
+        assert_eq!(stir.authorities, PathBuf::from("roots.pem"));
+        assert_eq!(stir.certificates["https://a.example/c.pem"], PathBuf::from("c.pem"));
+        assert_eq!(Settings::load(None, env(&[certificates])).unwrap_err().len(), 1);
+        assert_eq!(Settings::load(None, env(&[])).unwrap().sip.stir, None);
     }
 
     #[test]

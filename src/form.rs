@@ -81,8 +81,13 @@ pub struct Form<'a> {
     table: Option<&'a DeTable<'a>>,
     span: Range<usize>,
     path: String,
-    known: Rc<RefCell<HashSet<String>>>,
+    known: Known,
+    /// Tables in it that were read, and the keys that they know.
+    inner: Rc<RefCell<Vec<(String, Known)>>>,
 }
+
+/// Keys that whoever reads a table knows.
+type Known = Rc<RefCell<HashSet<String>>>;
 
 /// The text of a form, parsed once; [`Form`]s borrow from it.
 pub struct Document<'a> {
@@ -114,6 +119,7 @@ impl<'a> Document<'a> {
             span: 0..0,
             path: String::new(),
             known: Rc::default(),
+            inner: Rc::default(),
         }
     }
 
@@ -276,7 +282,9 @@ impl<'a> Form<'a> {
             self.mistake(key, "expected a table");
         }
         let span = value.map_or(self.span.clone(), Spanned::span);
-        Form { page: self.page.clone(), table, span, path: self.name(key), known: Rc::default() }
+        let known = Known::default();
+        self.inner.borrow_mut().push((key.to_owned(), known.clone()));
+        Form { page: self.page.clone(), table, span, path: self.name(key), known, inner: Rc::default() }
     }
 
     /// The tables of `[[key]]`.
@@ -297,6 +305,7 @@ impl<'a> Form<'a> {
                 span: item.span(),
                 path: self.name(key),
                 known: Rc::default(),
+                inner: Rc::default(),
             })
         };
         items.iter().filter_map(form).collect()
@@ -321,13 +330,20 @@ impl<'a> Form<'a> {
         table.iter().filter_map(entry).collect()
     }
 
+    /// A key that a table in this one knows, by its whole name.
+    fn at_home(&self, name: &str) -> Option<String> {
+        let inner = self.inner.borrow();
+        let home = inner.iter().find(|(_, known)| known.borrow().contains(name));
+        home.map(|(table, _)| format!("{table}.{name}"))
+    }
+
     /// Tells of every key that nobody asked for: a misspelt setting must not be ignored in silence.
     pub fn finish(&self) {
         let Some(table) = self.table else { return };
         for (key, value) in table.iter() {
             let name = key.get_ref().as_ref();
             if !self.known.borrow().contains(name) {
-                let near = nearest(name, &self.known.borrow());
+                let near = self.at_home(name).or_else(|| nearest(name, &self.known.borrow()));
                 let hint = near.map(|n| format!(" (did you mean \"{n}\"?)")).unwrap_or_default();
                 let start = key.span().start.min(value.span().start);
                 self.mistake_at(&(start..start), format!("{}: unknown key{hint}", self.name(name)));
@@ -394,6 +410,30 @@ mod tests {
                 "x.toml:5: thing.size: missing",
                 "x.toml:6: thing.sizes: unknown key (did you mean \"size\"?)",
                 "x.toml:7: thing.credits: expected a decimal in quotes, like \"25.00\"",
+            ]
+        );
+    }
+
+    /// Whoever names a key one table too high is told where it belongs.
+    #[test]
+    fn a_key_of_an_inner_table_is_told_by_its_whole_name() {
+        let document = Document::parse(
+            "x.toml",
+            "[thing]\ncolour = \"blue\"\n[thing.limit]\nmost = 1\nmast = 1\nleast = 2\n[other]\nmost = 1\n",
+        );
+        let (thing, other) = (document.form().table("thing"), document.form().table("other"));
+        let limit = thing.table("limit");
+        let (_, _) = (limit.number("most", 0..=9), limit.number("least", 0..=9));
+        let _: Option<String> = thing.text("colour");
+        let within = other.table("limit");
+        let _ = within.number("most", 0..=9);
+        [limit, thing, within, other].iter().for_each(Form::finish);
+        let told: Vec<String> = document.mistakes().iter().map(Mistake::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "x.toml:5: thing.limit.mast: unknown key (did you mean \"most\"?)",
+                "x.toml:8: other.most: unknown key (did you mean \"limit.most\"?)",
             ]
         );
     }

@@ -7,7 +7,7 @@ use crate::api::auth::Token;
 use crate::api::io::Api;
 use crate::api::money;
 use crate::api::privacy::{self, Retention, RetentionOrder};
-use crate::api::refusal::{Refusals, TOLD_EVERY};
+use crate::api::refusal::{Refusals, TOLD_EVERY, TURNS_AN_HOUR};
 use crate::clock::{self, Now};
 use crate::config::Settings;
 use crate::leg;
@@ -17,17 +17,19 @@ use crate::media::{self, Codec};
 use crate::meeting::{self, LobbyConfig};
 use crate::notice::io::Office;
 use crate::notice::{self, Smtp};
+use crate::sip::dns::io::Servers;
 use crate::sip::tls::{self, Tls};
-use crate::sip::{self, Call, Command, Reason, Transport};
-use crate::store::{AlertSettings, OpenError, Store, StoreError};
+use crate::sip::{self, Call, Command, Login, Password, Reason, Transport};
+use crate::store::{AlertSettings, Facts, OpenError, Store, StoreError};
 use crate::switchboard::io::{Desk, Handle, Wires};
 use crate::switchboard::sound::{BadSound, Sounds};
 use crate::switchboard::{self, Switchboard};
 use crate::telemetry::name;
 use crate::trunk::GuardConfig;
-use crate::types::{Cause, LegId};
+use crate::types::{CarrierId, Cause, LegId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use post::Postman;
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -45,6 +47,8 @@ const TRANSACTIONS_A_CALL: usize = 8;
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(10);
 /// Seconds in Retry-After where a later try may go well.
 const RETRY_AFTER_S: u32 = 5;
+/// How long a start waits for a carrier's password, with which its calls of the last life are ended.
+const PASSWORD: Duration = Duration::from_millis(500);
 
 /// Why a node does not start: one line that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +67,8 @@ pub enum StartError {
     Sip(#[from] sip::io::Error),
     #[error("sip, TLS: {0}")]
     Tls(#[from] sip::tls::Error),
+    #[error("sip.stir_authorities: {0}")]
+    Stir(String),
     #[error("api.listen: cannot listen on {0}: {1}")]
     Api(SocketAddr, std::io::Error),
     #[error("{0}: {1}")]
@@ -122,8 +128,10 @@ impl Node {
         let recorder = start_recorder(settings)?;
         let (certificates, shown) = match &settings.sip.tls {
             Some(files) => {
+                // First the bytes: whatever is written after them is news, however long the start takes.
+                let known = files.bytes()?;
                 let (sender, shown) = watch::channel(files.read()?);
-                (Some((files.clone(), sender)), Some(shown))
+                (Some((files.clone(), known, sender)), Some(shown))
             }
             None => (None, None),
         };
@@ -139,11 +147,19 @@ impl Node {
         let config = switchboard_config(settings, &sip);
         let mut switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
         switchboard.owes(burials);
+        if let Some(files) = &settings.sip.stir {
+            switchboard.believe(files.read().map_err(StartError::Stir)?);
+        }
         let now = Now::read();
         match store.recent_sights(now.wall).await {
             Ok(sights) => switchboard.recall(now, &sights),
             Err(error) => tracing::error!(%error, "the watch for fraud does not know the last hour"),
         }
+        match store.kept_tries(now.wall).await {
+            Ok(kept) => switchboard.recall_tries(now, kept),
+            Err(error) => tracing::error!(%error, "wrong conference IDs and PINs of before are not known"),
+        }
+        let memory = sip.memory();
         let wires = Wires { sip, sip_events, media, media_events, recorder, store: store.clone() };
         let (desk, handle) = Desk::start(switchboard, wires);
         let notice = notice_config(settings)?;
@@ -155,6 +171,7 @@ impl Node {
         let reception = Reception {
             switchboard: handle.clone(),
             store: store.clone(),
+            memory,
             gate,
             token: Token::new(&token),
             refusals: refusals.clone(),
@@ -168,7 +185,7 @@ impl Node {
         let expiry = tokio::spawn(expire_hourly(store.clone()));
         let told = tokio::spawn(tell_refusals(store.clone(), refusals.clone()));
         let mut chores = vec![retention, audits, expiry, told];
-        chores.extend(certificates.map(|(files, shown)| tokio::spawn(renew_certificates(files, shown))));
+        chores.extend(certificates.map(|(files, known, shown)| tokio::spawn(renew_certificates(files, known, shown))));
         Ok(Node { desk, api, office, postman, store, handle, chores, refusals, sip: addresses, token_file })
     }
 
@@ -231,7 +248,7 @@ impl Node {
         self.chores.iter().for_each(JoinHandle::abort);
         self.desk.stop().await;
         self.api.stop().await;
-        self.refusals.tell(&self.store).await;
+        self.refusals.tell(&self.store, true).await;
         // What the last calls have caused is in the books: the next start sends it.
         self.office.stop().await;
         // A panic in the task was told by the hook.
@@ -277,9 +294,9 @@ async fn expire_hourly(store: Store) {
 
 /// Tells who was not let in at the API.
 async fn tell_refusals(store: Store, refusals: Refusals) {
-    loop {
+    for turn in 1_u32.. {
         tokio::time::sleep(TOLD_EVERY).await;
-        refusals.tell(&store).await;
+        refusals.tell(&store, turn.is_multiple_of(TURNS_AN_HOUR)).await;
     }
 }
 
@@ -369,15 +386,14 @@ fn start_sip(
         product: concat!("tollbridge/", env!("CARGO_PKG_VERSION")).into(),
         retry_after_s: RETRY_AFTER_S,
         session_s: settings.sip.session_s,
+        is_focus: true,
+        pace: settings.sip.pace,
     };
-    sip::io::Sip::start(listen, tls, settings.sip.dscp, config, rand::random())
+    let dns = settings.sip.dns.clone().map_or_else(Servers::of_system, Servers::These);
+    sip::io::Sip::start(listen, tls, settings.sip.dscp, dns, config, rand::random())
 }
 
 fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::Config {
-    let advertised = |bound: SocketAddr| {
-        let ip: IpAddr = settings.sip.advertise.unwrap_or(bound.ip());
-        (bound, SocketAddr::new(ip, bound.port()))
-    };
     let (meeting, recording) = (&settings.meeting, &settings.recording);
     let tone = (recording.tone_s > 0).then_some(Duration::from_secs(recording.tone_s));
     switchboard::Config {
@@ -406,17 +422,45 @@ fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::C
             tracks: recording.tracks,
         }),
         ring_ms: meeting.ring_s * 1_000,
-        udp: sip.local(Transport::Udp).map(advertised),
-        tcp: sip.local(Transport::Tcp).map(advertised),
-        tls: sip.local(Transport::Tls).map(advertised),
+        locals: locals(settings, sip),
+        sound: settings.media.bind,
         retry_after_s: RETRY_AFTER_S,
+        masking: settings.masking.for_outsiders(),
     }
 }
 
+/// What carriers are called from: of each transport and family the first listener. TLS comes last, which few speak; where it
+/// is not listened for, calls out by it leave from any port of the first listener's address, and within such a call the
+/// carrier reaches us by the connection that we made, and by nothing else.
+fn locals(settings: &Settings, sip: &sip::io::Sip) -> Vec<sip::Local> {
+    let shown = |bound: IpAddr| if bound.is_ipv4() { settings.sip.advertise } else { settings.sip.advertise_ipv6 };
+    let mut locals: Vec<sip::Local> = Vec::new();
+    let mut add = |transport: Transport, bound: SocketAddr, port: u16| {
+        let is_there = |local: &sip::Local| local.transport == transport && local.bound.is_ipv4() == bound.is_ipv4();
+        if !locals.iter().any(is_there) {
+            let contact = SocketAddr::new(shown(bound.ip()).unwrap_or(bound.ip()), port);
+            locals.push(sip::Local { transport, bound, contact });
+        }
+    };
+    for wanted in [Transport::Udp, Transport::Tcp, Transport::Tls] {
+        let listeners = sip.locals().iter().filter(|(transport, _)| *transport == wanted);
+        listeners.for_each(|(transport, bound)| add(*transport, *bound, bound.port()));
+    }
+    if settings.sip.tls.is_some() && sip.local(Transport::Tls).is_none() {
+        tracing::info!(
+            "TLS for calls out alone, since sip.listen has no tls: carriers reach us by connections of ours"
+        );
+        for (_, bound) in sip.locals() {
+            add(Transport::Tls, SocketAddr::new(bound.ip(), 0), Transport::Tls.usual_port());
+        }
+    }
+    locals
+}
+
 /// Certificates end, and their successors lie in the same files: connections that begin after that show the new ones. What
-/// cannot be read is told once, and the old goes on.
-async fn renew_certificates(files: tls::Files, shown: watch::Sender<Tls>) {
-    let mut known = files.bytes();
+/// cannot be read is told once, and the old goes on. `known` are the bytes of what is shown now.
+async fn renew_certificates(files: tls::Files, known: Vec<Vec<u8>>, shown: watch::Sender<Tls>) {
+    let mut known = Ok(known);
     let mut turns = tokio::time::interval(CERTIFICATES_EVERY);
     loop {
         turns.tick().await;
@@ -444,15 +488,55 @@ const CODECS: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcma, Codec::Pcmu];
 async fn bury(store: &Store, sip: &sip::io::Sip) -> Result<Vec<(Call, LegId)>, StoreError> {
     let orphans = store.recover(clock::wall()).await?;
     let mut burials = Vec::with_capacity(orphans.len());
+    let mut logins = Logins { facts: store.facts(), read: BTreeMap::new() };
     let cause = Cause::NodeDied;
     for (number, orphan) in (0..).zip(orphans) {
         tracing::warn!(leg = %orphan.leg, charge = %orphan.charge, "a leg of the last run is over");
         let reason = Some(Reason { q850: Some(cause.q850()), sip: None, text: cause.words().into() });
         let call = Call::past(number);
-        sip.command(Command::Bury { call, journal: orphan.journal, reason }).await;
+        let (login, tls_name) = match orphan.carrier {
+            Some(carrier) => (logins.of(&carrier).await, logins.tls_name(&carrier)),
+            None => (None, None),
+        };
+        sip.command(Command::Bury { call, journal: orphan.journal, reason, login, tls_name }).await;
         burials.push((call, orphan.leg));
     }
     Ok(burials)
+}
+
+/// Names and passwords of the carriers that calls of the last life went by, each read once.
+struct Logins {
+    facts: Arc<Facts>,
+    read: BTreeMap<CarrierId, Option<Arc<Login>>>,
+}
+
+impl Logins {
+    /// `None` where the carrier has none; and where it cannot be read, or not within [`PASSWORD`]: then the call is ended as
+    /// far as one can without.
+    async fn of(&mut self, carrier: &CarrierId) -> Option<Arc<Login>> {
+        if let Some(known) = self.read.get(carrier) {
+            return known.clone();
+        }
+        let digest = self.facts.directory.carrier(carrier).and_then(|carrier| carrier.digest.as_ref());
+        let login = match digest {
+            Some(digest) => match timeout(PASSWORD, notice::io::read_secret_of(digest.password.clone(), 1)).await {
+                Ok(Ok(password)) => Some(Arc::new(Login {
+                    owner: carrier.to_string(),
+                    username: digest.username.clone(),
+                    password: Some(Password::new(password.to_vec())),
+                    realm: digest.realm.clone(),
+                })),
+                _ => None,
+            },
+            None => None,
+        };
+        self.read.insert(carrier.clone(), login.clone());
+        login
+    }
+
+    fn tls_name(&self, carrier: &CarrierId) -> Option<Arc<str>> {
+        self.facts.directory.carrier(carrier)?.tls_name.as_deref().map(Arc::from)
+    }
 }
 
 /// The token's file where no other is set, among the files of the store.

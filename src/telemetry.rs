@@ -37,17 +37,61 @@ pub mod name {
     pub const MEETINGS: &str = "tollbridge_meetings";
     pub const SIP_MESSAGES: &str = "tollbridge_sip_messages_total";
     pub const SIP_DROPPED: &str = "tollbridge_sip_dropped_total";
+    /// Calls and transactions that signalling has in hand: both are zero when there is nothing to do.
+    pub const SIP_CALLS: &str = "tollbridge_sip_calls";
+    pub const SIP_TRANSACTIONS: &str = "tollbridge_sip_transactions";
+    /// Bytes of messages kept for `tollbridge trace`.
+    pub const SIP_REMEMBERED: &str = "tollbridge_sip_remembered_bytes";
+    /// Who watches meetings by SIP; SUBSCRIBEs that were `taken`, `refused`, and `paced`, which is refused for coming too fast; NOTIFYs `sent`, and `failed`: refused or not
+    /// answered.
+    pub const SIP_SUBSCRIPTIONS: &str = "tollbridge_sip_subscriptions";
+    pub const SIP_SUBSCRIBED: &str = "tollbridge_sip_subscribed_total";
+    pub const SIP_NOTIFIED: &str = "tollbridge_sip_notified_total";
+    /// 1 while the bridge does not keep up, and new calls are turned away.
+    pub const SHEDDING: &str = "tollbridge_shedding";
     /// TLS connections that came to nothing before a message.
     pub const SIP_TLS_FAILED: &str = "tollbridge_sip_tls_failed_total";
     /// Requests of carriers that must prove who they are, by what came of it: `asked`, `right`, `wrong`, `stale` and `replayed`
     /// (asked again), `barred`. And requests of ours that were made again with a password.
     pub const SIP_LOGINS: &str = "tollbridge_sip_logins_total";
     pub const SIP_PROOFS: &str = "tollbridge_sip_proofs_total";
+    /// REFERs that are under way; those that came in, that were too many (of a call, in a minute, of all), those of whom nobody
+    /// wanted to hear how they went, and those that we sent.
+    pub const SIP_REFERRALS: &str = "tollbridge_sip_referrals";
+    pub const SIP_REFERS: &str = "tollbridge_sip_refers_total";
+    /// What became of them, by kind: `add` (somebody is rung), `move` (a caller goes on at another number of ours), `replace`,
+    /// `send` (a leg goes elsewhere).
+    pub const TRANSFERS: &str = "tollbridge_transfers_total";
+    /// Questions that DNS was asked, and names that led nowhere.
+    pub const SIP_NAMES_ASKED: &str = "tollbridge_sip_names_asked_total";
+    pub const SIP_NAMES_UNFOUND: &str = "tollbridge_sip_names_unfound_total";
+    /// Calls in by what is signed of the caller's number: `A`, `B`, `C`, or what is wrong.
+    pub const ATTESTATIONS: &str = "tollbridge_attestations_total";
+    /// Carriers that a call out would have gone by, by what was in the way: `locked`, `down`, `resting`, a limit.
+    pub const CARRIERS_PASSED_OVER: &str = "tollbridge_carriers_passed_over_total";
+    // What follows is written from the switchboard's own counts, so that what is gone is not shown any more.
     /// Carriers that are asked whether they are there, and those that we register with: 1 or 0, by carrier.
     pub const CARRIER_UP: &str = "tollbridge_carrier_up";
     pub const CARRIER_REGISTERED: &str = "tollbridge_carrier_registered";
+    /// By carrier and way: calls now; bids, answers, bids that reached the person, answered calls that are over and their
+    /// charged time, bids that rang and the time until then; bids by final response; and what is made of these.
+    pub const CARRIER_CALLS: &str = "tollbridge_carrier_calls";
+    pub const CARRIER_BIDS: &str = "tollbridge_carrier_bids_total";
+    pub const CARRIER_ANSWERS: &str = "tollbridge_carrier_answers_total";
+    pub const CARRIER_EFFECTIVE: &str = "tollbridge_carrier_effective_total";
+    pub const CARRIER_OVER: &str = "tollbridge_carrier_calls_over_total";
+    pub const CARRIER_TALK: &str = "tollbridge_carrier_talk_seconds_total";
+    pub const CARRIER_RANG: &str = "tollbridge_carrier_rings_total";
+    pub const CARRIER_RING_DELAY: &str = "tollbridge_carrier_ring_delay_seconds_total";
+    pub const CARRIER_CODES: &str = "tollbridge_carrier_codes_total";
+    pub const CARRIER_ASR: &str = "tollbridge_carrier_asr_ratio";
+    pub const CARRIER_NER: &str = "tollbridge_carrier_ner_ratio";
+    pub const CARRIER_ACD: &str = "tollbridge_carrier_acd_seconds";
+    pub const CARRIER_PDD: &str = "tollbridge_carrier_pdd_seconds";
     pub const RTP_PACKETS: &str = "tollbridge_rtp_packets_total";
     pub const RTP_DROPPED: &str = "tollbridge_rtp_dropped_total";
+    /// Pairs of ports, by `state`: `free`, `lent`, or `resting` after a call.
+    pub const RTP_PORTS: &str = "tollbridge_rtp_ports";
     pub const RTCP_PACKETS: &str = "tollbridge_rtcp_packets_total";
     /// Recordings that ended, by how: `whole`, or `broken` by the disk.
     pub const RECORDINGS: &str = "tollbridge_recordings_total";
@@ -74,8 +118,12 @@ pub mod name {
     pub const AUDIT_DIFFERENCES: &str = "tollbridge_audit_differences";
     pub const API_CONNECTIONS: &str = "tollbridge_api_connections";
     pub const API_DROPPED: &str = "tollbridge_api_dropped_total";
-    /// Requests that were not let through: `unknown` token, `elsewhere` (another organisation's page, or the house's), `role`.
+    /// Requests that were not let through: `unknown` token, one that is `expired` or `revoked`, `elsewhere` (another
+    /// organisation's page, or the house's), `role`.
     pub const API_REFUSED: &str = "tollbridge_api_refused_total";
+    /// Those of them that the trail tells only together with others, by whose they are: of `strangers`, since too many
+    /// addresses came within the hour; of one `token` from too many addresses; of too many `tokens`.
+    pub const API_REFUSED_TOGETHER: &str = "tollbridge_api_refused_together_total";
     /// Alerts and payments that were tried, by way (`mail`, `webhook`, `payment`) and what came of it.
     pub const NOTICES: &str = "tollbridge_notices_total";
     /// Alerts written, by kind; and those that were not, since too many wait.

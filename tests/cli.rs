@@ -1054,7 +1054,7 @@ fn a_test_caller_with_a_closed_pipe_still_calls() {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     line.incoming().refuse(486);
-    said(child).failed(1, &["1 calls were not answered"]);
+    said(child).failed(1, &["1 call was not answered: 1 × 486 Busy Here"]);
 }
 
 // ------------------------------------------------------------------------------------------------------------- signals
@@ -1397,4 +1397,132 @@ fn a_raised_limit_waits_until_it_is_confirmed() {
     assert!(house.run(&confirm).good().out.contains("1 limit of aurora raised at once"));
     assert_eq!(house.run(&["limits", "show", "--org", "aurora"]).good().out, "");
     assert!(house.run(&["trail"]).good().out.contains("confirm"));
+    // Named one table too high, it is told where it belongs.
+    let hint = "did you mean \"limits.max_spend_per_day\"?";
+    house
+        .run(&["organisation", "set", "aurora", "max_spend_per_day=5.00"])
+        .failed(1, &["max_spend_per_day: unknown key", hint]);
+
+    // A carrier's likewise, with a bridge.
+    let bridge = house.serve();
+    let raised = house.run(&["carrier", "set", "local", "max_spend_per_day=900.00"]).good().out;
+    assert!(raised.contains("100.0000") && raised.contains("900.0000"), "{raised}");
+    let shown = house.run(&["carrier", "show", "local", "--json"]).good().json();
+    assert_eq!(house.run(&["limits", "show", "--carrier", "local", "--json"]).good().json(), shown["pending_limits"]);
+    assert_eq!(shown["pending_limits"][0]["now"], "100.0000");
+    house.run(&["limits", "show"]).failed(2, &["--org", "--carrier"]);
+    house.run(&["limits", "show", "--carrier", "nobody"]).failed(1, &["carrier"]);
+    let confirm = ["limits", "confirm", "--carrier", "local", "--reason", "agreed"];
+    assert!(house.run(&confirm).good().out.contains("1 limit of local raised at once"));
+    assert_eq!(house.run(&["limits", "show", "--carrier", "local"]).good().out, "");
+    drop(bridge);
+}
+
+/// What a file would change, by itself and with a bridge: the same, and nothing has.
+#[test]
+fn a_dry_run_tells_what_a_file_would_change() {
+    let house = House::new();
+    house.run(&["apply", "demo.toml"]).good();
+    let file = DEMO.replace("max_spend_per_leg = \"10.00\"", "max_spend_per_leg = \"90.00\"").replacen(
+        "id = \"local\"",
+        "id = \"other\"",
+        1,
+    );
+    house.write("next.toml", &file.replace("sources = [\"127.0.0.1\"]", "sources = [\"192.0.2.9\"]"));
+    let rows = house.run(&["trail", "--json"]).good().json();
+    let ask = || {
+        let told = house.run(&["apply", "next.toml", "--dry-run"]).good().out;
+        for words in
+            ["carrier other", "new", "limits.max_spend_per_leg", "10.0000", "90.0000", "would stay", "nothing was"]
+        {
+            assert!(told.contains(words), "\"{words}\" is missing: {told}");
+        }
+        let same = house.run(&["apply", "demo.toml", "--dry-run"]).good().out;
+        assert!(same.starts_with("nothing would change\n"), "{same}");
+        let mut told = house.run(&["--json", "apply", "next.toml", "--dry-run"]).good().json();
+        // A day after it was asked.
+        assert!(told["would_change"]["pending"][0]["at"].take().is_string(), "{told}");
+        told
+    };
+    let first = ask();
+    assert_eq!(first["would_change"]["pending"][0]["limit"], "max_spend_per_leg", "{first}");
+    let bridge = house.serve();
+    assert_eq!(ask(), first);
+    house.write("wrong.toml", &file.replace("country = \"IT\"", "country = \"Italy\""));
+    house.run(&["apply", "wrong.toml", "--dry-run"]).failed(1, &["wrong.toml:", "country"]);
+    drop(bridge);
+    assert_eq!(house.run(&["trail", "--json"]).good().json(), rows, "it is no change, and not told");
+    assert_eq!(house.run(&["carrier", "list", "--json"]).good().json().as_array().unwrap().len(), 1);
+}
+
+/// Asked what would be, nothing is made: no store, no folder, no key; and none is brought up to date.
+#[test]
+fn a_dry_run_without_a_store_makes_none() {
+    let house = House::new();
+    house.write("hot.csv", "number;note\n+39 06 5551234;test number\n");
+    house.write("theirs.csv", THEIRS);
+    let rates = [&["rates", "import", "theirs.csv"][..], &FILLED[..8], &["--list", "gold", "--dry-run"]].concat();
+    for order in [&["apply", "demo.toml", "--dry-run"][..], &["hot-list", "import", "hot.csv", "--dry-run"], &rates] {
+        let told = house.run(order).good().out;
+        assert!(
+            told.starts_with("there is no store data/tollbridge.db: it would be made") && told.contains("would"),
+            "{told}"
+        );
+        let told = house.run(&[order, &["--json"]].concat()).good().json();
+        assert_eq!(told["schema"]["found"], 0, "{told}");
+        assert!(!house.path().join("data").exists(), "{order:?}");
+    }
+    // A store of this program is told nothing of, and no byte of it changes.
+    house.run(&["apply", "demo.toml"]).good();
+    let files = || -> std::collections::BTreeMap<_, _> {
+        let files = fs::read_dir(house.path().join("data")).unwrap().map(|file| file.unwrap().path());
+        files.map(|file| (file.clone(), fs::read(file).unwrap())).collect()
+    };
+    let before = files();
+    for order in [&["apply", "demo.toml", "--dry-run"][..], &["hot-list", "import", "hot.csv", "--dry-run"], &rates] {
+        let told = house.run(order).good().out;
+        assert!(!told.contains("schema") && !told.contains("there is no store"), "{told}");
+        assert_eq!(files(), before, "{order:?}");
+    }
+}
+
+/// A copy says which key its PINs need, and whoever reads it without that is told what to do.
+#[test]
+fn a_copy_is_made_and_read_back() {
+    let house = House::new();
+    house.run(&["backup", "books.copy"]).failed(1, &["there is no store"]);
+    house.run(&["apply", "demo.toml"]).good();
+    let bridge = house.serve();
+    let made = house.run(&["backup", "books.copy"]).good().out;
+    assert!(
+        made.contains("in books.copy") && made.contains("SHA-256") && made.contains("which is not in it"),
+        "{made}"
+    );
+    let told = house.run(&["backup", "again.copy", "--json"]).good().json();
+    let key = told["pin_key"]["file"].as_str().unwrap().to_owned();
+    assert_eq!(told["pin_key"]["fingerprint"].as_str().unwrap().len(), 16, "{told}");
+    assert!(made.contains(&key), "{made}");
+    house.run(&["restore", "books.copy"]).failed(1, &[]);
+    drop(bridge);
+    let mode = fs::metadata(house.path().join("books.copy")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    house.run(&["restore", "books.copy"]).failed(1, &["empty"]);
+
+    let other = House::new();
+    other.write("books.copy", &fs::read_to_string(house.path().join("books.copy")).unwrap());
+    other.run(&["restore", "books.copy"]).failed(1, &["another key than", "--without-pins"]);
+    other.run(&["restore", "nothing.copy"]).failed(1, &["nothing.copy"]);
+    let place = other.path().join(&key);
+    fs::write(&place, fs::read(house.path().join(&key)).unwrap()).unwrap();
+    let read = other.run(&["restore", "books.copy"]).good().out;
+    assert!(read.contains("the audit found 0 differences") && !read.contains("without a PIN"), "{read}");
+    other.run(&["backup", "back.copy"]).good();
+    assert_eq!(fs::read(other.path().join("back.copy")).unwrap(), fs::read(house.path().join("books.copy")).unwrap());
+
+    let lost = House::new();
+    lost.write("books.copy", &fs::read_to_string(house.path().join("books.copy")).unwrap());
+    let read = lost.run(&["restore", "books.copy", "--without-pins"]).good().out;
+    assert!(read.contains("without a PIN now"), "{read}");
+    let made = lost.run(&["backup", "none.copy"]).good().out;
+    assert!(made.contains("there is no PIN in it: no key has to be kept"), "{made}");
 }

@@ -154,8 +154,12 @@ pub async fn bearer(
     let caller = secret.and_then(|secret| Caller::find(&reception.token, &facts, secret, Moment(now)));
     let refused = |why, holder| reception.refusals.note(peer.0, why, holder, now);
     let Some(caller) = caller else {
-        let holder = secret.and_then(|secret| facts.known_token(secret)).map(Holder::of);
-        refused(if holder.is_some() { Why::Expired } else { Why::Unknown }, holder);
+        let known = secret.and_then(|secret| facts.known_token(secret)).map(|token| (Why::Expired, token));
+        let revoked = || secret.and_then(|secret| facts.revoked_token(secret)).map(|token| (Why::Revoked, token));
+        match known.or_else(revoked) {
+            Some((why, token)) => refused(why, Some(Holder::of(token))),
+            None => refused(Why::Unknown, None),
+        }
         let expected = "expected the header \"Authorization: Bearer TOKEN\" with a token that is in force";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", expected));
     };

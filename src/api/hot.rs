@@ -9,7 +9,7 @@ use super::problem::Problem;
 use crate::clock::Wall;
 use crate::rating::record::utc;
 use crate::store::{
-    DialBlock, HotFilter, HotListRow, HotOrder, HotReport, HotRow, HotStep, Lift, MOST_HOT_ROWS, Store,
+    DialBlock, HotFilter, HotListRow, HotOrder, HotReport, HotRow, HotStep, Lift, MOST_HOT_ROWS, Rehearsal, Store,
 };
 use crate::trunk::{HotChange, HotEntries, HotPrefix, LONGEST_NOTE, read_hot};
 use crate::types::OrganisationId;
@@ -36,14 +36,25 @@ pub struct HotFile {
 
 /// The whole list anew, or every mistake of the file and nothing.
 pub async fn import_to(store: &Store, list: &str, file: &HotFile, now: Wall) -> Result<Value, Problem> {
+    let order = order_of(list, file)?;
+    let list = order.list.to_string();
+    let report = store.hot_order(order, file.dry_run, now).await?;
+    Ok(report_in_json(&list, &report, !file.dry_run))
+}
+
+/// What it would change, on trial.
+pub async fn tried_of(trial: &mut Rehearsal, list: &str, file: &HotFile) -> Result<Value, Problem> {
+    let order = order_of(list, file)?;
+    let report = trial.hot_differences(&order).await?;
+    Ok(report_in_json(order.list.as_str(), &report, false))
+}
+
+fn order_of(list: &str, file: &HotFile) -> Result<HotOrder, Problem> {
     let list = parse("list", list)?;
     let told =
         |mistakes: Vec<crate::form::Mistake>| Problem::mistakes(mistakes.iter().map(ToString::to_string).collect());
     let entries = read_hot(&file.name, &file.text).map_err(told)?;
-    let order = HotOrder { list, step: HotStep::Replace { file: file.name.clone(), entries } };
-    let list = order.list.to_string();
-    let report = store.hot_order(order, file.dry_run, now).await?;
-    Ok(report_in_json(&list, &report, !file.dry_run))
+    Ok(HotOrder { list, step: HotStep::Replace { file: file.name.clone(), entries } })
 }
 
 fn report_in_json(list: &str, report: &HotReport, applied: bool) -> Value {

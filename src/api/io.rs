@@ -51,36 +51,41 @@ pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     done.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", error.to_string()))
 }
 
-/// Recordings in a folder that were last written before a moment: counted, or removed and counted. Other files stay.
-pub async fn old_files(folder: PathBuf, until: Wall, dry_run: bool) -> Result<u64, Problem> {
+/// Recordings in a folder that were last written before a moment: counted, or removed and counted. Other files stay. Where one
+/// cannot be removed the count is of those before it, and the problem is told beside it.
+pub async fn old_files(folder: PathBuf, until: Wall, dry_run: bool) -> Result<(u64, Option<Problem>), Problem> {
     let failed = move |place: &Path, error: std::io::Error| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "fault", format!("{}: {error}", place.display()))
     };
     let until = UNIX_EPOCH + Duration::from_micros(u64::try_from(until.micros()).unwrap_or(0));
     aside(move || {
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            // Made with the first recording.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(failed(&folder, error)),
-        };
         let mut found = 0;
-        for entry in entries {
-            let path = entry.map_err(|error| failed(&folder, error))?.path();
-            let is_recording = path.extension().is_some_and(|end| RECORDINGS.iter().any(|known| end == *known));
-            let about = std::fs::symlink_metadata(&path).map_err(|error| failed(&path, error))?;
-            let written = about.modified().map_err(|error| failed(&path, error))?;
-            if !is_recording || !about.is_file() || written >= until {
-                continue;
+        let mut look = || {
+            let entries = match std::fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                // Made with the first recording.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(failed(&folder, error)),
+            };
+            for entry in entries {
+                let path = entry.map_err(|error| failed(&folder, error))?.path();
+                let is_recording = path.extension().is_some_and(|end| RECORDINGS.iter().any(|known| end == *known));
+                let about = std::fs::symlink_metadata(&path).map_err(|error| failed(&path, error))?;
+                let written = about.modified().map_err(|error| failed(&path, error))?;
+                if !is_recording || !about.is_file() || written >= until {
+                    continue;
+                }
+                if !dry_run {
+                    std::fs::remove_file(&path).map_err(|error| failed(&path, error))?;
+                }
+                found += 1;
             }
-            if !dry_run {
-                std::fs::remove_file(&path).map_err(|error| failed(&path, error))?;
-            }
-            found += 1;
-        }
-        Ok(found)
+            Ok(())
+        };
+        let problem = look().err();
+        (found, problem)
     })
-    .await?
+    .await
 }
 
 /// How files of recordings end.
@@ -260,10 +265,12 @@ mod tests {
         }
         let until = Wall::from_seconds(2_000);
         let old = |dry_run| old_files(folder.path().to_owned(), until, dry_run);
-        assert_eq!((old(true).await.unwrap(), place("old.wav").exists()), (1, true));
-        assert_eq!((old(false).await.unwrap(), place("old.wav").exists()), (1, false));
+        let old = async |dry_run| old(dry_run).await.unwrap().0;
+        assert_eq!((old(true).await, place("old.wav").exists()), (1, true));
+        assert_eq!((old(false).await, place("old.wav").exists()), (1, false));
         assert!(place("new.opus").exists() && place("old.txt").exists() && place("deep.wav").exists());
-        assert_eq!(old_files(place("none"), until, false).await.unwrap(), 0);
+        assert!(matches!(old_files(place("none"), until, false).await, Ok((0, None))));
+        assert!(matches!(old_files(place("new.opus"), until, false).await, Ok((0, Some(_)))), "it is no folder");
     }
 
     #[tokio::test]

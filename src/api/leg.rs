@@ -4,8 +4,10 @@
 use super::Reception;
 use super::entry::of_path;
 use super::extract::{Json as Said, Known};
+use super::io::Moment;
 use super::problem::Problem;
-use crate::store::EntryId;
+use crate::rating::CallType;
+use crate::store::{EntryId, QuoteRequest};
 use crate::switchboard::ask::{Ask, LegView, Told};
 use crate::trunk::DialPlan;
 use crate::types::{E164, LegId, MeetingId, OrganisationId};
@@ -27,6 +29,14 @@ pub struct DialOrder {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Dialling {
     pub leg: String,
+}
+
+/// Where a leg is sent.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferOrder {
+    /// E.164, with `+`.
+    pub to: String,
 }
 
 /// On or off.
@@ -148,4 +158,24 @@ pub async fn mute(
 pub async fn remove(Known(reception): Known, path: RawPathParams) -> Result<StatusCode, Problem> {
     let leg = own_leg(&reception, &path).await?;
     ask(&reception, Ask::Remove { leg }).await.map(|_| StatusCode::NO_CONTENT)
+}
+
+/// Has the far side of a leg call another number in place of us; answered when it is known how that went. Nobody is sent to a
+/// number that the meeting itself might not ring.
+pub async fn transfer(
+    Known(reception): Known,
+    Moment(now): Moment,
+    path: RawPathParams,
+    Said(order): Said<TransferOrder>,
+) -> Result<StatusCode, Problem> {
+    let to = dialled(&order.to)?;
+    let leg = found(&reception, &path).await?;
+    let meeting = leg.meeting.as_deref().and_then(|meeting| meeting.parse::<MeetingId>().ok());
+    let facts = reception.store.facts();
+    let payer = meeting.and_then(|meeting| facts.payer_of(&meeting).map(|(user, _)| user.id.clone()));
+    let organiser = payer.ok_or_else(|| Problem::not_now("the leg is in no meeting"))?;
+    let asked = QuoteRequest { organiser, call_type: CallType::DialOut, number: to, caller: None, minutes: 1, now };
+    reception.store.quote(&asked).await?.map_err(Problem::refused)?;
+    let leg = parse("leg", &leg.id)?;
+    ask(&reception, Ask::Transfer { leg, to }).await.map(|_| StatusCode::NO_CONTENT)
 }

@@ -1,4 +1,4 @@
-//! Limits of an organisation: those that hold now, and those that were raised and wait. Each question is a function of the
+//! Limits of organisations and carriers: those that hold now, and those that were raised and wait. Each question is a function of the
 //! store too.
 
 use super::extract::{Json as Said, Known, Named, reason_of};
@@ -7,8 +7,7 @@ use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::rating::record::utc;
-use crate::store::{ConfirmLimits, PendingLimit, Store};
-use crate::types::OrganisationId;
+use crate::store::{ConfirmLimits, LimitsOf, PendingLimit, Store};
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,19 +17,37 @@ fn shown(raise: &PendingLimit) -> Value {
 }
 
 /// Raises that wait.
-pub fn pending_of(store: &Store, organisation: &str, now: Wall) -> Result<Value, Problem> {
-    let id: OrganisationId = parse("organisation", organisation)?;
-    let facts = store.facts();
-    let organisation = facts.open_organisation(&id).ok_or_else(|| Problem::unknown("organisation"))?;
-    Ok(organisation.pending_limits(now).iter().map(shown).collect())
+pub fn pending_of(store: &Store, of: &LimitsOf, now: Wall) -> Result<Value, Problem> {
+    let kind = match of {
+        LimitsOf::Organisation(_) => "organisation",
+        LimitsOf::Carrier(_) => "carrier",
+    };
+    let pending = store.facts().pending_limits(of, now).ok_or_else(|| Problem::unknown(kind))?;
+    Ok(pending.iter().map(shown).collect())
+}
+
+fn organisation(named: &str) -> Result<LimitsOf, Problem> {
+    parse("organisation", named).map(LimitsOf::Organisation)
+}
+
+fn carrier(named: &str) -> Result<LimitsOf, Problem> {
+    parse("carrier", named).map(LimitsOf::Carrier)
 }
 
 pub async fn pending(
     Known(reception): Known,
     Moment(now): Moment,
-    Named(organisation): Named,
+    Named(named): Named,
 ) -> Result<Json<Value>, Problem> {
-    pending_of(&reception.store, &organisation, now).map(Json)
+    pending_of(&reception.store, &organisation(&named)?, now).map(Json)
+}
+
+pub async fn pending_of_carrier(
+    Known(reception): Known,
+    Moment(now): Moment,
+    Named(named): Named,
+) -> Result<Json<Value>, Problem> {
+    pending_of(&reception.store, &carrier(&named)?, now).map(Json)
 }
 
 /// Let raises hold at once.
@@ -44,9 +61,9 @@ pub struct ConfirmOrder {
     pub reason: String,
 }
 
-pub async fn confirm_of(store: &Store, organisation: &str, order: &ConfirmOrder, now: Wall) -> Result<Value, Problem> {
+pub async fn confirm_of(store: &Store, of: LimitsOf, order: &ConfirmOrder, now: Wall) -> Result<Value, Problem> {
     let confirm = ConfirmLimits {
-        organisation: parse("organisation", organisation)?,
+        of,
         limit: order.limit.as_deref().map(|named| parse("limit", named)).transpose()?,
         reason: reason_of(&order.reason)?,
         at: now,
@@ -57,8 +74,17 @@ pub async fn confirm_of(store: &Store, organisation: &str, order: &ConfirmOrder,
 pub async fn confirm(
     Known(reception): Known,
     Moment(now): Moment,
-    Named(organisation): Named,
+    Named(named): Named,
     Said(order): Said<ConfirmOrder>,
 ) -> Result<Json<Value>, Problem> {
-    confirm_of(&reception.store, &organisation, &order, now).await.map(Json)
+    confirm_of(&reception.store, organisation(&named)?, &order, now).await.map(Json)
+}
+
+pub async fn confirm_of_carrier(
+    Known(reception): Known,
+    Moment(now): Moment,
+    Named(named): Named,
+    Said(order): Said<ConfirmOrder>,
+) -> Result<Json<Value>, Problem> {
+    confirm_of(&reception.store, carrier(&named)?, &order, now).await.map(Json)
 }

@@ -22,10 +22,12 @@ pub mod report;
 pub mod revoke;
 mod standing;
 pub mod token;
+pub mod trace;
 pub mod trail;
 
 use crate::notice::Gate;
 use crate::rating::report::Masking;
+use crate::sip::io::Memory;
 use crate::store::Store;
 use crate::switchboard::io::Handle;
 use auth::Need;
@@ -45,6 +47,8 @@ const LARGEST_ORDER: usize = 64 << 10;
 pub struct Reception {
     pub switchboard: Handle,
     pub store: Store,
+    /// What was said of calls over SIP.
+    pub memory: Memory,
     /// Where hooks may lead.
     pub gate: Gate,
     pub token: auth::Token,
@@ -88,7 +92,9 @@ fn v1_pages() -> Vec<Page> {
         Manage: post "/legs" => leg::dial;
         Read: get "/legs/{leg}" => leg::show;
         Manage: delete "/legs/{leg}" => leg::remove;
+        Operate: get "/legs/{leg}/trace" => trace::show;
         Manage: post "/legs/{leg}/mute" => leg::mute;
+        Manage: post "/legs/{leg}/transfer" => leg::transfer;
         Read: get "/meetings" => meeting::list;
         Manage: delete "/meetings/{meeting}" => meeting::end;
         Manage: post "/meetings/{meeting}/lock" => meeting::lock;
@@ -141,6 +147,7 @@ fn v1_pages() -> Vec<Page> {
         Operate: patch "/numbers/{number}" => entry::patch::<entry::Number>;
         Operate: delete "/numbers/{number}" => entry::remove::<entry::Number>;
         Read: get "/standings" => standing::list;
+        Read: get "/metrics" => health::all_metrics;
         Read: get "/carriers" => entry::list::<entry::Carrier>;
         Read: get "/carriers/{carrier}" => entry::show::<entry::Carrier>;
         Operate: put "/carriers/{carrier}" => entry::put::<entry::Carrier>;
@@ -165,6 +172,8 @@ fn v1_pages() -> Vec<Page> {
         Books: get "/reports/{report}" => report::of_all;
         Read: get "/organisations/{organisation}/limits" => limit::pending;
         Operate: post "/organisations/{organisation}/limits/confirm" => limit::confirm;
+        Read: get "/carriers/{carrier}/limits" => limit::pending_of_carrier;
+        Operate: post "/carriers/{carrier}/limits/confirm" => limit::confirm_of_carrier;
         Operate: get "/hot-list" => hot::lists;
         Operate: get "/hot-list/entries" => hot::entries;
         Operate: post "/hot-list/{list}/import" => hot::import, at most LARGEST_FILE;

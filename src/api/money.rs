@@ -14,8 +14,8 @@ use crate::rating::costs::{COMPARED_MINUTES, Call};
 use crate::rating::report::Masking;
 use crate::rating::{CallType, Origin, UsageRecord, record};
 use crate::store::{
-    CreditsAdded, Difference, Document, Facts, FundingRow, Funds, FundsKind, Quote, QuoteRequest, Raise, Store,
-    StoreError, Turned, UsageFilter,
+    Applied, CreditsAdded, Difference, Document, Facts, FundingRow, Funds, FundsKind, Preview, Quote, QuoteRequest,
+    Raise, Rehearsal, Store, StoreError, Turned, UsageFilter,
 };
 use crate::telemetry::name;
 use crate::types::{CarrierId, Cause, Country, Micros, OrganisationId, UserId};
@@ -29,6 +29,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         match error {
             StoreError::Unknown(what) => stranger(&what),
+            StoreError::Refused(cause) => Problem::refused(cause),
             StoreError::Conflict(why) => Problem::new(StatusCode::CONFLICT, "conflict", why),
             StoreError::Broken(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "broken", error.to_string()),
             StoreError::Down(_)
@@ -63,8 +64,46 @@ fn read(file: &File) -> Result<Document, Vec<Mistake>> {
     Document::parse(&file.name, &file.text, beside)
 }
 
+fn told(mistakes: Vec<Mistake>) -> Problem {
+    Problem::mistakes(mistakes.iter().map(ToString::to_string).collect())
+}
+
+/// What a file would change, of which nothing is written.
+pub async fn preview_of(store: &Store, gate: &Gate, file: File, now: Wall) -> Result<Value, Problem> {
+    let document = barring(gate, file).await?;
+    told_of(store.preview(document, now).await?)
+}
+
+/// The same of a trial.
+pub async fn tried_of(trial: &mut Rehearsal, gate: &Gate, file: File, now: Wall) -> Result<Value, Problem> {
+    let document = barring(gate, file).await?;
+    told_of(trial.preview(document, now).await?)
+}
+
+/// The file, read, if its hooks may lead where they do.
+async fn barring(gate: &Gate, file: File) -> Result<Document, Problem> {
+    let document = aside(move || read(&file)).await?.map_err(told)?;
+    let mistakes = barred(gate, &document).await;
+    if mistakes.is_empty() { Ok(document) } else { Err(told(mistakes)) }
+}
+
+fn told_of(preview: Result<Preview, Vec<Mistake>>) -> Result<Value, Problem> {
+    let Preview { applied, detail } = preview.map_err(told)?;
+    let mut shown = shown(&applied);
+    shown["would_change"] = serde_json::from_str(&detail).unwrap_or_default();
+    Ok(shown)
+}
+
+fn shown(applied: &Applied) -> Value {
+    json!({
+        "organisations": applied.organisations, "users": applied.users, "meetings": applied.meetings,
+        "numbers": applied.numbers, "carriers": applied.carriers, "countries": applied.countries,
+        "rates": applied.rates, "funded": applied.funded, "granted": applied.granted, "over": applied.over,
+        "pending_limits": applied.pending,
+    })
+}
+
 pub async fn apply_to(store: &Store, gate: &Gate, file: File, now: Wall) -> Result<Value, Problem> {
-    let told = |mistakes: Vec<Mistake>| Problem::mistakes(mistakes.iter().map(ToString::to_string).collect());
     let name = file.name.clone();
     // A deck of 200,000 rows is read for a second.
     let read = aside(move || read(&file)).await?;
@@ -81,12 +120,16 @@ pub async fn apply_to(store: &Store, gate: &Gate, file: File, now: Wall) -> Resu
             return Err(told(mistakes));
         }
     };
-    let applied = store.apply(document, now).await?.map_err(told)?;
-    Ok(json!({
-        "organisations": applied.organisations, "users": applied.users, "meetings": applied.meetings,
-        "numbers": applied.numbers, "carriers": applied.carriers, "countries": applied.countries,
-        "rates": applied.rates, "funded": applied.funded, "granted": applied.granted, "pending_limits": applied.pending,
-    }))
+    Ok(shown(&store.apply(document, now).await?.map_err(told)?))
+}
+
+/// How a file is brought in.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyQuery {
+    /// Only tell what would change.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// The trail tells of it; whoever asked is told of their mistakes in any case.
@@ -111,8 +154,12 @@ async fn barred(gate: &Gate, document: &Document) -> Vec<Mistake> {
 pub async fn apply(
     Known(reception): Known,
     Moment(now): Moment,
+    Query(query): Query<ApplyQuery>,
     Said(file): Said<File>,
 ) -> Result<Json<Value>, Problem> {
+    if query.dry_run {
+        return preview_of(&reception.store, &reception.gate, file, now).await.map(Json);
+    }
     apply_to(&reception.store, &reception.gate, file, now).await.map(Json)
 }
 
@@ -277,10 +324,15 @@ fn costs(facts: &Facts, request: &QuoteRequest, quote: &Quote) -> Value {
         currency: quote.currency,
     };
     let mut carriers: Vec<&CarrierId> = match request.call_type {
-        CallType::DialOut => facts.directory.routes(&request.number).iter().map(|carrier| &carrier.id).collect(),
+        CallType::DialOut => facts.directory.routes(&request.number, at).iter().map(|carrier| &carrier.id).collect(),
         CallType::DialInToll | CallType::DialInTollFree => facts.costs.lists().map(|(carrier, _)| carrier).collect(),
     };
-    carriers.sort_by_cached_key(|carrier| facts.costs.rank(carrier, &Call { ms: compared, ..call }));
+    let priority = |id: &CarrierId| facts.directory.carrier(id).map_or(0, |carrier| carrier.turn.priority);
+    let is_out = request.call_type == CallType::DialOut;
+    carriers.sort_by_cached_key(|carrier| {
+        let rank = facts.costs.rank(carrier, &Call { ms: compared, ..call });
+        (if is_out { priority(carrier) } else { 0 }, rank)
+    });
     let shown = carriers.into_iter().map(|carrier| {
         let cost = facts.costs.of(carrier, &call);
         let earned = cost.and_then(|cost| quote.charge.checked_sub(cost.compared?));

@@ -38,13 +38,14 @@ mod tests {
     use crate::api::entry::{self, EntriesQuery, Shelf, Spot};
     use crate::api::grant::{self, GrantOrder, GrantsQuery};
     use crate::api::hot::{self, HotFile, HotNote, HotQuery, LiftOrder};
-    use crate::api::leg::{DialOrder, Dialling, Switch};
+    use crate::api::leg::{DialOrder, Dialling, Switch, TransferOrder};
     use crate::api::limit::{self, ConfirmOrder};
     use crate::api::meeting::RecordOrder;
     use crate::api::money::{self, AsOfQuery, CreditsOrder, File, QuoteQuery, UsageQuery};
     use crate::api::problem::Problem;
     use crate::api::revoke::{self, RevokeOrder};
     use crate::api::token::{self, TokenOrder};
+    use crate::api::trace::{Rung, Trace};
     use crate::api::trail::{self, TrailQuery};
     use crate::api::{Page, open_pages, v1_pages};
     use crate::api::{privacy, rates, report};
@@ -52,8 +53,8 @@ mod tests {
     use crate::notice::{Errand, Gate, Report, Target};
     use crate::rating::CallType;
     use crate::rating::record::EndedBy;
-    use crate::store::{Answered, ChangeStep, Claim, End, EntryKind, OpenLeg, Options, Store};
-    use crate::switchboard::ask::{CarrierView, LegView, MeetingView};
+    use crate::store::{Answered, ChangeStep, Claim, End, EntryKind, LimitsOf, OpenLeg, Options, Store};
+    use crate::switchboard::ask::{CarrierView, LegView, MeetingView, TallyView};
     use crate::types::{Cause, LegId, OrganisationId};
     use serde::Serialize;
     use serde_json::json;
@@ -207,6 +208,7 @@ mod tests {
         let (meeting, to, key, memo) = (String::new(), String::new(), String::new(), String::new());
         fits("DialOrder", &[value(DialOrder { meeting, to })]);
         fits("Switch", &[value(Switch { on: true })]);
+        fits("TransferOrder", &[value(TransferOrder { to: String::new() })]);
         fits("RecordOrder", &[value(RecordOrder { step: "start".into() })]);
         let order = CreditsOrder { kind: "add".into(), amount: "1".into(), key, memo };
         fits("CreditsOrder", &[value(order)]);
@@ -281,6 +283,7 @@ mod tests {
             state: "lobby".into(),
             number: String::new(),
             caller: None,
+            withheld: true,
             carrier: Some(String::new()),
             organisation: None,
             meeting: None,
@@ -313,8 +316,20 @@ mod tests {
             registration_since: None,
             registration_status: Some(403),
             locked: None,
+            rests_until: Some(0),
+            inbound: TallyView::default(),
+            outbound: TallyView {
+                asr_per_mille: Some(1),
+                codes: [("200".to_owned(), 1)].into(),
+                ..TallyView::default()
+            },
         };
         fits("Standing", &[value(standing)]);
+        let text = "BYE sip:a SIP/2.0\r\n\r\n".to_owned();
+        let (transport, here, there) = ("udp".to_owned(), String::new(), String::new());
+        let rung = Rung { at_us: 0, out: true, again: false, transport, here, there, text };
+        fits("Rung", &[value(rung.clone())]);
+        fits("Trace", &[value(Trace { leg: String::new(), rungs: vec![rung], left_out: 0 })]);
         fits("Dialling", &[value(Dialling { leg: String::new() })]);
         let (bad, mistakes) = (Problem::bad("x").into_body(), Problem::mistakes(vec!["x".into()]).into_body());
         fits("Problem", &[value(bad), value(mistakes)]);
@@ -349,7 +364,8 @@ mod tests {
         let file = |text: &str, beside| File { name: "demo.toml".into(), text: text.into(), beside };
         let applied = money::apply_to(&store, &gate, file(DEMO, beside), NOON).await.unwrap();
         let bare = money::apply_to(&store, &gate, file("", Vec::new()), NOON).await.unwrap();
-        fits("Applied", &[applied, bare]);
+        let preview = money::preview_of(&store, &gate, file("", Vec::new()), NOON).await.unwrap();
+        fits("Applied", &[applied, bare, preview]);
         let order = GrantOrder {
             id: "welcome".into(),
             unit: "money".into(),
@@ -427,11 +443,12 @@ mod tests {
             let applied = money::apply_to(&store, &Gate::default(), file, NOON).await.unwrap();
             assert_eq!(applied["pending_limits"], u8::from(limits.contains("leg")));
         }
-        let pending = limit::pending_of(&store, "acme", NOON).unwrap();
+        let acme = LimitsOf::Organisation("acme".parse().unwrap());
+        let pending = limit::pending_of(&store, &acme, NOON).unwrap();
         fits("PendingLimit", pending.as_array().unwrap());
         let order = ConfirmOrder { limit: None, reason: "agreed".into() };
-        fits("Confirmed", &[limit::confirm_of(&store, "acme", &order, NOON).await.unwrap()]);
-        assert_eq!(limit::pending_of(&store, "acme", NOON).unwrap(), json!([]));
+        fits("Confirmed", &[limit::confirm_of(&store, acme.clone(), &order, NOON).await.unwrap()]);
+        assert_eq!(limit::pending_of(&store, &acme, NOON).unwrap(), json!([]));
     }
 
     /// A list comes in, a call to one of its numbers is refused, and what that closes is opened again.

@@ -5,7 +5,7 @@ use super::io::{Moment, old_files};
 use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
-use crate::store::{Forget, Keep, Store, Whom};
+use crate::store::{Deleted, Forget, Keep, Store, Whom};
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -48,7 +48,15 @@ pub async fn retain_of(store: &Store, own: &Retention, order: RetentionOrder, no
     let (records, traces) = (Retention::until(own.records, now), Retention::until(own.traces, now));
     let emptied = store.keep(Keep { records, traces, dry_run: order.dry_run }, now).await?;
     let recordings = match (&own.folder, Retention::until(own.recordings, now)) {
-        (Some(folder), Some(until)) => old_files(folder.clone(), until, order.dry_run).await?,
+        (Some(folder), Some(before)) => {
+            let (mut recordings, mut problem) = old_files(folder.clone(), before, true).await?;
+            if recordings > 0 && !order.dry_run {
+                // Told before any goes: where the books cannot say it, none does.
+                store.recordings_deleted(Deleted { recordings, before }, now).await?;
+                (recordings, problem) = old_files(folder.clone(), before, false).await?;
+            }
+            problem.map_or(Ok(recordings), Err)?
+        }
         _ => 0,
     };
     Ok(json!({ "dry_run": order.dry_run, "records": emptied, "recordings": recordings }))
@@ -91,4 +99,42 @@ pub async fn forget(
     Said(order): Said<ForgetOrder>,
 ) -> Result<Json<Value>, Problem> {
     forget_of(&reception.store, &order, now).await.map(Json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Options, TrailFilter};
+    use std::time::{Duration, UNIX_EPOCH};
+
+    /// What went is in the trail, once, and how many; what is only counted, or was not there, is not.
+    #[tokio::test]
+    async fn recordings_that_go_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(&format!("sqlite:{}", folder.path().join("books.db").display()), Options::default()).await;
+        let store = store.unwrap();
+        let recordings = folder.path().join("recordings");
+        std::fs::create_dir(&recordings).unwrap();
+        for name in ["a.wav", "b.opus"] {
+            std::fs::write(recordings.join(name), "x").unwrap();
+            let file = std::fs::File::options().write(true).open(recordings.join(name)).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(1_000)).unwrap();
+        }
+        let own = Retention { recordings: 1, folder: Some(recordings), ..Retention::default() };
+        let now = Wall::from_seconds(1_000_000);
+        let told = async || store.trail(&TrailFilter::default()).await.unwrap();
+        for (dry_run, count, rows) in [(true, 2, 0), (false, 2, 1), (false, 0, 1)] {
+            let done = retain_of(&store, &own, RetentionOrder { dry_run }, now).await.unwrap();
+            assert_eq!((&done["recordings"], told().await.len()), (&json!(count), rows));
+        }
+        let row = &told().await[0];
+        let detail = json!({ "deleted": 2, "written_before": "1970-01-11T13:46:40.000Z" });
+        assert_eq!((&*row.verb, &*row.what), ("retention", "recordings"));
+        assert_eq!(serde_json::from_str::<Value>(&row.detail).unwrap(), detail);
+        // A folder that is none is told to whoever asked.
+        let own = Retention { folder: Some(folder.path().join("books.db")), ..own };
+        assert!(retain_of(&store, &own, RetentionOrder { dry_run: false }, now).await.is_err());
+        assert_eq!(store.audit().await.unwrap(), []);
+    }
 }

@@ -59,15 +59,20 @@ pub async fn backup(context: &Context, arguments: &Arguments) -> Done {
         }
     };
     file.sync_all().and_then(|()| fs::rename(&part, path)).map_err(failed(path))?;
-    let store::Copied { sealed, pin_key } = copied;
+    let store::Copied { sealed, pin_key, has_pins } = copied;
     let key_file = key_file_of(url, &context.settings.store_folder);
     if context.json {
-        let key = pin_key.map(|key| json!({ "file": key_file.display().to_string(), "fingerprint": key }));
+        let key = has_pins.then(|| json!({ "file": key_file.display().to_string(), "fingerprint": pin_key }));
         return say_json(&json!({ "rows": sealed.rows, "sha256": sealed.sha256, "pin_key": key }));
     }
     let kept = match pin_key {
         Some(key) => format!(
             "its PINs are good only with the key {} (fingerprint {key}), which is not in it: keep that file too, elsewhere",
+            key_file.display()
+        ),
+        None if has_pins => format!(
+            "its PINs are good only with the key by which they were set, which is not in it: {}, unless that was replaced; \
+             keep that file too, elsewhere",
             key_file.display()
         ),
         None => "there is no PIN in it: no key has to be kept".to_owned(),

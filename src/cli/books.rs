@@ -20,7 +20,7 @@ use crate::api::trail::{self, TrailQuery};
 use crate::clock;
 use crate::rating::Deck;
 use crate::rating::report::{Masking, Period};
-use crate::store::{ChangeStep, EntryKind, OpenError, Store, TrailDoor, Who, file_of};
+use crate::store::{ChangeStep, EntryKind, Facts, LimitsOf, OpenError, Store, TrailDoor, Who, file_of};
 use crate::trunk::HotPrefix;
 use crate::types::OrganisationId;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -44,10 +44,7 @@ impl Books {
     /// The books of these settings, which must be there already.
     pub async fn find(context: &Context) -> Result<Books, Failure> {
         if let Some(file) = file_of(&context.settings.store_url).filter(|file| !file.exists()) {
-            // Who has a token and no store is let in all the same, wherever the bridge keeps its own.
-            if context.settings.api.token_file.is_some()
-                && let Ok(bridge) = Bridge::reach(context)
-            {
+            if let Some(bridge) = elsewhere(context) {
                 return Ok(Books::There(bridge));
             }
             return Err(Failure(format!(
@@ -60,19 +57,11 @@ impl Books {
     }
 
     pub async fn find_or_make(context: &Context) -> Result<Books, Failure> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let held = match Store::open(&context.settings.store_url, context.settings.store_options()).await {
-                Ok(store) => return Ok(Books::Here(store.by(who()))),
-                Err(held @ OpenError::Held { .. }) => held,
-                Err(other) => return Err(other.into()),
-            };
-            match Bridge::reach(context) {
-                Ok(bridge) => return Ok(Books::There(bridge)),
-                Err(Failure(no)) if Instant::now() > until => return Err(Failure(format!("{held}; and {no}"))),
-                Err(_) => tokio::time::sleep(RETRY).await,
-            }
-        }
+        let open = async || Store::open(&context.settings.store_url, context.settings.store_options()).await;
+        Ok(match here_or_there(context, open).await? {
+            Ok(store) => Books::Here(store.by(who())),
+            Err(bridge) => Books::There(bridge),
+        })
     }
 
     /// Hooks that the file names are held against the settings of whoever holds the books.
@@ -190,8 +179,7 @@ impl Books {
     /// The list that `deck` is to take the place of; an empty one where it is the first.
     pub async fn known_deck(&self, list: &str, deck: &Deck) -> Result<Arc<Deck>, Failure> {
         if let Books::Here(store) = self {
-            let known = store.facts().deck_named(list).cloned();
-            return Ok(known.filter(|known| !known.is_empty()).unwrap_or_else(|| Deck::empty(deck.currency()).into()));
+            return Ok(known_to(&store.facts(), list, deck));
         }
         let lists = self.rates().await?;
         let mut known = lists.as_array().into_iter().flatten();
@@ -413,19 +401,17 @@ impl Books {
         }
     }
 
-    pub async fn pending_limits(&self, organisation: &str) -> Result<Value, Failure> {
+    pub async fn pending_limits(&self, of: &LimitsOf) -> Result<Value, Failure> {
         match self {
-            Books::Here(store) => limit::pending_of(store, organisation, clock::wall()).map_err(words),
-            Books::There(bridge) => bridge.get(&format!("/organisations/{organisation}/limits")),
+            Books::Here(store) => limit::pending_of(store, of, clock::wall()).map_err(words),
+            Books::There(bridge) => bridge.get(&limits_page(of)),
         }
     }
 
-    pub async fn confirm_limits(&self, organisation: &str, order: &ConfirmOrder) -> Result<Value, Failure> {
+    pub async fn confirm_limits(&self, of: &LimitsOf, order: &ConfirmOrder) -> Result<Value, Failure> {
         match self {
-            Books::Here(store) => limit::confirm_of(store, organisation, order, clock::wall()).await.map_err(words),
-            Books::There(bridge) => {
-                bridge.post(&format!("/organisations/{organisation}/limits/confirm"), order, Pace::Short)
-            }
+            Books::Here(store) => limit::confirm_of(store, of.clone(), order, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.post(&format!("{}/confirm", limits_page(of)), order, Pace::Short),
         }
     }
 
@@ -504,13 +490,52 @@ impl Books {
     }
 }
 
+/// A bridge whose token is at hand where there is no store: who has a token is let in, wherever the bridge keeps its own.
+pub(super) fn elsewhere(context: &Context) -> Option<Bridge> {
+    context.settings.api.token_file.as_ref().and_then(|_| Bridge::reach(context).ok())
+}
+
+/// The books as `open` gives them, or the bridge that holds them.
+pub(super) async fn here_or_there<T>(
+    context: &Context,
+    open: impl AsyncFn() -> Result<T, OpenError>,
+) -> Result<Result<T, Bridge>, Failure> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let held = match open().await {
+            Ok(books) => return Ok(Ok(books)),
+            Err(held @ OpenError::Held { .. }) => held,
+            Err(other) => return Err(other.into()),
+        };
+        match Bridge::reach(context) {
+            Ok(bridge) => return Ok(Err(bridge)),
+            Err(Failure(no)) if Instant::now() > until => return Err(Failure(format!("{held}; and {no}"))),
+            Err(_) => tokio::time::sleep(RETRY).await,
+        }
+    }
+}
+
+/// The list that `deck` is to take the place of, as facts have it.
+pub(super) fn known_to(facts: &Facts, list: &str, deck: &Deck) -> Arc<Deck> {
+    let known = facts.deck_named(list).cloned().filter(|known| !known.is_empty());
+    known.unwrap_or_else(|| Deck::empty(deck.currency()).into())
+}
+
 /// Whoever typed the command, by the name that the shell gives.
 fn who() -> Who {
     let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
     Who { name: name.unwrap_or_else(|| "unknown".to_owned()), door: TrailDoor::Cli, role: None, organisation: None }
 }
 
-fn words(problem: Problem) -> Failure {
+/// Where the bridge shows raises that wait.
+fn limits_page(of: &LimitsOf) -> String {
+    match of {
+        LimitsOf::Organisation(id) => format!("/organisations/{id}/limits"),
+        LimitsOf::Carrier(id) => format!("/carriers/{id}/limits"),
+    }
+}
+
+pub(super) fn words(problem: Problem) -> Failure {
     Failure(problem.into_body().to_string())
 }
 

@@ -147,6 +147,9 @@ impl Call {
                 "packets": packets,
                 "lost": lost,
                 "did_not_hear": deaf,
+                "refusals": refusals(all).iter().map(|(why, calls)| serde_json::json!({
+                    "status": why.status, "reason": why.reason.as_ref().map(|reason| &reason.text), "calls": calls,
+                })).collect::<Vec<_>>(),
             }))?;
         } else {
             let mut lines: String = all.iter().map(|outcome| words(outcome, self.expect_tone)).collect();
@@ -161,9 +164,26 @@ impl Call {
         match (all.len() - setup.len(), deaf) {
             (0, 0) => Ok(()),
             (0, deaf) => Err(Failure(format!("{deaf} calls did not hear the expected tone"))),
-            (failed, _) => Err(Failure(format!("{failed} calls were not answered"))),
+            (failed, _) => {
+                let why: Vec<String> = refusals(all).iter().map(|(why, calls)| format!("{calls} × {why}")).collect();
+                let were = if failed == 1 { "call was" } else { "calls were" };
+                Err(Failure(format!("{failed} {were} not answered: {}", why.join("; "))))
+            }
         }
     }
+}
+
+/// By which refusals calls did not come about, and how many by each: the most first.
+fn refusals(all: &[Outcome]) -> Vec<(&Ended, usize)> {
+    let mut found: Vec<(&Ended, usize)> = Vec::new();
+    for why in all.iter().filter_map(|outcome| outcome.result.as_ref().err()) {
+        match found.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, calls)) => *calls += 1,
+            None => found.push((why, 1)),
+        }
+    }
+    found.sort_by_key(|(_, calls)| std::cmp::Reverse(*calls));
+    found
 }
 
 /// A call in a line.

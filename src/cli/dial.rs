@@ -121,6 +121,7 @@ mod tests {
             state: state.into(),
             number: "+390612345678".into(),
             caller: None,
+            withheld: false,
             carrier: None,
             organisation: None,
             meeting: None,

@@ -5,7 +5,7 @@ use super::books::Books;
 use super::table::{Side, Table, harmless};
 use super::{Context, Done, Failure, limit, say, say_json};
 use crate::api::entry::{Shelf, Spot};
-use crate::store::{EntryId, EntryKind};
+use crate::store::{EntryId, EntryKind, LimitsOf};
 use crate::types::OrganisationId;
 use serde_json::{Map, Value};
 use std::io::Read;
@@ -165,12 +165,14 @@ async fn show(context: &Context, spot: Spot) -> Done {
     say(&format!("{table}{}", pending.as_ref().map(limit::words).unwrap_or_default()))
 }
 
-/// Of an organisation, raised limits that wait.
+/// Of an organisation or a carrier, raised limits that wait.
 async fn pending(books: &Books, spot: &Spot) -> Result<Option<Value>, Failure> {
-    match &spot.entry {
-        EntryId::Organisation(id) => Ok(Some(books.pending_limits(id.as_str()).await?)),
-        _ => Ok(None),
-    }
+    let of = match &spot.entry {
+        EntryId::Organisation(id) => LimitsOf::Organisation(id.clone()),
+        EntryId::Carrier(id) => LimitsOf::Carrier(id.clone()),
+        EntryId::User(_) | EntryId::Meeting(_) | EntryId::Number(_) => return Ok(None),
+    };
+    books.pending_limits(&of).await.map(Some)
 }
 
 /// A row a key; what stands in a table, behind its name and a dot.
@@ -183,7 +185,8 @@ fn rows(table: &mut Table, path: &str, entry: &Value) {
     }
 }
 
-fn word(value: &Value) -> String {
+/// A value for people.
+pub(super) fn word(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

@@ -2,6 +2,7 @@
 
 use super::books::{Books, Working};
 use super::table::{Side, Table, count};
+use super::trial::Trial;
 use super::{Context, Done, Failure, say, say_json};
 use crate::api::hot::{HotFile, HotNote, HotQuery, LiftOrder};
 use crate::trunk::{HotPrefix, LARGEST_HOT};
@@ -95,11 +96,23 @@ impl HotLists {
 async fn import(context: &Context, path: &Path, list: &HotListName, dry_run: bool) -> Done {
     let name = path.display().to_string();
     let text = read(path).map_err(|why| Failure(format!("{name}: {why}")))?;
-    let report = {
-        let _sign = Working::on(format!("comparing {}", count(text.lines().count() as u64, "line")));
-        Books::find_or_make(context).await?.import_hot(list.as_str(), &HotFile { name, text, dry_run }).await?
-    };
-    told(context, &report, if dry_run { "; nothing was changed" } else { "" })
+    let sign = Working::on(format!("comparing {}", count(text.lines().count() as u64, "line")));
+    let file = HotFile { name, text, dry_run };
+    if !dry_run {
+        let report = Books::find_or_make(context).await?.import_hot(list.as_str(), &file).await?;
+        drop(sign);
+        return told(context, &report, "");
+    }
+    let mut trial = Trial::find(context).await?;
+    let (mut report, first) = (trial.import_hot(list.as_str(), &file).await?, trial.first());
+    // Whoever reads on a screen keeps the books from nobody.
+    drop(trial);
+    drop(sign);
+    first.mark(&mut report);
+    if !context.json {
+        say(&first.words())?;
+    }
+    told(context, &report, "; nothing was changed")
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -3,6 +3,7 @@
 use super::bridge::Whose;
 use super::table::{Side, Table, clock, count};
 use super::{Context, Done, say, say_json};
+use crate::rating::record::WITHHELD;
 use crate::switchboard::ask::LegView;
 
 const COLUMNS: &[(&str, Side)] = &[
@@ -47,7 +48,7 @@ fn show(context: &Context, legs: &[LegView]) -> Done {
             leg.direction.clone(),
             leg.state.clone(),
             leg.number.clone(),
-            or_none(&leg.caller),
+            if leg.withheld { WITHHELD.to_owned() } else { or_none(&leg.caller) },
             or_none(&leg.carrier),
             or_none(&leg.organisation),
             or_none(&leg.meeting),

@@ -2,23 +2,40 @@
 
 use super::books::Books;
 use super::table::{Side, Table, count};
-use super::{Context, Done, say, say_json};
+use super::{Context, Done, Failure, say, say_json};
 use crate::api::limit::ConfirmOrder;
-use crate::store::CooledLimit;
-use crate::types::OrganisationId;
+use crate::store::{CooledLimit, LimitsOf};
+use crate::types::{CarrierId, OrganisationId};
 use serde_json::Value;
+
+/// Whose limits.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct Whose {
+    #[arg(long, value_name = "ORGANISATION")]
+    org: Option<OrganisationId>,
+    #[arg(long)]
+    carrier: Option<CarrierId>,
+}
+
+impl Whose {
+    /// One of the two: the command line takes nothing else.
+    fn of(self) -> Option<LimitsOf> {
+        self.org.map(LimitsOf::Organisation).or(self.carrier.map(LimitsOf::Carrier))
+    }
+}
 
 #[derive(clap::Subcommand)]
 pub enum Limits {
     /// Raises that wait, and until when
     Show {
-        #[arg(long, value_name = "ORGANISATION")]
-        org: OrganisationId,
+        #[command(flatten)]
+        whose: Whose,
     },
     /// Let raises that wait hold at once
     Confirm {
-        #[arg(long, value_name = "ORGANISATION")]
-        org: OrganisationId,
+        #[command(flatten)]
+        whose: Whose,
         /// Like max_spend_per_day; all that wait where not given
         #[arg(long)]
         limit: Option<CooledLimit>,
@@ -31,19 +48,25 @@ pub enum Limits {
 impl Limits {
     pub async fn run(self, context: &Context) -> Done {
         let books = Books::find(context).await?;
+        let nobody = || Failure("expected --org ORGANISATION or --carrier CARRIER".to_owned());
         match self {
-            Limits::Show { org } => {
-                let pending = books.pending_limits(org.as_str()).await?;
+            Limits::Show { whose } => {
+                let pending = books.pending_limits(&whose.of().ok_or_else(nobody)?).await?;
                 if context.json { say_json(&pending) } else { say(&words(&pending)) }
             }
-            Limits::Confirm { org, limit, reason } => {
+            Limits::Confirm { whose, limit, reason } => {
+                let of = whose.of().ok_or_else(nobody)?;
                 let order = ConfirmOrder { limit: limit.map(|limit| limit.key().to_owned()), reason };
-                let confirmed = books.confirm_limits(org.as_str(), &order).await?;
+                let confirmed = books.confirm_limits(&of, &order).await?;
                 if context.json {
                     return say_json(&confirmed);
                 }
+                let name = match &of {
+                    LimitsOf::Organisation(id) => id.as_str(),
+                    LimitsOf::Carrier(id) => id.as_str(),
+                };
                 let raised = confirmed["confirmed"].as_array().map_or(0, Vec::len) as u64;
-                say(&format!("{} of {org} raised at once\n", count(raised, "limit")))
+                say(&format!("{} of {name} raised at once\n", count(raised, "limit")))
             }
         }
     }

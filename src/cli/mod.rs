@@ -25,6 +25,7 @@ mod limit;
 mod lock;
 mod meetings;
 mod mute;
+mod pcap;
 pub mod phone;
 mod quote;
 mod rates;
@@ -41,7 +42,10 @@ pub mod sound;
 mod statement;
 mod table;
 mod token;
+mod trace;
 mod trail;
+mod transfer;
+mod trial;
 mod unlock;
 mod usage;
 
@@ -133,7 +137,7 @@ enum Command {
     /// What is kept in a file is overwritten where it stood. On PostgreSQL the rows are gone and their place is free for others,
     /// but until the server uses it their bytes stay in the free space of its pages, in its write-ahead log and that log's
     /// archive, and in backups: to have those gone too, run VACUUM FULL on person, leg, hold, organiser, licence, meeting,
-    /// spend_of and dialog while no calls run, and let logs and backups of before expire. Copies made by `backup` keep what they
+    /// spend_of, dialog and guess while no calls run, and let logs and backups of before expire. Copies made by `backup` keep what they
     /// had.
     Forget(forget::Forget),
     /// What was told of the money, to whom, and what became of it; recharges; webhooks that are off
@@ -151,6 +155,8 @@ enum Command {
     Trail(trail::Trail),
     /// Who is in a call now
     Legs(legs::Legs),
+    /// What was said of a leg over SIP, as a ladder and, if wanted, a file for sngrep and Wireshark
+    Trace(trace::Show),
     /// Which meetings run now
     Meetings(meetings::Meetings),
     /// Which carriers are there, and with which we are registered
@@ -161,6 +167,8 @@ enum Command {
     Mute(mute::Mute),
     /// End a leg, whether it rings or talks
     Remove(remove::Remove),
+    /// Send a leg to another number: its carrier calls that in place of the bridge
+    Transfer(transfer::Transfer),
     /// End an organisation's calls at once, and lock it where that is asked
     Revoke(revoke::Revoke),
     /// Lift the lock of an organisation or of a user; what whoever runs the bridge locked they alone open
@@ -251,11 +259,13 @@ fn run(command: Option<Command>, context: &Context) -> Done {
         Some(Command::Restore(arguments)) => wait_for(backup::restore(context, &arguments)),
         Some(Command::Trail(trail)) => wait_for(trail.run(context)),
         Some(Command::Legs(legs)) => legs.run(context),
+        Some(Command::Trace(trace)) => trace.run(context),
         Some(Command::Meetings(meetings)) => meetings.run(context),
         Some(Command::Carriers) => carriers::run(context),
         Some(Command::Dial(dial)) => wait_for(dial.run(context)),
         Some(Command::Mute(mute)) => mute.run(context),
         Some(Command::Remove(remove)) => remove.run(context),
+        Some(Command::Transfer(transfer)) => transfer.run(context),
         Some(Command::End(end)) => end.run(context),
         Some(Command::Revoke(revoke)) => revoke.run(context),
         Some(Command::Unlock(unlock)) => wait_for(unlock.run(context)),

@@ -5,9 +5,11 @@ use super::sound::{Sound, Voice};
 use crate::clock::Now;
 use crate::media::sdp::{self, Ours, Prefer};
 use crate::media::{Codec, Direction};
+use crate::sip::dns::io::Servers;
 use crate::sip::io::Sip;
+use crate::sip::message::phrase;
 use crate::sip::{
-    self, Asked, Call, Command, Dial, Event, Flow, Identity, Invitation, Login, Reason, Refusal, Transport,
+    self, Asked, Call, Command, Dial, Event, Flow, Identity, Invitation, Login, Reason, Refusal, Transport, Uri,
 };
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -31,13 +33,18 @@ pub struct Ended {
     pub reason: Option<Reason>,
 }
 
+/// `403 Forbidden (Q.850 21, no credit)`, `BYE (Q.850 16)`.
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let why = self.reason.as_ref().map_or("", |reason| &reason.text);
         match self.status {
-            0 => write!(f, "BYE {why}"),
-            status => write!(f, "{status} {why}"),
+            0 => f.write_str("BYE")?,
+            status => write!(f, "{status} {}", phrase(status))?,
         }
+        let Some(reason) = &self.reason else { return Ok(()) };
+        let cause = reason.q850.map(|cause| format!("Q.850 {cause}"));
+        let text = Some(reason.text.clone()).filter(|text| !text.is_empty());
+        let why: Vec<String> = cause.into_iter().chain(text).collect();
+        if why.is_empty() { Ok(()) } else { write!(f, " ({})", why.join(", ")) }
     }
 }
 
@@ -81,8 +88,11 @@ impl Exchange {
             product: "tollbridge-phone".into(),
             retry_after_s: 1,
             session_s: 0,
+            is_focus: false,
+            pace: sip::Pace::default(),
         };
-        let (sip, events) = Sip::start(vec![(transport, local)], None, 0, config, rand::random())?;
+        let (sip, events) =
+            Sip::start(vec![(transport, local)], None, 0, Servers::These(Vec::new()), config, rand::random())?;
         let local = sip.local(transport).unwrap_or(local);
         let (orders, ordered) = mpsc::unbounded_channel();
         sip.command(Command::Sources(everybody().to_vec())).await;
@@ -117,13 +127,18 @@ impl Exchange {
 
     /// Sends the INVITE and does not wait.
     pub async fn place(&self, from: &str, to: &str) -> Result<Phone, Ended> {
+        self.place_with(from, to, Vec::new()).await
+    }
+
+    /// The same with further headers.
+    pub async fn place_with(&self, from: &str, to: &str, headers: Vec<(String, String)>) -> Result<Phone, Ended> {
         let number = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let sound = self.sound(number).await?;
         let call = Call::outbound(number);
         let signals = self.inner.open(call);
         let (peer, local) = (self.inner.trunk.peer, self.inner.local);
-        let phone =
-            Phone { inner: self.inner.clone(), call, signals, sound, call_id: String::new(), plan: None, version: 1 };
+        let (call_id, journal) = (String::new(), String::new());
+        let phone = Phone { inner: self.inner.clone(), call, signals, sound, call_id, journal, plan: None, version: 1 };
         let identity = Identity::draw(&mut rand::rng());
         let dial = Dial {
             call,
@@ -131,11 +146,13 @@ impl Exchange {
             flow: self.inner.trunk,
             contact: local,
             request_uri: format!("sip:{to}@{peer}"),
-            from: format!("<sip:{from}@{}>", local.ip()),
+            from: format!("<sip:{from}@{}>", Uri::sip("", local).host()),
             to: format!("<sip:{to}@{peer}>"),
-            headers: Vec::new(),
+            headers,
             offer: sdp::offer(&phone.ours()),
             ring_ms: 60_000,
+            holds_ack: false,
+            may_transfer: true,
             login: self.login.clone(),
         };
         self.inner.order(Command::Dial(Box::new(dial)));
@@ -172,14 +189,7 @@ impl Inner {
 
 /// An exchange listens to whoever speaks to it.
 fn everybody() -> [sip::Source; 2] {
-    let all = |network| sip::Source {
-        network,
-        prefix_len: 0,
-        port: None,
-        advertise: None,
-        old_syntax: false,
-        tls_name: None,
-    };
+    let all = |network| sip::Source { prefix_len: 0, ..sip::Source::at(network) };
     [all(IpAddr::from([0, 0, 0, 0])), all(IpAddr::from([0u16; 8]))]
 }
 
@@ -233,8 +243,8 @@ impl Incoming {
         let call = self.invitation.call;
         let sound = self.exchange.sound(inner.next.fetch_add(1, Ordering::Relaxed)).await?;
         let signals = self.signals;
-        let call_id = self.invitation.call_id.clone();
-        let mut phone = Phone { inner, call, signals, sound, call_id, plan: None, version: 1 };
+        let (call_id, journal) = (self.invitation.call_id.clone(), self.invitation.journal.clone());
+        let mut phone = Phone { inner, call, signals, sound, call_id, journal, plan: None, version: 1 };
         let offer = self.invitation.offer.clone().unwrap_or_default();
         let agreed = sdp::answer(&offer, &phone.ours());
         let (answer, plan) = agreed.map_err(|error| {
@@ -249,7 +259,12 @@ impl Incoming {
 
     /// Refuses: 486 is busy, 603 declined.
     pub fn refuse(self, status: u16) {
-        self.exchange.inner.order(Command::Refuse { call: self.invitation.call, refusal: Refusal::plain(status) });
+        self.refuse_as(Refusal::plain(status));
+    }
+
+    /// With a reason, or a time for the next try.
+    pub fn refuse_as(self, refusal: Refusal) {
+        self.exchange.inner.order(Command::Refuse { call: self.invitation.call, refusal });
     }
 
     /// Waits for the bridge to cancel.
@@ -273,6 +288,8 @@ pub struct Phone {
     signals: UnboundedReceiver<Event>,
     pub sound: Sound,
     pub call_id: String,
+    /// What names the call on both sides, once it is answered.
+    journal: String,
     plan: Option<crate::media::Plan>,
     version: u64,
 }
@@ -285,6 +302,7 @@ impl Phone {
             version: self.version,
             codecs: &self.inner.codecs,
             comfort_noise: false,
+            events: true,
             direction: Direction::SendRecv,
             prefer: Prefer::Theirs,
         }
@@ -301,7 +319,8 @@ impl Phone {
         loop {
             let event = tokio::time::timeout(PATIENCE, self.signals.recv()).await;
             match event.ok().flatten().ok_or_else(|| silence.clone())? {
-                Event::Answered { answer, .. } => {
+                Event::Answered { answer, journal, .. } => {
+                    self.journal = journal;
                     let body = answer.unwrap_or_default();
                     let plan = sdp::accept(&body, &self.ours());
                     let Ok(plan) = plan else { return Err(Ended { status: 488, reason: None }) };
@@ -352,6 +371,55 @@ impl Phone {
         }
     }
 
+    /// The Replaces header of a call that is to take this one's place.
+    pub fn replaces(&self) -> Option<String> {
+        sip::replaces_of(&self.journal)
+    }
+
+    /// Asks the bridge to have somebody called: a Refer-To, as it stands in a REFER.
+    pub fn refer(&self, to: &str) {
+        self.inner.order(Command::Refer { call: self.call, to: to.to_owned() });
+    }
+
+    /// How the bridge says that goes: each status, up to the last one or to the end of the call.
+    pub async fn referred(&mut self, patience: Duration) -> Vec<u16> {
+        let mut told = Vec::new();
+        let wait = async {
+            while let Some(event) = self.signals.recv().await {
+                match event {
+                    Event::Transferring { status, is_last, .. } => {
+                        told.push(status);
+                        if is_last {
+                            return;
+                        }
+                    }
+                    Event::HungUp { .. } | Event::Released { .. } => return,
+                    _ => {}
+                }
+            }
+        };
+        // What was told in time is what was told.
+        let _ = tokio::time::timeout(patience, wait).await;
+        told
+    }
+
+    /// Waits for the bridge to send this call elsewhere, and says how that goes; gives whom it was sent to.
+    pub async fn sent_away(&mut self, answers: &[u16], patience: Duration) -> Option<String> {
+        let wait = async {
+            loop {
+                if let Event::Referred(referral) = self.signals.recv().await? {
+                    return Some(referral);
+                }
+            }
+        };
+        let sip::Referral { call, number, user, .. } = *tokio::time::timeout(patience, wait).await.ok().flatten()?;
+        self.inner.order(Command::Consent { call, number });
+        for status in answers {
+            self.inner.order(Command::Report { call, number, status: *status, is_last: *status >= 200 });
+        }
+        Some(user)
+    }
+
     /// Gives up a call that rings.
     pub fn cancel(&self) {
         self.inner.order(Command::Cancel { call: self.call, reason: None });
@@ -386,5 +454,25 @@ impl Phone {
             true
         };
         tokio::time::timeout(patience, wait).await.unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_says_by_which_status_and_why() {
+        let reason = |q850, text: &str| Some(Reason { q850, sip: None, text: text.to_owned() });
+        for (status, reason, told) in [
+            (403, reason(Some(21), "no credit"), "403 Forbidden (Q.850 21, no credit)"),
+            (486, reason(Some(17), ""), "486 Busy Here (Q.850 17)"),
+            (404, reason(None, "no such number"), "404 Not Found (no such number)"),
+            (480, reason(None, ""), "480 Temporarily Unavailable"),
+            (408, None, "408 Request Timeout"),
+            (0, reason(Some(16), "hung up"), "BYE (Q.850 16, hung up)"),
+        ] {
+            assert_eq!(Ended { status, reason }.to_string(), told);
+        }
     }
 }

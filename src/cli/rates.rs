@@ -3,6 +3,7 @@
 use super::apply::told;
 use super::books::{Books, Progress, Working};
 use super::table::{Side, Table, count};
+use super::trial::{First, Trial};
 use super::{Context, Done, Failure, say, say_json};
 use crate::api::money::{File, MOST_MINUTES};
 use crate::api::rates::{MarginQuery, percent};
@@ -203,24 +204,36 @@ impl Import {
         let text = read(&self.file).map_err(|why| Failure(format!("{name}: {why}")))?;
         let (converted, deck) = self.converted(&name, &text)?;
         let sign = Working::on(format!("comparing {}", count(deck.len() as u64, "rate")));
-        let books = Books::find_or_make(context).await?;
-        let (known, now) = (books.known_deck(&self.list, &deck).await?, clock::wall());
+        let (books, first, known) = if self.dry_run {
+            let trial = Trial::find(context).await?;
+            let first = trial.first();
+            (None, first, trial.known_deck(&self.list, &deck).await?)
+        } else {
+            let books = Books::find_or_make(context).await?;
+            let known = books.known_deck(&self.list, &deck).await?;
+            (Some(books), First::nothing(), known)
+        };
+        let now = clock::wall();
         let (changes, same) = difference(&known, &deck, now);
         let leave = Leave { jumps: self.allow_jumps, past: self.allow_past };
         let mistakes = review(&name, &known, &deck, now, leave, |line| converted.line_at_home(line));
-        let applied = mistakes.is_empty() && !self.dry_run;
+        let books = books.filter(|_| mistakes.is_empty());
+        let applied = books.is_some();
         drop(sign);
-        if applied {
+        if let Some(books) = books {
             let _sign = Working::on("bringing it in");
             books.apply(context, self.file_for(converted.csv)).await?;
         }
         if context.json {
-            say_json(&json!({
+            let mut told = json!({
                 "list": self.list, "rows": deck.len(), "version": deck.version(), "unchanged": same,
                 "applied": applied, "changes": changes.iter().map(in_json).collect::<Vec<_>>(),
                 "mistakes": mistakes.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            }))?;
+            });
+            first.mark(&mut told);
+            say_json(&told)?;
         } else {
+            say(&first.words())?;
             say(&self.words(&deck, &changes, same, applied))?;
         }
         if mistakes.is_empty() { Ok(()) } else { Err(told(&mistakes)) }

@@ -35,17 +35,51 @@ impl Refund {
             return say_json(&answer);
         }
         let correction = &answer["correction"];
-        let text = |name: &str| correction[name].as_str().unwrap_or("-").trim_start_matches('-').to_owned();
         let what = if answer["booked"] == true { "given back" } else { "was given back before, and is not again" };
-        let pool = match correction["pool_ms"].as_i64().unwrap_or(0) {
-            0 => String::new(),
-            ms => format!(", and {} s of the pool", -ms / 1_000),
-        };
-        let back = |part: &Value| {
-            let text = |name: &str| part[name].as_str().unwrap_or("-").to_owned();
-            format!(", and {} {} of grant {}", text("used"), text("unit"), text("grant"))
-        };
-        let grants: String = correction["grants"].as_array().into_iter().flatten().map(back).collect();
-        say(&format!("{} to {} {what}{pool}{grants} (key {})\n", text("amount"), text("organisation"), order.key))
+        say(&format!("{} {what} (key {})\n", parts(correction), order.key))
+    }
+}
+
+/// All that goes back, and whose it is: credits, time of the pool, and what grants had paid, each where there is any.
+fn parts(correction: &Value) -> String {
+    let text = |of: &Value, name: &str| of[name].as_str().unwrap_or("-").trim_start_matches('-').to_owned();
+    let credits = text(correction, "amount");
+    let is_nothing = credits.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    let pool_ms = correction["pool_ms"].as_i64().unwrap_or(0);
+    let grant =
+        |part: &Value| format!("{} {} of grant {}", text(part, "used"), text(part, "unit"), text(part, "grant"));
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend((pool_ms != 0).then(|| format!("{} s of the pool", -pool_ms / 1_000)));
+    parts.extend(correction["grants"].as_array().into_iter().flatten().map(grant));
+    if !is_nothing || parts.is_empty() {
+        parts.insert(0, credits);
+    }
+    format!("{} to {}", parts.join(", and "), text(correction, "organisation"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_goes_back_is_told_and_nothing_else() {
+        let spring = json!([{ "grant": "spring", "unit": "seconds", "used": "42" }]);
+        let welcome = json!([{ "grant": "welcome", "unit": "money", "used": "0.0300" }]);
+        for (amount, pool_ms, grants, told) in [
+            ("-0.0160", 0, json!([]), "0.0160 to acme"),
+            (
+                "-0.0160",
+                -90_000,
+                spring.clone(),
+                "0.0160, and 90 s of the pool, and 42 seconds of grant spring to acme",
+            ),
+            ("0.0000", 0, welcome, "0.0300 money of grant welcome to acme"),
+            ("0.0000", -60_000, spring, "60 s of the pool, and 42 seconds of grant spring to acme"),
+            ("0.0000", 0, json!([]), "0.0000 to acme"),
+        ] {
+            let correction = json!({ "amount": amount, "pool_ms": pool_ms, "grants": grants, "organisation": "acme" });
+            assert_eq!(parts(&correction), told);
+        }
     }
 }

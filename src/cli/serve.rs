@@ -16,6 +16,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) const DEMO: &str = include_str!("../../config/demo.toml");
 pub(super) const DEMO_RATES: &str = include_str!("../../config/rates.csv");
 
+/// How often figures of single legs are summed up.
+const SUMMED_UP: Duration = Duration::from_secs(5);
 /// How often, and how long apart, a store that is held is tried again.
 const HELD_TRIES: u32 = 10;
 const HELD_WAIT: Duration = Duration::from_millis(100);
@@ -106,6 +108,15 @@ async fn start(context: &Context, take_over: bool) -> Result<Node, Failure> {
     let settings = &context.settings;
     // A second recorder in one process is refused; the first goes on then.
     let metrics = PrometheusBuilder::new().install_recorder().ok();
+    if let Some(metrics) = metrics.clone() {
+        // What each leg was like is kept one by one until it is read or summed up: maybe nobody ever reads it.
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SUMMED_UP).await;
+                metrics.run_upkeep();
+            }
+        });
+    }
     let store = open(settings, take_over).await?;
     // Only without settings is anything made up, and only where nothing is in the store: a start that was stopped before
     // it had filled it is made good by the next.

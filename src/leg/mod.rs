@@ -85,7 +85,7 @@ pub enum Input {
     Answered,
     /// The caller's ACK came.
     Acknowledged,
-    /// It never came.
+    /// It never came; or that of an answer within the call did not.
     Unacknowledged,
     /// The far side hung up, or gave up before an answer.
     HungUp,
@@ -225,6 +225,11 @@ impl Leg {
             State::Talking { answered } => now.millis_since(answered),
             _ => 0,
         }
+    }
+
+    /// Milliseconds that it may yet last, whoever pays.
+    pub fn left_ms(&self, now: Mono) -> u64 {
+        self.config.longest_ms.saturating_sub(self.elapsed_ms(now))
     }
 
     /// A payer known late brings their own longest call.
@@ -431,8 +436,10 @@ impl Leg {
     }
 
     fn never_acknowledged(&mut self, now: Now) {
-        if !self.acknowledged {
-            self.end(now, Cause::NeverAcknowledged, Side::Far);
+        match self.acknowledged {
+            false => self.end(now, Cause::NeverAcknowledged, Side::Far),
+            // Our answer to an offer within the call: whoever is there no more is not charged for longer (RFC 3261 section 14.2).
+            true => self.stop(now, Cause::SessionLapsed),
         }
     }
 

@@ -226,9 +226,15 @@ fn an_answer_that_is_never_acknowledged_costs_nothing() {
     leg.handle(now(1_000), Input::Answered);
     leg.handle(now(33_000), Input::Unacknowledged);
     drain(&mut leg);
+}
+
+/// The far side takes no notice of our answer to its own offer: SIP ends the call, and so does the charge.
+#[test]
+fn a_call_whose_later_answer_is_never_acknowledged_is_over() {
     let mut leg = talking();
     leg.handle(now(33_000), Input::Unacknowledged);
-    assert!(!leg.is_over(), "an ACK that came is not unsaid");
+    let told = [Output::HangUp(Cause::SessionLapsed), end(32_000, Cause::SessionLapsed, Side::Bridge)];
+    assert_eq!(drain(&mut leg), told);
 }
 
 #[test]

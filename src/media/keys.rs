@@ -31,10 +31,12 @@ impl Keys {
         self.presses.handle(now, source, key)
     }
 
-    /// The sound of one tick: tones are taken out of it, and the press that became certain comes back.
-    pub fn listen(&mut self, now: Mono, sound: &mut [i16]) -> Option<char> {
-        let key = if self.by_event { None } else { self.tones.tick(sound) };
-        let hush = !self.by_event && self.tones.is_tone_now();
+    /// The sound of one tick: tones are taken out of it, and the press that became certain comes back. Not `tones`: nobody
+    /// sends keys so, and what sounds like one is a voice.
+    pub fn listen(&mut self, now: Mono, sound: &mut [i16], tones: bool) -> Option<char> {
+        let listens = tones && !self.by_event;
+        let key = if listens { self.tones.tick(sound) } else { None };
+        let hush = listens && self.tones.is_tone_now();
         match (std::mem::replace(&mut self.hushed, hush), hush) {
             (false, true) => sum::fade_out(sound),
             (true, true) => sound.fill(0),
@@ -67,7 +69,7 @@ mod tests {
             if events_at.contains(&tick) {
                 pressed.extend(keys.told(now, Source::Event, '5'));
             }
-            pressed.extend(keys.listen(now, frame));
+            pressed.extend(keys.listen(now, frame, true));
         }
         pressed
     }
@@ -90,5 +92,17 @@ mod tests {
         // The first press comes in both ways; the others come as tones of somebody who sends events: his voice, then.
         assert_eq!(heard(&mut Keys::new(Rate::Narrow), &mut sound, &[3]), "5");
         assert_eq!(sound[1_700..], line(40)[1_700..], "untouched");
+    }
+
+    #[test]
+    fn where_nobody_sends_keys_as_tones_none_is_heard_and_the_sound_is_left_alone() {
+        let sound = line(40);
+        let mut kept = sound.clone();
+        let mut keys = Keys::new(Rate::Narrow);
+        for (n, tick) in kept.chunks_mut(160).enumerate() {
+            assert_eq!(keys.listen(Mono::from_millis(20 * n as u64), tick, false), None);
+        }
+        assert_eq!(kept, sound);
+        assert!(!heard(&mut Keys::new(Rate::Narrow), &mut kept, &[]).is_empty(), "it is one to whoever listens");
     }
 }

@@ -94,6 +94,8 @@ pub struct Plan {
     pub payload_in: u8,
     /// Payload type of telephone-event in what they send (RFC 4733), where both have it.
     pub telephone_event: Option<u8>,
+    /// Keys are listened for in the sound, too.
+    pub tones: bool,
     /// Payload type of comfort noise (RFC 3389), where both have it.
     pub comfort_noise: Option<u8>,
     pub direction: Direction,
@@ -117,6 +119,7 @@ impl Plan {
             payload_type,
             payload_in,
             telephone_event,
+            tones: true,
             comfort_noise,
             direction,
             ptime_ms,

@@ -128,11 +128,11 @@ fn hear(
     receiver: &mut Receiver,
     keys: &mut Keys,
     denoiser: Option<&mut Denoiser>,
-    now: Mono,
+    (now, tones): (Mono, bool),
     frame: &mut [i16],
 ) -> Option<char> {
     receiver.frame(frame);
-    let key = keys.listen(now, frame);
+    let key = keys.listen(now, frame, tones);
     if let Some(denoiser) = denoiser {
         denoiser.run(frame);
     }
@@ -386,13 +386,19 @@ impl Stream {
             Some(resampler) => {
                 let mut frame = [0; TICK_MOST];
                 let frame = &mut frame[..self.own_rate.tick()];
-                let key = hear(&mut self.receiver, &mut self.keys, self.denoiser.as_deref_mut(), now, frame);
+                let key = hear(
+                    &mut self.receiver,
+                    &mut self.keys,
+                    self.denoiser.as_deref_mut(),
+                    (now, self.plan.tones),
+                    frame,
+                );
                 resampler.run(frame, &mut self.voice[..tick]);
                 key
             }
             None => {
                 let voice = &mut self.voice[..tick];
-                hear(&mut self.receiver, &mut self.keys, self.denoiser.as_deref_mut(), now, voice)
+                hear(&mut self.receiver, &mut self.keys, self.denoiser.as_deref_mut(), (now, self.plan.tones), voice)
             }
         };
         if let Some(key) = key {

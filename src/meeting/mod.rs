@@ -153,6 +153,12 @@ pub enum Input {
         leg: LegId,
         number: Option<E164>,
     },
+    /// A leg takes the place of another, with all that it had; nobody is told that anybody came or went.
+    Replaced {
+        old: LegId,
+        new: LegId,
+        number: Option<E164>,
+    },
     /// The leg is over, or on its way to be.
     Left {
         leg: LegId,
@@ -337,6 +343,7 @@ impl Meeting {
         match input {
             Input::Enter { leg, role, number } => self.enter(now, leg, role, number),
             Input::Bring { leg, number } => self.bring(now, leg, number),
+            Input::Replaced { old, new, number } => return self.replaced(now, old, new, number),
             Input::Left { leg } => self.left(now, leg),
             Input::Asked { by, command } => return self.asked(now, by, command),
             Input::Talking { leg } => self.talking(now, leg),
@@ -445,6 +452,31 @@ impl Meeting {
             };
             self.outputs.push_back(Output::SayAll { prompts });
         }
+    }
+
+    fn replaced(&mut self, now: Mono, old: LegId, new: LegId, number: Option<E164>) -> Done {
+        let Some(here) = self.roster.replace(old, new, number) else { return Done::NoSuchLeg };
+        self.changed = now;
+        let leg = new;
+        match here.place {
+            Place::Inside => self.outputs.push_back(Output::Join { leg }),
+            Place::AwaitsStart => {
+                self.outputs.push_back(Output::Wait { leg, prompts: vec![Prompt::WaitingForOrganiser] });
+            }
+            Place::AwaitsAdmission => {
+                self.outputs.push_back(Output::Wait { leg, prompts: vec![Prompt::WaitingToBeAdmitted] });
+            }
+        }
+        let had = [
+            here.muted.then_some(Output::Mute { leg, on: true }),
+            here.deaf.then_some(Output::Deafen { leg, on: true }),
+            here.held.then_some(Output::Hold { leg, on: true }),
+        ];
+        self.outputs.extend(had.into_iter().flatten());
+        if here.place == Place::Inside && !here.held {
+            self.tell_recorded(leg);
+        }
+        Done::Yes
     }
 
     fn left(&mut self, now: Mono, leg: LegId) {
@@ -616,6 +648,11 @@ impl Meeting {
         let Some(to) = self.config.operator else { return vec![Prompt::NoOperator] };
         self.outputs.push_back(Output::Dial { by, to });
         vec![Prompt::OperatorCalled]
+    }
+
+    /// Whether whoever leads may have people rung from a telephone.
+    pub fn lets_telephones_dial(&self) -> bool {
+        self.config.keypad_calls
     }
 
     /// A number came by keys. Others are not asked whether they may: they are no leg.

@@ -69,6 +69,17 @@ impl Roster {
         }
     }
 
+    /// One leg's place is another's from now on; what is known of a number stays where the new one shows none.
+    pub(super) fn replace(&mut self, old: LegId, new: LegId, number: Option<E164>) -> Option<Participant> {
+        if self.0.contains_key(&new) || self.0.get(&old).is_none_or(|here| here.leaving) {
+            return None;
+        }
+        let here = self.0.remove(&old)?;
+        let here = Participant { number: number.or(here.number), ..here };
+        self.0.insert(new, here);
+        Some(here)
+    }
+
     pub(super) fn remove(&mut self, leg: LegId) -> Option<Participant> {
         self.0.remove(&leg)
     }

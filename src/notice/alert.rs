@@ -117,6 +117,11 @@ kinds! {
         "{organisation}: wrong PINs or conference IDs, again and again"
         "{who}: {tries} wrong PINs or conference IDs within {minutes} minutes. Further ones are not listened to until that \
          time is over. If nobody of yours has forgotten theirs, somebody guesses: choose longer PINs and conference IDs.";
+    /// A trunk's password was changed on one side alone, or somebody tries passwords.
+    WrongPassword "wrong-password" House ["who" "tries" "then"]
+        "Wrong passwords of {who}"
+        "{tries} requests in a row had a wrong password or an unknown name: {who}. {then}. If a password was changed, change \
+         it on the other side too; `tollbridge carriers` shows how we stand with each.";
     /// A destination is closed to an organisation for a day.
     HotNumber "hot-number" Both ["number" "destination" "until" "leg"]
         "{organisation}: a number known from fraud was called"

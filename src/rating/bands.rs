@@ -5,6 +5,7 @@
 
 use crate::clock::Wall;
 use crate::rating::rate::{BadRate, price_nanos, price_text};
+use crate::types::Stretch;
 use jiff::civil::{Date, DateTime, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -12,21 +13,13 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-const DAY_MINUTES: u16 = 24 * 60;
-
-const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-
 /// No row has more: a week of hours.
 const MOST_BANDS: usize = 168;
 
 /// A stretch of some days of the week at its own price: `mon-fri 08:00-19:00 0.03`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Band {
-    /// Bit 0 is Monday.
-    days: u8,
-    /// Minutes after midnight, half-open; up to 24:00.
-    from: u16,
-    to: u16,
+    stretch: Stretch,
     per_minute_nanos: i64,
 }
 
@@ -35,69 +28,16 @@ impl Band {
         self.per_minute_nanos
     }
 
-    const fn has(&self, day: u8, minute: u16) -> bool {
-        self.days & (1 << day) != 0 && self.from <= minute && minute < self.to
-    }
-
-    const fn meets(&self, other: &Band) -> bool {
-        self.days & other.days != 0 && self.from < other.to && other.from < self.to
+    /// When it is in force, in words: `mon-fri 08:00-19:00`.
+    pub fn when(&self) -> String {
+        self.stretch.to_string()
     }
 }
 
 impl fmt::Display for Band {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", days_text(self.days), self.hours(), price_text(self.per_minute_nanos))
+        write!(f, "{} {}", self.stretch, price_text(self.per_minute_nanos))
     }
-}
-
-impl Band {
-    fn hours(&self) -> String {
-        let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
-        format!("{}-{}", clock(self.from), clock(self.to))
-    }
-
-    /// When it is in force, in words: `mon-fri 08:00-19:00`.
-    pub fn when(&self) -> String {
-        format!("{} {}", days_text(self.days), self.hours())
-    }
-}
-
-fn days_text(days: u8) -> String {
-    if days == 0x7f {
-        return "daily".to_owned();
-    }
-    let (mut parts, mut day) = (Vec::new(), 0);
-    while day < 7 {
-        let run = (day..7).take_while(|d| days & (1 << d) != 0).count();
-        match run {
-            0 => {}
-            1 => parts.push(DAYS[day].to_owned()),
-            _ => parts.push(format!("{}-{}", DAYS[day], DAYS[day + run - 1])),
-        }
-        day += run.max(1);
-    }
-    parts.join(",")
-}
-
-fn days(text: &str) -> Option<u8> {
-    if text == "daily" {
-        return Some(0x7f);
-    }
-    let day = |name: &str| DAYS.iter().position(|day| *day == name);
-    text.split(',').try_fold(0_u8, |days, part| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (day(first)?, day(last)?);
-        // `sat-mon` goes round the end of the week.
-        let length = (last + 7 - first) % 7;
-        Some((0..=length).fold(days, |days, step| days | 1 << ((first + step) % 7)))
-    })
-}
-
-fn minutes(text: &str) -> Option<u16> {
-    let (hours, minutes) = text.split_once(':')?;
-    let number = |text: &str| (text.len() == 2).then(|| text.parse::<u16>().ok()).flatten();
-    let total = number(hours)? * 60 + number(minutes).filter(|minutes| *minutes < 60)?;
-    (total <= DAY_MINUTES).then_some(total)
 }
 
 /// Why a text gives no bands.
@@ -172,7 +112,7 @@ impl Bands {
             return Err(BadBands::TooMany);
         }
         for (place, one) in list.iter().enumerate() {
-            if let Some(two) = list[..place].iter().find(|two| two.meets(one)) {
+            if let Some(two) = list[..place].iter().find(|two| two.stretch.meets(&one.stretch)) {
                 return Err(BadBands::Overlap(two.when(), one.when()));
             }
         }
@@ -213,7 +153,7 @@ impl Bands {
         }
         let day = local.weekday().since(Weekday::Monday) as u8;
         let minute = u16::try_from(local.hour()).ok()? * 60 + u16::try_from(local.minute()).ok()?;
-        self.list.iter().find(|band| band.has(day, minute))
+        self.list.iter().find(|band| band.stretch.has(day, minute))
     }
 
     /// The moments in (`after`, `until`] at which another band comes into force, or none, in their order.
@@ -243,7 +183,7 @@ impl Bands {
         let mut moments = Vec::new();
         let (mut date, last) = (self.zone.to_datetime(from).date(), self.zone.to_datetime(to).date());
         while date <= last {
-            for minute in std::iter::once(0).chain(self.list.iter().flat_map(|band| [band.from, band.to])) {
+            for minute in std::iter::once(0).chain(self.list.iter().flat_map(|band| band.stretch.edges())) {
                 let shown = DateTime::from_parts(date, jiff::civil::Time::midnight());
                 let Ok(shown) = shown.checked_add(i64::from(minute).minutes()) else { continue };
                 let shown = self.zone.to_ambiguous_zoned_datetime(shown);
@@ -262,18 +202,10 @@ fn band(text: &str) -> Result<Vec<Band>, BadBands> {
     let bad = || BadBands::Form(text.to_owned());
     let words: Vec<&str> = text.split_whitespace().collect();
     let [when, hours, price] = words[..] else { return Err(bad()) };
-    let days = days(when).ok_or_else(bad)?;
-    let (from, to) = hours.split_once('-').ok_or_else(bad)?;
-    let (from, to) = (minutes(from).ok_or_else(bad)?, minutes(to).ok_or_else(bad)?);
+    let stretches = Stretch::read(when, hours).ok_or_else(bad)?;
     let price = rust_decimal::Decimal::from_str(price).map_err(|_| bad())?;
     let per_minute_nanos = price_nanos(price).map_err(BadBands::Price)?;
-    let one = |days, from, to| Band { days, from, to, per_minute_nanos };
-    match () {
-        () if from < to => Ok(vec![one(days, from, to)]),
-        () if from == to || from == DAY_MINUTES => Err(bad()),
-        () if to == 0 => Ok(vec![one(days, from, DAY_MINUTES)]),
-        () => Ok(vec![one(days, from, DAY_MINUTES), one((days << 1 | days >> 6) & 0x7f, 0, to)]),
-    }
+    Ok(stretches.into_iter().map(|stretch| Band { stretch, per_minute_nanos }).collect())
 }
 
 #[cfg(test)]

@@ -60,8 +60,8 @@ pub fn ask(available: Micros, own_nanos: i128, all_nanos: i128) -> Ask {
 /// What a leg burns a minute of time that it is given: as money is counted, in thousandths of its milliseconds.
 pub const TIME_NANOS: i64 = 60_000_000;
 
-/// With money, or time of a grant, for less than this, organisers' legs come first: longer than any leg holds ahead, so
-/// that nobody has more already by then than an organiser can still have.
+/// With money, or time of pool or grant, for less than this, organisers' legs come first: longer than any leg holds ahead,
+/// so that nobody has more already by then than an organiser can still have.
 pub const LEADERS_FIRST_MS: u64 = 300_000;
 
 /// What a leg burns of the bucket that pays it now, where `nanos` is what it burns of money.
@@ -88,7 +88,8 @@ pub struct Shared {
 }
 
 /// Leaves in `means` no more of each bucket than this leg's share of it, where it is short, and says how long a slice it
-/// asks for: as [`ask`] does for each that the slice reaches. Time is shared in whole increments.
+/// asks for: as [`ask`] does for each that the slice reaches. Time of a grant is shared in whole increments, that of
+/// the pool as the pool takes it.
 pub fn share(means: &mut Means, tab: &Tab, elapsed_ms: u64, burning: Burning) -> Shared {
     let open: Vec<Bucket> =
         [true, false].iter().flat_map(|is_time| tab.open(means, *is_time)).map(|left| left.bucket.clone()).collect();
@@ -116,15 +117,15 @@ pub fn share(means: &mut Means, tab: &Tab, elapsed_ms: u64, burning: Burning) ->
     }
     is_short |= burning.own > 0 && funded_ms(0, means.available, burning.credits) < LEADERS_FIRST_MS;
     means.available = asked.most;
-    if slice_ms < SLICE_MS && open.first().is_some_and(Bucket::is_time) {
+    if let Some(bucket) = open.first().filter(|bucket| slice_ms < SLICE_MS && bucket.is_time()) {
         let past = elapsed_ms.max(tab.held_until_ms);
-        slice_ms = tab.terms.increment_edge(past.saturating_add(slice_ms)).saturating_sub(past);
+        slice_ms = tab.terms.slice_edge(bucket, past.saturating_add(slice_ms)).saturating_sub(past);
     }
     Shared { slice_ms, is_short }
 }
 
-/// A leg's share of the first grant of which it has but a share, and what comes before it: for a leg that what lies behind
-/// it would not carry on. A bucket that is left is not entered again, and there may be more of it.
+/// A leg's share of the first of pool and grants of which it has but a share, and what comes before it: for a leg that what
+/// lies behind it would not carry on. A bucket that is left is not entered again, and there may be more of it.
 pub fn staying(means: &Means, tab: &Tab) -> Option<Means> {
     let open: Vec<_> = [true, false].iter().flat_map(|is_time| tab.open(means, *is_time)).collect();
     let shared = open.iter().position(|left| left.most < left.amount)?;

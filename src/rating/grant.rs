@@ -5,6 +5,7 @@
 //! the name. Seconds come before money because prices are worked out on the time that they leave (`price`).
 
 use crate::clock::Wall;
+use crate::rating::burn::TIME_NANOS;
 use crate::rating::{CallType, Capability, Funding, Terms, words};
 use crate::types::{Country, E164, GrantId, Micros};
 use serde::{Deserialize, Serialize};
@@ -261,7 +262,15 @@ pub struct Means {
 }
 
 impl Means {
-    /// Credits and the pool alone.
+    /// With so many running legs that the pool pays.
+    pub fn pooled_by(mut self, legs: u64) -> Means {
+        let nanos = i64::try_from(legs).unwrap_or(i64::MAX).saturating_mul(TIME_NANOS);
+        let of_pool = self.before.iter_mut().filter(|left| left.bucket == Bucket::Pool);
+        of_pool.for_each(|left| left.burn_nanos = nanos);
+        self
+    }
+
+    /// Credits and the pool alone, where nobody else is in it.
     pub fn plain(available: Micros, pool_left_ms: u64) -> Means {
         let pool = Left { bucket: Bucket::Pool, amount: pool_left_ms, most: pool_left_ms, burn_nanos: 0, until: None };
         Means { available, limit: None, before: vec![pool] }

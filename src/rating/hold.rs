@@ -165,6 +165,11 @@ impl Tab {
         self.held.last().map(|part| &part.bucket)
     }
 
+    /// The pool pays it now.
+    pub fn is_in_pool(&self) -> bool {
+        self.bucket() == Some(&Bucket::Pool)
+    }
+
     /// Money pays by now.
     pub fn is_in_money(&self) -> bool {
         self.sequence > 0 && self.terms.billable(self.held_until_ms) > self.time_held_ms()
@@ -232,7 +237,8 @@ impl Tab {
         let wanted = self.terms.pool_edge(self.terms.billable(target));
         let mut time = self.time_held_ms();
         for left in self.open(means, true) {
-            let share = if left.most < left.amount { self.terms.shared_edge(time, left.most) } else { u64::MAX };
+            let share =
+                if left.most < left.amount { self.terms.shared_edge(&left.bucket, time, left.most) } else { u64::MAX };
             let most = self.terms.pool_floor(time.saturating_add(left.amount)).min(share);
             let good = left.until.map_or(u64::MAX, |until| self.terms.pool_edge(self.billable_until(until)));
             let to = wanted.min(most).min(good).max(time);

@@ -5,6 +5,7 @@
 //! connect fee; surcharges; the minimum; the maximum; the exchange; the rounding.
 
 use crate::clock::Wall;
+use crate::rating::Bucket;
 use crate::rating::clauses::{AtMaximum, OnChange, Places, Rounding, Surcharge};
 use crate::rating::rate::Rate;
 use crate::rating::terms::{Discount, Exchange, PoolSplit, Price, Tariff, Terms};
@@ -298,15 +299,24 @@ impl Terms {
         }
     }
 
-    /// `ms` brought up to the edge of its increment.
-    pub fn increment_edge(&self, ms: u64) -> u64 {
-        self.tariff.as_ref().map_or(ms, |tariff| tariff.rate().edge(ms))
+    /// `ms` of a bucket of time as it is shared: of a grant in whole increments, which is what it is given for; of the pool
+    /// as it takes them.
+    pub fn slice_edge(&self, bucket: &Bucket, ms: u64) -> u64 {
+        match (bucket, &self.tariff) {
+            (Bucket::Pool, _) => self.pool_edge(ms),
+            (_, Some(tariff)) => tariff.rate().edge(ms),
+            (_, None) => ms,
+        }
     }
 
-    /// How far a share of time goes that begins at `from_ms` of it: whole increments, one at least.
-    pub fn shared_edge(&self, from_ms: u64, share_ms: u64) -> u64 {
+    /// How far a share of time goes that begins at `from_ms` of it: whole increments, or seconds where the pool takes
+    /// those; one at least.
+    pub fn shared_edge(&self, bucket: &Bucket, from_ms: u64, share_ms: u64) -> u64 {
         let to = from_ms.saturating_add(share_ms);
-        let Some(tariff) = &self.tariff else { return to };
+        let by_seconds = *bucket == Bucket::Pool && self.pool_split == PoolSplit::Second;
+        let Some(tariff) = self.tariff.as_ref().filter(|_| !by_seconds) else {
+            return from_ms.saturating_add(share_ms.max(1_000) / 1_000 * 1_000);
+        };
         let rate = tariff.rate();
         let whole = if rate.edge(to) == to { to } else { rate.edge_of(rate.increments(to) - 1) };
         if whole > from_ms { whole } else { rate.edge(from_ms.saturating_add(1)) }

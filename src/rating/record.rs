@@ -91,11 +91,54 @@ pub struct Beyond {
     /// What the carrier takes for the leg, where its own list says. Whoever pays the charge is not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<LegCost>,
+    /// Carriers that did not take the call, in the order in which they were asked; `carrier` is the last one that was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<Try>,
+    /// Of a call in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<CallerIdentity>,
     /// The price, line by line.
     pub explanation: Vec<String>,
     /// Keys of the ledger's entries that this leg made.
     pub ledger: Vec<String>,
     pub holds: Vec<String>,
+}
+
+/// How far the caller of a call in is known; who they are is no part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerIdentity {
+    /// They do not want to be named.
+    pub withheld: bool,
+    /// In which header their number was read.
+    pub whence: String,
+    /// How often the call was diverted before it came here, as far as that is to be believed.
+    pub diversions: u8,
+    /// How sure a signer is of the number (A, B or C), or what is wrong with the signature; `None` where none is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<String>,
+}
+
+/// What is shown in place of a number that is withheld.
+pub const WITHHELD: &str = "withheld";
+
+/// A carrier that was asked to take a call out, and did not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Try {
+    #[serde(with = "text")]
+    pub carrier: CarrierId,
+    /// Its final response, and the Q.850 cause beside it.
+    pub sip: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub q850: Option<u8>,
+    /// What we took that for.
+    #[serde(with = "text")]
+    pub cause: Cause,
+}
+
+impl Try {
+    fn object(&self) -> Value {
+        json!({ "carrier": self.carrier.as_str(), "sip": self.sip, "q850": self.q850, "cause": self.cause.slug() })
+    }
 }
 
 /// Every moment of a leg that happened.
@@ -256,6 +299,8 @@ impl UsageRecord {
     /// The twenty fields as text, in their order; `outside` is what is shown of the party that is not ours.
     pub fn cells(&self, outside: &str) -> [String; 20] {
         let mut cells = self.bare();
+        let withheld = self.beyond.identity.as_ref().is_some_and(|identity| identity.withheld);
+        let outside = if outside.is_empty() && withheld { WITHHELD } else { outside };
         cells[if self.call_type == CallType::DialOut { DESTINATION_NUMBER } else { CALLER_ID }] = outside.to_owned();
         cells
     }
@@ -359,6 +404,11 @@ impl Beyond {
             "pool_used_ms": self.pool_used_ms,
             "grants": self.grants.iter().map(granted).collect::<Vec<_>>(),
             "billed_ms": self.billed_ms,
+            "tries": self.tries.iter().map(Try::object).collect::<Vec<_>>(),
+            "identity": self.identity.as_ref().map(|identity| json!({
+                "withheld": identity.withheld, "whence": identity.whence, "diversions": identity.diversions,
+                "attestation": identity.attestation,
+            })),
             "explanation": self.explanation,
             "ledger": self.ledger,
             "holds": self.holds,
@@ -495,6 +545,8 @@ pub(crate) fn sample() -> UsageRecord {
             grants: Vec::new(),
             billed_ms: 120_000,
             cost: None,
+            tries: Vec::new(),
+            identity: None,
             explanation: vec!["charge 0.0200 USD".to_owned()],
             ledger: vec!["leg:charge".to_owned()],
             holds: vec!["leg:0".to_owned()],
@@ -521,6 +573,21 @@ mod tests {
              \"Anna \"\"the boss\"\", Rossi\",+393331234567,conf_in,service,domestic,IT,+390612345678,\
              2023-11-14T22:13:20.123Z,2023-11-14T22:14:21.123Z,61,0.0000,0.0200,USD,MCOMEETACPEA"
         );
+    }
+
+    #[test]
+    fn a_caller_who_withholds_their_number_is_shown_as_that_everywhere() {
+        let mut record = UsageRecord { caller: None, ..record() };
+        let caller = |record: &UsageRecord| {
+            let json: Value = serde_json::from_str(&record.to_json("")).unwrap();
+            (record.cells("")[CALLER_ID].clone(), json["caller_id"].clone(), json["identity"]["withheld"].clone())
+        };
+        assert_eq!(caller(&record), (String::new(), Value::Null, Value::Null), "not known is not withheld");
+        record.beyond.identity =
+            Some(CallerIdentity { withheld: true, whence: "asserted".into(), diversions: 2, attestation: None });
+        assert_eq!(caller(&record), ("withheld".into(), json!("withheld"), json!(true)));
+        assert_eq!(UsageRecord::from_line(&record.to_line()), Ok(record.clone()));
+        assert!(record.csv_row("").contains(",withheld,conf_in,"));
     }
 
     #[test]

@@ -83,10 +83,13 @@ fn endpoint(listed: bool, old_syntax: bool) -> Endpoint {
         product: "tollbridge".to_owned(),
         retry_after_s: 1,
         session_s: 1_800,
+        is_focus: true,
+        pace: Pace::default(),
     };
     let mut endpoint = Endpoint::new(config, [7; 32]);
     let (network, prefix_len) = ("192.0.2.0".parse().unwrap(), 24);
-    let source = Source { network, prefix_len, port: None, advertise: None, old_syntax, tls_name: None };
+    let source =
+        Source { network, prefix_len, port: None, advertise: None, old_syntax, tls_name: None, tls_only: true };
     endpoint.command(Mono::default(), Command::Sources(if listed { vec![source] } else { Vec::new() }));
     endpoint
 }

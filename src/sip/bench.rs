@@ -9,20 +9,37 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::time::Duration;
 
+mod cells;
+mod crowd;
 mod digest;
 mod extensions;
+mod inject;
+mod name;
+mod outgoing;
 mod peer;
+mod transfer;
+mod trust;
+mod watch;
 
 struct Bench {
     now: Mono,
     endpoint: Endpoint,
     sent: Vec<(Flow, Bytes)>,
     events: Vec<Event>,
+    asked: Vec<dns::Question>,
+    unfound: Vec<String>,
 }
 
 impl Bench {
     fn new() -> Bench {
-        Bench { now: Mono::from_millis(1_000), endpoint: endpoint(9, address(1)), sent: Vec::new(), events: Vec::new() }
+        Bench {
+            now: Mono::from_millis(1_000),
+            endpoint: endpoint(9, address(1)),
+            sent: Vec::new(),
+            events: Vec::new(),
+            asked: Vec::new(),
+            unfound: Vec::new(),
+        }
     }
 
     fn drain(&mut self) {
@@ -31,6 +48,8 @@ impl Bench {
                 Output::Send { flow, bytes } => self.sent.push((flow, bytes)),
                 Output::Event(event) => self.events.push(event),
                 Output::Close { .. } => {}
+                Output::Ask(question) => self.asked.push(question),
+                Output::Unfound { host, why } => self.unfound.push(format!("{host}: {why}")),
             }
         }
     }
@@ -129,6 +148,40 @@ fn from_peer(method: &str, branch: &str, to_tag: &str, cseq: u32, more: &str) ->
          Contact: <sip:+4930@192.0.2.2>\n{more}"
     )
 }
+
+/// How a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// As it should be: the next of its dialog, or without one the first.
+    Valid,
+    /// It requires what nobody has heard of.
+    Invalid,
+    /// Of a dialog that is not there: our tag is another.
+    Astray,
+    /// Its number was used up.
+    Old,
+}
+
+const KINDS: [Kind; 4] = [Kind::Valid, Kind::Invalid, Kind::Astray, Kind::Old];
+
+/// What there is, and one that nobody has heard of.
+const METHODS: [&str; 15] = [
+    "INVITE",
+    "ACK",
+    "CANCEL",
+    "BYE",
+    "OPTIONS",
+    "UPDATE",
+    "INFO",
+    "PRACK",
+    "REGISTER",
+    "REFER",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "MESSAGE",
+    "PUBLISH",
+    "NOPE",
+];
 
 const OFFER: &str = "Content-Type: application/sdp\nContent-Length: 5\n\noffer";
 const EMPTY: &str = "Content-Length: 0\n\n";
@@ -457,7 +510,8 @@ fn an_answer_to_a_call_that_was_given_up_is_ended() {
         let mut bench = Bench::new();
         let (call, invite, _) = dialling(&mut bench);
         give_up(&mut bench, &invite, call);
-        assert_eq!(bench.told().last().map(String::as_str), Some(status));
+        let told = bench.told();
+        assert_eq!(told.iter().filter(|told| told.starts_with("Failed")).collect::<Vec<_>>(), [status]);
         assert_eq!(bench.endpoint.calls(), 0);
         bench.words();
         bench.pass(Duration::from_secs(25));
@@ -513,7 +567,13 @@ fn the_next_life_ends_what_the_last_one_left() {
     first.receive(&from_peer("INVITE", "i9", "", 1, OFFER).replace("c1", "c2"));
     let Some(Event::Invited(invitation)) = first.events.pop() else { panic!() };
     let mut second = Bench::new();
-    second.command(Command::Bury { call: Call::past(1), journal: invitation.journal.clone(), reason: None });
+    second.command(Command::Bury {
+        call: Call::past(1),
+        journal: invitation.journal.clone(),
+        reason: None,
+        login: None,
+        tls_name: None,
+    });
     let bye = second.request("BYE");
     assert_eq!((bye.call_id(), bye.to().tag()), ("c2", Some("them")));
     assert!(bye.cseq() >= 1);
@@ -523,7 +583,13 @@ fn the_next_life_ends_what_the_last_one_left() {
     second.assert_at_rest();
     assert_eq!(second.told(), ["Released"], "nobody ever will");
     let mut answered = Bench::new();
-    answered.command(Command::Bury { call: Call::past(2), journal: invitation.journal.clone(), reason: None });
+    answered.command(Command::Bury {
+        call: Call::past(2),
+        journal: invitation.journal.clone(),
+        reason: None,
+        login: None,
+        tls_name: None,
+    });
     let bye = answered.request("BYE");
     answered.receive(&reply(&bye, 481, "them", ""));
     assert!(
@@ -532,16 +598,34 @@ fn the_next_life_ends_what_the_last_one_left() {
         answered.events
     );
     answered.events.clear();
-    answered.command(Command::Bury { call: Call::past(3), journal: "of no dialog".to_owned(), reason: None });
+    answered.command(Command::Bury {
+        call: Call::past(3),
+        journal: "of no dialog".to_owned(),
+        reason: None,
+        login: None,
+        tls_name: None,
+    });
     assert_eq!(answered.told(), ["Released"], "there is nobody to tell");
     answered.assert_at_rest();
     // Where there is no room, or no way, it is said all the same, and nobody knows what came of it.
     let mut full = Bench::new();
     full.endpoint.table = Table::new(0);
-    full.command(Command::Bury { call: Call::past(4), journal: invitation.journal.clone(), reason: None });
+    full.command(Command::Bury {
+        call: Call::past(4),
+        journal: invitation.journal.clone(),
+        reason: None,
+        login: None,
+        tls_name: None,
+    });
     assert_eq!(full.words(), ["BYE"]);
     let mut lost = Bench::new();
-    lost.command(Command::Bury { call: Call::past(5), journal: invitation.journal, reason: None });
+    lost.command(Command::Bury {
+        call: Call::past(5),
+        journal: invitation.journal,
+        reason: None,
+        login: None,
+        tls_name: None,
+    });
     lost.endpoint.lost(lost.now, flow(0));
     lost.drain();
     for bench in [&mut full, &mut lost] {
@@ -554,7 +638,13 @@ fn the_next_life_ends_what_the_last_one_left() {
 fn the_next_life_cancels_what_was_never_answered() {
     let (_, invite, journal) = dialling(&mut Bench::new());
     let mut refused = Bench::new();
-    refused.command(Command::Bury { call: Call::past(1), journal: journal.clone(), reason: None });
+    refused.command(Command::Bury {
+        call: Call::past(1),
+        journal: journal.clone(),
+        reason: None,
+        login: None,
+        tls_name: None,
+    });
     // Under each name that it may have had: it may have been asked again, as after a 422.
     let names = refused.sent.iter().filter_map(|(_, bytes)| Some(parse_request(bytes)?.via().branch()?.to_owned()));
     let first = invite.via().branch().unwrap();
@@ -564,14 +654,20 @@ fn the_next_life_cancels_what_was_never_answered() {
     refused.assert_at_rest();
 
     let mut answered = Bench::new();
-    answered.command(Command::Bury { call: Call::past(1), journal: journal.clone(), reason: None });
+    answered.command(Command::Bury {
+        call: Call::past(1),
+        journal: journal.clone(),
+        reason: None,
+        login: None,
+        tls_name: None,
+    });
     answered.receive(&reply(&invite, 200, "t", "answer"));
     answered.receive(&reply(&invite, 200, "t", "answer"));
     assert_eq!(answered.words(), ["CANCEL", "CANCEL", "CANCEL", "ACK", "BYE", "ACK"]);
     answered.assert_at_rest();
 
     let mut silent = Bench::new();
-    silent.command(Command::Bury { call: Call::past(1), journal, reason: None });
+    silent.command(Command::Bury { call: Call::past(1), journal, reason: None, login: None, tls_name: None });
     silent.assert_at_rest();
     // Of the three names that it may have had nobody is told, but once of the call.
     for bench in [&mut refused, &mut answered, &mut silent] {
@@ -601,11 +697,66 @@ fn limits_are_refused_clearly() {
     let response = parse_response(&bench.sent[0].1).unwrap();
     assert_eq!((response.status(), response.header("Allow")), (200, Some(super::endpoint::ALLOW)));
     bench.words();
+    // Our owner is behind: new calls are turned away, and nothing is kept of them.
+    bench.command(Command::Shed(true));
+    bench.receive(&from_peer("INVITE", "i8", "", 1, OFFER).replace("c1", "n8"));
+    bench.receive(&from_peer("OPTIONS", "o4", "", 4, EMPTY));
+    let refused = parse_response(&bench.sent[0].1).unwrap();
+    assert_eq!((refused.status(), refused.header("Retry-After")), (503, Some("5")));
+    assert_eq!(bench.words(), ["503 INVITE", "503 OPTIONS"]);
+    assert_eq!(
+        (bench.endpoint.calls(), bench.endpoint.transactions(), bench.endpoint.counters().refused_busy),
+        (0, 2, 1)
+    );
+    bench.command(Command::Shed(false));
     bench.command(Command::Drain { retry_after_s: 9 });
     bench.receive(&from_peer("OPTIONS", "o3", "", 3, EMPTY));
     let response = parse_response(&bench.sent[0].1).unwrap();
     assert_eq!((response.status(), response.header("Retry-After")), (503, Some("9")));
     bench.assert_at_rest();
+}
+
+/// Whatever keeps new calls out, those that there are go on: hold, keys, a sign of life, the end.
+#[test]
+fn standing_calls_never_notice_that_new_ones_are_turned_away() {
+    let closings: [&dyn Fn(&mut Bench); 5] = [
+        &|bench| bench.command(Command::Shed(true)),
+        &|bench| bench.command(Command::Drain { retry_after_s: 9 }),
+        &|bench| bench.endpoint.config.max_calls = 1,
+        &|bench| bench.endpoint.config.pace = Pace { all: Some(1), source: Some(1) },
+        &|bench| {
+            // Not one transaction more for anybody else.
+            let taken = bench.endpoint.transactions();
+            bench.endpoint.table.limit = taken.max(64);
+            for number in taken..64 {
+                bench.receive(
+                    &from_peer("OPTIONS", &format!("o{number}"), "", 1, EMPTY).replace("c1", &format!("o{number}")),
+                );
+            }
+        },
+    ];
+    for (case, close) in closings.into_iter().enumerate() {
+        let mut bench = Bench::new();
+        let (call, tag) = up(&mut bench);
+        close(&mut bench);
+        bench.receive(&from_peer("INVITE", "i7", "", 1, OFFER).replace("c1", "n7"));
+        if case == 3 {
+            // At this pace one is let in.
+            let Some(Event::Invited(other)) = bench.events.pop() else { panic!() };
+            bench.receive(&from_peer("INVITE", "i8", "", 1, OFFER).replace("c1", "n8"));
+            bench.command(Command::HangUp { call: other.call, reason: None });
+            bench.events.clear();
+        }
+        assert!(bench.words().iter().all(|word| word != "180 INVITE") && bench.told().is_empty(), "{case}");
+        bench.receive(&from_peer("INVITE", "r1", &tag, 2, OFFER));
+        bench.command(Command::Agree { call, answer: Bytes::from_static(b"answer") });
+        bench.receive(&from_peer("ACK", "a2", &tag, 2, EMPTY));
+        bench.receive(&from_peer("OPTIONS", "p1", &tag, 3, EMPTY));
+        bench.receive(&from_peer("BYE", "b1", &tag, 4, EMPTY));
+        assert_eq!(bench.words(), ["100 INVITE", "200 INVITE", "200 OPTIONS", "200 BYE"], "{case}");
+        assert_eq!(bench.told(), ["Offered", "HungUp"], "{case}");
+        bench.assert_at_rest();
+    }
 }
 
 #[test]
@@ -622,8 +773,24 @@ fn strangers_leave_nothing_behind_and_get_no_more_than_they_sent() {
     }
     bench.receive_from(stranger, "garbage\n\n");
     assert!(bench.sent.iter().all(|(to, bytes)| to.peer.ip() == stranger.ip() && bytes.len() <= largest));
-    assert_eq!(bench.sent.len(), 100);
+    assert_eq!(bench.sent.len(), 5, "of one network, in one second");
     assert!(bench.words().iter().all(|word| word.starts_with("403")));
     assert_eq!((bench.endpoint.calls(), bench.endpoint.transactions(), bench.endpoint.alarms()), (0, 0, 0));
     assert!(bench.told().is_empty());
+}
+
+#[test]
+fn what_is_not_called_long_fits_into_a_datagram() {
+    let mut long = 0;
+    for length in (0..1_400).step_by(7) {
+        let offer = Bytes::from("o".repeat(length));
+        let dial = Dial { offer, ..dial(&mut StdRng::seed_from_u64(4), 7, 30_000) };
+        let mut bench = Bench::new();
+        bench.command(Command::Dial(Box::new(dial.clone())));
+        let sent = bench.sent.last().unwrap().1.len();
+        long += usize::from(is_long(&dial));
+        assert!(is_long(&dial) || sent <= transport::LONGEST_DATAGRAM, "{sent}");
+        assert!(!is_long(&dial) || sent > transport::LONGEST_DATAGRAM - 50, "{sent}: RFC 3261 section 18.1.1");
+    }
+    assert!((50..150).contains(&long), "{long}");
 }

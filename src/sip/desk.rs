@@ -1,7 +1,9 @@
 //! What every part of the endpoint writes on: the moment, the alarms, what is to leave, and what was counted.
 
 use super::peer::Errand;
+use super::subscription::Chime;
 use super::timer::Timers;
+use super::trace::{Ladders, call_id_of};
 use super::transaction::Id;
 use super::{Call, Event, Flow, Output};
 use crate::clock::Mono;
@@ -16,6 +18,16 @@ pub(in crate::sip) enum Alarm {
     Transaction(Id, Letter),
     Call(Call, Bell),
     Peer(u32, Errand),
+    /// Of a subscription.
+    Watch(u64, Chime),
+    /// A REFER that came in, by its CSeq, has waited or lasted for long enough.
+    Referral(Call, u32),
+    /// Nobody has told how a transfer has gone.
+    Handover(Call),
+    /// A name has taken too long.
+    Search(u64),
+    /// The addresses of a host that sends, by its number, are to be looked up anew.
+    Senders(u64),
 }
 
 /// Alarms of a call; those of its transactions have letters.
@@ -37,6 +49,8 @@ pub(in crate::sip) enum Bell {
     Refresh,
     /// The session was not refreshed in time.
     Lapse,
+    /// The ACK of an answer to our call has waited for long enough.
+    Acknowledge,
 }
 
 /// What happened, each a count since the start.
@@ -58,8 +72,11 @@ pub struct Counters {
     pub retransmissions: u64,
     /// Requests that met the same request by another way (482).
     pub merged: u64,
-    /// INVITEs answered 503: too many calls, draining, or an owner who does not keep up.
+    /// INVITEs answered 503: too many calls, draining, or an owner who does not fetch what is told; an owner, or ourselves,
+    /// behind with what there is; more a second than are let in.
     pub refused_full: u64,
+    pub refused_busy: u64,
+    pub refused_pace: u64,
     /// Requests not answered and commands not obeyed because there were too many transactions.
     pub dropped_full: u64,
     /// Client transactions that nobody answered.
@@ -98,10 +115,27 @@ pub struct Counters {
     pub pings_missed: u64,
     pub registered: u64,
     pub unregistered: u64,
+    /// Subscriptions that were let be, or went on; SUBSCRIBEs that were refused; NOTIFYs, and those that were refused or not
+    /// answered.
+    pub subscribed: u64,
+    pub subscriptions_refused: u64,
+    /// SUBSCRIBEs to conferences beyond their pace.
+    pub subscriptions_paced: u64,
+    pub notified: u64,
+    pub notifies_failed: u64,
+    /// REFERs that our owner was asked about, and those refused since there were too many; NOTIFYs of ours that were not taken,
+    /// so that their subscription ended; and REFERs of ours.
+    pub referrals: u64,
+    pub referrals_refused: u64,
+    pub subscriptions_lost: u64,
+    pub handovers: u64,
+    /// Questions that DNS was asked, and names that led nowhere.
+    pub names_asked: u64,
+    pub names_unfound: u64,
 }
 
 impl Bell {
-    pub const ALL: [Bell; 8] = [
+    pub const ALL: [Bell; 9] = [
         Bell::Repeat,
         Bell::Silent,
         Bell::Remind,
@@ -110,6 +144,7 @@ impl Bell {
         Bell::Promise,
         Bell::Refresh,
         Bell::Lapse,
+        Bell::Acknowledge,
     ];
 }
 
@@ -119,15 +154,21 @@ pub(in crate::sip) struct Desk {
     pub timers: Timers<Alarm>,
     pub out: VecDeque<Output>,
     pub counters: Counters,
+    /// What was said of calls.
+    pub ladders: Ladders,
 }
 
 impl Desk {
     pub fn new() -> Desk {
-        Desk { now: Mono::default(), timers: Timers::new(), out: VecDeque::new(), counters: Counters::default() }
+        let (timers, out, counters) = (Timers::new(), VecDeque::new(), Counters::default());
+        Desk { now: Mono::default(), timers, out, counters, ladders: Ladders::default() }
     }
 
     pub fn send(&mut self, flow: Flow, bytes: Bytes) {
         self.counters.messages_out += 1;
+        if let Some(call_id) = call_id_of(&bytes) {
+            self.ladders.note(self.now, call_id, true, flow, &bytes);
+        }
         self.out.push_back(Output::Send { flow, bytes });
     }
 

@@ -5,10 +5,12 @@ use super::header::{NameAddr, Via};
 use super::message::{Request, Response};
 use super::method::Method;
 use super::uri::Uri;
-use super::{Dial, Flow, Transport};
+use super::{Dial, Flow, Local, Place, Transport};
+use crate::types::HostName;
 use bytes::Bytes;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Hops that a request of ours may take (RFC 3261 section 8.1.1.6).
 const MAX_FORWARDS: u8 = 70;
@@ -32,6 +34,11 @@ pub(in crate::sip) struct Dialog {
     pub flow: Flow,
     /// What we call ourselves.
     pub contact: SocketAddr,
+    /// The user part of our Contact: a secret that leads to the conference that this call is in; empty where it is of none. Not
+    /// journaled.
+    pub token: String,
+    /// Where the name of the next hop led, and which name that was; `None` in it: nowhere that we may go. Not journaled.
+    pub found: Option<(String, Option<SocketAddr>)>,
 }
 
 impl Dialog {
@@ -50,6 +57,8 @@ impl Dialog {
             remote_cseq: Some(invite.cseq()),
             flow,
             contact,
+            token: String::new(),
+            found: None,
         }
     }
 
@@ -66,6 +75,8 @@ impl Dialog {
             remote_cseq: None,
             flow: dial.flow,
             contact: dial.contact,
+            token: String::new(),
+            found: None,
         })
     }
 
@@ -130,13 +141,34 @@ impl Dialog {
         }
     }
 
-    /// Where a request goes: the first route or the target where that is an address of a known peer, else where the
-    /// call came from. Names are not looked up, and no Contact can point us at a stranger.
+    /// Where requests are to go next: the first route, or the target.
+    pub fn next(&self) -> &Uri {
+        self.routes.first().map_or(&self.target, |route| route.uri())
+    }
+
+    /// The next hop where it is a name, to be reached as the call is: by its transport, from our same address.
+    pub fn place(&self) -> Option<Arc<Place>> {
+        let next = self.next();
+        let host: HostName = next.host().parse().ok()?;
+        let Flow { transport, local, .. } = self.flow;
+        let (tls_name, locals) =
+            (Arc::from(host.as_str()), vec![Local { transport, bound: local, contact: self.contact }]);
+        let port = next.port().filter(|port| *port != 0);
+        Some(Arc::new(Place { host, port, transport: Some(transport), locals, tls_name }))
+    }
+
+    /// Whether the name of the next hop was looked up.
+    pub fn knows_hop(&self) -> bool {
+        self.found.as_ref().is_some_and(|(name, _)| name == self.next().host())
+    }
+
+    /// Where a request goes: the first route or the target where that is an address of a known peer, or a name that led to
+    /// one, else where the call came from. No Contact can point us at a stranger.
     pub fn hop(&self, lost: bool, known: impl Fn(IpAddr) -> bool) -> Flow {
         if self.flow.transport.is_stream() && !lost {
             return self.flow;
         }
-        let next = self.routes.first().map_or(&self.target, |route| route.uri());
+        let next = self.next();
         match next.address() {
             Some(ip) if ip == self.flow.peer.ip() || known(ip) => {
                 let peer = SocketAddr::new(
@@ -145,15 +177,28 @@ impl Dialog {
                 );
                 Flow { peer, ..self.flow }
             }
-            _ => self.flow,
+            _ => match &self.found {
+                Some((name, Some(peer))) if name == next.host() => Flow { peer: *peer, ..self.flow },
+                _ => self.flow,
+            },
         }
     }
 
-    /// Our Contact header.
+    /// Our Contact header; that of a conference says so (RFC 4579 section 4.1).
     pub fn contact(&self) -> String {
+        let mark = if self.token.is_empty() { "" } else { ";isfocus" };
+        format!("<{}>{mark}", self.focus())
+    }
+
+    /// What it says: in a call, the address of the conference.
+    pub fn focus(&self) -> String {
+        let address = match self.token.as_str() {
+            "" => format!("sip:{}", self.contact),
+            token => format!("sip:{token}@{}", self.contact),
+        };
         match self.flow.transport {
-            Transport::Udp => format!("<sip:{}>", self.contact),
-            stream => format!("<sip:{};transport={}>", self.contact, stream.name()),
+            Transport::Udp => address,
+            stream => format!("{address};transport={}", stream.name()),
         }
     }
 }
@@ -240,9 +285,21 @@ impl Entry {
         let route = |field| take(field).flatten().and_then(|text| NameAddr::parse(&text).ok());
         let routes = fields.map(route).collect::<Option<Vec<NameAddr>>>()?;
         let remote_cseq = remote_cseq.map(|cseq| cseq.parse()).transpose().ok()?;
-        let local_tag = local.tag()?.to_owned();
-        let dialog =
-            Dialog { call_id, local, local_tag, remote, target, routes, local_cseq, remote_cseq, flow, contact };
+        let (local_tag, token, found) = (local.tag()?.to_owned(), String::new(), None);
+        let dialog = Dialog {
+            call_id,
+            local,
+            local_tag,
+            remote,
+            target,
+            routes,
+            local_cseq,
+            remote_cseq,
+            flow,
+            contact,
+            token,
+            found,
+        };
         Some(Entry { dialog, branch })
     }
 }
@@ -307,6 +364,8 @@ mod tests {
             headers: Vec::new(),
             offer: Bytes::new(),
             ring_ms: 1,
+            holds_ack: false,
+            may_transfer: false,
             login: None,
         }
     }

@@ -7,13 +7,19 @@ use super::gate::Gate;
 use super::header::{COOKIE, Via};
 use super::message::{Framing, Malformed, Message, Request, Response};
 use super::method::Method;
+use super::names::{Errand, Names};
 use super::peer::Peers;
 use super::session::{Session, Stage};
+use super::shed::Shed;
+use super::subscription::Watches;
 use super::transaction::{Id, Note, Owner, Table};
+use super::transfer::Transfers;
 use super::{
-    Call, Command, Config, Dial, Event, Flow, Identity, Output, Reason, Refusal, Transport, message, transport,
+    Call, Command, Config, Dial, Event, Flow, Identity, Login, Output, Reason, Refusal, Said, Transport, message,
+    transport,
 };
 use crate::clock::Mono;
+use crate::types::HostName;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -21,11 +27,16 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What we can do, and nothing else (RFC 3261 section 20.5).
-pub(in crate::sip) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK";
-/// The extensions that we know (RFC 3262, RFC 4028), and what Supported says of them.
-pub(in crate::sip) const EXTENSIONS: [&str; 2] = ["100rel", "timer"];
+/// What we can do, and nothing else (RFC 3261 section 20.5); what can be watched (RFC 4575); and the extensions that we speak
+/// (RFC 3262, RFC 4028).
+pub(in crate::sip) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK, SUBSCRIBE, NOTIFY";
+pub(in crate::sip) const ALLOW_EVENTS: &str = "conference";
 pub(in crate::sip) const SUPPORTED: &str = "100rel, timer";
+/// In the calls of those who may transfer (RFC 3515, RFC 3891, RFC 4488, RFC 7614).
+pub(in crate::sip) const ALLOW_TRANSFERS: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK, REFER, SUBSCRIBE, NOTIFY";
+/// The extensions that we know, whoever may ask for them.
+pub(in crate::sip) const EXTENSIONS: [&str; 5] = ["100rel", "timer", "norefersub", "nosub", "replaces"];
 /// The only body that we read.
 pub(in crate::sip) const SDP: &str = "application/sdp";
 
@@ -51,17 +62,23 @@ pub struct Endpoint {
     pub(in crate::sip) gate: Gate,
     pub(in crate::sip) auth: Auth,
     pub(in crate::sip) peers: Peers,
+    pub(in crate::sip) names: Names,
+    pub(in crate::sip) watches: Watches,
+    pub(in crate::sip) transfers: Transfers,
     pub(in crate::sip) sessions: HashMap<Call, Session>,
     /// Calls by Call-ID and our tag.
     pub(in crate::sip) dialogs: HashMap<(String, String), Call>,
     /// Calls of earlier lives that are being ended.
     burials: HashMap<Call, Burial>,
+    /// Of the sessions, those that are only being ended: no new call waits for them.
+    unwatched: usize,
     /// Calls numbered here so far.
     pub(in crate::sip) numbered: u64,
     /// Seconds for Retry-After while new calls are refused.
     pub(in crate::sip) draining: Option<u32>,
     /// Our owner does not keep up.
     pub(in crate::sip) crowded: bool,
+    pub(in crate::sip) shed: Shed,
 }
 
 impl Endpoint {
@@ -73,15 +90,20 @@ impl Endpoint {
             gate: Gate::new(rng.next_u64()),
             auth: Auth::new(&mut rng),
             peers: Peers::default(),
+            names: Names::new(u64::from_le_bytes(std::array::from_fn(|at| seed[at]))),
+            watches: Watches::default(),
+            transfers: Transfers::default(),
             config,
             rng,
             desk: Desk::new(),
             sessions: HashMap::new(),
             dialogs: HashMap::new(),
             burials: HashMap::new(),
+            unwatched: 0,
             numbered: 0,
             draining: None,
             crowded: false,
+            shed: Shed::default(),
         }
     }
 
@@ -94,8 +116,18 @@ impl Endpoint {
             Transport::Tcp | Transport::Tls => Framing::Stream,
         };
         match Message::parse(bytes, framing) {
-            Ok(Message::Request(request)) => self.request(flow, request, bytes.len()),
-            Ok(Message::Response(response)) => self.response(flow, response),
+            Ok(Message::Request(request)) => {
+                let begins = *request.method() == Method::Invite && request.to().tag().is_none();
+                if begins && self.gate.source(flow).is_some() {
+                    self.desk.ladders.open(now, request.call_id());
+                }
+                self.desk.ladders.note(now, request.call_id(), false, flow, bytes);
+                self.request(flow, request, bytes.len());
+            }
+            Ok(Message::Response(response)) => {
+                self.desk.ladders.note(now, response.call_id(), false, flow, bytes);
+                self.response(flow, response);
+            }
             Err(malformed) => self.malformed(flow, malformed, bytes.len()),
         }
     }
@@ -106,19 +138,46 @@ impl Endpoint {
             Command::Ring { call, status, answer } => self.ring(call, status, answer),
             Command::Accept { call, answer } => self.accept(call, answer),
             Command::Refuse { call, refusal } => self.refuse(call, &refusal),
+            Command::PutOff { call } => {
+                if let Some(session) = self.sessions.get_mut(&call) {
+                    self.shed.looked_at(self.desk.now, session);
+                }
+            }
             Command::Agree { call, answer } => self.agree(call, answer),
             Command::Disagree { call, status } => self.disagree(call, status),
             Command::Offer { call, offer } => self.offer(call, offer),
             Command::Dial(dial) => self.dial(&dial),
+            Command::Locate { call, place } => self.seek(Errand::Dial(call), place),
+            Command::Acknowledge { call } => self.send_ack(call),
             Command::Cancel { call, reason } | Command::HangUp { call, reason } => self.hang_up(call, reason),
-            Command::Bury { call, journal, reason } => self.bury(call, &journal, reason),
+            Command::Bury { call, journal, reason, login, tls_name } => {
+                self.bury(call, &journal, reason, login, tls_name);
+            }
+            Command::MayTransfer { call } => {
+                if let Some(session) = self.sessions.get_mut(&call) {
+                    session.may_transfer = true;
+                }
+            }
+            Command::Consent { call, number } => self.consent(call, number),
+            Command::Decline { call, number, refusal } => self.decline(call, number, &refusal),
+            Command::Report { call, number, status, is_last } => self.report(call, number, status, is_last),
+            Command::Refer { call, to } => self.refer(call, &to),
+            Command::Prove { call, login } => self.prove_within(call, login),
             Command::Sources(sources) => self.gate.list(sources),
             Command::Names(names) => self.gate.name(names),
+            Command::Watch(hosts) => self.watch(hosts),
             Command::Asked(asked) => self.auth.list(asked),
             Command::Peers(peers) => self.keep(peers),
+            Command::Admit { subscription, shown, tcp } => self.admit(subscription, shown, tcp),
+            Command::Deny { subscription, why } => self.deny(subscription, why),
+            Command::Show { subscriptions, conference } => self.show(&subscriptions, &conference),
+            Command::Conclude { subscriptions } => self.conclude(&subscriptions),
+            Command::Reject { subscriptions } => self.reject(&subscriptions),
+            Command::Shed(busy) => self.shed.busy = busy,
             Command::Drain { retry_after_s } => {
                 self.draining = Some(retry_after_s);
                 self.leave_all();
+                self.unwatch_all();
             }
         }
     }
@@ -126,12 +185,22 @@ impl Endpoint {
     /// A flow is dead: its connection was closed, or a message could not be sent.
     pub fn lost(&mut self, now: Mono, flow: Flow) {
         self.desk.now = now;
+        self.gate.lost(flow);
+        let mut hit = Vec::new();
         for session in self.sessions.values_mut().filter(|session| session.dialog.flow == flow) {
+            hit.extend((!session.lost).then_some(session.call));
             session.lost = true;
         }
-        for (owner, note) in self.table.lost(&mut self.desk, flow) {
+        self.lose_watches(flow);
+        let undelivered = self.table.lost(&mut self.desk, flow);
+        if !undelivered.is_empty() {
+            self.names.no_answer(now, flow);
+        }
+        for (owner, note) in undelivered {
             self.undelivered(owner, note);
         }
+        hit.sort(); // the same order in every run of a seed
+        hit.into_iter().for_each(|call| self.scout(call));
     }
 
     /// Rings every alarm that is due.
@@ -140,12 +209,21 @@ impl Endpoint {
         while let Some(alarm) = self.desk.timers.due(now) {
             match alarm {
                 Alarm::Transaction(id, letter) => {
+                    let flow = self.table.flow(id);
                     if let Some((owner, note)) = self.table.fire(&mut self.desk, id, letter) {
+                        if let Some(flow) = flow.filter(|_| note == Note::TimedOut) {
+                            self.names.no_answer(now, flow);
+                        }
                         self.undelivered(owner, note);
                     }
                 }
                 Alarm::Call(call, bell) => self.ring_bell(call, bell),
                 Alarm::Peer(number, errand) => self.peer_alarm(number, errand),
+                Alarm::Watch(number, chime) => self.watch_alarm(number, chime),
+                Alarm::Referral(call, number) => self.referral_alarm(call, number),
+                Alarm::Handover(call) => self.handover_alarm(call),
+                Alarm::Search(_) => self.search_alarm(),
+                Alarm::Senders(number) => self.look_for_senders(number),
             }
         }
     }
@@ -172,9 +250,30 @@ impl Endpoint {
         self.sessions.len()
     }
 
+    /// Subscriptions in all states.
+    pub fn subscriptions(&self) -> usize {
+        self.watches.len()
+    }
+
     /// Registrations that are being taken back.
     pub fn leaving(&self) -> usize {
         self.peers.leaving()
+    }
+
+    /// What was said of a call, the earliest first, and how much more is left out; `None` where it is not remembered (any
+    /// more).
+    pub fn said(&self, call_id: &str) -> Option<(Vec<Said>, u32)> {
+        self.desk.ladders.of(call_id)
+    }
+
+    /// REFERs that are under way.
+    pub fn referrals(&self) -> usize {
+        self.transfers.len()
+    }
+
+    /// Bytes of messages that are kept.
+    pub fn remembered(&self) -> usize {
+        self.desk.ladders.bytes()
     }
 
     pub fn transactions(&self) -> usize {
@@ -193,23 +292,35 @@ impl Endpoint {
         self.malformed(flow, Malformed { close: false, ..malformed }, length);
     }
 
+    /// Whether the address is somebody's, whatever it shows.
     pub fn is_listed(&self, peer: SocketAddr) -> bool {
-        self.gate.source(peer).is_some()
+        self.gate.at(peer).is_some()
     }
 
-    /// The name in the certificate of whoever is at `peer`.
+    /// The name in the certificate of whoever is at `peer`, as far as the address says who that is.
     pub fn tls_name(&self, peer: SocketAddr) -> Option<Arc<str>> {
         self.gate.tls_name(peer)
     }
 
-    /// The flows that calls go by.
+    /// The names that a certificate from `peer` is to be searched for.
+    pub fn tls_names(&self, peer: SocketAddr) -> Vec<Arc<str>> {
+        self.gate.tls_names(peer)
+    }
+
+    /// Those of them that the far side's certificate carries, over a connection by TLS: to be told before its messages, and
+    /// anew after [`Command::Sources`]. Forgotten with the flow ([`Endpoint::lost`]).
+    pub fn shown(&mut self, flow: Flow, names: Vec<Arc<str>>) {
+        self.gate.show(flow, names);
+    }
+
+    /// The flows that calls and subscriptions go by.
     pub fn flows(&self) -> impl Iterator<Item = Flow> {
-        self.sessions.values().map(|session| session.dialog.flow)
+        self.sessions.values().map(|session| session.dialog.flow).chain(self.watches.flows())
     }
 
     fn malformed(&mut self, flow: Flow, malformed: Malformed, length: usize) {
         self.desk.counters.malformed += 1;
-        let known = self.gate.source(flow.peer).is_some();
+        let known = self.gate.source(flow).is_some();
         self.desk.counters.strangers += u64::from(!known);
         if let Some(mut reply) = malformed.reply {
             reply.stamp(flow.peer);
@@ -220,12 +331,14 @@ impl Endpoint {
         }
     }
 
-    /// Sends a response that no transaction remembers; to a stranger only within the budget, and by datagram never more
-    /// bytes than it sent, so that nobody can be flooded through us. Whoever has a connection is where they say they are.
+    /// Sends a response that no transaction remembers; to a stranger by datagram only within the budget of its network, and
+    /// never more bytes than it sent, so that nobody can be flooded through us. Whoever has a connection is where they say
+    /// they are, and gets what the connection takes.
     pub(in crate::sip) fn stateless(&mut self, flow: Flow, bytes: Bytes, stranger_sent: Option<usize>) {
         if let Some(length) = stranger_sent {
-            let too_long = !flow.transport.is_stream() && bytes.len() > length;
-            if too_long || !self.gate.may_answer_stranger(self.desk.now) {
+            let may = flow.transport.is_stream()
+                || bytes.len() <= length && self.gate.may_answer_stranger(self.desk.now, flow.peer.ip());
+            if !may {
                 return;
             }
             self.desk.counters.strangers_answered += 1;
@@ -235,23 +348,27 @@ impl Endpoint {
 
     /// A client transaction failed for want of an answer or of a way.
     fn undelivered(&mut self, owner: Owner, note: Note) {
+        if let Owner::Notify(number) = owner {
+            return self.unnotified(number, note);
+        }
         let status = match note {
             Note::TimedOut => 408, // RFC 3261 section 8.1.3.1
             Note::Broken => 503,
             Note::Pass => return,
         };
         if note == Note::Broken {
-            self.broken(owner);
+            self.in_vain(owner);
         }
         match owner {
             Owner::Invite(call) => self.fail(call, status, None, None),
             Owner::Bye(call) => self.release(call),
-            Owner::Burial(call) => self.laid(call),
             Owner::Offer(call) => self.offer_failed(call, status),
             Owner::Refresh(call) => self.refresh_failed(call, status, None),
             Owner::Ping(number) => self.pinged(number, 408),
             Owner::Register(number) => self.unregistered(number, status, None),
-            Owner::Nobody => {}
+            Owner::Report(call, number) => self.was_told(call, number, status),
+            Owner::Refer(call) => self.refer_answered(call, status, None),
+            Owner::Notify(_) | Owner::Nobody => {}
         }
     }
 
@@ -269,6 +386,7 @@ impl Endpoint {
             (Bell::Promise, _) => self.promise_again(call),
             (Bell::Refresh, _) => self.refresh(call),
             (Bell::Lapse, _) => self.lapse(call),
+            (Bell::Acknowledge, _) => self.send_ack(call),
         }
     }
 
@@ -304,34 +422,47 @@ impl Endpoint {
     /// Sends BYE.
     pub(in crate::sip) fn part(&mut self, call: Call, reason: Option<Reason>) {
         self.drop_change(call, 487);
-        let branch = self.branch();
+        self.send_ack(call);
+        self.end_transfers(call);
         let Some(session) = self.sessions.get_mut(&call) else { return };
         session.stop_all(&mut self.desk);
         session.unacked = None;
         session.stage = Stage::Ending;
         if let Some(offering) = session.offering.take() {
-            self.table.forget(&mut self.desk, offering);
+            self.table.give_up(&mut self.desk, offering);
         }
+        if !self.waits_for_hop(call, &reason) {
+            self.say_goodbye(call, reason);
+        }
+    }
+
+    /// The BYE itself, by whatever way is known.
+    pub(in crate::sip) fn say_goodbye(&mut self, call: Call, reason: Option<Reason>) {
+        let branch = self.branch();
+        let Some(session) = self.sessions.get_mut(&call) else { return };
         let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
         session.proofs = 0;
-        let bye = farewell(&mut session.dialog, &branch, reason.as_ref(), &self.config.product);
+        let (bye, burial) =
+            (farewell(&mut session.dialog, &branch, reason.as_ref(), &self.config.product), session.burial);
         if !self.dispatch(bye, flow, Owner::Bye(call)) {
+            burial.into_iter().for_each(|burial| self.forsake(burial));
             self.release(call);
         }
     }
 
-    /// Sends BYE in a dialog that nobody watches: a second fork, or one of an earlier life.
-    pub(in crate::sip) fn part_unwatched(&mut self, mut dialog: Dialog, reason: Option<&Reason>, burial: Option<Call>) {
-        let branch = self.branch();
-        // The connections of an earlier life are gone with it.
-        let flow = dialog.hop(burial.is_some(), |peer| self.gate.is_known(peer));
-        let bye = farewell(&mut dialog, &branch, reason, &self.config.product);
-        let sent = self.dispatch(bye, flow, burial.map_or(Owner::Nobody, Owner::Burial));
-        match burial {
-            Some(burial) if sent => self.dig(burial),
-            Some(burial) => self.forsake(burial),
-            None => {}
-        }
+    /// Sends BYE in a dialog that nobody watches: a second fork, or one of an earlier life, whose connections are gone with it.
+    pub(in crate::sip) fn part_unwatched(
+        &mut self,
+        dialog: Dialog,
+        reason: Option<Reason>,
+        login: Option<Arc<Login>>,
+        burial: Option<Call>,
+    ) {
+        let (call, lost) = (self.number(), burial.is_some());
+        let session = Session::new(call, dialog, Stage::Up { parting: None });
+        burial.into_iter().for_each(|burial| self.dig(burial));
+        self.begin(Session { quiet: true, unwatched: true, login, burial, lost, ..session });
+        self.part(call, reason);
     }
 
     /// Sends a BYE or CANCEL; without a transaction where there are too many, since an end that may get lost is better
@@ -347,15 +478,19 @@ impl Endpoint {
 
     /// The call's handle is gone; its last event is told by the caller.
     pub(in crate::sip) fn close(&mut self, call: Call) -> Option<Session> {
-        let session = self.sessions.remove(&call)?;
+        self.end_transfers(call);
+        let mut session = self.sessions.remove(&call)?;
+        self.shed.gave_up(&mut session);
         session.stop_all(&mut self.desk);
+        self.unwatched -= usize::from(session.unwatched);
         if let Some(offering) = session.offering {
-            self.table.forget(&mut self.desk, offering);
+            self.table.give_up(&mut self.desk, offering);
         }
         let name = (session.dialog.call_id.clone(), session.dialog.local_tag.clone());
         if self.dialogs.get(&name) == Some(&call) {
             self.dialogs.remove(&name);
         }
+        self.unwatch(call, &session.dialog.token);
         if let Some(burial) = session.burial {
             self.laid(burial);
         }
@@ -363,20 +498,44 @@ impl Endpoint {
     }
 
     pub(in crate::sip) fn release(&mut self, call: Call) {
-        if let Some(session) = self.close(call) {
-            session.tell(&mut self.desk, Event::Released { call });
+        if let Some(session) = self.close(call)
+            && (session.lingers || !session.quiet)
+        {
+            self.desk.tell(Event::Released { call });
         }
     }
 
     pub(in crate::sip) fn begin(&mut self, session: Session) {
         let name = (session.dialog.call_id.clone(), session.dialog.local_tag.clone());
-        self.dialogs.insert(name, session.call);
-        self.sessions.insert(session.call, session);
+        let call = session.call;
+        if session.unwatched {
+            // A fork has the name of the call that it is a fork of.
+            self.unwatched += 1;
+            self.dialogs.entry(name).or_insert(call);
+        } else {
+            self.dialogs.insert(name, call);
+            self.watches.open(&session.dialog.token, call);
+        }
+        // Whoever proved who they are is known from now on.
+        self.desk.ladders.open(self.desk.now, &session.dialog.call_id);
+        self.sessions.insert(call, session);
+    }
+
+    /// Whether there are as many calls as there may be.
+    pub(in crate::sip) fn is_full(&self) -> bool {
+        self.sessions.len() - self.unwatched >= self.config.max_calls
     }
 
     /// Ends a dialog of an earlier life. An INVITE without an answer is taken up again and cancelled, so that an answer
     /// that crosses the CANCEL is acknowledged and ended like any other.
-    fn bury(&mut self, call: Call, journal: &str, reason: Option<Reason>) {
+    fn bury(
+        &mut self,
+        call: Call,
+        journal: &str,
+        reason: Option<Reason>,
+        login: Option<Arc<Login>>,
+        tls_name: Option<Arc<str>>,
+    ) {
         if self.burials.contains_key(&call) {
             return;
         }
@@ -386,15 +545,27 @@ impl Endpoint {
         };
         self.desk.counters.buried += 1;
         self.dig(call);
+        self.recall_name(&dialog, tls_name);
         match branch {
             None => {
                 // The line is of the answer; later offers have used further numbers.
                 dialog.local_cseq = dialog.local_cseq.saturating_add(BURIAL_SKIP);
-                self.part_unwatched(dialog, reason.as_ref(), Some(call));
+                let login = login.filter(|login| dialog.remote_cseq.is_none() || login.realm.is_some());
+                self.part_unwatched(dialog, reason, login, Some(call));
             }
-            Some(branch) => self.resume(call, &dialog, &branch, reason.as_ref()),
+            Some(branch) => self.resume(call, &dialog, &branch, reason.as_ref(), login.as_ref()),
         }
         self.laid(call);
+    }
+
+    /// Whoever we called by TLS in an earlier life must show the name that was asked for then: the carrier's, or the host that it is
+    /// reached at, which is in To. Where the settings say another of the address, that one.
+    fn recall_name(&mut self, dialog: &Dialog, tls_name: Option<Arc<str>>) {
+        let is_ours = dialog.remote_cseq.is_none() && dialog.flow.transport == Transport::Tls;
+        let of_to = || dialog.remote.uri().host().parse::<HostName>().ok().map(|host| Arc::from(host.as_str()));
+        if let Some(name) = tls_name.or_else(of_to).filter(|_| is_ours) {
+            self.gate.hint(dialog.flow.peer, &name);
+        }
     }
 
     /// One thing more is under way to end a call of an earlier life.
@@ -422,15 +593,20 @@ impl Endpoint {
         }
     }
 
-    /// The way of a request is gone. What ends an earlier life's call is not known to have arrived.
-    fn broken(&mut self, owner: Owner) {
-        let burial = match owner {
-            Owner::Burial(call) => Some(call),
-            Owner::Invite(call) => self.sessions.get(&call).and_then(|session| session.burial),
-            _ => None,
-        };
-        if let Some(burial) = burial {
+    /// The way of a request is gone, or it was not believed. What ends an earlier life's call is not known to have arrived.
+    pub(in crate::sip) fn in_vain(&mut self, owner: Owner) {
+        if let Owner::Bye(call) | Owner::Invite(call) = owner
+            && let Some(burial) = self.sessions.get(&call).and_then(|session| session.burial)
+        {
             self.forsake(burial);
+        }
+    }
+
+    /// What the far side asks of our requests in a call that came in may be asked by whoever called, through the carrier's own
+    /// proxy. So it is answered only where the carrier's realm is known.
+    fn prove_within(&mut self, call: Call, login: Arc<Login>) {
+        if let Some(session) = self.sessions.get_mut(&call).filter(|_| login.realm.is_some()) {
+            session.login = Some(login);
         }
     }
 
@@ -472,9 +648,10 @@ impl Endpoint {
         response
     }
 
-    /// Opens a transaction for a request; `None` when there are too many.
-    pub(in crate::sip) fn open(&mut self, flow: Flow, request: &Request) -> Option<Id> {
-        self.table.open(&mut self.desk, request, flow, reply_flow(flow, request.via()))
+    /// Opens a transaction for a request; `None` when there are too many. `standing`: it is of a call that there is, and has a
+    /// share of its own.
+    pub(in crate::sip) fn open(&mut self, flow: Flow, request: &Request, standing: bool) -> Option<Id> {
+        self.table.open(&mut self.desk, request, flow, reply_flow(flow, request.via()), standing)
     }
 
     pub(in crate::sip) fn respond(&mut self, id: Id, response: &Response) {
@@ -497,6 +674,18 @@ pub(in crate::sip) fn reply_flow(flow: Flow, via: &Via) -> Flow {
     match flow.transport {
         Transport::Tcp | Transport::Tls => flow,
         Transport::Udp => Flow { peer: transport::response_target(via, flow.peer), ..flow },
+    }
+}
+
+/// What we can, told truly (RFC 6665 section 8.2.2: nothing of Allow-Events that there is not).
+pub(in crate::sip) const fn abilities(may_transfer: bool) -> [(&'static str, &'static str); 3] {
+    match may_transfer {
+        true => [
+            ("Allow", ALLOW_TRANSFERS),
+            ("Allow-Events", "conference, refer"),
+            ("Supported", "100rel, timer, norefersub, nosub, replaces"),
+        ],
+        false => [("Allow", ALLOW), ("Allow-Events", ALLOW_EVENTS), ("Supported", SUPPORTED)],
     }
 }
 
@@ -525,6 +714,7 @@ pub fn journal_of(dial: &Dial) -> String {
 impl Refusal {
     /// A refusal that says no more than its status.
     pub fn plain(status: u16) -> Refusal {
-        Refusal { status, phrase: message::phrase(status).to_owned(), reason: None, retry_after_s: None, warning: None }
+        let phrase = message::phrase(status).to_owned();
+        Refusal { status, phrase, reason: None, retry_after_s: None, warning: None, unsupported: None }
     }
 }

@@ -1,21 +1,27 @@
 //! Who may speak to us, and what we read: the checks before a request means anything (RFC 3261 section 8.2).
 
-use super::Source;
 use super::endpoint::{ALLOW, EXTENSIONS, SDP};
 use super::header::media_type;
 use super::message::{Request, Response};
 use super::method::Method;
 use super::uri::Scheme;
+use super::{Flow, Source, Transport};
 use crate::clock::Mono;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Answers to strangers a second, all of them together: enough for a person who sets up a trunk to see the 403, too few
-/// to be of use to anybody who floods.
-const STRANGER_ANSWERS_PER_S: u32 = 100;
+/// Datagrams a second to the strangers of one network: enough for a person who sets up a trunk to see the 403, and for a
+/// few who call from anywhere to be asked for their passwords; too few to be of use to anybody who writes the address of
+/// somebody else on what they send.
+const STRANGER_ANSWERS_PER_S: u8 = 5;
+/// Networks are told apart by so many places, drawn by a secret: whoever makes up all the addresses that there are takes a
+/// stranger's answer only by as many datagrams a second as fill most places, and not by a hundred.
+const STRANGER_PLACES: usize = 8_192;
+
+/// Addresses of TLS that names led to.
+const MOST_LEARNT: usize = 512;
 
 #[derive(Debug)]
 pub(in crate::sip) struct Gate {
@@ -23,15 +29,37 @@ pub(in crate::sip) struct Gate {
     sources: Vec<Source>,
     /// Whom we call by TLS.
     names: BTreeMap<SocketAddr, Arc<str>>,
-    second: Mono,
-    answered: u32,
+    /// Of connections by TLS, the names of sources that the far side's certificate carries.
+    shown: BTreeMap<Flow, Vec<Arc<str>>>,
+    /// Answers of this second to strangers.
+    answers: Box<[Answers]>,
+    /// Where names led to by TLS, the latest last.
+    learnt: VecDeque<Learnt>,
     /// Makes the To tags of stateless answers ours alone, yet the same for each repeat (RFC 3261 section 8.2.7).
     salt: u64,
 }
 
+/// Whoever is at an address must show this name.
+#[derive(Clone, Debug)]
+struct Learnt {
+    peer: SocketAddr,
+    name: Arc<str>,
+    /// We asked for it ourselves; else the far side of a call has named it.
+    is_asked: bool,
+}
+
+/// Answers to the strangers of one place, in one second since the start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answers {
+    second: u32,
+    count: u8,
+}
+
 impl Gate {
     pub fn new(salt: u64) -> Gate {
-        Gate { sources: Vec::new(), names: BTreeMap::new(), second: Mono::default(), answered: 0, salt }
+        let answers = vec![Answers::default(); STRANGER_PLACES].into_boxed_slice();
+        let (sources, names) = (Vec::new(), BTreeMap::new());
+        Gate { sources, names, learnt: VecDeque::new(), shown: BTreeMap::new(), answers, salt }
     }
 
     pub fn list(&mut self, mut sources: Vec<Source>) {
@@ -40,32 +68,117 @@ impl Gate {
     }
 
     pub fn name(&mut self, names: Vec<(SocketAddr, Arc<str>)>) {
-        self.names = names.into_iter().collect();
+        let names = names.into_iter().collect();
+        // Told the same again, as with every change of sources, calls that are on their way keep what they have asked for.
+        if self.names != names {
+            self.learnt.clear();
+        }
+        self.names = names;
     }
 
+    /// The name that must be in the certificate of whoever is at `peer`, as far as its address says who that is.
     pub fn tls_name(&self, peer: SocketAddr) -> Option<Arc<str>> {
-        self.names.get(&peer).or_else(|| self.source(peer)?.tls_name.as_ref()).cloned()
+        let learnt = || self.learnt.iter().find(|known| known.peer == peer).map(|known| &known.name);
+        self.told(peer).or_else(learnt).cloned()
     }
 
-    pub fn source(&self, peer: SocketAddr) -> Option<&Source> {
-        self.sources.iter().find(|source| source.holds(peer.ip()) && source.port.is_none_or(|port| port == peer.port()))
+    /// That name where the settings say it.
+    fn told(&self, peer: SocketAddr) -> Option<&Arc<str>> {
+        self.names.get(&peer).or_else(|| self.at(peer)?.tls_name.as_ref())
+    }
+
+    /// A name that is asked for by TLS leads here: whoever is here must show it from now on (RFC 5922 section 4), whatever was
+    /// asked for before. False where we are told to ask for another one here.
+    pub fn learn(&mut self, peer: SocketAddr, name: &Arc<str>) -> bool {
+        if let Some(known) = self.told(peer) {
+            return known == name;
+        }
+        self.keep(Learnt { peer, name: name.clone(), is_asked: true });
+        true
+    }
+
+    /// The far side of a call says that it has this name here. It is believed where nothing better is known.
+    pub fn hint(&mut self, peer: SocketAddr, name: &Arc<str>) {
+        let is_asked = self.learnt.iter().any(|known| known.peer == peer && known.is_asked);
+        if !is_asked && self.told(peer).is_none() {
+            self.keep(Learnt { peer, name: name.clone(), is_asked: false });
+        }
+    }
+
+    /// In place of what was known of the address. Where there is no room, hearsay goes first.
+    fn keep(&mut self, learnt: Learnt) {
+        self.learnt.retain(|known| known.peer != learnt.peer);
+        if self.learnt.len() >= MOST_LEARNT {
+            let hearsay = self.learnt.iter().position(|known| !known.is_asked);
+            self.learnt.remove(hearsay.unwrap_or(0));
+        }
+        self.learnt.push_back(learnt);
+    }
+
+    /// All names that somebody who connects from `peer` may have.
+    pub fn tls_names(&self, peer: SocketAddr) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = self
+            .sources
+            .iter()
+            .filter(|source| source.fits(peer))
+            .filter_map(|source| source.tls_name.clone())
+            .collect();
+        names.extend(self.names.get(&peer).cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The certificate of this connection's far side carries these names of ours to look for.
+    pub fn show(&mut self, flow: Flow, names: Vec<Arc<str>>) {
+        self.shown.insert(flow, names);
+    }
+
+    pub fn shown(&self, flow: Flow) -> Option<&Vec<Arc<str>>> {
+        self.shown.get(&flow)
+    }
+
+    pub fn lost(&mut self, flow: Flow) {
+        self.shown.remove(&flow);
+    }
+
+    /// Whose the address is, whatever it shows.
+    pub fn at(&self, peer: SocketAddr) -> Option<&Source> {
+        self.sources.iter().find(|source| source.is_place() && source.fits(peer))
+    }
+
+    /// Who speaks over this flow.
+    pub fn source(&self, flow: Flow) -> Option<&Source> {
+        let is_it = |source: &Source| match &source.tls_name {
+            None => true,
+            Some(name) if flow.transport == Transport::Tls => {
+                self.shown(flow).is_some_and(|names| names.contains(name))
+            }
+            Some(_) => !source.tls_only,
+        };
+        self.sources.iter().find(|source| source.fits(flow.peer) && is_it(source))
     }
 
     /// Whether any source has this address, whatever its port. Never one of many hosts, however wide a source is.
     pub fn is_known(&self, peer: IpAddr) -> bool {
         let broadcast = matches!(peer, IpAddr::V4(v4) if v4.is_broadcast());
         let single = !peer.is_multicast() && !peer.is_unspecified() && !broadcast;
-        single && self.sources.iter().any(|source| source.holds(peer))
+        single && self.sources.iter().any(|source| source.is_place() && source.holds(peer))
     }
 
-    /// Takes one answer out of this second's budget.
-    pub fn may_answer_stranger(&mut self, now: Mono) -> bool {
-        if now.since(self.second) >= Duration::from_secs(1) {
-            self.second = now;
-            self.answered = 0;
+    /// Takes one answer by datagram out of this second's budget of the stranger's network.
+    pub fn may_answer_stranger(&mut self, now: Mono, peer: IpAddr) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (self.salt, network(peer)).hash(&mut hasher);
+        let place = (hasher.finish() % STRANGER_PLACES as u64) as usize;
+        let second = (now.millis_since(Mono::default()) / 1_000) as u32;
+        let Some(answers) = self.answers.get_mut(place) else { return false };
+        if answers.second != second {
+            *answers = Answers { second, count: 0 };
         }
-        self.answered += 1;
-        self.answered <= STRANGER_ANSWERS_PER_S
+        let may = answers.count < STRANGER_ANSWERS_PER_S;
+        answers.count += u8::from(may);
+        may
     }
 
     pub fn stateless_tag(&self, request: &Request) -> String {
@@ -76,6 +189,15 @@ impl Gate {
 }
 
 impl Source {
+    /// It has an address, and not a name alone.
+    fn is_place(&self) -> bool {
+        self.prefix_len > 0 || self.tls_name.is_none()
+    }
+
+    fn fits(&self, peer: SocketAddr) -> bool {
+        self.holds(peer.ip()) && self.port.is_none_or(|port| port == peer.port())
+    }
+
     fn holds(&self, peer: IpAddr) -> bool {
         match (self.network, peer.to_canonical()) {
             (IpAddr::V4(net), IpAddr::V4(peer)) => {
@@ -84,6 +206,14 @@ impl Source {
             (IpAddr::V6(net), IpAddr::V6(peer)) => alike(net.to_bits(), peer.to_bits(), 128, self.prefix_len),
             _ => false,
         }
+    }
+}
+
+/// What one sender has to itself, most likely: 24 bits of IPv4, 48 of IPv6.
+fn network(peer: IpAddr) -> u128 {
+    match peer.to_canonical() {
+        IpAddr::V4(v4) => (v4.to_bits() >> 8).into(),
+        IpAddr::V6(v6) => v6.to_bits() >> 80 << 80,
     }
 }
 
@@ -104,6 +234,9 @@ pub(in crate::sip) enum Treatment {
     Update,
     Info,
     Prack,
+    Refer,
+    Subscribe,
+    Notify,
     /// Known, but not to this endpoint.
     NotAllowed,
     /// Not known.
@@ -120,9 +253,10 @@ pub(in crate::sip) fn treatment(method: &Method) -> Treatment {
         Method::Update => Treatment::Update,
         Method::Info => Treatment::Info,
         Method::Prack => Treatment::Prack,
-        Method::Register | Method::Subscribe | Method::Notify | Method::Refer | Method::Message | Method::Publish => {
-            Treatment::NotAllowed
-        }
+        Method::Refer => Treatment::Refer,
+        Method::Subscribe => Treatment::Subscribe,
+        Method::Notify => Treatment::Notify,
+        Method::Register | Method::Message | Method::Publish => Treatment::NotAllowed,
         Method::Other(_) => Treatment::NotImplemented,
     }
 }
@@ -147,6 +281,13 @@ impl Objection {
     /// In words, for whoever looks into their trace (RFC 3261 section 20.43).
     pub fn because(self, text: &str) -> Objection {
         self.with("Warning", format!("399 tollbridge \"{text}\""))
+    }
+
+    /// Of headers that stand there more than once the last alone: of several challenges the weakest, which everybody knows.
+    pub fn shortened(&self) -> Objection {
+        let is_last = |at: usize, name| self.headers.iter().skip(at + 1).all(|(other, _)| *other != name);
+        let kept = self.headers.iter().enumerate().filter(|(at, (name, _))| is_last(*at, *name));
+        Objection { status: self.status, headers: kept.map(|(_, header)| header.clone()).collect() }
     }
 
     pub fn onto(&self, response: &mut Response) {
@@ -208,17 +349,11 @@ fn tokens(request: &Request, name: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::endpoint::ALLOW_TRANSFERS;
     use super::*;
 
     fn source(network: &str, prefix_len: u8, port: Option<u16>) -> Source {
-        Source {
-            network: network.parse().unwrap(),
-            prefix_len,
-            port,
-            advertise: None,
-            old_syntax: false,
-            tls_name: None,
-        }
+        Source { prefix_len, port, ..Source::at(network.parse().unwrap()) }
     }
 
     #[test]
@@ -239,8 +374,87 @@ mod tests {
             ("[::ffff:192.0.2.9]:5060", Some(24)),
         ];
         for (peer, expected) in rows {
-            assert_eq!(gate.source(peer.parse().unwrap()).map(|source| source.prefix_len), expected, "{peer}");
+            assert_eq!(gate.source(by(Transport::Udp, peer)).map(|source| source.prefix_len), expected, "{peer}");
         }
+    }
+
+    fn by(transport: Transport, peer: &str) -> Flow {
+        Flow { transport, local: "192.0.2.1:5060".parse().unwrap(), peer: peer.parse().unwrap() }
+    }
+
+    /// Way × what its certificate shows × what is said of the carrier: who it is.
+    #[test]
+    fn a_carrier_whose_name_is_known_is_known_by_tls() {
+        let named = |name: &str, tls_only, source| Source { tls_name: Some(name.into()), tls_only, ..source };
+        let mut gate = Gate::new(1);
+        gate.list(vec![
+            named("strict.example", true, source("192.0.2.1", 32, None)),
+            named("lenient.example", false, source("192.0.2.2", 32, None)),
+            source("192.0.2.3", 32, None),
+            named("roaming.example", true, source("0.0.0.0", 0, None)),
+            named("roaming.example", true, source("::", 0, None)),
+        ]);
+        use Transport::{Tcp, Tls, Udp};
+        /// Way, address, what its certificate shows; the carrier's name, of one that is let in.
+        type Case<'a> = (Transport, &'a str, &'a [&'a str], Option<Option<&'a str>>);
+        let rows: [Case; 16] = [
+            (Udp, "192.0.2.1:5060", &[], None),
+            (Tcp, "192.0.2.1:5060", &[], None),
+            (Tls, "192.0.2.1:5060", &[], None),
+            (Tls, "192.0.2.1:5060", &["strict.example"], Some(Some("strict.example"))),
+            (Tls, "192.0.2.1:5060", &["lenient.example"], None),
+            (Tls, "192.0.2.1:5060", &["roaming.example"], Some(Some("roaming.example"))),
+            (Udp, "192.0.2.2:5060", &[], Some(Some("lenient.example"))),
+            (Tcp, "192.0.2.2:5060", &[], Some(Some("lenient.example"))),
+            (Tls, "192.0.2.2:5060", &[], None),
+            (Tls, "192.0.2.2:5060", &["lenient.example"], Some(Some("lenient.example"))),
+            (Udp, "192.0.2.3:5060", &[], Some(None)),
+            (Tls, "192.0.2.3:5060", &[], Some(None)),
+            (Udp, "198.51.100.1:5060", &[], None),
+            (Tls, "198.51.100.1:5060", &[], None),
+            (Tls, "198.51.100.1:5060", &["roaming.example"], Some(Some("roaming.example"))),
+            (Tls, "[2001:db8::1]:5060", &["roaming.example"], Some(Some("roaming.example"))),
+        ];
+        for (transport, peer, shown, expected) in rows {
+            let flow = by(transport, peer);
+            if transport == Tls {
+                gate.show(flow, shown.iter().map(|name| Arc::from(*name)).collect());
+            }
+            let found = gate.source(flow).map(|source| source.tls_name.as_deref());
+            assert_eq!(found, expected, "{transport:?} {peer} {shown:?}");
+            gate.lost(flow);
+        }
+        // A name has no address: nothing is sent anywhere because of it, and nobody is hung up on for want of it.
+        assert!(
+            !gate.is_known("198.51.100.1".parse().unwrap()) && gate.at("198.51.100.1:1".parse().unwrap()).is_none()
+        );
+        assert_eq!(gate.tls_names("192.0.2.1:9".parse().unwrap()).len(), 2);
+    }
+
+    /// Who says what an address must show, and who is believed.
+    #[test]
+    fn the_latest_name_asked_for_is_to_be_shown_unless_we_were_told_another() {
+        let mut gate = Gate::new(1);
+        let named = |name: &str, source| Source { tls_name: Some(name.into()), ..source };
+        gate.list(vec![named("source.example", source("192.0.2.2", 32, None)), source("192.0.2.0", 24, None)]);
+        let [told, listed, other]: [SocketAddr; 3] = [1, 2, 3].map(|last| ([192, 0, 2, last], 5061).into());
+        gate.name(vec![(told, "told.example".into())]);
+        let [first, second, hearsay] = ["first.example", "second.example", "hearsay.example"].map(Arc::from);
+        assert!(!gate.learn(told, &first) && gate.learn(told, &"told.example".into()));
+        gate.hint(other, &hearsay);
+        assert_eq!(gate.tls_name(other), Some(hearsay.clone()), "nothing better is known");
+        assert!(gate.learn(other, &first) && gate.learn(other, &second) && !gate.learn(listed, &first));
+        for peer in [told, listed, other] {
+            gate.hint(peer, &hearsay);
+        }
+        let known = [told, listed, other].map(|peer| gate.tls_name(peer).unwrap().to_string());
+        assert_eq!(known, ["told.example", "source.example", "second.example"]);
+        for port in 0..MOST_LEARNT as u16 {
+            gate.hint(([192, 0, 2, 4], port).into(), &hearsay);
+        }
+        assert_eq!((gate.learnt.len(), gate.tls_name(other)), (MOST_LEARNT, Some(second)), "hearsay goes first");
+        gate.name(vec![]);
+        assert_eq!((gate.tls_name(other), gate.tls_name(told)), (None, None), "told anew");
     }
 
     #[test]
@@ -251,17 +465,43 @@ mod tests {
     }
 
     #[test]
-    fn strangers_share_one_budget_a_second() {
+    fn strangers_of_one_network_share_a_budget_a_second() {
         let mut gate = Gate::new(1);
-        let asked = |gate: &mut Gate, ms| (0..500).filter(|_| gate.may_answer_stranger(Mono::from_millis(ms))).count();
-        assert_eq!(asked(&mut gate, 5_000), STRANGER_ANSWERS_PER_S as usize);
-        assert_eq!(asked(&mut gate, 5_999), 0);
-        assert_eq!(asked(&mut gate, 6_000), STRANGER_ANSWERS_PER_S as usize);
+        let asked = |gate: &mut Gate, ms, peer: &str| {
+            let peer = peer.parse().unwrap();
+            (0..500).filter(|_| gate.may_answer_stranger(Mono::from_millis(ms), peer)).count()
+        };
+        let most = STRANGER_ANSWERS_PER_S as usize;
+        assert_eq!(asked(&mut gate, 5_000, "198.51.100.1"), most);
+        assert_eq!(asked(&mut gate, 5_999, "198.51.100.200"), 0, "its neighbours had it");
+        assert_eq!(asked(&mut gate, 5_999, "198.51.101.1"), most, "others did not");
+        assert_eq!(asked(&mut gate, 5_999, "2001:db8:1:2::3"), most);
+        assert_eq!(asked(&mut gate, 5_999, "2001:db8:1:3::4"), 0);
+        assert_eq!(asked(&mut gate, 6_000, "198.51.100.1"), most);
+    }
+
+    /// Twenty thousand a second, each from an address of its own: a caller whom nobody has listed gets an answer to one of
+    /// the tries that a call makes, and in most seconds to the first.
+    #[test]
+    fn whoever_makes_up_addresses_does_not_take_all_answers() {
+        let mut gate = Gate::new(7);
+        let (mut answered, mut reflected) = (0, 0);
+        for second in 1..=100_u64 {
+            let now = Mono::from_millis(second * 1_000);
+            for number in 0..20_000_u32 {
+                let made_up = IpAddr::V4((0x0b00_0000 + second as u32 * 7_919_977 + number * 65_537).into());
+                reflected += u32::from(gate.may_answer_stranger(now, made_up));
+            }
+            answered += u32::from(gate.may_answer_stranger(now, "198.51.100.1".parse().unwrap()));
+        }
+        assert!(answered >= 80, "{answered} of 100 first tries, at the end of the second");
+        assert!(reflected <= 100 * STRANGER_PLACES as u32 * u32::from(STRANGER_ANSWERS_PER_S));
     }
 
     #[test]
     fn the_allow_header_says_what_the_table_does() {
-        let allowed: Vec<&str> = ALLOW.split(", ").collect();
+        let allowed: Vec<&str> = ALLOW_TRANSFERS.split(", ").collect();
+        assert_eq!(ALLOW_TRANSFERS.replace("REFER, ", ""), ALLOW);
         for method in Method::KNOWN {
             let treated = !matches!(treatment(method), Treatment::NotAllowed | Treatment::NotImplemented);
             assert_eq!(allowed.contains(&method.as_str()), treated, "{method}");

@@ -2,31 +2,38 @@
 
 use super::desk::Bell;
 use super::dialog::{Dialog, Entry};
-use super::endpoint::{ALLOW, Endpoint, SDP, SUPPORTED, reply_flow};
+use super::endpoint::{Endpoint, SDP, abilities, reply_flow};
 use super::gate::{Objection, Treatment, body_objection, info_objection, objection, treatment};
 use super::header::NameAddr;
+use super::lexer::split_commas;
 use super::message::{Request, Response};
 use super::method::Method;
 use super::provisional::{Next, Reliability};
 use super::refresh::Terms;
 use super::session::{Change, OFFER_LIMIT, REMIND, RING_LIMIT, Session, Stage, Unacked};
+use super::subscription::is_to_watch;
 use super::transaction::{Arrival, Id, Key};
 use super::{Call, Event, Flow, Invitation, Reason, Refusal, Transport};
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 impl Endpoint {
     pub(in crate::sip) fn request(&mut self, flow: Flow, mut request: Request, length: usize) {
         request.stamp(flow.peer);
         let call = self.dialog_of(&request);
         let mut login = None;
-        if self.gate.source(flow.peer).is_none() && !self.is_partner(call, flow) && !self.is_in_hand(flow, &request) {
+        let is_known = self.gate.source(flow).is_some()
+            || self.is_partner(call, flow)
+            || self.is_watcher(flow, &request)
+            || self.is_in_hand(flow, &request);
+        if !is_known {
             match self.newcomer(flow, &request, length) {
                 Some(owner) => login = Some(owner),
                 None => return,
             }
         }
-        if request.has_old_syntax() && !self.gate.source(flow.peer).is_some_and(|source| source.old_syntax) {
+        if request.has_old_syntax() && !self.gate.source(flow).is_some_and(|source| source.old_syntax) {
             return self.object_stateless(flow, &request, &Objection::new(400));
         }
         match self.table.arrive(&mut self.desk, &request, flow.peer.ip()) {
@@ -34,6 +41,16 @@ impl Endpoint {
             Arrival::Merged => {
                 self.desk.counters.merged += 1;
                 self.object_stateless(flow, &request, &Objection::new(482));
+            }
+            Arrival::New if *request.method() == Method::Invite && request.to().tag().is_none() => {
+                match self.turns_away(flow.peer.ip()) {
+                    // Nothing is kept of it: what comes again is looked at anew.
+                    Some(seconds) => self.object_stateless(flow, &request, &full(seconds)),
+                    None => self.fresh(flow, request, call, login),
+                }
+            }
+            Arrival::New if is_to_watch(&request, call) => {
+                self.subscribe(flow, request, call, login);
             }
             Arrival::New => self.fresh(flow, request, call, login),
         }
@@ -57,21 +74,31 @@ impl Endpoint {
     /// Somebody whom nobody listed, and who may yet be one of those that call from anywhere: whom it proves to be. `None`: it
     /// is told how to prove it, or that it is a stranger.
     fn newcomer(&mut self, flow: Flow, request: &Request, length: usize) -> Option<String> {
-        let may_be_asked = matches!(treatment(request.method()), Treatment::Invite | Treatment::Options);
-        let asked = if may_be_asked { self.asked(flow.peer, request.method()) } else { Vec::new() };
+        let may_be_asked =
+            matches!(treatment(request.method()), Treatment::Invite | Treatment::Options | Treatment::Subscribe);
+        let asked = if may_be_asked { self.asked(flow, request.method()) } else { Vec::new() };
         if asked.is_empty() {
             self.stranger(flow, request, length);
             return None;
         }
-        let objection = match self.prove(flow.peer, request, &asked) {
+        let objection = match self.prove(flow, request, &asked) {
             Ok(owner) => return Some(owner),
             Err(objection) => objection,
         };
         self.desk.counters.strangers += 1;
-        let mut response = Response::to(request, objection.status, "");
-        response.set_to_tag(&self.gate.stateless_tag(request));
-        objection.onto(&mut response);
-        self.stateless(reply_flow(flow, request.via()), response.to_bytes(), Some(length));
+        let tag = self.gate.stateless_tag(request);
+        let write = |objection: &Objection| {
+            let mut response = Response::to(request, objection.status, "");
+            response.set_to_tag(&tag);
+            objection.onto(&mut response);
+            response.to_bytes()
+        };
+        let mut bytes = write(&objection);
+        // Two challenges are longer than many an INVITE. The one that every telephone can answer is not.
+        if !flow.transport.is_stream() && bytes.len() > length {
+            bytes = write(&objection.shortened());
+        }
+        self.stateless(reply_flow(flow, request.via()), bytes, Some(length));
         None
     }
 
@@ -92,7 +119,7 @@ impl Endpoint {
         }
     }
 
-    fn object_stateless(&mut self, flow: Flow, request: &Request, objection: &Objection) {
+    pub(in crate::sip) fn object_stateless(&mut self, flow: Flow, request: &Request, objection: &Objection) {
         if *request.method() == Method::Ack {
             return;
         }
@@ -109,7 +136,7 @@ impl Endpoint {
             Treatment::Cancel => return self.cancelled(flow, &request),
             _ => {}
         }
-        let Some(id) = self.open(flow, &request) else { return };
+        let Some(id) = self.open(flow, &request, call.is_some()) else { return };
         let outside = request.to().tag().is_some() && call.is_none();
         let verdict = match objection(&request) {
             Some(objection) => Err(objection),
@@ -121,7 +148,7 @@ impl Endpoint {
         }
     }
 
-    fn object(&mut self, id: Id, request: &Request, objection: &Objection) {
+    pub(in crate::sip) fn object(&mut self, id: Id, request: &Request, objection: &Objection) {
         let tag = self.tag();
         let mut response = self.answer(request, objection.status, Some(&tag));
         objection.onto(&mut response);
@@ -141,17 +168,31 @@ impl Endpoint {
             proven => proven,
         };
         match (treatment(request.method()), call) {
-            (Treatment::Options, _) => self.options(id, request, call),
+            (Treatment::Options, None) => self.options(id, request, None),
             (Treatment::Invite, None) => self.invited(flow, id, request, login),
+            // Outside a call nobody has anybody called, and nothing is told of one.
+            (Treatment::Refer, None) => Err(Objection::new(403)),
             (_, None) => Err(Objection::new(481)),
             (wanted, Some(call)) => {
-                if !self.sessions.get_mut(&call).is_some_and(|session| session.follows(request.cseq())) {
+                if !self
+                    .sessions
+                    .get_mut(&call)
+                    .is_some_and(|session| session.follows(request.from().tag(), request.cseq()))
+                {
                     return Err(Objection::new(500)); // RFC 3261 section 12.2.2: older than the latest
                 }
                 match wanted {
+                    Treatment::Options => self.options(id, request, Some(call)),
                     Treatment::Bye => self.bye(call, id, request),
                     Treatment::Info => self.informed(call, id, request),
                     Treatment::Prack => self.pracked(call, id, request),
+                    // It spends money: whoever is listed, and not where this call is from, has no part in it.
+                    Treatment::Refer if login.is_none() && !self.is_partner(Some(call), flow) => {
+                        Err(Objection::new(403))
+                    }
+                    Treatment::Refer => self.referred(call, id, request),
+                    Treatment::Subscribe => self.told_longer(call, id, request),
+                    Treatment::Notify => self.told_of_transfer(call, id, request),
                     _ => self.offered(call, id, request),
                 }
             }
@@ -160,9 +201,9 @@ impl Endpoint {
 
     /// Who a request of a listed source proves to be of, where that has to be proven. Within a call it has not, where that came
     /// from the same address.
-    fn proven(&mut self, flow: Flow, request: &Request) -> Result<Option<String>, Objection> {
-        let asked = self.asked(flow.peer, request.method());
-        if asked.is_empty() { Ok(None) } else { self.prove(flow.peer, request, &asked).map(Some) }
+    pub(in crate::sip) fn proven(&mut self, flow: Flow, request: &Request) -> Result<Option<String>, Objection> {
+        let asked = self.asked(flow, request.method());
+        if asked.is_empty() { Ok(None) } else { self.prove(flow, request, &asked).map(Some) }
     }
 
     /// RFC 3261 section 11.2: as an INVITE would be answered.
@@ -170,23 +211,23 @@ impl Endpoint {
         if call.is_none()
             && let Some(seconds) = self.no_room()
         {
-            return Err(Objection::new(503).with("Retry-After", seconds.to_string()));
+            return Err(full(seconds));
         }
         let tag = self.tag();
         let mut response = self.answer(request, 200, Some(&tag));
-        for (name, value) in
-            [("Allow", ALLOW), ("Accept", SDP), ("Accept-Encoding", "identity"), ("Supported", SUPPORTED)]
-        {
+        let session = call.and_then(|call| self.sessions.get(&call));
+        // Outside of a call nobody transfers anything.
+        for (name, value) in abilities(session.is_some_and(|session| session.may_transfer)) {
             response.push(name, value);
+        }
+        response.push("Accept", SDP);
+        response.push("Accept-Encoding", "identity");
+        // Whoever is in a call may ask whether it is one with a conference (RFC 4579 section 5.8).
+        if let Some(session) = session {
+            response.push("Contact", &session.dialog.contact());
         }
         self.respond(id, &response);
         Ok(())
-    }
-
-    /// Seconds for Retry-After while there is no room for a further call.
-    pub(in crate::sip) fn no_room(&self) -> Option<u32> {
-        let full = self.crowded || self.sessions.len() >= self.config.max_calls;
-        self.draining.or(full.then_some(self.config.retry_after_s))
     }
 
     fn invited(&mut self, flow: Flow, id: Id, request: &Request, login: Option<String>) -> Result<(), Objection> {
@@ -194,27 +235,20 @@ impl Endpoint {
             return Err(objection);
         }
         let terms = Terms::of_request(request, self.config.session_s)?;
-        if let Some(seconds) = self.no_room() {
-            self.desk.counters.refused_full += 1;
-            return Err(Objection::new(503).with("Retry-After", seconds.to_string()));
-        }
+        let replaces = self.replacement(request)?;
+        self.lets_in(flow.peer.ip());
         self.desk.counters.calls_in += 1;
-        let (call, tag) = (self.number(), self.tag());
-        let advertise = self.gate.source(flow.peer).and_then(|source| source.advertise);
-        // What is advertised is the port of plain SIP.
-        let advertise = advertise.map(|shown| match flow.transport {
-            Transport::Tls => SocketAddr::new(shown.ip(), flow.local.port()),
-            Transport::Udp | Transport::Tcp => shown,
-        });
-        let dialog = Dialog::of_invite(request, flow, tag, advertise.unwrap_or(flow.local));
+        let (call, tag, token) = (self.number(), self.tag(), self.token());
+        let dialog = Dialog { token, ..Dialog::of_invite(request, flow, tag, self.contact_for(flow)) };
         let journal = Entry { dialog: dialog.clone(), branch: None }.write();
         let trying = self.answer(request, 100, None);
         self.respond(id, &trying);
-        let invitation = Invitation { login, ..invitation(call, flow, journal, request) };
+        let shown = self.shown_by(flow);
+        let invitation = Invitation { login, shown, replaces, ..invitation(call, flow, journal, request) };
         let stage = Stage::Invited { transaction: id, invite: Box::new(request.clone()) };
         let reliability = Reliability::of(request);
         let theirs = request.body().clone();
-        let mut session = Session { reliability, terms, theirs, ..Session::new(call, dialog, stage) };
+        let mut session = Session { unseen: true, reliability, terms, theirs, ..Session::new(call, dialog, stage) };
         session.learn(request);
         session.set(&mut self.desk, Bell::Remind, REMIND);
         session.set(&mut self.desk, Bell::Patience, RING_LIMIT);
@@ -222,6 +256,22 @@ impl Endpoint {
         self.table.assign(id, call);
         self.desk.tell(Event::Invited(Box::new(invitation)));
         Ok(())
+    }
+
+    /// What we call ourselves towards whoever is at the other end of a flow.
+    pub(in crate::sip) fn contact_for(&self, flow: Flow) -> SocketAddr {
+        let advertise = self.gate.source(flow).and_then(|source| source.advertise);
+        match (advertise, flow.transport) {
+            (None, _) => flow.local,
+            // What is advertised is the port of plain SIP.
+            (Some(shown), Transport::Tls) => SocketAddr::new(shown.ip(), flow.local.port()),
+            (Some(shown), Transport::Udp | Transport::Tcp) => shown,
+        }
+    }
+
+    /// Over TLS: the names of sources that the far side has shown.
+    pub(in crate::sip) fn shown_by(&self, flow: Flow) -> Option<Vec<Arc<str>>> {
+        (flow.transport == Transport::Tls).then(|| self.gate.shown(flow).cloned().unwrap_or_default())
     }
 
     /// An answer to the INVITE that began a call, with what every answer in its dialog carries.
@@ -232,14 +282,14 @@ impl Endpoint {
                 response.push("Record-Route", &hop.to_string());
             }
             response.push("Contact", &session.dialog.contact());
-            response.push("Allow", ALLOW);
-            response.push("Supported", SUPPORTED);
+            session.say_abilities(&mut response);
         }
         response
     }
 
     pub(in crate::sip) fn ring(&mut self, call: Call, status: u16, answer: Option<Bytes>) {
         let Some(mut session) = self.sessions.remove(&call) else { return };
+        self.shed.looked_at(self.desk.now, &mut session);
         if let Some((id, response)) = self.ringing(&mut session, status.clamp(101, 199), answer) {
             session.set(&mut self.desk, Bell::Remind, REMIND);
             self.respond(id, &response);
@@ -252,8 +302,10 @@ impl Endpoint {
         let Stage::Invited { transaction, invite } = &session.stage else { return None };
         let (id, cseq, offered) = (*transaction, invite.cseq(), !invite.body().is_empty());
         if let Some(promise) = &mut session.promise {
-            // One after the other (RFC 3262 section 3).
-            promise.next = Some(Next::Ring(status, answer));
+            // One after the other (RFC 3262 section 3); and an answer that waits is not taken back by a ringing.
+            if !matches!(promise.next, Some(Next::Accept(_))) {
+                promise.next = Some(Next::Ring(status, answer));
+            }
             return None;
         }
         let mut response = self.dialog_answer(session, invite, status);
@@ -285,6 +337,7 @@ impl Endpoint {
 
     pub(in crate::sip) fn accept(&mut self, call: Call, answer: Bytes) {
         let Some(mut session) = self.sessions.remove(&call) else { return };
+        self.shed.looked_at(self.desk.now, &mut session);
         let promised = session.promise.as_mut().filter(|promise| promise.described);
         if let (Stage::Invited { .. }, Some(promise)) = (&session.stage, promised) {
             promise.next = Some(Next::Accept(answer));
@@ -305,11 +358,18 @@ impl Endpoint {
                 session.await_ack(&mut self.desk, unacked);
             }
         }
+        // Whoever is not let in has us look for nobody.
+        let is_up = matches!(session.stage, Stage::Up { .. });
         self.sessions.insert(call, session);
+        if is_up {
+            self.scout(call);
+        }
     }
 
     pub(in crate::sip) fn refuse(&mut self, call: Call, refusal: &Refusal) {
-        if self.sessions.get(&call).is_some_and(|session| matches!(session.stage, Stage::Invited { .. })) {
+        let session = self.sessions.get_mut(&call).filter(|session| matches!(session.stage, Stage::Invited { .. }));
+        if let Some(session) = session {
+            self.shed.looked_at(self.desk.now, session);
             self.turn_away(call, refusal);
             self.desk.tell(Event::Released { call });
         }
@@ -327,6 +387,9 @@ impl Endpoint {
         if let Some(seconds) = refusal.retry_after_s {
             response.push("Retry-After", &seconds.to_string());
         }
+        if let Some(extension) = refusal.unsupported {
+            response.push("Unsupported", extension);
+        }
         if let Some((code, text)) = &refusal.warning {
             response.push("Warning", &format!("{code} tollbridge \"{text}\""));
         }
@@ -336,7 +399,7 @@ impl Endpoint {
     /// CANCEL (RFC 3261 section 9.2): answered by itself; it ends an INVITE that has no final answer yet.
     fn cancelled(&mut self, flow: Flow, request: &Request) {
         let target = self.table.find(&Key::server(request, &Method::Invite, flow.peer.ip()));
-        let Some(id) = self.open(flow, request) else { return };
+        let Some(id) = self.open(flow, request, target.is_some()) else { return };
         let Some(target) = target else { return self.object(id, request, &Objection::new(481)) };
         let session = self.table.owner(target).and_then(|call| self.sessions.get(&call));
         let tag = session.map(|session| session.dialog.local_tag.clone());
@@ -395,6 +458,7 @@ impl Endpoint {
                 let awaited = parting.is_some();
                 self.respond(id, &response);
                 self.drop_change(call, 487); // RFC 3261 section 15.1.2
+                self.went_elsewhere(call);
                 self.close(call);
                 self.desk.tell(if awaited { Event::Released { call } } else { Event::HungUp { call, reason } });
             }
@@ -452,7 +516,7 @@ impl Endpoint {
 
     /// An UPDATE without an offer: a sign of life, or a new target.
     fn still_here(&mut self, call: Call, id: Id, request: &Request, terms: Option<Terms>) {
-        let mut response = self.dialog_reply(call, request);
+        let mut response = self.dialog_reply(call, request, 200);
         if let Some(session) = self.sessions.get_mut(&call).filter(|session| matches!(session.stage, Stage::Up { .. }))
         {
             session.renew(&mut self.desk, terms);
@@ -463,17 +527,17 @@ impl Endpoint {
         self.respond(id, &response);
     }
 
-    /// 200 to a request within a call.
-    fn dialog_reply(&self, call: Call, request: &Request) -> Response {
+    /// 2xx to a request within a call.
+    pub(in crate::sip) fn dialog_reply(&self, call: Call, request: &Request, status: u16) -> Response {
         match self.sessions.get(&call) {
-            Some(session) => self.dialog_answer(session, request, 200),
+            Some(session) => self.dialog_answer(session, request, status),
             None => self.answer(request, 481, None),
         }
     }
 
     pub(in crate::sip) fn agree(&mut self, call: Call, answer: Bytes) {
         let Some(change) = self.take_change(call) else { return };
-        let mut response = self.dialog_reply(call, &change.request);
+        let mut response = self.dialog_reply(call, &change.request, 200);
         if let Some(terms) = change.terms {
             terms.onto_response(&change.request, &mut response);
         }
@@ -512,6 +576,14 @@ impl Endpoint {
     }
 }
 
+/// There is no room, for so long at least.
+fn full(seconds: u32) -> Objection {
+    Objection::new(503).with("Retry-After", seconds.to_string())
+}
+
+/// Identity headers that are passed on: more of them sign for nothing that four do not.
+const MOST_IDENTITIES: usize = 4;
+
 /// What our owner wants to know of a call that comes in.
 fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Invitation {
     let user = |name: &str| request.addresses(name).first().and_then(|address| address.uri().user_unescaped());
@@ -524,11 +596,22 @@ fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Inv
         callers.iter().chain([from]).find_map(of_one)
     };
     let line = said("isup-oli").or_else(|| said("oli")).and_then(|line| line.parse().ok());
-    let hidden = privacy.split(';').any(|word| ["id", "user", "header"].contains(&word.trim()));
+    let wishes = |text: &str, words: &[&str]| {
+        text.split(';').any(|word| words.iter().any(|known| known.eq_ignore_ascii_case(word.trim())))
+    };
+    let remote_party = request.addresses("Remote-Party-ID").into_iter().next();
+    let remote_privacy = remote_party.as_ref().and_then(|party| party.param("privacy")).unwrap_or_default();
+    let hidden = wishes(privacy, &["id", "user", "header"]) || wishes(remote_privacy, &["full", "name", "uri", "id"]);
+    // The first entry of a history is whom the call was for; each further one, where it was sent on to.
+    let history = request.header_all("History-Info").flat_map(split_commas).count().saturating_sub(1);
+    let diversions = request.header_all("Diversion").flat_map(split_commas).count().max(history);
     Invitation {
         call,
         flow,
         login: None,
+        shown: None,
+        replaces: None,
+        requires_replaces: request.lists("Require", "replaces"),
         journal,
         call_id: request.call_id().to_owned(),
         request_user: request.uri().user_unescaped().unwrap_or_default(),
@@ -536,6 +619,9 @@ fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Inv
         diversion_user: user("Diversion"),
         called_party_user: user("P-Called-Party-ID"),
         asserted_user: user("P-Asserted-Identity"),
+        remote_party_user: remote_party.and_then(|party| party.uri().user_unescaped()),
+        preferred_user: user("P-Preferred-Identity"),
+        diversions,
         from_user: from.uri().user_unescaped().unwrap_or_default(),
         from_display: from.display().unwrap_or_default().to_owned(),
         // RFC 3323 section 4.1.1.3: what a caller writes who does not want to be named.
@@ -543,6 +629,7 @@ fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Inv
         user_agent: request.header("User-Agent").unwrap_or_default().to_owned(),
         line,
         category: said("cpc"),
+        identities: request.header_all("Identity").take(MOST_IDENTITIES).map(str::to_owned).collect(),
         offer: Some(request.body().clone()).filter(|body| !body.is_empty()),
         old_syntax: request.has_old_syntax(),
     }

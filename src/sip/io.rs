@@ -3,31 +3,40 @@
 //! The task never waits for anybody: what its owner does not fetch is kept and new calls are refused meanwhile, what a
 //! connection does not take closes it.
 
+use super::dns::io::{Client, Servers};
 use super::tls::{self, Tls};
 use super::transport::{Frame, PONG, StreamFramer, is_keep_alive};
-use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Transport};
-use crate::clock::{Mono, Now};
+use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Said, Transport, dns};
+use crate::clock::{Mono, Now, Wall};
 use crate::telemetry::name;
 use bytes::{Bytes, BytesMut};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use tokio::runtime::{self, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Messages that wait for the endpoint. Beyond it datagrams are dropped (they come again) and connections wait.
 const INBOX: usize = 4_096;
+/// So many of them, and new calls are turned away: what is of calls that there are is not to be dropped for them.
+const FLOODED: usize = INBOX / 2;
 /// Commands that wait for the endpoint; whoever commands waits beyond it.
 const COMMANDS: usize = 1_024;
+/// Questions of people that wait for the endpoint, and how long one waits for its answer.
+const QUESTIONS: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Events that wait for our owner; beyond it new calls are refused.
 const EVENTS: usize = 1_024;
 /// Messages taken in one go before timers and commands have their turn.
@@ -60,11 +69,11 @@ const BACKLOG: i32 = 1_024;
 
 /// Why SIP could not start.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for SIP on {transport:?} {address}: {source}")]
-pub struct Error {
-    pub transport: Transport,
-    pub address: SocketAddr,
-    pub source: io::Error,
+pub enum Error {
+    #[error("cannot listen for SIP on {transport:?} {address}: {source}")]
+    Listen { transport: Transport, address: SocketAddr, source: io::Error },
+    #[error("cannot start the thread of SIP: {0}")]
+    Thread(io::Error),
 }
 
 /// The state of the room, for metrics.
@@ -75,6 +84,12 @@ pub struct Gauges {
     pub connections: usize,
     /// Registrations that are being taken back.
     pub leaving: usize,
+    /// Who watches.
+    pub subscriptions: usize,
+    /// Bytes of messages that are kept for whoever looks for trouble.
+    pub remembered: usize,
+    /// REFERs that are under way.
+    pub referrals: usize,
     /// Commands that were carried out.
     pub obeyed: u64,
     pub counters: Counters,
@@ -87,17 +102,23 @@ pub struct Sip {
     locals: Vec<(Transport, SocketAddr)>,
     gauges: watch::Receiver<Gauges>,
     commanded: AtomicU64,
+    memory: Memory,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    /// The thread has ended.
+    over: oneshot::Receiver<()>,
 }
 
 impl Sip {
-    /// Opens all sockets and starts the endpoint, within a tokio runtime. `tls` is what each connection that begins is
-    /// given; without it TLS is not listened for. `dscp` marks what we send (24 is CS3). `seed` must not be guessable. Events come with the moment of what caused them; the last `Sip` dropped ends the task.
+    /// Opens all sockets and starts the endpoint, within a tokio runtime. It has a thread of its own, with its datagrams: 100
+    /// and 503 go out at once, however much everybody else has to do. Connections, which may have to encrypt, and questions to
+    /// DNS are the runtime's. `tls` is what each connection that begins is
+    /// given; without it TLS is not listened for. `dscp` marks what we send (24 is CS3). `dns` are the
+    /// servers that are asked for names; without any no name leads anywhere. `seed` must not be guessable. Events come with the moment of what caused them; the last `Sip` dropped ends the task.
     pub fn start(
         listen: Vec<(Transport, SocketAddr)>,
         tls: Option<watch::Receiver<Tls>>,
         dscp: u8,
+        dns: Servers,
         config: Config,
         seed: [u8; 32],
     ) -> Result<(Sip, mpsc::Receiver<(Now, Event)>), Error> {
@@ -106,26 +127,20 @@ impl Sip {
         let (gauge, gauges) = watch::channel(Gauges::default());
         let (inbox, arrivals) = mpsc::channel(INBOX);
         let (stop, stopped) = oneshot::channel();
-        let mut rim = Rim {
-            endpoint: Endpoint::new(config, seed),
-            inbox,
-            sockets: Vec::new(),
-            connections: HashMap::new(),
-            opened: 0,
-            tls,
-            dscp,
-            events,
-            untold: VecDeque::new(),
-            obeyed: 0,
-            readers: JoinSet::new(),
-        };
+        let (questions, asked) = mpsc::channel(QUESTIONS);
+        let (begin, over, own) = start_thread().map_err(Error::Thread)?;
+        let rim = Rim::new(Endpoint::new(config, seed), inbox, events, own);
+        let mut rim = Rim { tls, dscp, dns: Arc::new(Client::new(dns)), ..rim };
         let mut locals = Vec::new();
         for (transport, address) in listen {
-            let local = rim.listen(transport, address).map_err(|source| Error { transport, address, source })?;
-            locals.push((transport, local));
+            let local = rim.listen(transport, address);
+            locals.push((transport, local.map_err(|source| Error::Listen { transport, address, source })?));
         }
-        let task = tokio::spawn(rim.run(arrivals, commanded, stopped, gauge));
-        Ok((Sip { commands, locals, gauges, commanded: AtomicU64::new(0), stop, task }, told))
+        let inlets = Inlets { arrivals, commands: commanded, asked, stopped };
+        // It waits for this alone.
+        let _ = begin.send(Box::pin(rim.run(inlets, gauge)));
+        let memory = Memory { questions };
+        Ok((Sip { commands, locals, gauges, commanded: AtomicU64::new(0), memory, stop, over }, told))
     }
 
     /// Waits for room where many commands are on their way. False once the endpoint has stopped.
@@ -139,8 +154,18 @@ impl Sip {
         self.locals.iter().find(|(other, _)| *other == transport).map(|(_, local)| *local)
     }
 
+    /// All that is listened on, ports resolved.
+    pub fn locals(&self) -> &[(Transport, SocketAddr)] {
+        &self.locals
+    }
+
     pub fn gauges(&self) -> Gauges {
         *self.gauges.borrow()
+    }
+
+    /// What was said of calls, for whoever asks.
+    pub fn memory(&self) -> Memory {
+        self.memory.clone()
     }
 
     /// All that was commanded is carried out, no call is left, and no registration waits to be taken back.
@@ -153,8 +178,56 @@ impl Sip {
     pub async fn stop(self) {
         let _ = self.stop.send(());
         // It ends by itself; a panic in it has been told by the runtime.
-        let _ = self.task.await;
+        let _ = self.over.await;
     }
+}
+
+/// What the thread does, until it is over.
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A thread with a runtime of its own, which waits for its work, and tells when that is done.
+fn start_thread() -> io::Result<(std::sync::mpsc::Sender<Work>, oneshot::Receiver<()>, Handle)> {
+    let (begin, begun) = std::sync::mpsc::channel::<Work>();
+    let (ready, own) = std::sync::mpsc::channel();
+    let (ended, over) = oneshot::channel();
+    let run = move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let told = ready.send(runtime.as_ref().map(|runtime| runtime.handle().clone()).map_err(|error| error.kind()));
+        if let (Ok(()), Ok(runtime), Ok(work)) = (told, runtime, begun.recv()) {
+            runtime.block_on(work);
+        }
+        // Nobody may wait for it.
+        let _ = ended.send(());
+    };
+    std::thread::Builder::new().name("sip".to_owned()).spawn(run)?;
+    let own = own.recv().map_err(io::Error::other)??;
+    Ok((begin, over, own))
+}
+
+/// What was said of a call, each message with its moment, and how many are left out.
+pub type Remembered = (Vec<(Wall, Said)>, u32);
+
+/// The messages that the endpoint keeps.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    questions: mpsc::Sender<(String, oneshot::Sender<Option<Remembered>>)>,
+}
+
+impl Memory {
+    /// Of the call with this Call-ID; `None` where it is not remembered, or the endpoint has stopped.
+    pub async fn of(&self, call_id: String) -> Option<Remembered> {
+        let (reply, answer) = oneshot::channel();
+        self.questions.send((call_id, reply)).await.ok()?;
+        timeout(PATIENCE, answer).await.ok()?.ok()?
+    }
+}
+
+/// What the task waits for.
+struct Inlets {
+    arrivals: mpsc::Receiver<Arrival>,
+    commands: mpsc::Receiver<Command>,
+    asked: mpsc::Receiver<(String, oneshot::Sender<Option<Remembered>>)>,
+    stopped: oneshot::Receiver<()>,
 }
 
 /// What the readers bring.
@@ -175,6 +248,17 @@ enum Arrival {
         stream: TcpStream,
         peer: SocketAddr,
     },
+    /// Somebody at the other end of a connection by TLS has shown this.
+    Shown {
+        flow: Flow,
+        opened: u64,
+        own: CertificateDer<'static>,
+    },
+    /// What DNS says, or that it says nothing.
+    LookedUp {
+        question: dns::Question,
+        outcome: dns::Outcome,
+    },
     /// A connection ended by itself.
     Closed {
         flow: Flow,
@@ -189,6 +273,10 @@ struct Connection {
     opened: u64,
     heard: Mono,
     listed: bool,
+    /// By TLS: what the far side has shown.
+    own: Option<CertificateDer<'static>>,
+    /// Who came by TLS before we knew that they have a name: whatever they showed was let pass.
+    unasked: bool,
 }
 
 impl Connection {
@@ -209,15 +297,39 @@ struct Rim {
     opened: u64,
     tls: Option<watch::Receiver<Tls>>,
     dscp: u8,
+    dns: Arc<Client>,
     events: mpsc::Sender<(Now, Event)>,
     /// What our owner has not fetched: bounded by the calls there are, since meanwhile no new one is taken.
     untold: VecDeque<(Now, Event)>,
     obeyed: u64,
     /// Ended when the rim goes.
     readers: JoinSet<()>,
+    /// The runtime of everybody, and that of our thread.
+    all: Handle,
+    own: Handle,
 }
 
 impl Rim {
+    /// It listens to nobody and asks nobody yet. `own`: the runtime of its thread; what it is made within is everybody's.
+    fn new(endpoint: Endpoint, inbox: mpsc::Sender<Arrival>, events: mpsc::Sender<(Now, Event)>, own: Handle) -> Rim {
+        Rim {
+            endpoint,
+            inbox,
+            sockets: Vec::new(),
+            connections: HashMap::new(),
+            opened: 0,
+            tls: None,
+            dscp: 0,
+            dns: Arc::new(Client::new(Servers::These(Vec::new()))),
+            events,
+            untold: VecDeque::new(),
+            obeyed: 0,
+            readers: JoinSet::new(),
+            all: Handle::current(),
+            own,
+        }
+    }
+
     fn listen(&mut self, transport: Transport, address: SocketAddr) -> io::Result<SocketAddr> {
         match transport {
             Transport::Udp => {
@@ -226,9 +338,11 @@ impl Rim {
                 let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
                 let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
                 socket.bind(&SockAddr::from(address))?;
+                let ours = self.own.enter();
                 let socket = Arc::new(UdpSocket::from_std(socket.into())?);
+                drop(ours);
                 let local = socket.local_addr()?;
-                self.readers.spawn(read_datagrams(socket.clone(), local, self.inbox.clone()));
+                self.readers.spawn_on(read_datagrams(socket.clone(), local, self.inbox.clone()), &self.own);
                 self.sockets.push((local, socket));
                 Ok(local)
             }
@@ -249,15 +363,14 @@ impl Rim {
         }
     }
 
-    async fn run(
-        mut self,
-        mut arrivals: mpsc::Receiver<Arrival>,
-        mut commands: mpsc::Receiver<Command>,
-        mut stopped: oneshot::Receiver<()>,
-        gauge: watch::Sender<Gauges>,
-    ) {
+    async fn run(mut self, inlets: Inlets, gauge: watch::Sender<Gauges>) {
+        let Inlets { mut arrivals, mut commands, mut asked, mut stopped } = inlets;
         let mut sweep = tokio::time::interval(SWEEP);
         let events = self.events.clone();
+        // A socket that is new is thought to be full until it was looked at once.
+        for (_, socket) in &self.sockets {
+            let _ = socket.writable().await;
+        }
         loop {
             let wait = self.endpoint.deadline().map(|deadline| deadline.since(Now::read().mono));
             tokio::select! {
@@ -267,6 +380,7 @@ impl Rim {
                         let Ok(arrival) = arrivals.try_recv() else { break };
                         self.arrive(arrival);
                     }
+                    self.endpoint.flood(arrivals.len() > FLOODED);
                 }
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
@@ -279,6 +393,10 @@ impl Rim {
                     }
                     self.endpoint.crowd(!self.untold.is_empty());
                 }
+                Some((call_id, reply)) = asked.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(self.recall(&call_id));
+                }
                 _ = sweep.tick() => self.sweep(),
                 _ = &mut stopped => break,
             }
@@ -290,6 +408,18 @@ impl Rim {
         for connection in self.connections.values() {
             connection.end();
         }
+        // The next life may listen at once.
+        self.readers.shutdown().await;
+    }
+
+    fn recall(&self, call_id: &str) -> Option<Remembered> {
+        let (said, left_out) = self.endpoint.said(call_id)?;
+        let now = Now::read();
+        let moment = |at: Mono| {
+            let ago = i64::try_from(now.mono.since(at).as_micros()).unwrap_or(i64::MAX);
+            Wall::from_micros(now.wall.micros().saturating_sub(ago))
+        };
+        Some((said.into_iter().map(|said| (moment(said.at), said)).collect(), left_out))
     }
 
     fn gauges(&self) -> Gauges {
@@ -298,6 +428,9 @@ impl Rim {
             transactions: self.endpoint.transactions(),
             connections: self.connections.len(),
             leaving: self.endpoint.leaving(),
+            subscriptions: self.endpoint.subscriptions(),
+            remembered: self.endpoint.remembered(),
+            referrals: self.endpoint.referrals(),
             obeyed: self.obeyed,
             counters: self.endpoint.counters(),
         }
@@ -306,7 +439,13 @@ impl Rim {
     fn obey(&mut self, command: Command) {
         let now = Now::read();
         self.obeyed += 1;
+        let is_news = matches!(command, Command::Sources(_) | Command::Names(_));
         self.endpoint.command(now.mono, command);
+        if is_news {
+            let all: Vec<Flow> = self.connections.keys().copied().collect();
+            all.into_iter().for_each(|flow| self.look_at_certificate(flow));
+            self.close_unasked(now.mono);
+        }
         self.drain(now);
     }
 
@@ -324,7 +463,14 @@ impl Rim {
                 self.drain(now);
                 self.close(now.mono, flow);
             }
+            Arrival::LookedUp { question, outcome } => self.endpoint.looked_up(now.mono, question, outcome),
             Arrival::Connected { transport, stream, peer } => self.connected(now.mono, transport, stream, peer),
+            Arrival::Shown { flow, opened, own } => {
+                if let Some(connection) = self.connections.get_mut(&flow).filter(|known| known.opened == opened) {
+                    connection.own = Some(own);
+                    self.look_at_certificate(flow);
+                }
+            }
             Arrival::Closed { flow, opened } => {
                 if self.connections.get(&flow).is_some_and(|connection| connection.opened == opened) {
                     self.close(now.mono, flow);
@@ -332,6 +478,31 @@ impl Rim {
             }
         }
         self.drain(now);
+    }
+
+    /// Whose certificate it is, of those whom we know now. Whoever is known by it is no stranger.
+    fn look_at_certificate(&mut self, flow: Flow) {
+        let Some(connection) = self.connections.get_mut(&flow) else { return };
+        let Some(own) = &connection.own else { return };
+        let mut names = self.endpoint.tls_names(flow.peer);
+        names.retain(|name| tls::carries(Some(std::slice::from_ref(own)), name).is_ok());
+        connection.listed |= !names.is_empty();
+        connection.unasked &= names.is_empty();
+        self.endpoint.shown(flow, names);
+    }
+
+    /// Whoever came before we knew the name that they must show, and did not show it, is not hung up on as others are: a carrier
+    /// that comes back the moment we have started, above all. They come again.
+    fn close_unasked(&mut self, now: Mono) {
+        let is_named = |flow: &Flow| self.endpoint.tls_name(flow.peer).is_some();
+        let unasked = self.connections.iter().filter(|(flow, connection)| connection.unasked && is_named(flow));
+        let mut unasked: HashSet<Flow> = unasked.map(|(flow, _)| *flow).collect();
+        if !unasked.is_empty() {
+            for used in self.endpoint.flows() {
+                unasked.remove(&used);
+            }
+        }
+        unasked.into_iter().for_each(|flow| self.close(now, flow));
     }
 
     /// Puts on the wire, and tells, all that the endpoint wants. A flow that fails is told to it, which may say more.
@@ -345,8 +516,19 @@ impl Rim {
                 }
                 Output::Close { flow } => self.close(now.mono, flow),
                 Output::Event(event) => self.tell(now, event),
+                Output::Ask(question) => self.ask(question),
+                Output::Unfound { host, why } => tracing::warn!(%host, why, "a name leads nowhere"),
             }
         }
+    }
+
+    /// Asks DNS, beside everything else: the endpoint bounds how much is asked at once, and for how long it waits.
+    fn ask(&self, question: dns::Question) {
+        let (client, inbox) = (self.dns.clone(), self.inbox.clone());
+        self.all.spawn(async move {
+            let outcome = client.ask(&question).await;
+            drop(inbox.send(Arrival::LookedUp { question, outcome }).await);
+        });
     }
 
     fn tell(&mut self, now: Now, event: Event) {
@@ -387,15 +569,23 @@ impl Rim {
         self.opened += 1;
         let opened = self.opened;
         let (own, inbox) = (writer.clone(), self.inbox.clone());
-        let (tls, name) = (self.tls_now(transport), self.endpoint.tls_name(peer));
-        let task = tokio::spawn(async move {
+        let names = self.endpoint.tls_name(peer).map(|_| self.endpoint.tls_names(peer));
+        let unasked = transport == Transport::Tls && names.is_none();
+        let tls = self.tls_now(transport);
+        let task = self.all.spawn(async move {
             let Some(tls) = tls else { return carry(stream, flow, opened, queue, own, inbox).await };
-            match shake_hands(timeout(STALL, meet(stream, &tls, name.as_deref())).await, flow, listed) {
-                Some(stream) => carry(stream, flow, opened, queue, own, inbox).await,
+            match shake_hands(timeout(STALL, meet(stream, &tls, names.as_deref())).await, flow, listed) {
+                Some(stream) => {
+                    show(stream.get_ref().1.peer_certificates(), flow, opened, &inbox).await;
+                    carry(stream, flow, opened, queue, own, inbox).await;
+                }
                 None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
             }
         });
         self.add(now, flow, writer, task.abort_handle(), listed);
+        if let Some(connection) = self.connections.get_mut(&flow) {
+            connection.unasked = unasked;
+        }
     }
 
     /// What a connection of this transport that begins now is given.
@@ -422,14 +612,17 @@ impl Rim {
         if flow.transport == Transport::Tls && tls.is_none() {
             return false;
         }
-        let task = tokio::spawn(async move {
+        let task = self.all.spawn(async move {
             let until = Instant::now() + CONNECT;
             let Ok(Ok(stream)) = timeout_at(until, dial(flow, dscp)).await else {
                 return drop(inbox.send(Arrival::Closed { flow, opened }).await);
             };
             let Some(tls) = tls else { return carry(stream, flow, opened, queue, own, inbox).await };
             match shake_hands(timeout_at(until, greet(stream, &tls, name.as_deref(), flow)).await, flow, true) {
-                Some(stream) => carry(stream, flow, opened, queue, own, inbox).await,
+                Some(stream) => {
+                    show(stream.get_ref().1.peer_certificates(), flow, opened, &inbox).await;
+                    carry(stream, flow, opened, queue, own, inbox).await;
+                }
                 None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
             }
         });
@@ -438,7 +631,7 @@ impl Rim {
     }
 
     fn add(&mut self, heard: Mono, flow: Flow, writer: mpsc::Sender<Bytes>, task: AbortHandle, listed: bool) {
-        let connection = Connection { writer, task, opened: self.opened, heard, listed };
+        let connection = Connection { writer, task, opened: self.opened, heard, listed, own: None, unasked: false };
         self.connections.insert(flow, connection);
     }
 
@@ -461,6 +654,7 @@ impl Rim {
         for flow in idle.map(|(flow, _)| *flow).collect::<Vec<_>>() {
             self.close(now, flow);
         }
+        self.close_unasked(now);
     }
 }
 
@@ -468,6 +662,10 @@ impl Rim {
 fn open(address: SocketAddr, kind: Type, protocol: Protocol, dscp: u8) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     mark(&socket, address, dscp)?;
+    if address.is_ipv6() {
+        // Each family has its own listener: nobody comes under two addresses.
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -483,9 +681,25 @@ fn mark(socket: &Socket, address: SocketAddr, dscp: u8) -> io::Result<()> {
 
 async fn read_datagrams(socket: Arc<UdpSocket>, local: SocketAddr, inbox: mpsc::Sender<Arrival>) {
     let mut buffer = vec![0; DATAGRAM];
+    let mut taken = 0;
     loop {
+        // All that has come, in one go: the system's buffer may be small, and it drops what is of calls as gladly as what is
+        // new. Here it is seen how much waits.
+        let received = match socket.try_recv_from(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                taken = 0;
+                // An error here comes again where it is read.
+                let _ = socket.readable().await;
+                continue;
+            }
+            received => received,
+        };
+        taken += 1;
+        if taken % INBOX == 0 {
+            tokio::task::yield_now().await;
+        }
         // An error here is an ICMP of some earlier packet: nothing to do with the next.
-        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, peer)) = received else { continue };
         if is_keep_alive(&buffer[..length]) {
             continue;
         }
@@ -528,17 +742,31 @@ async fn dial(flow: Flow, dscp: u8) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Somebody connected: TLS from the first byte. Where their name is known they show a certificate that carries it.
+/// Somebody connected: TLS from the first byte. Where their address says that they have a name, they show a certificate that
+/// carries one of those which they may have.
 async fn meet(
     stream: TcpStream,
     tls: &Tls,
-    name: Option<&str>,
+    names: Option<&[Arc<str>]>,
 ) -> Result<tokio_rustls::server::TlsStream<TcpStream>, String> {
     let stream = TlsAcceptor::from(tls.server.clone()).accept(stream).await.map_err(|error| error.to_string())?;
-    if let Some(name) = name {
-        tls::carries(stream.get_ref().1.peer_certificates(), name)?;
+    let shown = stream.get_ref().1.peer_certificates();
+    let mut wrong = None;
+    for name in names.unwrap_or_default() {
+        match tls::carries(shown, name) {
+            Ok(()) => return Ok(stream),
+            Err(why) => wrong = Some(why),
+        }
     }
-    Ok(stream)
+    wrong.map_or(Ok(stream), Err)
+}
+
+/// Before the first message of a connection: who is at its other end, as far as they say.
+async fn show(shown: Option<&[CertificateDer<'static>]>, flow: Flow, opened: u64, inbox: &mpsc::Sender<Arrival>) {
+    if let Some(own) = shown.and_then(<[_]>::first).cloned() {
+        // An error: the endpoint has stopped.
+        let _ = inbox.send(Arrival::Shown { flow, opened, own }).await;
+    }
 }
 
 /// We have connected.
@@ -664,7 +892,13 @@ mod tests {
             product: "tollbridge".to_owned(),
             retry_after_s: 1,
             session_s: 1_800,
+            is_focus: true,
+            pace: crate::sip::Pace::default(),
         }
+    }
+
+    fn nobody() -> Servers {
+        Servers::These(Vec::new())
     }
 
     fn loopback() -> SocketAddr {
@@ -673,9 +907,8 @@ mod tests {
 
     async fn start(seed: u8, listed: bool) -> (Sip, mpsc::Receiver<(Now, Event)>) {
         let listen = vec![(Transport::Udp, loopback()), (Transport::Tcp, loopback())];
-        let (sip, events) = Sip::start(listen, None, CS3, config(), [seed; 32]).unwrap();
-        let (network, prefix_len) = ("127.0.0.1".parse().unwrap(), 32);
-        let source = Source { network, prefix_len, port: None, advertise: None, old_syntax: false, tls_name: None };
+        let (sip, events) = Sip::start(listen, None, CS3, nobody(), config(), [seed; 32]).unwrap();
+        let source = Source::at(loopback().ip());
         assert!(sip.command(Command::Sources(if listed { vec![source] } else { Vec::new() })).await);
         (sip, events)
     }
@@ -693,6 +926,8 @@ mod tests {
             headers: Vec::new(),
             offer: Bytes::from_static(b"offer"),
             ring_ms: 30_000,
+            holds_ack: false,
+            may_transfer: false,
             login: None,
         }
     }
@@ -738,6 +973,62 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn both_sides_speak_by_the_one_connection_that_one_of_them_made() {
+        let (caller, mut at_caller) = start(1, true).await;
+        let (bridge, mut at_bridge) = start(2, true).await;
+        let to = bridge.local(Transport::Tcp).unwrap();
+        for number in 1..=3 {
+            let identity = Identity::draw(&mut StdRng::seed_from_u64(number));
+            let dial = Dial { call: Call::outbound(number), identity, ..dial(&caller, to, Transport::Tcp) };
+            caller.command(Command::Dial(Box::new(dial))).await;
+            let Event::Invited(invitation) = next(&mut at_bridge).await else { panic!() };
+            let call = invitation.call;
+            bridge.command(Command::Accept { call, answer: Bytes::from_static(b"answer") }).await;
+            let Event::Answered { call: answered, .. } = next(&mut at_caller).await else { panic!() };
+            caller.command(Command::Acknowledge { call: answered }).await;
+            assert!(matches!(next(&mut at_bridge).await, Event::Acknowledged { .. }));
+            bridge.command(Command::HangUp { call, reason: None }).await;
+            assert!(matches!(next(&mut at_caller).await, Event::HungUp { .. }));
+            assert!(matches!(next(&mut at_bridge).await, Event::Released { .. }));
+            assert_eq!((caller.gauges().connections, bridge.gauges().connections), (1, 1), "call {number}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ping_has_its_pong_and_a_lone_line_end_has_none() {
+        let (sip, _events) = start(1, true).await;
+        let mut stream = TcpStream::connect(sip.local(Transport::Tcp).unwrap()).await.unwrap();
+        // In pieces, and two in a row (RFC 5626 section 4.4.1).
+        for piece in ["\r\n", "\r", "\n", "\r\n\r\n"] {
+            stream.write_all(piece.as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut pongs = [0; 4];
+        timeout(Duration::from_secs(20), stream.read_exact(&mut pongs)).await.unwrap().unwrap();
+        assert_eq!(&pongs, b"\r\n\r\n");
+        stream.write_all(b"\r\n").await.unwrap();
+        assert!(timeout(Duration::from_millis(100), stream.read_exact(&mut pongs)).await.is_err(), "half a ping");
+        // By datagram they are nothing at all, and say nothing of what follows.
+        let socket = UdpSocket::bind(loopback()).await.unwrap();
+        socket.connect(sip.local(Transport::Udp).unwrap()).await.unwrap();
+        for keep_alive in ["\r\n", "\r\n\r\n", "\0\0\0\0"] {
+            socket.send(keep_alive.as_bytes()).await.unwrap();
+        }
+        let options = "OPTIONS sip:a@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bKx\r\n\
+            From: <sip:b@127.0.0.1>;tag=1\r\nTo: <sip:a@127.0.0.1>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\
+            Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+        socket.send(options.as_bytes()).await.unwrap();
+        let mut answer = [0; 1_500];
+        let length = timeout(Duration::from_secs(20), socket.recv(&mut answer)).await.unwrap().unwrap();
+        assert!(answer[..length].starts_with(b"SIP/2.0 200 OK\r\n"));
+        // It is counted a moment after it is answered.
+        let mut gauges = sip.gauges.clone();
+        let heard = gauges.wait_for(|gauges| gauges.counters.messages_in > 0);
+        let counters = timeout(Duration::from_secs(20), heard).await.unwrap().unwrap().counters;
+        assert_eq!((counters.messages_in, counters.malformed), (1, 0));
+    }
+
+    #[tokio::test]
     async fn a_refusal_and_a_closed_port_fail_the_call() {
         let (caller, mut at_caller) = start(1, true).await;
         let (bridge, mut at_bridge) = start(2, true).await;
@@ -755,19 +1046,7 @@ mod tests {
     async fn packets_are_marked() {
         let (inbox, _arrivals) = mpsc::channel(1);
         let (events, _told) = mpsc::channel(1);
-        let mut rim = Rim {
-            endpoint: Endpoint::new(config(), [3; 32]),
-            inbox,
-            sockets: Vec::new(),
-            connections: HashMap::new(),
-            opened: 0,
-            tls: None,
-            dscp: CS3,
-            events,
-            untold: VecDeque::new(),
-            obeyed: 0,
-            readers: JoinSet::new(),
-        };
+        let mut rim = Rim { dscp: CS3, ..Rim::new(Endpoint::new(config(), [3; 32]), inbox, events, Handle::current()) };
         rim.listen(Transport::Udp, loopback()).unwrap();
         let socket = socket2::SockRef::from(rim.sockets[0].1.as_ref());
         assert_eq!(socket.tos_v4().unwrap(), 24 << 2);
@@ -780,9 +1059,10 @@ mod tests {
     async fn a_port_in_use_is_named() {
         let (first, _events) = start(1, true).await;
         let taken = first.local(Transport::Udp).unwrap();
-        let error = Sip::start(vec![(Transport::Udp, taken)], None, CS3, config(), [2; 32]).unwrap_err();
+        let error = Sip::start(vec![(Transport::Udp, taken)], None, CS3, nobody(), config(), [2; 32]).unwrap_err();
         assert!(error.to_string().contains(&taken.to_string()), "{error}");
-        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+        let Error::Listen { source, .. } = error else { panic!("{error}") };
+        assert_eq!(source.kind(), io::ErrorKind::AddrInUse);
     }
 
     async fn read_all(stream: &mut TcpStream) -> String {
@@ -836,19 +1116,7 @@ mod tests {
     async fn an_owner_who_does_not_listen_gets_no_new_calls() {
         let (inbox, _arrivals) = mpsc::channel(1);
         let (events, mut told) = mpsc::channel(1);
-        let mut rim = Rim {
-            endpoint: Endpoint::new(config(), [3; 32]),
-            inbox,
-            sockets: Vec::new(),
-            connections: HashMap::new(),
-            opened: 0,
-            tls: None,
-            dscp: CS3,
-            obeyed: 0,
-            events,
-            untold: VecDeque::new(),
-            readers: JoinSet::new(),
-        };
+        let mut rim = Rim::new(Endpoint::new(config(), [3; 32]), inbox, events, Handle::current());
         let released = |number| Event::Released { call: Call::outbound(number) };
         for number in 0..3 {
             rim.tell(Now::default(), released(number));

@@ -143,12 +143,14 @@ headers! {
     "Allow-Events" "u" Many;
     "Diversion" "" Many;
     "Identity" "y" Many;
+    "Join" "" Once;
     "Min-SE" "" Once;
     "P-Asserted-Identity" "" Many;
     "P-Called-Party-ID" "" Once;
     "Privacy" "" Once;
     "RAck" "" Once;
     "Reason" "" Many;
+    "Refer-Sub" "" Once;
     "Refer-To" "r" Once;
     "Referred-By" "b" Once;
     "Reject-Contact" "j" Many;

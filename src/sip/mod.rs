@@ -5,8 +5,10 @@
 //! Session descriptions pass through as opaque bodies. [`Sip`] runs it on sockets.
 
 mod auth;
+mod conference;
 mod desk;
 mod dialog;
+pub mod dns;
 mod endpoint;
 mod gate;
 pub mod header;
@@ -15,29 +17,44 @@ pub mod io;
 mod lexer;
 pub mod message;
 pub mod method;
+mod names;
 mod outbound;
 mod peer;
 mod provisional;
 mod refresh;
+mod replaces;
 mod session;
+mod shed;
+mod subscription;
 mod timer;
 pub mod tls;
+mod trace;
 mod transaction;
+mod transfer;
 pub mod transport;
 pub mod uri;
 
 pub use auth::{Asked, Login, Password, USUAL_REALM};
+pub use conference::{Conference, Person, Presence};
 pub use desk::Counters;
+pub use dns::{Local, Place};
 pub use endpoint::{Endpoint, journal_of};
 pub use header::{CSeq, NameAddr, Via};
 pub use io::{Error, Gauges, Sip};
 pub use message::{Framing, Malformed, Message, Refused, Request, Response};
 pub use method::Method;
-pub use peer::{Peer, Registration, Standing, Way};
+pub use outbound::is_long;
+pub use peer::{Peer, Registration, Standing, Toward, Way};
+pub use replaces::{Replacement, replaces_of};
+pub use shed::Pace;
+pub use subscription::MOST_SUBSCRIPTIONS;
+pub use trace::{Said, masked};
+pub use transfer::Referral;
 pub use uri::{Scheme, Uri};
 
+use crate::types::HostName;
 use bytes::Bytes;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// How a message travels.
@@ -116,6 +133,10 @@ impl Call {
     }
 }
 
+/// Somebody who watches the conference of a call, as the endpoint and its owner name it to each other: numbered by the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subscription(u64);
+
 /// What leaves the machine.
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -129,9 +150,16 @@ pub enum Output {
         flow: Flow,
     },
     Event(Event),
+    /// To be asked of DNS; told by [`Endpoint::looked_up`].
+    Ask(dns::Question),
+    /// A name leads nowhere, for the log: told once, until it is found again.
+    Unfound {
+        host: HostName,
+        why: &'static str,
+    },
 }
 
-/// Past facts, for the owner. `Cancelled`, `Failed`, `HungUp` and `Released` are last words: each call has exactly one
+/// Past facts, for the owner. `Cancelled`, `Failed` (but one that lingers), `HungUp` and `Released` are last words: each call has exactly one
 /// of them, and its handle is gone with it.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -153,34 +181,65 @@ pub enum Event {
     Offered { call: Call, offer: Option<Bytes> },
     /// A provisional response above 100 to our INVITE.
     Ringing { call: Call, status: u16, answer: Option<Bytes> },
-    /// Our INVITE was answered; ACK has been sent. A second forked answer is ended here and tells nobody.
+    /// Our INVITE was answered; ACK has been sent, or waits for [`Command::Acknowledge`] where the call was dialled so. A
+    /// second forked answer is ended here and tells nobody.
     Answered { call: Call, journal: String, answer: Option<Bytes> },
     /// Our INVITE failed: a final response of 300 or more (a redirection is never followed), 408 for silence, 480 for
     /// ringing beyond `ring_ms`, 487 for our own `Cancel`, 503 for a dead transport or no room, 400 for a bad address.
-    Failed { call: Call, status: u16, reason: Option<Reason>, retry_after_s: Option<u32> },
+    /// `lingers`: it has failed as far as our owner is concerned, but the far side may yet answer, or has, and is being told
+    /// that it is over; `Released` follows. `sounded`: sound came before, though `Ringing` may not have told of it.
+    Failed { call: Call, status: u16, reason: Option<Reason>, retry_after_s: Option<u32>, lingers: bool, sounded: bool },
     /// INFO within the call, answered 200: its Content-Type and its body, which is of a key.
     Informed { call: Call, kind: String, body: Bytes },
+    /// Whoever is in the call wants somebody called (REFER). Answer with `Consent` or `Decline`, soon, then with `Report`.
+    Referred(Box<Referral>),
+    /// How the transfer goes that we asked for by `Refer`: the status of the far side's call, or of its refusal. 202: it agreed, and
+    /// then hung up; 405: it takes none; 408: it did not say in time. Once `is_last`; the call goes on until somebody ends it.
+    Transferring { call: Call, status: u16, is_last: bool },
     /// The far side did not refresh the call in time, or has lost it (RFC 4028): BYE has been sent. `Released` follows.
     Lapsed { call: Call },
     /// The far side ended the call (BYE, answered 200).
     HungUp { call: Call, reason: Option<Reason> },
-    /// Our own BYE or refusal has run its course: it was answered, or was said until it is certain that nobody answers.
+    /// Our own BYE, CANCEL or refusal has run its course: it was answered, or was said until it is certain that nobody answers.
     Released { call: Call },
     /// Of no call: how we stand with a peer that we keep in touch with ([`Command::Peers`]), whenever that changes.
     Stands { owner: String, standing: Standing },
+    /// Of no call: so many wrong passwords in a row came from there. A stranger is not heard for a while now; whoever is
+    /// listed goes on, since a password may have been changed on one side alone. Told once a while.
+    Guessed { peer: SocketAddr, listed: bool, tries: u32 },
+    /// Where a call to a place can go ([`Command::Locate`]), what is to be tried first first; empty where it can go nowhere.
+    Located { call: Call, ways: Vec<Way> },
+    /// Of no call: somebody wants to watch the conference of one that is up, or to go on, under the number that they had: who may is
+    /// asked anew each time. Answer with `Admit` or `Deny`.
+    Subscribed(Box<Subscriber>),
+    /// Of no call: it is watched no more. Told of each subscription once.
+    Unsubscribed { subscription: Subscription },
+    /// Of no call: the addresses that a host of [`Command::Watch`] has now, in order.
+    Senders { host: HostName, addresses: Vec<IpAddr> },
 }
 
 impl Event {
     /// Whether its call is over, and nothing more is told of it.
     pub fn is_last(&self) -> bool {
-        matches!(self, Event::Cancelled { .. } | Event::Failed { .. } | Event::HungUp { .. } | Event::Released { .. })
+        matches!(
+            self,
+            Event::Cancelled { .. }
+                | Event::Failed { lingers: false, .. }
+                | Event::HungUp { .. }
+                | Event::Released { .. }
+        )
     }
 
     /// The call that it is about, if it is about one.
     pub fn call(&self) -> Option<Call> {
         match self {
-            Event::Stands { .. } => None,
+            Event::Stands { .. }
+            | Event::Guessed { .. }
+            | Event::Subscribed(_)
+            | Event::Unsubscribed { .. }
+            | Event::Senders { .. } => None,
             Event::Invited(invitation) => Some(invitation.call),
+            Event::Referred(referral) => Some(referral.call),
             Event::Cancelled { call }
             | Event::Acknowledged { call, .. }
             | Event::Unacknowledged { call }
@@ -191,8 +250,10 @@ impl Event {
             | Event::Answered { call, .. }
             | Event::Failed { call, .. }
             | Event::Informed { call, .. }
+            | Event::Transferring { call, .. }
             | Event::Lapsed { call }
             | Event::HungUp { call, .. }
+            | Event::Located { call, .. }
             | Event::Released { call } => Some(*call),
         }
     }
@@ -205,6 +266,8 @@ pub struct Invitation {
     pub flow: Flow,
     /// Who has proven to be calling, as [`Login::owner`] names it; `None`: its address is all that we know.
     pub login: Option<String>,
+    /// Over TLS: of the names in [`Source`]s those that the caller's certificate carries; `None` over anything else.
+    pub shown: Option<Vec<Arc<str>>>,
     /// What a next life of this process needs to end the call: opaque, one line. To be stored before `Accept`.
     pub journal: String,
     /// The caller's Call-ID, for the records of both sides.
@@ -215,21 +278,52 @@ pub struct Invitation {
     /// First Diversion header's user (RFC 5806), and P-Called-Party-ID's (RFC 7315).
     pub diversion_user: Option<String>,
     pub called_party_user: Option<String>,
-    /// P-Asserted-Identity's user where present (RFC 3325), and From's.
+    /// P-Asserted-Identity's user where present (RFC 3325), Remote-Party-ID's, P-Preferred-Identity's, and From's.
     pub asserted_user: Option<String>,
+    pub remote_party_user: Option<String>,
+    pub preferred_user: Option<String>,
     pub from_user: String,
     pub from_display: String,
-    /// Privacy: id, or From anonymous (RFC 3323).
+    /// Privacy: id, user or header, a Remote-Party-ID that asks for it, or From anonymous (RFC 3323).
     pub anonymous: bool,
+    /// Diversion headers, or retargetings that History-Info tells of (RFC 7044): whichever are more.
+    pub diversions: usize,
     pub user_agent: String,
     /// Originating line information (`isup-oli` or `oli`, two digits) and calling party's category (`cpc`), as a parameter
     /// of P-Asserted-Identity, P-Charge-Info or From.
     pub line: Option<u8>,
     pub category: Option<String>,
+    /// What is signed of caller and called (RFC 8224), as it stands there.
+    pub identities: Vec<String>,
+    /// The call that it wants to take the place of (RFC 3891).
+    pub replaces: Option<Replacement>,
+    /// Without that extension it wants no answer.
+    pub requires_replaces: bool,
     /// The offer; `None` where the INVITE has none and wants ours.
     pub offer: Option<Bytes>,
     /// Has neither branch nor From tag (RFC 2543): only for carriers that are marked so.
     pub old_syntax: bool,
+}
+
+/// Who wants to watch.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    pub subscription: Subscription,
+    /// Whose conference: the call by whose Contact it was found.
+    pub call: Call,
+    pub flow: Flow,
+    /// As of an [`Invitation`].
+    pub login: Option<String>,
+    pub shown: Option<Vec<Arc<str>>>,
+}
+
+/// Why nobody may watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwatchable {
+    /// It is none of their business: told as if there were nothing.
+    Stranger,
+    /// As many watch as may.
+    TooMany,
 }
 
 /// Why, for a Reason header (RFC 3326): the Q.850 cause and a text.
@@ -249,6 +343,8 @@ pub struct Refusal {
     pub retry_after_s: Option<u32>,
     /// A code and a text without quotes, for whoever looks into their trace (RFC 3261 section 20.43).
     pub warning: Option<(u16, String)>,
+    /// An extension that was asked for, and is not spoken with whoever asks (RFC 3261 section 8.2.2.3).
+    pub unsupported: Option<&'static str>,
 }
 
 /// What names a call that we make, drawn before it is dialled so that it can be stored first.
@@ -278,6 +374,11 @@ pub struct Dial {
     pub ring_ms: u64,
     /// With which challenges to our requests of this call are answered; `None`: they are failures.
     pub login: Option<Arc<Login>>,
+    /// The ACK waits for [`Command::Acknowledge`], for 8 s at the most: until then the far side repeats its answer and
+    /// gives the call up by itself, so that no death of this process leaves it in a call that nobody knows of.
+    pub holds_ack: bool,
+    /// As [`Command::MayTransfer`] says of calls that come in.
+    pub may_transfer: bool,
 }
 
 /// Imperatives, from the owner. One that comes too late (the call is gone) is ignored.
@@ -298,6 +399,10 @@ pub enum Command {
         call: Call,
         refusal: Refusal,
     },
+    /// A call in was looked at, and its answer waits for a time of its own: it is not in the way of others.
+    PutOff {
+        call: Call,
+    },
     /// Answer to `Event::Offered`.
     Agree {
         call: Call,
@@ -313,6 +418,15 @@ pub enum Command {
         offer: Bytes,
     },
     Dial(Box<Dial>),
+    /// Asks DNS where a call to this place can go. Told as [`Event::Located`], whatever comes of it.
+    Locate {
+        call: Call,
+        place: Arc<Place>,
+    },
+    /// What a next life needs to end the call is written down: the ACK that waited for it may go.
+    Acknowledge {
+        call: Call,
+    },
     /// CANCEL of a call that rings (or BYE, if it was answered meanwhile). The same as `HangUp`.
     Cancel {
         call: Call,
@@ -323,22 +437,86 @@ pub enum Command {
         call: Call,
         reason: Option<Reason>,
     },
+    /// The far side of this call may have somebody called, and the call replaced: it is told that we know how.
+    MayTransfer {
+        call: Call,
+    },
+    /// Answer to `Event::Referred`: it will be done, or is under way.
+    Consent {
+        call: Call,
+        number: u32,
+    },
+    /// Answer to `Event::Referred`: it will not be done.
+    Decline {
+        call: Call,
+        number: u32,
+        refusal: Refusal,
+    },
+    /// How what was consented to stands; nothing more follows what `is_last`.
+    Report {
+        call: Call,
+        number: u32,
+        status: u16,
+        is_last: bool,
+    },
+    /// Asks the far side to call somebody in place of us: `to` is a Refer-To. Told as `Transferring`.
+    Refer {
+        call: Call,
+        to: String,
+    },
     /// Ends a dialog of an earlier life of this process, by its journal line. `Released` tells that this has run its course,
     /// or that the line is of no dialog; where there was no room or no way, nothing is told, and it is still to be done.
     Bury {
         call: Call,
         journal: String,
         reason: Option<Reason>,
+        /// As of a [`Dial`], or of a [`Command::Prove`], whichever kind of call it was.
+        login: Option<Arc<Login>>,
+        /// The name in its carrier's certificate, where that is not the host that it is reached at.
+        tls_name: Option<Arc<str>>,
+    },
+    /// With which challenges to our requests in a call that came in are answered; only those of a realm that it names.
+    Prove {
+        call: Call,
+        login: Arc<Login>,
     },
     /// Who may speak to us, with what we call ourselves towards each.
     Sources(Vec<Source>),
+    /// Hosts whose addresses are to be known, and kept fresh: told as [`Event::Senders`].
+    Watch(Vec<HostName>),
     /// The names in the certificates of those whom we call by TLS.
     Names(Vec<(SocketAddr, Arc<str>)>),
     /// Who of them must prove to be who they are, and who may call from anywhere if they do.
     Asked(Vec<Asked>),
     /// With whom we keep in touch; those that are as they were go on. Told as [`Event::Stands`].
     Peers(Vec<Peer>),
-    /// From now on new calls and OPTIONS are answered 503, and registrations are taken back.
+    /// Answer to `Event::Subscribed`: what there is to see, if the call is in a room, and by which way of TCP what is too
+    /// long for a datagram may be tried.
+    Admit {
+        subscription: Subscription,
+        shown: Option<Arc<Conference>>,
+        tcp: Option<Way>,
+    },
+    Deny {
+        subscription: Subscription,
+        why: Unwatchable,
+    },
+    /// What these see has changed.
+    Show {
+        subscriptions: Vec<Subscription>,
+        conference: Arc<Conference>,
+    },
+    /// What these saw is over.
+    Conclude {
+        subscriptions: Vec<Subscription>,
+    },
+    /// These may not watch any more.
+    Reject {
+        subscriptions: Vec<Subscription>,
+    },
+    /// While `true`, new calls and OPTIONS are answered 503: our owner is behind with the calls that it has.
+    Shed(bool),
+    /// From now on new calls and OPTIONS are answered 503, registrations are taken back, and nobody watches any more.
     Drain {
         retry_after_s: u32,
     },
@@ -347,15 +525,34 @@ pub enum Command {
 /// A known peer: an address or network, with its port where that matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    pub network: std::net::IpAddr,
+    pub network: IpAddr,
     pub prefix_len: u8,
     pub port: Option<u16>,
     /// Address put into Contact for calls from here; the listen address where `None`, which must then not be a wildcard.
     pub advertise: Option<SocketAddr>,
     /// RFC 2543 syntax accepted.
     pub old_syntax: bool,
-    /// The name in the certificate of whoever connects from here by TLS.
+    /// The name in the certificate of whoever speaks from here by TLS; a network of no bits and a name is one who may be
+    /// anywhere, known by that name alone.
     pub tls_name: Option<Arc<str>>,
+    /// With a name: what does not come by TLS is not from it.
+    pub tls_only: bool,
+}
+
+impl Source {
+    /// One address, by whatever way and port, of which nothing else is said.
+    pub const fn at(address: IpAddr) -> Source {
+        let prefix_len = if address.is_ipv4() { 32 } else { 128 };
+        Source {
+            network: address,
+            prefix_len,
+            port: None,
+            advertise: None,
+            old_syntax: false,
+            tls_name: None,
+            tls_only: true,
+        }
+    }
 }
 
 /// Settings of the room.
@@ -371,6 +568,10 @@ pub struct Config {
     pub retry_after_s: u32,
     /// Seconds within which a call is to be refreshed (RFC 4028), at least 90; 0: only where the far side asks for it.
     pub session_s: u32,
+    /// New calls a second; above it an INVITE is answered 503.
+    pub pace: Pace,
+    /// All calls are with conferences, and our Contact says so (RFC 4579): they can be watched.
+    pub is_focus: bool,
 }
 
 #[cfg(test)]

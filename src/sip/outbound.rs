@@ -3,16 +3,19 @@
 use super::auth::carry_over;
 use super::desk::Bell;
 use super::dialog::{self, Dialog, Entry};
-use super::endpoint::{ALLOW, Endpoint, SDP, SUPPORTED};
+use super::dns::SHUNNED;
+use super::endpoint::{Endpoint, SDP, abilities};
 use super::header::media_type;
 use super::message::{Request, Response};
 use super::method::Method;
 use super::refresh::{LEAST_S, Terms, least_s};
-use super::session::{Calling, GivingUp, Session, Stage};
+use super::session::{ACK_LIMIT, Calling, GivingUp, Session, Stage};
 use super::timer::LIFE;
 use super::transaction::{Id, MAX_FORKS, Made, Note, Owner};
-use super::{Call, Dial, Event, Flow, Reason};
+use super::transport::LONGEST_DATAGRAM;
+use super::{Call, Dial, Event, Flow, Login, Reason};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often one INVITE is made (again after a 422, a challenge, or a nonce that had grown old): no loop of refusals is
@@ -25,56 +28,82 @@ pub(in crate::sip) fn attempt(branch: &str, number: u32) -> String {
     if number > 1 { format!("{first}-{number}") } else { first.to_owned() }
 }
 
+/// The INVITE that begins a call.
+fn invite(dialog: &Dialog, dial: &Dial, session_s: u32, product: &str) -> Request {
+    let mut invite = dialog.invite(&dial.identity.branch);
+    invite.push("Contact", &dialog.contact());
+    for (name, value) in abilities(dial.may_transfer) {
+        invite.push(name, value);
+    }
+    invite.push("Accept", SDP);
+    if session_s > 0 {
+        invite.push("Session-Expires", &session_s.max(LEAST_S).to_string());
+        invite.push("Min-SE", &LEAST_S.to_string());
+    }
+    invite.push("User-Agent", product);
+    for (name, value) in &dial.headers {
+        invite.push(name, value);
+    }
+    invite.set_body(SDP, dial.offer.clone());
+    invite
+}
+
+/// Whether a call's INVITE is too long for a datagram (RFC 3261 section 18.1.1): within 200 bytes of the 1,500 that paths
+/// carry. What the endpoint's settings add to it is counted at its longest.
+pub fn is_long(dial: &Dial) -> bool {
+    const LONGEST_PRODUCT: &str = "tollbridge/000.000.000";
+    const LONGEST_TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let of = |dialog| {
+        let dialog = Dialog { token: LONGEST_TOKEN.to_owned(), ..dialog };
+        invite(&dialog, dial, 86_400, LONGEST_PRODUCT).to_bytes().len()
+    };
+    Dialog::of_dial(dial).is_some_and(|dialog| of(dialog) > LONGEST_DATAGRAM)
+}
+
 impl Endpoint {
     pub(in crate::sip) fn dial(&mut self, dial: &Dial) {
         if self.sessions.contains_key(&dial.call) {
             return;
         }
         let call = dial.call;
-        let refused = |status| Event::Failed { call, status, reason: None, retry_after_s: None };
+        let refused =
+            |status| Event::Failed { call, status, reason: None, retry_after_s: None, lingers: false, sounded: false };
         let Some(dialog) = Dialog::of_dial(dial) else { return self.desk.tell(refused(400)) };
-        if self.sessions.len() >= self.config.max_calls {
+        if self.is_full() {
             self.desk.counters.refused_full += 1;
             return self.desk.tell(refused(503));
         }
-        let invite = self.invite(&dialog, dial);
+        let dialog = Dialog { token: self.token(), ..dialog };
+        let invite = invite(&dialog, dial, self.config.session_s, &self.config.product);
+        self.desk.ladders.open(self.desk.now, &dialog.call_id);
         let sent = self.table.call(&mut self.desk, dial.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = sent else { return self.desk.tell(refused(503)) };
         self.desk.counters.calls_out += 1;
-        let login = dial.login.clone();
-        let session = Session { login, ..Session::new(call, dialog, Stage::Calling(Calling::new(transaction))) };
+        let (login, holds_ack) = (dial.login.clone(), dial.holds_ack);
+        let stage = Stage::Calling(Calling::new(transaction));
+        let session =
+            Session { login, holds_ack, may_transfer: dial.may_transfer, ..Session::new(call, dialog, stage) };
         session.set(&mut self.desk, Bell::Patience, Duration::from_millis(dial.ring_ms));
         self.begin(session);
-    }
-
-    fn invite(&self, dialog: &Dialog, dial: &Dial) -> Request {
-        let mut invite = dialog.invite(&dial.identity.branch);
-        invite.push("Contact", &dialog.contact());
-        invite.push("Allow", ALLOW);
-        invite.push("Accept", SDP);
-        invite.push("Supported", SUPPORTED);
-        if self.config.session_s > 0 {
-            invite.push("Session-Expires", &self.config.session_s.max(LEAST_S).to_string());
-            invite.push("Min-SE", &LEAST_S.to_string());
-        }
-        invite.push("User-Agent", &self.config.product);
-        for (name, value) in &dial.headers {
-            invite.push(name, value);
-        }
-        invite.set_body(SDP, dial.offer.clone());
-        invite
     }
 
     pub(in crate::sip) fn response(&mut self, flow: Flow, response: Response) {
         // A refused transaction is gone at once where nothing can be repeated.
         let made = matches!(response.status(), 401 | 407 | 422).then(|| self.table.made(&response)).flatten();
-        let heard = self.table.hear(&mut self.desk, &response, flow.peer.ip(), self.gate.source(flow.peer).is_some());
+        let asked = self.table.asked(&response);
+        let heard = self.table.hear(&mut self.desk, &response, flow.peer.ip(), self.gate.source(flow).is_some());
         let Some((id, owner, note)) = heard else {
             self.desk.counters.strays += 1;
             return;
         };
         if note != Some(Note::Pass) {
             return;
+        }
+        if let Some(asked) = asked {
+            // RFC 3263 section 4.3: as good as silence.
+            let unavailable = response.status() == 503;
+            let wait = retry_after_s(&response).map_or(SHUNNED, |s| Duration::from_secs(u64::from(s)));
+            self.names.note(self.desk.now, asked, unavailable.then_some(wait));
         }
         match (owner, response.status()) {
             (Owner::Invite(call), 101..=199) => self.progress(call, id, &response),
@@ -84,6 +113,10 @@ impl Endpoint {
             (Owner::Offer(call), 401 | 407) if self.change_again(call, made.as_ref(), &response) => {}
             (Owner::Refresh(call), 401 | 407) if self.send_again(call, owner, made.as_ref(), &response) => {}
             (Owner::Bye(call), 401 | 407) if self.send_again(call, owner, made.as_ref(), &response) => {}
+            (Owner::Report(call, _), 401 | 407) if self.send_again(call, owner, made.as_ref(), &response) => {}
+            (Owner::Refer(call), 401 | 407) if self.send_again(call, owner, made.as_ref(), &response) => {
+                self.refer_again(call);
+            }
             (Owner::Invite(call), status) => {
                 let reason = Reason::read(response.header_all("Reason"));
                 self.fail(call, status, reason, retry_after_s(&response));
@@ -95,18 +128,21 @@ impl Endpoint {
             (Owner::Offer(call), 300..) => self.offer_failed(call, response.status()),
             (Owner::Refresh(call), 200..=299) => self.refreshed(call, &response),
             (Owner::Refresh(call), 300..) => self.refresh_failed(call, response.status(), least_s(&response)),
-            (Owner::Bye(call), 200..) => self.release(call),
-            (Owner::Ping(number), 200..) => self.pinged(number, response.status()),
-            (Owner::Register(number), 200..) => self.registered(number, made.as_ref(), &response),
-            (Owner::Burial(call), status @ 200..) => {
+            (Owner::Bye(call), status @ 200..) => {
                 // Whoever asks for a proof has ended nothing.
                 if matches!(status, 401 | 407) {
-                    self.forsake(call);
+                    self.in_vain(owner);
                 }
-                self.laid(call);
+                self.release(call);
             }
-            (Owner::Offer(_) | Owner::Refresh(_) | Owner::Bye(_) | Owner::Burial(_) | Owner::Nobody, _) => {}
-            (Owner::Ping(_) | Owner::Register(_), _) => {}
+            (Owner::Ping(number), 200..) => self.pinged(number, response.status()),
+            (Owner::Register(number), 200..) => self.registered(number, made.as_ref(), &response),
+            (Owner::Notify(number), status @ 200..) => self.notified(number, status),
+            (Owner::Report(call, number), status @ 200..) => self.was_told(call, number, status),
+            (Owner::Refer(call), status @ 200..) => self.refer_answered(call, status, Some(&response)),
+            (Owner::Offer(_) | Owner::Refresh(_) | Owner::Bye(_) | Owner::Nobody, _) => {}
+            (Owner::Report(..) | Owner::Refer(_), _) => {}
+            (Owner::Ping(_) | Owner::Register(_) | Owner::Notify(_), _) => {}
         }
     }
 
@@ -117,6 +153,14 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Stage::Calling(calling) = &mut session.stage else { return };
         calling.hear(response.to().tag());
+        let kind = media_type(response.content_type().unwrap_or_default()).to_ascii_lowercase();
+        let is_sdp = kind.eq_ignore_ascii_case(SDP);
+        if let Some(early) = response.to().tag().filter(|_| is_sdp).and_then(|tag| calling.early_of(tag))
+            && !response.body().is_empty()
+        {
+            early.hear_answer(response.body(), response.lists("Require", "100rel"));
+        }
+        calling.sounded |= (is_sdp || kind.starts_with("multipart/")) && !response.body().is_empty();
         if calling.giving_up.is_some() {
             return self.cancel(call);
         }
@@ -124,7 +168,6 @@ impl Endpoint {
         if self.crowded {
             return;
         }
-        let is_sdp = response.content_type().is_some_and(|kind| media_type(kind).eq_ignore_ascii_case(SDP));
         let answer = Some(response.body().clone()).filter(|body| is_sdp && !body.is_empty());
         session.tell(&mut self.desk, Event::Ringing { call, status: response.status(), answer });
     }
@@ -144,32 +187,65 @@ impl Endpoint {
     fn answered(&mut self, call: Call, id: Id, response: &Response) {
         let Some(sent) = self.table.sent(id) else { return };
         let (dialog, offer) = (sent.dialog.answered(response), sent.request.body().clone());
+        let local_cseq = sent.latest(dialog.remote_tag().unwrap_or_default());
+        let holds = self.sessions.get_mut(&call).filter(|session| session.holds_ack).is_some_and(|session| {
+            let is_wanted = matches!(&session.stage, Stage::Calling(calling) if calling.giving_up.is_none());
+            if is_wanted {
+                session.held_ack = Some(id);
+            }
+            is_wanted
+        });
         if self.acknowledge(call, id, &dialog) {
-            self.settle(call, dialog, response, offer);
+            self.settle(call, Dialog { local_cseq, ..dialog }, response, offer);
+            if let Some(session) = self.sessions.get(&call).filter(|_| holds) {
+                session.set(&mut self.desk, Bell::Acknowledge, ACK_LIMIT);
+            }
         }
     }
 
-    /// Sends the ACK of a 2xx. Whether it is the first of its fork.
+    /// Sends the ACK that waits for our owner, or has waited for long enough.
+    pub(in crate::sip) fn send_ack(&mut self, call: Call) {
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        let Some(id) = session.held_ack.take() else { return };
+        session.stop(&mut self.desk, Bell::Acknowledge);
+        let tag = session.dialog.remote_tag().unwrap_or_default();
+        let Some(sent) = self.table.sent(id) else { return };
+        if let Some((_, flow, ack)) = sent.forks.iter().find(|(fork, ..)| fork == tag) {
+            self.desk.send(*flow, ack.clone());
+        }
+    }
+
+    /// Sends the ACK of a 2xx, unless it waits. Whether it is the first of its fork.
     fn acknowledge(&mut self, call: Call, id: Id, dialog: &Dialog) -> bool {
         let branch = self.branch();
         let Some(sent) = self.table.sent(id) else { return false };
         let tag = dialog.remote_tag().unwrap_or_default();
+        let session = self.sessions.get(&call);
+        // While the call is not up, the first answer is the one whose ACK waits; then only its repeats.
+        let waits = session.is_some_and(|session| {
+            session.held_ack == Some(id)
+                && (!matches!(session.stage, Stage::Up { .. }) || session.dialog.remote_tag() == Some(tag))
+        });
         if let Some((_, flow, ack)) = sent.forks.iter().find(|(fork, ..)| fork == tag) {
             self.desk.counters.repeats += 1;
-            self.desk.send(*flow, ack.clone());
+            if !waits {
+                self.desk.send(*flow, ack.clone());
+            }
             return false;
         }
         if sent.forks.len() >= MAX_FORKS {
             self.desk.counters.forks_dropped += 1;
             return false;
         }
-        let lost = self.sessions.get(&call).is_some_and(|session| session.lost);
+        let lost = session.is_some_and(|session| session.lost);
         let flow = dialog.hop(lost, |peer| self.gate.is_known(peer));
         let mut ack = dialog.ack(&branch);
         carry_over(&sent.request, &mut ack);
         let ack = ack.to_bytes();
         sent.forks.push((tag.to_owned(), flow, ack.clone()));
-        self.desk.send(flow, ack);
+        if !waits {
+            self.desk.send(flow, ack);
+        }
         true
     }
 
@@ -184,6 +260,7 @@ impl Endpoint {
 
     /// Sends a re-INVITE; refused with the status that says why not.
     pub(in crate::sip) fn reinvite(&mut self, call: Call, offer: Bytes) -> Result<(), u16> {
+        self.send_ack(call);
         let branch = self.branch();
         let Some(session) = self.sessions.get_mut(&call) else { return Err(481) };
         if session.is_busy() || !matches!(session.stage, Stage::Up { .. }) {
@@ -308,49 +385,74 @@ impl Endpoint {
         session.stop(&mut self.desk, Bell::Patience);
         session.tell(&mut self.desk, Event::Disagreed { call, status });
         if status == 408 {
-            self.table.forget(&mut self.desk, id);
+            self.table.give_up(&mut self.desk, id);
         }
     }
 
     /// What an answer, acknowledged, means for the call.
-    fn settle(&mut self, call: Call, mut dialog: Dialog, response: &Response, offer: Bytes) {
+    fn settle(&mut self, call: Call, dialog: Dialog, response: &Response, offer: Bytes) {
         let session = self.sessions.get_mut(&call);
+        let login = session.as_ref().and_then(|session| session.login.clone());
         let Some((session, giving_up)) = session.and_then(|session| match &session.stage {
             Stage::Calling(calling) => Some(calling.giving_up.clone()).map(|giving_up| (session, giving_up)),
             _ => None,
         }) else {
             // A further fork, or an answer to a call that was given up.
             self.desk.counters.forks_ended += 1;
-            return self.part_unwatched(dialog, None, None);
+            return self.part_unwatched(dialog, None, login, None);
         };
         if let Some(giving_up) = giving_up {
-            // It crossed our CANCEL.
-            let burial = session.burial;
-            self.part_unwatched(dialog, giving_up.reason.as_ref(), burial);
-            return self.fail(call, response.status(), None, None);
+            return self.crossed(call, dialog, giving_up);
         }
         session.stop_all(&mut self.desk);
-        if let (Stage::Calling(calling), Some(tag)) = (&mut session.stage, response.to().tag()) {
-            // PRACKs have used numbers of their own.
-            dialog.local_cseq = calling.early_of(tag).map_or(0, |early| early.cseq).max(dialog.local_cseq);
+        let (mut remote_cseq, mut theirs) = (None, response.body().clone());
+        if let (Stage::Calling(calling), Some(tag)) = (&mut session.stage, response.to().tag())
+            && let Some(early) = calling.early_of(tag)
+        {
+            remote_cseq = early.remote_cseq;
+            if theirs.is_empty() {
+                theirs = std::mem::take(&mut early.answer).0;
+            }
         }
+        // Without a number of theirs: by that it is known for a call that we made.
         let journal = Entry { dialog: dialog.clone(), branch: None }.write();
-        session.dialog = dialog;
+        session.dialog = Dialog { remote_cseq, ..dialog };
         session.stage = Stage::Up { parting: None };
         session.learn(response);
         session.ours = offer;
-        session.theirs = response.body().clone();
+        session.theirs = theirs.clone();
         session.renew(&mut self.desk, Terms::of_response(response));
-        let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
+        let answer = Some(theirs).filter(|body| !body.is_empty());
         session.tell(&mut self.desk, Event::Answered { call, journal, answer });
+        self.scout(call);
+    }
+
+    /// The answer crossed our CANCEL: to our owner the call has failed, and it is over once our BYE is.
+    fn crossed(&mut self, call: Call, dialog: Dialog, giving_up: GivingUp) {
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        let GivingUp { reason, status, .. } = giving_up;
+        let sounded = matches!(&session.stage, Stage::Calling(calling) if calling.sounded);
+        let failed = Event::Failed { call, status, reason: None, retry_after_s: None, lingers: true, sounded };
+        session.tell(&mut self.desk, failed);
+        // Of one that is quiet nobody hears, unless it was told as failed before.
+        session.lingers |= !session.quiet;
+        session.quiet = true;
+        session.dialog = dialog;
+        session.stage = Stage::Up { parting: None };
+        self.part(call, reason);
     }
 
     /// The call of ours that never was is over.
     pub(in crate::sip) fn fail(&mut self, call: Call, status: u16, reason: Option<Reason>, retry_after_s: Option<u32>) {
         let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
-        let status = calling.verdict(status);
-        if let Some(session) = self.close(call) {
-            session.tell(&mut self.desk, Event::Failed { call, status, reason, retry_after_s });
+        let (status, sounded) = (calling.verdict(status), calling.sounded);
+        match self.close(call) {
+            Some(Session { lingers: true, .. }) => self.desk.tell(Event::Released { call }),
+            Some(session) => {
+                let failed = Event::Failed { call, status, reason, retry_after_s, lingers: false, sounded };
+                session.tell(&mut self.desk, failed);
+            }
+            None => {}
         }
     }
 
@@ -364,7 +466,10 @@ impl Endpoint {
         }
         // RFC 3261 section 9.1: no CANCEL before a provisional response. Our owner need not wait for that, but the call
         // stays until it is certain that nobody answers it.
-        session.tell(&mut self.desk, Event::Failed { call, status, reason: None, retry_after_s: None });
+        let sounded = calling.sounded;
+        let failed = Event::Failed { call, status, reason: None, retry_after_s: None, lingers: true, sounded };
+        session.tell(&mut self.desk, failed);
+        session.lingers |= !session.quiet;
         session.quiet = true;
     }
 
@@ -405,23 +510,38 @@ impl Endpoint {
 
     /// Takes up an INVITE of an earlier life, only to cancel it, under each name that it may have had by then. It rang, or
     /// may have: so the CANCEL goes at once.
-    pub(in crate::sip) fn resume(&mut self, burial: Call, dialog: &Dialog, branch: &str, reason: Option<&Reason>) {
+    pub(in crate::sip) fn resume(
+        &mut self,
+        burial: Call,
+        dialog: &Dialog,
+        branch: &str,
+        reason: Option<&Reason>,
+        login: Option<&Arc<Login>>,
+    ) {
         for number in 1..=MAX_ATTEMPTS {
-            if !self.resume_attempt(burial, dialog.attempt(number), &attempt(branch, number), reason.cloned()) {
+            let (dialog, branch) = (dialog.attempt(number), attempt(branch, number));
+            if !self.resume_attempt(burial, dialog, &branch, reason.cloned(), login.cloned()) {
                 self.forsake(burial);
             }
         }
     }
 
     /// Whether there was room for it.
-    fn resume_attempt(&mut self, burial: Call, dialog: Dialog, branch: &str, reason: Option<Reason>) -> bool {
+    fn resume_attempt(
+        &mut self,
+        burial: Call,
+        dialog: Dialog,
+        branch: &str,
+        reason: Option<Reason>,
+        login: Option<Arc<Login>>,
+    ) -> bool {
         let call = self.number();
         let invite = dialog.invite(branch);
         let resumed = self.table.resume(&mut self.desk, dialog.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = resumed else { return false };
-        let mut session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
-        (session.quiet, session.burial) = (true, Some(burial));
-        self.begin(session);
+        let session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
+        // Its connection is gone with the life that had it.
+        self.begin(Session { quiet: true, unwatched: true, lost: true, burial: Some(burial), login, ..session });
         self.dig(burial);
         if let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get_mut(&call) {
             calling.heard = true;

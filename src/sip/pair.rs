@@ -36,11 +36,13 @@ fn config() -> Config {
         product: "tollbridge".to_owned(),
         retry_after_s: 5,
         session_s: 1_800,
+        is_focus: true,
+        pace: Pace::default(),
     }
 }
 
 fn source(address: SocketAddr) -> Source {
-    Source { network: address.ip(), prefix_len: 32, port: None, advertise: None, old_syntax: false, tls_name: None }
+    Source::at(address.ip())
 }
 
 pub(in crate::sip) fn endpoint(seed: u64, peer: SocketAddr) -> Endpoint {
@@ -64,6 +66,8 @@ pub(in crate::sip) fn dial(rng: &mut StdRng, number: u64, ring_ms: u64) -> Dial 
         offer: Bytes::from_static(b"offer"),
         ring_ms,
         login: None,
+        holds_ack: false,
+        may_transfer: false,
     }
 }
 
@@ -119,7 +123,7 @@ impl Pair {
                 match output {
                     Output::Event(event) => events.push((side, event)),
                     Output::Send { flow, bytes } => self.carry(side, flow, bytes),
-                    Output::Close { .. } => {}
+                    Output::Close { .. } | Output::Ask(_) | Output::Unfound { .. } => {}
                 }
             }
         }
@@ -160,9 +164,7 @@ fn note(told: &mut HashMap<(usize, Call), Told>, side: usize, event: &Event) {
     match event {
         Event::Answered { .. } | Event::Acknowledged { .. } => told.ups += 1,
         Event::Agreed { .. } | Event::Offered { .. } => told.changes += 1,
-        Event::Cancelled { .. } | Event::Failed { .. } | Event::HungUp { .. } | Event::Released { .. } => {
-            told.lasts += 1;
-        }
+        last if last.is_last() => told.lasts += 1,
         _ => {}
     }
 }
@@ -260,7 +262,7 @@ fn a_cancel_may_cross_anything() {
                 if side == 0 && !matches!(event, Event::Ringing { .. } | Event::Answered { .. }) {
                     last = Some(match event {
                         Event::Failed { status, .. } => status,
-                        Event::Released { .. } | Event::HungUp { .. } => 200,
+                        Event::Released { .. } | Event::HungUp { .. } => last.unwrap_or(200),
                         other => panic!("seed {seed}: {other:?}"),
                     });
                 }
@@ -276,4 +278,80 @@ fn a_cancel_may_cross_anything() {
         assert!(outcomes.get(&status).is_some_and(|count| *count > 20), "{outcomes:?}");
     }
     assert!(outcomes.keys().all(|status| [200, 408, 480, 486, 487].contains(status)), "{outcomes:?}");
+}
+
+/// The far side is up once it has the ACK, and that waits for our owner's word, for so long: it goes then, when the call is to
+/// end, or after eight seconds at the latest. Repeats of the answer call forth none before.
+#[test]
+fn an_ack_may_wait_until_the_answer_is_written_down() {
+    enum Word {
+        Acknowledge(u64),
+        HangUp(u64),
+        Nothing,
+    }
+    let table = [
+        (Word::Acknowledge(0), 0..200),
+        (Word::Acknowledge(3_000), 3_000..3_200),
+        (Word::HangUp(1_000), 1_000..1_200),
+        (Word::Nothing, 8_000..8_200),
+    ];
+    for (seed, (word, due_ms)) in table.into_iter().enumerate() {
+        let mut pair = Pair::new(seed as u64, 0);
+        let dial = Dial { holds_ack: true, ..dial(&mut pair.rng, 1, 60_000) };
+        pair.after(0, 0, Command::Dial(Box::new(dial)));
+        let (mut answered, mut acknowledged) = (None, None);
+        while let Some(events) = pair.step() {
+            for (side, event) in events {
+                let now = pair.now;
+                match event {
+                    Event::Invited(invitation) => {
+                        let answer = Bytes::from_static(b"answer");
+                        pair.after(0, side, Command::Accept { call: invitation.call, answer });
+                    }
+                    Event::Answered { call, .. } => {
+                        assert!(answered.replace(now).is_none());
+                        match word {
+                            Word::Acknowledge(wait_ms) => pair.after(wait_ms, side, Command::Acknowledge { call }),
+                            Word::HangUp(wait_ms) => pair.after(wait_ms, side, Command::HangUp { call, reason: None }),
+                            Word::Nothing => {}
+                        }
+                    }
+                    Event::Acknowledged { call, .. } => {
+                        assert!(acknowledged.replace(now).is_none());
+                        pair.after(5_000, side, Command::HangUp { call, reason: None });
+                    }
+                    Event::Unacknowledged { .. } => panic!("the far side gave up"),
+                    _ => {}
+                }
+            }
+        }
+        let waited_ms = acknowledged.unwrap().millis_since(answered.unwrap());
+        assert!(due_ms.contains(&waited_ms), "{waited_ms} of {due_ms:?}");
+        assert!(pair.is_at_rest());
+    }
+}
+
+/// Whoever dies with an ACK in hand leaves nobody in a call: the far side gives its answer up.
+#[test]
+fn an_answer_that_is_never_acknowledged_ends_by_itself() {
+    let mut pair = Pair::new(7, 0);
+    let dial = Dial { holds_ack: true, ..dial(&mut pair.rng, 1, 60_000) };
+    pair.after(0, 0, Command::Dial(Box::new(dial)));
+    let mut unacknowledged = 0;
+    while let Some(events) = pair.step() {
+        for (side, event) in events {
+            match event {
+                Event::Invited(invitation) => {
+                    let answer = Bytes::from_static(b"answer");
+                    pair.after(0, side, Command::Accept { call: invitation.call, answer });
+                }
+                // A life that ends: another one knows nothing of the call.
+                Event::Answered { .. } => pair.sides[0] = endpoint(9, address(1)),
+                Event::Unacknowledged { .. } => unacknowledged += 1,
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(unacknowledged, 1);
+    assert!(pair.is_at_rest());
 }

@@ -11,9 +11,9 @@ use super::message::{Request, Response};
 use super::method::Method;
 use super::transaction::{Id, Made, Owner};
 use super::uri::Uri;
-use super::{Event, Flow, Transport};
+use super::{Event, Flow, Place, Transport, names};
 use rand::RngExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub struct Peer {
     /// With which its challenges are answered.
     pub login: Option<Arc<Login>>,
     /// Where and how often it is asked whether it is there.
-    pub ping: Option<(Way, Duration)>,
+    pub ping: Option<(Toward, Duration)>,
     pub register: Option<Registration>,
 }
 
@@ -53,10 +53,30 @@ pub struct Way {
     pub contact: SocketAddr,
 }
 
+/// Where a peer is: at an address, or where its name leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Toward {
+    Way(Way),
+    Place(Arc<Place>),
+}
+
+impl Toward {
+    /// As a URI names it.
+    fn host(&self) -> String {
+        match self {
+            Toward::Way(way) => way.flow.peer.to_string(),
+            Toward::Place(place) => match place.port {
+                Some(port) => format!("{}:{port}", place.host),
+                None => place.host.to_string(),
+            },
+        }
+    }
+}
+
 /// A registration to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    pub way: Way,
+    pub toward: Toward,
     /// Of the address of record, and of our Contact.
     pub user: String,
     pub host: String,
@@ -96,6 +116,9 @@ struct Kept {
     tag: String,
     cseq: u32,
     registering: Option<Id>,
+    /// Where we registered last, and where else the registrar may be reached.
+    way: Option<Way>,
+    others: VecDeque<Way>,
     /// Requests within this registration, and those of them with a proof.
     asked: u32,
     proofs: u8,
@@ -133,7 +156,8 @@ impl Endpoint {
             .collect();
         for number in gone {
             // A registration that another takes over is not taken back: the two might arrive in any order.
-            let of = |peer: &Peer| peer.register.as_ref().map(|it| (it.way, it.user.clone(), it.host.clone()));
+            let of =
+                |peer: &Peer| peer.register.as_ref().map(|it| (it.toward.clone(), it.user.clone(), it.host.clone()));
             let binding = self.peers.kept.get(&number).and_then(|kept| of(&kept.peer));
             self.leave(number, binding.is_some() && peers.iter().any(|peer| of(peer) == binding));
         }
@@ -159,6 +183,8 @@ impl Endpoint {
             tag,
             cseq: 0,
             registering: None,
+            way: None,
+            others: VecDeque::new(),
             asked: 0,
             proofs: 0,
             expires_s: None,
@@ -215,15 +241,28 @@ impl Endpoint {
     /// Asks whether it is there. What was asked before and is not answered yet counts as missed.
     fn ping(&mut self, number: u32) {
         let Some(kept) = self.peers.kept.get_mut(&number) else { return };
-        let Some((way, every)) = kept.peer.ping else { return };
+        let Some((toward, every)) = kept.peer.ping.clone() else { return };
         if let Some(before) = kept.pinging.take() {
             self.table.forget(&mut self.desk, before);
             self.desk.counters.pings_missed += 1;
             self.missed(number);
         }
         self.desk.set(Alarm::Peer(number, Errand::Ping), every);
+        match toward {
+            Toward::Way(way) => self.ping_by(number, Some(way)),
+            Toward::Place(place) => self.seek(names::Errand::Ping(number), place),
+        }
+    }
+
+    /// Where it is found. `None`: nowhere, which is as good as no answer.
+    pub(in crate::sip) fn ping_by(&mut self, number: u32, way: Option<Way>) {
+        let Some(kept) = self.peers.kept.get(&number).filter(|kept| kept.pinging.is_none() && !kept.leaving) else {
+            return;
+        };
+        let Some((toward, _)) = &kept.peer.ping else { return };
+        let (host, Some(way)) = (toward.host(), way) else { return self.pinged(number, 408) };
         let (tag, call_id) = (self.tag(), format!("{:032x}", self.rng.random::<u128>()));
-        let Some(request) = self.options_to(way, &tag, &call_id) else { return };
+        let Some(request) = self.options_to(&host, way, &tag, &call_id) else { return };
         let id = self.table.send(&mut self.desk, request, way.flow, Owner::Ping(number));
         // Without room for it nothing is said of the peer.
         if let Some(kept) = self.peers.kept.get_mut(&number) {
@@ -231,10 +270,10 @@ impl Endpoint {
         }
     }
 
-    fn options_to(&mut self, way: Way, tag: &str, call_id: &str) -> Option<Request> {
+    fn options_to(&mut self, host: &str, way: Way, tag: &str, call_id: &str) -> Option<Request> {
         let branch = self.branch();
         let via = Via::new(way.flow.transport, way.contact, &branch);
-        let to = Uri::parse(&format!("sip:{}", way.flow.peer)).ok()?;
+        let to = Uri::parse(&format!("sip:{host}")).ok()?;
         let from = NameAddr::parse(&format!("<sip:{}>;tag={tag}", way.contact)).ok()?;
         let mut request =
             Request::new(Method::Options, to.clone(), &via, &from, &NameAddr::new(to), call_id, 1, MAX_FORWARDS);
@@ -277,6 +316,30 @@ impl Endpoint {
     fn register(&mut self, number: u32) {
         let Some(kept) = self.peers.kept.get_mut(&number).filter(|kept| kept.registering.is_none()) else { return };
         (kept.asked, kept.proofs) = (0, 0);
+        let Some(toward) = kept.peer.register.as_ref().map(|registration| registration.toward.clone()) else { return };
+        match toward {
+            Toward::Way(way) => self.register_by(number, vec![way]),
+            // It is taken back where it is known.
+            Toward::Place(_) if kept.leaving && kept.way.is_some() => self.send_first_registration(number),
+            Toward::Place(place) => self.seek(names::Errand::Register(number), place),
+        }
+    }
+
+    /// Where the registrar is found, the first to be tried first.
+    pub(in crate::sip) fn register_by(&mut self, number: u32, ways: Vec<Way>) {
+        let kept = self.peers.kept.get_mut(&number);
+        let Some(kept) = kept.filter(|kept| kept.registering.is_none()) else { return };
+        kept.others = ways.into();
+        match kept.others.pop_front() {
+            Some(way) => {
+                kept.way = Some(way);
+                self.send_first_registration(number);
+            }
+            None => self.unregistered(number, 503, None),
+        }
+    }
+
+    fn send_first_registration(&mut self, number: u32) {
         let Some(request) = self.registration(number) else { return };
         self.send_registration(number, request);
     }
@@ -287,7 +350,7 @@ impl Endpoint {
         let kept = self.peers.kept.get_mut(&number)?;
         let registration = kept.peer.register.as_ref()?;
         kept.cseq = kept.cseq.saturating_add(1);
-        let Registration { way, user, host, .. } = registration;
+        let (Registration { user, host, .. }, way) = (registration, kept.way?);
         let expires_s = if kept.leaving { 0 } else { kept.expires_s.unwrap_or(registration.expires_s) };
         let via = Via::new(way.flow.transport, way.contact, &branch);
         let to = NameAddr::parse(&format!("<sip:{user}@{host}>")).ok()?;
@@ -295,7 +358,7 @@ impl Endpoint {
         let registrar = Uri::parse(&format!("sip:{host}")).ok()?;
         let mut request =
             Request::new(Method::Register, registrar, &via, &from, &to, &kept.call_id, kept.cseq, MAX_FORWARDS);
-        request.push("Contact", &contact(*way, user));
+        request.push("Contact", &contact(way, user));
         request.push("Expires", &expires_s.to_string());
         request.push("Allow", ALLOW);
         request.push("User-Agent", &self.config.product);
@@ -304,7 +367,7 @@ impl Endpoint {
 
     fn send_registration(&mut self, number: u32, request: Request) {
         let Some(kept) = self.peers.kept.get_mut(&number) else { return };
-        let Some(way) = kept.peer.register.as_ref().map(|registration| registration.way) else { return };
+        let Some(way) = kept.way else { return };
         kept.asked += 1;
         let id = self.table.send(&mut self.desk, request, way.flow, Owner::Register(number));
         kept.registering = id;
@@ -331,9 +394,9 @@ impl Endpoint {
             self.peers.kept.remove(&number);
             return;
         }
-        let Some(registration) = &kept.peer.register else { return };
+        let (Some(registration), Some(way)) = (&kept.peer.register, kept.way) else { return };
         let wished_s = kept.expires_s.unwrap_or(registration.expires_s);
-        let expires_s = granted_s(response, registration).unwrap_or(wished_s);
+        let expires_s = granted_s(response, way, &registration.user).unwrap_or(wished_s);
         let expires_s = expires_s.clamp(SHORTEST_EXPIRES_S, LONGEST_EXPIRES_S);
         kept.failures = 0;
         let standing = Standing::Registered { expires_s };
@@ -355,7 +418,9 @@ impl Endpoint {
         let Some(login) = kept.peer.login.clone().filter(|_| kept.proofs < super::auth::MOST_PROOFS) else {
             return false;
         };
-        let Some((name, value)) = digest::answer(&login, &made.request, response, &cnonce) else { return false };
+        let auth = &self.auth;
+        let proof = digest::answer(&login, &made.request, response, &cnonce, |asked| auth.is_theirs(&login, asked));
+        let Some((name, value)) = proof else { return false };
         if kept.asked >= MOST_ASKED {
             return false;
         }
@@ -390,6 +455,14 @@ impl Endpoint {
             self.peers.kept.remove(&number);
             return;
         }
+        // RFC 3263 section 4.3: at the next of its addresses, at once.
+        if matches!(status, 408 | 503)
+            && let Some(next) = kept.others.pop_front()
+        {
+            kept.way = Some(next);
+            (kept.asked, kept.proofs) = (0, 0);
+            return self.send_first_registration(number);
+        }
         let longest_s = (FIRST_WAIT_S << kept.failures.min(16)).min(LONGEST_WAIT_S);
         kept.failures = kept.failures.saturating_add(1);
         let wait_ms = self.rng.random_range(longest_s * 500..=longest_s * 1_000);
@@ -415,10 +488,9 @@ fn contact(way: Way, user: &str) -> String {
 
 /// For how long: as the Contact that is ours says, else as the message does (RFC 3261 section 10.2.4). Others of our name may
 /// stand beside it, of another node or of an address that we had.
-fn granted_s(response: &Response, registration: &Registration) -> Option<u32> {
-    let Registration { way, user, .. } = registration;
+fn granted_s(response: &Response, way: Way, user: &str) -> Option<u32> {
     let contacts = response.addresses("Contact");
-    let ours = contacts.iter().filter(|contact| contact.uri().user_unescaped().as_deref() == Some(user.as_str()));
+    let ours = contacts.iter().filter(|contact| contact.uri().user_unescaped().as_deref() == Some(user));
     let is_here = |uri: &Uri| {
         let port = uri.port().unwrap_or(way.flow.transport.usual_port());
         uri.address().map(|ip| SocketAddr::new(ip, port)) == Some(way.contact)

@@ -137,9 +137,9 @@ impl Endpoint {
             return false;
         }
         early.rseq = Some(rseq);
-        dialog.local_cseq = early.cseq.max(invite);
+        dialog.local_cseq = sent.latest(tag);
         let mut prack = dialog.request(Method::Prack, &branch);
-        early.cseq = dialog.local_cseq;
+        sent.uses(tag, dialog.local_cseq);
         prack.push("RAck", &format!("{rseq} {invite} {}", Method::Invite));
         prack.push("User-Agent", &self.config.product);
         let flow = dialog.hop(*lost, |peer| self.gate.is_known(peer));

@@ -166,7 +166,7 @@ impl Endpoint {
         if let Some(id) = session.offering.take() {
             session.stop(&mut self.desk, Bell::Patience);
             if status == 408 {
-                self.table.forget(&mut self.desk, id);
+                self.table.give_up(&mut self.desk, id);
             }
         }
         let again = match (status, least_s, session.terms) {

@@ -2,7 +2,7 @@
 
 use super::desk::{Alarm, Bell, Desk};
 use super::dialog::Dialog;
-use super::endpoint::{ALLOW, SUPPORTED};
+use super::endpoint::abilities;
 use super::gate::Objection;
 use super::message::{Head, Request};
 use super::method::Method;
@@ -21,6 +21,8 @@ pub(in crate::sip) const RING_LIMIT: Duration = Duration::from_secs(180);
 pub(in crate::sip) const REMIND: Duration = Duration::from_secs(60);
 /// How long our owner may think about an offer within a call, before it is refused: less than the 32 s of timer F.
 pub(in crate::sip) const OFFER_LIMIT: Duration = Duration::from_secs(20);
+/// How long an ACK waits for our owner at the most: well before the far side gives its answer up, which is after 32 s.
+pub(in crate::sip) const ACK_LIMIT: Duration = Duration::from_secs(8);
 
 #[derive(Debug)]
 pub(in crate::sip) struct Session {
@@ -35,10 +37,16 @@ pub(in crate::sip) struct Session {
     pub offering: Option<Id>,
     /// A 2xx of ours that has not been acknowledged.
     pub unacked: Option<Unacked>,
+    /// A call in of which our owner has said nothing yet.
+    pub unseen: bool,
     /// Given up, or the dialog of an earlier life: nobody wants to hear of it.
     pub quiet: bool,
     /// The call of an earlier life that ends with this one.
     pub burial: Option<Call>,
+    /// Of no call that there is: it is ended, and takes nobody's room.
+    pub unwatched: bool,
+    /// Told as failed, and not over: when it is, that is told.
+    pub lingers: bool,
     /// How the caller wants to be told that it rings, the last RSeq, and the response that waits for its PRACK.
     pub reliability: Reliability,
     pub rseq: Option<u32>,
@@ -49,10 +57,17 @@ pub(in crate::sip) struct Session {
     pub refreshing: bool,
     /// The far side takes UPDATE (RFC 3311).
     pub updates: bool,
+    /// It takes REFER (RFC 3515).
+    pub refers: bool,
+    /// It may have somebody called (RFC 3515), and this call replaced (RFC 3891).
+    pub may_transfer: bool,
     /// The session descriptions in force, ours and theirs.
     pub ours: Bytes,
     pub theirs: Bytes,
-    /// With which challenges are answered, of calls that we make; and how often the request that is out was made again so.
+    /// The ACK of an answer to our call waits for our owner; and now it does, for the answer to this INVITE.
+    pub holds_ack: bool,
+    pub held_ack: Option<Id>,
+    /// With which challenges are answered; and how often the request that is out was made again so.
     pub login: Option<Arc<Login>>,
     pub proofs: u8,
 }
@@ -75,6 +90,8 @@ pub(in crate::sip) struct Calling {
     /// A provisional response came: from now on a CANCEL is allowed (RFC 3261 section 9.1).
     pub heard: bool,
     pub giving_up: Option<GivingUp>,
+    /// Sound came before an answer, whoever was told of it.
+    pub sounded: bool,
     pub early: Vec<Early>,
     /// How often the INVITE was made: again after a 422.
     pub attempt: u32,
@@ -84,9 +101,22 @@ pub(in crate::sip) struct Calling {
 #[derive(Debug)]
 pub(in crate::sip) struct Early {
     pub tag: String,
-    /// Of the last reliable response (RFC 3262), and the last CSeq of ours.
+    /// Of the last reliable response (RFC 3262).
     pub rseq: Option<u32>,
-    pub cseq: u32,
+    /// The latest CSeq that they used in it.
+    pub remote_cseq: Option<u32>,
+    /// What it answered to our offer before it picked up: a 2xx need not say it again (RFC 3262 section 5). The flag: reliably.
+    pub answer: (Bytes, bool),
+}
+
+impl Early {
+    /// The first that was said reliably is the answer, whatever follows; where none was, the latest is the best guess.
+    pub fn hear_answer(&mut self, body: &Bytes, reliably: bool) {
+        let (_, is_settled) = self.answer;
+        if !is_settled {
+            self.answer = (body.clone(), reliably);
+        }
+    }
 }
 
 /// A call of ours that is to end before an answer.
@@ -129,16 +159,23 @@ impl Session {
             change: None,
             offering: None,
             unacked: None,
+            unseen: false,
             quiet: false,
             burial: None,
+            unwatched: false,
+            lingers: false,
             reliability: Reliability::None,
             rseq: None,
             promise: None,
             terms: None,
             refreshing: false,
             updates: false,
+            refers: false,
+            may_transfer: false,
             ours: Bytes::new(),
             theirs: Bytes::new(),
+            holds_ack: false,
+            held_ack: None,
             login: None,
             proofs: 0,
         }
@@ -172,11 +209,19 @@ impl Session {
         }
     }
 
-    /// Whether a CSeq is in order; it is then the latest (RFC 3261 section 12.2.2).
-    pub fn follows(&mut self, cseq: u32) -> bool {
-        let in_order = self.dialog.remote_cseq.is_none_or(|latest| cseq >= latest);
+    /// Whether a CSeq is in order; it is then the latest of its dialog, early ones having numbers of their own (RFC 3261
+    /// section 12.2.2).
+    pub fn follows(&mut self, remote_tag: Option<&str>, cseq: u32) -> bool {
+        let latest = match &mut self.stage {
+            Stage::Calling(calling) => {
+                remote_tag.and_then(|tag| calling.early_of(tag)).map(|early| &mut early.remote_cseq)
+            }
+            _ => Some(&mut self.dialog.remote_cseq),
+        };
+        let Some(latest) = latest else { return false };
+        let in_order = latest.is_none_or(|latest| cseq >= latest);
         if in_order {
-            self.dialog.remote_cseq = Some(cseq);
+            *latest = Some(cseq);
         }
         in_order
     }
@@ -216,20 +261,28 @@ impl Session {
 
     /// A request within the call that may change it, with what each such request carries.
     pub fn request(&mut self, method: Method, branch: &str, product: &str) -> Request {
+        // RFC 4028 sections 4 and 5: terms are of requests that refresh.
+        let terms = self.terms.filter(|_| matches!(method, Method::Invite | Method::Update));
         let mut request = self.dialog.request(method, branch);
-        for (name, value) in [("Contact", self.dialog.contact().as_str()), ("Allow", ALLOW), ("Supported", SUPPORTED)] {
-            request.push(name, value);
-        }
-        if let Some(terms) = self.terms {
+        request.push("Contact", &self.dialog.contact());
+        self.say_abilities(&mut request);
+        if let Some(terms) = terms {
             terms.onto_request(&mut request);
         }
         request.push("User-Agent", product);
         request
     }
 
+    pub fn say_abilities(&self, message: &mut Head) {
+        for (name, value) in abilities(self.may_transfer) {
+            message.push(name, value);
+        }
+    }
+
     pub fn learn(&mut self, message: &Head) {
         if message.header("Allow").is_some() {
             self.updates = message.lists("Allow", Method::Update.as_str());
+            self.refers = message.lists("Allow", Method::Refer.as_str());
         }
     }
 
@@ -278,7 +331,7 @@ impl Unacked {
 
 impl Calling {
     pub fn new(transaction: Id) -> Calling {
-        Calling { transaction, heard: false, giving_up: None, early: Vec::new(), attempt: 1 }
+        Calling { transaction, heard: false, giving_up: None, sounded: false, early: Vec::new(), attempt: 1 }
     }
 
     /// A provisional response came: it begins an early dialog, or goes on in one.
@@ -293,7 +346,12 @@ impl Calling {
     pub fn early_of(&mut self, tag: &str) -> Option<&mut Early> {
         let known = self.early.iter().position(|early| early.tag == tag);
         if known.is_none() && self.early.len() < MAX_FORKS {
-            self.early.push(Early { tag: tag.to_owned(), rseq: None, cseq: 0 });
+            self.early.push(Early {
+                tag: tag.to_owned(),
+                rseq: None,
+                remote_cseq: None,
+                answer: (Bytes::new(), false),
+            });
         }
         let at = known.or_else(|| self.early.len().checked_sub(1)).filter(|at| self.early[*at].tag == tag)?;
         self.early.get_mut(at)

@@ -1,8 +1,8 @@
 //! TLS for SIP (RFC 3261 section 26.2, RFC 5922): what we show, and whom we believe.
 //!
 //! Our certificate goes with every connection, whoever made it. A carrier's is asked for always: what is shown must be of an
-//! authority that we trust, and where we know the carrier's name it must be shown, and carry that name. None of it says
-//! anything about what comes by UDP or TCP.
+//! authority that we trust, and where we know the carrier's name it must be shown, and carry that name. A carrier with a name
+//! is known by it, with or without an address; unless it says otherwise, what comes by UDP or TCP is not from it.
 
 use std::fmt;
 use std::net::IpAddr;

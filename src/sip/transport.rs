@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 
 /// Port of SIP where a Via names none (RFC 3261 section 18.2.2).
 pub const PORT: u16 = 5060;
+/// A longer request does not go by datagram (RFC 3261 section 18.1.1).
+pub const LONGEST_DATAGRAM: usize = 1_300;
 /// What answers a [`Frame::Ping`] (RFC 5626 section 4.4.1).
 pub const PONG: &[u8] = b"\r\n";
 

@@ -335,7 +335,8 @@ const fn is_opaque(b: u8) -> bool {
     is_user(b) || matches!(b, b':' | b'@' | b'[' | b']' | b'#')
 }
 
-fn unescape(text: &str) -> String {
+/// Each `%XX` as the byte that it stands for; as written, where that makes no UTF-8.
+pub(in crate::sip) fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

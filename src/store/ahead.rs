@@ -27,7 +27,7 @@ const LEGS: &str = "SELECT leg.* FROM json_each($1) JOIN leg ON leg.id = value -
 const STEPS: &str =
     "SELECT hold.leg, step, request, credit, until_ms FROM json_each($1) JOIN hold ON hold.leg = value ->> 0";
 
-const POOLS: &str = "SELECT granted_ms, used_ms, held_ms, pool.organisation, month FROM json_each($1) \
+const POOLS: &str = "SELECT granted_ms, used_ms, held_ms, legs, pool.organisation, month FROM json_each($1) \
      JOIN pool ON pool.organisation = value ->> 0 AND pool.month = CAST(value ->> 1 AS BIGINT)";
 
 const FUNDINGS: &str = "SELECT funding.key, remaining, funding.organisation FROM json_each($1) \
@@ -159,7 +159,7 @@ impl Books {
         }
         let rows = sql::query(POOLS).bind(list(unknown, |(id, month)| json!([id.as_str(), month])));
         for row in rows.fetch_all(&mut self.conn).await? {
-            let month: i64 = row.try_get(4)?;
+            let month: i64 = row.try_get(5)?;
             let state = state_of(&row, Wall::from_micros(month))?;
             self.sheet.pools.insert((payer(&row, "organisation")?, month), PoolCopy::of(state));
         }

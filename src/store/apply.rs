@@ -2,17 +2,20 @@
 
 use super::books::{Books, hash_text};
 use super::check::check;
+use super::cooling::LimitsOf;
 use super::credits;
-use super::document::{Applied, DeckFile, Document, ExchangeEntry, Placed, UserEntry};
+use super::document::{Applied, DeckFile, Document, ExchangeEntry, Placed, Preview, UserEntry};
 use super::door::{CreditsAdded, Funds, FundsKind};
 use super::entry::{self, EntryId};
 use super::facts::{self, Facts, HOUSE, Meeting, OnEmpty, Organisation};
 use super::fault::StoreError;
+use super::gift::Gifts;
+use super::pin::Fit;
 use super::rows::list_text;
 use super::sql::{self, Connection};
 use super::threshold::{self, Seen};
 use super::trail::{self, Who};
-use super::{cooling, gift, known, licence, pin, wishes};
+use super::{cooling, gift, known, licence, manner, pin, wishes};
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::rating::{CountryRecord, ledger};
@@ -37,22 +40,58 @@ pub(super) async fn apply(
         return Ok(Err(mistakes));
     }
 
+    let Entered { applied, whole, own } = entered(books, document, *now).await?;
+    tell(books, document, (*now, who), whole).await?;
+    for (organisation, part) in own {
+        tell_own(books, (*now, who), &organisation, part).await?;
+    }
+    Ok(Ok(applied))
+}
+
+/// What a file would change. It is entered, and all of it is taken back: so it is told what came of it, and nothing else.
+pub(super) async fn preview(
+    books: &mut Books,
+    (document, now): &(Document, Wall),
+) -> Result<Result<Preview, Vec<Mistake>>, StoreError> {
+    books.write().await?;
+    let (facts, outbox, raised) = (books.facts.clone(), books.outbox, books.raised.len());
+    let (opened, given) = (opened(books, document).await?, gift::given(books, document).await?);
+    let mistakes = check(document, &facts, (&opened, &given), *now);
+    if !mistakes.is_empty() {
+        return Ok(Err(mistakes));
+    }
+    books.conn.run("SAVEPOINT preview").await?;
+    let entered = entered(books, document, *now).await;
+    books.forget();
+    (books.facts, books.outbox) = (facts, outbox);
+    books.raised.truncate(raised);
+    books.conn.run("ROLLBACK TO preview; RELEASE preview").await?;
+    let Entered { applied, whole, .. } = entered?;
+    let mut detail = json!({});
+    whole.put_into(&mut detail);
+    Ok(Ok(Preview { applied, detail: detail.to_string() }))
+}
+
+/// A file that was entered, and what that changed.
+struct Entered {
+    applied: Applied,
+    whole: Part,
+    own: BTreeMap<OrganisationId, Part>,
+}
+
+async fn entered(books: &mut Books, document: &Document, now: Wall) -> Result<Entered, StoreError> {
     let lists = trail_of_lists(books, document);
     let before = books.facts.clone();
-    let (rates, funded) = enter(books, document, *now).await?;
-    let given = gift::give(books, document, *now).await?;
+    let (rates, funded) = enter(books, document, now).await?;
+    let Gifts { given, over } = gift::give(books, document, now).await?;
     let granted = given.len();
-    let (mut whole, mut own) = changed(document, &before, &books.facts, *now);
+    let (mut whole, mut own) = changed(document, &before, &books.facts, now);
     for (organisation, grant) in given {
         own.entry(organisation).or_default().add(|| grant.clone());
         whole.add(|| grant);
     }
-    let waiting = whole.pending.len();
-    tell(books, document, (*now, who), lists, whole).await?;
-    for (organisation, part) in own {
-        tell_own(books, (*now, who), &organisation, part).await?;
-    }
-    Ok(Ok(Applied {
+    whole.lists = lists;
+    let applied = Applied {
         organisations: document.organisations.len(),
         users: document.users.len(),
         meetings: document.meetings.len(),
@@ -62,8 +101,10 @@ pub(super) async fn apply(
         rates,
         funded,
         granted,
-        pending: waiting,
-    }))
+        over,
+        pending: whole.pending.len(),
+    };
+    Ok(Entered { applied, whole, own })
 }
 
 /// Writes what was checked, and makes it the facts from now on: how many rates and opening fundings are new.
@@ -79,8 +120,10 @@ pub(super) async fn enter(
     let loaded = facts::load(&mut books.conn, before.pins().clone(), before.version + 1, decks).await;
     books.facts = Arc::new(loaded?);
     let funded = open_accounts(books, document, now).await?;
-    for organisation in &document.organisations {
-        threshold::money(books, &organisation.value, Seen::default(), now).await?;
+    for placed in &document.organisations {
+        // As the facts have it: with the raises that wait.
+        let organisation = books.organisation(&placed.value.id)?;
+        threshold::money(books, &organisation, Seen::default(), now).await?;
     }
     Ok((rates, funded))
 }
@@ -123,6 +166,8 @@ struct Part {
     more: usize,
     /// Raised limits that wait.
     pending: Vec<Value>,
+    /// Price lists; of all of it.
+    lists: Vec<Value>,
 }
 
 impl Part {
@@ -135,7 +180,7 @@ impl Part {
     }
 
     fn put_into(self, detail: &mut Value) {
-        for (name, part) in [("changed", self.changed), ("pending", self.pending)] {
+        for (name, part) in [("lists", self.lists), ("changed", self.changed), ("pending", self.pending)] {
             if !part.is_empty() {
                 detail[name] = part.into();
             }
@@ -150,11 +195,14 @@ impl Part {
 fn changed(document: &Document, before: &Facts, after: &Facts, now: Wall) -> (Part, BTreeMap<OrganisationId, Part>) {
     let (mut whole, mut own) = (Part::default(), BTreeMap::<OrganisationId, Part>::new());
     for organisation in &document.organisations {
-        let pending = cooling::told(after, &organisation.value.id, now);
+        let pending = cooling::told(after, &LimitsOf::Organisation(organisation.value.id.clone()), now);
         if !pending.is_empty() {
             whole.pending.extend(pending.iter().cloned());
             own.entry(organisation.value.id.clone()).or_default().pending = pending;
         }
+    }
+    for carrier in &document.carriers {
+        whole.pending.extend(cooling::told(after, &LimitsOf::Carrier(carrier.value.id.clone()), now));
     }
     for entry in entries(document) {
         let was = before.keys(&entry);
@@ -206,13 +254,7 @@ async fn tell_own(
 }
 
 /// One row for the file: what it named, and what that changed.
-async fn tell(
-    books: &mut Books,
-    document: &Document,
-    by: (Wall, &Who),
-    lists: Vec<Value>,
-    part: Part,
-) -> Result<(), StoreError> {
+async fn tell(books: &mut Books, document: &Document, by: (Wall, &Who), part: Part) -> Result<(), StoreError> {
     fn names<T>(all: &[Placed<T>], name: impl Fn(&T) -> String) -> Vec<String> {
         all.iter().map(|placed| name(&placed.value)).collect()
     }
@@ -225,9 +267,6 @@ async fn tell(
         "carriers": names(&document.carriers, |carrier| carrier.id.to_string()),
         "countries": names(&document.countries, |(code, _)| code.as_str().to_owned()),
     });
-    if !lists.is_empty() {
-        detail["lists"] = lists.into();
-    }
     part.put_into(&mut detail);
     let what = format!("file {}", document.file);
     trail::write(books, trail::Step { at: by.0, who: by.1, verb: "apply", what, organisation: None, detail }).await
@@ -266,9 +305,20 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
         licence::write_seats(conn, &organisation.value).await?;
     }
     let sets_pins = document.users.iter().any(|user| user.value.pin.is_some());
-    if sets_pins && !pin::fit(conn, facts.pins(), false).await? {
-        let why = "another node has set PINs with its own key: give all nodes one pin-key file, then set PINs";
-        return Err(StoreError::Conflict(why.to_owned()));
+    if sets_pins {
+        let why = match pin::claim(conn, facts.pins(), names_pin_in_use(document, &facts)).await? {
+            Fit::Own => None,
+            Fit::Another => {
+                Some("another node has set PINs with its own key: give all nodes one pin-key file, then set PINs")
+            }
+            Fit::Unproven => Some(
+                "it is not known whether the PINs that there are were set with this node's pin-key file: let an organiser \
+                 enter theirs in a call, or name one as it is beside those that you set, or take all of them away first",
+            ),
+        };
+        if let Some(why) = why {
+            return Err(StoreError::Conflict(why.to_owned()));
+        }
     }
     for user in &document.users {
         let entry = &user.value;
@@ -287,6 +337,7 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
     }
     for (carrier, names_lock) in document.carriers.iter().zip(&document.names_carrier_lock) {
         write_carrier(conn, &carrier.value, *names_lock).await?;
+        cooling::write_of_carrier(conn, &facts, &carrier.value, now, books.cooling_ms).await?;
     }
     for exchange in &document.exchanges {
         write_exchange(conn, &exchange.value).await?;
@@ -300,6 +351,15 @@ async fn write(books: &mut Books, document: &Document, now: Wall) -> Result<Opti
         }
     }
     Ok(rows)
+}
+
+/// Whether a PIN of the file is one that there is, by this node's key.
+fn names_pin_in_use(document: &Document, facts: &Facts) -> bool {
+    let is_in_use = |entry: &UserEntry| {
+        let known = facts.users.get(&entry.user.id).and_then(|user| user.pin.as_deref());
+        known.zip(entry.pin.as_ref()).is_some_and(|(hash, pin)| facts.pins().fits(&entry.user.id, &pin.0, hash))
+    };
+    document.users.iter().any(|user| is_in_use(&user.value))
 }
 
 async fn open_accounts(books: &mut Books, document: &Document, now: Wall) -> Result<usize, StoreError> {
@@ -508,8 +568,8 @@ async fn write_carrier(conn: &mut Connection, carrier: &Carrier, names_lock: boo
     sql::query(
         "INSERT INTO carrier (id, sources, route, codecs, max_calls, max_calls_per_second, number_format_in, \
          number_format_out, called_from, advertise, old_syntax, failure_map, srtp, learn_source, max_spend_per_day, \
-         on_lock, locked, digest, register, ping_s, tls_name) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $22) ON CONFLICT (id) DO UPDATE SET \
+         on_lock, locked, digest, register, ping_s, tls_name, tls_only, manner) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $22, $23, $24) ON CONFLICT (id) DO UPDATE SET \
          sources = excluded.sources, route = excluded.route, codecs = excluded.codecs, \
          max_calls = excluded.max_calls, max_calls_per_second = excluded.max_calls_per_second, \
          number_format_in = excluded.number_format_in, number_format_out = excluded.number_format_out, \
@@ -517,11 +577,13 @@ async fn write_carrier(conn: &mut Connection, carrier: &Carrier, names_lock: boo
          failure_map = excluded.failure_map, srtp = excluded.srtp, learn_source = excluded.learn_source, \
          max_spend_per_day = excluded.max_spend_per_day, on_lock = excluded.on_lock, \
          digest = excluded.digest, register = excluded.register, ping_s = excluded.ping_s, tls_name = excluded.tls_name, \
+         tls_only = excluded.tls_only, \
+         manner = excluded.manner, \
          locked = CASE WHEN $21 = 1 THEN excluded.locked ELSE carrier.locked END",
     )
     .bind(carrier.id.as_str())
     .bind(list_text(&carrier.sources))
-    .bind(carrier.route.map(|route| route.to_string()))
+    .bind(carrier.route.as_ref().map(ToString::to_string))
     .bind(list_text(&carrier.codecs))
     .bind(carrier.max_calls)
     .bind(carrier.max_calls_per_second)
@@ -541,6 +603,8 @@ async fn write_carrier(conn: &mut Connection, carrier: &Carrier, names_lock: boo
     .bind(carrier.ping_s)
     .bind(i64::from(names_lock))
     .bind(carrier.tls_name.as_deref())
+    .bind(carrier.tls_only)
+    .bind(serde_json::to_string(&manner::keys(carrier)).map_err(StoreError::broken)?)
     .execute(conn)
     .await?;
     Ok(())

@@ -306,14 +306,17 @@ impl Audit<'_> {
         }
     }
 
-    /// Pools: used and held are what legs used and hold.
+    /// Pools: used and held are what legs used and hold, and those it pays are the legs whose last part is of it.
     async fn pools(&mut self) -> Result<(), StoreError> {
         let rows = sql::query(
-            "SELECT pool.*, COALESCE(legs.used, 0) AS legs_used, COALESCE(legs.hold, 0) AS legs_hold FROM pool \
+            "SELECT pool.*, COALESCE(legs.used, 0) AS legs_used, COALESCE(legs.hold, 0) AS legs_hold, \
+             COALESCE(legs.paid, 0) AS legs_paid FROM pool \
              LEFT JOIN (SELECT leg.organisation, leg.pool_month, \
              CAST(SUM(COALESCE(usage_record.pool_used_ms, 0) + COALESCE((SELECT CAST(SUM(pool_ms) AS BIGINT) \
              FROM correction WHERE correction.leg = leg.id), 0)) AS BIGINT) AS used, \
-             CAST(SUM(CASE WHEN leg.state = 'open' THEN leg.pool_held_ms ELSE 0 END) AS BIGINT) AS hold \
+             CAST(SUM(CASE WHEN leg.state = 'open' THEN leg.pool_held_ms ELSE 0 END) AS BIGINT) AS hold, \
+             CAST(SUM(CASE WHEN leg.state = 'open' AND (leg.parts IS NULL AND leg.credit_held = 0 \
+             OR RTRIM(leg.parts, '0123456789]') LIKE '%[\"pool\",') THEN 1 ELSE 0 END) AS BIGINT) AS paid \
              FROM leg LEFT JOIN usage_record ON usage_record.leg = leg.id \
              WHERE leg.pool_held_ms > 0 GROUP BY leg.organisation, leg.pool_month) AS legs \
              ON legs.organisation = pool.organisation AND legs.pool_month = pool.month",
@@ -326,6 +329,7 @@ impl Audit<'_> {
             let (used, held, granted) = (number("used_ms")?, number("held_ms")?, number("granted_ms")?);
             self.equal(SUMS, &place, "used", used, number("legs_used")?);
             self.equal(HOLDS, &place, "held", held, number("legs_hold")?);
+            self.equal(HOLDS, &place, "the number of legs", number("legs")?, number("legs_paid")?);
             if used + held > granted {
                 self.tell(FLOOR, place, "more is used and held than was granted");
             }

@@ -9,6 +9,7 @@ use super::sql::Row;
 use super::sql::{self, Connection};
 use super::trail::Refused;
 use crate::clock::Wall;
+use crate::notice::Kind as Alarm;
 use crate::rating::ledger::{self, Account, Entry, Kind};
 use crate::rating::pool::{month_of, pool_minutes};
 use crate::types::{Currency, Micros, OrganisationId};
@@ -31,8 +32,12 @@ pub(super) struct Books {
     pub refused: Option<Refused>,
     /// Grows whenever something to be told, or to be paid, is written.
     pub outbox: u64,
+    /// Alerts of this batch that are not taken back: counted once they are durable.
+    pub raised: Vec<Alarm>,
     /// How long a raised limit waits.
     pub cooling_ms: u64,
+    /// As this life began it was noted that the books' PINs are of this node's key, or there were none.
+    pub is_key_proven: bool,
 }
 
 /// The sums of an account.
@@ -64,13 +69,13 @@ impl Sums {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PoolCopy {
     pub state: PoolState,
-    /// What was used and held in the row as it was read or last written.
-    pub written: (u64, u64),
+    /// What was used and held in the row, and by how many legs, as it was read or last written.
+    pub written: (u64, u64, u64),
 }
 
 impl PoolCopy {
     pub const fn of(state: PoolState) -> PoolCopy {
-        PoolCopy { state, written: (state.used_ms, state.held_ms) }
+        PoolCopy { state, written: (state.used_ms, state.held_ms, state.legs) }
     }
 }
 
@@ -91,7 +96,19 @@ pub(super) fn millis(ms: u64) -> i64 {
 
 impl Books {
     pub fn new(conn: Connection, facts: Arc<Facts>, node: String, life: i64, cooling_ms: u64) -> Books {
-        Books { conn, facts, node, life, sheet: Sheet::default(), careful: false, refused: None, outbox: 0, cooling_ms }
+        Books {
+            conn,
+            facts,
+            node,
+            life,
+            sheet: Sheet::default(),
+            careful: false,
+            refused: None,
+            outbox: 0,
+            raised: Vec::new(),
+            cooling_ms,
+            is_key_proven: true,
+        }
     }
 
     pub fn organisation(&self, id: &OrganisationId) -> Result<Organisation, StoreError> {
@@ -277,33 +294,36 @@ impl Books {
         pool.ok_or_else(|| StoreError::Broken(format!("no pool of {organisation}")))
     }
 
-    /// Sets pool time aside, if it is there: whether it was.
+    /// Sets pool time aside, if it is there: whether it was. `joins` is 1 for a leg that the pool pays from now on, -1 for
+    /// one that it does not pay any more.
     pub async fn reserve_pool(
         &mut self,
         organisation: &OrganisationId,
         month: Wall,
-        ms: u64,
+        (ms, joins): (u64, i64),
     ) -> Result<bool, StoreError> {
         let pool = &mut self.pool_copy(organisation, month).await?.state;
         let is_there = pool.used_ms.saturating_add(pool.held_ms).saturating_add(ms) <= pool.granted_ms;
         if is_there {
             pool.held_ms += ms;
+            pool.legs = pool.legs.saturating_add_signed(joins);
         }
         Ok(is_there)
     }
 
-    /// Held pool time is used in part, and the rest is free again.
+    /// Held pool time is used in part, and the rest is free again; of a leg that it paid to the end (`leaves`) or not.
     pub async fn release_pool(
         &mut self,
         organisation: &OrganisationId,
         month: Wall,
-        held_ms: u64,
-        used_ms: u64,
+        (held_ms, used_ms): (u64, u64),
+        leaves: bool,
     ) -> Result<(), StoreError> {
         let pool = &mut self.pool_copy(organisation, month).await?.state;
         let rest = pool.held_ms.checked_sub(held_ms);
         pool.held_ms = rest.ok_or_else(|| StoreError::Broken(format!("the pool of {organisation} holds less")))?;
         pool.used_ms = pool.used_ms.saturating_add(used_ms);
+        pool.legs = pool.legs.saturating_sub(u64::from(leaves));
         Ok(())
     }
 }
@@ -364,7 +384,7 @@ pub(super) async fn pool_row(
     organisation: &OrganisationId,
     month: Wall,
 ) -> Result<Option<PoolState>, StoreError> {
-    let row = sql::query("SELECT granted_ms, used_ms, held_ms FROM pool WHERE organisation = $1 AND month = $2")
+    let row = sql::query("SELECT granted_ms, used_ms, held_ms, legs FROM pool WHERE organisation = $1 AND month = $2")
         .bind(organisation.as_str())
         .bind(month.micros())
         .fetch_optional(conn)
@@ -372,10 +392,10 @@ pub(super) async fn pool_row(
     row.map(|row| state_of(&row, month)).transpose()
 }
 
-/// A pool from a row that begins with what was granted, used and held.
+/// A pool from a row that begins with what was granted, used and held, and by how many legs.
 pub(super) fn state_of(row: &Row, month: Wall) -> Result<PoolState, StoreError> {
     let ms = |column: usize| row.try_get::<i64, _>(column).map(|ms| u64::try_from(ms).unwrap_or(0));
-    Ok(PoolState { month, granted_ms: ms(0)?, used_ms: ms(1)?, held_ms: ms(2)? })
+    Ok(PoolState { month, granted_ms: ms(0)?, used_ms: ms(1)?, held_ms: ms(2)?, legs: ms(3)? })
 }
 
 /// A link of the chain as the store keeps it.

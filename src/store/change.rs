@@ -4,7 +4,7 @@
 use super::apply::{enter, opened};
 use super::books::Books;
 use super::check::check;
-use super::cooling;
+use super::cooling::{self, LimitsOf};
 use super::document::{Document, Within};
 use super::entry::{self, EntryId, EntryKind, Keys, LOCKED, TOLD_ALONE};
 use super::facts::{Facts, Organisation};
@@ -133,11 +133,14 @@ async fn checked(
     if before.is_none() || !keys.is_empty() {
         enter(books, &document, now).await?;
         let mut detail = json!({ "outcome": "done", "before": before.as_ref().map(|_| old), "after": new });
-        if let EntryId::Organisation(id) = &change.entry {
-            let pending = cooling::told(&books.facts, id, now);
-            if !pending.is_empty() {
-                detail["pending"] = pending.into();
-            }
+        let limits = match &change.entry {
+            EntryId::Organisation(id) => Some(LimitsOf::Organisation(id.clone())),
+            EntryId::Carrier(id) => Some(LimitsOf::Carrier(id.clone())),
+            EntryId::User(_) | EntryId::Meeting(_) | EntryId::Number(_) => None,
+        };
+        let pending = limits.map(|of| cooling::told(&books.facts, &of, now)).unwrap_or_default();
+        if !pending.is_empty() {
+            detail["pending"] = pending.into();
         }
         tell(books, change, (now, who), detail).await?;
     }

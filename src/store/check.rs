@@ -35,6 +35,7 @@ pub(super) fn check(
     check.sources();
     check.logins();
     check.costs();
+    check.conference_numbers();
     check.mistakes.sort();
     check.mistakes
 }
@@ -339,6 +340,34 @@ impl<'a> Check<'a> {
                 self.mistake(placed.line, format_args!("price list {COST}{name}: there is no carrier {name}"));
             }
         }
+    }
+
+    /// Calls that name their meeting are calls to a number that there is, and that is of many meetings.
+    fn conference_numbers(&mut self) {
+        let own = |e164: &E164| {
+            let mut numbers = self.document.numbers.iter().map(|placed| &placed.value);
+            numbers.find(|number| number.e164 == *e164).or_else(|| self.facts.directory.find(e164))
+        };
+        let mut wrong = Vec::new();
+        for placed in &self.document.carriers {
+            let Some(e164) = &placed.value.conference_number else { continue };
+            let why = match own(e164) {
+                None => "is no number of ours",
+                Some(number) if number.meeting.is_some() => "leads to one meeting: name a number of many",
+                Some(_) => continue,
+            };
+            wrong.push((placed.line, format!("carrier {}: conference_number {e164} {why}", placed.value.id)));
+        }
+        // Carriers that are not spoken of here have theirs all the same.
+        let named: HashSet<&str> = self.document.carriers.iter().map(|placed| placed.value.id.as_str()).collect();
+        let old = self.facts.directory.carriers().iter().filter(|carrier| !named.contains(carrier.id.as_str()));
+        for (carrier, own) in old.filter_map(|carrier| Some((&carrier.id, carrier.conference_number.as_ref()?))) {
+            let why = "as its conference_number, which is of many meetings: name another there first";
+            let changed = self.document.numbers.iter().filter(|placed| placed.value.e164 == *own);
+            let led = changed.filter(|placed| placed.value.meeting.is_some());
+            wrong.extend(led.map(|placed| (placed.line, format!("number {own}: carrier {carrier} has it {why}"))));
+        }
+        wrong.into_iter().for_each(|(line, why)| self.mistake(line, why));
     }
 
     /// A source names one carrier, else nobody could tell who rings.

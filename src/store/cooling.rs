@@ -1,41 +1,56 @@
 //! Cooling-off: a limit on spending that is raised is raised after a while. Whoever stole the way in raises limits first;
 //! so the old limit holds on until somebody has had the time to see it, or says at once that it is meant. What is lowered
-//! is lowered at once.
+//! is lowered at once. So it is with what an organisation or a carrier may spend, and with what recharges may fetch.
 
 use super::books::Books;
-use super::facts::{self, Facts, Limits, Organisation};
+use super::facts::{self, Facts, Limits, Organisation, RechargeSettings};
 use super::fault::StoreError;
 use super::rows::Line;
 use super::sql::{self, Connection};
 use super::trail::{self, Who};
 use crate::clock::Wall;
 use crate::rating::record::utc;
-use crate::types::{Micros, OrganisationId};
+use crate::trunk::Carrier;
+use crate::types::{CarrierId, Micros, OrganisationId};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 macro_rules! cooled {
     ($($(#[$doc:meta])* $name:ident $key:literal [$($field:ident).+] $read:expr, $write:expr;)*) => {
         /// A limit whose raise waits.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum CooledLimit { $($(#[$doc])* $name,)* }
+        pub enum CooledLimit {
+            $($(#[$doc])* $name,)*
+            /// What recharges fetch a day: none, where there are none.
+            RechargeDay,
+        }
 
         impl CooledLimit {
-            pub const ALL: &'static [CooledLimit] = &[$(CooledLimit::$name,)*];
+            pub const ALL: &'static [CooledLimit] = &[$(CooledLimit::$name,)* CooledLimit::RechargeDay];
 
-            /// As a file for `apply` has it, below `limits`.
+            /// As a file for `apply` has it, below `limits` where nothing else is said.
             pub const fn key(self) -> &'static str {
-                match self { $(CooledLimit::$name => $key,)* }
+                match self {
+                    $(CooledLimit::$name => $key,)*
+                    CooledLimit::RechargeDay => "recharge.max_per_day",
+                }
             }
 
             /// In millionths, or percent; `None`: off.
-            fn of(self, limits: &Limits) -> Option<i64> {
-                match self { $(CooledLimit::$name => limits.$($field).+.map($read),)* }
+            fn of(self, own: &Organisation) -> Option<i64> {
+                match self {
+                    $(CooledLimit::$name => own.limits.$($field).+.map($read),)*
+                    CooledLimit::RechargeDay => Some(own.recharge.as_ref().map_or(0, |wish| wish.max_per_day.0)),
+                }
             }
 
             fn put(self, limits: &mut Limits, amount: i64) {
-                match self { $(CooledLimit::$name => limits.$($field).+ = Some($write(amount)),)* }
+                match self {
+                    $(CooledLimit::$name => limits.$($field).+ = Some($write(amount)),)*
+                    CooledLimit::RechargeDay => {}
+                }
             }
         }
     };
@@ -94,6 +109,12 @@ impl HeldLimit {
     const fn holds(&self, at: Wall) -> bool {
         at.micros() < self.until.micros()
     }
+
+    /// That `then` comes in its place.
+    fn pending(&self, then: Option<i64>) -> PendingLimit {
+        let shown = |amount| self.limit.shown(amount);
+        PendingLimit { limit: self.limit, now: shown(Some(self.amount)), then: shown(then), at: self.until }
+    }
 }
 
 /// A raise that waits.
@@ -118,36 +139,63 @@ impl Organisation {
 
     /// Raises that wait at a moment.
     pub fn pending_limits(&self, at: Wall) -> Vec<PendingLimit> {
-        let pending = |held: &HeldLimit| PendingLimit {
-            limit: held.limit,
-            now: held.limit.shown(Some(held.amount)),
-            then: held.limit.shown(held.limit.of(&self.limits)),
-            at: held.until,
-        };
-        self.held.iter().filter(|held| held.holds(at)).map(pending).collect()
+        let held = self.held.iter().filter(|held| held.holds(at));
+        held.map(|held| held.pending(held.limit.of(self))).collect()
+    }
+
+    fn held(&self, limit: CooledLimit, at: Wall) -> Option<&HeldLimit> {
+        self.held.iter().find(|held| held.limit == limit && held.holds(at))
+    }
+
+    /// How money is fetched at a moment: as it was set, but for a raise of its cap that waits.
+    pub fn recharge_at(&self, at: Wall) -> Option<RechargeSettings> {
+        let set = self.recharge.clone()?;
+        let held = self.held(CooledLimit::RechargeDay, at);
+        Some(RechargeSettings { max_per_day: held.map_or(set.max_per_day, |held| Micros(held.amount)), ..set })
     }
 }
 
-/// What is to be held when an organisation's limits become others. A raise that waits already and is not made greater
-/// waits no longer than it did.
-fn held_after(before: &Organisation, after: &Limits, now: Wall, cooling_ms: u64) -> Vec<HeldLimit> {
-    let in_force = before.limits_at(now);
-    let mut held = Vec::new();
-    for limit in CooledLimit::ALL {
-        let (wanted, new) = (limit.of(&before.limits), limit.of(after));
-        let Some(amount) = limit.of(&in_force) else { continue };
-        if new.is_some_and(|new| new <= amount) {
-            continue;
-        }
-        let waits = before.held.iter().find(|held| held.limit == *limit && held.holds(now));
-        let is_no_greater = wanted.is_none() || new.is_some_and(|new| wanted.is_some_and(|wanted| new <= wanted));
-        let until = match waits {
-            Some(waits) if is_no_greater => waits.until,
-            _ => now.plus_millis(cooling_ms),
-        };
-        held.push(HeldLimit { limit: *limit, amount, until });
+impl Facts {
+    fn held_of_carrier(&self, carrier: &CarrierId, at: Wall) -> Option<&HeldLimit> {
+        self.held_of_carriers.get(carrier).filter(|held| held.holds(at))
     }
-    held
+
+    /// What the legs of a carrier may spend a day, at a moment: as it was set, but for a raise that waits.
+    pub fn carrier_day_limit(&self, carrier: &CarrierId, at: Wall) -> Option<Micros> {
+        let set = self.directory.carrier(carrier)?.max_spend_per_day;
+        self.held_of_carrier(carrier, at).map_or(set, |held| Some(Micros(held.amount)))
+    }
+
+    /// Raises that wait at a moment, of an organisation or a carrier that there is.
+    pub fn pending_limits(&self, of: &LimitsOf, at: Wall) -> Option<Vec<PendingLimit>> {
+        match of {
+            LimitsOf::Organisation(id) => Some(self.open_organisation(id)?.pending_limits(at)),
+            LimitsOf::Carrier(id) => {
+                let then = self.directory.carrier(id)?.max_spend_per_day.map(amount);
+                Some(self.held_of_carrier(id, at).map(|held| held.pending(then)).into_iter().collect())
+            }
+        }
+    }
+}
+
+/// A limit that was `wanted`, and may be held lower still (`waits`), is to be `new`: what of it is held, and until when. A raise
+/// that waits already and is not made greater waits no longer than it did.
+fn held_after(
+    limit: CooledLimit,
+    (wanted, waits): (Option<i64>, Option<&HeldLimit>),
+    new: Option<i64>,
+    (now, cooling_ms): (Wall, u64),
+) -> Option<HeldLimit> {
+    let amount = waits.map(|held| held.amount).or(wanted)?;
+    if new.is_some_and(|new| new <= amount) {
+        return None;
+    }
+    let is_no_greater = wanted.is_none() || new.is_some_and(|new| wanted.is_some_and(|wanted| new <= wanted));
+    let until = match waits {
+        Some(waits) if is_no_greater => waits.until,
+        _ => now.plus_millis(cooling_ms),
+    };
+    Some(HeldLimit { limit, amount, until })
 }
 
 /// Beside an organisation that is written.
@@ -159,7 +207,11 @@ pub(super) async fn write(
     cooling_ms: u64,
 ) -> Result<(), StoreError> {
     let Some(before) = before else { return Ok(()) };
-    let held = held_after(before, &after.limits, now, cooling_ms);
+    let of_one = |limit: &CooledLimit| {
+        let was = (limit.of(before), before.held(*limit, now));
+        held_after(*limit, was, limit.of(after), (now, cooling_ms))
+    };
+    let held: Vec<HeldLimit> = CooledLimit::ALL.iter().filter_map(of_one).collect();
     if held == before.held {
         return Ok(());
     }
@@ -174,6 +226,50 @@ pub(super) async fn write(
             .await?;
     }
     Ok(())
+}
+
+/// Beside a carrier that is written.
+pub(super) async fn write_of_carrier(
+    conn: &mut Connection,
+    before: &Facts,
+    after: &Carrier,
+    now: Wall,
+    cooling_ms: u64,
+) -> Result<(), StoreError> {
+    // One that was removed a while ago has left its limit.
+    let known = before.directory.carrier(&after.id).and_then(|known| known.max_spend_per_day);
+    let was = (known.map(amount), before.held_of_carrier(&after.id, now));
+    let held = held_after(CooledLimit::Day, was, after.max_spend_per_day.map(amount), (now, cooling_ms));
+    let id = after.id.as_str();
+    sql::query("DELETE FROM held_carrier_limit WHERE carrier = $1").bind(id).execute(&mut *conn).await?;
+    if let Some(held) = held.filter(|held| held.holds(now)) {
+        let insert = sql::query("INSERT INTO held_carrier_limit (carrier, amount, until) VALUES ($1, $2, $3)");
+        insert.bind(id).bind(held.amount).bind(held.until.micros()).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// A carrier that is removed leaves its limit for as long as a raise of it would wait: made again, it has no higher one sooner.
+pub(super) async fn leave_of_carrier(books: &mut Books, id: &CarrierId, now: Wall) -> Result<(), StoreError> {
+    let limit = books.facts.carrier_day_limit(id, now);
+    let old = sql::query("DELETE FROM held_carrier_limit WHERE carrier = $1 OR until <= $2");
+    old.bind(id.as_str()).bind(now.micros()).execute(&mut books.conn).await?;
+    let Some(limit) = limit.filter(|_| books.cooling_ms > 0) else { return Ok(()) };
+    let insert = sql::query("INSERT INTO held_carrier_limit (carrier, amount, until) VALUES ($1, $2, $3)");
+    let insert = insert.bind(id.as_str()).bind(limit.0).bind(now.plus_millis(books.cooling_ms).micros());
+    insert.execute(&mut books.conn).await?;
+    Ok(())
+}
+
+/// What is held of carriers' limits.
+pub(super) async fn load_of_carriers(conn: &mut Connection) -> Result<HashMap<CarrierId, HeldLimit>, StoreError> {
+    let rows = sql::query("SELECT * FROM held_carrier_limit").fetch_all(conn).await?;
+    let read = |row| {
+        let line = Line { row, table: "held_carrier_limit" };
+        let (amount, until) = (line.number("amount")?, Wall::from_micros(line.number("until")?));
+        Ok((line.parse("carrier")?, HeldLimit { limit: CooledLimit::Day, amount, until }))
+    };
+    rows.iter().map(read).collect::<Result<_, String>>().map_err(StoreError::Broken)
 }
 
 /// What is held, beside the organisations whose limits they are.
@@ -199,21 +295,44 @@ pub(super) async fn load(
 }
 
 /// Raises that wait, for the trail.
-pub(super) fn told(facts: &Facts, organisation: &OrganisationId, now: Wall) -> Vec<Value> {
-    let pending = facts.organisations.get(organisation).map(|own| own.pending_limits(now)).unwrap_or_default();
+pub(super) fn told(facts: &Facts, of: &LimitsOf, now: Wall) -> Vec<Value> {
+    let (kind, name) = of.words();
     let told = |raise: &PendingLimit| {
         json!({
-            "organisation": organisation.as_str(), "limit": raise.limit.key(), "now": raise.now, "then": raise.then,
-            "at": utc(raise.at),
+            kind: name, "limit": raise.limit.key(), "now": raise.now, "then": raise.then, "at": utc(raise.at),
         })
     };
-    pending.iter().map(told).collect()
+    facts.pending_limits(of, now).unwrap_or_default().iter().map(told).collect()
+}
+
+/// Whose limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LimitsOf {
+    Organisation(OrganisationId),
+    Carrier(CarrierId),
+}
+
+impl LimitsOf {
+    fn words(&self) -> (&'static str, &str) {
+        match self {
+            LimitsOf::Organisation(id) => ("organisation", id.as_str()),
+            LimitsOf::Carrier(id) => ("carrier", id.as_str()),
+        }
+    }
+}
+
+/// `organisation acme`, `carrier line`.
+impl fmt::Display for LimitsOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name) = self.words();
+        write!(f, "{kind} {name}")
+    }
 }
 
 /// Let raises that wait hold now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfirmLimits {
-    pub organisation: OrganisationId,
+    pub of: LimitsOf,
     /// Which; all where none is named.
     pub limit: Option<CooledLimit>,
     pub reason: String,
@@ -226,27 +345,31 @@ pub(super) async fn confirm(
     (asked, who): &(ConfirmLimits, Who),
 ) -> Result<Vec<PendingLimit>, StoreError> {
     let before = books.facts.clone();
-    let organisation = before.open_organisation(&asked.organisation);
-    let organisation =
-        organisation.ok_or_else(|| StoreError::Unknown(format!("organisation {}", asked.organisation)))?;
-    let mut confirmed = organisation.pending_limits(asked.at);
+    let pending = before.pending_limits(&asked.of, asked.at);
+    let mut confirmed = pending.ok_or_else(|| StoreError::Unknown(asked.of.to_string()))?;
     confirmed.retain(|raise| asked.limit.is_none_or(|named| named == raise.limit));
     if let (Some(named), true) = (asked.limit, confirmed.is_empty()) {
-        return Err(StoreError::Unknown(format!("raise of {} that waits for {}", named.key(), asked.organisation)));
+        return Err(StoreError::Unknown(format!("raise of {} that waits for {}", named.key(), asked.of.words().1)));
     }
     for raise in &confirmed {
-        sql::query("DELETE FROM held_limit WHERE organisation = $1 AND name = $2")
-            .bind(asked.organisation.as_str())
-            .bind(raise.limit.key())
-            .execute(&mut books.conn)
-            .await?;
+        let (delete, name) = match &asked.of {
+            LimitsOf::Organisation(id) => {
+                let of_one = sql::query("DELETE FROM held_limit WHERE name = $1 AND organisation = $2");
+                (of_one.bind(raise.limit.key()), id.as_str())
+            }
+            LimitsOf::Carrier(id) => (sql::query("DELETE FROM held_carrier_limit WHERE carrier = $1"), id.as_str()),
+        };
+        delete.bind(name).execute(&mut books.conn).await?;
     }
     let loaded = facts::load(&mut books.conn, before.pins().clone(), before.version + 1, Some(&before)).await;
     books.facts = Arc::new(loaded?);
     let named: Vec<&str> = confirmed.iter().map(|raise| raise.limit.key()).collect();
     let detail = json!({ "limits": named, "reason": asked.reason });
-    let (what, owner) = (format!("organisation {}", asked.organisation), Some(&asked.organisation));
-    let step = trail::Step { at: asked.at, who, verb: "confirm", what, organisation: owner, detail };
+    let organisation = match &asked.of {
+        LimitsOf::Organisation(id) => Some(id),
+        LimitsOf::Carrier(_) => None,
+    };
+    let step = trail::Step { at: asked.at, who, verb: "confirm", what: asked.of.to_string(), organisation, detail };
     trail::write(books, step).await?;
     Ok(confirmed)
 }

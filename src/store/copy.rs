@@ -21,8 +21,8 @@ const PAGE: i64 = 4_096;
 /// The longest line: a deck of 200,000 rows is one value.
 const LONGEST_LINE: usize = 256 << 20;
 
-/// Every table of the books and the order of its rows, each after those that it refers to. (`node`, `schema_edition`
-/// and `pin_key` are the store's own.)
+/// Every table of the books and the order of its rows, each after those that it refers to. (`node`, `schema_edition`,
+/// `pin_key` and `guess` are the store's own.)
 pub(super) const TABLES: &[(&str, &str)] = &[
     ("organisation", "id"),
     ("held_limit", "organisation, name"),
@@ -33,6 +33,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("meeting", "id"),
     ("number", "e164"),
     ("carrier", "id"),
+    ("held_carrier_limit", "carrier"),
     ("country", "code"),
     ("deck", "edition"),
     ("exchange_rate", "base, quote, valid_from"),
@@ -98,8 +99,10 @@ pub struct Sealed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
     pub sealed: Sealed,
-    /// The fingerprint of the key without which its PINs are worth nothing; `None`: there is no PIN in it.
+    /// The fingerprint of the key without which its PINs are worth nothing; `None`: there is no PIN in it, or it is not noted
+    /// of which key they are.
     pub pin_key: Option<String>,
+    pub has_pins: bool,
 }
 
 /// What becomes of PINs when a copy is read.
@@ -171,7 +174,7 @@ impl<W: Write> Out<W> {
 /// with the rows so far.
 pub async fn backup(url: &str, to: impl Write, mut tick: impl FnMut(u64)) -> Result<Copied, CopyError> {
     let mut conn = io::look(url).await?;
-    let pin_key = pin::kept(&mut conn).await?;
+    let (pin_key, has_pins) = (pin::kept(&mut conn).await?, pin::has_any(&mut conn).await?);
     let mut out = Out { to, hash: Sha256::new(), rows: 0 };
     out.line(&Head { form: FORM.to_owned(), edition: schema::NEWEST, pin_key: pin_key.clone() })?;
     for (table, order) in TABLES.iter().copied() {
@@ -181,7 +184,7 @@ pub async fn backup(url: &str, to: impl Write, mut tick: impl FnMut(u64)) -> Res
     let sealed = Sealed { rows, sha256: hex(&hash.finalize()) };
     let last = serde_json::to_string(&sealed).map_err(|error| CopyError::Write(error.into()))?;
     writeln!(to, "{last}").and_then(|()| to.flush()).map_err(CopyError::Write)?;
-    Ok(Copied { sealed, pin_key })
+    Ok(Copied { sealed, pin_key, has_pins })
 }
 
 async fn write_table<W: Write>(
@@ -276,12 +279,14 @@ pub async fn restore(
     let mut lines = In { from, hash: Sha256::new(), rows: 0, line: 0, text: Vec::new() };
     conn.run("BEGIN").await?;
     let (head, sealed) = read(&mut conn, &mut lines, &mut tick).await?;
-    let is_another = head.pin_key.is_some_and(|key| key != store.facts().pins().fingerprint());
+    let is_another = head.pin_key.as_ref().is_some_and(|key| *key != store.facts().pins().fingerprint());
     let without_pin = match pins {
         Pins::Dropped => pin::drop_all(&mut conn).await?,
         Pins::Kept if is_another => return Err(CopyError::OtherKey { file: key_file.display().to_string() }),
         Pins::Kept => 0,
     };
+    let known = head.pin_key.as_deref().filter(|_| pins == Pins::Kept);
+    pin::restore(&mut conn, known).await?;
     let differences = super::audit::audit(&mut conn).await?;
     if !differences.is_empty() {
         return Err(CopyError::Audit(differences.len()));

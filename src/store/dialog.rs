@@ -22,8 +22,9 @@ const MOST_OWED: i64 = MOST_LEGS as i64;
 pub(super) async fn left(books: &mut Books, now: Wall) -> Result<Vec<Orphan>, StoreError> {
     let_go(books, now, MOST_OWED).await?;
     let rows = sql::query(
-        "SELECT dialog.leg AS leg, call_type, is_paid, journal, charge FROM dialog \
-         JOIN usage_record ON usage_record.leg = dialog.leg WHERE node = $1 ORDER BY dialog.leg",
+        "SELECT dialog.leg AS leg, dialog.call_type AS call_type, is_paid, dialog.journal AS journal, charge, leg.carrier AS carrier \
+         FROM dialog JOIN usage_record ON usage_record.leg = dialog.leg JOIN leg ON leg.id = dialog.leg \
+         WHERE dialog.node = $1 ORDER BY dialog.leg",
     );
     let rows = rows.bind(&books.node).fetch_all(&mut books.conn).await?;
     let read = |row| {
@@ -34,8 +35,11 @@ pub(super) async fn left(books: &mut Books, now: Wall) -> Result<Vec<Orphan>, St
             journal: line.text("journal")?,
             charge: Micros(line.number("charge")?),
             is_paid: line.flag("is_paid")?,
+            carrier: line.maybe("carrier")?,
         })
     };
+    let given = sql::query("UPDATE dialog SET offered = $1 WHERE node = $2 AND offered IS NULL");
+    given.bind(books.life).bind(&books.node).execute(&mut books.conn).await?;
     let mut orphans = rows.iter().map(read).collect::<Result<Vec<Orphan>, String>>().map_err(StoreError::Broken)?;
     orphans.sort_by_key(|orphan| (!orphan.is_paid, orphan.call_type != CallType::DialOut));
     Ok(orphans)
@@ -44,8 +48,10 @@ pub(super) async fn left(books: &mut Books, now: Wall) -> Result<Vec<Orphan>, St
 /// What is too old, or of too many, is not ended any more: whoever counts knows.
 async fn let_go(books: &mut Books, now: Wall, most: i64) -> Result<(), StoreError> {
     let longest = i64::try_from(LONGEST_OWED.as_micros()).unwrap_or(i64::MAX);
-    // Of whatever node: one that never comes back ends nothing either.
-    let old = sql::query("DELETE FROM dialog WHERE at < $1").bind(now.micros().saturating_sub(longest));
+    // Not before an earlier life was given it: by a clock that was put forward since, all is old. What is left of a node that
+    // never comes back goes with the people in it.
+    let old = sql::query("DELETE FROM dialog WHERE at < $1 AND node = $2 AND offered < $3");
+    let old = old.bind(now.micros().saturating_sub(longest)).bind(&books.node).bind(books.life);
     let old = old.execute(&mut books.conn).await?;
     let beyond = sql::query(
         "DELETE FROM dialog WHERE leg IN \

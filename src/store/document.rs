@@ -8,7 +8,7 @@ use super::known;
 use super::licence::{Seats, Terms, give};
 use super::lock::{Lock, Locker};
 use super::pin::is_pin;
-use super::{gift, wishes};
+use super::{gift, manner, wishes};
 use crate::clock::Wall;
 use crate::form::{Document as Sheet, Form, Mistake};
 use crate::meeting::{MOST_PARTICIPANTS, Settings};
@@ -116,8 +116,19 @@ pub struct Applied {
     pub funded: usize,
     /// Grants given now, likewise.
     pub granted: usize,
-    /// Raised limits of its organisations that wait.
+    /// Grants that are over and were never given: they are not.
+    pub over: usize,
+    /// Raised limits of its organisations and carriers that wait.
     pub pending: usize,
+}
+
+/// What a file would change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    pub applied: Applied,
+    /// As the trail would tell it: a JSON object of `changed` (what, before, after), `more_changed`, `pending`, `lists`, each
+    /// where there is any.
+    pub detail: String,
 }
 
 impl Document {
@@ -506,13 +517,21 @@ fn carrier(form: &Form<'_>) -> Option<Carrier> {
     let sources = form.texts("sources").unwrap_or_default();
     let route = form.text("route");
     let (digest, register, ping_s) = (known::digest(form), known::register(form), known::ping_s(form));
-    if sources.is_empty() && !["route", "digest", "register"].iter().any(|key| form.has(key)) {
-        form.mistake("sources", "a carrier has sources, a route, a digest, or some of them");
+    if sources.is_empty() && !["route", "digest", "register", "tls_name"].iter().any(|key| form.has(key)) {
+        form.mistake("sources", "a carrier has sources, a route, a digest, a tls_name, or some of them");
+    }
+    let tls_only = form.flag("tls_only");
+    if tls_only == Some(false)
+        && form.has("tls_name")
+        && sources.is_empty()
+        && !["digest", "register"].iter().any(|key| form.has(key))
+    {
+        form.mistake("tls_only", "by what but TLS is it to be known? It has no sources, digest or registration");
     }
     let out = form.text::<WrittenAs>("number_format");
     // A format that also says how to read holds for both ways; one that only says how to write, for calls out.
     let both = out.as_ref().and_then(|format| format.to_string().parse::<DialPlan>().ok());
-    let plain = Carrier::new("x".parse().ok()?);
+    let plain = manner::of_form(form, Carrier::new("x".parse().ok()?));
     let found = Carrier {
         codecs: form.texts("codecs").unwrap_or_default(),
         max_calls: limit(form, "max_calls"),
@@ -520,8 +539,9 @@ fn carrier(form: &Form<'_>) -> Option<Carrier> {
         max_spend_per_day: form.decimal("max_spend_per_day").and_then(|most| money(form, "max_spend_per_day", most)),
         number_format_in: form.text("number_format_in").or(both).unwrap_or_default(),
         number_format_out: form.text("number_format_out").or(out).unwrap_or_default(),
-        called_from: form.texts("called_from").unwrap_or(plain.called_from),
+        called_from: form.texts("called_from").unwrap_or_else(|| plain.called_from.clone()),
         tls_name: form.text::<TlsName>("tls_name").map(|name| name.0),
+        tls_only: tls_only.unwrap_or(true),
         advertise: form.text("advertise"),
         srtp: form.text("srtp").unwrap_or_default(),
         learn_source: form.flag("learn_source").unwrap_or(false),
@@ -535,6 +555,7 @@ fn carrier(form: &Form<'_>) -> Option<Carrier> {
         sources,
         route,
         id: id?,
+        ..plain
     };
     Some(found)
 }

@@ -4,7 +4,7 @@ use super::facts::AlertSettings;
 use crate::clock::Wall;
 use crate::notice::{Alert, Errand, Kind, alert};
 use crate::rating::grant::{Filter, Grant as Granted, Part, Source, Unit};
-use crate::rating::record::{EndedBy, Quality};
+use crate::rating::record::{CallerIdentity, EndedBy, Quality, Try};
 use crate::rating::{CallType, Funding, Origin};
 use crate::types::{CarrierId, Cause, Currency, E164, GrantId, LegId, MeetingId, Micros, OrganisationId};
 use std::path::PathBuf;
@@ -51,6 +51,12 @@ pub struct Options {
     pub patience: Duration,
     /// How long a limit on spending that was raised waits before it holds; nothing: it does not.
     pub cooling_off: Duration,
+}
+
+impl Options {
+    pub(super) fn cooling_ms(&self) -> u64 {
+        u64::try_from(self.cooling_off.as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 impl Default for Options {
@@ -124,8 +130,10 @@ pub struct Rerouted {
 pub struct Extend {
     pub leg: LegId,
     pub sequence: u32,
-    /// Milliseconds since the answer: a proof of life.
+    /// Milliseconds since the answer, from which on the slice is held.
     pub elapsed_ms: u64,
+    /// A proof of life: those of them that are charged if nothing more is heard of the leg. None before its ACK.
+    pub proven_ms: u64,
     pub now: Wall,
 }
 
@@ -153,6 +161,10 @@ pub struct End {
     pub ringing: Option<Wall>,
     pub acknowledged: Option<Wall>,
     pub joined: Option<Wall>,
+    /// Carriers that did not take the call.
+    pub tries: Vec<Try>,
+    /// How far the caller of a call in is known.
+    pub identity: Option<CallerIdentity>,
     /// The far side has yet to hear it: what SIP needs for that is kept until it is [buried](super::Store::buried), also by a
     /// next life.
     pub owes_bye: bool,
@@ -173,6 +185,8 @@ impl End {
             ringing: None,
             acknowledged: None,
             joined: None,
+            tries: Vec::new(),
+            identity: None,
             owes_bye: false,
         }
     }
@@ -211,6 +225,8 @@ pub struct Orphan {
     pub charge: Micros,
     /// It was paid by credits: buried first.
     pub is_paid: bool,
+    /// By whom it went, and who may ask us who we are before it is ended.
+    pub carrier: Option<CarrierId>,
 }
 
 /// Money for an account, or out of it.
@@ -293,6 +309,8 @@ pub struct PoolState {
     pub granted_ms: u64,
     pub used_ms: u64,
     pub held_ms: u64,
+    /// Running legs that it pays now.
+    pub legs: u64,
 }
 
 /// Which usage records.
@@ -343,6 +361,14 @@ pub struct Keep {
     pub traces: Option<Wall>,
     /// Count, and empty nothing.
     pub dry_run: bool,
+}
+
+/// Recordings that are deleted since they are too old: they are beside the books, and told in them.
+#[derive(Clone, Copy, Debug)]
+pub struct Deleted {
+    pub recordings: u64,
+    /// All that were written last before.
+    pub before: Wall,
 }
 
 /// What a month is told from.

@@ -165,19 +165,21 @@ pub(super) fn over_row(leg: LegId, elapsed_ms: u64) -> Value {
     json!([leg.to_string(), millis(elapsed_ms)])
 }
 
-const POOLS: &str = "UPDATE pool SET used_ms = CAST(value ->> 2 AS BIGINT), held_ms = CAST(value ->> 3 AS BIGINT) \
+const POOLS: &str = "UPDATE pool SET used_ms = CAST(value ->> 2 AS BIGINT), held_ms = CAST(value ->> 3 AS BIGINT), \
+     legs = legs + CAST(value ->> 6 AS BIGINT) \
      FROM json_each($1) WHERE pool.organisation = value ->> 0 AND pool.month = CAST(value ->> 1 AS BIGINT) \
      AND pool.used_ms = CAST(value ->> 4 AS BIGINT) AND pool.held_ms = CAST(value ->> 5 AS BIGINT)";
 
 /// A pool that has changed; from now on it is as good as written.
 pub(super) fn pool_row((organisation, month): &(OrganisationId, i64), pool: &mut PoolCopy) -> Option<Value> {
-    let now = (pool.state.used_ms, pool.state.held_ms);
+    let now = (pool.state.used_ms, pool.state.held_ms, pool.state.legs);
     if now == pool.written {
         return None;
     }
     let before = std::mem::replace(&mut pool.written, now);
     let [used, held, used_before, held_before] = [now.0, now.1, before.0, before.1].map(millis);
-    Some(json!([organisation.as_str(), month, used, held, used_before, held_before]))
+    let joined = millis(now.2) - millis(before.2);
+    Some(json!([organisation.as_str(), month, used, held, used_before, held_before, joined]))
 }
 
 /// A row goes through only if nothing was changed behind the writer's back, and only if what is taken is there. The CHECK

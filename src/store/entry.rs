@@ -5,6 +5,7 @@ use super::document::Document;
 use super::facts::{AlertSettings, Caps, Facts, Limits, Meeting, Organisation, RechargeSettings, User};
 use super::known;
 use super::licence::{Seats, texts};
+use super::manner;
 use crate::meeting::Settings;
 use crate::trunk::{Carrier, Number};
 use crate::types::{CarrierId, E164, MeetingId, Micros, OrganisationId, UserId};
@@ -331,6 +332,17 @@ fn carrier(carrier: &Carrier) -> Keys {
         number_format_out,
         called_from,
         failure_map,
+        // These stand in one column, and are shown from there.
+        answer_map: _,
+        turn: _,
+        caller_format: _,
+        domain: _,
+        trusted_identity: _,
+        transfers: _,
+        keys_by: _,
+        quirks: _,
+        stir: _,
+        conference_number: _,
         digest,
         register,
         ping_s,
@@ -339,21 +351,25 @@ fn carrier(carrier: &Carrier) -> Keys {
         srtp,
         learn_source,
         tls_name,
+        tls_only,
         locked,
         on_lock,
     } = carrier;
     let failures: Map<String, Value> =
         failure_map.iter().map(|(cause, failure)| (cause.to_string(), text(failure))).collect();
-    object(json!({
-        "id": text(id), "sources": list(sources), "route": maybe(*route), "codecs": list(codecs),
+    let mut keys = object(json!({
+        "id": text(id), "sources": list(sources), "route": maybe(route.as_ref()), "codecs": list(codecs),
         "max_calls": max_calls, "max_calls_per_second": max_calls_per_second,
         "max_spend_per_day": maybe(*max_spend_per_day),
         "number_format_in": text(number_format_in), "number_format_out": text(number_format_out),
         "called_from": list(called_from), "failure_map": failures, "advertise": maybe(*advertise),
         "old_syntax": old_syntax, "srtp": text(srtp), "learn_source": learn_source, "tls_name": tls_name,
+        "tls_only": tls_only,
         "digest": digest.as_ref().map(known::digest_value), "register": register.as_ref().map(known::register_value),
         "ping_s": ping_s, LOCKED: locked, "on_lock": text(on_lock),
-    }))
+    }));
+    keys.extend(manner::keys(carrier));
+    keys
 }
 
 /// What a file of one entry says of it.

@@ -18,7 +18,7 @@ use crate::rating::{
     Costs, Countries, Deck, DialOutPolicy, Discount, Licences, Organiser, Payer, PoolSplit, PriceList, Prices,
 };
 use crate::trunk::{Directory, Limit};
-use crate::types::{Country, Currency, Language, MeetingId, Micros, OrganisationId, UserId};
+use crate::types::{CarrierId, Country, Currency, Language, MeetingId, Micros, OrganisationId, UserId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -258,9 +258,12 @@ pub struct Facts {
     /// By keyed hashes: a try costs the same work whether it is right or wrong, and no comparison tells how near it was.
     by_conference_id: HashMap<String, MeetingId>,
     pub(super) hot: Arc<Hot>,
+    /// Of their limits a day, what holds on although it was raised.
+    pub(super) held_of_carriers: HashMap<CarrierId, HeldLimit>,
     pub(super) closed: Closed,
     /// By their hashes.
     pub(super) tokens: HashMap<String, Token>,
+    pub(super) revoked: HashMap<String, Token>,
     pins: PinKey,
 }
 
@@ -426,13 +429,14 @@ pub(super) async fn load(
     cooling::load(conn, &mut organisations).await?;
     let users = rows::users(conn).await?;
     let meetings = rows::meetings(conn).await?;
+    let held_of_carriers = cooling::load_of_carriers(conn).await?;
     let directory = Directory::new(rows::carriers(conn).await?, rows::numbers(conn).await?);
     let mut countries = Countries::embedded();
     for (country, record) in rows::countries(conn).await? {
         countries.set_record(country, record);
     }
     let closed = rows::closed(conn).await?;
-    let tokens = token::load(conn).await?;
+    let (tokens, revoked) = token::load(conn).await?;
     let by_conference_id = meetings.values().map(|meeting: &Meeting| named(&pins, &meeting.settings)).collect();
     let decks = match decks_of {
         Some(known) => known.decks.clone(),
@@ -472,15 +476,17 @@ pub(super) async fn load(
         house,
         by_conference_id,
         hot,
+        held_of_carriers,
         closed,
         tokens,
+        revoked,
         pins,
     })
 }
 
 /// The same, with other tokens.
-pub(super) fn with_tokens(facts: &Facts, tokens: HashMap<String, Token>) -> Facts {
-    Facts { version: facts.version + 1, tokens, ..facts.clone() }
+pub(super) fn with_tokens(facts: &Facts, tokens: HashMap<String, Token>, revoked: HashMap<String, Token>) -> Facts {
+    Facts { version: facts.version + 1, tokens, revoked, ..facts.clone() }
 }
 
 /// The same, with other hot numbers or blocks.

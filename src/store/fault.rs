@@ -1,6 +1,7 @@
 //! What can go wrong with the books themselves. A call that may not be is no fault: that is a value of the answer.
 
 use super::sql;
+use crate::types::Cause;
 use std::fmt;
 
 /// Why the store cannot be opened.
@@ -19,6 +20,11 @@ pub enum OpenError {
          brings it up to date"
     )]
     Older { store: String, found: i64, known: i64 },
+    #[error(
+        "the store {store} is of an older tollbridge (schema {found}, this one knows {known}), and the node \"{node}\" of it \
+         runs ({holder}): a trial on it would hold up calls. Try again when it has stopped, or with the program that it runs"
+    )]
+    OlderRuns { store: String, found: i64, known: i64, node: String, holder: String },
     #[error(
         "the PINs in the store {store} were hashed with another key than {file}: copy the pin-key file of the node that wrote \
          them there, under that name. Is it lost, `tollbridge backup` still copies the books, and `tollbridge restore \
@@ -57,6 +63,9 @@ pub enum StoreError {
     /// The key was used before, for something else.
     #[error("{0}")]
     Conflict(String),
+    /// What was asked for may not be, and nothing was changed.
+    #[error("{}", .0.words())]
+    Refused(Cause),
     /// The books hold what they never should: a fault of this program, told instead of guessed around.
     #[error("the books are not as they should be: {0}")]
     Broken(String),

@@ -30,6 +30,16 @@ pub(super) struct Given {
     live: HashMap<OrganisationId, usize>,
 }
 
+/// What became of a file's grants.
+#[derive(Debug, Default)]
+pub(super) struct Gifts {
+    /// Those that were given now: the fields of each, for the trail.
+    pub given: Vec<(OrganisationId, Value)>,
+    /// How many were over before they were ever given, and are not: a file outlives its grants, and new books are made of old
+    /// files.
+    pub over: usize,
+}
+
 // ----------------------------------------------------------------------------------------------------------------- read
 
 /// A `[[organisation.grant]]`. It is given when the file is entered.
@@ -112,8 +122,14 @@ pub(super) fn mistakes(document: &Document, given: &Given, now: Wall) -> Vec<(us
     for Placed { line, value: new } in &document.grants {
         let mut tell = |why: String| told.push((*line, format!("grant {}: {why}", new.id)));
         let Some(before) = given.rows.get(&new.id) else {
-            if let Err(why) = grant::check(&NewGrant { at: now, ..new.clone() }) {
+            let is_over = is_over(new.until, now);
+            // One that is over is held against its own beginning.
+            let at = if is_over { Wall::default() } else { now };
+            if let Err(why) = grant::check(&NewGrant { at, ..new.clone() }) {
                 tell(why);
+            }
+            if is_over {
+                continue;
             }
             let live = live.entry(new.organisation.clone()).or_default();
             *live += 1;
@@ -137,13 +153,16 @@ fn amount(unit: Unit, amount: u64) -> String {
     }
 }
 
+fn is_over(until: Option<Wall>, now: Wall) -> bool {
+    until.is_some_and(|until| until <= now)
+}
+
 /// Fields of a grant that the file has otherwise than it was given. Its end may have come since, by hand, or been moved by
 /// a refund: that is not the file's affair.
 fn differences(new: &NewGrant, row: &GrantRow, now: Wall) -> Vec<(&'static str, String, String)> {
     let before = &row.grant;
     let end = |until: Option<Wall>| until.map_or_else(|| "never".to_owned(), utc);
-    let is_over = |until: Option<Wall>| until.is_some_and(|until| until <= now);
-    let has_moved = is_over(before.until) || is_over(new.until);
+    let has_moved = is_over(before.until, now) || is_over(new.until, now);
     let from = new.from.unwrap_or(before.from);
     let fields = [
         ("organisation", row.organisation.to_string(), new.organisation.to_string()),
@@ -160,29 +179,31 @@ fn differences(new: &NewGrant, row: &GrantRow, now: Wall) -> Vec<(&'static str, 
 
 // ----------------------------------------------------------------------------------------------------------------- give
 
-/// Gives what was not given before: the fields of each, for the trail.
-pub(super) async fn give(
-    books: &mut Books,
-    document: &Document,
-    now: Wall,
-) -> Result<Vec<(OrganisationId, Value)>, StoreError> {
-    let mut told = Vec::new();
+/// Gives what was not given before.
+pub(super) async fn give(books: &mut Books, document: &Document, now: Wall) -> Result<Gifts, StoreError> {
+    let mut gifts = Gifts::default();
     for new in document.grants.iter().map(|placed| &placed.value) {
         let asked = NewGrant { at: now, ..new.clone() };
         if grant::find(&mut books.conn, &asked.id).await?.is_some() {
+            continue;
+        }
+        if is_over(asked.until, now) {
+            gifts.over += 1;
             continue;
         }
         match grant::add(books, &asked).await? {
             GrantAdded::Booked(row) => {
                 let after = grant::fields(&asked, &row);
                 let grant = json!({ "what": format!("grant {}", asked.id), "before": null, "after": after });
-                told.push((asked.organisation, grant));
+                gifts.given.push((asked.organisation, grant));
             }
             GrantAdded::Repeated(_) => {}
+            // Another node gave some since the file was checked.
             GrantAdded::TooMany { most } => {
-                return Err(StoreError::Broken(format!("more than {most} grants of {}", asked.organisation)));
+                let why = format!("{} has {most} grants that are not used up: end some first", asked.organisation);
+                return Err(StoreError::Conflict(why));
             }
         }
     }
-    Ok(told)
+    Ok(gifts)
 }

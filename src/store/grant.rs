@@ -176,19 +176,15 @@ pub(super) async fn add(books: &mut Books, asked: &NewGrant) -> Result<GrantAdde
     check(asked).map_err(StoreError::Conflict)?;
     let organisation = books.organisation(&asked.organisation)?;
     if let Some(first) = find(&mut books.conn, &asked.id).await? {
-        return if asked.is(&first) {
-            Ok(GrantAdded::Repeated(first))
-        } else {
-            Err(StoreError::Conflict(format!("there is a grant {} already, and it is another", asked.id)))
-        };
+        return repeated(asked, first);
     }
     if rows(&mut books.conn, &organisation.id, false).await?.len() >= MOST {
         return Ok(GrantAdded::TooMany { most: MOST });
     }
     books.sheet.grants.remove(&organisation.id);
-    sql::query(
+    let is_first = sql::query(
         "INSERT INTO grants (id, organisation, unit, source, amount, priority, valid_from, valid_until, filter, created, \
-         memo) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         memo) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING",
     )
     .bind(asked.id.as_str())
     .bind(organisation.id.as_str())
@@ -203,12 +199,26 @@ pub(super) async fn add(books: &mut Books, asked: &NewGrant) -> Result<GrantAdde
     .bind(&asked.memo)
     .execute(&mut books.conn)
     .await?;
+    if is_first == 0 {
+        // Another node gave it at the same moment.
+        let first = find(&mut books.conn, &asked.id).await?;
+        return repeated(asked, first.ok_or_else(|| StoreError::broken("a grant that is there is gone"))?);
+    }
     if asked.unit == Unit::Money {
         let from_to = (origin(asked.source), Kind::Grant);
         books.book(&organisation, from_to, money(asked.amount), step(&asked.id), &asked.memo, asked.at).await?;
     }
     let row = find(&mut books.conn, &asked.id).await?;
     row.map(GrantAdded::Booked).ok_or_else(|| StoreError::broken("a grant that was just written is gone"))
+}
+
+/// The answer to whoever gives what there is already.
+fn repeated(asked: &NewGrant, first: GrantRow) -> Result<GrantAdded, StoreError> {
+    if asked.is(&first) {
+        Ok(GrantAdded::Repeated(first))
+    } else {
+        Err(StoreError::Conflict(format!("there is a grant {} already, and it is another", asked.id)))
+    }
 }
 
 /// As [`end`], and it stands in the trail.

@@ -8,7 +8,7 @@ use crate::types::LegId;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -39,6 +39,10 @@ impl Home {
     }
 
     /// Whether the key of PINs was made just now.
+    pub fn key_file(&self) -> &Path {
+        &self.key.0
+    }
+
     pub const fn has_new_key(&self) -> bool {
         self.key.1
     }
@@ -67,6 +71,73 @@ impl Home {
         let pages = [life.page(0), life.page(1)].map(|page| page.map_err(|error| StoreError::Down(error.to_string())));
         let [first, second] = pages;
         Ok(life::newest([first?, second?]).legs)
+    }
+}
+
+/// Looks at the files of a store without making or changing one: its lock, shared with others who look and held for as long
+/// as it is kept, and its key of PINs. Where there is no lock nobody has ever held it.
+pub(super) fn glance(stem: &Path, store: &str) -> Result<(Option<File>, Option<PinKey>), OpenError> {
+    let lock = match found(&beside(stem, "lock"))? {
+        None => None,
+        Some(mut lock) => match lock.try_lock_shared() {
+            Ok(()) => Some(lock),
+            Err(TryLockError::WouldBlock) => return Err(held(&mut lock, store)),
+            Err(TryLockError::Error(error)) => return Err(file_error(stem, error)),
+        },
+    };
+    let file = key_file(stem);
+    let Some(mut kept) = found(&file)? else { return Ok((lock, None)) };
+    let mut key = Vec::new();
+    kept.read_to_end(&mut key).map_err(|error| file_error(&file, error))?;
+    let key = if key.is_empty() { None } else { Some(key_of(key, &file)?) };
+    Ok((lock, key))
+}
+
+fn found(path: &Path) -> Result<Option<File>, OpenError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(file_error(path, error)),
+    }
+}
+
+/// A database of SQLite in a folder that nobody else may enter, gone with this.
+pub(super) struct Double(PathBuf);
+
+impl Double {
+    /// Of the database at `path` and the log beside it, which nobody writes meanwhile.
+    pub fn of(path: &Path) -> Result<Double, OpenError> {
+        let mut random = [0; 16];
+        rand::fill(&mut random);
+        let folder = std::env::temp_dir().join(format!("tollbridge-{:032x}", u128::from_ne_bytes(random)));
+        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(|error| file_error(&folder, error))?;
+        let double = Double(folder);
+        for suffix in ["", "-wal"] {
+            let named = |path: &Path| {
+                let mut name = path.as_os_str().to_owned();
+                name.push(suffix);
+                PathBuf::from(name)
+            };
+            let (from, to) = (named(path), named(&double.path()));
+            match fs::copy(&from, &to) {
+                Ok(_) => {}
+                Err(error) if suffix == "-wal" && error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(file_error(&to, error)),
+            }
+        }
+        Ok(double)
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.0.join("store.db")
+    }
+}
+
+impl Drop for Double {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::error!(folder = %self.0.display(), %error, "a copy of the books is left over: remove it");
+        }
     }
 }
 
@@ -129,19 +200,22 @@ fn hold(stem: &Path, store: &str) -> Result<File, OpenError> {
     let mut file = private(&path)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            // Who holds it may be writing its number just now: then it is told without.
-            let _ = file.read_to_string(&mut pid);
-            let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
-            return Err(OpenError::Held { store: store.to_owned(), pid });
-        }
+        Err(TryLockError::WouldBlock) => return Err(held(&mut file, store)),
         Err(TryLockError::Error(error)) => return Err(file_error(&path, error)),
     }
     let pid = format!("{}\n", std::process::id());
     let written =
         file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(pid.as_bytes()));
     written.map(|()| file).map_err(|error| file_error(&path, error))
+}
+
+/// Who holds it, by what they wrote into the lock.
+fn held(lock: &mut File, store: &str) -> OpenError {
+    let mut pid = String::new();
+    // They may be writing their number just now: then it is told without.
+    let _ = lock.read_to_string(&mut pid);
+    let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
+    OpenError::Held { store: store.to_owned(), pid }
 }
 
 /// The key of PINs: made at the first start (`true`). A file of another length is no key: PINs hashed by it would fit nobody.
@@ -155,8 +229,12 @@ fn pin_key(path: &Path) -> Result<(PinKey, bool), OpenError> {
         file.write_all(&key).and_then(|()| file.sync_all()).map_err(|error| file_error(path, error))?;
         return Ok((PinKey::new(key), true));
     }
-    let short = || OpenError::Unreadable(format!("{} is not a key of {KEY_LEN} bytes", path.display()));
-    Ok((PinKey::new(found.try_into().map_err(|_| short())?), false))
+    Ok((key_of(found, path)?, false))
+}
+
+fn key_of(bytes: Vec<u8>, path: &Path) -> Result<PinKey, OpenError> {
+    let short = |_| OpenError::Unreadable(format!("{} is not a key of {KEY_LEN} bytes", path.display()));
+    bytes.try_into().map(PinKey::new).map_err(short)
 }
 
 /// The two pages of proofs, a file each.

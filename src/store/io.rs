@@ -11,7 +11,7 @@ use super::fault::{OpenError, StoreError};
 use super::home::{self, Home};
 use super::hot;
 use super::job::{Done, Job, Reply};
-use super::pin;
+use super::pin::{self, Fit, PinKey};
 use super::schema;
 use super::sql::{self, Address, Connection, Kind, Pool, Pulse, Session, shown};
 use super::trail;
@@ -76,6 +76,34 @@ pub(super) async fn look(url: &str) -> Result<Connection, OpenError> {
     Ok(conn)
 }
 
+/// The books of `url` for a trial, of which nothing stays: a connection with a transaction open that is never committed,
+/// which key of PINs there is, and what keeps others from the books meanwhile. A file is tried on a copy of it, on a server
+/// that transaction is all. Where there are no books it is empty ones.
+pub(super) async fn try_out(
+    url: &str,
+    options: &Options,
+) -> Result<(Connection, Option<PinKey>, Option<std::fs::File>), OpenError> {
+    let place = Place::parse(url)?;
+    let store = place.name(url);
+    let (lock, key) = home::glance(&place.stem(&options.folder), &store)?;
+    let failed = |error: sql::Error| OpenError::Database { store: store.clone(), reason: error.to_string() };
+    let mut conn = match &place {
+        Place::Sqlite(path) if path.exists() => {
+            let double = home::Double::of(path)?;
+            connect(&Address::sqlite_apart(Some(&double.path())), options.patience).await
+            // Its file has no name from here on: it is gone with the connection, however this process ends.
+        }
+        Place::Sqlite(_) => connect(&Address::sqlite_apart(None), options.patience).await,
+        Place::Postgres(_) => connect(&place.writer(), options.patience).await,
+    }
+    .map_err(failed)?;
+    if let Some(holder) = conn.take_name(&options.node).await.map_err(failed)? {
+        return Err(OpenError::Held { store, pid: holder });
+    }
+    conn.run("BEGIN").await.map_err(failed)?;
+    Ok((conn, key, lock))
+}
+
 /// A connection that writes, beside the store's own: for whoever has opened the store and asks it nothing meanwhile.
 pub(super) async fn write_beside(url: &str) -> Result<Connection, OpenError> {
     let failed = |error: sql::Error| OpenError::Database { store: shown(url), reason: error.to_string() };
@@ -95,6 +123,11 @@ fn no_answer(patience: Duration) -> sql::Error {
 /// Whether `url` names a store.
 pub fn check_url(url: &str) -> Result<(), OpenError> {
     Place::parse(url).map(|_| ())
+}
+
+/// What the store is called where people read it.
+pub(super) fn name_of(url: &str) -> Result<String, OpenError> {
+    Place::parse(url).map(|place| place.name(url))
 }
 
 /// The folder of the node's own files: where the file of the store stands, or, where the store is on a server, `folder`.
@@ -137,6 +170,14 @@ impl Place {
         Ok(Place::Sqlite(PathBuf::from(path)))
     }
 
+    /// What it is called where people read it.
+    fn name(&self, url: &str) -> String {
+        match self {
+            Place::Sqlite(path) => path.display().to_string(),
+            Place::Postgres(_) => shown(url),
+        }
+    }
+
     /// What the names of the node's files begin with.
     fn stem(&self, folder: &Path) -> PathBuf {
         match self {
@@ -171,10 +212,7 @@ impl Place {
 /// Opens the store, brings it to the newest schema, takes the node's name, and starts its writer.
 pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError> {
     let place = Place::parse(url)?;
-    let store = match &place {
-        Place::Sqlite(path) => path.display().to_string(),
-        Place::Postgres(_) => shown(url),
-    };
+    let store = place.name(url);
     let (home, key) = Home::open(&place.stem(&options.folder), &options.node, &store)?;
     if let Place::Sqlite(path) = &place {
         home::database(path)?;
@@ -190,8 +228,14 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     }
     schema::update(&mut conn, &store).await?;
     // Whoever could check no PIN takes nothing over.
-    if !pin::fit(&mut conn, &key, home.has_new_key()).await.map_err(failed)? {
-        return Err(home.is_another_key(&store));
+    let fit = pin::fit(&mut conn, &key, home.has_new_key()).await.map_err(failed)?;
+    match fit {
+        Fit::Own => {}
+        Fit::Another => return Err(home.is_another_key(&store)),
+        Fit::Unproven => tracing::warn!(
+            key = %home.key_file().display(),
+            "it is not noted by which key the PINs of these books were hashed: if nobody is let in by their PIN, this is another"
+        ),
     }
     let life = begin_life(&mut conn, &options.node).await.map_err(failed)?;
     let session = conn.session().await.map_err(failed)?;
@@ -207,8 +251,8 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     let (outbox, outbox_seen) = watch::channel(0);
     let (fence, fenced) = watch::channel(false);
     let (silence, silent) = watch::channel(false);
-    let cooling_ms = u64::try_from(options.cooling_off.as_millis()).unwrap_or(u64::MAX);
-    let books = Books::new(conn, facts, options.node.clone(), life, cooling_ms);
+    let mut books = Books::new(conn, facts, options.node.clone(), life, options.cooling_ms());
+    books.is_key_proven = fit == Fit::Own;
     let home = Arc::new(home);
     let writer = Writer {
         books,
@@ -234,12 +278,15 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Desk, OpenError
     Ok(Desk { jobs, silent, reads, facts: facts_seen, outbox: outbox_seen, fenced, home, place: store, beside })
 }
 
-/// The number of the life that begins: what earlier ones of this node left open (in books that were restored, too) is to be
-/// settled, and what they still send is refused.
+/// The number of the life that begins: what earlier ones of this node left open is to be settled, and what they still send
+/// is refused. Books that were restored have legs and dialogs of lives that the row of their node never saw: it goes beyond
+/// those too.
 async fn begin_life(conn: &mut Connection, node: &str) -> Result<i64, sql::Error> {
     let row = sql::query(
-        "INSERT INTO node (name, life, since) VALUES ($1, (SELECT COALESCE(MAX(life), 0) + 1 FROM leg WHERE node = $1), $2) \
-         ON CONFLICT (name) DO UPDATE SET life = node.life + 1, since = excluded.since RETURNING life",
+        "INSERT INTO node (name, life, since) VALUES ($1, (SELECT COALESCE(MAX(life), 0) + 1 FROM \
+         (SELECT MAX(life) AS life FROM leg WHERE node = $1 UNION ALL SELECT MAX(offered) FROM dialog WHERE node = $1) AS seen), $2) \
+         ON CONFLICT (name) DO UPDATE SET life = CASE WHEN excluded.life > node.life THEN excluded.life \
+         ELSE node.life + 1 END, since = excluded.since RETURNING life",
     );
     row.bind(node).bind(clock::wall().micros()).fetch_one(conn).await?.try_get(0)
 }
@@ -497,7 +544,7 @@ impl Writer {
     ) -> Result<Option<(Vec<Job>, StoreError, Option<usize>)>, StoreError> {
         // Before anything is done in it the transaction is as good as a savepoint, and is there already.
         let is_first = std::mem::take(&mut self.is_untouched);
-        let facts = self.books.facts.clone();
+        let (facts, raised) = (self.books.facts.clone(), self.books.raised.len());
         let mut fate = if is_first { Ok(()) } else { self.run("SAVEPOINT run").await };
         if fate.is_ok() {
             fate = self.books.look_ahead(&run).await;
@@ -533,6 +580,7 @@ impl Writer {
             Err(why) => {
                 self.books.forget();
                 self.books.facts = facts;
+                self.books.raised.truncate(raised);
                 let run: Vec<Job> = outcomes.into_iter().map(Done::again).chain(run).collect();
                 let back = if is_first { self.afresh().await } else { self.run("ROLLBACK TO run; RELEASE run").await };
                 if let Err(fault) = back {
@@ -560,7 +608,7 @@ impl Writer {
             }
             self.books.careful = true;
             self.books.refused = None;
-            let facts = self.books.facts.clone();
+            let (facts, raised) = (self.books.facts.clone(), self.books.raised.len());
             // Where that fails there may be no transaction any more, and what is done would stay.
             if let Err(fault) = self.run("SAVEPOINT request").await {
                 self.give_up([job], &fault);
@@ -577,6 +625,7 @@ impl Writer {
             }
             if written.is_err() {
                 self.books.facts = facts;
+                self.books.raised.truncate(raised);
             }
             let fate = match &written {
                 Err(fault) if fault.is_down() => Err(fault.clone()),
@@ -609,6 +658,9 @@ impl Writer {
             Ok(()) => {
                 metrics::counter!(name::STORE_COMMITS).increment(1);
                 self.show_facts();
+                for kind in self.books.raised.drain(..) {
+                    metrics::counter!(name::ALERTS, "kind" => kind.slug()).increment(1);
+                }
                 let written = self.books.outbox;
                 self.outbox.send_if_modified(|shown| std::mem::replace(shown, written) != written);
             }
@@ -632,6 +684,7 @@ impl Writer {
     /// After a fault: back to what is durable, on a connection that is sound.
     async fn begin_anew(&mut self) {
         self.books.forget();
+        self.books.raised.clear();
         self.books.careful = false;
         let shown = self.publish.borrow().clone();
         self.is_unclear |= self.books.facts.version != shown.version;

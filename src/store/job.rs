@@ -3,9 +3,9 @@
 use super::books::Books;
 use super::change::{Change, Changed};
 use super::cooling::{ConfirmLimits, PendingLimit};
-use super::document::{Applied, Document};
+use super::document::{Applied, Document, Preview};
 use super::door::{
-    Answered, Claim, Claimed, Corrected, CreditsAdded, EndGrant, Extend, Forget, Forgotten, Funds, GrantAdded,
+    Answered, Claim, Claimed, Corrected, CreditsAdded, Deleted, EndGrant, Extend, Forget, Forgotten, Funds, GrantAdded,
     GrantRow, Keep, NamePayer, NewGrant, OpenLeg, Opened, Orphan, Raise, Reconciled, Refund, Reprice, Repriced,
     Rerouted, Settle,
 };
@@ -16,13 +16,14 @@ use super::revoke::{Revoke, Revoked};
 use super::token::{NewToken, Revocation, Token};
 use super::trail::{Turned, Who};
 use super::{
-    apply, change, cooling, correct, credits, dialog, grant, hot, leg, outbox, person, reconcile, recover, remove,
-    revoke, scrub, settle, token, trail,
+    apply, change, cooling, correct, credits, dialog, grant, guess, hot, leg, outbox, person, reconcile, recover,
+    remove, revoke, scrub, settle, token, trail,
 };
 use crate::clock::Wall;
 use crate::form::Mistake;
 use crate::notice::Report;
 use crate::rating::UsageRecord;
+use crate::trunk::KeptTries;
 use crate::types::{LegId, OrganisationId, TokenName};
 use std::collections::HashMap;
 use tokio::sync::oneshot;
@@ -113,12 +114,17 @@ impl Job {
 
     /// It leaves alone what the sheet has copies of, or changes it there.
     pub fn leaves_the_sheet(&self) -> bool {
-        self.is_of_a_leg() || matches!(self, Job::Raise(..) | Job::Claim(..) | Job::HouseHooks(..) | Job::Remember(..))
+        self.is_of_a_leg()
+            || matches!(
+                self,
+                Job::KeepTries(..) | Job::Raise(..) | Job::Claim(..) | Job::HouseHooks(..) | Job::Remember(..)
+            )
     }
 }
 
 jobs! {
     Apply((Document, Wall, Who)) -> Result<Applied, Vec<Mistake>> = apply::apply;
+    Preview((Document, Wall)) -> Result<Preview, Vec<Mistake>> = apply::preview;
     Change((Change, Wall, Who)) -> Result<Changed, Vec<String>> = change::change;
     Remove((Removal, Wall, Who)) -> Result<Removed, String> = remove::remove;
     MakeToken((NewToken, Who)) -> Token = token::make;
@@ -140,6 +146,7 @@ jobs! {
     AddGrant((NewGrant, Who)) -> GrantAdded = grant::add_told;
     EndGrant((EndGrant, Who)) -> GrantRow = grant::end_told;
     Expire((Wall, Option<OrganisationId>)) -> Vec<OrganisationId> = grant::expire;
+    KeepTries((Vec<KeptTries>, Wall)) -> () = guess::keep;
     Raise(Raise) -> bool = outbox::raise;
     Claim(Claim) -> Claimed = outbox::claim;
     Report((Report, Wall)) -> Option<OrganisationId> = outbox::report;
@@ -149,6 +156,7 @@ jobs! {
     Forget((Forget, Wall, Who)) -> Forgotten = person::forget_told;
     Scrub(scrub::Place) -> Option<scrub::Place> = scrub::step;
     Keep((Keep, Wall, Who)) -> u64 = person::keep_told;
+    Deleted((Deleted, Wall, Who)) -> () = person::deleted;
     TurnAway((Turned, Who)) -> () = trail::turned_away;
     Remember(Reconciled) -> bool = reconcile::remember;
     // Does what no request ever may: for tests of what then happens.

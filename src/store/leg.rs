@@ -9,10 +9,11 @@ use super::fault::StoreError;
 use super::grant;
 use super::hot;
 use super::permit;
+use super::pin;
 use super::rows::Line;
 use super::settle;
 use super::sheet::{Asked, Kept};
-use super::spending;
+use super::spending::{self, Whose};
 use super::sql::{self, Connection, Row};
 use super::threshold::{self, Seen};
 use crate::clock::Wall;
@@ -229,8 +230,11 @@ pub(super) async fn answered(books: &mut Books, asked: &Answered) -> Result<(), 
     Ok(())
 }
 
-/// The PIN was right: this is the organiser's own leg.
+/// The PIN was right: this is the organiser's own leg. And so is the key by which it was checked.
 pub(super) async fn lead(books: &mut Books, asked: &LegId) -> Result<(), StoreError> {
+    if !books.is_key_proven {
+        pin::prove(&mut books.conn, books.facts.pins()).await?;
+    }
     let leg = books.leg(*asked).await?;
     if leg.is_open && !leg.leads {
         books.sheet.change(&LegRow { leads: true, ..leg }, true);
@@ -238,7 +242,8 @@ pub(super) async fn lead(books: &mut Books, asked: &LegId) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Another carrier, and with it another call to end; who pays, and what is held, stay as they are.
+/// Another carrier, and with it another call to end; who pays, and what is held, stay as they are. Refused, where that would
+/// be more than may be spent by that carrier on one day: then the leg is as it was.
 pub(super) async fn rerouted(books: &mut Books, asked: &Rerouted) -> Result<(), StoreError> {
     let mut leg = open_leg(books, asked.leg).await?;
     if leg.answered.is_some() {
@@ -248,12 +253,17 @@ pub(super) async fn rerouted(books: &mut Books, asked: &Rerouted) -> Result<(), 
     let held = leg.tab.as_ref().map_or(Micros::ZERO, |tab| tab.money_held());
     let organisation = leg.organisation.as_ref().map(|id| books.organisation(id)).transpose()?;
     if let Some(organisation) = &organisation {
-        books.count_held(&leg, organisation, Micros(-held.0), None)?;
+        let by_it = LegRow { carrier: Some(asked.carrier.clone()), ..leg.clone() };
+        // Another address of the same carrier: what is held is counted there already.
+        if by_it.carrier != leg.carrier && held > Micros::ZERO {
+            if !spending::fits_carrier(books, &by_it, organisation, held, leg.invited).await? {
+                return Err(StoreError::Refused(Cause::CarrierSpendLimit));
+            }
+            books.count_held_by(Whose::Carrier, &leg, organisation, Micros(-held.0), None)?;
+            books.count_held_by(Whose::Carrier, &by_it, organisation, held, Some(leg.invited))?;
+        }
     }
     leg.carrier = Some(asked.carrier.clone());
-    if let Some(organisation) = &organisation {
-        books.count_held(&leg, organisation, held, None)?;
-    }
     leg.call_id.clone_from(&asked.call_id);
     leg.journal.clone_from(&asked.journal);
     books.sheet.change(&leg, true);
@@ -275,7 +285,7 @@ pub(super) async fn extend(books: &mut Books, asked: &Extend) -> Result<Opened, 
     };
     let organisation = books.organisation(&organisation)?;
     leg.elapsed_ms = leg.elapsed_ms.max(asked.elapsed_ms);
-    leg.proven_ms = leg.elapsed_ms;
+    leg.proven_ms = leg.proven_ms.max(asked.proven_ms);
     let step = Step { leg: asked.leg, step: &name, request: "" };
     let has_entries = books.sums(&organisation.id).await?.has_entries;
     if let Err(cause) = permit::of_leg(&books.facts, &leg, &tab, has_entries, asked.now) {
@@ -413,7 +423,7 @@ async fn terms(
         countries: &facts.countries,
         prices: facts.prices(organisation),
         number,
-        pool_left_ms: pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms),
+        pool_left_ms: pool_left_ms(&pool),
         available: sums.available(),
         grants: &grants,
     };
@@ -481,6 +491,10 @@ pub(super) fn paid_ms(tab: &Tab) -> u64 {
     tab.terms.sum(tab.held_until_ms, tab.time_held_ms()).map_or(0, |sum| sum.billed_ms)
 }
 
+const fn pool_left_ms(pool: &PoolState) -> u64 {
+    pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms)
+}
+
 /// What a leg may take now.
 struct Purse {
     /// Of credits, no more than limits on spending leave.
@@ -501,9 +515,11 @@ struct Purse {
 impl Purse {
     /// All that the leg may take.
     fn means(&self, leg: &LegRow, terms: &Terms, now: Wall) -> Means {
-        let pool_left_ms = self.pool.map_or(0, |pool| pool.granted_ms.saturating_sub(pool.used_ms + pool.held_ms));
+        let pool_left_ms = self.pool.map_or(0, |pool| pool_left_ms(&pool));
         let limit = Some(Micros(self.room.0.max(0)));
-        Means { limit, ..Means::plain(self.available, pool_left_ms) }.with_grants(&self.grants, terms, &leg.number, now)
+        let legs = self.pool.map_or(0, |pool| pool.legs);
+        let plain = Means { limit, ..Means::plain(self.available, pool_left_ms).pooled_by(legs) };
+        plain.with_grants(&self.grants, terms, &leg.number, now)
     }
 
     /// The limit that is short, where the money is not.
@@ -557,10 +573,10 @@ async fn fund(
     let shared = burn::share(&mut means, &tab, leg.elapsed_ms, burning);
     if leg.leads {
         means = whole.clone();
-    } else if burning.own > 0 && shared.is_short {
+    } else if shared.is_short {
         let hold = tab.clone().cover(leg.elapsed_ms, &whole, shared.slice_ms);
         let until = leg.answered.unwrap_or(now).plus_millis(hold.map_or(tab.held_until_ms, |hold| hold.until_ms));
-        whole = whole.without(&first_claims(books, &leg, &purse.grants, until).await?);
+        whole = whole.without(&first_claims(books, &leg, &purse, until).await?);
         means = means.within(&whole);
     }
     let wanted = tab.cover(leg.elapsed_ms, &means, shared.slice_ms);
@@ -660,7 +676,7 @@ fn burning(purse: &Purse, leg: &LegRow, tab: &Tab) -> Burning {
 async fn first_claims(
     books: &mut Books,
     leg: &LegRow,
-    grants: &[Granted],
+    purse: &Purse,
     until: Wall,
 ) -> Result<BTreeMap<Bucket, u64>, StoreError> {
     let mut claims: BTreeMap<Bucket, u64> = BTreeMap::new();
@@ -669,7 +685,7 @@ async fn first_claims(
     books.write().await?;
     let rows = sql::query(
         "SELECT * FROM leg WHERE state = 'open' AND organisation = $1 AND leads = 1 \
-         AND (burn_nanos > 0 OR parts IS NOT NULL)",
+         AND (burn_nanos > 0 OR pool_held_ms > 0 OR parts IS NOT NULL)",
     );
     let rows = rows.bind(organisation.as_str()).fetch_all(&mut books.conn).await?;
     if rows.is_empty() {
@@ -677,34 +693,45 @@ async fn first_claims(
     }
     let last = sql::query(
         "SELECT COALESCE(MAX(answered + held_until_ms * 1000), 0) FROM leg \
-         WHERE state = 'open' AND organisation = $1 AND (burn_nanos > 0 OR parts IS NOT NULL)",
+         WHERE state = 'open' AND organisation = $1 AND (burn_nanos > 0 OR pool_held_ms > 0 OR parts IS NOT NULL)",
     );
     let last: i64 = last.bind(organisation.as_str()).fetch_one(&mut books.conn).await?.try_get(0)?;
     let last = until.micros().max(last);
-    let mut left: BTreeMap<Bucket, u64> = grants.iter().map(|grant| (grant.bucket(), grant.left)).collect();
+    // A pool is one month's: that of an organiser may be another than this leg's, or this leg may have none.
+    let mut left: BTreeMap<(Bucket, Option<Wall>), u64> =
+        purse.grants.iter().map(|grant| ((grant.bucket(), None), grant.left)).collect();
+    left.extend(purse.pool.map(|pool| ((Bucket::Pool, Some(pool.month)), pool_left_ms(&pool))));
     for row in &rows {
         let leader = read(&Line { row, table: "leg" }).map_err(StoreError::Broken)?;
         let (Some(mut tab), Some(answered)) = (leader.tab, leader.answered) else { continue };
         let until_ms = u64::try_from(last - answered.micros()).unwrap_or(0).div_ceil(1_000);
         let Some(bucket) = tab.bucket().cloned() else { continue };
+        let month = leader.pool_month.filter(|_| bucket == Bucket::Pool);
+        let source = (bucket.clone(), month);
+        if let (Some(month), None) = (month, left.get(&source)) {
+            let organisation = books.organisation(organisation)?;
+            left.insert(source.clone(), pool_left_ms(&books.pool(&organisation, month).await?));
+        }
+        let there = left.get(&source).copied().unwrap_or(0);
         // Of the bucket that pays it, and of credits.
         let (own, credits) = match &bucket {
-            Bucket::Pool => (0, 0),
             Bucket::Credits => (0, needed(&tab, until_ms)),
-            Bucket::Seconds(_) => {
-                let got = until_ms.saturating_sub(tab.held_until_ms).min(left.get(&bucket).copied().unwrap_or(0));
+            Bucket::Pool | Bucket::Seconds(_) => {
+                let got = until_ms.saturating_sub(tab.held_until_ms).min(there);
                 tab.held.push(Part { bucket: bucket.clone(), amount: got });
                 tab.held_until_ms = tab.held_until_ms.saturating_add(got);
                 (got, needed(&tab, until_ms))
             }
             Bucket::Money(_) => {
                 let need = needed(&tab, until_ms);
-                let got = need.min(left.get(&bucket).copied().unwrap_or(0));
+                let got = need.min(there);
                 (got, need - got)
             }
         };
-        left.entry(bucket.clone()).and_modify(|left| *left -= own);
-        for (bucket, claim) in [(bucket, own), (Bucket::Credits, credits)] {
+        left.entry(source).and_modify(|left| *left -= own);
+        let is_ours = month.is_none_or(|month| purse.pool.is_some_and(|pool| pool.month == month));
+        let claimed = [(bucket, if is_ours { own } else { 0 }), (Bucket::Credits, credits)];
+        for (bucket, claim) in claimed {
             let sum = claims.entry(bucket).or_default();
             *sum = sum.saturating_add(claim);
         }
@@ -731,9 +758,10 @@ async fn take(
     let moves = hold.spent() > Micros::ZERO || burn_nanos != 0;
     let sums = if moves { books.reserve(&organisation.id, taking).await? } else { Some(purse.sums) };
     let Some(sums) = sums else { return Ok(None) };
-    let pool = purse.pool.filter(|_| hold.pool_ms > 0);
+    let joins = i64::from(tab.is_in_pool()) - i64::from(before.is_in_pool());
+    let pool = purse.pool.filter(|_| hold.pool_ms > 0 || joins != 0);
     if let Some(pool) = pool
-        && !books.reserve_pool(&organisation.id, pool.month, hold.pool_ms).await?
+        && !books.reserve_pool(&organisation.id, pool.month, (hold.pool_ms, joins)).await?
     {
         // The one writer has just seen it there: the books contradict themselves, and the savepoint takes all back.
         return Err(StoreError::broken("pool time that was there is gone"));

@@ -28,6 +28,7 @@ mod facts;
 mod fault;
 mod gift;
 mod grant;
+mod guess;
 mod home;
 mod hot;
 mod io;
@@ -37,6 +38,7 @@ mod leg;
 mod licence;
 mod life;
 mod lock;
+mod manner;
 mod outbox;
 mod permit;
 mod person;
@@ -45,6 +47,7 @@ mod recent;
 mod recharge;
 mod reconcile;
 mod recover;
+mod rehearsal;
 mod remove;
 mod report;
 mod revoke;
@@ -64,11 +67,11 @@ mod walk;
 mod wishes;
 
 pub use change::{Change, ChangeStep, Changed};
-pub use cooling::{ConfirmLimits, CooledLimit, PendingLimit};
+pub use cooling::{ConfirmLimits, CooledLimit, LimitsOf, PendingLimit};
 pub use copy::{Copied, CopyError, Pins, Restored, Sealed, backup, restore};
-pub use document::{Applied, Document, LARGEST_FILE, LONGEST_LOCK};
+pub use document::{Applied, Document, LARGEST_FILE, LONGEST_LOCK, Preview};
 pub use door::{
-    AlertView, Answered, AsOf, Balance, Claim, Claimed, Corrected, Correction, CorrectionKind, CreditsAdded,
+    AlertView, Answered, AsOf, Balance, Claim, Claimed, Corrected, Correction, CorrectionKind, CreditsAdded, Deleted,
     Difference, End, EndGrant, Extend, Forget, Forgotten, FundingRow, Funds, FundsKind, Grant, GrantAdded, GrantRow,
     Keep, LetterView, LiveLeg, MonthRow, NamePayer, NewGrant, OpenLeg, Opened, Options, Orphan, PoolState, Quote,
     QuoteRequest, Raise, RechargeView, Reconciled, Refund, Reprice, Repriced, Rerating, Rerouted, Settle, Shown,
@@ -87,6 +90,7 @@ pub use io::{check_url, file_of, folder_of, key_file_of};
 pub use licence::{SeatRow, Seats, Term, Terms};
 pub use lock::{Lock, Locker};
 pub use permit::MOST_REVIEWED;
+pub use rehearsal::{Editions, Rehearsal};
 pub use remove::{Removal, Removed};
 pub use revoke::{Revoke, Revoked};
 pub use sql::shown;
@@ -100,7 +104,7 @@ use crate::notice::Report;
 use crate::rating::UsageRecord;
 use crate::rating::ledger::Entry;
 use crate::rating::reconcile::Ours;
-use crate::trunk::Sight;
+use crate::trunk::{KeptTries, Sight};
 use crate::types::{CarrierId, Cause, LegId, Micros, OrganisationId, TokenName};
 use io::Desk;
 use job::Job;
@@ -155,6 +159,11 @@ impl Store {
     /// Brings a file into the store, all of it or (with every mistake told) nothing. Repeatable; touches no live leg.
     pub async fn apply(&self, document: Document, now: Wall) -> Result<Result<Applied, Vec<Mistake>>, StoreError> {
         self.desk.ask((document, now, self.who.clone()), Job::Apply).await
+    }
+
+    /// What a file would change, or every mistake: nothing is, whichever it is.
+    pub async fn preview(&self, document: Document, now: Wall) -> Result<Result<Preview, Vec<Mistake>>, StoreError> {
+        self.desk.ask((document, now), Job::Preview).await
     }
 
     /// Changes one entry, or tells every mistake. Repeatable; touches no live leg.
@@ -460,6 +469,11 @@ impl Store {
         }
     }
 
+    /// Writes into the trail that recordings are deleted: before they are, so that none goes untold.
+    pub async fn recordings_deleted(&self, deleted: Deleted, now: Wall) -> Result<(), StoreError> {
+        self.desk.ask((deleted, now, self.who.clone()), Job::Deleted).await
+    }
+
     /// Our legs by a carrier that ended between two moments; those that another file than `hash` has charged are marked.
     pub async fn legs_by(
         &self,
@@ -495,6 +509,16 @@ impl Store {
     /// What legs of the last hour did, for a watch for fraud that begins anew; bounded.
     pub async fn recent_sights(&self, now: Wall) -> Result<Vec<(Wall, Sight)>, StoreError> {
         recent::sights(&mut self.reader().await?, &self.facts(), now).await
+    }
+
+    /// Keeps wrong tries for the next start, each in the place of what was kept of it. For a day.
+    pub async fn keep_tries(&self, kept: Vec<KeptTries>, now: Wall) -> Result<(), StoreError> {
+        self.desk.ask((kept, now), Job::KeepTries).await
+    }
+
+    /// Wrong tries that were kept; bounded.
+    pub async fn kept_tries(&self, now: Wall) -> Result<Vec<KeptTries>, StoreError> {
+        guess::kept(&mut self.reader().await?, now).await
     }
 
     /// Writes something to be told, once a key; whether it is new.

@@ -43,7 +43,7 @@ pub(super) async fn raise(books: &mut Books, asked: &Raise) -> Result<bool, Stor
     .execute(&mut books.conn)
     .await?;
     if written == 1 {
-        metrics::counter!(name::ALERTS, "kind" => asked.kind.slug()).increment(1);
+        books.raised.push(asked.kind);
         books.outbox += 1;
         return Ok(true);
     }

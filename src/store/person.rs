@@ -5,10 +5,11 @@
 //! still as long as anybody had its key; only a user, whom other rows refer to, becomes a keyed name.
 
 use super::books::Books;
-use super::door::{Forget, Forgotten, Keep, Whom};
+use super::door::{Deleted, Forget, Forgotten, Keep, Whom};
 use super::entry::EntryId;
 use super::facts;
 use super::fault::StoreError;
+use super::guess;
 use super::rows::Line;
 use super::sql::{self, Connection};
 use super::trail::{self, Told, Tried, Who};
@@ -141,6 +142,7 @@ pub(super) async fn forget(books: &mut Books, asked: &Forget) -> Result<Forgotte
     match &asked.whom {
         Whom::Number(_) if asked.dry_run => return Ok(forgotten),
         Whom::Number(_) => {
+            guess::forget(&mut books.conn, &name).await?;
             let sql = "DELETE FROM dialog WHERE leg IN (SELECT leg FROM person WHERE number = $1)";
             sql::query(sql).bind(name.as_str()).execute(&mut books.conn).await?;
             let sql = "UPDATE hold SET request = '' WHERE step = 'open' AND leg IN \
@@ -196,6 +198,13 @@ pub(super) async fn keep_told(books: &mut Books, (asked, now, who): &(Keep, Wall
         if is_change { vec![tried.done(detail)] } else { Vec::new() }
     })
     .await
+}
+
+/// Recordings are deleted: how many stands in the trail, before the first of them goes.
+pub(super) async fn deleted(books: &mut Books, (asked, now, who): &(Deleted, Wall, Who)) -> Result<(), StoreError> {
+    let detail = json!({ "deleted": asked.recordings, "written_before": utc(asked.before) });
+    let (at, what) = (*now, "recordings".to_owned());
+    trail::write(books, trail::Step { at, who, verb: "retention", what, organisation: None, detail }).await
 }
 
 /// Old rows that still tell somebody: how many, or so many of them emptied.

@@ -76,23 +76,61 @@ pub(super) async fn kept(conn: &mut Connection) -> Result<Option<String>, sql::E
     sql::query(sql).fetch_optional(conn).await?.map(|row| row.try_get(0)).transpose()
 }
 
-/// Takes a key for the books' own. `false`: their PINs are of another. Without a PIN any key is as good; and books of before
-/// there were fingerprints are believed, but not by a key that was made a moment ago (`is_new`): no PIN is of that.
-pub(super) async fn fit(conn: &mut Connection, key: &PinKey, is_new: bool) -> Result<bool, sql::Error> {
+/// Whether a key is the one of the books' PINs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It is, or there is no PIN: then any key is as good.
+    Own,
+    Another,
+    /// There are PINs of before it was noted of which key they are, and a hash does not tell. It is noted as soon as one of
+    /// them was told and fits.
+    Unproven,
+}
+
+/// Whether a start may use a key. One that was made a moment ago (`is_new`) is certainly not the one of PINs that are there.
+pub(super) async fn fit(conn: &mut Connection, key: &PinKey, is_new: bool) -> Result<Fit, sql::Error> {
+    match kept(conn).await? {
+        Some(kept) => Ok(if kept == key.fingerprint() { Fit::Own } else { Fit::Another }),
+        None if !has_any(conn).await? => Ok(Fit::Own),
+        None => Ok(if is_new { Fit::Another } else { Fit::Unproven }),
+    }
+}
+
+/// Takes a key for the books' own, before PINs are set with it; `proves`: a PIN that is there is known to be of it. Unless it
+/// is the books' own then, the transaction is to be taken back.
+pub(super) async fn claim(conn: &mut Connection, key: &PinKey, proves: bool) -> Result<Fit, sql::Error> {
+    // Of two nodes the second waits here for the first, and then sees what that has set.
+    let is_first = prove(conn, key).await?;
+    conn.run("UPDATE pin_key SET fingerprint = fingerprint WHERE one = 1").await?;
     let own = key.fingerprint();
     match kept(conn).await? {
-        Some(kept) => Ok(kept == own),
-        None if is_new && has_any(conn).await? => Ok(false),
+        Some(_) if is_first && !proves => Ok(Fit::Unproven),
+        Some(kept) => Ok(if kept == own { Fit::Own } else { Fit::Another }),
         None => {
-            let sql = "INSERT INTO pin_key (one, fingerprint) VALUES (1, $1) \
-                 ON CONFLICT (one) DO UPDATE SET fingerprint = excluded.fingerprint";
-            sql::query(sql).bind(own).execute(conn).await?;
-            Ok(true)
+            sql::query("UPDATE pin_key SET fingerprint = $1 WHERE one = 1").bind(own).execute(conn).await?;
+            Ok(Fit::Own)
         }
     }
 }
 
-async fn has_any(conn: &mut Connection) -> Result<bool, sql::Error> {
+/// A PIN was told and fits: the books' PINs are of this key, where it was not noted yet. Whether it was not.
+pub(super) async fn prove(conn: &mut Connection, key: &PinKey) -> Result<bool, sql::Error> {
+    let sql = "INSERT INTO pin_key (one, fingerprint) VALUES (1, $1) ON CONFLICT (one) DO NOTHING";
+    Ok(sql::query(sql).bind(key.fingerprint()).execute(conn).await? == 1)
+}
+
+/// The books have become those of a copy, whose PINs are of this key: by its fingerprint, where that is known.
+pub(super) async fn restore(conn: &mut Connection, fingerprint: Option<&str>) -> Result<(), sql::Error> {
+    conn.run("DELETE FROM pin_key").await?;
+    if let Some(fingerprint) = fingerprint {
+        let sql = sql::query("INSERT INTO pin_key (one, fingerprint) VALUES (1, $1)");
+        sql.bind(fingerprint.to_owned()).execute(conn).await?;
+    }
+    Ok(())
+}
+
+/// Whether anybody has a PIN.
+pub(super) async fn has_any(conn: &mut Connection) -> Result<bool, sql::Error> {
     let one = sql::query("SELECT 1 FROM organiser WHERE pin IS NOT NULL LIMIT 1");
     Ok(one.fetch_optional(conn).await?.is_some())
 }

@@ -73,7 +73,9 @@ pub(super) async fn want(
     );
     let fetched: i64 = fetched.bind(id).bind(&day).fetch_one(&mut books.conn).await?.try_get(0)?;
     if fetched.saturating_add(settings.amount.0) > settings.max_per_day.0 {
-        let why = format!("{} {} a day is the most", settings.max_per_day, organisation.currency);
+        let waits = organisation.recharge.as_ref().is_some_and(|set| set.max_per_day > settings.max_per_day);
+        let until = if waits { " until a raise of it holds or is confirmed (tollbridge limits)" } else { "" };
+        let why = format!("{} {} a day is the most{until}", settings.max_per_day, organisation.currency);
         return refuse(books, organisation, settings, available, ("capped", &day), &why, now).await;
     }
     // Two nodes may want it at once: the index lets one.

@@ -3,6 +3,7 @@
 //! once paid is never given to somebody else. Numbers and carriers, which legs have by their text alone, are deleted.
 
 use super::books::Books;
+use super::cooling;
 use super::entry::{self, EntryId, EntryKind, Keys};
 use super::facts;
 use super::fault::StoreError;
@@ -91,7 +92,12 @@ async fn needed(books: &mut Books, entry: &EntryId) -> Result<Option<String>, St
             let number = facts.directory.numbers().iter().find(|number| number.meeting.as_ref() == Some(id));
             number.map(|number| format!("number {} leads to it: lead that elsewhere first", number.e164))
         }
-        EntryId::Number(_) | EntryId::Carrier(_) => None,
+        EntryId::Number(e164) => {
+            let mut carriers = facts.directory.carriers().iter();
+            let its = carriers.find(|carrier| carrier.conference_number.as_ref() == Some(e164));
+            its.map(|its| format!("carrier {} has it as its conference_number: name another first", its.id))
+        }
+        EntryId::Carrier(_) => None,
     };
     if by_facts.is_some() {
         return Ok(by_facts);
@@ -153,6 +159,9 @@ async fn take_away(books: &mut Books, entry: &EntryId, now: Wall) -> Result<Remo
     };
     for sql in steps {
         sql::query(sql).bind(entry.name()).execute(&mut books.conn).await?;
+    }
+    if let EntryId::Carrier(id) = entry {
+        cooling::leave_of_carrier(books, id, now).await?;
     }
     if let EntryId::Organisation(id) = entry {
         let sql = "UPDATE token SET revoked = $2 WHERE organisation = $1 AND revoked IS NULL";

@@ -125,7 +125,7 @@ pub(super) async fn pool(
     let organisation = known(facts, id)?;
     let (month, _) = month_of(at, &organisation.time_zone).map_err(StoreError::broken)?;
     let found = pool_row(conn, id, month).await?;
-    let mut pool = found.unwrap_or(PoolState { month, granted_ms: 0, used_ms: 0, held_ms: 0 });
+    let mut pool = found.unwrap_or(PoolState { month, granted_ms: 0, used_ms: 0, held_ms: 0, legs: 0 });
     pool.granted_ms = pool_due_ms(facts, organisation, at).max(pool.used_ms + pool.held_ms);
     Ok(pool)
 }

@@ -6,6 +6,7 @@ use super::fault::StoreError;
 use super::known;
 use super::licence;
 use super::lock::Lock;
+use super::manner;
 use super::sql::Row;
 use super::sql::{self, Connection};
 use crate::clock::Wall;
@@ -32,7 +33,7 @@ pub(super) struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn unreadable(&self, column: &str, why: impl Display) -> String {
+    pub fn unreadable(&self, column: &str, why: impl Display) -> String {
         format!("{}.{column}: {why}", self.table)
     }
 
@@ -226,8 +227,9 @@ fn carrier(line: &Line<'_>) -> Result<Carrier, String> {
         let unreadable = |error: &'static str| line.unreadable("failure_map", error);
         Ok((cause.parse().map_err(unreadable)?, failure.parse().map_err(unreadable)?))
     };
+    let plain = Carrier::new(line.parse("id")?);
+    let manner = manner::read(&line.text("manner")?, plain).map_err(|error| line.unreadable("manner", error))?;
     Ok(Carrier {
-        id: line.parse("id")?,
         sources: line.list("sources")?,
         route: line.maybe("route")?,
         codecs: line.list("codecs")?,
@@ -238,6 +240,7 @@ fn carrier(line: &Line<'_>) -> Result<Carrier, String> {
         number_format_out: line.parse("number_format_out")?,
         called_from: line.list("called_from")?,
         tls_name: line.maybe_text("tls_name")?,
+        tls_only: line.flag("tls_only")?,
         advertise: line.maybe("advertise")?,
         srtp: line.parse("srtp")?,
         learn_source: line.flag("learn_source")?,
@@ -248,6 +251,7 @@ fn carrier(line: &Line<'_>) -> Result<Carrier, String> {
         register: line.maybe_with("register", known::read_register)?,
         ping_s: line.maybe_limit("ping_s")?,
         failure_map: failures.into_iter().map(failure).collect::<Result<_, _>>()?,
+        ..manner
     })
 }
 

@@ -39,6 +39,13 @@ const EDITIONS: &[&str] = &[
     include_str!("migrations/0030_open_legs_of.sql"),
     include_str!("migrations/0031_tls_name.sql"),
     include_str!("migrations/0032_known.sql"),
+    include_str!("migrations/0033_pool_legs.sql"),
+    include_str!("migrations/0034_held_carrier_limit.sql"),
+    include_str!("migrations/0035_dialog_offered.sql"),
+    include_str!("migrations/0036_tls_only.sql"),
+    include_str!("migrations/0037_manner.sql"),
+    include_str!("migrations/0038_left_limit.sql"),
+    include_str!("migrations/0039_guess.sql"),
 ];
 
 /// What PostgreSQL wants before the first of them.
@@ -64,11 +71,8 @@ pub(super) async fn update(conn: &mut Connection, store: &str) -> Result<(), Ope
 /// Brings the store to the edition `last`, if it is below it.
 pub(super) async fn bring_to(conn: &mut Connection, store: &str, last: i64) -> Result<(), OpenError> {
     let failed = |error: sql::Error| OpenError::Database { store: store.to_owned(), reason: error.to_string() };
-    let found = edition(conn).await.map_err(failed)?;
-    if found > NEWEST {
-        return Err(OpenError::Newer { store: store.to_owned(), found, known: NEWEST });
-    }
-    for (number, edition) in (1_i64..).zip(EDITIONS).filter(|(number, _)| (found + 1..=last).contains(number)) {
+    let found = found(conn, store).await?;
+    for (number, edition) in missing(found, last) {
         if let Err(error) = bring(conn, number, edition).await {
             // Told below; the connection is closed by whoever opens the store.
             let _ = conn.run("ROLLBACK").await;
@@ -80,6 +84,31 @@ pub(super) async fn bring_to(conn: &mut Connection, store: &str, last: i64) -> R
         conn.run("VACUUM").await.map_err(failed)?;
     }
     Ok(())
+}
+
+/// Brings the store to the newest edition within the transaction that is open, for whoever takes all of it back: of which
+/// edition it is, 0 where there is none.
+pub(super) async fn rehearse(conn: &mut Connection, store: &str) -> Result<i64, OpenError> {
+    let found = found(conn, store).await?;
+    for (number, edition) in missing(found, NEWEST) {
+        let brought = write(conn, number, edition).await;
+        brought.map_err(|error| OpenError::Database { store: store.to_owned(), reason: error.to_string() })?;
+    }
+    Ok(found)
+}
+
+/// Of which edition a store is that is not newer than this program.
+pub(super) async fn found(conn: &mut Connection, store: &str) -> Result<i64, OpenError> {
+    match edition(conn).await {
+        Ok(found) if found > NEWEST => Err(OpenError::Newer { store: store.to_owned(), found, known: NEWEST }),
+        Ok(found) => Ok(found),
+        Err(error) => Err(OpenError::Database { store: store.to_owned(), reason: error.to_string() }),
+    }
+}
+
+/// The editions after `found`, to `last`.
+fn missing(found: i64, last: i64) -> impl Iterator<Item = (i64, &'static str)> {
+    (1_i64..).zip(EDITIONS.iter().copied()).filter(move |(number, _)| (found + 1..=last).contains(number))
 }
 
 /// Whether a store that this program may not change is of the newest edition.
@@ -102,6 +131,12 @@ async fn edition(conn: &mut Connection) -> Result<i64, sql::Error> {
 
 async fn bring(conn: &mut Connection, number: i64, edition: &'static str) -> Result<(), sql::Error> {
     conn.run("BEGIN").await?;
+    write(conn, number, edition).await?;
+    conn.run("COMMIT").await
+}
+
+/// One edition, in the transaction that is open.
+async fn write(conn: &mut Connection, number: i64, edition: &'static str) -> Result<(), sql::Error> {
     if number == 1 && conn.kind() == Kind::Postgres {
         conn.run(BEFORE_ALL).await?;
     }
@@ -111,5 +146,5 @@ async fn bring(conn: &mut Connection, number: i64, edition: &'static str) -> Res
         conn.define(APART).await?;
     }
     sql::query("INSERT INTO schema_edition (number) VALUES ($1)").bind(number).execute(conn).await?;
-    conn.run("COMMIT").await
+    Ok(())
 }

@@ -120,7 +120,8 @@ async fn pay(
     let burn = grant::Burn::of(tab, leg.burn_nanos);
     books.release_grants(organisation, (leg.id, burn), &settlement.grants, at).await?;
     if let Some(month) = leg.pool_month.filter(|_| tab.pool_held_ms() > 0) {
-        books.release_pool(&organisation.id, month, tab.pool_held_ms(), settlement.pool_used_ms).await?;
+        let parts = (tab.pool_held_ms(), settlement.pool_used_ms);
+        books.release_pool(&organisation.id, month, parts, tab.is_in_pool()).await?;
     }
     threshold::money(books, organisation, Seen::default(), at).await?;
     Ok(days)
@@ -227,6 +228,8 @@ fn beyond(
         grants: settlement.map_or_else(Vec::new, Settlement::grants_used),
         billed_ms: settlement.map_or(0, |settlement| settlement.billed_ms),
         cost: None,
+        tries: end.tries.clone(),
+        identity: end.identity.clone(),
         explanation: settlement.map_or_else(nothing_held, |settlement| settlement.lines.clone()),
         ledger,
         holds,

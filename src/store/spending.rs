@@ -58,7 +58,7 @@ impl Whose {
         match self {
             Whose::Organiser => share(caps.organiser_day_micros),
             Whose::Meeting => share(caps.meeting_day_micros),
-            Whose::Carrier => books.facts.directory.carrier(leg.carrier.as_ref()?)?.max_spend_per_day,
+            Whose::Carrier => books.facts.carrier_day_limit(leg.carrier.as_ref()?, at),
         }
     }
 
@@ -110,6 +110,20 @@ pub(super) async fn room(
         met.push(Met { cause: whose.refusal(), name: name.1, day, most, used });
     }
     Ok(tightest)
+}
+
+/// Whether what a leg holds fits under the limit of the carrier that it has.
+pub(super) async fn fits_carrier(
+    books: &mut Books,
+    leg: &LegRow,
+    organisation: &Organisation,
+    held: Micros,
+    at: Wall,
+) -> Result<bool, StoreError> {
+    let name = Whose::Carrier.name_of(leg, organisation);
+    let Some((most, name)) = Whose::Carrier.most(books, leg, organisation, at).zip(name) else { return Ok(true) };
+    let day = Whose::Carrier.day(organisation, at)?;
+    Ok(used(books, &name, &day).await?.saturating_add(held.0) <= most.0)
 }
 
 /// What was charged on a day, and is held now.
@@ -200,18 +214,28 @@ impl Books {
         if held == Micros::ZERO {
             return Ok(());
         }
-        for whose in Whose::ALL {
-            let Some(name) = whose.name_of(leg, organisation) else { continue };
-            let limit = match at {
-                Some(at) => whose
-                    .most(self, leg, organisation, at)
-                    .map(|most| whose.day(organisation, at).map(|day| (most.0, day)))
-                    .transpose()?,
-                None => None,
-            };
-            let counting = self.count(name, held.0);
-            counting.limit = limit.or(counting.limit.take());
-        }
+        Whose::ALL.into_iter().try_for_each(|whose| self.count_held_by(whose, leg, organisation, held, at))
+    }
+
+    /// The same of one of those whose spending is counted.
+    pub fn count_held_by(
+        &mut self,
+        whose: Whose,
+        leg: &LegRow,
+        organisation: &Organisation,
+        held: Micros,
+        at: Option<Wall>,
+    ) -> Result<(), StoreError> {
+        let Some(name) = whose.name_of(leg, organisation) else { return Ok(()) };
+        let limit = match at {
+            Some(at) => whose
+                .most(self, leg, organisation, at)
+                .map(|most| whose.day(organisation, at).map(|day| (most.0, day)))
+                .transpose()?,
+            None => None,
+        };
+        let counting = self.count(name, held.0);
+        counting.limit = limit.or(counting.limit.take());
         Ok(())
     }
 

@@ -180,6 +180,17 @@ impl Address {
         Address::Sqlite(Box::new(options))
     }
 
+    /// A database that nobody else will ever see: no file is made beside it. Without a path it is empty, and in memory.
+    pub fn sqlite_apart(path: Option<&Path>) -> Address {
+        let options = SqliteConnectOptions::new()
+            .filename(path.unwrap_or(Path::new(":memory:")))
+            .journal_mode(SqliteJournalMode::Memory)
+            .synchronous(SqliteSynchronous::Off)
+            .foreign_keys(true)
+            .pragma("temp_store", "MEMORY");
+        Address::Sqlite(Box::new(options))
+    }
+
     pub fn sqlite_reader(path: &Path, patience: Duration) -> Address {
         Address::Sqlite(Box::new(SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(patience)))
     }
@@ -362,14 +373,21 @@ impl Connection {
         if taken.bind(name).fetch_one(self).await?.try_get::<i64, _>(0)? == 1 {
             return Ok(None);
         }
+        Ok(Some(self.holder_of(name).await?.unwrap_or("unknown".to_owned())))
+    }
+
+    /// Who has a name now. Only a server has names.
+    pub async fn holder_of(&mut self, name: &str) -> Result<Option<String>, Error> {
+        if self.kind() == Kind::Sqlite {
+            return Ok(None);
+        }
         let holder = query(
             "SELECT a.pid || COALESCE(' on ' || host(a.client_addr), '') FROM pg_locks l \
              JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.objsubid = 1 \
              AND (CAST(l.classid AS BIGINT) << 32 | CAST(l.objid AS BIGINT)) \
              = hashtextextended(current_schema() || '/' || $1, 0)",
         );
-        let row = holder.bind(name).fetch_optional(self).await?;
-        Ok(Some(row.map_or(Ok("unknown".to_owned()), |row| row.try_get(0))?))
+        holder.bind(name).fetch_optional(self).await?.map(|row| row.try_get(0)).transpose()
     }
 
     /// The columns of a table in their order: each one's name, and whether it holds whole numbers (else texts).
@@ -456,7 +474,7 @@ impl Connection {
         if self.kind() == Kind::Postgres {
             // Every table whose rows have told of somebody. A page then gives the place of a row that is gone to the next
             // one; until then its bytes stand there, and in the server's log. To write a table anew would lock all out of it.
-            self.run("VACUUM person, leg, hold, organiser, licence, meeting, spend_of, dialog").await?;
+            self.run("VACUUM person, leg, hold, organiser, licence, meeting, spend_of, dialog, guess").await?;
             return Ok(true);
         }
         // Most of it beside whoever writes, and what is left while they wait a moment.

@@ -51,10 +51,14 @@ macro_rules! suite {
             mod granted;
             #[path = "granting.rs"]
             pub(super) mod granting;
+            #[path = "guessing.rs"]
+            mod guessing;
             #[path = "hot.rs"]
             mod hot;
             #[path = "leading.rs"]
             mod leading;
+            #[path = "keying.rs"]
+            mod keying;
             #[path = "last.rs"]
             mod last;
             #[path = "legs.rs"]
@@ -65,8 +69,14 @@ macro_rules! suite {
             mod locking;
             #[path = "opening.rs"]
             mod opening;
+            #[path = "pooling.rs"]
+            mod pooling;
             #[path = "pricing.rs"]
             mod pricing;
+            #[path = "recounting.rs"]
+            mod recounting;
+            #[path = "rehearsing.rs"]
+            mod rehearsing;
             #[path = "removing.rs"]
             mod removing;
             #[path = "reporting.rs"]
@@ -192,6 +202,11 @@ fn options(folder: &TempDir) -> Options {
     Options { folder: folder.path().join("data"), linger: Duration::ZERO, ..Options::default() }
 }
 
+/// The same for tests that have nothing to do with silence: of a busy machine the store's own time is none.
+fn patient(folder: &TempDir) -> Options {
+    Options { silent_after: Duration::from_secs(60), ..options(folder) }
+}
+
 /// Another node's folder, with the same key of PINs.
 fn elsewhere(folder: &TempDir) -> TempDir {
     let other = tempfile::tempdir().unwrap();
@@ -208,10 +223,15 @@ impl<D: Database> Bench<D> {
         elsewhere(&self.folder)
     }
 
+    /// Of a store that nobody has made.
+    async fn url_in(folder: &TempDir) -> String {
+        D::url(folder).await
+    }
+
     async fn empty() -> Bench<D> {
         let folder = tempfile::tempdir().unwrap();
         let url = D::url(&folder).await;
-        let store = Store::open(&url, options(&folder)).await.unwrap();
+        let store = Store::open(&url, patient(&folder)).await.unwrap();
         Bench { folder, url, store, legs: std::cell::Cell::new(0), database: PhantomData }
     }
 
@@ -227,6 +247,16 @@ impl<D: Database> Bench<D> {
         let bench = Bench::empty().await;
         bench.apply(&FILE.replace("\"1.00\"", &format!("\"{credits}\""))).await.unwrap();
         bench
+    }
+
+    /// Uses up the pool of borealis, but for so much.
+    async fn pool_of(&self, left_ms: u64) {
+        let leg = self.leg();
+        grant(self.store.open_leg(dial(leg, "+442079460123", "watch")).await.unwrap());
+        self.store.answered(answer(leg)).await.unwrap();
+        let used_ms = 3_600_000 - left_ms;
+        grant(self.store.extend(next(leg, 1, used_ms - 60_000)).await.unwrap());
+        assert_eq!(self.store.settle(leg, over(used_ms)).await.unwrap().beyond.pool_used_ms, used_ms);
     }
 
     async fn apply(&self, text: &str) -> Result<Applied, Vec<Mistake>> {
@@ -267,7 +297,7 @@ impl<D: Database> Bench<D> {
 /// The lock is free once the writer has seen that nobody is left to write for.
 async fn open_when_free(url: &str, folder: &TempDir) -> Store {
     loop {
-        match Store::open(url, options(folder)).await {
+        match Store::open(url, patient(folder)).await {
             Err(OpenError::Held { .. }) => tokio::task::yield_now().await,
             other => return other.unwrap(),
         }
@@ -310,7 +340,7 @@ fn answer(leg: LegId) -> Answered {
 }
 
 fn next(leg: LegId, sequence: u32, elapsed_ms: u64) -> Extend {
-    Extend { leg, sequence, elapsed_ms, now: NOON.plus_millis(elapsed_ms) }
+    Extend { leg, sequence, elapsed_ms, proven_ms: elapsed_ms, now: NOON.plus_millis(elapsed_ms) }
 }
 
 fn over(elapsed_ms: u64) -> End {

@@ -80,12 +80,13 @@ pub(super) async fn money(
         }
     }
     let soon = seen.refused || seen.funded_ms.is_some_and(|funded_ms| funded_ms <= FETCH_BEFORE_MS);
-    if let Some(settings) = &organisation.recharge
-        && (available < settings.trigger || soon)
+    let is_due = organisation.recharge.as_ref().is_some_and(|settings| available < settings.trigger || soon);
+    if is_due
         && levels.quiet_until <= now.micros()
+        && let Some(settings) = organisation.recharge_at(now)
     {
         levels.quiet_until = now.micros() + QUIET_US;
-        recharge::want(books, organisation, settings, available, now).await?;
+        recharge::want(books, organisation, &settings, available, now).await?;
     }
     keep(books, &organisation.id, before, levels).await
 }

@@ -5,7 +5,7 @@ use super::books::{Books, hash_text};
 use super::facts::{self, Facts};
 use super::fault::StoreError;
 use super::rows::Line;
-use super::sql::{self, Connection};
+use super::sql::{self, Connection, Row};
 use super::trail::{self, TrailDoor, Who};
 use crate::clock::Wall;
 use crate::rating::record::utc;
@@ -19,6 +19,10 @@ use std::sync::Arc;
 
 /// Tokens that are in force at once: each is looked at whenever the facts are read.
 pub const MOST_TOKENS: usize = 10_000;
+
+/// Tokens that were revoked and are known by their names when they come again, the latest: whoever comes with an older one
+/// is a stranger.
+pub const MOST_REVOKED: usize = 1_000;
 
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +136,11 @@ impl Facts {
         self.tokens.get(&hash(secret))
     }
 
+    /// Whose token this was that was revoked, one of the latest of those: to be told, never to be let in.
+    pub fn revoked_token(&self, secret: &str) -> Option<&Token> {
+        self.revoked.get(&hash(secret))
+    }
+
     /// Those that were not revoked, of one organisation or all, in the order of their names.
     pub fn tokens(&self, of: Option<&OrganisationId>) -> Vec<&Token> {
         let is_its = |token: &&Token| of.is_none_or(|of| token.organisation.as_ref() == Some(of));
@@ -141,10 +150,18 @@ impl Facts {
     }
 }
 
-/// Those in force or expired, by their hashes.
-pub(super) async fn load(conn: &mut Connection) -> Result<HashMap<String, Token>, StoreError> {
-    let sql = "SELECT * FROM token WHERE revoked IS NULL";
-    let rows = sql::query(sql).fetch_all(conn).await?;
+/// Tokens by their hashes.
+pub(super) type ByHash = HashMap<String, Token>;
+
+/// Those in force or expired, and the latest that were revoked.
+pub(super) async fn load(conn: &mut Connection) -> Result<(ByHash, ByHash), StoreError> {
+    let rows = sql::query("SELECT * FROM token WHERE revoked IS NULL").fetch_all(conn).await?;
+    let revoked = sql::query("SELECT * FROM token WHERE revoked IS NOT NULL ORDER BY revoked DESC, name LIMIT $1");
+    let revoked = revoked.bind(MOST_REVOKED as i64).fetch_all(conn).await?;
+    Ok((read(&rows)?, read(&revoked)?))
+}
+
+fn read(rows: &[Row]) -> Result<ByHash, StoreError> {
     let read = |row| {
         let line = Line { row, table: "token" };
         let token = Token {
@@ -261,8 +278,8 @@ pub(super) async fn revoke(
 
 /// The facts are as the rows are.
 async fn reload(books: &mut Books) -> Result<(), StoreError> {
-    let tokens = load(&mut books.conn).await?;
-    books.facts = Arc::new(facts::with_tokens(&books.facts, tokens));
+    let (tokens, revoked) = load(&mut books.conn).await?;
+    books.facts = Arc::new(facts::with_tokens(&books.facts, tokens, revoked));
     Ok(())
 }
 

@@ -4,10 +4,10 @@ use super::inbound::shown_to;
 use super::{Config, Switchboard};
 use crate::media::sdp::{self, Secrecy, crypto};
 use crate::media::{Codec, Direction, Plan, sdp::crypto::Policy};
-use crate::trunk::{Carrier, Srtp};
+use crate::trunk::{Carrier, KeysBy, Quirk, Srtp};
 use crate::types::LegId;
 use bytes::Bytes;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 const fn policy(srtp: Srtp) -> Policy {
     match srtp {
@@ -33,10 +33,23 @@ impl Secrets {
 
 impl Config {
     /// What we say of ourselves in an offer or answer.
-    fn ours<'a>(&self, address: SocketAddr, session: u64, version: u64, codecs: &'a [Codec]) -> sdp::Ours<'a> {
-        let (direction, prefer) = (Direction::SendRecv, sdp::Prefer::Theirs);
-        sdp::Ours { address, session, version, codecs, comfort_noise: self.comfort_noise, direction, prefer }
+    fn ours<'a>(
+        &self,
+        carrier: &Carrier,
+        address: SocketAddr,
+        (session, version): (u64, u64),
+        codecs: &'a [Codec],
+    ) -> sdp::Ours<'a> {
+        let prefer = if carrier.has(Quirk::OurOrder) { sdp::Prefer::Ours } else { sdp::Prefer::Theirs };
+        let (direction, comfort_noise) = (Direction::SendRecv, self.comfort_noise);
+        let events = carrier.sends_keys_by(KeysBy::Events);
+        sdp::Ours { address, session, version, codecs, comfort_noise, events, direction, prefer }
     }
+}
+
+/// What a carrier's settings add to what was agreed on.
+fn plan_with(carrier: &Carrier, plan: Plan) -> Plan {
+    Plan { learns: carrier.learn_source, tones: carrier.sends_keys_by(KeysBy::Tones), ..plan }
 }
 
 impl Switchboard {
@@ -44,7 +57,7 @@ impl Switchboard {
     pub(super) fn write_offer(&mut self, id: LegId, carrier: &Carrier, local: SocketAddr) -> Option<Bytes> {
         let codecs = self.codecs_of(carrier);
         let line = self.lines.get_mut(&id)?;
-        let ours = self.config.ours(shown_to(carrier, local), line.stream.0, line.version, &codecs);
+        let ours = self.config.ours(carrier, shown_to(carrier, local), (line.stream.0, line.version), &codecs);
         let (offer, keys) = sdp::offer_with(&ours, &line.secrets.secrecy(carrier), &mut self.rng);
         line.secrets.offered = keys;
         Some(offer)
@@ -53,11 +66,11 @@ impl Switchboard {
     /// Whether an offer can be answered at all, before there is a leg: the address does not matter yet.
     pub(super) fn can_answer(&mut self, carrier: &Carrier, offer: &[u8]) -> Result<(), sdp::Refusal> {
         let codecs = self.codecs_of(carrier);
-        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        let nowhere = SocketAddr::new(self.config.sound, 9);
         let secrets = Secrets::default();
         let found = sdp::answer_with(
             offer,
-            &self.config.ours(nowhere, 1, 1, &codecs),
+            &self.config.ours(carrier, nowhere, (1, 1), &codecs),
             &secrets.secrecy(carrier),
             &mut self.rng,
         );
@@ -76,11 +89,11 @@ impl Switchboard {
     ) -> Option<(Bytes, Plan)> {
         let codecs = self.codecs_of(carrier);
         let line = self.lines.get_mut(&id)?;
-        let ours = self.config.ours(shown_to(carrier, local), line.stream.0, line.version, &codecs);
+        let ours = self.config.ours(carrier, shown_to(carrier, local), (line.stream.0, line.version), &codecs);
         match sdp::answer_with(offer, &ours, &line.secrets.secrecy(carrier), &mut self.rng) {
             Ok((answer, plan, secret)) => {
                 line.secrets.agreed = secret.map(Box::new);
-                Some((answer, Plan { learns: carrier.learn_source, ..plan }))
+                Some((answer, plan_with(carrier, plan)))
             }
             Err(why) => {
                 tracing::info!(leg = %id, carrier = carrier.id.as_str(), %why, "no agreement on sound");
@@ -99,11 +112,11 @@ impl Switchboard {
     ) -> Option<Plan> {
         let codecs = self.codecs_of(carrier);
         let line = self.lines.get_mut(&id)?;
-        let ours = self.config.ours(shown_to(carrier, local), line.stream.0, line.version, &codecs);
+        let ours = self.config.ours(carrier, shown_to(carrier, local), (line.stream.0, line.version), &codecs);
         match sdp::accept_with(answer, &ours, &line.secrets.secrecy(carrier), &line.secrets.offered) {
             Ok((plan, secret)) => {
                 line.secrets.agreed = secret.map(Box::new);
-                Some(Plan { learns: carrier.learn_source, ..plan })
+                Some(plan_with(carrier, plan))
             }
             Err(why) => {
                 tracing::info!(leg = %id, carrier = carrier.id.as_str(), %why, "no agreement on sound");

@@ -3,14 +3,18 @@
 use crate::clock::Wall;
 use crate::meeting::{Role, recording::Step};
 use crate::store::Settle;
+use crate::trunk::Tally;
 use crate::types::{Cause, E164, LegId, MeetingId, OrganisationId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A question or an order.
 #[derive(Clone, Debug)]
 pub enum Ask {
     Legs,
     Leg(LegId),
+    /// The Call-IDs that a leg has, or had.
+    Calls(LegId),
     Meetings,
     /// How we stand with carriers.
     Carriers,
@@ -42,6 +46,11 @@ pub enum Ask {
     Remove {
         leg: LegId,
     },
+    /// Has the far side of a leg call another number in place of us. Told when it is known how that went.
+    Transfer {
+        leg: LegId,
+        to: E164,
+    },
     /// An organisation's legs, each as if it was revoked now, or as it has ended.
     Ends(OrganisationId),
     /// The books have closed the accounts of these: they end at once.
@@ -71,6 +80,7 @@ pub enum Ask {
 pub enum Told {
     Legs(Vec<LegView>),
     Leg(Box<LegView>),
+    Calls(Vec<String>),
     Meetings(Vec<MeetingView>),
     Carriers(Vec<CarrierView>),
     Dialling(LegId),
@@ -98,6 +108,53 @@ pub struct CarrierView {
     pub registration_status: Option<u16>,
     /// Why it has no calls, either way.
     pub locked: Option<String>,
+    /// It said "later" (503 with Retry-After): no calls out until then, as UTC seconds since 1970.
+    pub rests_until: Option<i64>,
+    pub inbound: TallyView,
+    pub outbound: TallyView,
+}
+
+/// What became of a carrier's calls one way, since this process began; see [`Tally`] for what the figures mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TallyView {
+    /// Calls that run now, ringing ones too.
+    pub calls: u64,
+    pub bids: u64,
+    pub answers: u64,
+    pub effective: u64,
+    /// Answered calls that are over, and their charged time.
+    pub over: u64,
+    pub talked_ms: u64,
+    /// Bids that had a ring or an answer, and how long that took.
+    pub rang: u64,
+    pub rang_ms: u64,
+    /// Thousandths.
+    pub asr_per_mille: Option<u64>,
+    pub ner_per_mille: Option<u64>,
+    pub acd_ms: Option<u64>,
+    pub pdd_ms: Option<u64>,
+    /// How many bids ended with each final response.
+    pub codes: BTreeMap<String, u64>,
+}
+
+impl TallyView {
+    pub(super) fn of(tally: &Tally, calls: u64) -> TallyView {
+        TallyView {
+            calls,
+            bids: tally.bids,
+            answers: tally.answers,
+            effective: tally.effective,
+            over: tally.over,
+            talked_ms: tally.talked_ms,
+            rang: tally.rang,
+            rang_ms: tally.rang_ms,
+            asr_per_mille: tally.asr(),
+            ner_per_mille: tally.ner(),
+            acd_ms: tally.acd_ms(),
+            pdd_ms: tally.pdd_ms(),
+            codes: tally.codes.iter().map(|(code, count)| (code.to_string(), *count)).collect(),
+        }
+    }
 }
 
 /// A leg as people see it.
@@ -111,6 +168,8 @@ pub struct LegView {
     /// Our number (in) or the destination (out).
     pub number: String,
     pub caller: Option<String>,
+    /// The caller does not want to be named.
+    pub withheld: bool,
     pub carrier: Option<String>,
     pub organisation: Option<String>,
     pub meeting: Option<String>,

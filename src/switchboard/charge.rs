@@ -128,6 +128,7 @@ impl Switchboard {
 
     /// Whoever asked for a call out at the desk is told what the books say.
     fn tell_desk(&mut self, id: LegId, input: leg::Input) {
+        self.answer_referrer(id, input);
         let Some(line) = self.lines.get_mut(&id) else { return };
         let Some(Asker::Desk(token)) = line.asker else { return };
         line.asker = None;
@@ -152,7 +153,7 @@ impl Switchboard {
         } else if line.is_inbound() {
             self.answer_in(now, id, local);
         } else {
-            self.open_out(now, id, local);
+            self.open_out(now, id);
         }
     }
 
@@ -161,27 +162,39 @@ impl Switchboard {
         let Some(line) = self.lines.get_mut(&id) else { return };
         let (call, stream) = (line.call, line.stream);
         match output {
+            LegOutput::Accept if line.moves.is_some() => self.move_over(now, id),
             LegOutput::Accept => self.say(Output::Lend { leg: id, stream }),
             LegOutput::Dial => {
                 if let Some(dial) = line.dial.take() {
+                    self.bid(now, id);
                     self.say(Output::Sip(sip::Command::Dial(dial)));
                 }
             }
+            LegOutput::Refuse(cause) if line.moves.is_some() => self.moves_not(id, cause),
             LegOutput::Refuse(cause) => {
                 let carrier = self.carrier_of(id);
+                let status = carrier.as_ref().map_or(cause.sip(), |carrier| carrier.refusal_for(cause).0);
+                self.bid_failed(id, status, cause);
                 self.refuse_call(carrier.as_ref(), call, cause.into());
             }
             LegOutput::Cancel(cause) => {
                 let reason = Some(reason(cause, None));
+                if line.bid.is_some() {
+                    // The INVITE is out, and not one of a carrier before that failed: an answer may cross, and the far side is to hear that it is over, from whichever life.
+                    self.parting.insert(call, id);
+                }
                 self.say(Output::Sip(sip::Command::Cancel { call, reason }));
             }
+            // Its call goes on.
+            LegOutput::HangUp(_) if line.gave_way => {}
             LegOutput::HangUp(cause) => {
                 let reason = Some(reason(cause, None));
                 self.parting.insert(call, id);
                 self.say(Output::Sip(sip::Command::HangUp { call, reason }));
             }
             LegOutput::Extend { sequence, elapsed_ms } => {
-                let extend = store::Extend { leg: id, sequence, elapsed_ms, now: now.wall };
+                let proven_ms = line.charged_ms(now.mono).unwrap_or(0);
+                let extend = store::Extend { leg: id, sequence, elapsed_ms, proven_ms, now: now.wall };
                 self.say(Output::Books(Books::Extend(extend)));
                 self.see_meeting(now, id);
             }
@@ -198,6 +211,11 @@ impl Switchboard {
         self.leave_meeting(now, id);
         self.guard.leave(now.mono, id);
         self.see_over(now, id, end.elapsed_ms);
+        if end.answered {
+            self.talked(id, end.elapsed_ms);
+        }
+        // Given up, by them or by us, before anybody said anything.
+        self.bid_failed(id, Cause::Cancelled.sip(), Cause::Cancelled);
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.lobby = None;
         line.delayed = None;
@@ -242,9 +260,12 @@ impl Switchboard {
         let end = self.store_end(&line, ended.end, ended.at, ended.stats.as_ref());
         watch(&line.carrier, &end.quality);
         let view = self.view(&line, ended.end.elapsed_ms);
-        self.remember(view);
-        self.unsettled.insert(id, end.elapsed_ms);
-        self.say(Output::Books(Books::Settle(store::Settle { leg: id, end })));
+        self.remember(view, line.call_ids.clone());
+        // A call out that was over before it was known where to has no account to close.
+        if line.opened {
+            self.unsettled.insert(id, end.elapsed_ms);
+            self.say(Output::Books(Books::Settle(store::Settle { leg: id, end })));
+        }
     }
 
     /// An end as the books want it.
@@ -268,6 +289,8 @@ impl Switchboard {
             ringing: line.leg.stamps().ringing.map(|at| at.wall),
             acknowledged: line.acknowledged,
             joined: line.joined,
+            tries: line.tries.clone(),
+            identity: line.identity.clone(),
             owes_bye: line.end.is_none() || self.parting.contains_key(&line.call),
         }
     }
@@ -275,7 +298,7 @@ impl Switchboard {
     /// An organisation's legs, each as if it was revoked now, or as it has ended. What the sound of one that runs was like is
     /// known only when it ends.
     pub(super) fn ends(&self, now: Now, organisation: &OrganisationId) -> Vec<store::Settle> {
-        let its = |line: &&Line| self.payer(line).as_ref() == Some(organisation);
+        let its = |line: &&Line| line.opened && self.payer(line).as_ref() == Some(organisation);
         let end = |line: &Line| {
             if let Some(ended) = &line.end {
                 let end = self.store_end(line, ended.end, ended.at, ended.stats.as_ref());
@@ -291,11 +314,11 @@ impl Switchboard {
         ends
     }
 
-    fn remember(&mut self, view: LegView) {
+    fn remember(&mut self, view: LegView, call_ids: Vec<String>) {
         if self.over.len() == REMEMBERED {
             self.over.pop_front();
         }
-        self.over.push_back(view);
+        self.over.push_back((view, call_ids));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The meeting and its sound: what is pressed and said goes to the lobby or the meeting, what they decide to the mixer.
 
 use super::ask::{Ask, LegView, MeetingView, Told, seconds};
+use super::focus::Seats;
 use super::inbound::payer_scopes;
 use super::line::{Asker, Line, Wire};
 use super::{Books, Output, Room, Switchboard, Who};
@@ -12,6 +13,7 @@ use crate::meeting::{
 };
 use crate::store;
 use crate::telemetry::name;
+use crate::trunk::KeysBy;
 use crate::types::{Cause, LegId, MeetingId};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -69,7 +71,8 @@ impl Switchboard {
 
     /// A key beside the sound: the stream knows whether it was heard there as well.
     pub(super) fn informed(&mut self, id: LegId, kind: &str, body: &[u8]) {
-        let stream = self.lines.get(&id).filter(|line| line.plan.is_some()).map(|line| line.stream);
+        let takes = self.carrier_of(id).is_some_and(|carrier| carrier.sends_keys_by(KeysBy::Info));
+        let stream = self.lines.get(&id).filter(|line| takes && line.plan.is_some()).map(|line| line.stream);
         if let Some((stream, info)) = stream.zip(media::rtp::info::parse(kind, body)) {
             self.say(Output::Media(media::Command::Press { stream, key: info.key }));
         }
@@ -204,6 +207,9 @@ impl Switchboard {
             LobbyOutput::Enter { meeting, role } => {
                 if role == Role::Organiser {
                     self.say(Output::Books(Books::Lead(id)));
+                    if let Some(line) = self.lines.get_mut(&id) {
+                        line.leads = true;
+                    }
                 }
                 self.enter(now, id, meeting, role, false);
             }
@@ -218,7 +224,7 @@ impl Switchboard {
 
     fn look_up(&mut self, now: Now, id: LegId, conference_id: &str) {
         let Some(line) = self.lines.get(&id) else { return };
-        let caller = line.guesser();
+        let (caller, carrier) = (line.guesser(), line.carrier.clone());
         if let Err(cause) = self.guard.may_try(now.mono, &caller, None) {
             return self.tell_lobby(now, id, LobbyInput::Refused { cause, instead: None });
         }
@@ -228,8 +234,8 @@ impl Switchboard {
             Some(meeting) => LobbyInput::Found(self.known(&meeting)),
             None => {
                 let closing = self.guard.tried_in_vain(now.mono, &caller, None);
-                self.see_wrong_try(now, id);
-                self.tell_closing(now, id, None, closing);
+                self.see_wrong_try(now, carrier.clone());
+                self.tell_closing(now, id, (&carrier, &caller), None, closing);
                 LobbyInput::NotFound
             }
         };
@@ -262,7 +268,8 @@ impl Switchboard {
     }
 
     fn check_pin(&mut self, now: Now, id: LegId, meeting: &MeetingId, pin: &str) {
-        let Some(caller) = self.lines.get(&id).map(Line::guesser) else { return };
+        let Some(line) = self.lines.get(&id) else { return };
+        let (caller, carrier) = (line.guesser(), line.carrier.clone());
         if let Err(cause) = self.guard.may_try(now.mono, &caller, Some(meeting)) {
             return self.tell_lobby(now, id, LobbyInput::Refused { cause, instead: None });
         }
@@ -271,8 +278,8 @@ impl Switchboard {
             LobbyInput::PinRight
         } else {
             let closing = self.guard.tried_in_vain(now.mono, &caller, Some(meeting));
-            self.see_wrong_try(now, id);
-            self.tell_closing(now, id, Some(meeting), closing);
+            self.see_wrong_try(now, carrier.clone());
+            self.tell_closing(now, id, (&carrier, &caller), Some(meeting), closing);
             LobbyInput::PinWrong
         };
         self.tell_lobby_later(now, id, answer);
@@ -287,7 +294,10 @@ impl Switchboard {
         if !self.rooms.contains_key(&meeting) {
             let room = media::RoomId(self.number());
             let machine = Meeting::new(settings, self.config.meeting.clone(), now.mono);
-            self.rooms.insert(meeting.clone(), Room { meeting: machine, id: room, recording: None, armed: None });
+            self.rooms.insert(
+                meeting.clone(),
+                Room { meeting: machine, id: room, recording: None, armed: None, seats: Seats::default() },
+            );
         }
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.present = true;
@@ -313,6 +323,7 @@ impl Switchboard {
 
     pub(super) fn leave_meeting(&mut self, now: Now, id: LegId) {
         self.tell_meeting(now, id, Input::Left { leg: id });
+        self.sees_no_more(id);
         if let Some(line) = self.lines.get_mut(&id) {
             line.present = false;
         }
@@ -349,9 +360,9 @@ impl Switchboard {
             Release { leg, cause, prompts } => self.release(now, leg, cause, &prompts, LAST_WORD),
             Closed => {
                 self.see_meeting_over(now, meeting);
-                if let Some(room) = self.rooms.remove(meeting)
-                    && let Some(at) = room.armed
-                {
+                let Some(room) = self.rooms.remove(meeting) else { return };
+                self.unseen(meeting, &room);
+                if let Some(at) = room.armed {
                     self.timers.remove(&(at, Who::Meeting(meeting.clone())));
                 }
             }
@@ -487,6 +498,7 @@ impl Switchboard {
         if before != due {
             exchange(&mut self.timers, Who::Meeting(meeting.clone()), before, due);
         }
+        self.glance(now, meeting);
     }
 
     // ---------------------------------------------------------------------------------------------------- what people ask
@@ -494,10 +506,12 @@ impl Switchboard {
     pub(super) fn asked(&mut self, now: Now, token: u64, ask: Ask) {
         let told = match ask {
             Ask::Dial { meeting, to } => return self.dial(now, Asker::Desk(token), meeting, to),
+            Ask::Transfer { leg, to } => return self.transfer(token, leg, to),
             Ask::Legs => Told::Legs(self.views(now)),
             Ask::Leg(leg) => self.leg_view(now, leg).map_or(Told::Unknown("leg"), |view| Told::Leg(Box::new(view))),
             Ask::Meetings => Told::Meetings(self.meeting_views()),
-            Ask::Carriers => Told::Carriers(self.carrier_views()),
+            Ask::Calls(leg) => self.call_ids(leg).map_or(Told::Unknown("leg"), Told::Calls),
+            Ask::Carriers => Told::Carriers(self.carrier_views(now)),
             Ask::Mute { leg, on } => self.order(now, leg, Command::Mute { leg, on }),
             Ask::Deafen { leg, on } => self.order(now, leg, Command::Deafen { leg, on }),
             Ask::Hold { leg, on } => self.order(now, leg, Command::Hold { leg, on }),
@@ -558,7 +572,13 @@ impl Switchboard {
     fn leg_view(&self, now: Now, leg: LegId) -> Option<LegView> {
         let live = self.lines.get(&leg).map(|line| self.view(line, line.leg.elapsed_ms(now.mono)));
         let name = leg.to_string();
-        live.or_else(|| self.over.iter().rev().find(|view| view.id == name).cloned())
+        live.or_else(|| self.over.iter().rev().find(|(view, _)| view.id == name).map(|(view, _)| view.clone()))
+    }
+
+    fn call_ids(&self, leg: LegId) -> Option<Vec<String>> {
+        let name = leg.to_string();
+        let live = self.lines.get(&leg).map(|line| line.call_ids.clone());
+        live.or_else(|| self.over.iter().rev().find(|(view, _)| view.id == name).map(|(_, call_ids)| call_ids.clone()))
     }
 
     pub(super) fn view(&self, line: &Line, elapsed_ms: u64) -> LegView {
@@ -583,6 +603,7 @@ impl Switchboard {
             state: state.into(),
             number: line.number.to_string(),
             caller: line.caller.map(|caller| caller.to_string()),
+            withheld: line.identity.as_ref().is_some_and(|identity| identity.withheld),
             carrier: Some(line.carrier.to_string()),
             organisation: payer.map(|(_, organisation)| organisation.id.to_string()),
             meeting: line.meeting.as_ref().map(MeetingId::to_string),

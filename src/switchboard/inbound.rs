@@ -2,45 +2,100 @@
 
 use super::agree::Secrets;
 use super::line::{Line, Wire};
+use super::naming::{conference_asked, number_of_conferences};
 use super::{Books, Output, Switchboard};
 use crate::clock::{Now, Wall};
 use crate::leg::{self, Direction, Leg};
 use crate::media::{self, Codec};
 use crate::meeting::{Entry, KeyMap, Keypad};
+use crate::rating::record::CallerIdentity;
 use crate::rating::{CallType, Origin};
 use crate::sip::{self, Call, Invitation, Reason, Refusal};
 use crate::store::{self, Facts};
 use crate::telemetry::name;
-use crate::trunk::{Called, Carrier, CodecName, Limit, Number, NumberKind, Progress, Scope, Telephone};
+use crate::trunk::{
+    Attestation, Called, Carrier, Claims, CodecName, Flaw, Limit, Number, NumberKind, Party, Progress, Scope,
+    StirPolicy, Telephone, is_emergency,
+};
 use crate::types::{Cause, E164, LegId, MeetingId};
 use bytes::Bytes;
 use rand::RngExt;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Why a call gets no leg and, where it is for the sound, what is wrong with that.
 pub(super) struct TurnedAway {
     cause: Cause,
     why: Option<media::sdp::Refusal>,
+    /// What is wrong with whoever signs for the caller's number.
+    flaw: Option<Flaw>,
+    /// An extension that it insists on, and that its carrier may not use.
+    unsupported: Option<&'static str>,
+}
+
+impl TurnedAway {
+    /// The final response, and its words where they are not the usual ones: the carrier's own for the cause, or that which names the
+    /// flaw.
+    fn response(&self, usual: u16) -> (u16, &'static str) {
+        match (self.flaw, self.unsupported) {
+            (Some(flaw), _) => flaw.response(),
+            (None, Some(_)) => (420, ""),
+            (None, None) => (usual, ""),
+        }
+    }
+}
+
+/// A call that may have a leg.
+struct Admitted<'a> {
+    leg: LegId,
+    number: &'a Number,
+    /// The meeting that pays, where that is known; and the leg whose place it takes.
+    meeting: Option<MeetingId>,
+    replaces: Option<LegId>,
+    party: Party,
+    attestation: Option<Result<Attestation, Flaw>>,
+}
+
+/// A call in that is to be a leg.
+pub(super) struct Arrival<'a> {
+    pub leg: LegId,
+    pub call: Call,
+    pub call_id: String,
+    pub journal: String,
+    pub number: &'a Number,
+    pub caller: Option<E164>,
+    pub origin: Origin,
+    pub identity: Option<CallerIdentity>,
+    /// The meeting that pays, where that is known.
+    pub meeting: Option<MeetingId>,
 }
 
 impl From<Cause> for TurnedAway {
     fn from(cause: Cause) -> TurnedAway {
-        TurnedAway { cause, why: None }
+        TurnedAway { cause, why: None, flaw: None, unsupported: None }
     }
 }
 
 impl Switchboard {
-    pub(super) fn invited(&mut self, now: Now, invitation: Invitation) {
+    pub(super) fn take_call(&mut self, now: Now, invitation: Invitation) {
         let facts = self.facts.clone();
-        let (peer, login) = (invitation.flow.peer, invitation.login.as_deref());
-        let Some(carrier) = facts.directory.caller(peer, login, &invitation.request_user) else {
+        let Some(carrier) = self.carrier_calling(&facts, &invitation) else {
             return self.refuse_call(None, invitation.call, Cause::UnknownNumber.into());
         };
         match self.admit_call(now, &facts, carrier, &invitation) {
-            Ok((leg, number)) => self.open_in(now, leg, carrier, number, invitation),
-            Err(turned) => self.refuse_call(Some(carrier), invitation.call, turned),
+            Ok(admitted) => self.open_in(now, carrier, admitted, invitation),
+            Err(turned) => {
+                let (status, _) = turned.response(carrier.refusal_for(turned.cause).0);
+                self.turned_away(&carrier.id, status, turned.cause);
+                self.refuse_call(Some(carrier), invitation.call, turned);
+            }
         }
+    }
+
+    pub(super) fn carrier_calling<'a>(&self, facts: &'a Facts, invitation: &Invitation) -> Option<&'a Carrier> {
+        let Invitation { flow, login, shown, request_user, .. } = invitation;
+        facts.directory.caller(flow.peer, shown.as_deref(), login.as_deref(), request_user, &self.hosts)
     }
 
     /// All that can refuse a call before a leg is born: then it costs nobody anything.
@@ -50,7 +105,7 @@ impl Switchboard {
         facts: &'a Facts,
         carrier: &Carrier,
         invitation: &Invitation,
-    ) -> Result<(LegId, &'a Number), TurnedAway> {
+    ) -> Result<Admitted<'a>, TurnedAway> {
         if self.draining {
             return Err(Cause::Draining.into());
         }
@@ -63,65 +118,128 @@ impl Switchboard {
             diversion_user: invitation.diversion_user.as_deref(),
             called_party_user: invitation.called_party_user.as_deref(),
         };
-        let number = facts.directory.number(carrier, &called).ok_or(Cause::UnknownNumber)?;
+        if [called.request_user, called.to_user].into_iter().any(is_emergency) {
+            // Told apart from a number that we do not know: somebody's routes are wrong, and somebody may need help.
+            tracing::error!(carrier = carrier.id.as_str(), "a call for help came here: the carrier's routes are wrong");
+            return Err(Cause::NumberBlocked.into());
+        }
+        if invitation.requires_replaces && !carrier.transfers {
+            return Err(TurnedAway { unsupported: Some("replaces"), ..Cause::TransferRefused.into() });
+        }
+        let replaces = self.whom_to_replace(carrier, invitation)?;
+        let old = replaces.and_then(|leg| self.lines.get(&leg));
+        let is_new = old.is_none() && carrier.conference_number.is_some();
+        let digits = conference_asked(&invitation.request_user).filter(|_| is_new);
+        let named = match digits {
+            Some(_) => number_of_conferences(facts, carrier),
+            None => facts.directory.number(carrier, &called),
+        };
+        let number = match old {
+            None => named.ok_or(Cause::UnknownNumber)?,
+            // What it calls is us, and not a number; where it names one, it is to be the same: that decides the price.
+            Some(old) if named.is_some_and(|named| Some(named.e164) != old.own_number()) => {
+                return Err(Cause::TransferRefused.into());
+            }
+            Some(old) => {
+                let own = old.own_number().and_then(|own| facts.directory.find(&own));
+                own.ok_or(Cause::UnknownNumber)?
+            }
+        };
+        let led = old.map_or_else(|| number.meeting.clone(), |old| old.meeting.clone());
         if let Some(offer) = &invitation.offer {
             // Looked at before a port is lent.
-            self.can_answer(carrier, offer).map_err(|why| TurnedAway { cause: Cause::NoCodec, why: Some(why) })?;
+            self.can_answer(carrier, offer).map_err(|why| TurnedAway { why: Some(why), ..Cause::NoCodec.into() })?;
         }
+        let party = carrier.who_calls(&claims(invitation));
+        let attestation = self.attested(now, carrier, &party, invitation, number)?;
         let leg = self.new_leg(now);
         let mut scopes = vec![(Scope::Carrier(carrier.id.clone()), carrier_limit(carrier))];
-        scopes.extend(number.meeting.iter().flat_map(|meeting| payer_scopes(facts, meeting, now.wall, None)));
-        self.guard.enter(now.mono, leg, &scopes)?;
-        Ok((leg, number))
+        let meeting = match digits {
+            None => led,
+            Some(digits) => {
+                // Whoever guesses has called: the carrier's limits are of these too.
+                self.guard.enter(now.mono, leg, &scopes)?;
+                let asked = self.meeting_asked(now, leg, carrier, (number, party.number), digits);
+                Some(asked.inspect_err(|_| self.guard.leave(now.mono, leg))?)
+            }
+        };
+        scopes.extend(meeting.iter().flat_map(|meeting| payer_scopes(facts, meeting, now.wall, None)));
+        self.guard.enter(now.mono, leg, &scopes).inspect_err(|_| self.guard.leave(now.mono, leg))?;
+        Ok(Admitted { leg, number, meeting, replaces, party, attestation })
     }
 
-    fn open_in(&mut self, now: Now, id: LegId, carrier: &Carrier, number: &Number, invitation: Invitation) {
-        let asserted = invitation.asserted_user.as_deref().unwrap_or(&invitation.from_user);
-        let caller = carrier.caller(asserted).filter(|_| !invitation.anonymous);
-        let call_type = match number.kind {
-            NumberKind::Toll => CallType::DialInToll,
-            NumberKind::TollFree => CallType::DialInTollFree,
-        };
-        let origin = match Telephone::of(invitation.line, invitation.category.as_deref()) {
+    /// Whether somebody signs for the caller's number; `None` where no authority is named. What a carrier's policy refuses is
+    /// refused here, before a leg.
+    fn attested(
+        &self,
+        now: Now,
+        carrier: &Carrier,
+        party: &Party,
+        invitation: &Invitation,
+        number: &Number,
+    ) -> Result<Option<Result<Attestation, Flaw>>, TurnedAway> {
+        if self.trust.is_empty() && carrier.stir == StirPolicy::Record {
+            return Ok(None);
+        }
+        let read = |user: &str| carrier.number_format_in.read(user).ok();
+        // To is whatever the caller writes: a signature of a call to somebody else must not do for one to us.
+        let to = read(&invitation.to_user).filter(|to| self.facts.directory.find(to).is_some());
+        let called: Vec<E164> = [to, read(&invitation.request_user), Some(number.e164)].into_iter().flatten().collect();
+        let identities = invitation.identities.iter().map(String::as_str);
+        let found = self.trust.verify(identities, party.hidden_number, &called, now.wall);
+        let word = found.map_or_else(Flaw::word, Attestation::letter);
+        metrics::counter!(name::ATTESTATIONS, "found" => word).increment(1);
+        match found {
+            Err(flaw) if carrier.stir.refuses(flaw) => {
+                tracing::info!(carrier = carrier.id.as_str(), flaw = word, "nobody signs for the caller's number");
+                Err(TurnedAway { flaw: Some(flaw), ..Cause::IdentityRefused.into() })
+            }
+            found => Ok(Some(found)),
+        }
+    }
+
+    fn open_in(&mut self, now: Now, carrier: &Carrier, admitted: Admitted<'_>, invitation: Invitation) {
+        let Admitted { leg: id, number, meeting, replaces, party, attestation } = admitted;
+        let attestation = attestation.map(|found| found.map_or_else(Flaw::word, Attestation::letter));
+        let caller = party.number;
+        let origin = match party.telephone {
             Telephone::Ordinary => Origin::Fixed,
             Telephone::Mobile => Origin::Mobile,
             Telephone::Payphone => Origin::Payphone,
         };
+        let identity = Some(CallerIdentity {
+            withheld: party.withheld,
+            whence: party.whence.to_string(),
+            diversions: party.diversions,
+            attestation: attestation.map(str::to_owned),
+        });
+        let Invitation { call, call_id, journal, offer, .. } = invitation;
+        let arrival = Arrival { leg: id, call, call_id, journal, number, caller, origin, identity, meeting };
+        let line = Line { offer, replaces, ..self.bear(now, carrier, arrival) };
+        self.by_call.insert(call, id);
+        self.by_stream.insert(line.stream, id);
+        if let Some(login) = self.login_of(carrier) {
+            self.say(Output::Sip(sip::Command::Prove { call, login: Arc::new(login) }));
+        }
+        if carrier.transfers {
+            self.say(Output::Sip(sip::Command::MayTransfer { call }));
+        }
+        self.say(Output::Sip(sip::Command::Ring { call, status: 180, answer: None }));
+        self.lines.insert(id, line);
+        self.bid(now, id);
+        self.see_caller(now, &carrier.id, caller);
+        self.touch(id);
+    }
+
+    /// A leg is born: the books are asked.
+    pub(super) fn bear(&mut self, now: Now, carrier: &Carrier, arrival: Arrival<'_>) -> Line {
+        let Arrival { leg: id, call, call_id, journal, number, caller, origin, identity, meeting } = arrival;
+        let call_type = match number.kind {
+            NumberKind::Toll => CallType::DialInToll,
+            NumberKind::TollFree => CallType::DialInTollFree,
+        };
         let stream = media::StreamId(self.number());
         let seed = self.rng.random();
-        let line = Line {
-            id,
-            leg: Leg::new(Direction::In, self.leg_config(number.meeting.as_ref()), now, seed),
-            call: invitation.call,
-            stream,
-            number: number.e164,
-            caller,
-            carrier: carrier.id.clone(),
-            house: number.organisation.clone(),
-            languages: number.languages.clone(),
-            language: number.language(),
-            offer: invitation.offer,
-            wire: Wire::None,
-            plan: None,
-            secrets: Secrets::default(),
-            version: 1,
-            lobby: None,
-            delayed: None,
-            keypad: Keypad::new(self.keys_of(&number.e164)),
-            meeting: number.meeting.clone(),
-            present: false,
-            dial: None,
-            asker: None,
-            progress: Progress::Silent,
-            others: VecDeque::new(),
-            parting: None,
-            end: None,
-            joined: None,
-            acknowledged: None,
-            armed: None,
-        };
-        self.by_call.insert(line.call, id);
-        self.by_stream.insert(stream, id);
         self.say(Output::Books(Books::Open(store::OpenLeg {
             leg: id,
             call_type,
@@ -129,20 +247,65 @@ impl Switchboard {
             caller,
             origin,
             carrier: Some(carrier.id.clone()),
-            meeting: number.meeting.clone(),
-            call_id: invitation.call_id,
-            journal: invitation.journal,
+            meeting: meeting.clone(),
+            call_id: call_id.clone(),
+            journal,
             invited: now.wall,
         })));
-        self.say(Output::Sip(sip::Command::Ring { call: line.call, status: 180, answer: None }));
-        self.lines.insert(id, line);
-        self.see_caller(now, &carrier.id, caller);
-        self.touch(id);
+        Line {
+            id,
+            leg: Leg::new(Direction::In, self.leg_config(meeting.as_ref()), now, seed),
+            call,
+            call_ids: vec![call_id],
+            stream,
+            number: number.e164,
+            caller,
+            origin,
+            identity,
+            carrier: carrier.id.clone(),
+            house: number.organisation.clone(),
+            languages: number.languages.clone(),
+            language: number.language(),
+            offer: None,
+            wire: Wire::None,
+            plan: None,
+            secrets: Secrets::default(),
+            version: 1,
+            lobby: None,
+            delayed: None,
+            keypad: Keypad::new(self.keys_of(&number.e164)),
+            meeting,
+            present: false,
+            dial: None,
+            ways: VecDeque::new(),
+            opened: true,
+            tried_tcp: None,
+            asker: None,
+            replaces: None,
+            moves: None,
+            gave_way: false,
+            leads: false,
+            sent_away: None,
+            progress: Progress::Silent,
+            others: VecDeque::new(),
+            tries: Vec::new(),
+            bid: None,
+            parting: None,
+            end: None,
+            joined: None,
+            acknowledged: None,
+            armed: None,
+        }
     }
 
     /// The leg wants to be answered and has a port now.
     pub(super) fn answer_in(&mut self, now: Now, id: LegId, local: SocketAddr) {
         let Some(carrier) = self.carrier_of(id) else { return };
+        let old = self.lines.get(&id).and_then(|line| line.replaces);
+        if old.is_some_and(|old| self.lines.get(&old).is_none_or(|line| line.end.is_some() || line.parting.is_some())) {
+            // It ended meanwhile (RFC 3891 section 3).
+            return self.tell_leg(now, id, leg::Input::Stop(Cause::Declined));
+        }
         let Some(line) = self.lines.get_mut(&id) else { return };
         let call = line.call;
         let Some(theirs) = line.offer.take() else {
@@ -163,14 +326,16 @@ impl Switchboard {
 
     /// 200 is out: charged time begins, and so does the greeting.
     fn is_answered(&mut self, now: Now, id: LegId) {
+        self.bid_answered(now, id);
         self.tell_leg(now, id, leg::Input::Answered);
         self.say(Output::Books(Books::Answered(store::Answered { leg: id, at: now.wall, journal: None })));
-        if self.lines.get(&id).is_some_and(|line| matches!(line.wire, Wire::Attached(_))) {
+        let is_ready = |line: &Line| matches!(line.wire, Wire::Attached(_)) && line.replaces.is_none();
+        if self.lines.get(&id).is_some_and(is_ready) {
             self.greet(now, id);
         }
     }
 
-    fn greet(&mut self, now: Now, id: LegId) {
+    pub(super) fn greet(&mut self, now: Now, id: LegId) {
         let direct = self.lines.get(&id).and_then(|line| line.meeting.clone());
         let entry = match direct {
             Some(meeting) => Entry::Direct(self.known(&meeting)),
@@ -184,16 +349,21 @@ impl Switchboard {
         self.tell_leg(now, id, leg::Input::Acknowledged);
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.acknowledged.get_or_insert(now.wall);
-        let stream = line.stream;
+        let (stream, replaces) = (line.stream, line.replaces.is_some());
         if let Wire::Lent(_) = line.wire {
             // Late offer: the ACK carries their answer, or there is nothing to talk over.
             match self.late_plan(id, answer) {
                 Some(plan) => {
                     self.attach(id, plan);
-                    self.greet(now, id);
+                    if !replaces {
+                        self.greet(now, id);
+                    }
                 }
                 None => return self.tell_leg(now, id, leg::Input::Stop(Cause::NoCodec)),
             }
+        }
+        if replaces && !self.take_over(now, id) {
+            self.greet(now, id);
         }
         self.say(Output::Media(media::Command::Gag { stream, on: false }));
     }
@@ -260,16 +430,18 @@ impl Switchboard {
     }
 
     pub(super) fn refuse_call(&mut self, carrier: Option<&Carrier>, call: Call, turned: TurnedAway) {
-        let TurnedAway { cause, why } = turned;
-        let (status, q850) = carrier.map_or((cause.sip(), cause.q850()), |carrier| carrier.refusal_for(cause));
+        let cause = turned.cause;
+        let (usual, q850) = carrier.map_or((cause.sip(), cause.q850()), |carrier| carrier.refusal_for(cause));
+        let (status, phrase) = turned.response(usual);
         metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
         tracing::info!(cause = cause.slug(), status, carrier = carrier.map(|c| c.id.as_str()), "call refused");
         let refusal = Refusal {
             status,
-            phrase: String::new(),
+            phrase: phrase.to_owned(),
             reason: Some(reason(cause, Some(q850))),
             retry_after_s: (status == 503).then_some(self.config.retry_after_s),
-            warning: why.map(|why| (why.warning(), why.to_string())),
+            warning: turned.why.map(|why| (why.warning(), why.to_string())),
+            unsupported: turned.unsupported,
         };
         self.say(Output::Sip(sip::Command::Refuse { call, refusal }));
     }
@@ -300,9 +472,24 @@ impl Switchboard {
     }
 }
 
+/// What an INVITE says of its caller.
+pub(super) fn claims(invitation: &Invitation) -> Claims<'_> {
+    Claims {
+        from: &invitation.from_user,
+        asserted: invitation.asserted_user.as_deref(),
+        remote_party: invitation.remote_party_user.as_deref(),
+        preferred: invitation.preferred_user.as_deref(),
+        hidden: invitation.anonymous,
+        line: invitation.line,
+        category: invitation.category.as_deref(),
+        diversions: invitation.diversions,
+    }
+}
+
 /// The address of our sound as this carrier sees it: its own, for a bridge behind 1:1 NAT.
 pub(super) fn shown_to(carrier: &Carrier, local: SocketAddr) -> SocketAddr {
-    carrier.advertise.map_or(local, |shown| SocketAddr::new(shown.ip(), local.port()))
+    let shown = carrier.advertise.filter(|shown| shown.is_ipv4() == local.is_ipv4());
+    shown.map_or(local, |shown| SocketAddr::new(shown.ip(), local.port()))
 }
 
 pub(super) fn reason(cause: Cause, q850: Option<u8>) -> Reason {

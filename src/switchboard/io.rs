@@ -1,6 +1,7 @@
 //! The one task of the switchboard: what comes from SIP, sound, books and people goes in, what it says goes out.
 
 use super::ask::{Ask, Told};
+use super::load::{self, Load};
 use super::recording::Record;
 use super::{Books, Input, Output, Switchboard};
 use crate::clock::{self, Mono, Now};
@@ -26,6 +27,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 const QUESTIONS: usize = 1_024;
 /// A person does not wait longer for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// But for a phone that rings elsewhere: that is known within a minute, or not at all.
+const LONG_PATIENCE: Duration = Duration::from_secs(65);
 /// Alarms that wait for the books.
 const ALARMS: usize = 256;
 /// What the books must hear is said again after so long, until they do.
@@ -40,8 +43,16 @@ const PROOF: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_secs(3);
 /// How often carriers' passwords are read anew.
 const REREAD: Duration = Duration::from_secs(60);
+/// A disk that does not answer keeps nobody from calling by carriers that have no password there.
+const READING: Duration = Duration::from_secs(2);
 /// After the last call is hung up, so long for BYEs to be answered and accounts to be closed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Wrong tries that are kept at once: a second's, in all but a flood. And how long the last of them may take at the end.
+const TRIES_AT_ONCE: usize = 1_024;
+const LAST_TRIES: Duration = Duration::from_secs(2);
+/// Where nothing is to be kept, tries of yesterday are deleted as often.
+const TIDY: Duration = Duration::from_secs(3_600);
 
 /// The rooms that the switchboard connects, running.
 pub struct Wires {
@@ -60,6 +71,16 @@ pub struct Handle {
     questions: mpsc::Sender<(Ask, oneshot::Sender<Told>)>,
     paid: Arc<Notify>,
     orders: watch::Receiver<Order>,
+    facts: watch::Receiver<Arc<Facts>>,
+    passwords: watch::Receiver<Passwords>,
+}
+
+/// Carriers' passwords as they were read last.
+#[derive(Clone, Debug, Default)]
+struct Passwords {
+    /// Of the facts whose carriers they are; zero: they were not read yet.
+    version: u64,
+    read: BTreeMap<SecretRef, sip::Password>,
 }
 
 impl Handle {
@@ -75,9 +96,16 @@ impl Handle {
 
     /// `None` once it has stopped, or does not answer.
     pub async fn ask(&self, ask: Ask) -> Option<Told> {
+        if matches!(ask, Ask::Dial { .. }) {
+            // Whoever was told that a carrier has a password, and calls by it then, calls with it.
+            let version = self.facts.borrow().version;
+            let mut passwords = self.passwords.clone();
+            let _ = timeout(READING, passwords.wait_for(|passwords| passwords.version >= version)).await;
+        }
         let (reply, answer) = oneshot::channel();
+        let patience = if matches!(ask, Ask::Transfer { .. }) { LONG_PATIENCE } else { PATIENCE };
         self.questions.send((ask, reply)).await.ok()?;
-        timeout(PATIENCE, answer).await.ok()?.ok()
+        timeout(patience, answer).await.ok()?.ok()
     }
 }
 
@@ -110,7 +138,7 @@ impl Desk {
         let (recorder, recorder_events) = recorder.unzip();
         let (alarms, raised) = mpsc::channel(ALARMS);
         tokio::spawn(write_alarms(store.clone(), raised));
-        let clerk = Clerk { store: store.clone(), queues: HashMap::new(), unheard: HashSet::new(), answered };
+        let clerk = Clerk::new(store.clone(), answered);
         let rim = Rim {
             switchboard,
             sip,
@@ -124,9 +152,21 @@ impl Desk {
             alarms,
             review: watch::Sender::default(),
             legs: count,
+            load: Load::default(),
+            tidied: None,
         };
-        let handle = Handle { questions, paid: paid.clone(), orders: orders.subscribe() };
-        let inlets = Inlets { sip_events, media_events, recorder_events, answers, asked, facts, ordered, paid };
+        let (read, passwords) = watch::channel(Passwords::default());
+        // Its end is the switchboard's, or the store's.
+        tokio::spawn(read_passwords(facts.clone(), read));
+        let handle = Handle {
+            questions,
+            paid: paid.clone(),
+            orders: orders.subscribe(),
+            facts: facts.clone(),
+            passwords: passwords.clone(),
+        };
+        let inlets =
+            Inlets { sip_events, media_events, recorder_events, answers, asked, facts, passwords, ordered, paid };
         (Desk { orders, legs, task: tokio::spawn(rim.run(inlets)) }, handle)
     }
 
@@ -179,6 +219,7 @@ enum Done {
     Opened(Result<Opened, StoreError>),
     /// A payer's name, or more for a leg that there is.
     More(Result<Opened, StoreError>),
+    Journaled,
     Noted,
     Rerouted(Result<(), StoreError>),
     Settled,
@@ -191,6 +232,7 @@ struct Inlets {
     answers: mpsc::UnboundedReceiver<Answer>,
     asked: mpsc::Receiver<(Ask, oneshot::Sender<Told>)>,
     facts: watch::Receiver<Arc<Facts>>,
+    passwords: watch::Receiver<Passwords>,
     ordered: watch::Receiver<Order>,
     paid: Arc<Notify>,
 }
@@ -209,15 +251,21 @@ struct Rim {
     /// Legs of the newest question whether they may go on.
     review: watch::Sender<Vec<LegId>>,
     legs: watch::Sender<usize>,
+    load: Load,
+    /// When tries were kept last, and those of yesterday deleted with that.
+    tidied: Option<Mono>,
 }
 
 impl Rim {
     async fn run(mut self, mut inlets: Inlets) {
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks_at_load = interval(load::LOOK);
+        looks_at_load.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut proofs = interval(PROOF);
         proofs.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut proof: Option<JoinHandle<()>> = None;
+        let mut tries: Option<JoinHandle<()>> = None;
         let mut accounts = interval(LOOK);
         accounts.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look: Option<JoinHandle<()>> = None;
@@ -225,7 +273,6 @@ impl Rim {
         let mut last_moment: Option<Instant> = None;
         // It ends with this task's end of `review`.
         tokio::spawn(review(self.store.clone(), self.review.subscribe(), looks.clone()));
-        tokio::spawn(read_passwords(self.store.changes(), looks.clone()));
         self.flush().await;
         loop {
             if last_moment.is_some_and(|moment| Instant::now() >= moment) || self.is_done(last_moment) {
@@ -233,7 +280,15 @@ impl Rim {
             }
             let deadline = self.next_deadline();
             tokio::select! {
-                Some((now, event)) = inlets.sip_events.recv() => self.switchboard.handle(now, Input::Sip(event)),
+                event = inlets.sip_events.recv() => {
+                    let Some((now, event)) = event else {
+                        // What ended it was told by the panic hook. Without it there is nothing to do here.
+                        tracing::error!("SIP has ended");
+                        break;
+                    };
+                    self.load.waited(clock::mono().since(now.mono));
+                    self.switchboard.handle(now, Input::Sip(event));
+                }
                 Some((mono, event)) = inlets.media_events.recv() => {
                     // It is charged back to where it fell silent: the last proof of life says more, and is replaced now.
                     if matches!(event, media::Event::Silent { .. }) {
@@ -245,11 +300,18 @@ impl Rim {
                     self.switchboard.handle(Now::read(), Input::Recorder(event));
                 }
                 Some(answer) = inlets.answers.recv() => self.answered(answer),
-                Some((ask, reply)) = inlets.asked.recv() => self.asked(ask, reply),
-                Ok(()) = inlets.facts.changed() => {
-                    let facts = inlets.facts.borrow_and_update().clone();
-                    self.switchboard.handle(Now::read(), Input::Facts(facts));
+                Some((ask, reply)) = inlets.asked.recv() => {
+                    // Whoever was told that a change is made, and asks then, is answered by what has changed.
+                    if inlets.facts.has_changed().unwrap_or(false) {
+                        self.learn(&mut inlets.facts);
+                    }
+                    if inlets.passwords.has_changed().unwrap_or(false) {
+                        self.learn_passwords(&mut inlets.passwords);
+                    }
+                    self.asked(ask, reply);
                 }
+                Ok(()) = inlets.facts.changed() => self.learn(&mut inlets.facts),
+                Ok(()) = inlets.passwords.changed() => self.learn_passwords(&mut inlets.passwords),
                 Ok(()) = inlets.ordered.changed() => {
                     let order = *inlets.ordered.borrow_and_update();
                     match order {
@@ -270,7 +332,13 @@ impl Rim {
                     }
                 }
                 () = sleep_until(deadline) => self.switchboard.wake(Now::read()),
-                _ = second.tick() => self.measure(),
+                _ = second.tick() => {
+                    self.measure();
+                    if tries.as_ref().is_none_or(JoinHandle::is_finished) {
+                        tries = self.keep_tries();
+                    }
+                }
+                _ = looks_at_load.tick() => self.look_at_load().await,
                 _ = proofs.tick() => {
                     if proof.as_ref().is_none_or(JoinHandle::is_finished) {
                         proof = Some(self.prove_life());
@@ -281,7 +349,29 @@ impl Rim {
             let legs = self.switchboard.unfinished();
             self.legs.send_if_modified(|before| std::mem::replace(before, legs) != legs);
         }
+        // What was tried last is kept too, where the books take it.
+        let _ = timeout(LAST_TRIES, async {
+            let mut last = tries.or_else(|| self.keep_tries());
+            while let Some(kept) = last {
+                let _ = kept.await;
+                last = self.keep_tries();
+            }
+        })
+        .await;
         self.hang_up_the_rest(last_moment).await;
+    }
+
+    /// Wrong tries of the last second, beside the way of the calls: in a flood the rest a second later.
+    fn keep_tries(&mut self) -> Option<JoinHandle<()>> {
+        let now = Now::read();
+        let kept = self.switchboard.tries_to_keep(now, TRIES_AT_ONCE);
+        let store = self.store.clone();
+        let is_late = self.tidied.is_none_or(|at| now.mono.since(at) >= TIDY);
+        if kept.is_empty() && !is_late {
+            return None;
+        }
+        self.tidied = Some(now.mono);
+        Some(tokio::spawn(async move { insist(|| store.keep_tries(kept.clone(), now.wall)).await }))
     }
 
     fn next_deadline(&self) -> Instant {
@@ -293,6 +383,16 @@ impl Rim {
 
     fn is_done(&self, last_moment: Option<Instant>) -> bool {
         last_moment.is_some() && self.switchboard.is_quiet() && self.clerk.queues.is_empty()
+    }
+
+    fn learn(&mut self, facts: &mut watch::Receiver<Arc<Facts>>) {
+        let facts = facts.borrow_and_update().clone();
+        self.switchboard.handle(Now::read(), Input::Facts(facts));
+    }
+
+    fn learn_passwords(&mut self, passwords: &mut watch::Receiver<Passwords>) {
+        let read = passwords.borrow_and_update().read.clone();
+        self.switchboard.handle(Now::read(), Input::Passwords(read));
     }
 
     fn asked(&mut self, ask: Ask, reply: oneshot::Sender<Told>) {
@@ -309,6 +409,7 @@ impl Rim {
             }
             Done::Settled => self.switchboard.handle(Now::read(), Input::Settled { leg }),
             Done::Rerouted(done) => self.switchboard.handle(Now::read(), Input::Rerouted { leg, done }),
+            Done::Journaled => self.switchboard.handle(Now::read(), Input::Journaled { leg }),
             Done::Noted => {}
         }
     }
@@ -441,11 +542,27 @@ impl Rim {
         })
     }
 
+    /// Where the bridge does not keep up, no new calls come in until it does.
+    async fn look_at_load(&mut self) {
+        let Some(over) = self.load.look(clock::mono(), self.clerk.oldest()) else { return };
+        metrics::gauge!(name::SHEDDING).set(u32::from(over));
+        match over {
+            true => tracing::warn!("more calls than the bridge keeps up with: new ones are refused"),
+            false => tracing::info!("the bridge keeps up again: new calls are taken"),
+        }
+        // False: the endpoint has stopped.
+        self.sip.command(sip::Command::Shed(over)).await;
+    }
+
     fn measure(&self) {
         metrics::gauge!(name::LEGS).set(self.switchboard.legs() as u32);
         metrics::gauge!(name::BOOKS_WAITING).set(self.clerk.queues.len() as u32);
         metrics::gauge!(name::MEETINGS).set(self.switchboard.meetings() as u32);
-        let sip = self.sip.gauges().counters;
+        let gauges = self.sip.gauges();
+        metrics::gauge!(name::SIP_REMEMBERED).set(gauges.remembered as u32);
+        metrics::gauge!(name::SIP_CALLS).set(gauges.calls as u32);
+        metrics::gauge!(name::SIP_TRANSACTIONS).set(gauges.transactions as u32);
+        let sip = gauges.counters;
         for (way, count) in [("in", sip.messages_in), ("out", sip.messages_out)] {
             metrics::counter!(name::SIP_MESSAGES, "way" => way).absolute(count);
         }
@@ -454,6 +571,8 @@ impl Rim {
             ("stranger", sip.strangers),
             ("stray", sip.strays),
             ("full", sip.refused_full + sip.dropped_full),
+            ("busy", sip.refused_busy),
+            ("pace", sip.refused_pace),
         ];
         for (why, count) in dropped {
             metrics::counter!(name::SIP_DROPPED, "why" => why).absolute(count);
@@ -470,12 +589,37 @@ impl Rim {
             metrics::counter!(name::SIP_LOGINS, "outcome" => outcome).absolute(count);
         }
         metrics::counter!(name::SIP_PROOFS).absolute(sip.proofs);
+        metrics::gauge!(name::SIP_SUBSCRIPTIONS).set(gauges.subscriptions as u32);
+        for (outcome, count) in
+            [("taken", sip.subscribed), ("refused", sip.subscriptions_refused), ("paced", sip.subscriptions_paced)]
+        {
+            metrics::counter!(name::SIP_SUBSCRIBED, "outcome" => outcome).absolute(count);
+        }
+        for (outcome, count) in [("sent", sip.notified), ("failed", sip.notifies_failed)] {
+            metrics::counter!(name::SIP_NOTIFIED, "outcome" => outcome).absolute(count);
+        }
+        metrics::gauge!(name::SIP_REFERRALS).set(gauges.referrals as u32);
+        let transfers = [
+            ("asked", sip.referrals),
+            ("refused", sip.referrals_refused),
+            ("untold", sip.subscriptions_lost),
+            ("sent", sip.handovers),
+        ];
+        for (outcome, count) in transfers {
+            metrics::counter!(name::SIP_REFERS, "outcome" => outcome).absolute(count);
+        }
+        metrics::counter!(name::SIP_NAMES_ASKED).absolute(sip.names_asked);
+        metrics::counter!(name::SIP_NAMES_UNFOUND).absolute(sip.names_unfound);
         let sound = self.media.counts();
         for (way, count) in [("in", sound.packets_in), ("out", sound.packets_out)] {
             metrics::counter!(name::RTP_PACKETS, "way" => way).absolute(count);
         }
         for (way, count) in [("in", sound.rtcp_in), ("out", sound.rtcp_out)] {
             metrics::counter!(name::RTCP_PACKETS, "way" => way).absolute(count);
+        }
+        let ports = sound.ports;
+        for (state, count) in [("free", ports.free), ("lent", ports.lent), ("resting", ports.resting)] {
+            metrics::gauge!(name::RTP_PORTS, "state" => state).set(count as u32);
         }
         metrics::counter!(name::RTP_DROPPED).absolute(sound.overflows + sound.unsent);
         metrics::counter!(name::PATTERNS_FORGOTTEN).absolute(self.switchboard.patterns_forgotten());
@@ -531,35 +675,33 @@ async fn review(store: Store, mut asked: watch::Receiver<Vec<LegId>>, found: mps
 
 /// Reads carriers' passwords where they are kept: whenever what there is changes, and now and then, so that a new one needs
 /// no restart.
-async fn read_passwords(mut facts: watch::Receiver<Arc<Facts>>, found: mpsc::Sender<Input>) {
-    let mut before = None;
+async fn read_passwords(mut facts: watch::Receiver<Arc<Facts>>, told: watch::Sender<Passwords>) {
+    let mut before = BTreeMap::new();
     loop {
         let carriers = facts.borrow_and_update().clone();
         let named = carriers.directory.carriers().iter().filter_map(|carrier| carrier.digest.as_ref());
         let named: BTreeSet<SecretRef> = named.map(|digest| digest.password.clone()).collect();
-        let mut passwords: BTreeMap<SecretRef, sip::Password> = BTreeMap::new();
+        let mut read = BTreeMap::new();
         for place in named {
-            match notice::io::read_secret_of(place.clone(), 1).await {
-                Ok(password) => drop(passwords.insert(place, sip::Password::new(password.to_vec()))),
+            let password = timeout(READING, notice::io::read_secret_of(place.clone(), 1)).await;
+            match password.unwrap_or_else(|_| Err(format!("the secret {place} is not read in time"))) {
+                Ok(password) => drop(read.insert(place, sip::Password::new(password.to_vec()))),
                 // For a moment, maybe: what was known goes on.
-                Err(why) => match before.as_ref().and_then(|before: &BTreeMap<_, _>| before.get(&place)).cloned() {
+                Err(why) => match before.remove(&place) {
                     Some(known) => {
                         tracing::error!(%why, "a carrier's password: the one that was there before holds");
-                        passwords.insert(place, known);
+                        read.insert(place, known);
                     }
                     None => tracing::error!(%why, "a carrier's password: nobody gets in by it"),
                 },
             }
         }
-        if before.as_ref() != Some(&passwords) {
-            before = Some(passwords.clone());
-            if found.send(Input::Passwords(passwords)).await.is_err() {
-                return;
-            }
-        }
+        before.clone_from(&read);
+        told.send_replace(Passwords { version: carriers.version, read });
         // The store's end is the end of this task, and so is the switchboard's.
-        if matches!(timeout(REREAD, facts.changed()).await, Ok(Err(_))) || found.is_closed() {
-            return;
+        tokio::select! {
+            changed = timeout(REREAD, facts.changed()) => if matches!(changed, Ok(Err(_))) { return },
+            () = told.closed() => return,
         }
     }
 }
@@ -579,10 +721,22 @@ struct Clerk {
     queues: HashMap<LegId, VecDeque<Books>>,
     /// The books were not asked whether these may be, so they have no account to close.
     unheard: HashSet<LegId>,
+    /// New legs whose first question waits for its answer, the oldest first; some that have it are among them yet.
+    opening: VecDeque<(LegId, Mono)>,
     answered: mpsc::UnboundedSender<Answer>,
 }
 
 impl Clerk {
+    fn new(store: Store, answered: mpsc::UnboundedSender<Answer>) -> Clerk {
+        let (queues, unheard, opening) = (HashMap::new(), HashSet::new(), VecDeque::new());
+        Clerk { store, queues, unheard, opening, answered }
+    }
+
+    /// Since when the oldest new leg waits.
+    fn oldest(&mut self) -> Option<Mono> {
+        self.opening.front().map(|(_, since)| *since)
+    }
+
     fn take(&mut self, books: Books) {
         let leg = books.leg();
         if let Some(queue) = self.queues.get_mut(&leg) {
@@ -593,6 +747,9 @@ impl Clerk {
             Books::Settle(_) if self.unheard.remove(&leg) => Some(Done::Settled),
             _ => None,
         };
+        if matches!(books, Books::Open(_)) {
+            self.opening.push_back((leg, clock::mono()));
+        }
         self.queues.insert(leg, VecDeque::new());
         match at_once {
             // Nobody listens any more where the switchboard has stopped.
@@ -604,6 +761,12 @@ impl Clerk {
     fn finished(&mut self, leg: LegId, done: &Done) {
         if matches!(done, Done::Opened(Err(StoreError::Unasked))) {
             self.unheard.insert(leg);
+        }
+        // They come back in another order than they were asked in, but not by much.
+        if matches!(done, Done::Opened(_))
+            && let Some(at) = self.opening.iter().position(|(other, _)| *other == leg)
+        {
+            self.opening.remove(at);
         }
         let mut rest = self.queues.remove(&leg).unwrap_or_default();
         let Some(next) = rest.pop_front() else { return };
@@ -637,7 +800,7 @@ async fn ask(store: &Store, books: Books) -> Done {
         Books::Reroute(rerouted) => Done::Rerouted(store.rerouted(rerouted).await),
         Books::Answered(answered) => {
             insist(|| store.answered(answered.clone())).await;
-            Done::Noted
+            Done::Journaled
         }
         Books::Lead(leg) => {
             insist(|| store.lead(leg)).await;
@@ -707,7 +870,7 @@ mod tests {
         let store = Store::open(&url, Options::default()).await.unwrap();
         let (answered, mut answers) = mpsc::unbounded_channel();
         let queues = (0..MOST_WAITING).map(|n| (leg(n), VecDeque::new())).collect();
-        let mut clerk = Clerk { store: store.clone(), queues, unheard: HashSet::new(), answered };
+        let mut clerk = Clerk { queues, ..Clerk::new(store.clone(), answered) };
         let new = MOST_WAITING;
         clerk.take(open(new));
         let (refused, done) = answers.recv().await.unwrap();

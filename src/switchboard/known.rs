@@ -5,13 +5,12 @@ use super::ask::CarrierView;
 use super::{Output, Switchboard};
 use crate::clock::{Now, Wall};
 use crate::notice::{Kind, alert};
-use crate::sip::{self, Asked, Flow, Login, Peer, Registration, Standing, Way};
+use crate::sip::{self, Asked, Flow, Local, Login, Peer, Place, Registration, Standing, Toward, Way};
 use crate::store::Raise;
-use crate::telemetry::name;
 use crate::trunk::{Algorithm, Carrier, Challenge, Directory, Register, Route, Source, Transport};
-use crate::types::CarrierId;
+use crate::types::{CarrierId, HostName};
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,50 +26,88 @@ pub(super) struct Known {
 pub fn tls_names(directory: &Directory) -> Vec<(SocketAddr, Arc<str>)> {
     let of = |carrier: &Carrier| {
         let name: Arc<str> = carrier.tls_name.as_deref().map(Arc::from)?;
-        let registrar = carrier.register.as_ref().map(|register| register.registrar);
-        let ways = [carrier.route, registrar].into_iter().flatten();
-        let ways: Vec<_> = ways.filter(|way| way.transport == Transport::Tls).map(|way| way.address).collect();
+        let registrar = carrier.register.as_ref().map(|register| &register.registrar);
+        let routes = [carrier.route.as_ref(), registrar].into_iter().flatten();
+        let by_tls = |route: &Route| route.address().filter(|_| route.transport() == Some(Transport::Tls));
+        let ways: Vec<_> = routes.filter_map(by_tls).collect();
         Some(ways.into_iter().map(move |way| (way, name.clone())))
     };
     directory.carriers().iter().filter_map(of).flatten().collect()
 }
 
+fn spoken(transport: Transport) -> sip::Transport {
+    match transport {
+        Transport::Udp | Transport::UdpOnly => sip::Transport::Udp,
+        Transport::Tcp => sip::Transport::Tcp,
+        Transport::Tls => sip::Transport::Tls,
+    }
+}
+
 impl Switchboard {
     /// Who has to prove something comes first: at no moment is somebody heard who should have been asked.
     pub(super) fn tell_sources(&mut self) {
-        let usual = self.config.udp.or(self.config.tcp).or(self.config.tls);
-        let advertised = usual.filter(|(bound, advertised)| bound != advertised).map(|(_, shown)| shown);
+        let advertised = |of_v4: bool| {
+            let usual = self.config.locals.iter().find(|local| local.bound.is_ipv4() == of_v4);
+            usual.filter(|local| local.bound != local.contact).map(|local| local.contact)
+        };
+        let advertised = [advertised(false), advertised(true)];
         let of = |carrier: &Carrier, source: &Source| sip::Source {
             network: source.network,
             prefix_len: source.prefix_len,
             port: source.port,
-            advertise: carrier.advertise.or(advertised),
+            advertise: carrier.advertise.or(advertised[usize::from(source.network.is_ipv4())]),
             old_syntax: carrier.old_syntax,
             tls_name: carrier.tls_name.as_deref().map(Arc::from),
+            tls_only: carrier.tls_only || carrier.calls_by_name(),
         };
         let facts = self.facts.clone();
+        let named: BTreeSet<HostName> = facts.directory.carriers().iter().flat_map(Carrier::hosts).cloned().collect();
+        self.hosts.retain(|host, _| named.contains(host));
         let mut asked = Vec::new();
         let mut sources = Vec::new();
         for carrier in facts.directory.carriers() {
-            let from: Vec<sip::Source> = carrier.places().map(|source| of(carrier, &source)).collect();
+            let mut from: Vec<sip::Source> =
+                carrier.places(&self.hosts).iter().map(|source| of(carrier, source)).collect();
+            if carrier.calls_by_name() {
+                let anywhere = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
+                from.extend(anywhere.map(|network| of(carrier, &Source { network, prefix_len: 0, port: None })));
+            }
+            // As long as nobody knows where its name leads it is not one that may call from anywhere.
+            if from.is_empty() && !carrier.calls_from_anywhere() {
+                continue;
+            }
             let challenge = carrier.digest.as_ref().map(|digest| (digest.challenge, digest.algorithm));
             if let (Some((challenge @ (Challenge::Calls | Challenge::All), algorithm)), Some(login)) =
                 (challenge, self.login_of(carrier))
             {
-                asked.push(Asked {
+                let proof = Asked {
                     login,
                     from: from.clone(),
                     options: challenge == Challenge::All,
                     sha256: algorithm != Algorithm::Md5,
                     md5: algorithm != Algorithm::Sha256,
-                });
+                };
+                // Known by its certificate or, by other ways, by its password.
+                asked.extend(
+                    (carrier.calls_from_anywhere() && !from.is_empty())
+                        .then(|| Asked { from: Vec::new(), ..proof.clone() }),
+                );
+                asked.push(proof);
             }
             sources.extend(from);
         }
         self.say(Output::Sip(sip::Command::Asked(asked)));
         self.say(Output::Sip(sip::Command::Sources(sources)));
         self.say(Output::Sip(sip::Command::Names(tls_names(&facts.directory))));
+        self.say(Output::Sip(sip::Command::Watch(named.into_iter().collect())));
         self.tell_peers();
+    }
+
+    /// A name of a source leads elsewhere now, or nowhere any more.
+    pub(super) fn senders(&mut self, host: HostName, addresses: Vec<IpAddr>) {
+        tracing::info!(%host, ?addresses, "a carrier's name leads here");
+        self.hosts.insert(host, addresses);
+        self.tell_sources();
     }
 
     /// With whom SIP keeps in touch. A carrier whose password is not read yet waits for it: a registration without would only
@@ -95,11 +132,11 @@ impl Switchboard {
             return None;
         }
         let every = carrier.ping_s.map(|s| Duration::from_secs(u64::from(s)));
-        let ping = carrier.route.and_then(|route| self.way(carrier, route)).zip(every);
+        let ping = carrier.route.as_ref().and_then(|route| self.toward(carrier, route)).zip(every);
         let registration = |register: &Register| {
-            let way = self.way(carrier, register.registrar)?;
+            let toward = self.toward(carrier, &register.registrar)?;
             let (user, host) = (register.aor.user().to_owned(), register.aor.host().to_owned());
-            Some(Registration { way, user, host, expires_s: register.expires_s })
+            Some(Registration { toward, user, host, expires_s: register.expires_s })
         };
         let register = carrier.register.as_ref().and_then(registration);
         let is_kept = ping.is_some() || register.is_some();
@@ -107,44 +144,72 @@ impl Switchboard {
     }
 
     /// From where of ours, and under which address, a carrier is spoken to there; `None` where we do not speak so.
-    pub(super) fn way(&self, carrier: &Carrier, route: Route) -> Option<Way> {
-        let (transport, addresses) = match route.transport {
-            Transport::Udp => (sip::Transport::Udp, self.config.udp),
-            Transport::Tcp => (sip::Transport::Tcp, self.config.tcp),
-            Transport::Tls => (sip::Transport::Tls, self.config.tls),
+    pub(super) fn toward(&self, carrier: &Carrier, route: &Route) -> Option<Toward> {
+        let mut locals = self.locals(carrier);
+        let (host, port) = match route {
+            Route::Address(transport, peer) => {
+                let transport = spoken(*transport);
+                let fits = |local: &Local| local.transport == transport && local.bound.is_ipv4() == peer.is_ipv4();
+                let local = locals.into_iter().find(fits)?;
+                let flow = Flow { transport, local: local.bound, peer: *peer };
+                return Some(Toward::Way(Way { flow, contact: local.contact }));
+            }
+            Route::Name(_, host, port) => (host.clone(), *port),
         };
-        let (bound, advertised) = addresses?;
-        // What a carrier has of its own is the port of plain SIP.
-        let contact = match (carrier.advertise, transport) {
-            (Some(shown), sip::Transport::Tls) => SocketAddr::new(shown.ip(), bound.port()),
-            (shown, _) => shown.unwrap_or(advertised),
+        let transport = route.transport().map(spoken);
+        locals.retain(|local| transport.is_none_or(|transport| local.transport == transport));
+        let tls_name = Arc::from(carrier.tls_name.as_deref().unwrap_or(host.as_str()));
+        (!locals.is_empty()).then(|| Toward::Place(Arc::new(Place { host, port, transport, locals, tls_name })))
+    }
+
+    /// The same place by TCP, for what is too long for a datagram; `None` where it goes by UDP all the same: that is what the
+    /// carrier wants, or we do not speak TCP.
+    pub(super) fn tcp_instead(&self, carrier: &Carrier, way: Way) -> Option<Way> {
+        let Flow { transport, peer, .. } = way.flow;
+        let said = carrier.route.as_ref().and_then(Route::transport);
+        if transport != sip::Transport::Udp || said == Some(Transport::UdpOnly) {
+            return None;
+        }
+        let fits = |local: &Local| local.transport == sip::Transport::Tcp && local.bound.is_ipv4() == peer.is_ipv4();
+        let local = self.locals(carrier).into_iter().find(fits)?;
+        let flow = Flow { transport: sip::Transport::Tcp, local: local.bound, peer };
+        Some(Way { flow, contact: local.contact })
+    }
+
+    /// What we speak with a carrier, the most usual first.
+    fn locals(&self, carrier: &Carrier) -> Vec<Local> {
+        let of = |local: &Local| {
+            // What a carrier has of its own is of one family, and its port that of plain SIP.
+            let shown = carrier.advertise.filter(|shown| shown.is_ipv4() == local.bound.is_ipv4());
+            let contact = match (shown, local.transport) {
+                (Some(shown), sip::Transport::Tls) => SocketAddr::new(shown.ip(), local.contact.port()),
+                (shown, _) => shown.unwrap_or(local.contact),
+            };
+            Local { contact, ..*local }
         };
-        Some(Way { flow: Flow { transport, local: bound, peer: route.address }, contact })
+        self.config.locals.iter().map(of).collect()
     }
 
     /// SIP tells of a change.
     pub(super) fn stands(&mut self, now: Now, owner: &str, standing: Standing) {
         let Ok(carrier) = owner.parse::<CarrierId>() else { return };
-        let Some(route) = self.facts.directory.carrier(&carrier).map(|carrier| carrier.route) else { return };
+        let Some(route) = self.facts.directory.carrier(&carrier).map(|carrier| carrier.route.clone()) else { return };
         let known = self.standings.entry(carrier).or_default();
         let was_down = known.up.is_some_and(|(up, _)| !up);
         let was_failed = known.registered.is_some_and(|(registered, _)| registered.is_err());
         let route = route.map(|route| route.to_string()).unwrap_or_default();
-        let (gauge, value) = match standing {
-            Standing::Up | Standing::Down => (name::CARRIER_UP, standing == Standing::Up),
-            Standing::Registered { .. } | Standing::Unregistered { .. } => {
-                (name::CARRIER_REGISTERED, matches!(standing, Standing::Registered { .. }))
-            }
-        };
-        metrics::gauge!(gauge, "carrier" => owner.to_owned()).set(u32::from(value));
         let told = match standing {
             Standing::Up => {
                 known.up = Some((true, now.wall));
                 was_down.then(|| (Kind::CarrierBack, alert::facts([("carrier", owner.to_owned()), ("route", route)])))
             }
             Standing::Down => {
-                known.up = Some((false, now.wall));
-                Some((Kind::CarrierDown, alert::facts([("carrier", owner.to_owned()), ("route", route)])))
+                // One that is changed while it is down is asked anew, and found as it was.
+                if !was_down {
+                    known.up = Some((false, now.wall));
+                }
+                let facts = alert::facts([("carrier", owner.to_owned()), ("route", route)]);
+                (!was_down).then_some((Kind::CarrierDown, facts))
             }
             Standing::Registered { .. } => {
                 known.registered = Some((Ok(()), now.wall));
@@ -171,8 +236,11 @@ impl Switchboard {
         self.standings.get(carrier).and_then(|known| known.up).is_some_and(|(up, _)| !up)
     }
 
-    pub(super) fn carrier_views(&self) -> Vec<CarrierView> {
+    pub(super) fn carrier_views(&self, now: Now) -> Vec<CarrierView> {
+        let live = self.live_calls();
         let view = |carrier: &Carrier| {
+            let [inbound, outbound] = self.tally_views(&carrier.id, live.get(&carrier.id).copied().unwrap_or_default());
+            let rest = self.resting.get(&carrier.id).map(|until| until.since(now.mono)).filter(|rest| !rest.is_zero());
             let known = self.standings.get(&carrier.id).copied().unwrap_or_default();
             let word = |known: Option<bool>, words: [&str; 2]| match known {
                 None => "unknown".to_owned(),
@@ -188,6 +256,9 @@ impl Switchboard {
                 registration_since: known.registered.map(|(_, since)| since.seconds()),
                 registration_status: known.registered.and_then(|(registered, _)| registered.err()),
                 locked: carrier.locked.clone(),
+                rests_until: rest.map(|rest| now.wall.seconds() + rest.as_secs().cast_signed()),
+                inbound,
+                outbound,
             }
         };
         self.facts.directory.carriers().iter().map(view).collect()

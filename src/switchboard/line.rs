@@ -1,11 +1,14 @@
 //! A leg with its wires: the call in SIP, the stream of sound, the lobby or the meeting it is in.
 
 use super::agree::Secrets;
+use super::bid::Bid;
 use crate::clock::{Mono, Wall};
 use crate::leg::{Direction, End, Leg};
 use crate::media::{Plan, Stats, StreamId};
 use crate::meeting::{Keypad, Lobby, LobbyInput};
-use crate::sip::{Call, Dial};
+use crate::rating::Origin;
+use crate::rating::record::{CallerIdentity, Try};
+use crate::sip::{Call, Dial, Way};
 use crate::trunk::{Caller, Progress};
 use crate::types::{CarrierId, Cause, E164, Language, LegId, MeetingId, OrganisationId};
 use bytes::Bytes;
@@ -26,10 +29,16 @@ pub(super) struct Line {
     pub id: LegId,
     pub leg: Leg,
     pub call: Call,
+    /// The Call-IDs that it had: one, or one for each carrier that was asked.
+    pub call_ids: Vec<String>,
     pub stream: StreamId,
     /// In: our number. Out: the destination.
     pub number: E164,
     pub caller: Option<E164>,
+    /// In: from what kind of telephone.
+    pub origin: Origin,
+    /// In: how far the caller is known.
+    pub identity: Option<CallerIdentity>,
     pub carrier: CarrierId,
     /// Numbers of one organisation take its meetings alone.
     pub house: Option<OrganisationId>,
@@ -53,9 +62,28 @@ pub(super) struct Line {
     /// Out: to be dialled when the books agree; and who asked for it.
     pub dial: Option<Box<Dial>>,
     pub asker: Option<Asker>,
+    /// In: whose place it takes, once it is up on both sides.
+    pub replaces: Option<LegId>,
+    /// In: the leg whose call it goes on with, once the books agree, and the REFER that asked for that; and the other way round:
+    /// its call is another leg's now.
+    pub moves: Option<(LegId, u32)>,
+    pub gave_way: bool,
+    /// The books have been told that it is an organiser's own.
+    pub leads: bool,
+    /// It is being sent to another number, and who is told how that goes.
+    pub sent_away: Option<u64>,
     /// Out: how far the call has come, and who else may carry it, the next one first.
     pub progress: Progress,
     pub others: VecDeque<CarrierId>,
+    /// Out: who was asked before, and what they said.
+    pub tries: Vec<Try>,
+    /// The INVITE whose end is to be counted.
+    pub bid: Option<Bid>,
+    /// Out: where else the carrier can be reached, the next one first; and whether the books know of the call.
+    pub ways: VecDeque<Way>,
+    pub opened: bool,
+    /// Out: where TCP was tried for an INVITE that is too long for a datagram: there it goes by UDP all the same.
+    pub tried_tcp: Option<SocketAddr>,
     /// Something is being said, then the call ends.
     pub parting: Option<(Mono, Cause)>,
     pub end: Option<Ended>,
@@ -71,6 +99,8 @@ pub(super) enum Asker {
     Desk(u64),
     /// A participant, by keys: hears how it goes, until somebody answers or nobody does.
     Keys(LegId),
+    /// A participant, by REFER, which this numbers: told by NOTIFY, once the REFER itself is answered.
+    Refer { by: LegId, number: u32, agreed: bool },
 }
 
 /// A leg that is over and waits for the figures of its sound, though not for long: money comes first.
@@ -91,6 +121,11 @@ impl Line {
         self.lobby.as_ref().is_some_and(Lobby::is_open)
     }
 
+    /// The number of ours by which it is here: that was called, or that was shown to whom we called.
+    pub fn own_number(&self) -> Option<E164> {
+        if self.is_inbound() { Some(self.number) } else { self.caller }
+    }
+
     /// How a meeting tells people apart: who calls, or is called.
     pub fn person(&self) -> Option<E164> {
         if self.is_inbound() { self.caller } else { Some(self.number) }
@@ -104,6 +139,12 @@ impl Line {
     /// Rings, or is about to, on behalf of keys that `by` pressed.
     pub fn rings_for(&self, by: LegId) -> bool {
         self.asker == Some(Asker::Keys(by)) && self.end.is_none()
+    }
+
+    /// The same, or on behalf of a REFER of theirs.
+    pub fn is_rung_by(&self, by: LegId) -> bool {
+        let is_referred = matches!(self.asker, Some(Asker::Refer { by: other, .. }) if other == by);
+        self.rings_for(by) || is_referred && self.end.is_none()
     }
 
     /// What the call would be charged for if it ended now, or is charged for since it ended.

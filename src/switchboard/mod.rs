@@ -6,16 +6,23 @@
 
 mod agree;
 pub mod ask;
+mod bid;
 mod charge;
 mod floor;
+mod focus;
 mod inbound;
 pub mod io;
 mod known;
 mod line;
+mod load;
+mod moving;
+mod naming;
 mod outbound;
 pub mod recording;
 pub mod sound;
+mod transfer;
 mod watch;
+mod written;
 
 pub use known::tls_names;
 
@@ -24,19 +31,24 @@ use crate::leg;
 use crate::media::recorder::{self, RecordingId};
 use crate::media::{self, Codec, StreamId};
 use crate::meeting::{self, KeyMap, LobbyConfig, Meeting, Prompt};
-use crate::sip::{self, Call};
+use crate::rating::report::Masking;
+use crate::sip::{self, Call, Subscription};
 use crate::store::{self, Facts};
-use crate::trunk::{Guard, GuardConfig, PatternConfig, Patterns};
+use crate::trunk::{Guard, GuardConfig, Hosts, PatternConfig, Patterns, Trust};
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, SecretRef};
 use ask::{Ask, LegView, Told};
+use bid::Tallies;
 use floor::NOBODY;
+use focus::{Seats, Watcher};
 use known::Known;
 use line::Line;
+use naming::PutOff;
+use outbound::Refused;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sound::Sounds;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Settings, gathered from the rooms that this one introduces to each other.
@@ -57,12 +69,15 @@ pub struct Config {
     pub recording: Option<recording::Config>,
     /// How long a dialled phone may ring.
     pub ring_ms: u64,
-    /// Our address of each transport for calls out, and what we call ourselves there.
-    pub udp: Option<(SocketAddr, SocketAddr)>,
-    pub tcp: Option<(SocketAddr, SocketAddr)>,
-    pub tls: Option<(SocketAddr, SocketAddr)>,
+    /// Our addresses for calls out, of each transport and family of addresses the first that is listened on, and what we call
+    /// ourselves there; what a carrier is spoken to by where its name says nothing comes first.
+    pub locals: Vec<sip::Local>,
+    /// Where sound is received: an offer of the other family of addresses cannot be answered.
+    pub sound: IpAddr,
     /// Seconds in Retry-After where a later try may go well.
     pub retry_after_s: u32,
+    /// How numbers are shown to those who watch a meeting by SIP: [`Masking::for_outsiders`].
+    pub masking: Masking,
 }
 
 /// What comes in.
@@ -89,6 +104,10 @@ pub enum Input {
     Rerouted {
         leg: LegId,
         done: Result<(), store::StoreError>,
+    },
+    /// The books have done an [`Output::Books`] of kind answered: a next life could end the call.
+    Journaled {
+        leg: LegId,
     },
     /// A look at an organisation's account: what is available, and what all its legs burn a minute, in billionths.
     Money {
@@ -193,6 +212,10 @@ const REMEMBERED: usize = 1_000;
 enum Who {
     Leg(LegId),
     Meeting(MeetingId),
+    /// A meeting, for those who watch it.
+    Watched(MeetingId),
+    /// A call in that waits.
+    Call(Call),
 }
 
 /// One meeting that runs, with its mix.
@@ -201,6 +224,7 @@ struct Room {
     id: media::RoomId,
     recording: Option<RecordingId>,
     armed: Option<Mono>,
+    seats: Seats,
 }
 
 pub struct Switchboard {
@@ -209,16 +233,27 @@ pub struct Switchboard {
     passwords: BTreeMap<SecretRef, sip::Password>,
     /// How we stand with carriers that we keep in touch with.
     standings: BTreeMap<CarrierId, Known>,
+    /// What became of their calls; and until when one wants none.
+    tallies: BTreeMap<CarrierId, Tallies>,
+    resting: BTreeMap<CarrierId, Mono>,
+    /// By whose signatures callers are known.
+    trust: Trust,
+    /// Where the names of carriers' sources lead now.
+    hosts: Hosts,
     sounds: Arc<Sounds>,
     guard: Guard,
     patterns: Patterns,
     rng: StdRng,
     lines: HashMap<LegId, Line>,
     by_call: HashMap<Call, LegId>,
-    /// Calls that a BYE of ours is on its way to.
+    /// Calls that a BYE or CANCEL of ours is on its way to.
     parting: HashMap<Call, LegId>,
+    /// Calls in that are looked at later, since many guess.
+    put_off: HashMap<Call, PutOff>,
     by_stream: HashMap<StreamId, LegId>,
     rooms: HashMap<MeetingId, Room>,
+    /// Who watches meetings by SIP.
+    watchers: BTreeMap<Subscription, Watcher>,
     /// Numbers streams, calls out and rooms.
     last_number: u64,
     /// What legs that are over are charged for, until the books have it.
@@ -227,7 +262,8 @@ pub struct Switchboard {
     /// Legs whose machines may have something to say.
     touched: VecDeque<LegId>,
     touched_rooms: VecDeque<MeetingId>,
-    over: VecDeque<LegView>,
+    /// Each with its Call-IDs.
+    over: VecDeque<(LegView, Vec<String>)>,
     draining: bool,
     outputs: VecDeque<Output>,
 }
@@ -240,6 +276,10 @@ impl Switchboard {
             facts,
             passwords: BTreeMap::new(),
             standings: BTreeMap::new(),
+            tallies: BTreeMap::new(),
+            resting: BTreeMap::new(),
+            trust: Trust::default(),
+            hosts: Hosts::new(),
             sounds,
             guard,
             patterns,
@@ -247,8 +287,10 @@ impl Switchboard {
             lines: HashMap::new(),
             by_call: HashMap::new(),
             parting: HashMap::new(),
+            put_off: HashMap::new(),
             by_stream: HashMap::new(),
             rooms: HashMap::new(),
+            watchers: BTreeMap::new(),
             last_number: 0,
             unsettled: HashMap::new(),
             timers: BTreeSet::new(),
@@ -260,6 +302,11 @@ impl Switchboard {
         };
         switchboard.tell_sources();
         switchboard
+    }
+
+    /// By whose signatures callers are known from now on; by nobody's, before.
+    pub fn believe(&mut self, trust: Trust) {
+        self.trust = trust;
     }
 
     pub fn handle(&mut self, now: Now, input: Input) {
@@ -274,14 +321,18 @@ impl Switchboard {
             Input::Money { organisation, available, burn_nanos } => {
                 self.money(now, &organisation, available, burn_nanos);
             }
+            Input::Journaled { leg } => self.journaled(leg),
             Input::Settled { leg } => drop(self.unsettled.remove(&leg)),
             Input::Asked { token, ask } => self.asked(now, token, ask),
             Input::Facts(facts) => {
                 self.facts = facts;
+                self.forget_carriers();
                 self.tell_sources();
+                self.reject_watchers();
                 self.cut_locked(now);
                 self.review();
             }
+            Input::Passwords(passwords) if passwords == self.passwords => {}
             Input::Passwords(passwords) => {
                 self.passwords = passwords;
                 self.tell_sources();
@@ -309,6 +360,8 @@ impl Switchboard {
                         self.touched_rooms.push_back(id);
                     }
                 }
+                Who::Watched(id) => self.look_into(now, &id),
+                Who::Call(call) => self.take_up(now, call),
             }
         }
         self.settle_down(now);
@@ -400,14 +453,23 @@ impl Switchboard {
         let event = match event {
             Invited(invitation) => return self.invited(now, *invitation),
             Stands { owner, standing } => return self.stands(now, &owner, standing),
+            Guessed { peer, listed, tries } => return self.tell_guessed(now, peer, listed, tries),
+            Senders { host, addresses } => return self.senders(host, addresses),
+            Subscribed(subscriber) => return self.subscribed(now, &subscriber),
+            Unsubscribed { subscription } => return self.unsubscribed(subscription),
             of_a_call => of_a_call,
         };
         if let Some(call) = call.filter(|_| event.is_last()) {
             self.parted(call);
+            self.let_go(now, call);
         }
         let Some(leg) = call.and_then(|call| self.by_call.get(&call)).copied() else { return };
         match event {
-            Invited(_) | Stands { .. } | Disagreed { .. } => {}
+            Invited(_) | Stands { .. } | Guessed { .. } | Senders { .. } | Disagreed { .. } => {}
+            Subscribed(_) | Unsubscribed { .. } => {}
+            Referred(referral) => self.referred(now, leg, &referral),
+            Transferring { status, is_last, .. } => self.transferring(now, leg, status, is_last),
+            Located { ways, .. } => self.located(now, leg, ways),
             Cancelled { .. } | HungUp { .. } => self.tell_leg(now, leg, leg::Input::HungUp),
             Acknowledged { answer, .. } => self.acknowledged(now, leg, answer),
             Unacknowledged { .. } => self.tell_leg(now, leg, leg::Input::Unacknowledged),
@@ -416,7 +478,14 @@ impl Switchboard {
             Informed { kind, body, .. } => self.informed(leg, &kind, &body),
             Ringing { answer, .. } => self.rings(now, leg, answer.is_some()),
             Answered { journal, answer, .. } => self.answered_out(now, leg, journal, answer),
-            Failed { status, .. } => self.failed_out(now, leg, status),
+            Failed { status, reason, retry_after_s, lingers, sounded, .. } => {
+                if lingers {
+                    // A next life would have to end what may yet be answered.
+                    self.parting.extend(call.map(|call| (call, leg)));
+                }
+                let q850 = reason.and_then(|reason| reason.q850);
+                self.failed_out(now, leg, Refused { status, q850, retry_after_s, sounded });
+            }
             Lapsed { .. } => self.tell_leg(now, leg, leg::Input::Stop(Cause::SessionLapsed)),
             Released { .. } => {}
         }
@@ -452,6 +521,7 @@ impl Switchboard {
 
     fn stop(&mut self, now: Now) {
         self.drain();
+        self.take_up_all(now);
         for leg in self.all_legs() {
             self.tell_leg(now, leg, leg::Input::Stop(Cause::Drained));
         }

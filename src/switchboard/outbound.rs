@@ -5,26 +5,54 @@ use super::ask::Told;
 use super::floor::NOBODY;
 use super::inbound::{carrier_limit, payer_scopes};
 use super::line::{Asker, Line, Wire};
+use super::written::Written;
 use super::{Books, Output, Switchboard};
 use crate::clock::Now;
 use crate::leg::{self, Direction, Leg};
 use crate::media;
 use crate::meeting::{self, By, Entry, Keypad, Prompt};
+use crate::rating::record::Try;
 use crate::rating::{CallType, Origin, costs};
-use crate::sip::{self, Call, Dial, Identity, Way};
+use crate::sip::{self, Call, Dial, Identity, Toward, Way};
 use crate::store::{self, StoreError};
 use crate::telemetry::name;
-use crate::trunk::{Carrier, DialPlan, Limit, Progress, Scope, Verdict};
-use crate::types::{Cause, E164, Language, LegId, MeetingId};
+use crate::trunk::{Carrier, DialPlan, Limit, Progress, Scope, Verdict, in_turn, is_emergency};
+use crate::types::{CarrierId, Cause, E164, Language, LegId, MeetingId};
 use bytes::Bytes;
 use rand::RngExt;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// A call out is tried by so many carriers at the most: each may take half a minute to be known as dead, and whoever waits
-/// has given up by then.
+/// A call out is tried by so many carriers at the most, and so often by each: a try may take half a minute to be known as
+/// dead, and whoever waits has given up by then. One carrier's dead addresses do not keep the next one from being asked.
 const MOST_CARRIERS: usize = 4;
+const MOST_OF_CARRIER: usize = 2;
+/// Carriers that a call keeps in mind for that: some may be down, full or locked by the time that they are asked.
+const MOST_LISTED: usize = 16;
+
+/// What a carrier said to a call of ours that it does not take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    pub status: u16,
+    pub q850: Option<u8>,
+    pub retry_after_s: Option<u32>,
+    /// Sound came before, told or not.
+    pub sounded: bool,
+}
+
+/// Another one is asked instead.
+fn passed_over(carrier: &Carrier, why: &'static str) {
+    metrics::counter!(name::CARRIERS_PASSED_OVER, "why" => why).increment(1);
+    tracing::info!(carrier = carrier.id.as_str(), why, "a carrier is passed over");
+}
+
+/// After these tries, the last of them by `carrier`: whether it may be tried once more, and whether another one may.
+fn may_try(tries: &[Try], carrier: &CarrierId) -> (bool, bool) {
+    let of_it = tries.iter().filter(|one| one.carrier == *carrier).count();
+    let carriers: BTreeSet<&CarrierId> = tries.iter().map(|one| &one.carrier).collect();
+    (of_it < MOST_OF_CARRIER, carriers.len() < MOST_CARRIERS)
+}
 
 impl Switchboard {
     /// Somebody wants the meeting to ring a phone. The answer comes when the books have agreed, or not.
@@ -35,6 +63,7 @@ impl Switchboard {
             match asker {
                 Asker::Desk(token) => self.say(Output::Told { token, told: Told::Refused(cause) }),
                 Asker::Keys(by) => self.play(by, &[Prompt::of_call(cause)], NOBODY),
+                Asker::Refer { by, number, .. } => self.decline(by, number, cause),
             }
         }
     }
@@ -43,12 +72,14 @@ impl Switchboard {
         if self.draining {
             return Err(Cause::Draining);
         }
+        if is_emergency(to.digits()) {
+            return Err(Cause::NumberBlocked);
+        }
         let facts = self.facts.clone();
         let (_, organisation) = facts.payer_of(&meeting).ok_or(Cause::UnknownMeeting)?;
         let caller_id = facts.directory.caller_id(&organisation.id, organisation.country);
         let id = self.new_leg(now);
-        let mut others = facts.directory.routes(&to);
-        // The cheapest first, as far as carriers have said what they take; the others after them, in their order.
+        // Of one priority the cheapest first, as far as carriers have said what they take; the others after them.
         let call = costs::Call {
             call_type: CallType::DialOut,
             digits: to.digits(),
@@ -57,8 +88,9 @@ impl Switchboard {
             ms: u64::from(costs::COMPARED_MINUTES) * 60_000,
             currency: organisation.currency,
         };
-        others.sort_by_cached_key(|carrier| facts.costs.rank(&carrier.id, &call));
-        let mut others: VecDeque<&Carrier> = others.into_iter().take(MOST_CARRIERS).collect();
+        let routes = facts.directory.routes(&to, now.wall).into_iter();
+        let ranked = routes.map(|carrier| (carrier, facts.costs.rank(&carrier.id, &call))).collect();
+        let mut others: VecDeque<&Carrier> = in_turn(ranked, &mut self.rng).into_iter().take(MOST_LISTED).collect();
         let payer = payer_scopes(&facts, &meeting, now.wall, Some(&to));
         let carrier = self.carrier_with_room(now, id, &mut others, &payer)?;
 
@@ -70,9 +102,12 @@ impl Switchboard {
             id,
             leg: Leg::new(Direction::Out, self.leg_config(Some(&meeting)), now, seed),
             call: Call::outbound(number),
+            call_ids: Vec::new(),
             stream: media::StreamId(number),
             number: to,
             caller: caller_id.map(|number| number.e164),
+            origin: Origin::Fixed,
+            identity: None,
             carrier: carrier.id.clone(),
             house: None,
             languages: vec![language],
@@ -88,9 +123,19 @@ impl Switchboard {
             meeting: Some(meeting),
             present: false,
             dial: None,
+            ways: VecDeque::new(),
+            opened: false,
+            tried_tcp: None,
             asker: Some(asker),
+            replaces: None,
+            moves: None,
+            gave_way: false,
+            leads: false,
+            sent_away: None,
             progress: Progress::Silent,
             others: others.into_iter().map(|carrier| carrier.id.clone()).collect(),
+            tries: Vec::new(),
+            bid: None,
             parting: None,
             end: None,
             joined: None,
@@ -115,71 +160,125 @@ impl Switchboard {
     ) -> Result<&'a Carrier, Cause> {
         let mut refused = Cause::NoRoute;
         while let Some(carrier) = others.pop_front() {
-            if carrier.locked.is_some() {
-                refused = Cause::CarrierLocked;
-                continue;
-            }
-            if self.is_down(&carrier.id) {
-                refused = Cause::Unreachable;
+            let in_the_way = match () {
+                () if carrier.locked.is_some() => Some(("locked", Cause::CarrierLocked)),
+                () if self.is_down(&carrier.id) => Some(("down", Cause::Unreachable)),
+                () if self.is_resting(now, &carrier.id) => Some(("resting", Cause::Overloaded)),
+                () => None,
+            };
+            if let Some((why, cause)) = in_the_way {
+                passed_over(carrier, why);
+                refused = cause;
                 continue;
             }
             let mut scopes = vec![(Scope::Carrier(carrier.id.clone()), carrier_limit(carrier))];
             scopes.extend_from_slice(payer);
             match self.guard.enter(now.mono, id, &scopes) {
                 Ok(()) => return Ok(carrier),
-                Err(cause) => refused = cause,
+                Err(cause) => {
+                    passed_over(carrier, cause.slug());
+                    refused = cause;
+                }
             }
         }
         Err(refused)
     }
 
-    /// There is a port: the call can be written down, journaled, and the books asked.
-    pub(super) fn open_out(&mut self, now: Now, id: LegId, local: SocketAddr) {
+    /// There is a port: the call can be made, as soon as it is known where to.
+    pub(super) fn open_out(&mut self, now: Now, id: LegId) {
         let Some(carrier) = self.carrier_of(id) else { return };
-        let identity = Identity::draw(&mut self.rng);
-        let Some(dial) = self.write_dial(id, &carrier, identity, local) else {
-            return self.tell_leg(now, id, leg::Input::Failed(Cause::NoRoute));
-        };
-        let Some(line) = self.lines.get_mut(&id) else { return };
-        let open = store::OpenLeg {
-            leg: id,
-            call_type: CallType::DialOut,
-            number: line.number,
-            caller: line.caller,
-            origin: Origin::Fixed,
-            carrier: Some(line.carrier.clone()),
-            meeting: line.meeting.clone(),
-            call_id: dial.identity.call_id.clone(),
-            journal: sip::journal_of(&dial),
-            invited: now.wall,
-        };
-        line.dial = Some(Box::new(dial));
-        self.say(Output::Books(Books::Open(open)));
+        match carrier.route.as_ref().and_then(|route| self.toward(&carrier, route)) {
+            Some(Toward::Way(way)) => self.located(now, id, vec![way]),
+            Some(Toward::Place(place)) => {
+                let Some(call) = self.lines.get(&id).map(|line| line.call) else { return };
+                self.say(Output::Sip(sip::Command::Locate { call, place }));
+            }
+            // We do not speak as it wants to be spoken to.
+            None if self.reroute(now, id) => {}
+            None => self.tell_leg(now, id, leg::Input::Failed(Cause::NoRoute)),
+        }
     }
 
-    fn write_dial(&mut self, id: LegId, carrier: &Carrier, identity: Identity, local: SocketAddr) -> Option<Dial> {
-        let route = carrier.route?;
-        let Way { flow, contact } = self.way(carrier, route)?;
+    /// Where the carrier can be reached. Nowhere: the next one is asked.
+    pub(super) fn located(&mut self, now: Now, id: LegId, ways: Vec<Way>) {
+        let Some(line) = self.lines.get_mut(&id).filter(|line| !line.leg.is_over()) else { return };
+        line.ways = ways.into();
+        if !self.set_out(now, id) && !self.reroute(now, id) {
+            self.tell_leg(now, id, leg::Input::Failed(Cause::Unreachable));
+        }
+    }
+
+    /// By the next of these ways the call is written down, journaled, and the books are asked, or told. Whether there is one.
+    fn set_out(&mut self, now: Now, id: LegId) -> bool {
+        let Some(carrier) = self.carrier_of(id) else { return false };
+        let Some(line) = self.lines.get_mut(&id) else { return false };
+        let (Wire::Lent(local), Some(way)) = (line.wire, line.ways.pop_front()) else { return false };
+        let identity = Identity::draw(&mut self.rng);
+        let Some(mut dial) = self.write_dial(id, &carrier, identity.clone(), local, way) else { return false };
+        if sip::is_long(&dial)
+            && let Some(tcp) = self.tcp_instead(&carrier, way).filter(|tcp| self.has_not_tried(id, *tcp))
+            && let Some(by_tcp) = self.write_dial(id, &carrier, identity, local, tcp)
+        {
+            tracing::info!(leg = %id, carrier = carrier.id.as_str(), "too long for a datagram: by TCP");
+            if let Some(line) = self.lines.get_mut(&id) {
+                line.tried_tcp = Some(tcp.flow.peer);
+                line.ways.push_front(way);
+            }
+            dial = by_tcp;
+        }
+        let Some(line) = self.lines.get_mut(&id) else { return false };
+        let (call_id, journal) = (dial.identity.call_id.clone(), sip::journal_of(&dial));
+        let books = match std::mem::replace(&mut line.opened, true) {
+            true => Books::Reroute(store::Rerouted { leg: id, carrier: carrier.id, call_id, journal }),
+            false => Books::Open(store::OpenLeg {
+                leg: id,
+                call_type: CallType::DialOut,
+                number: line.number,
+                caller: line.caller,
+                origin: Origin::Fixed,
+                carrier: Some(line.carrier.clone()),
+                meeting: line.meeting.clone(),
+                call_id,
+                journal,
+                invited: now.wall,
+            }),
+        };
+        line.call_ids.push(dial.identity.call_id.clone());
+        line.dial = Some(Box::new(dial));
+        self.say(Output::Books(books));
+        true
+    }
+
+    fn has_not_tried(&self, id: LegId, tcp: Way) -> bool {
+        self.lines.get(&id).is_some_and(|line| line.tried_tcp != Some(tcp.flow.peer))
+    }
+
+    fn write_dial(
+        &mut self,
+        id: LegId,
+        carrier: &Carrier,
+        identity: Identity,
+        local: SocketAddr,
+        way: Way,
+    ) -> Option<Dial> {
+        let Way { flow, contact } = way;
+        let host = carrier.route.as_ref()?.host();
         let offer = self.write_offer(id, carrier, local)?;
         let line = self.lines.get(&id)?;
-        let called = carrier.number_format_out.write(&line.number);
-        let shown = line.caller.map(|caller| carrier.number_format_out.write(&caller));
-        let from = match &shown {
-            Some(shown) => format!("<sip:{shown}@{contact}>"),
-            None => format!("\"Anonymous\" <sip:anonymous@{contact}>"),
-        };
-        let asserted = shown.map(|shown| ("P-Asserted-Identity".to_owned(), format!("<sip:{shown}@{contact}>")));
+        let written = Written::new(carrier, (contact, &host), &line.number, line.caller);
         Some(Dial {
             call: line.call,
             identity,
             flow,
             contact,
-            request_uri: format!("sip:{called}@{}", route.address),
-            from,
-            to: format!("<sip:{called}@{}>", route.address),
-            headers: asserted.into_iter().collect(),
+            request_uri: written.request_uri,
+            from: written.from,
+            to: written.to,
+            headers: written.headers,
             offer,
             ring_ms: self.config.ring_ms,
+            holds_ack: true,
+            may_transfer: carrier.transfers,
             login: self.login_of(carrier).map(Arc::new),
         })
     }
@@ -190,8 +289,13 @@ impl Switchboard {
         let progress = if with_sound { Progress::EarlySound } else { Progress::Ringing };
         let before = line.progress;
         line.progress = before.max(progress);
+        self.bid_rings(now, id);
+        let Some(line) = self.lines.get(&id) else { return };
         if let (Some(Asker::Keys(by)), Progress::Silent) = (line.asker, before) {
             self.play_on_and_on(by, Prompt::Ringback);
+        }
+        if before == Progress::Silent {
+            self.tell_referrer_of_ringing(id);
         }
         self.tell_leg(now, id, leg::Input::Ringing);
     }
@@ -199,6 +303,8 @@ impl Switchboard {
     /// The phone was picked up.
     pub(super) fn answered_out(&mut self, now: Now, id: LegId, journal: String, answer: Option<Bytes>) {
         self.rings_no_more(id);
+        self.tell_referrer_of_end(id, None);
+        self.bid_answered(now, id);
         let plan = self.late_plan(id, answer);
         self.tell_leg(now, id, leg::Input::Answered);
         let journal = Some(journal);
@@ -215,14 +321,59 @@ impl Switchboard {
         self.open_lobby(now, id, Entry::Called { confirm: confirm.unwrap_or(false) });
     }
 
-    /// A carrier did not take the call: the next one is asked where that helps, else it is over.
-    pub(super) fn failed_out(&mut self, now: Now, id: LegId, status: u16) {
+    /// The books know how to end the call, so whoever picked it up may hear that we are there.
+    pub(super) fn journaled(&mut self, id: LegId) {
+        if let Some(call) = self.lines.get(&id).map(|line| line.call).filter(|call| call.is_outbound()) {
+            self.say(Output::Sip(sip::Command::Acknowledge { call }));
+        }
+    }
+
+    /// A carrier did not take the call: another of its addresses is tried where this one did not answer or takes nothing
+    /// (RFC 3263 section 4.3), then the next carrier where that helps, else it is over.
+    pub(super) fn failed_out(&mut self, now: Now, id: LegId, refused: Refused) {
         let Some(carrier) = self.carrier_of(id) else { return };
-        let Some(line) = self.lines.get(&id).filter(|line| !line.leg.is_over()) else { return };
-        let Verdict { cause, next } = carrier.verdict(status, line.progress);
-        if !(next && self.reroute(now, id)) {
+        let Some(line) = self.lines.get_mut(&id).filter(|line| !line.leg.is_over()) else { return };
+        let Refused { status, q850, retry_after_s, sounded } = refused;
+        if sounded {
+            line.progress = Progress::EarlySound;
+        }
+        let Verdict { cause, next } = carrier.verdict(status, q850, line.progress);
+        let unreached = match status {
+            408 => line.progress == Progress::Silent,
+            503 => line.progress < Progress::EarlySound,
+            _ => false,
+        };
+        let elsewhere = unreached && !line.ways.is_empty() && !self.draining;
+        line.tries.push(Try { carrier: carrier.id.clone(), sip: status, q850, cause });
+        let (again, further) = may_try(&line.tries, &carrier.id);
+        tracing::info!(leg = %id, carrier = carrier.id.as_str(), status, q850, cause = cause.slug(), next, "the carrier did not take the call");
+        self.bid_failed(id, status, cause);
+        if again && elsewhere {
+            self.renew_call(id);
+            tracing::info!(leg = %id, carrier = carrier.id.as_str(), "the carrier's next address is tried");
+            if self.set_out(now, id) {
+                return;
+            }
+        }
+        if let (503, Some(seconds)) = (status, retry_after_s) {
+            // RFC 3261 section 21.5.4: others may be asked meanwhile, and it may not.
+            self.rests(now, &carrier.id, seconds);
+        }
+        if !(next && further && self.reroute(now, id)) {
             self.tell_leg(now, id, leg::Input::Failed(cause));
         }
+    }
+
+    /// The same leg, another call.
+    fn renew_call(&mut self, id: LegId) {
+        let call = Call::outbound(self.number());
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        self.by_call.remove(&line.call);
+        // What is owed to the carrier before is not what this leg owes in the end.
+        self.parting.remove(&line.call);
+        self.by_call.insert(call, id);
+        line.call = call;
+        line.progress = Progress::Silent;
     }
 
     /// By the next carrier: the same leg, the same money, another call. It is written down before it is made, so that
@@ -230,38 +381,40 @@ impl Switchboard {
     fn reroute(&mut self, now: Now, id: LegId) -> bool {
         let facts = self.facts.clone();
         let Some(line) = self.lines.get(&id).filter(|_| !self.draining) else { return false };
-        let (Wire::Lent(local), before) = (line.wire, line.carrier.clone()) else { return false };
+        let before = line.carrier.clone();
+        if !matches!(line.wire, Wire::Lent(_)) {
+            return false;
+        }
         let mut others = line.others.iter().filter_map(|carrier| facts.directory.carrier(carrier)).collect();
         let Ok(carrier) = self.carrier_with_room(now, id, &mut others, &[]) else { return false };
         self.guard.step_out(now.mono, id, &Scope::Carrier(before));
-        let call = Call::outbound(self.number());
+        self.renew_call(id);
         let Some(line) = self.lines.get_mut(&id) else { return false };
-        self.by_call.remove(&line.call);
-        self.by_call.insert(call, id);
-        line.call = call;
         line.carrier = carrier.id.clone();
-        line.progress = Progress::Silent;
         line.others = others.into_iter().map(|carrier| carrier.id.clone()).collect();
-        let identity = Identity::draw(&mut self.rng);
-        let Some(dial) = self.write_dial(id, carrier, identity, local) else { return false };
+        line.ways.clear();
         tracing::info!(leg = %id, carrier = carrier.id.as_str(), "the next carrier is tried");
-        self.say(Output::Books(Books::Reroute(store::Rerouted {
-            leg: id,
-            carrier: carrier.id.clone(),
-            call_id: dial.identity.call_id.clone(),
-            journal: sip::journal_of(&dial),
-        })));
-        if let Some(line) = self.lines.get_mut(&id) {
-            line.dial = Some(Box::new(dial));
-        }
+        self.open_out(now, id);
         true
     }
 
     pub(super) fn rerouted(&mut self, now: Now, id: LegId, done: Result<(), StoreError>) {
         let Some(line) = self.lines.get_mut(&id).filter(|line| !line.leg.is_over()) else { return };
         match (done, line.dial.take()) {
-            (Ok(()), Some(dial)) => self.say(Output::Sip(sip::Command::Dial(dial))),
+            (Ok(()), Some(dial)) => {
+                self.bid(now, id);
+                self.say(Output::Sip(sip::Command::Dial(dial)));
+            }
             (Ok(()), None) => {}
+            // It has no room for what is held: it was not asked, and the one after it may have some.
+            (Err(StoreError::Refused(cause)), _) => {
+                if let Some(carrier) = self.carrier_of(id) {
+                    passed_over(&carrier, cause.slug());
+                }
+                if !self.reroute(now, id) {
+                    self.tell_leg(now, id, leg::Input::Failed(cause));
+                }
+            }
             (Err(error), _) => {
                 tracing::error!(leg = %id, %error, "the next carrier could not be written down");
                 self.tell_leg(now, id, leg::Input::Failed(Cause::StoreDown));
@@ -298,7 +451,7 @@ impl Switchboard {
     /// Gives up what keys of `by` had rung and nobody has answered. Whether there was any.
     pub(super) fn cancel_calls(&mut self, now: Now, by: LegId) -> bool {
         let mut ringing: Vec<LegId> =
-            self.lines.values().filter(|line| line.rings_for(by)).map(|line| line.id).collect();
+            self.lines.values().filter(|line| line.is_rung_by(by)).map(|line| line.id).collect();
         ringing.sort();
         for leg in &ringing {
             self.tell_leg(now, *leg, leg::Input::Stop(Cause::Cancelled));
@@ -308,6 +461,8 @@ impl Switchboard {
 
     /// Whoever had it made by keys is told why it came to nothing.
     pub(super) fn call_is_over(&mut self, id: LegId, cause: Cause) {
+        self.tell_referrer_of_end(id, Some(cause));
+        self.sent_away_in_vain(id, cause);
         if let Some(by) = self.rings_no_more(id) {
             self.play(by, &[Prompt::of_call(cause)], NOBODY);
         }
@@ -327,5 +482,29 @@ impl Switchboard {
     /// Whether a phone rings that keys of `by` had rung.
     pub(super) fn hears_ringing(&self, by: LegId) -> bool {
         self.lines.values().any(|line| line.rings_for(by) && line.progress > Progress::Silent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_addresses_of_one_carrier_do_not_use_up_the_tries_of_the_others() {
+        let rows: [(&[&str], (bool, bool)); 6] = [
+            (&["a"], (true, true)),
+            (&["a", "a"], (false, true)),
+            (&["a", "a", "b"], (true, true)),
+            (&["a", "a", "b", "b", "c", "c"], (false, true)),
+            (&["a", "b", "c", "d"], (true, false)),
+            (&["a", "a", "b", "b", "c", "c", "d", "d"], (false, false)),
+        ];
+        for (carriers, expected) in rows {
+            let tries: Vec<Try> = carriers
+                .iter()
+                .map(|name| Try { carrier: name.parse().unwrap(), sip: 408, q850: None, cause: Cause::Unreachable })
+                .collect();
+            assert_eq!(may_try(&tries, &tries.last().unwrap().carrier), expected, "{carriers:?}");
+        }
     }
 }

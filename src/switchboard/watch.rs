@@ -6,8 +6,9 @@ use crate::clock::{Now, Wall};
 use crate::notice::{Kind, alert};
 use crate::store::Raise;
 use crate::telemetry::name;
-use crate::trunk::{Brake, Caller, Closing, NumberKind, Sight};
+use crate::trunk::{Brake, Caller, Closing, KeptTries, NumberKind, Sight};
 use crate::types::{CarrierId, E164, LegId, MeetingId, OrganisationId};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Switchboard {
@@ -83,23 +84,41 @@ impl Switchboard {
         Some(Sight::DialledOver { organisation, to: line.number, elapsed_ms, quiet })
     }
 
+    /// Wrong tries of before this process.
+    pub fn recall_tries(&mut self, now: Now, kept: Vec<KeptTries>) {
+        self.guard.remember(now, kept);
+    }
+
+    /// Wrong tries that the next process is to know, and has not been told of: so many at most.
+    pub fn tries_to_keep(&mut self, now: Now, most: usize) -> Vec<KeptTries> {
+        self.guard.to_keep(now, most)
+    }
+
     /// A wrong conference ID or PIN.
-    pub(super) fn see_wrong_try(&mut self, now: Now, id: LegId) {
-        if let Some(carrier) = self.lines.get(&id).map(|line| line.carrier.clone()) {
-            self.see(now, &Sight::WrongTry { carrier });
-        }
+    pub(super) fn see_wrong_try(&mut self, now: Now, carrier: CarrierId) {
+        self.see(now, &Sight::WrongTry { carrier });
     }
 
     /// A brake has closed: told once a source and window, to the house and, where a meeting is known, to whose it is.
-    pub(super) fn tell_closing(&mut self, now: Now, id: LegId, meeting: Option<&MeetingId>, closing: Option<Closing>) {
-        let (Some(Closing { brake, tries, window }), Some(line)) = (closing, self.lines.get(&id)) else { return };
-        let caller = match line.guesser() {
+    pub(super) fn tell_closing(
+        &mut self,
+        now: Now,
+        id: LegId,
+        (carrier, caller): (&CarrierId, &Caller),
+        meeting: Option<&MeetingId>,
+        closing: Option<Closing>,
+    ) {
+        let Some(Closing { brake, tries, window }) = closing else { return };
+        let caller = match caller {
             Caller::Number(number) => number.masked(),
             Caller::Withheld(carrier) => format!("callers by {carrier} who withhold their number"),
         };
         let (source, who) = match (brake, meeting) {
             (Brake::Meeting, Some(meeting)) => {
                 (format!("meeting:{meeting}"), format!("At meeting {meeting}, all callers"))
+            }
+            (Brake::Carrier, _) => {
+                (format!("carrier:{carrier}"), format!("At no meeting that there is, calls of {carrier} that name one"))
             }
             (_, Some(meeting)) => (format!("caller:{caller}"), format!("At meeting {meeting}, {caller}")),
             (_, None) => (format!("caller:{caller}"), format!("At no meeting that there is, {caller}")),
@@ -116,6 +135,25 @@ impl Switchboard {
             at: now.wall,
             facts: alert::facts([("who", who), ("tries", tries.to_string()), ("minutes", minutes)]),
         }));
+    }
+
+    /// Wrong passwords, one after the other, in the requests of a carrier or of somebody who would be one.
+    pub(super) fn tell_guessed(&mut self, now: Now, peer: SocketAddr, listed: bool, tries: u32) {
+        let carrier =
+            self.facts.directory.at(peer, &self.hosts).filter(|_| listed).map(|carrier| carrier.id.to_string());
+        tracing::warn!(%peer, carrier, tries, "wrong passwords, one after the other");
+        let who = match &carrier {
+            Some(carrier) => format!("carrier {carrier}, from {}", peer.ip()),
+            None => format!("a stranger, from {}", peer.ip()),
+        };
+        let then = match &carrier {
+            Some(_) => "Its calls are refused until both sides have one password; then they go on at once",
+            None => "That address is not heard for a quarter of an hour",
+        };
+        let key = format!("{}:{}:{}", Kind::WrongPassword, peer.ip(), now.wall.micros());
+        let facts = [("who", who), ("tries", tries.to_string()), ("then", then.to_owned())];
+        let facts = alert::facts(facts);
+        self.say(Output::Raise(Raise { key, kind: Kind::WrongPassword, organisation: None, at: now.wall, facts }));
     }
 
     /// A leg asks for its next slice: its meeting goes on.

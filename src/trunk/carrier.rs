@@ -2,11 +2,16 @@
 
 use super::format::{DialPlan, WrittenAs};
 use super::proof::{Challenge, Digest, Register};
-use crate::types::{CarrierId, Cause, E164, Micros};
+use super::quirk::{KeysBy, Quirk};
+use super::route::Meaning;
+use super::stir::StirPolicy;
+use super::turn::Turn;
+use crate::types::{CarrierId, Cause, E164, HostName, Micros};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// An address or network that a carrier sends from; with a port, only that port of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +43,38 @@ fn same_head(a: u128, b: u128, width: u8, len: u8) -> bool {
     (a ^ b).checked_shr(tail).unwrap_or(0) == 0
 }
 
-const SOURCE_HINT: &str = "expected an address, address:port or network, like 203.0.113.0/24";
+const SOURCE_HINT: &str =
+    "expected an address, address:port, network or name, like 203.0.113.0/24 or sip.carrier.example";
+
+/// Addresses of hosts, as DNS has them now.
+pub type Hosts = BTreeMap<HostName, Vec<IpAddr>>;
+
+/// Who sends: an address or network, or all addresses that a name leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    At(Source),
+    Named(HostName),
+}
+
+impl FromStr for Sender {
+    type Err = &'static str;
+    /// As a [`Source`], or `sip.carrier.example`.
+    fn from_str(text: &str) -> Result<Sender, &'static str> {
+        match text.parse() {
+            Ok(name) => Ok(Sender::Named(name)),
+            Err(_) => text.parse().map(Sender::At),
+        }
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sender::At(source) => source.fmt(f),
+            Sender::Named(name) => name.fmt(f),
+        }
+    }
+}
 
 impl FromStr for Source {
     type Err = &'static str;
@@ -91,14 +127,17 @@ impl fmt::Display for Source {
 /// How a request travels to a carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
+    /// But for what is too long for a datagram, which goes by TCP where that is taken (RFC 3261 section 18.1.1).
     Udp,
+    /// UDP whatever the length, for carriers that take a TCP connection and then nothing by it.
+    UdpOnly,
     Tcp,
     Tls,
 }
 
 impl Transport {
-    const NAMES: [(&'static str, Transport); 3] =
-        [("udp", Transport::Udp), ("tcp", Transport::Tcp), ("tls", Transport::Tls)];
+    const NAMES: [(&'static str, Transport); 4] =
+        [("udp", Transport::Udp), ("udp-only", Transport::UdpOnly), ("tcp", Transport::Tcp), ("tls", Transport::Tls)];
 }
 
 /// A name as certificates carry it, like `sbc.carrier.example`.
@@ -122,27 +161,69 @@ impl FromStr for TlsName {
 }
 
 /// Where calls out to a carrier are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Route {
-    pub transport: Transport,
-    pub address: SocketAddr,
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// Straight there, DNS unasked.
+    Address(Transport, SocketAddr),
+    /// Where the name leads (RFC 3263): with a port to its addresses, without one to its services; by the transport named, or
+    /// by the one that the name itself says.
+    Name(Option<Transport>, HostName, Option<u16>),
+}
+
+impl Route {
+    /// The transport, where it is said.
+    pub fn transport(&self) -> Option<Transport> {
+        match self {
+            Route::Address(transport, _) => Some(*transport),
+            Route::Name(transport, ..) => *transport,
+        }
+    }
+
+    /// The address, where it is one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Route::Address(_, address) => Some(*address),
+            Route::Name(..) => None,
+        }
+    }
+
+    /// Host and port as a URI has them: of a name the name itself, whatever it leads to.
+    pub fn host(&self) -> String {
+        match self {
+            Route::Address(_, address) => address.to_string(),
+            Route::Name(_, name, Some(port)) => format!("{name}:{port}"),
+            Route::Name(_, name, None) => name.to_string(),
+        }
+    }
 }
 
 impl FromStr for Route {
     type Err = &'static str;
-    /// `udp:203.0.113.7:5060`, `tls:203.0.113.7:5061`; UDP where nothing is said.
+    /// `udp:203.0.113.7:5060`, `tls:203.0.113.7:5061`, UDP where nothing is said; or a name, `sip.carrier.example`,
+    /// `tls:sip.carrier.example`, `udp:sip.carrier.example:5060`.
     fn from_str(text: &str) -> Result<Route, &'static str> {
-        let named = |(name, transport)| Some((transport, text.strip_prefix(name)?.strip_prefix(':')?));
-        let (transport, rest) = Transport::NAMES.into_iter().find_map(named).unwrap_or((Transport::Udp, text));
-        let address = rest.parse().map_err(|_| "expected transport, address and port, like udp:203.0.113.7:5060")?;
-        Ok(Route { transport, address })
+        const EXPECTED: &str =
+            "expected transport, address and port, like udp:203.0.113.7:5060, or a name, like sip.carrier.example";
+        let named = |(name, transport)| Some((Some(transport), text.strip_prefix(name)?.strip_prefix(':')?));
+        let (transport, rest) = Transport::NAMES.into_iter().find_map(named).unwrap_or((None, text));
+        if let Ok(address) = rest.parse() {
+            return Ok(Route::Address(transport.unwrap_or(Transport::Udp), address));
+        }
+        let (name, port) = match rest.split_once(':') {
+            Some((name, port)) => (name, Some(port.parse().ok().filter(|port| *port != 0).ok_or(EXPECTED)?)),
+            None => (rest, None),
+        };
+        Ok(Route::Name(transport, name.parse().map_err(|_| EXPECTED)?, port))
     }
 }
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Transport::NAMES.iter().find(|(_, named)| *named == self.transport).map_or("udp", |(name, _)| name);
-        write!(f, "{name}:{}", self.address)
+        let name = Transport::NAMES.iter().find(|(_, named)| Some(*named) == self.transport());
+        match name {
+            Some((name, _)) => write!(f, "{name}:{}", self.host()),
+            None => f.write_str(&self.host()),
+        }
     }
 }
 
@@ -270,11 +351,15 @@ impl fmt::Display for Srtp {
     }
 }
 
+fn at_all(name: &HostName, hosts: &Hosts) -> Vec<Source> {
+    hosts.get(name).into_iter().flatten().map(|ip| Source::host(*ip, None)).collect()
+}
+
 /// A carrier that sends us calls, takes ours, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carrier {
     pub id: CarrierId,
-    pub sources: Vec<Source>,
+    pub sources: Vec<Sender>,
     /// `None`: it takes no calls from us.
     pub route: Option<Route>,
     /// In the order of preference. Empty: whatever the bridge speaks.
@@ -288,8 +373,11 @@ pub struct Carrier {
     pub number_format_out: WrittenAs,
     /// Where the called number stands, the likeliest first.
     pub called_from: Vec<CalledFrom>,
-    /// The name in its certificate, whichever side connects: over TLS it is nobody else. `None`: its address is.
+    /// The name in its certificate, whichever side connects: over TLS it is nobody else. `None`: its address is. Where it has
+    /// no sources, it is known by that name alone, wherever it calls from.
     pub tls_name: Option<String>,
+    /// With a name: what does not come by TLS is not from it, whatever its address.
+    pub tls_only: bool,
     /// What we call ourselves towards it, behind 1:1 NAT; the node's own where `None`.
     pub advertise: Option<SocketAddr>,
     /// Whether sound is encrypted, with keys in the session descriptions (SDES, RFC 4568).
@@ -299,6 +387,28 @@ pub struct Carrier {
     /// Speaks RFC 2543.
     pub old_syntax: bool,
     pub failure_map: BTreeMap<Cause, Failure>,
+    /// What it means by its answers to our calls, where that is not what everybody means.
+    pub answer_map: BTreeMap<u16, Meaning>,
+    /// Calls to `conf=` and a conference ID (RFC 4240) go straight into that meeting, as calls to this number of ours: it says
+    /// what they cost. `None`: there are no such calls.
+    pub conference_number: Option<E164>,
+    /// When calls out go by it.
+    pub turn: Turn,
+    /// How it wants to read who calls; as it reads numbers, without a prefix, where `None`.
+    pub caller_format: Option<WrittenAs>,
+    /// Its name in what we call (Request-URI and To); its address where `None`.
+    pub domain: Option<String>,
+    /// What it says of callers beside From is believed, and it is told what we assert (RFC 3325: it is of our trust domain).
+    pub trusted_identity: bool,
+    /// It may transfer: add people to meetings and move its callers to other numbers of ours by REFER (RFC 3515), put one call in
+    /// the place of another (RFC 3891), and be asked to take a call elsewhere.
+    pub transfers: bool,
+    /// How keys come from it; those that come otherwise are not heard.
+    pub keys_by: Vec<KeysBy>,
+    /// How it differs from the others.
+    pub quirks: Vec<Quirk>,
+    /// What becomes of its calls where nobody signs for the caller's number, or not rightly.
+    pub stir: StirPolicy,
     pub digest: Option<Digest>,
     pub register: Option<Register>,
     /// How often its route is asked whether it is there; `None`: never.
@@ -323,11 +433,22 @@ impl Carrier {
             number_format_out: WrittenAs::default(),
             called_from: vec![CalledFrom::RequestUri, CalledFrom::To, CalledFrom::Diversion],
             tls_name: None,
+            tls_only: true,
             advertise: None,
             srtp: Srtp::Off,
             learn_source: false,
             old_syntax: false,
             failure_map: BTreeMap::new(),
+            answer_map: BTreeMap::new(),
+            conference_number: None,
+            turn: Turn::default(),
+            caller_format: None,
+            domain: None,
+            trusted_identity: false,
+            transfers: false,
+            keys_by: KeysBy::WORDS.iter().map(|(_, way)| *way).collect(),
+            quirks: Vec::new(),
+            stir: StirPolicy::Record,
             digest: None,
             register: None,
             ping_s: None,
@@ -336,11 +457,61 @@ impl Carrier {
         }
     }
 
-    /// Where its calls come from: its sources, and where it is registered with.
-    pub fn places(&self) -> impl Iterator<Item = Source> {
-        let registrar = self.register.as_ref().map(|register| Source::host(register.registrar.address.ip(), None));
-        let named = self.sources.iter().copied();
-        named.chain(registrar.filter(|place| !self.sources.contains(place)))
+    /// Where its calls come from: its sources, and where it is registered with. A name that is not known yet is nowhere.
+    pub fn places(&self, hosts: &Hosts) -> Vec<Source> {
+        let mut places = self.senders(hosts);
+        for place in self.registrar(hosts) {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places
+    }
+
+    /// Its sources, as addresses and networks.
+    pub fn senders(&self, hosts: &Hosts) -> Vec<Source> {
+        let of = |sender: &Sender| match sender {
+            Sender::At(source) => vec![*source],
+            Sender::Named(name) => at_all(name, hosts),
+        };
+        self.sources.iter().flat_map(of).collect()
+    }
+
+    /// The addresses of the registrar that we are registered with.
+    pub fn registrar(&self, hosts: &Hosts) -> Vec<Source> {
+        match self.register.as_ref().map(|register| &register.registrar) {
+            Some(Route::Address(_, address)) => vec![Source::host(address.ip(), None)],
+            Some(Route::Name(_, name, _)) => at_all(name, hosts),
+            None => Vec::new(),
+        }
+    }
+
+    /// The names of its sources and of its registrar.
+    pub fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        let registrar = match self.register.as_ref().map(|register| &register.registrar) {
+            Some(Route::Name(_, name, _)) => Some(name),
+            _ => None,
+        };
+        fn name(sender: &Sender) -> Option<&HostName> {
+            match sender {
+                Sender::Named(name) => Some(name),
+                Sender::At(_) => None,
+            }
+        }
+        self.sources.iter().filter_map(name).chain(registrar)
+    }
+
+    /// Whether we are registered with it there, whatever the port: then its calls come from there.
+    pub fn is_registrar(&self, peer: SocketAddr, hosts: &Hosts) -> bool {
+        self.registrar(hosts).iter().any(|place| place.fits(peer).is_some())
+    }
+
+    pub fn has(&self, quirk: Quirk) -> bool {
+        self.quirks.contains(&quirk)
+    }
+
+    pub fn sends_keys_by(&self, way: KeysBy) -> bool {
+        self.keys_by.contains(&way)
     }
 
     /// Whether its calls must prove that they are its.
@@ -350,7 +521,23 @@ impl Carrier {
 
     /// Whether it may call from anywhere, known by its password alone.
     pub fn calls_from_anywhere(&self) -> bool {
-        self.sources.is_empty() && self.register.is_none() && self.is_challenged()
+        let by_tls = self.tls_name.is_some() && self.tls_only;
+        self.sources.is_empty() && self.register.is_none() && self.is_challenged() && !by_tls
+    }
+
+    /// Whether it may call from anywhere by TLS, known by the name in its certificate.
+    pub fn calls_by_name(&self) -> bool {
+        self.tls_name.is_some() && self.sources.is_empty() && self.register.is_none()
+    }
+
+    /// Whether a call may be its, by the way it came: `shown` are the names that its certificate carries, `None` where it did
+    /// not come by TLS.
+    pub fn came(&self, shown: Option<&[Arc<str>]>) -> bool {
+        match (&self.tls_name, shown) {
+            (None, _) => true,
+            (Some(name), Some(shown)) => shown.iter().any(|other| **other == **name),
+            (Some(_), None) => !self.tls_only,
+        }
     }
 
     /// Whether calls by it that run are to end.
@@ -366,9 +553,14 @@ impl Carrier {
         }
     }
 
+    /// A caller's number as this carrier wants to read it.
+    pub fn shown_caller(&self, caller: &E164) -> String {
+        self.caller_format.as_ref().unwrap_or(self.number_format_out.plain()).write(caller)
+    }
+
     /// A caller's number as this carrier writes it; `None` where it is withheld or is none.
     pub fn caller(&self, text: &str) -> Option<E164> {
-        self.number_format_in.read(text).ok()
+        self.number_format_in.plain().read(text).ok()
     }
 }
 
@@ -395,9 +587,35 @@ mod tests {
             assert_eq!(parsed.to_string(), source);
             assert_eq!(parsed.fits(peer.parse().unwrap()), fit, "{source} {peer}");
         }
-        for bad in ["", "0.0.0.0/0", "::/0", "1.2.3.4/33", "1.2.3/8", "carrier.example", "1.2.3.4:"] {
-            assert!(bad.parse::<Source>().is_err(), "{bad}");
+        for bad in
+            ["", "0.0.0.0/0", "::/0", "1.2.3.4/33", "1.2.3/8", "1.2.3.4:", "1.2.3", "a..b", "sip.carrier.example:5060"]
+        {
+            assert!(bad.parse::<Sender>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_tech_prefix_is_not_taken_off_a_caller() {
+        let number_format_in = "strip:39:national:39".parse().unwrap();
+        let carrier = Carrier { number_format_in, ..Carrier::new("acme".parse().unwrap()) };
+        let called = carrier.number_format_in.read("390612345678").unwrap();
+        assert_eq!(called.to_string(), "+390612345678");
+        assert_eq!(carrier.caller("3912345678").unwrap().to_string(), "+393912345678", "a mobile of Italy");
+    }
+
+    #[test]
+    fn a_source_by_name_is_wherever_the_name_leads() {
+        let mut carrier = Carrier::new("acme".parse().unwrap());
+        carrier.sources = vec!["203.0.113.7:5060".parse().unwrap(), "SIP.carrier.example".parse().unwrap()];
+        assert_eq!(carrier.sources[1].to_string(), "sip.carrier.example");
+        let known = |addresses: &[&str]| -> Hosts {
+            let addresses = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+            [("sip.carrier.example".parse().unwrap(), addresses)].into()
+        };
+        let places = |hosts: &Hosts| carrier.places(hosts).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(places(&Hosts::new()), ["203.0.113.7:5060"]);
+        assert_eq!(places(&known(&["192.0.2.1", "2001:db8::1"])), ["203.0.113.7:5060", "192.0.2.1", "2001:db8::1"]);
+        assert_eq!(carrier.hosts().map(HostName::as_str).collect::<Vec<_>>(), ["sip.carrier.example"]);
     }
 
     #[test]
@@ -416,7 +634,32 @@ mod tests {
         assert_eq!("udp:[::1]:5060".parse::<Route>().unwrap().to_string(), "udp:[::1]:5060");
         assert_eq!("tls:127.0.0.1:5061".parse::<Route>().unwrap().to_string(), "tls:127.0.0.1:5061");
         assert!("sctp:127.0.0.1:5061".parse::<Route>().is_err());
-        assert!("udp:carrier".parse::<Route>().is_err());
+        assert_eq!("udp-only:127.0.0.1:5060".parse::<Route>().unwrap().to_string(), "udp-only:127.0.0.1:5060");
+        for named in [
+            "udp-only:sip.carrier.example",
+            "sip.carrier.example",
+            "tls:sip.carrier.example",
+            "udp:sip.carrier.example:5070",
+            "carrier:5060",
+        ] {
+            let route: Route = named.parse().unwrap();
+            assert_eq!((route.to_string().as_str(), route.address()), (named, None));
+        }
+        assert_eq!("udp:carrier:5060".parse::<Route>().unwrap().host(), "carrier:5060");
+        for bad in [
+            "",
+            "udp:",
+            "carrier:",
+            "carrier:0",
+            "carrier:65536",
+            "carrier:5060:1",
+            "192.0.2.1",
+            "::1",
+            "a b",
+            "tls:192.0.2.1",
+        ] {
+            assert!(bad.parse::<Route>().is_err(), "{bad}");
+        }
     }
 
     #[test]

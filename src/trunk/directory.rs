@@ -1,10 +1,12 @@
 //! An immutable snapshot of carriers and numbers: made anew at each change, shared by whoever asks.
 
-use super::carrier::{CalledFrom, Carrier, Source};
+use super::carrier::{CalledFrom, Carrier, Hosts, Sender};
 use super::number::{Number, NumberKind};
+use crate::clock::Wall;
 use crate::types::{CarrierId, Cause, Country, E164, OrganisationId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What an INVITE says of the number that was called: user parts, as they stand there.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,35 +64,66 @@ impl Directory {
     }
 
     /// All sources with their carrier: whom the SIP endpoint may listen to.
-    pub fn sources(&self) -> impl Iterator<Item = (&Carrier, &Source)> {
+    pub fn sources(&self) -> impl Iterator<Item = (&Carrier, &Sender)> {
         self.carriers.iter().flat_map(|carrier| carrier.sources.iter().map(move |source| (carrier, source)))
     }
 
     /// The carrier that `peer` belongs to: the longest network wins, then a source that names the port.
     /// Of two that fit alike the first in the directory.
-    pub fn identify(&self, peer: SocketAddr) -> Option<&Carrier> {
-        let fits = self.sources().filter_map(|(carrier, source)| source.fits(peer).map(|fit| (fit, carrier)));
+    pub fn at(&self, peer: SocketAddr, hosts: &Hosts) -> Option<&Carrier> {
+        self.nearest(peer, hosts, |_| true)
+    }
+
+    fn nearest(&self, peer: SocketAddr, hosts: &Hosts, may_be: impl Fn(&Carrier) -> bool) -> Option<&Carrier> {
+        let best = |carrier: &Carrier| carrier.senders(hosts).iter().filter_map(|source| source.fits(peer)).max();
+        let likely = self.carriers.iter().filter(|carrier| may_be(carrier));
+        let fits = likely.filter_map(|carrier| best(carrier).map(|fit| (fit, carrier)));
         fits.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, carrier)| carrier)
+    }
+
+    /// The carrier that calls from `peer`, by the way it came: by its sources; or it is the only one that we are registered with
+    /// there; or it is known by its certificate alone. `shown` as for [`Carrier::came`].
+    pub fn identify(&self, peer: SocketAddr, shown: Option<&[Arc<str>]>, hosts: &Hosts) -> Option<&Carrier> {
+        let by_name =
+            || self.carriers.iter().find(|carrier| shown.is_some() && carrier.calls_by_name() && carrier.came(shown));
+        let listed = self.nearest(peer, hosts, |carrier| carrier.came(shown));
+        listed.or_else(|| self.only_registrar(peer, shown, hosts)).or_else(by_name)
+    }
+
+    fn only_registrar(&self, peer: SocketAddr, shown: Option<&[Arc<str>]>, hosts: &Hosts) -> Option<&Carrier> {
+        let mut there = self.carriers.iter().filter(|carrier| carrier.is_registrar(peer, hosts) && carrier.came(shown));
+        there.next().filter(|_| there.next().is_none())
     }
 
     /// Whose call it is: of whoever has proven it, or of the registration that it came by (the registrar's address, and our
     /// own name as the one that is called), or of whoever calls from there. Nobody's, where a carrier that has to prove itself
-    /// has not.
-    pub fn caller(&self, peer: SocketAddr, login: Option<&str>, request_user: &str) -> Option<&Carrier> {
+    /// has not, and nobody's that came by a way that is not its carrier's (`shown` as for [`Carrier::came`]).
+    pub fn caller(
+        &self,
+        peer: SocketAddr,
+        shown: Option<&[Arc<str>]>,
+        login: Option<&str>,
+        request_user: &str,
+        hosts: &Hosts,
+    ) -> Option<&Carrier> {
         let by_login = |id: &str| self.carriers.iter().find(|carrier| carrier.id.as_str() == id);
         let found = match login {
             Some(id) => by_login(id),
-            None => self.registered(peer, request_user).or_else(|| self.identify(peer)),
+            None => self.registered(peer, shown, request_user, hosts).or_else(|| self.identify(peer, shown, hosts)),
         };
         found.filter(|carrier| login.is_some() || !carrier.is_challenged())
     }
 
-    fn registered(&self, peer: SocketAddr, request_user: &str) -> Option<&Carrier> {
-        let is_it = |carrier: &&Carrier| {
-            carrier.register.as_ref().is_some_and(|register| {
-                register.registrar.address.ip() == peer.ip().to_canonical() && register.aor.user() == request_user
-            })
-        };
+    fn registered(
+        &self,
+        peer: SocketAddr,
+        shown: Option<&[Arc<str>]>,
+        request_user: &str,
+        hosts: &Hosts,
+    ) -> Option<&Carrier> {
+        let is_named =
+            |carrier: &Carrier| carrier.register.as_ref().is_some_and(|register| register.aor.user() == request_user);
+        let is_it = |carrier: &&Carrier| carrier.is_registrar(peer, hosts) && is_named(carrier) && carrier.came(shown);
         self.carriers.iter().find(is_it)
     }
 
@@ -110,9 +143,9 @@ impl Directory {
         number.and_then(|e164| self.find(&e164)).or_else(by_alias)
     }
 
-    /// Carriers that take calls from us, in the order of the directory.
-    pub fn routes(&self, _to: &E164) -> Vec<&Carrier> {
-        self.carriers.iter().filter(|carrier| carrier.route.is_some()).collect()
+    /// Carriers that take a call of ours to that number at that moment, in the order of the directory.
+    pub fn routes(&self, to: &E164, at: Wall) -> Vec<&Carrier> {
+        self.carriers.iter().filter(|carrier| carrier.route.is_some() && carrier.turn.takes(to, at)).collect()
     }
 
     /// The number that calls out show as theirs: the organisation's own toll number, else a shared one; in each group
@@ -190,6 +223,8 @@ mod tests {
             aor: format!("sip:{user}@example.org").parse().unwrap(),
             expires_s: 60,
         };
+        let home = Register { registrar: "udp:192.0.2.10:5060".parse().unwrap(), ..register("home") };
+        let shared = |user| Register { registrar: "udp:192.0.2.11:5060".parse().unwrap(), ..register(user) };
         let directory = Directory::new(
             vec![
                 Carrier { digest: Some(digest("calls")), ..carrier("proven", &[]) },
@@ -197,11 +232,14 @@ mod tests {
                 Carrier { digest: Some(digest("off")), ..carrier("out", &["192.0.2.2"]) },
                 Carrier { register: Some(register("one")), ..carrier("one", &[]) },
                 Carrier { register: Some(register("two")), ..carrier("two", &["192.0.2.9"]) },
+                Carrier { register: Some(home), ..carrier("home", &[]) },
+                Carrier { register: Some(shared("left")), ..carrier("left", &[]) },
+                Carrier { register: Some(shared("right")), ..carrier("right", &[]) },
             ],
             vec![],
         );
         let who = |peer: &str, login: Option<&str>, user: &str| {
-            directory.caller(peer.parse().unwrap(), login, user).map(|c| c.id.to_string())
+            directory.caller(peer.parse().unwrap(), None, login, user, &Hosts::new()).map(|c| c.id.to_string())
         };
         let rows = [
             ("198.51.100.1:5060", Some("proven"), "x", Some("proven")),
@@ -213,10 +251,51 @@ mod tests {
             ("192.0.2.9:5062", None, "two", Some("two")),
             ("192.0.2.9:5060", None, "x", Some("two")),
             ("192.0.2.8:5060", None, "one", None),
+            // The number that was called stands there, and not our name; we are registered there once, or twice.
+            ("192.0.2.10:5062", None, "+390612345678", Some("home")),
+            ("192.0.2.11:5060", None, "+390612345678", None),
+            ("192.0.2.11:5060", None, "right", Some("right")),
             ("192.0.2.2:5060", Some("gone"), "x", None),
         ];
         for (peer, login, user, expected) in rows {
             assert_eq!(who(peer, login, user).as_deref(), expected, "{peer} {login:?} {user}");
+        }
+    }
+
+    /// As SIP's gate has it: who is let in is whom the call is booked by.
+    #[test]
+    fn a_carrier_with_a_name_is_known_by_tls() {
+        let named = |name: &str, tls_only, sources: &[&str]| {
+            let tls_name = Some(format!("{name}.example"));
+            Carrier { tls_name, tls_only, ..carrier(name, sources) }
+        };
+        let directory = Directory::new(
+            vec![
+                named("strict", true, &["192.0.2.1"]),
+                named("lenient", false, &["192.0.2.2"]),
+                named("roaming", true, &[]),
+                carrier("plain", &["192.0.2.0/24"]),
+            ],
+            vec![],
+        );
+        /// Address, what its certificate shows; who it is.
+        type Case<'a> = (&'a str, Option<&'a [&'a str]>, Option<&'a str>);
+        let rows: [Case; 10] = [
+            ("192.0.2.1:5060", None, Some("plain")),
+            ("192.0.2.1:5060", Some(&["strict.example"]), Some("strict")),
+            ("192.0.2.1:5060", Some(&[]), Some("plain")),
+            ("192.0.2.2:5060", None, Some("lenient")),
+            ("192.0.2.2:5060", Some(&["lenient.example"]), Some("lenient")),
+            ("192.0.2.2:5060", Some(&[]), Some("plain")),
+            ("198.51.100.1:5060", None, None),
+            ("198.51.100.1:5060", Some(&[]), None),
+            ("198.51.100.1:5060", Some(&["strict.example"]), None),
+            ("198.51.100.1:5060", Some(&["roaming.example"]), Some("roaming")),
+        ];
+        for (peer, shown, expected) in rows {
+            let names = shown.map(|shown| shown.iter().map(|name| Arc::from(*name)).collect::<Vec<Arc<str>>>());
+            let found = directory.caller(peer.parse().unwrap(), names.as_deref(), None, "x", &Hosts::new());
+            assert_eq!(found.map(|carrier| carrier.id.as_str()), expected, "{peer} {shown:?}");
         }
     }
 
@@ -227,16 +306,19 @@ mod tests {
                 carrier("wide", &["10.0.0.0/8"]),
                 carrier("near", &["10.1.0.0/16", "192.0.2.1:5070"]),
                 carrier("host", &["192.0.2.1", "2001:db8::1"]),
+                carrier("named", &["sip.carrier.example"]),
             ],
             vec![],
         );
-        let who = |peer: &str| directory.identify(peer.parse().unwrap()).map(|c| c.id.to_string());
+        let hosts: Hosts = [("sip.carrier.example".parse().unwrap(), vec!["10.1.0.9".parse().unwrap()])].into();
+        let who = |peer: &str| directory.identify(peer.parse().unwrap(), None, &hosts).map(|c| c.id.to_string());
         let cases = [
             ("10.9.0.1:5060", Some("wide")),
             ("10.1.0.1:5060", Some("near")),
             ("192.0.2.1:5060", Some("host")),
             ("192.0.2.1:5070", Some("near")),
             ("[2001:db8::1]:9", Some("host")),
+            ("10.1.0.9:5060", Some("named")),
             ("192.0.2.2:5060", None),
             ("[2001:db8::2]:9", None),
         ];
@@ -314,7 +396,7 @@ mod tests {
         let mut out = carrier("out", &[]);
         out.route = Some("udp:127.0.0.1:5060".parse().unwrap());
         let directory = Directory::new(vec![carrier("in", &["10.0.0.1"]), out], vec![]);
-        let routes = directory.routes(&"+390612345678".parse().unwrap());
+        let routes = directory.routes(&"+390612345678".parse().unwrap(), Wall::default());
         assert_eq!(routes.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["out"]);
     }
 }

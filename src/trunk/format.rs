@@ -28,6 +28,8 @@ pub enum DialPlan {
     International,
     /// As within a country: what does not begin with the international prefix is a number of that country.
     National { country_code: String, trunk_prefix: String, international_prefix: String },
+    /// Behind a prefix that means nothing to us (a tech prefix, a routing prefix), taken off where it stands.
+    Behind(String, Box<DialPlan>),
 }
 
 /// How a carrier wants to read a number.
@@ -40,8 +42,8 @@ pub enum WrittenAs {
     Bare,
     /// As dialled within a country: its own numbers nationally, others behind the international prefix.
     National(DialPlan),
-    /// A routing prefix, then the bare digits.
-    Prefixed(String),
+    /// A tech or routing prefix, then the number as that says.
+    Prefixed(String, Box<WrittenAs>),
 }
 
 impl DialPlan {
@@ -69,6 +71,9 @@ impl DialPlan {
             return Err(BadNumber);
         }
         let text = text.strip_prefix("tel:").unwrap_or(text);
+        if let DialPlan::Behind(prefix, plan) = self {
+            return plan.read(text.strip_prefix(prefix.as_str()).unwrap_or(text));
+        }
         let (written, parameters) = text.split_once(';').unwrap_or((text, ""));
         let context = context_of(parameters)?;
         let (is_global, digits) = digits_of(written)?;
@@ -78,6 +83,14 @@ impl DialPlan {
             (false, None) => self.internationalise(&digits)?,
         };
         checked(&international)
+    }
+
+    /// Without any prefix in front: callers' numbers have none, and may begin as one does.
+    pub fn plain(&self) -> &DialPlan {
+        match self {
+            DialPlan::Behind(_, plan) => plan.plain(),
+            plain => plain,
+        }
     }
 
     fn internationalise(&self, digits: &str) -> Result<String, BadNumber> {
@@ -152,8 +165,8 @@ impl WrittenAs {
         let digits = number.digits();
         match self {
             WrittenAs::Plus => number.to_string(),
-            WrittenAs::Bare | WrittenAs::National(DialPlan::International) => digits.to_owned(),
-            WrittenAs::Prefixed(prefix) => format!("{prefix}{digits}"),
+            WrittenAs::Bare | WrittenAs::National(DialPlan::International | DialPlan::Behind(..)) => digits.to_owned(),
+            WrittenAs::Prefixed(prefix, rest) => format!("{prefix}{}", rest.write(number)),
             WrittenAs::National(DialPlan::National { country_code, trunk_prefix, international_prefix }) => {
                 match digits.strip_prefix(country_code.as_str()) {
                     Some(national) => format!("{trunk_prefix}{national}"),
@@ -164,8 +177,31 @@ impl WrittenAs {
     }
 }
 
-const PLAN_HINT: &str =
-    "expected e164, nanp, or national:COUNTRY[:TRUNK[:INTERNATIONAL]], like national:49:0 or national:39";
+impl WrittenAs {
+    /// The same without a prefix: a prefix leads a call somewhere, and belongs to no caller.
+    pub fn plain(&self) -> &WrittenAs {
+        match self {
+            WrittenAs::Prefixed(_, rest) => rest.plain(),
+            own => own,
+        }
+    }
+}
+
+const PLAN_HINT: &str = "expected e164, nanp, national:COUNTRY[:TRUNK[:INTERNATIONAL]], like national:49:0 or \
+     national:39, or strip:PREFIX:PLAN";
+const STYLE_HINT: &str =
+    "expected plus, bare, nanp, national:COUNTRY[:TRUNK[:INTERNATIONAL]], or prefix:DIGITS[:STYLE]";
+
+/// Of a tech or routing prefix.
+const MOST_PREFIX: usize = 16;
+
+/// `prefix:9981#:national:39` without its first word: the prefix, and what stands behind it, if anything does.
+fn prefixed(text: &str) -> Option<(&str, Option<&str>)> {
+    let (prefix, rest) = text.split_once(':').map_or((text, None), |(prefix, rest)| (prefix, Some(rest)));
+    let sound =
+        (1..=MOST_PREFIX).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_digit() || b"*#+".contains(&b));
+    sound.then_some((prefix, rest))
+}
 
 fn digits_only(text: &str, most: usize) -> bool {
     text.len() <= most && text.bytes().all(|b| b.is_ascii_digit())
@@ -173,12 +209,19 @@ fn digits_only(text: &str, most: usize) -> bool {
 
 impl FromStr for DialPlan {
     type Err = &'static str;
-    /// `e164` (also `plus`, `bare`), `nanp`, `national:49:0`, `national:81:0:010`.
+    /// `e164` (also `plus`, `bare`), `nanp`, `national:49:0`, `national:81:0:010`, `strip:9981#:national:39`.
     fn from_str(text: &str) -> Result<DialPlan, &'static str> {
         match text {
             "e164" | "plus" | "bare" => return Ok(DialPlan::International),
             "nanp" => return Ok(DialPlan::nanp()),
             _ => {}
+        }
+        if let Some(behind) = text.strip_prefix("strip:") {
+            let (prefix, plan) = prefixed(behind).ok_or(PLAN_HINT)?;
+            let plan = plan.map_or(Ok(DialPlan::International), str::parse)?;
+            // One prefix, and no digits of numbers with it: a second would be a way to read one number as another.
+            let single = !matches!(plan, DialPlan::Behind(..));
+            return single.then(|| DialPlan::Behind(prefix.to_owned(), Box::new(plan))).ok_or(PLAN_HINT);
         }
         let mut parts = text.strip_prefix("national:").ok_or(PLAN_HINT)?.split(':');
         let country = parts.next().unwrap_or_default();
@@ -202,27 +245,31 @@ impl fmt::Display for DialPlan {
             DialPlan::National { country_code, trunk_prefix, international_prefix } => {
                 write!(f, "national:{country_code}:{trunk_prefix}:{international_prefix}")
             }
+            DialPlan::Behind(prefix, plan) => write!(f, "strip:{prefix}:{plan}"),
         }
     }
 }
 
 impl FromStr for WrittenAs {
     type Err = &'static str;
-    /// `plus` (also `e164`), `bare`, `prefix:DIGITS`, or a plan: `nanp`, `national:49:0`.
+    /// `plus` (also `e164`), `bare`, a plan (`nanp`, `national:49:0`), or one of them behind `prefix:DIGITS:`; bare, where
+    /// nothing stands behind that.
     fn from_str(text: &str) -> Result<WrittenAs, &'static str> {
         match text {
             "plus" | "e164" => return Ok(WrittenAs::Plus),
             "bare" => return Ok(WrittenAs::Bare),
             _ => {}
         }
-        if let Some(prefix) = text.strip_prefix("prefix:") {
-            let sound = !prefix.is_empty() && prefix.len() <= 16;
-            let sound = sound && prefix.bytes().all(|b| b.is_ascii_digit() || b"*#+".contains(&b));
-            return if sound { Ok(WrittenAs::Prefixed(prefix.to_owned())) } else { Err("expected prefix:DIGITS") };
+        if let Some(text) = text.strip_prefix("prefix:") {
+            let (prefix, rest) = prefixed(text).ok_or(STYLE_HINT)?;
+            let rest = rest.map_or(Ok(WrittenAs::Bare), str::parse)?;
+            let single = !matches!(rest, WrittenAs::Prefixed(..));
+            return single.then(|| WrittenAs::Prefixed(prefix.to_owned(), Box::new(rest))).ok_or(STYLE_HINT);
         }
-        text.parse()
-            .map(WrittenAs::National)
-            .map_err(|_| "expected plus, bare, prefix:DIGITS, nanp, or national:COUNTRY[:TRUNK[:INTERNATIONAL]]")
+        match text.parse() {
+            Ok(DialPlan::Behind(..)) | Err(_) => Err(STYLE_HINT),
+            Ok(plan) => Ok(WrittenAs::National(plan)),
+        }
     }
 }
 
@@ -232,7 +279,8 @@ impl fmt::Display for WrittenAs {
             WrittenAs::Plus => f.write_str("plus"),
             WrittenAs::Bare => f.write_str("bare"),
             WrittenAs::National(plan) => write!(f, "{plan}"),
-            WrittenAs::Prefixed(prefix) => write!(f, "prefix:{prefix}"),
+            WrittenAs::Prefixed(prefix, rest) if **rest == WrittenAs::Bare => write!(f, "prefix:{prefix}"),
+            WrittenAs::Prefixed(prefix, rest) => write!(f, "prefix:{prefix}:{rest}"),
         }
     }
 }
@@ -247,6 +295,8 @@ mod tests {
     const ITALY: &str = "national:39";
     const GERMANY: &str = "national:49:0";
     const JAPAN: &str = "national:81:0:010";
+    const TECH: &str = "strip:9981#";
+    const TECH_NATIONAL: &str = "strip:7:national:39";
 
     #[test]
     fn one_number_has_one_form_however_it_is_written() {
@@ -277,6 +327,10 @@ mod tests {
             (GERMANY, "0039 06 12345678", "+390612345678"),
             (JAPAN, "0312345678", "+81312345678"),
             (JAPAN, "010390612345678", "+390612345678"),
+            (TECH, "9981#390612345678", "+390612345678"),
+            (TECH, "tel:9981#+39 06 1234 5678", "+390612345678"),
+            (TECH, "390612345678", "+390612345678"),
+            (TECH_NATIONAL, "70612345678", "+390612345678"),
         ];
         for (plan, written, form) in cases {
             let read = plan.parse::<DialPlan>().unwrap().read(written).map(|n| n.to_string());
@@ -327,6 +381,9 @@ mod tests {
             (NANP, "0012125550123"),
             (NANP, "00390612345678"),
             (NANP, "01139"),
+            (TECH, "9981#9981#390612345678"),
+            (TECH, "9981#"),
+            (TECH, "9981#112"),
         ];
         for (plan, written) in cases {
             let read = plan.parse::<DialPlan>().unwrap().read(written);
@@ -341,6 +398,10 @@ mod tests {
             ("plus", "+390612345678", "+390612345678"),
             ("bare", "+390612345678", "390612345678"),
             ("prefix:9981#", "+390612345678", "9981#390612345678"),
+            ("prefix:9981:plus", "+390612345678", "9981+390612345678"),
+            ("prefix:00", "+390612345678", "00390612345678"),
+            ("prefix:7*:national:39", "+390612345678", "7*0612345678"),
+            ("prefix:7*:national:39", "+442079460000", "7*00442079460000"),
             ("national:39", "+390612345678", "0612345678"),
             ("national:39", "+442079460000", "00442079460000"),
             ("national:49:0", "+4930123456", "030123456"),
@@ -354,11 +415,13 @@ mod tests {
 
     #[test]
     fn plans_and_styles_read_back() {
-        for text in ["e164", "nanp", "national:39", "national:49:0", "national:81:0:010"] {
+        for text in
+            ["e164", "nanp", "national:39", "national:49:0", "national:81:0:010", "strip:9#", "strip:9:national:39"]
+        {
             let plan: DialPlan = text.parse().unwrap();
             assert_eq!(plan.to_string().parse(), Ok(plan));
         }
-        for text in ["plus", "bare", "prefix:123", "nanp", "national:49:0"] {
+        for text in ["plus", "bare", "prefix:123", "nanp", "national:49:0", "prefix:9#:plus", "prefix:9:national:39"] {
             let style: WrittenAs = text.parse().unwrap();
             assert_eq!(style.to_string().parse(), Ok(style));
         }
@@ -366,7 +429,14 @@ mod tests {
         {
             assert!(bad.parse::<DialPlan>().is_err(), "{bad}");
         }
-        assert!("prefix:abc".parse::<WrittenAs>().is_err());
+        for bad in ["strip:", "strip:a", "strip:9:x", "strip:9:strip:8", "strip:12345678901234567"] {
+            assert!(bad.parse::<DialPlan>().is_err(), "{bad}");
+        }
+        for bad in ["prefix:abc", "prefix:", "prefix:9:x", "prefix:9:prefix:8", "strip:9", "prefix:9:strip:8"] {
+            assert!(bad.parse::<WrittenAs>().is_err(), "{bad}");
+        }
+        let style: WrittenAs = "prefix:9#:national:39".parse().unwrap();
+        assert_eq!(style.plain().to_string(), "national:39::00", "a caller has no tech prefix");
     }
 
     proptest! {

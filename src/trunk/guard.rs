@@ -1,7 +1,8 @@
 //! What may run at once, how fast calls may come, and how often one may guess. Time is an argument; every table has a
 //! bound and forgets its oldest entry at it.
 
-use crate::clock::Mono;
+use super::guess::Guesses;
+use crate::clock::{Mono, Now, Wall};
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, OrganisationId, UserId};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
@@ -74,6 +75,10 @@ pub struct GuardConfig {
     pub tries_per_meeting: u32,
     /// Wrong tries of everybody together after which answers are slowed.
     pub tries_overall: u32,
+    /// Wrong ones of calls that name their meeting: of one carrier, after which its further ones are slowed, and after which they
+    /// are not listened to.
+    pub free_tries_per_carrier: u32,
+    pub tries_per_carrier: u32,
     /// How much slower each further one makes them, up to `longest_delay`.
     pub delay_step: Duration,
     pub longest_delay: Duration,
@@ -86,11 +91,22 @@ impl Default for GuardConfig {
             tries_per_caller: 10,
             tries_per_meeting: 20,
             tries_overall: 100,
+            free_tries_per_carrier: 100,
+            // Of 10⁶ IDs at most one is of a meeting: a guesser who never rests finds one in six weeks.
+            tries_per_carrier: 1_000,
             delay_step: Duration::from_millis(100),
             // A caller has 60 s to name a meeting: 10 s leave an honest one time for a try or two.
             longest_delay: Duration::from_secs(10),
             window: Duration::from_secs(3600),
         }
+    }
+}
+
+impl GuardConfig {
+    /// What so many wrong tries cost, of which some are free.
+    pub(super) fn delay_beyond(&self, tries: usize, free: u32) -> Duration {
+        let steps = u32::try_from(tries.saturating_sub(free as usize)).unwrap_or(u32::MAX);
+        self.delay_step.saturating_mul(steps).min(self.longest_delay)
     }
 }
 
@@ -101,6 +117,8 @@ pub enum Brake {
     Caller,
     /// No PIN of the meeting is listened to, whoever calls.
     Meeting,
+    /// No call of the carrier that names its meeting is, but of who has named the same before.
+    Carrier,
 }
 
 /// A brake that closes, after so many wrong tries within so long.
@@ -110,6 +128,36 @@ pub struct Closing {
     pub tries: usize,
     pub window: Duration,
 }
+
+/// Whose wrong tries, or what is known of whom.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tried {
+    By(Caller),
+    /// The PIN of a meeting, by whoever it was.
+    At(MeetingId),
+    /// By a number that is known at the meeting.
+    Slipped(E164, MeetingId),
+    /// By calls of a carrier that name their meeting.
+    Of(CarrierId),
+    /// By everybody together.
+    Overall,
+    /// The number is known at the meeting; the one moment is the last right PIN.
+    Friend(E164, MeetingId),
+    /// The number has named the meeting in what it called; the one moment is the last time.
+    Named(E164, MeetingId),
+}
+
+/// What is to be known of somebody after a restart: the moments that count, the earliest first. None: no more than of a
+/// stranger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptTries {
+    pub tried: Tried,
+    pub moments: Vec<Wall>,
+}
+
+/// How long a number that was known at a meeting is known there after a restart: a brake that outlives it keeps no
+/// organiser of today out.
+pub const KNOWN_FOR: Duration = Duration::from_secs(86_400);
 
 /// Brakes whose closing is told within a window: whoever makes numbers up closes as many as there are numbers.
 const MOST_CLOSINGS: usize = 20;
@@ -127,8 +175,11 @@ pub struct Guard {
     /// Wrong tries of those numbers at their meetings, which count apart.
     slips: Tries<(E164, MeetingId)>,
     overall: VecDeque<Mono>,
+    guesses: Guesses,
     /// When brakes closed that were told of.
     closings: VecDeque<Mono>,
+    /// Whose tries are not as they were when they were kept last; no more than are remembered.
+    changed: BTreeSet<Tried>,
 }
 
 /// What runs in one scope, and when its next call is due at an even pace (the generic cell rate algorithm: a token
@@ -171,7 +222,9 @@ impl Guard {
             friends: Friends::default(),
             slips: Tries::default(),
             overall: VecDeque::new(),
+            guesses: Guesses::default(),
             closings: VecDeque::new(),
+            changed: BTreeSet::new(),
         }
     }
 
@@ -244,6 +297,14 @@ impl Guard {
     pub fn tried_in_vain(&mut self, now: Mono, caller: &Caller, meeting: Option<&MeetingId>) -> Option<Closing> {
         let was_open = self.may_try(now, caller, meeting).is_ok();
         self.count_try(now, caller, meeting);
+        let most = self.most_overall();
+        keep_last(&mut self.overall, now, most);
+        self.has_changed(Tried::Overall);
+        self.closing(now, caller, meeting, was_open)
+    }
+
+    /// The brake that the last wrong try has closed, if it is to be told.
+    fn closing(&mut self, now: Mono, caller: &Caller, meeting: Option<&MeetingId>, was_open: bool) -> Option<Closing> {
         if !was_open || self.may_try(now, caller, meeting).is_ok() {
             return None;
         }
@@ -269,29 +330,144 @@ impl Guard {
 
     fn count_try(&mut self, now: Mono, caller: &Caller, meeting: Option<&MeetingId>) {
         let most = self.tries_of(caller);
+        let mut noted = Vec::new();
         if let Some(friend) = self.friend(caller, meeting) {
+            noted.push(Tried::Slipped(friend.0, friend.1.clone()));
             self.slips.note(now, friend, most);
         } else {
+            noted.push(Tried::By(caller.clone()));
             self.callers.note(now, caller.clone(), most);
             if let Some(meeting) = meeting {
+                noted.push(Tried::At(meeting.clone()));
                 self.meetings.note(now, meeting.clone(), self.config.tries_per_meeting as usize);
             }
         }
-        let most = self.most_overall();
-        keep_last(&mut self.overall, now, most);
+        noted.into_iter().for_each(|tried| self.has_changed(tried));
+    }
+
+    /// Where too many have changed since the last were kept, the others are kept when they change again.
+    fn has_changed(&mut self, tried: Tried) {
+        if self.changed.len() < MAX_REMEMBERED {
+            self.changed.insert(tried);
+        }
+    }
+
+    /// What has changed since it was asked last, as it is to be kept: at most `most` of it, the rest the next time.
+    pub fn to_keep(&mut self, now: Now, most: usize) -> Vec<KeptTries> {
+        let mut kept = Vec::new();
+        while kept.len() < most
+            && let Some(tried) = self.changed.pop_first()
+        {
+            let moments = match &tried {
+                Tried::By(caller) => self.callers.moments(caller),
+                Tried::At(meeting) => self.meetings.moments(meeting),
+                Tried::Of(carrier) => self.guesses.of(carrier),
+                Tried::Slipped(number, meeting) => self.slips.moments(&(*number, meeting.clone())),
+                Tried::Overall => Some(&self.overall),
+                Tried::Friend(..) | Tried::Named(..) => None,
+            };
+            let moments = match &tried {
+                Tried::Friend(..) | Tried::Named(..) => vec![now.wall],
+                _ => moments.into_iter().flatten().map(|at| wall_of(now, *at)).collect(),
+            };
+            kept.push(KeptTries { tried, moments });
+        }
+        kept
+    }
+
+    /// What an earlier life has kept, before the first try of this one. Moments of the future, by a clock that was put back,
+    /// are now.
+    pub fn remember(&mut self, now: Now, kept: Vec<KeptTries>) {
+        let most = self.config.tries_per_caller as usize;
+        let (by_meeting, overall) = (self.config.tries_per_meeting as usize, self.most_overall());
+        let mut all: Vec<(Mono, Tried)> = Vec::new();
+        for KeptTries { tried, moments } in kept {
+            let window = match tried {
+                Tried::Friend(..) | Tried::Named(..) => KNOWN_FOR,
+                _ => self.config.window,
+            };
+            // By the wall: the machine may have started since, and its clock with it.
+            let is_fresh = |at: &Wall| now.wall.micros().saturating_sub(at.micros()) < window.as_micros() as i64;
+            all.extend(moments.into_iter().filter(is_fresh).map(|at| (mono_of(now, at), tried.clone())));
+        }
+        all.sort();
+        for (at, tried) in all {
+            match tried {
+                Tried::Friend(number, meeting) => self.friends.know((number, meeting)),
+                Tried::Named(number, meeting) => self.guesses.right(&Caller::Number(number), &meeting),
+                Tried::By(caller) => {
+                    let most = self.tries_of(&caller);
+                    self.callers.note(at, caller, most);
+                }
+                Tried::At(meeting) => self.meetings.note(at, meeting, by_meeting),
+                Tried::Of(carrier) => self.guesses.wrong(at, &self.config, &carrier),
+                Tried::Slipped(number, meeting) => self.slips.note(at, (number, meeting), most),
+                Tried::Overall => keep_last(&mut self.overall, at, overall),
+            }
+        }
     }
 
     /// The right PIN of `meeting`: this number is known there from now on.
     pub fn let_in(&mut self, caller: &Caller, meeting: &MeetingId) {
         if let Caller::Number(number) = caller {
             self.friends.know((*number, meeting.clone()));
+            self.has_changed(Tried::Friend(*number, meeting.clone()));
         }
+    }
+
+    /// Whether a call of a carrier may name its meeting: `meeting`, if there is one that it names.
+    pub fn may_name(
+        &mut self,
+        now: Mono,
+        (carrier, caller): (&CarrierId, &Caller),
+        meeting: Option<&MeetingId>,
+    ) -> Result<(), Cause> {
+        self.may_try(now, caller, None)?;
+        self.guesses.may(now, &self.config, (carrier, caller), meeting)
+    }
+
+    /// Such a call has named none. It counts for its caller as if it had been typed; beyond that, for its carrier alone.
+    pub fn named_in_vain(&mut self, now: Mono, (carrier, caller): (&CarrierId, &Caller)) -> Option<Closing> {
+        let GuardConfig { window, tries_per_carrier, .. } = self.config;
+        let was_open = self.may_try(now, caller, None).is_ok();
+        let was_barred = self.guesses.is_barred(now, &self.config, carrier);
+        self.count_try(now, caller, None);
+        self.guesses.wrong(now, &self.config, carrier);
+        self.has_changed(Tried::Of(carrier.clone()));
+        if !was_barred && self.guesses.is_barred(now, &self.config, carrier) {
+            return Some(Closing { brake: Brake::Carrier, tries: tries_per_carrier as usize, window });
+        }
+        self.closing(now, caller, None, was_open)
+    }
+
+    /// Such a call has named none, and was not listened to. It counts for its caller, by which those who have named a meeting
+    /// before, or say so, guess no more than others; not for the carrier, whose callers would wait for as long as one goes on.
+    pub fn named_unheard(&mut self, now: Mono, caller: &Caller) {
+        self.count_try(now, caller, None);
+    }
+
+    /// Such a call has named a meeting that there is.
+    pub fn named(&mut self, caller: &Caller, meeting: &MeetingId) {
+        self.guesses.right(caller, meeting);
+        if let Caller::Number(number) = caller {
+            self.has_changed(Tried::Named(*number, meeting.clone()));
+        }
+    }
+
+    /// How much later than usual such a call is looked at, right or wrong: it grows with the wrong ones of its carrier.
+    pub fn naming_delay(
+        &mut self,
+        now: Mono,
+        (carrier, caller): (&CarrierId, &Caller),
+        meeting: Option<&MeetingId>,
+    ) -> Duration {
+        self.guesses.delay(now, &self.config, (carrier, caller), meeting)
     }
 
     fn friend(&self, caller: &Caller, meeting: Option<&MeetingId>) -> Option<(E164, MeetingId)> {
         let Caller::Number(number) = caller else { return None };
         let both = (*number, meeting?.clone());
-        self.friends.known.contains(&both).then_some(both)
+        self.friends.knows(&both).then_some(both)
     }
 
     fn tries_of(&self, caller: &Caller) -> usize {
@@ -302,12 +478,10 @@ impl Guard {
         }
     }
 
-    /// How much later than usual a try is answered, right or wrong: it grows with the wrong tries of everybody.
+    /// How much later than usual a try that is typed is answered, right or wrong: it grows with the wrong ones of everybody.
     pub fn delay(&mut self, now: Mono) -> Duration {
         forget_before(&mut self.overall, now, self.config.window);
-        let over = self.overall.len().saturating_sub(self.config.tries_overall as usize);
-        let steps = u32::try_from(over).unwrap_or(u32::MAX);
-        self.config.delay_step.saturating_mul(steps).min(self.config.longest_delay)
+        self.config.delay_beyond(self.overall.len(), self.config.tries_overall)
     }
 
     /// More than this many moments make no answer slower.
@@ -319,13 +493,17 @@ impl Guard {
 
 /// Numbers known at meetings; the one known longest is forgotten first.
 #[derive(Debug, Default)]
-struct Friends {
+pub(super) struct Friends {
     known: HashSet<(E164, MeetingId)>,
     in_order: VecDeque<(E164, MeetingId)>,
 }
 
 impl Friends {
-    fn know(&mut self, friend: (E164, MeetingId)) {
+    pub fn knows(&self, friend: &(E164, MeetingId)) -> bool {
+        self.known.contains(friend)
+    }
+
+    pub fn know(&mut self, friend: (E164, MeetingId)) {
         if !self.known.insert(friend.clone()) {
             return;
         }
@@ -340,7 +518,7 @@ impl Friends {
 
 /// The last wrong tries of each of many; the one whose last try is the oldest is forgotten first.
 #[derive(Debug)]
-struct Tries<K> {
+pub(super) struct Tries<K> {
     at: HashMap<K, VecDeque<Mono>>,
     by_age: BTreeSet<(Mono, K)>,
 }
@@ -352,7 +530,12 @@ impl<K> Default for Tries<K> {
 }
 
 impl<K: Clone + Eq + Ord + Hash> Tries<K> {
-    fn count(&mut self, now: Mono, window: Duration, key: &K) -> usize {
+    /// Those that count, and maybe some that do no more; the earliest first.
+    pub fn moments(&self, key: &K) -> Option<&VecDeque<Mono>> {
+        self.at.get(key)
+    }
+
+    pub fn count(&mut self, now: Mono, window: Duration, key: &K) -> usize {
         let Some(moments) = self.at.get_mut(key) else { return 0 };
         let last = moments.back().copied();
         forget_before(moments, now, window);
@@ -364,7 +547,7 @@ impl<K: Clone + Eq + Ord + Hash> Tries<K> {
         count
     }
 
-    fn note(&mut self, now: Mono, key: K, most: usize) {
+    pub fn note(&mut self, now: Mono, key: K, most: usize) {
         let moments = self.at.entry(key.clone()).or_default();
         if let Some(last) = moments.back() {
             self.by_age.remove(&(*last, key.clone()));
@@ -377,6 +560,18 @@ impl<K: Clone + Eq + Ord + Hash> Tries<K> {
             self.at.remove(&oldest);
         }
     }
+}
+
+/// A moment of before, as people see it.
+fn wall_of(now: Now, at: Mono) -> Wall {
+    let ago = i64::try_from(now.mono.since(at).as_micros()).unwrap_or(i64::MAX);
+    Wall::from_micros(now.wall.micros().saturating_sub(ago))
+}
+
+/// A moment of before as this process measures it; before the machine was started, its start.
+fn mono_of(now: Now, at: Wall) -> Mono {
+    let ago = u64::try_from(now.wall.micros().saturating_sub(at.micros())).unwrap_or(0);
+    now.mono - Duration::from_micros(ago)
 }
 
 fn keep_last(moments: &mut VecDeque<Mono>, now: Mono, most: usize) {
@@ -427,6 +622,118 @@ mod tests {
 
     fn pace(rate: u32) -> Limit {
         Limit { max_calls: None, max_calls_per_second: Some(rate) }
+    }
+
+    fn now(seconds: u64) -> Now {
+        Now { mono: at(seconds * 1_000), wall: Wall::from_seconds(1_700_000_000 + seconds as i64) }
+    }
+
+    /// What another process knows that was told all that this one kept. (Its machine was started a day before this one's.)
+    fn reborn(guard: &mut Guard, at: Now) -> (Guard, impl Fn(u64) -> Mono + use<>) {
+        let day = Duration::from_secs(86_400);
+        let mut kept = Vec::new();
+        while let Some(one) = guard.to_keep(at, 1).pop() {
+            kept.retain(|known: &KeptTries| known.tried != one.tried);
+            kept.push(one);
+        }
+        let mut other = Guard::new(GuardConfig::default());
+        other.remember(Now { mono: at.mono + day, wall: at.wall }, kept);
+        (other, move |seconds| now(seconds).mono + day)
+    }
+
+    #[test]
+    fn a_restart_is_no_amnesty_and_no_longer_than_the_brake() {
+        let mut guard = Guard::new(GuardConfig::default());
+        let (thief, hidden) = (number(&"+393331234567".parse().unwrap()), withheld("acme"));
+        let studio: MeetingId = "studio".parse().unwrap();
+        for second in 0..10 {
+            guard.tried_in_vain(now(second).mono, &thief, None);
+        }
+        for second in 0..4 {
+            guard.tried_in_vain(now(second).mono, &hidden, Some(&studio));
+        }
+        let (mut other, at) = reborn(&mut guard, now(100));
+        assert_eq!(other.may_try(at(100), &thief, None), Err(Cause::TooManyTries));
+        assert_eq!(other.may_try(at(3_599), &thief, None), Err(Cause::TooManyTries));
+        assert_eq!(other.may_try(at(3_600), &thief, None), Ok(()), "the first of ten is an hour ago");
+        // What was begun is gone on with.
+        let (mut other, at) = reborn(&mut guard, now(100));
+        assert!(other.may_try(at(100), &hidden, Some(&studio)).is_ok(), "nothing has changed since: nothing was kept");
+        guard.tried_in_vain(now(101).mono, &hidden, Some(&studio));
+        let (mut other, at) = reborn(&mut guard, now(102));
+        assert_eq!(other.may_try(at(102), &hidden, Some(&studio)), Err(Cause::TooManyTries));
+    }
+
+    /// A machine that has just started has a clock that began with it: what is of yesterday is not of today by that.
+    #[test]
+    fn a_machine_that_starts_anew_closes_no_brake_of_yesterday() {
+        let mut guard = Guard::new(GuardConfig::default());
+        let thief = number(&"+393331234567".parse().unwrap());
+        for second in 0..10 {
+            guard.tried_in_vain(now(second).mono, &thief, None);
+        }
+        let kept = guard.to_keep(now(20), 100);
+        for (later, held) in [(3_000, true), (7_200, false), (80_000, false)] {
+            let mut other = Guard::new(GuardConfig::default());
+            let booted = Now { mono: at(40_000), wall: now(later).wall };
+            other.remember(booted, kept.clone());
+            assert_eq!(other.may_try(booted.mono, &thief, None).is_err(), held, "{later} s later");
+        }
+    }
+
+    /// All that is counted is as it was: by caller, by meeting, of everybody; and an organiser whom no brake held is not held.
+    #[test]
+    fn what_is_counted_is_the_same_after_a_restart() {
+        let mut guard = Guard::new(GuardConfig::default());
+        let studio: MeetingId = "studio".parse().unwrap();
+        let organiser = number(&"+393331234567".parse().unwrap());
+        guard.let_in(&organiser, &studio);
+        for n in 0..130_u64 {
+            let caller = number(&format!("+39061{n:06}").parse().unwrap());
+            guard.tried_in_vain(now(n).mono, &caller, Some(&studio));
+        }
+        for second in 130..139 {
+            guard.tried_in_vain(now(second).mono, &organiser, Some(&studio));
+        }
+        let delay = guard.delay(now(200).mono);
+        assert!(delay > Duration::ZERO);
+        guard.named(&organiser, &studio);
+        let evil: CarrierId = "evil".parse().unwrap();
+        for n in 0..130_u64 {
+            let caller = number(&format!("+39062{n:06}").parse().unwrap());
+            guard.named_in_vain(now(150).mono, (&evil, &caller));
+        }
+        let by_name = guard.naming_delay(now(200).mono, (&evil, &organiser), None);
+        assert!(by_name > Duration::ZERO);
+        let (mut other, at) = reborn(&mut guard, now(200));
+        assert_eq!(other.delay(at(200)), delay);
+        assert_eq!(other.naming_delay(at(200), (&evil, &organiser), None), by_name);
+        assert_eq!(other.naming_delay(at(200), (&evil, &organiser), Some(&studio)), Duration::ZERO, "named before");
+        let stranger = number(&"+390620000000".parse().unwrap());
+        assert_eq!(other.may_try(at(200), &stranger, Some(&studio)), Err(Cause::TooManyTries));
+        assert_eq!(other.may_try(at(200), &organiser, Some(&studio)), Ok(()), "known there");
+        other.tried_in_vain(at(201), &organiser, Some(&studio));
+        assert_eq!(other.may_try(at(201), &organiser, Some(&studio)), Err(Cause::TooManyTries), "with ten slips");
+        assert_eq!(other.may_try(at(3_900), &stranger, Some(&studio)), Ok(()));
+    }
+
+    #[test]
+    fn no_more_is_kept_at_once_than_is_asked_for_or_remembered() {
+        let mut guard = Guard::new(GuardConfig::default());
+        for n in 0..2 * MAX_REMEMBERED as u64 {
+            guard.tried_in_vain(now(1).mono, &number(&format!("+39{n:09}").parse().unwrap()), None);
+        }
+        assert!(guard.changed.len() <= MAX_REMEMBERED);
+        assert_eq!(guard.to_keep(now(2), 100).len(), 100);
+        // A clock that was put back lengthens no brake beyond its window from now on.
+        let later = KeptTries {
+            tried: Tried::By(number(&"+393331234567".parse().unwrap())),
+            moments: vec![now(90_000).wall; 10],
+        };
+        let mut other = Guard::new(GuardConfig::default());
+        other.remember(now(0), vec![later]);
+        assert!(other.may_try(now(3_599).mono, &number(&"+393331234567".parse().unwrap()), None).is_err());
+        assert!(other.may_try(now(3_600).mono, &number(&"+393331234567".parse().unwrap()), None).is_ok());
     }
 
     #[test]

@@ -51,6 +51,24 @@ pub struct Number {
     pub alias: Option<String>,
 }
 
+/// What people dial for help, the world over, as dialled: a bridge helps nobody, and must not seem to.
+const EMERGENCY: [&str; 17] = [
+    "000", "066", "100", "101", "102", "108", "110", "111", "112", "113", "115", "118", "119", "911", "933", "995",
+    "999",
+];
+
+/// Whether a user part calls for help: neither taken nor made, whatever a directory says.
+pub fn is_emergency(user: &str) -> bool {
+    let digits = user.strip_prefix("tel:").unwrap_or(user);
+    EMERGENCY.contains(&digits.strip_prefix('+').unwrap_or(digits)) || is_help_urn(user)
+}
+
+/// `urn:service:sos` and its like (RFC 5031).
+fn is_help_urn(user: &str) -> bool {
+    let service = user.get(..11).is_some_and(|head| head.eq_ignore_ascii_case("service:sos"));
+    service || user.eq_ignore_ascii_case("sos")
+}
+
 impl Number {
     /// The language of the greeting.
     pub fn language(&self) -> Language {
@@ -65,6 +83,16 @@ impl Number {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_for_help_are_known() {
+        for help in ["112", "911", "+112", "tel:999", "sos", "service:sos", "service:sos.fire"] {
+            assert!(is_emergency(help), "{help}");
+        }
+        for other in ["", "1120", "11", "+390612345678", "0112", "studio", "service:conference"] {
+            assert!(!is_emergency(other), "{other}");
+        }
+    }
 
     #[test]
     fn kinds_read_back() {

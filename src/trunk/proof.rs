@@ -1,8 +1,9 @@
 //! How a carrier and we come to know each other beyond an address: a password, a registration, a look whether it is there.
 
 use super::carrier::{Route, words};
-use crate::types::SecretRef;
+use crate::types::{HostName, SecretRef};
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 words! {
@@ -65,15 +66,32 @@ impl Aor {
     }
 }
 
+/// Bytes of the user of an address of record.
+const LONGEST_USER: usize = 128;
+
+/// A name or an address, of IPv6 in brackets, and a port or none: what a request can be addressed to.
+fn is_host_port(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_port =
+        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => inner.parse::<Ipv6Addr>().is_ok(),
+        None => host.parse::<HostName>().is_ok() || host.parse::<Ipv4Addr>().is_ok(),
+    };
+    is_host && port.is_none_or(is_port)
+}
+
 impl FromStr for Aor {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Aor, &'static str> {
         const EXPECTED: &str = "expected an address like sip:12345@carrier.example";
         let (user, host) = text.strip_prefix("sip:").and_then(|rest| rest.split_once('@')).ok_or(EXPECTED)?;
         let is_user = |b: u8| b.is_ascii_alphanumeric() || b"-_.!~*'()+&$".contains(&b);
-        let is_host = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
-        let fits = |text: &str, good: &dyn Fn(u8) -> bool| (1..=128).contains(&text.len()) && text.bytes().all(good);
-        if !fits(user, &is_user) || !fits(host, &is_host) {
+        let fits = (1..=LONGEST_USER).contains(&user.len()) && user.bytes().all(is_user);
+        if !fits || !is_host_port(host) {
             return Err(EXPECTED);
         }
         Ok(Aor { user: user.to_owned(), host: host.to_owned() })
@@ -98,5 +116,24 @@ mod tests {
         for bad in ["", "sip:", "sip:a", "sip:@b", "sip:a@", "tel:+1", "a@b", "sip:a b@c", "sip:a@b;c=d", "sip:a@b>"] {
             assert!(bad.parse::<Aor>().is_err(), "{bad}");
         }
+        // What no request could be addressed to.
+        for host in [
+            "[::1",
+            "::1",
+            "[]",
+            "[192.0.2.1]",
+            "b:",
+            "b:0",
+            "b:65536",
+            "b:+1",
+            "b:1:2",
+            "a..b",
+            "[::1]:x",
+            "192.0.2",
+            ":5060",
+        ] {
+            assert!(format!("sip:a@{host}").parse::<Aor>().is_err(), "{host}");
+        }
+        assert!("sip:a@[::1]:5060".parse::<Aor>().is_ok());
     }
 }

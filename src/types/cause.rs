@@ -53,6 +53,8 @@ causes! {
     NeverAcknowledged "never-acknowledged" 408 102 "the answer was never acknowledged";
     NotJoined "not-joined" 480 16 "the called person did not confirm";
     Fault "fault" 500 41 "a fault of the bridge";
+    Replaced "replaced" 603 16 "another call has taken its place";
+    Transferred "transferred" 603 16 "sent to another number";
     // Why a call was never answered.
     Cancelled "cancelled" 487 16 "cancelled while ringing";
     Busy "busy" 486 17 "busy";
@@ -68,6 +70,7 @@ causes! {
     OrganisationLocked "organisation-locked" 403 21 "the organisation is locked";
     OrganiserLocked "organiser-locked" 403 21 "the organiser is locked";
     CarrierLocked "carrier-locked" 403 21 "the carrier is locked";
+    IdentityRefused "identity-refused" 403 21 "nobody signs for the caller's number as the carrier's settings ask";
     CountryNotServed "country-not-served" 403 21 "the service is not offered for this country";
     NumberBlocked "number-blocked" 403 21 "premium, emergency and blocked numbers are not called";
     HotNumber "hot-number" 403 21 "the number is known from fraud and is not called";
@@ -90,6 +93,8 @@ causes! {
     PrefixLimit "prefix-limit" 503 42 "a limit on calls to one block of numbers was reached";
     MeetingLocked "meeting-locked" 403 21 "the meeting is locked";
     MeetingFull "meeting-full" 486 17 "the meeting is full";
+    TransferRefused "transfer-refused" 403 21 "transfers are not allowed here";
+    NoSuchCall "no-such-call" 481 21 "there is no such call";
     NoCodec "no-codec" 488 88 "no codec in common";
     Overloaded "overloaded" 503 42 "the bridge is overloaded";
     StoreDown "store-down" 503 41 "the books cannot be written, so no call can be taken";

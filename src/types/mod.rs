@@ -2,16 +2,20 @@
 
 pub mod cause;
 pub mod e164;
+pub mod host;
 pub mod id;
 pub mod money;
 pub mod place;
 pub mod prefix;
 pub mod secret;
+pub mod week;
 
 pub use cause::Cause;
 pub use e164::E164;
+pub use host::HostName;
 pub use id::{CarrierId, GrantId, HotListName, LegId, MeetingId, OrganisationId, TokenName, UserId};
 pub use money::{Currency, Micros};
 pub use place::{Country, Language};
 pub use prefix::PrefixMap;
 pub use secret::SecretRef;
+pub use week::Stretch;

@@ -3,6 +3,7 @@
 //!
 //! An input that breaks a door is printed. Saved to `corpus/<target>/`, it is tried for ever.
 
+mod script;
 mod target;
 
 use rand::rngs::StdRng;
@@ -108,4 +109,4 @@ macro_rules! doors {
     };
 }
 
-doors! { rtp event rtcp srtp engine sdp crypto info datagram stream uri }
+doors! { rtp event rtcp srtp engine sdp crypto info datagram stream uri transaction dialog watch }

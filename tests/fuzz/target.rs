@@ -1,6 +1,7 @@
 //! What is fed with bytes of a stranger: one function a door. Each has the shape that libFuzzer wants, and besides "no
 //! panic" holds what is true of any input.
 
+use crate::script::{self, Script};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use tollbridge::clock::{Mono, Now, Wall};
@@ -30,7 +31,22 @@ pub const TARGETS: &[Target] = &[
     ("datagram", datagram, messages),
     ("stream", stream, messages),
     ("uri", uri, uri_seeds),
+    ("transaction", transaction, script::transaction_seeds),
+    ("dialog", dialog, script::dialog_seeds),
+    ("watch", watch, script::watch_seeds),
 ];
+
+fn transaction(input: &[u8]) {
+    Script::new().play(script::TRANSACTION, input);
+}
+
+fn dialog(input: &[u8]) {
+    Script::new().play(script::DIALOG, input);
+}
+
+fn watch(input: &[u8]) {
+    Script::new().play(script::WATCH, input);
+}
 
 fn rtp(input: &[u8]) {
     let Some(packet) = Packet::parse(input) else { return };
@@ -133,6 +149,7 @@ fn ours() -> Ours<'static> {
         version: 1,
         codecs: &[Codec::Pcmu, Codec::Pcma],
         comfort_noise: true,
+        events: true,
         direction: Direction::SendRecv,
         prefer: Prefer::Theirs,
     }

@@ -2,10 +2,16 @@
 //! next one, which ends every dialog.
 
 use crate::bridge::{Books, Bridge, call, free};
-use crate::world::{CARRIER, DIRECT, TOLL, tone};
+use crate::world::{CARRIER, DIRECT, TOLL, World, apply, tone};
+use bytes::Bytes;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use tokio::net::UdpSocket;
 use tollbridge::cli::phone::{Exchange, Phone};
+use tollbridge::clock;
 use tollbridge::rating::UsageRecord;
+use tollbridge::sip::{Framing, Message, Request, Response};
+use tollbridge::switchboard::ask::{Ask, Told};
 use tollbridge::types::Cause;
 
 /// A call as its caller knows it.
@@ -141,6 +147,77 @@ async fn a_node_that_wakes_up_after_it_was_replaced_writes_nothing_and_ends() {
     let causes: Vec<Cause> = records.iter().map(|record| record.beyond.cause).collect();
     assert_eq!(causes, [Cause::NodeDied, Cause::HungUp], "what the old one knew of its call it could not write");
     assert_eq!(records[0].charge.0, 0, "nothing was proven here");
+}
+
+/// A carrier's side made by hand: it says what it is told to, and nothing by itself.
+struct ByHand {
+    socket: UdpSocket,
+}
+
+impl ByHand {
+    /// The next request of this method; repeats of others are passed over.
+    async fn hears(&self, method: &str) -> (Request, SocketAddr) {
+        let mut buffer = vec![0; 65_535];
+        let wait = async {
+            loop {
+                let (length, peer) = self.socket.recv_from(&mut buffer).await.unwrap();
+                let bytes = Bytes::copy_from_slice(&buffer[..length]);
+                if let Ok(Message::Request(request)) = Message::parse(&bytes, Framing::Datagram)
+                    && request.method().as_str() == method
+                {
+                    return (request, peer);
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap_or_else(|_| panic!("no {method}"))
+    }
+
+    async fn says(&self, to: &(Request, SocketAddr), status: u16) {
+        let mut response = Response::to(&to.0, status, "");
+        response.set_to_tag("theirs");
+        response.push("Contact", &format!("<sip:{}>", self.socket.local_addr().unwrap()));
+        self.socket.send_to(&response.to_bytes(), to.1).await.unwrap();
+    }
+}
+
+/// The far side may answer while our CANCEL is on its way to it: until it has said what it made of that, the books know that it
+/// is to be told, whichever life does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_call_is_owed_its_end_until_the_far_side_has_said_so() {
+    let world = World::start().await;
+    let far = ByHand { socket: UdpSocket::bind("127.0.0.11:0").await.unwrap() };
+    let route = far.socket.local_addr().unwrap();
+    let text = format!("[[carrier]]\nid = \"line\"\nsources = [\"127.0.0.10\"]\nroute = \"udp:{route}\"\n");
+    apply(world.node.store(), &text).await;
+    let owed = async || world.node.store().recover(clock::wall()).await.unwrap().len();
+    // What the far side makes of the CANCEL: whether it crossed an answer.
+    for crosses in [false, true] {
+        let (leg, invite) = loop {
+            let Told::Dialling(leg) = world.dial("open", "+390699999999").await else { panic!("refused") };
+            let heard = tokio::time::timeout(Duration::from_secs(2), far.hears("INVITE")).await;
+            if let Ok(invite) = heard {
+                break (leg, invite);
+            }
+        };
+        far.says(&invite, 180).await;
+        world.until(|| async { world.leg(leg).await.state == "ringing" }).await;
+        world.ask(Ask::Remove { leg }).await;
+        let cancel = far.hears("CANCEL").await;
+        world.until(|| async { world.leg(leg).await.state == "over" }).await;
+        world.records().await;
+        assert_eq!(owed().await, 1, "its account is closed, and nobody knows yet what became of the call");
+        far.says(&cancel, 200).await;
+        if crosses {
+            far.says(&invite, 200).await;
+            let bye = far.hears("BYE").await;
+            assert_eq!(owed().await, 1, "it is up there, until it has heard our BYE");
+            far.says(&bye, 200).await;
+        } else {
+            far.says(&invite, 487).await;
+        }
+        world.until(|| async { owed().await == 0 }).await;
+    }
+    world.end().await;
 }
 
 /// A file has one holder, asleep or not: whoever wants it is told who that is, whatever they ask for.

@@ -362,6 +362,7 @@ async fn who_was_not_let_in_is_told_once() {
     let house = std::fs::read_to_string(world.node.token_file()).unwrap().trim().to_owned();
     let eyes = token(&world, "eyes", Role::Reader, Some(OWN), None).await;
     let late = token(&world, "late", Role::Admin, Some(OTHER), Some(-1)).await;
+    let gone = token(&world, "gone", Role::Admin, Some(OTHER), None).await;
     let client = Client::new(&world);
     let work = tokio::task::spawn_blocking(move || {
         for _ in 0..50 {
@@ -372,6 +373,9 @@ async fn who_was_not_let_in_is_told_once() {
         for _ in 0..3 {
             assert_eq!(client.door("delete", "/organisations/acme/lock", Some(&eyes)), Door::Forbidden);
         }
+        assert_eq!(client.door("get", "/organisations/omega/users", Some(&gone)), Door::Open);
+        assert_eq!(client.door("delete", "/tokens/gone", Some(&house)), Door::Open);
+        assert_eq!(client.door("get", "/organisations/omega/users", Some(&gone)), Door::Unauthorized);
         assert_eq!(client.door("get", "/legs", Some(&house)), Door::Open);
     });
     work.await.unwrap();
@@ -388,12 +392,13 @@ async fn who_was_not_let_in_is_told_once() {
     let from = "within a minute from 127.0.0.1";
     let all = [
         row("?", "token", &format!("50 requests {from}: no token that there is")),
+        row("gone", "token gone", &format!("1 request {from}: a token that was revoked")),
         row("late", "token late", &format!("1 request {from}: a token that is not in force any more")),
         row("eyes", "token eyes", &format!("1 request {from}: a page that is not theirs")),
         row("eyes", "token eyes", &format!("3 requests {from}: more than the role may")),
     ];
     assert_eq!(told(None).await, all);
-    assert_eq!(told(Some(OWN)).await, all[2..]);
-    assert_eq!(told(Some(OTHER)).await, all[1..2]);
+    assert_eq!(told(Some(OWN)).await, all[3..]);
+    assert_eq!(told(Some(OTHER)).await, all[1..3]);
     assert_eq!(store.audit().await.unwrap(), []);
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tollbridge::cli::phone::Exchange;
+use tollbridge::notice::Kind;
 use tollbridge::sip::{Framing, Message, Response, Transport};
 use tollbridge::switchboard::ask::{Ask, CarrierView, Told};
 use tollbridge::types::Cause;
@@ -14,13 +15,24 @@ use tollbridge::types::Cause;
 const CALLED: &str = "+390699999999";
 const SOON: Duration = Duration::from_secs(10);
 
-async fn standing(world: &World, carrier: &str) -> CarrierView {
+/// `None` until the switchboard has heard of it.
+async fn known(world: &World, carrier: &str) -> Option<CarrierView> {
     let Told::Carriers(carriers) = world.ask(Ask::Carriers).await else { panic!("no carriers") };
-    carriers.into_iter().find(|known| known.id == carrier).unwrap()
+    carriers.into_iter().find(|known| known.id == carrier)
+}
+
+async fn standing(world: &World, carrier: &str) -> CarrierView {
+    known(world, carrier).await.unwrap()
+}
+
+async fn alerts(world: &World, kind: Kind) -> usize {
+    let shown = world.node.store().alerts(None, 100).await.unwrap();
+    shown.alerts.iter().filter(|view| view.alert.kind == kind).count()
 }
 
 async fn reaches(world: &World, carrier: &str, reach: &str) {
-    world.until(|| async { standing(world, carrier).await.reach.as_deref() == Some(reach) }).await;
+    let is_there = || async { known(world, carrier).await.is_some_and(|known| known.reach.as_deref() == Some(reach)) };
+    world.until(is_there).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,11 +64,21 @@ async fn a_carrier_that_does_not_answer_has_no_calls_until_it_does() {
     reaches(&world, "a-first", "down").await;
     let told = world.dial("open", CALLED).await;
     assert!(matches!(told, Told::Refused(Cause::Unreachable)), "{told:?}");
+    // Changed while it is down it is asked anew, found as it was, and told of once.
+    let since = standing(&world, "a-first").await.reach_since;
+    apply(world.node.store(), &text.replace("ping_s = 1", "ping_s = 1\nmax_calls = 3")).await;
+    let other = text.replace("a-first", "b-second").replace("127.0.0.11", "127.0.0.13");
+    apply(world.node.store(), &other).await;
+    reaches(&world, "b-second", "down").await;
+    assert_eq!(standing(&world, "a-first").await.reach_since, since);
+    // Twice of this one, which came back between, and once of the other.
+    world.until(|| async { alerts(&world, Kind::CarrierDown).await >= 3 }).await;
+    assert_eq!(alerts(&world, Kind::CarrierDown).await, 3);
     world.end().await;
 }
 
 /// A registrar that takes whatever comes, and what came: Expires, in their order.
-async fn registrar() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+pub async fn registrar() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let socket = UdpSocket::bind("127.0.0.12:0").await.unwrap();
     let (local, seen) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
     let told = seen.clone();
@@ -76,6 +98,10 @@ async fn registrar() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     (local, seen)
 }
 
+pub async fn registered(world: &World, carrier: &str) -> bool {
+    known(world, carrier).await.is_some_and(|known| known.registration.as_deref() == Some("registered"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registrars_calls_come_to_our_name_and_the_registration_goes_with_us() {
     let world = World::start().await;
@@ -84,15 +110,28 @@ async fn a_registrars_calls_come_to_our_name_and_the_registration_goes_with_us()
     let number = "[[number]]\ne164 = \"+390687654321\"\nkind = \"toll\"\ncountry = \"IT\"\nlanguages = [\"en\"]\n\
         organisation = \"acme\"\nmeeting = \"open\"\nalias = \"12345\"\n";
     apply(world.node.store(), &format!("{number}[[carrier]]\nid = \"home\"\n{register}")).await;
-    world.until(|| async { standing(&world, "home").await.registration.as_deref() == Some("registered") }).await;
+    world.until(|| async { registered(&world, "home").await }).await;
     assert_eq!(*seen.lock().unwrap(), ["3600"]);
     let trunk = world.node.sip(Transport::Udp).unwrap();
     let home = Exchange::start((registrar.ip(), 0).into(), trunk, 9).await.unwrap();
-    assert_eq!(home.call("+390611111111", DIRECT).await.err().map(|ended| ended.status), Some(404), "not to our name");
-    let phone = home.call("+390611111111", "12345").await.unwrap();
-    world.inside("open", 1).await;
-    assert_eq!(world.legs().await[0].carrier.as_deref(), Some("home"));
-    phone.hang_up();
+    // To our name, and to the number that was called: we have one registration there, and it is that one's call.
+    for called in ["12345", DIRECT] {
+        let phone = home.call("+390611111111", called).await.unwrap();
+        world.inside("open", 1).await;
+        assert_eq!(world.legs().await[0].carrier.as_deref(), Some("home"), "{called}");
+        phone.hang_up();
+        world.inside("open", 0).await;
+    }
+    let records = world.records().await;
+    let by = records.iter().filter_map(|record| record.beyond.carrier.as_ref().map(|carrier| carrier.as_str()));
+    assert_eq!(by.collect::<Vec<_>>(), ["home", "home"]);
+    // With two, a call that names neither is nobody's.
+    let second = register.replace("12345", "67890");
+    apply(world.node.store(), &format!("[[carrier]]\nid = \"second\"\n{second}")).await;
+    world
+        .until(|| async { home.call("+390611111111", DIRECT).await.err().map(|ended| ended.status) == Some(404) })
+        .await;
+    world.until(|| async { registered(&world, "second").await }).await;
     world.end().await;
-    assert_eq!(*seen.lock().unwrap(), ["3600", "0"]);
+    assert_eq!(*seen.lock().unwrap(), ["3600", "3600", "0", "0"]);
 }

@@ -18,9 +18,10 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tollbridge::clock::Now;
+use tollbridge::sip::dns::io::Servers;
 use tollbridge::sip::io::Sip;
 use tollbridge::sip::tls::{Files, Tls};
-use tollbridge::sip::{Call, Command, Config, Dial, Event, Flow, Identity, Source, Transport};
+use tollbridge::sip::{Call, Command, Config, Dial, Event, Flow, Identity, Refusal, Source, Transport};
 
 /// Somebody who signs certificates.
 struct Authority {
@@ -62,6 +63,11 @@ const BRIDGE: &str = "bridge.sip.example";
 impl Side {
     /// One who knows the other, at 127.0.0.1, by `name`.
     async fn start(files: &Files, name: Option<&str>) -> Side {
+        Side::knowing(files, name, "127.0.0.1", 32).await
+    }
+
+    /// One who knows the other by `name`, from this network.
+    async fn knowing(files: &Files, name: Option<&str>, network: &str, prefix_len: u8) -> Side {
         let (shown, tls) = watch::channel(files.read().unwrap());
         let config = Config {
             max_calls: 10,
@@ -69,12 +75,13 @@ impl Side {
             product: "tollbridge".to_owned(),
             retry_after_s: 1,
             session_s: 1_800,
+            is_focus: true,
+            pace: tollbridge::sip::Pace::default(),
         };
         let listen = vec![(Transport::Tls, "127.0.0.1:0".parse().unwrap())];
-        let (sip, events) = Sip::start(listen, Some(tls), 24, config, [1; 32]).unwrap();
-        let network = "127.0.0.1".parse().unwrap();
+        let (sip, events) = Sip::start(listen, Some(tls), 24, Servers::These(Vec::new()), config, [1; 32]).unwrap();
         let tls_name = name.map(Arc::from);
-        let source = Source { network, prefix_len: 32, port: None, advertise: None, old_syntax: false, tls_name };
+        let source = Source { prefix_len, tls_name, ..Source::at(network.parse().unwrap()) };
         assert!(sip.command(Command::Sources(vec![source])).await);
         Side { sip, events, shown }
     }
@@ -87,9 +94,13 @@ impl Side {
         if let Some(name) = name {
             assert!(self.sip.command(Command::Names(vec![(to, Arc::from(name))])).await);
         }
+        self.dial_as(1, to).await;
+    }
+
+    async fn dial_as(&self, number: u64, to: SocketAddr) {
         let dial = Dial {
-            call: Call::outbound(1),
-            identity: Identity::draw(&mut StdRng::seed_from_u64(1)),
+            call: Call::outbound(number),
+            identity: Identity::draw(&mut StdRng::seed_from_u64(number)),
             flow: Flow { transport: Transport::Tls, local: self.at(), peer: to },
             contact: self.at(),
             request_uri: format!("sip:room@{to}"),
@@ -98,6 +109,8 @@ impl Side {
             headers: Vec::new(),
             offer: Bytes::from_static(b"offer"),
             ring_ms: 30_000,
+            holds_ack: false,
+            may_transfer: false,
             login: None,
         };
         assert!(self.sip.command(Command::Dial(Box::new(dial))).await);
@@ -199,11 +212,35 @@ async fn whoever_is_not_who_they_should_be_is_not_spoken_to() {
     }
 }
 
-/// A carrier whose name is known and who shows nothing; and words that are no TLS.
+/// No address is known, and no password: the certificate says who calls.
 #[tokio::test]
-async fn a_carrier_without_a_certificate_is_hung_up_on() {
+async fn a_carrier_is_known_by_its_certificate_alone() {
     let world = world();
-    let bridge = Side::start(&world.files[1], Some(CALLER)).await;
+    for (known, rings) in [(CALLER, true), ("other.example", false)] {
+        let mut caller = Side::start(&world.files[0], Some(BRIDGE)).await;
+        let mut bridge = Side::knowing(&world.files[1], Some(known), "0.0.0.0", 0).await;
+        caller.dial(bridge.at(), Some(BRIDGE)).await;
+        if !rings {
+            let event = caller.next().await;
+            assert!(matches!(event, Event::Failed { status: 403, .. }), "a stranger, and told so: {event:?}");
+            // The same connection, once the carrier is known.
+            let tls_name = Some(Arc::from(CALLER));
+            let source = |network: &str| Source { prefix_len: 0, tls_name, ..Source::at(network.parse().unwrap()) };
+            assert!(bridge.sip.command(Command::Sources(vec![source("0.0.0.0")])).await);
+            while bridge.sip.gauges().obeyed < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            caller.dial(bridge.at(), None).await;
+        }
+        let event = bridge.next().await;
+        let Event::Invited(invitation) = event else { panic!("{event:?}") };
+        assert_eq!(invitation.shown, Some(vec![Arc::from(CALLER)]));
+        assert_eq!(bridge.sip.gauges().connections, 1);
+    }
+}
+
+/// One who shows no certificate.
+fn shy(world: &World) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(world.authority.pem.as_bytes()).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -211,9 +248,40 @@ async fn a_carrier_without_a_certificate_is_hung_up_on() {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(config));
+    TlsConnector::from(Arc::new(config))
+}
+
+/// Carriers that connect the moment the bridge has started, before that knows anybody's name: who has shown it is known by it
+/// as soon as it is known, and who has not is hung up on.
+#[tokio::test]
+async fn whoever_came_before_their_name_was_known_is_known_by_it_or_let_go() {
+    let world = world();
+    let mut bridge = Side::start(&world.files[1], None).await;
+    let caller = Side::start(&world.files[0], Some(BRIDGE)).await;
+    caller.dial(bridge.at(), None).await;
+    let Event::Invited(first) = bridge.next().await else { panic!("no call") };
+    assert_eq!(first.shown, Some(Vec::new()), "nobody's name is known");
     let plain = TcpStream::connect(bridge.at()).await.unwrap();
-    let mut stream = connector.connect(BRIDGE.try_into().unwrap(), plain).await.unwrap();
+    let mut stream = shy(&world).connect(BRIDGE.try_into().unwrap(), plain).await.unwrap();
+    let source = Source { tls_name: Some(Arc::from(CALLER)), ..Source::at("127.0.0.1".parse().unwrap()) };
+    assert!(bridge.sip.command(Command::Sources(vec![source])).await);
+    let mut answer = Vec::new();
+    let _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("it hangs up");
+    assert!(bridge.sip.command(Command::Refuse { call: first.call, refusal: Refusal::plain(486) }).await);
+    assert!(matches!(bridge.next().await, Event::Released { .. }));
+    caller.dial_as(2, bridge.at()).await;
+    let Event::Invited(second) = bridge.next().await else { panic!("no call") };
+    assert_eq!(second.shown, Some(vec![Arc::from(CALLER)]));
+    assert_eq!(bridge.sip.gauges().connections, 1, "by the connection that there was");
+}
+
+/// A carrier whose name is known and who shows nothing; and words that are no TLS.
+#[tokio::test]
+async fn a_carrier_without_a_certificate_is_hung_up_on() {
+    let world = world();
+    let bridge = Side::start(&world.files[1], Some(CALLER)).await;
+    let plain = TcpStream::connect(bridge.at()).await.unwrap();
+    let mut stream = shy(&world).connect(BRIDGE.try_into().unwrap(), plain).await.unwrap();
     let options = "OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n\
         To: <sip:127.0.0.1>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
     let _ = stream.write_all(options.as_bytes()).await;

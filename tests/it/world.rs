@@ -281,6 +281,19 @@ impl World {
         tokio::task::spawn_blocking(post).await.unwrap()
     }
 
+    /// The same, and the status that came back; what is empty is null.
+    pub async fn try_post<T: serde::Serialize>(&self, page: &str, body: &T) -> (u16, serde_json::Value) {
+        let token = std::fs::read_to_string(self.node.token_file()).unwrap();
+        let url = format!("http://{}/api/v1{page}", self.node.api());
+        let body = serde_json::to_value(body).unwrap();
+        let post = move || {
+            let post = ureq::post(&url).header("Authorization", format!("Bearer {}", token.trim()));
+            let mut answer = post.config().http_status_as_error(false).build().send_json(body).unwrap();
+            (answer.status().as_u16(), answer.body_mut().read_json().unwrap_or_default())
+        };
+        tokio::task::spawn_blocking(post).await.unwrap()
+    }
+
     /// Waits until no leg is left, and gives the records of all that were.
     pub async fn records(&self) -> Vec<UsageRecord> {
         self.until(|| async {

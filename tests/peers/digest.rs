@@ -12,7 +12,7 @@ const CALLS: u32 = 10;
 const LOGIN: (&str, &str) = ("ali", "open sesame");
 
 /// The name and password that both know; sipp knows MD5 alone, and gives up where it is asked for more.
-fn digest(world: &World, challenge: &str) -> String {
+pub fn digest(world: &World, challenge: &str) -> String {
     let path = world.folder.path().join("password");
     std::fs::write(&path, LOGIN.1).unwrap();
     format!(

@@ -2,7 +2,7 @@
 
 use crate::sipp::Sipp;
 use crate::world::{DIRECT, hears};
-use crate::{MACHINE, bridge, caller, charged_once};
+use crate::{CREDITS, MACHINE, bridge, caller, charged_once};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::f64::consts::TAU;
@@ -80,6 +80,16 @@ async fn hold_and_resume() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_watches_the_meeting_that_it_is_in() {
+    let _turn = MACHINE.read().await;
+    let world = bridge().await;
+    let sipp = Sipp { pause_ms: 1_000, ..caller(&world, "watch") }.start();
+    sipp.all_well().await;
+    charged_once(&world, 1).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_asks_whether_we_are_there() {
     let _turn = MACHINE.read().await;
     let world = bridge().await;
@@ -108,15 +118,21 @@ async fn who_gives_up_while_it_rings_pays_nothing() {
     world.end().await;
 }
 
-/// Runs beside everything else: it waits.
+/// Runs beside everything else: it waits. (`benches/load` does it with thousands.)
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_is_never_acknowledged_is_ended() {
+async fn calls_that_are_never_acknowledged_are_ended_and_leave_nothing() {
+    let calls = 50;
     let world = bridge().await;
-    let sipp = Sipp { patience_s: 50, ..caller(&world, "never_acked") }.start();
-    sipp.all_well().await;
+    let file = Some(("numbers.csv", format!("SEQUENTIAL\n{DIRECT}\n").into_bytes()));
+    let sipp = Sipp { calls, calls_per_second: 50, patience_s: 50, file, ..caller(&world, "never_acked") }.start();
+    assert_eq!(sipp.all_well().await.succeeded, u64::from(calls));
     let records = world.records().await;
-    assert_eq!(records.len(), 1);
-    assert_eq!(records[0].beyond.cause, Cause::NeverAcknowledged);
-    assert_eq!((records[0].duration_ms, records[0].charge.0), (0, 0), "it was never up");
+    assert_eq!(records.len(), calls as usize);
+    for record in &records {
+        assert_eq!(record.beyond.cause, Cause::NeverAcknowledged);
+        assert_eq!((record.duration_ms, record.charge.0), (0, 0), "it was never up");
+    }
+    let balance = world.balance("acme").await;
+    assert_eq!((balance.posted.0, balance.held.0), (CREDITS, 0));
     world.end().await;
 }

@@ -2,8 +2,8 @@
 
 use crate::relay::Relay;
 use crate::sipp::Sipp;
-use crate::world::CARRIER;
-use crate::{MACHINE, bridge, caller, charged_once};
+use crate::world::{CARRIER, DIRECT};
+use crate::{MACHINE, bridge, bridge_with, caller, charged_once};
 use std::sync::atomic::Ordering;
 use tollbridge::sip::Transport;
 
@@ -50,5 +50,24 @@ async fn a_twentieth_of_all_datagrams_lost_loses_no_call() {
         assert!(lost * 100 > (lost + passed) * 4, "{way}");
     }
     charged_once(&world, CALLS as usize).await;
+    world.end().await;
+}
+
+/// Twice what a setting lets in: the rest is told so, and costs nobody anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_above_the_pace_is_turned_away_and_the_rest_is_served() {
+    const CALLS: u32 = 400;
+    const PACE: u32 = 40;
+    let _turn = MACHINE.write().await;
+    let world = bridge_with(|settings| settings.sip.pace.all = Some(PACE)).await;
+    let file = Some(("numbers.csv", format!("SEQUENTIAL\n{DIRECT}\n").into_bytes()));
+    let sipp = Sipp { calls: CALLS, calls_per_second: 2 * PACE, file, ..caller(&world, "offered") };
+    let outcome = sipp.start().outcome_of_all().await;
+    let (taken, refused) = (outcome.setup_ms.len(), outcome.refused_ms.len());
+    assert_eq!((outcome.failed, taken + refused), (0, CALLS as usize), "{outcome:?}");
+    // Of five seconds, and a second's worth that may come in one burst.
+    let most = (PACE * (CALLS / (2 * PACE) + 1)) as usize;
+    assert!(taken <= most && taken >= most / 2, "{taken} of {most}");
+    charged_once(&world, taken).await;
     world.end().await;
 }

@@ -7,10 +7,12 @@
 mod baresip;
 mod digest;
 mod incoming;
+mod interop;
 mod load;
 mod outgoing;
 mod relay;
 mod sipp;
+mod transfers;
 #[path = "../it/world.rs"]
 #[allow(dead_code, unused_imports)] // the other suite needs more of it
 mod world;

@@ -31,7 +31,7 @@ pub struct Sipp {
     pub patience_s: u64,
     /// What stands for `[status]` in the scenario: sipp itself wants to read a number there.
     pub status: &'static str,
-    /// A file for the scenario, beside it.
+    /// A file for the scenario, beside it. Of a table (`.csv`) each call has a row, in turn.
     pub file: Option<(&'static str, Vec<u8>)>,
     /// The name and password that its calls are proven with.
     pub login: Option<(&'static str, &'static str)>,
@@ -56,6 +56,8 @@ pub struct Outcome {
     pub counts: HashMap<String, u64>,
     /// From INVITE to 200, sorted.
     pub setup_ms: Vec<f64>,
+    /// From INVITE to 503, where the scenario takes that, sorted.
+    pub refused_ms: Vec<f64>,
 }
 
 impl Sipp {
@@ -101,6 +103,11 @@ impl Sipp {
         command.args(["-d", &self.pause_ms.to_string(), "-timeout", &self.patience_s.to_string(), "-timeout_error"]);
         command.args(["-nostdin", "-trace_err", "-trace_stat", "-stf", "stat.csv", "-fd", "1", "-trace_counts"]);
         command.args(["-trace_rtt", "-rtt_freq", "1"]);
+        // Its own choice, 64 KiB, is ten milliseconds of a load: it loses answers while the machine does something else.
+        command.args(["-buff_size", "4194304"]);
+        if let Some((name, _)) = self.file.as_ref().filter(|(name, _)| name.ends_with(".csv")) {
+            command.args(["-inf", name]);
+        }
         if let (Some((name, password)), Some(bridge)) = (self.login, self.calls_to) {
             // It writes `sip:` before the address by itself.
             command.args(["-au", name, "-ap", password, "-auth_uri", &format!("{}@{bridge}", self.number)]);
@@ -130,6 +137,11 @@ impl Running {
         outcome
     }
 
+    /// Waits for its end, whatever came of the calls.
+    pub async fn outcome_of_all(self) -> Outcome {
+        self.ended().await.1
+    }
+
     async fn ended(mut self) -> (ExitStatus, Outcome, String) {
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -145,15 +157,20 @@ impl Running {
         let stat = last_row(&self.read("stat.csv"));
         let figure = |name: &str| stat.get(name).copied().unwrap_or_else(|| panic!("no {name}: {}", self.story()));
         let rtt = self.read(&self.found("_rtt.csv").unwrap_or_default());
-        let mut setup_ms: Vec<f64> =
-            rtt.lines().skip(1).filter_map(|row| row.split(';').nth(1)?.trim().parse().ok()).collect();
-        setup_ms.sort_by(f64::total_cmp);
+        let times = |name: &str| {
+            let rows = rtt.lines().skip(1).map(|row| row.split(';').collect::<Vec<_>>());
+            let of_it = rows.filter(|row| row.len() > 2 && row[2].trim().trim_matches('"') == name);
+            let mut times: Vec<f64> = of_it.filter_map(|row| row[1].trim().parse().ok()).collect();
+            times.sort_by(f64::total_cmp);
+            times
+        };
         Outcome {
             succeeded: figure("SuccessfulCall(C)"),
             failed: figure("FailedCall(C)"),
             retransmissions: figure("Retransmissions(C)"),
             counts: last_row(&self.read(&self.found("_counts.csv").unwrap_or_default())),
-            setup_ms,
+            setup_ms: times("invite"),
+            refused_ms: times("refused"),
         }
     }
 
@@ -194,9 +211,14 @@ impl Outcome {
 
     /// The time within which this part of all calls were answered.
     pub fn setup(&self, part: f64) -> f64 {
-        let last = self.setup_ms.len().saturating_sub(1);
-        self.setup_ms.get(((self.setup_ms.len() as f64 * part) as usize).min(last)).copied().unwrap_or(f64::NAN)
+        quantile(&self.setup_ms, part)
     }
+}
+
+/// Of sorted values.
+pub fn quantile(sorted: &[f64], part: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get(((sorted.len() as f64 * part) as usize).min(last)).copied().unwrap_or(f64::NAN)
 }
 
 /// The last line of a table with names in its first.

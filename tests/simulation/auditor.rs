@@ -6,15 +6,16 @@
 
 use crate::ledger::{Bill, Ledger};
 use crate::script::{Ban, Bans, Meeting, Order, PIN, Rate, Script};
+use crate::slice::{Judge, Purse, Slices};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tollbridge::clock::Mono;
+use tollbridge::clock::{Mono, Wall};
 use tollbridge::media::{self, Plan, RoomId, StreamId};
-use tollbridge::rating::grant::Unit;
+use tollbridge::rating::grant::{Part, Unit};
 use tollbridge::rating::{CallType, Capability, UsageRecord};
-use tollbridge::store::GrantRow;
+use tollbridge::store::{GrantRow, LiveLeg};
 use tollbridge::switchboard::ask::{LegView, MeetingView};
 use tollbridge::types::{Cause, LegId};
 
@@ -23,6 +24,8 @@ type Key = (u32, String);
 
 /// A crash costs no leg more than the time between two proofs of life.
 const PROOF_MS: u64 = 1_000;
+/// How long the ACK of an answer waits for the books.
+const ACK_WAITS: Duration = Duration::from_secs(8);
 /// No leg holds money for longer than this ahead, and so much later than the organiser's it may end.
 const LONGEST_AHEAD: Duration = Duration::from_secs(150);
 const SLACK_MS: u64 = 3_000;
@@ -38,10 +41,12 @@ const STILL_SAID: Duration = Duration::from_secs(4);
 #[derive(Debug, Default)]
 struct Wire {
     inbound: bool,
-    /// A 2xx came for a call out: it is an answer if it is acknowledged, and else a stray.
-    taken: bool,
+    /// The CSeq of the INVITE of a call that came in.
+    number: String,
     ok: Option<Mono>,
     acknowledged: Option<Mono>,
+    /// A call out: when the bridge said ACK.
+    told_up: Option<Mono>,
     over: Option<Mono>,
     /// The first BYE was ours.
     by_us: bool,
@@ -75,12 +80,15 @@ impl Wire {
 
     /// The end of charged time is the BYE, whoever sent it; without an ACK before it there is none.
     fn charged_ms(&self) -> u64 {
-        let (Some(ok), Some(acknowledged), Some(over)) = (self.ok, self.acknowledged, self.over) else { return 0 };
-        // Hung up by us before the ACK, the BYE waits for it.
-        if self.inbound && self.by_us && acknowledged >= over {
-            return 0;
-        }
-        self.end(over).millis_since(ok)
+        let (Some(ok), Some(_), Some(over)) = (self.ok, self.acknowledged, self.over) else { return 0 };
+        if self.was_given_up() { 0 } else { self.end(over).millis_since(ok) }
+    }
+
+    /// Hung up by us before the ACK: the BYE waits for it.
+    fn was_given_up(&self) -> bool {
+        self.inbound
+            && self.by_us
+            && self.acknowledged.zip(self.over).is_some_and(|(acknowledged, over)| acknowledged >= over)
     }
 
     fn end(&self, over: Mono) -> Mono {
@@ -89,19 +97,21 @@ impl Wire {
     }
 
     /// The least and the most that may be charged.
-    fn span_ms(&self, died: bool) -> (u64, u64) {
+    fn span_ms(&self, died: bool, wait_ms: u64) -> (u64, u64) {
+        // Who waits in the lobby for the books to say who pays has held nothing since it asked, when it goes or its node dies.
+        let waited_ms = if self.joined { 0 } else { wait_ms };
         if !died {
             let due = self.charged_ms();
             let most = if self.held && self.media_lost { due.max(self.most_ms(self.over)) } else { due };
-            return (due, most);
+            return (due.saturating_sub(waited_ms), most);
         }
         let cut = self.cut.expect("a leg of a life that did not end");
         let most = self.most_ms(Some(self.over.map_or(cut, |over| self.end(over).min(cut))));
         let proven = self.acknowledged.is_some_and(|at| cut.millis_since(at) >= PROOF_MS);
-        if self.acknowledged.is_none() {
+        if self.acknowledged.is_none() || self.was_given_up() {
             return (0, 0);
         }
-        (if proven { most.saturating_sub(PROOF_MS) } else { 0 }, most)
+        (if proven { most.saturating_sub(PROOF_MS + waited_ms) } else { 0 }, most)
     }
 
     fn most_ms(&self, end: Option<Mono>) -> u64 {
@@ -109,10 +119,21 @@ impl Wire {
     }
 }
 
+/// A leg that credits paid for.
+struct Paid {
+    house: usize,
+    cause: Cause,
+    /// So long the pool and grants of time paid before; `None` where money of grants paid too, and for how long is not known.
+    timed_ms: Option<u64>,
+    /// So long it talked, as it was charged.
+    ms: u64,
+}
+
 /// A message, as far as it matters here.
 struct Seen<'a> {
     status: Option<u16>,
     method: &'a str,
+    number: &'a str,
     call_id: &'a str,
     is_cause_102: bool,
 }
@@ -120,6 +141,10 @@ struct Seen<'a> {
 fn header<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let head = text.split("\r\n\r\n").next()?;
     head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+fn tag<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    Some(header(text, name)?.split_once(";tag=")?.1.split(';').next().unwrap_or_default())
 }
 
 fn look(packet: &[u8]) -> (Option<u16>, String) {
@@ -133,6 +158,7 @@ fn read<'a>(status: Option<u16>, text: &'a str) -> Seen<'a> {
     Seen {
         status,
         method: cseq.rsplit(' ').next().unwrap_or_default(),
+        number: cseq.split(' ').next().unwrap_or_default(),
         call_id: header(text, "Call-ID").expect("a message without Call-ID"),
         is_cause_102: header(text, "Reason").is_some_and(|reason| reason.contains("cause=102")),
     }
@@ -172,7 +198,9 @@ pub struct Auditor {
     together: BTreeMap<(u32, RoomId), BTreeSet<Key>>,
     /// When each life said BYE to a call, by Call-ID; and calls whose far side has heard it.
     byes: BTreeMap<(String, u32), Vec<Mono>>,
-    told_over: BTreeSet<String>,
+    told_over: BTreeSet<(String, String)>,
+    /// By which tag the bridge answered each call that came in.
+    tags: BTreeMap<String, String>,
     keyed: BTreeMap<String, String>,
     pub ledger: Ledger,
     charged: BTreeMap<LegId, i64>,
@@ -182,11 +210,16 @@ pub struct Auditor {
     /// Organisers' own legs, and since when the books know.
     leaders: BTreeMap<LegId, Mono>,
     /// Legs that credits alone paid, each with its house and why it ended.
-    paid: BTreeMap<LegId, (usize, Cause)>,
+    paid: BTreeMap<LegId, Paid>,
     /// Organisers' legs that ended for want of money, and were held against others.
     pub firsts: u64,
     /// Why legs that talked had to go.
     pub withdrawn: BTreeSet<Cause>,
+    /// What each leg calls, or is called at.
+    called: BTreeMap<LegId, (CallType, String)>,
+    pub slices: Slices,
+    /// Legs whose first slice was as good as over when it was held.
+    brief: BTreeSet<LegId>,
     out_ms: Vec<u64>,
 }
 
@@ -205,6 +238,7 @@ impl Auditor {
             together: BTreeMap::new(),
             byes: BTreeMap::new(),
             told_over: BTreeSet::new(),
+            tags: BTreeMap::new(),
             keyed: BTreeMap::new(),
             charged: BTreeMap::new(),
             bans: BTreeMap::new(),
@@ -213,6 +247,9 @@ impl Auditor {
             leaders: BTreeMap::new(),
             paid: BTreeMap::new(),
             firsts: 0,
+            called: BTreeMap::new(),
+            slices: Slices::default(),
+            brief: BTreeSet::new(),
             out_ms: vec![0; houses],
         }
     }
@@ -234,13 +271,12 @@ impl Auditor {
         let Some(wire) = self.calls.get_mut(&key) else { return };
         match (seen.status, seen.method) {
             (Some(200), "INVITE") if wire.inbound => {
+                self.tags.insert(key.1.clone(), tag(&text, "To").unwrap_or_default().to_owned());
                 assert!(!wire.cancelled, "answered after the CANCEL: {key:?}");
                 wire.ok.get_or_insert(now);
             }
             (None, "CANCEL") => wire.cancelled = true,
-            (None, "ACK") if wire.taken && wire.ok.is_none() => {
-                (wire.ok, wire.acknowledged) = (Some(now), Some(now));
-            }
+            (None, "ACK") if !wire.inbound => drop(wire.told_up.get_or_insert(now)),
             (None, "BYE") if wire.over.is_none() => {
                 wire.by_us = true;
                 (wire.over, wire.media_lost) = (Some(now), seen.is_cause_102 && wire.acknowledged.is_some());
@@ -256,11 +292,13 @@ impl Auditor {
         let key = (self.epoch, seen.call_id.to_owned());
         let is_first = header(&text, "To").is_some_and(|to| !to.contains(";tag="));
         if (seen.status, seen.method) == (None, "INVITE") && is_first {
-            self.calls.entry(key.clone()).or_insert_with(|| Wire { inbound: true, ..Wire::default() });
+            let number = seen.number.to_owned();
+            self.calls.entry(key.clone()).or_insert_with(|| Wire { inbound: true, number, ..Wire::default() });
         }
         let Some(wire) = self.calls.get_mut(&key) else { return };
         match (seen.status, seen.method) {
-            (None, "ACK") if wire.inbound && wire.ok.is_some() && wire.over.is_none() => {
+            // And not that of a refusal within the call.
+            (None, "ACK") if wire.number == seen.number && wire.ok.is_some() && wire.over.is_none() => {
                 wire.acknowledged.get_or_insert(now);
             }
             (None, "INVITE") if wire.ok.is_some() && !is_first => wire.held = true,
@@ -268,7 +306,9 @@ impl Auditor {
             (None, "BYE") if wire.ok.is_some() => {
                 wire.over.get_or_insert(now);
             }
-            (Some(200..=299), "INVITE") if !wire.inbound && !wire.cancelled => wire.taken = true,
+            (Some(200..=299), "INVITE") if !wire.inbound && !wire.cancelled && wire.ok.is_none() => {
+                (wire.ok, wire.acknowledged) = (Some(now), Some(now));
+            }
             _ => {}
         }
     }
@@ -277,7 +317,8 @@ impl Auditor {
     pub fn reached(&mut self, packet: &[u8]) {
         if packet.starts_with(b"BYE ") {
             let (status, text) = look(packet);
-            self.told_over.insert(read(status, &text).call_id.to_owned());
+            let tag = tag(&text, "From").unwrap_or_default().to_owned();
+            self.told_over.insert((read(status, &text).call_id.to_owned(), tag));
         }
     }
 
@@ -289,7 +330,17 @@ impl Auditor {
         let is_told =
             |said: &[Mono]| said.len() >= TIMES_OF_BYE || said.last().is_some_and(|at| now <= *at + STILL_SAID);
         let told = byes.map(|(_, said)| said).any(|said| is_told(said));
-        assert!(!self.told_over.contains(call_id), "{call_id} has heard that it is over, and goes on");
+        // A life before may have ended what rang, and this one answered it when it was asked again: under another tag.
+        let ours = self.tags.get(call_id);
+        let mut heard = self.told_over.range((call_id.to_owned(), String::new())..).take_while(|(of, _)| of == call_id);
+        let is_over = heard.any(|(_, tag)| ours.is_none_or(|ours| ours == tag));
+        assert!(!is_over, "{call_id} has heard that it is over, and goes on");
+        // Books that are away for longer than an ACK waits do not know what a node that dies meanwhile leaves up.
+        let is_unknown = |wire: &Wire| {
+            let waited = wire.ok.zip(wire.told_up).map(|(ok, told)| told.since(ok));
+            wire.unheard && waited.is_some_and(|waited| waited >= ACK_WAITS)
+        };
+        let told = told || self.calls.iter().any(|((_, of), wire)| of == call_id && is_unknown(wire));
         assert!(lives || told, "{now:?}: {call_id} is up, and nobody ends it");
     }
 
@@ -299,7 +350,8 @@ impl Auditor {
         }
     }
 
-    pub fn opens(&mut self, leg: LegId, call_id: &str) {
+    pub fn opens(&mut self, leg: LegId, call_id: &str, called: (CallType, String)) {
+        self.called.insert(leg, called);
         let key = (self.epoch, call_id.to_owned());
         // A call out is opened before it is on the wire, if it ever is.
         self.calls.entry(key.clone()).or_default();
@@ -336,6 +388,11 @@ impl Auditor {
                 wire.decks.insert(deck);
             }
         }
+    }
+
+    /// Its payer was named so late that little is left of the first slice.
+    pub fn briefly(&mut self, leg: LegId) {
+        self.brief.insert(leg);
     }
 
     /// Whether the caller keyed this meeting's ID, or called a number that leads there.
@@ -428,7 +485,9 @@ impl Auditor {
         let mut attached: BTreeMap<&Key, usize> = BTreeMap::new();
         for (stream, place) in &self.streams {
             let wire = &self.calls[&place.call];
-            assert!(wire.is_up(), "{now:?}: {stream:?} of {:?} has sound, and is not up: {wire:?}", place.call);
+            // A BYE that the endpoint says by itself is heard of a step later.
+            let is_up = wire.is_up() || wire.over == Some(now);
+            assert!(is_up, "{now:?}: {stream:?} of {:?} has sound, and is not up: {wire:?}", place.call);
             let unheard = wire.inbound && wire.acknowledged.is_none();
             assert!(!unheard || place.gagged, "{now:?}: {:?} is heard before its ACK", place.call);
             *attached.entry(&place.call).or_default() += 1;
@@ -548,8 +607,12 @@ impl Auditor {
             return;
         }
         let cause = record.beyond.cause;
-        let (mut least, most) = wire.span_ms(cause == Cause::NodeDied);
-        if matches!(cause, Cause::CreditGone | Cause::StoreDown) {
+        let (mut least, most) = wire.span_ms(cause == Cause::NodeDied, self.script.wait_ms());
+        // Whom we had hung up on when the node died may be one of them, where money is short: what for is lost with it.
+        let is_short = |at: usize| !self.script.houses[self.script.meetings[at].house].plenty;
+        let was_ended =
+            cause == Cause::NodeDied && wire.by_us && wire.over.is_some() && wire.meeting.is_some_and(is_short);
+        if matches!(cause, Cause::CreditGone | Cause::StoreDown) || was_ended {
             // The books may answer a late payer after the end of what they hold: the rest is nobody's debt.
             least = least.saturating_sub(self.script.wait_ms());
         }
@@ -576,7 +639,12 @@ impl Auditor {
             Some(house) => {
                 let bill = self.bill(record, house, &context);
                 if bill.grants.is_empty() && record.capability == Some(Capability::Credits) || bill.charge > 0 {
-                    self.paid.insert(leg, (house, cause));
+                    let grants = &record.beyond.grants;
+                    let seconds = |part: &Part| if part.bucket.is_time() { part.amount } else { 0 };
+                    let timed_ms = record.beyond.pool_used_ms + grants.iter().map(seconds).sum::<u64>();
+                    let mixed = grants.iter().any(|part| !part.bucket.is_time());
+                    let timed_ms = (!mixed).then_some(timed_ms);
+                    self.paid.insert(leg, Paid { house, cause, timed_ms, ms: record.duration_ms });
                 }
                 self.ledger.billed(leg, bill);
                 self.out_ms[house] += if record.call_type == CallType::DialOut { most } else { 0 };
@@ -685,7 +753,9 @@ impl Auditor {
         let is_plenty = |meeting: usize| self.script.houses[self.script.meetings[meeting].house].plenty;
         // The last of the money is held increment by increment: that is too short for slow ones as well.
         let slow = self.script.wait_ms() > SLOW_MS && !meeting.is_some_and(is_plenty);
-        let down = self.script.is_troubled() || waited || slow;
+        // What is left of a slice that begins with the answer, where the payer was named near its end, is shorter still.
+        let brief = self.brief.contains(&record.usage_id);
+        let down = self.script.is_troubled() || waited || slow || brief;
         assert!(down || cause != Cause::StoreDown, "the books were never down: {context}");
         let Some(meeting) = meeting else { return };
         let plenty = is_plenty(meeting);
@@ -767,17 +837,44 @@ impl Auditor {
 
     /// The table of spec/charging.md, for the customers that the script draws.
     fn due(&self, meeting: usize, record: &UsageRecord, deck: usize) -> Due<'_> {
+        self.due_of(meeting, (record.call_type, &record.destination.to_string()), deck)
+    }
+
+    fn due_of(&self, meeting: usize, (call_type, number): (CallType, &str), deck: usize) -> Due<'_> {
         let meeting = &self.script.meetings[meeting];
         let house = &self.script.houses[meeting.house];
-        let number = record.destination.to_string();
-        let rate = self.rate(record.call_type, &number, deck);
+        let rate = self.rate(call_type, number, deck);
         let zone_a = !number.starts_with("+263");
-        match (record.call_type, house.per_user) {
+        match (call_type, house.per_user) {
             _ if !meeting.licensed => Due::Never,
             (CallType::DialInToll, true) => Due::Free,
             (CallType::DialOut, true) if zone_a => Due::Pool(Some(rate).filter(|_| house.spends)),
             (CallType::DialOut, true) if !house.spends => Due::Never,
             _ => Due::Credits(rate),
+        }
+    }
+
+    /// What the auditor knows of those who are paid from a purse.
+    pub fn judge(&self, purse: &Purse, (wall, began): (Wall, Wall)) -> Judge<'_> {
+        let known = |live: &LiveLeg| {
+            let meeting = self.script.meeting_named(live.meeting.as_ref()?.as_str())?;
+            let decks = &self.calls.get(self.legs.get(&live.leg)?)?.decks;
+            let (call_type, number) = self.called.get(&live.leg)?;
+            let deck = *decks.first().filter(|_| decks.len() == 1)?;
+            match self.due_of(meeting, (*call_type, number), deck) {
+                Due::Credits(rate) => Some((live.leg, (rate, false, true))),
+                Due::Pool(Some(rate)) => Some((live.leg, (rate, true, true))),
+                Due::Never | Due::Free | Due::Pool(None) => None,
+            }
+        };
+        Judge {
+            script: &self.script,
+            ledger: &self.ledger,
+            rates: purse.legs.iter().filter_map(known).collect(),
+            leaders: self.leaders.keys().copied().collect(),
+            ever: &self.ever,
+            wall,
+            began,
         }
     }
 
@@ -806,14 +903,17 @@ impl Auditor {
             let wire = &self.calls[&self.legs[leg]];
             wire.ok.zip(wire.over.or(wire.cut))
         };
-        for (leader, (house, _)) in self.paid.iter().filter(|(_, (_, cause))| *cause == Cause::CreditGone) {
-            let (Some(since), Some((_, over))) = (self.leaders.get(leader), span(leader)) else { continue };
-            // What others held before is theirs.
-            if *since + LONGEST_AHEAD > over {
+        for (leader, Paid { house, timed_ms, .. }) in self.paid.iter().filter(|(_, one)| one.cause == Cause::CreditGone)
+        {
+            let (Some(since), Some((ok, over))) = (self.leaders.get(leader), span(leader)) else { continue };
+            let Some(timed_ms) = timed_ms else { continue };
+            // What others held before it led, and needed credits, is theirs.
+            if (*since).max(ok + Duration::from_millis(*timed_ms)) + LONGEST_AHEAD > over {
                 continue;
             }
             let late = over + Duration::from_millis(SLACK_MS + 2 * self.script.wait_ms());
-            for (other, (_, cause)) in self.paid.iter().filter(|(_, (of, _))| of == house) {
+            let (mut spent, mut outlasts) = (0, None);
+            for (other, paid) in self.paid.iter().filter(|(_, one)| one.house == *house) {
                 let Some((begun, end)) = span(other) else { continue };
                 if self.leaders.contains_key(other) || begun > over {
                     continue;
@@ -824,8 +924,33 @@ impl Auditor {
                     continue;
                 }
                 self.firsts += 1;
-                assert!(end <= late, "{other} ({cause}) outlasts the organiser's {leader}: {end:?}, {over:?}");
+                if end > late {
+                    let until = |ms| self.money_of(other, paid, ms);
+                    let after = until(paid.ms).zip(until(over.millis_since(begun))).map(|(all, before)| all - before);
+                    spent += after.unwrap_or(i64::MAX / 1_000);
+                    outlasts = Some((other, paid.cause, end));
+                }
             }
+            // What is too little for the organiser's next increment is of use to others alone.
+            let Some((other, cause, end)) = outlasts else { continue };
+            let paid = &self.paid[leader];
+            let next = |ms| self.money_of(leader, paid, ms).unwrap_or(0);
+            let increment = next(paid.ms + 1) - next(paid.ms);
+            assert!(
+                spent < increment,
+                "{other} ({cause}) outlasts the organiser's {leader}: {end:?}, {over:?}, {spent} of {increment}"
+            );
+        }
+    }
+
+    /// What credits pay for the first `ms` of a leg, by the deck that it began with.
+    fn money_of(&self, leg: &LegId, paid: &Paid, ms: u64) -> Option<i64> {
+        let wire = &self.calls[&self.legs[leg]];
+        let (call_type, number) = self.called.get(leg)?;
+        let deck = wire.decks.first().copied().unwrap_or(0);
+        match self.due_of(wire.meeting?, (*call_type, number), deck) {
+            Due::Credits(rate) | Due::Pool(Some(rate)) => Some(price(rate, ms.saturating_sub(paid.timed_ms?))),
+            Due::Never | Due::Free | Due::Pool(None) => None,
         }
     }
 
@@ -859,7 +984,7 @@ impl Auditor {
 }
 
 /// What `ms` cost, in millionths: whole increments, one rounding, half up at the fourth place.
-fn price(rate: &Rate, ms: u64) -> i64 {
+pub fn price(rate: &Rate, ms: u64) -> i64 {
     if ms == 0 {
         return 0;
     }

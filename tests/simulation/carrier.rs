@@ -65,6 +65,8 @@ pub fn endpoint(seed: u64) -> Endpoint {
         product: "simulation".into(),
         retry_after_s: 5,
         session_s: 0,
+        is_focus: false,
+        pace: tollbridge::sip::Pace::default(),
     };
     Endpoint::new(config, bytes)
 }
@@ -75,14 +77,7 @@ pub fn address(carrier: usize) -> SocketAddr {
 
 impl Carriers {
     pub fn new(script: Rc<Script>, bridge: SocketAddr) -> Carriers {
-        let source = Source {
-            network: bridge.ip(),
-            prefix_len: 32,
-            port: None,
-            advertise: None,
-            old_syntax: false,
-            tls_name: None,
-        };
+        let source = Source::at(bridge.ip());
         let one = |carrier: usize| {
             let mut endpoint = endpoint(script.seed * 16 + carrier as u64);
             endpoint.command(Mono::default(), Command::Sources(vec![source.clone()]));
@@ -116,6 +111,8 @@ impl Carriers {
             headers: Vec::new(),
             offer: self.describe(phone, Direction::SendRecv),
             ring_ms: RING_MS,
+            holds_ack: false,
+            may_transfer: false,
             login: None,
         };
         self.endpoints[*carrier].command(now, Command::Dial(Box::new(dial)));
@@ -146,7 +143,16 @@ impl Carriers {
     fn ours<'a>(phone: &Phone, codecs: &'a [Codec], direction: Direction) -> Ours<'a> {
         let session = 77;
         let (prefer, comfort_noise) = (Prefer::Theirs, false);
-        Ours { address: phone.rtp, session, version: phone.version, codecs, comfort_noise, direction, prefer }
+        Ours {
+            address: phone.rtp,
+            session,
+            version: phone.version,
+            codecs,
+            comfort_noise,
+            events: true,
+            direction,
+            prefer,
+        }
     }
 
     fn describe(&mut self, phone: usize, direction: Direction) -> Bytes {

@@ -55,6 +55,8 @@ pub struct Ledger {
     fundings: Vec<Vec<Funding>>,
     /// What came back went where the product says: believed once, and held against from then on.
     moved: Vec<bool>,
+    /// When those fundings expire that were drawn from since: one that was over by then had lapsed first, and another paid.
+    drawn: Vec<Vec<Wall>>,
     pub bills: BTreeMap<LegId, Bill>,
     pub pool_ms: Vec<i64>,
     /// What grants paid, by their names.
@@ -76,6 +78,7 @@ impl Ledger {
             posted: script.houses.iter().map(|house| house.credits).collect(),
             fundings: vec![Vec::new(); houses],
             moved: vec![true; houses],
+            drawn: vec![Vec::new(); houses],
             bills: BTreeMap::new(),
             pool_ms: vec![0; houses],
             given: BTreeMap::new(),
@@ -114,6 +117,9 @@ impl Ledger {
         for funding in &mut self.fundings[house] {
             let used = funding.left.min(rest);
             (funding.left, rest) = (funding.left - used, rest - used);
+            if used > 0 {
+                self.drawn[house].push(funding.expires);
+            }
         }
         assert!(rest == 0 || self.moved[house], "{amount} are taken out of fundings that have {rest} less");
     }
@@ -289,7 +295,9 @@ impl Ledger {
             shown.map(|row| Funding { key: row.key.clone(), left: row.remaining.0, expires: row.expires }).collect();
         let sum: i64 = shown.iter().map(|funding| funding.left).sum();
         assert_eq!(sum, balance.posted.0, "{name}: what is left of fundings, and the account: {balance:?}");
-        if std::mem::take(&mut self.moved[house]) {
+        let drawn = std::mem::take(&mut self.drawn[house]);
+        let late = drawn.iter().any(|expires| *expires <= self.latest);
+        if std::mem::take(&mut self.moved[house]) || late {
             // What is over may have gone at the same step.
             let gone = self.posted[house] - sum;
             let over = gone == 0 || self.fundings[house].iter().any(|funding| funding.expires <= self.latest);
@@ -332,6 +340,11 @@ impl Ledger {
     pub fn expired(&self, balance: &Balance, wall: Wall) {
         let over = balance.fundings.iter().filter(|row| row.remaining.0 > 0 && row.expires <= wall);
         assert!(balance.available.0 == 0 || over.count() == 0, "what is over is still there: {balance:?}");
+    }
+
+    /// What was paid in, less what was charged.
+    pub fn posted(&self, house: usize) -> i64 {
+        self.posted[house]
     }
 
     pub fn pool_used(&self, house: usize) -> u64 {

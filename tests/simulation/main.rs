@@ -11,6 +11,7 @@ mod network;
 mod planted;
 mod script;
 mod shrink;
+mod slice;
 mod sound;
 mod strikes;
 mod trace;
@@ -28,6 +29,8 @@ const SEEDS: u64 = 200;
 const SEEDS_LONG: u64 = 10_000;
 /// In the gate's seeds so many legs at least are held against an organiser's that had no money left.
 const FIRSTS: u64 = 50;
+/// And so many slices against who is to pay them, and as many against a share of the last money.
+const SLICES: u64 = 50;
 /// So many that failed are made shorter; the rest are named.
 const SHRUNK: usize = 3;
 
@@ -70,6 +73,8 @@ fn the_books_and_the_rooms_are_right_whatever_happens() {
                             let mut all = all.lock().unwrap();
                             all.withdrawn.extend(seen.withdrawn);
                             all.firsts += seen.firsts;
+                            all.ordered += seen.ordered;
+                            all.shared += seen.shared;
                         }
                         Err(failure) => {
                             println!("seed {seed}, {failure}");
@@ -83,7 +88,9 @@ fn the_books_and_the_rooms_are_right_whatever_happens() {
     let failed = failed.into_inner().unwrap();
     failed.iter().take(SHRUNK).for_each(|seed| shrink::explain(*seed));
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
-    let Seen { withdrawn, firsts } = all.into_inner().unwrap();
+    let Seen { withdrawn, firsts, ordered, shared } = all.into_inner().unwrap();
+    println!("{ordered} times one payer was held against another before it, {shared} slices against a fair share");
+    assert!(last - first < SEEDS || ordered.min(shared) >= SLICES, "slices were seldom judged: {ordered}, {shared}");
     println!("{firsts} legs were held against an organiser's that had no money left");
     assert!(last - first < SEEDS || firsts >= FIRSTS, "money was seldom short where an organiser was there");
     for cause in [Revoked, LicenceGone, OrganisationLocked, OrganiserLocked, DestinationNotAllowed] {
@@ -105,10 +112,12 @@ fn one_seed_is_one_world() {
 }
 
 /// Seeds that failed once: by an answer that came twice after the clock was set, by a bank that was asked twice at once, and
-/// by a death in the moment after a call had fallen silent, which was charged for its silence.
+/// by a death in the moment after a call had fallen silent, which was charged for its silence; and by a hold whose answer was
+/// never acknowledged: the call was over, and its charge went on. One more failed by its auditor, who did not know how little may
+/// be left of a slice when its payer is named.
 #[test]
 fn seeds_that_failed_once_are_right() {
-    for seed in [7, 224, 282, 1_009] {
+    for seed in [7, 224, 282, 1_009, 8_048, 8_946] {
         shrink::attempt(seed, &BTreeSet::new(), None).unwrap_or_else(|failure| panic!("seed {seed}, {failure}"));
     }
 }

@@ -85,6 +85,18 @@ plants! {
         "INSERT ON dialog BEGIN DELETE FROM dialog WHERE leg = NEW.leg";
     "a call that was left is forgotten before it is ended":
         "UPDATE OF life ON node BEGIN DELETE FROM dialog";
+    "the last in order pays first":
+        "INSERT ON grants BEGIN UPDATE grants SET priority = 9 - NEW.priority, \
+         source = CASE NEW.source WHEN 'paid' THEN 'promo' ELSE 'paid' END WHERE id = NEW.id";
+    "a grant pays nothing":
+        "INSERT ON grants BEGIN UPDATE grants SET valid_from = 4000000000000000 WHERE id = NEW.id";
+    "one takes all of the last money":
+        "UPDATE OF held ON account WHEN NEW.held > OLD.held AND NEW.posted > NEW.held \
+         AND (NEW.posted - NEW.held) * 3000 < NEW.burn_nanos \
+         AND (SELECT COUNT(*) FROM leg WHERE organisation = NEW.organisation AND state = 'open' AND credit_held > 0) > 1 \
+         BEGIN UPDATE leg SET credit_held = credit_held + NEW.posted - NEW.held WHERE id = (SELECT id FROM leg \
+         WHERE organisation = NEW.organisation AND state = 'open' AND leads = 0 AND credit_held > 0 LIMIT 1); \
+         UPDATE account SET held = posted WHERE organisation = NEW.organisation";
     "money is fetched beyond a day's most":
         "INSERT ON recharge BEGIN UPDATE recharge SET day = 'another' WHERE key = NEW.key";
     "more is fetched than was agreed":

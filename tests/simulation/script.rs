@@ -448,6 +448,76 @@ fn lean(script: &mut Script) {
     }
 }
 
+/// A world that is over sooner has no house with grants of its own.
+const RICH_LENGTH_MS: u64 = 200_000;
+
+/// A house with grants of all kinds, and money, where one talks at a time, for so long that grant after grant is used up.
+/// Drawn apart, too.
+fn rich(script: &mut Script) {
+    let mut rng = StdRng::seed_from_u64(script.seed ^ 0x0041_c4ed);
+    if !matches!(script.seed % 5, 1 | 3)
+        || script.mixed
+        || script.length_ms < RICH_LENGTH_MS
+        || script.meetings.len() > 9
+    {
+        return;
+    }
+    let (house, meeting) = (script.houses.len(), script.meetings.len());
+    let rate = script.decks[0].iter().find(|rate| (rate.call_type, rate.prefix) == ("dial-in-toll", "39"));
+    let minute = rate.expect("a rate for each number").minute.unsigned_abs() * 100;
+    script.houses.push(House {
+        id: format!("house-{house}"),
+        per_user: false,
+        spends: true,
+        credits: PLENTY,
+        plenty: true,
+        fetching: None,
+        refund_days: 0,
+    });
+    script.meetings.push(Meeting {
+        id: format!("meeting-{meeting}"),
+        house,
+        conference_id: format!("31400{meeting:02}"),
+        licensed: true,
+        callers_may_start: true,
+        lobby: false,
+        most: None,
+        confirm: false,
+    });
+    for n in 0..rng.random_range(3..=5) {
+        let unit = if n % 2 == 0 { Unit::Seconds } else { Unit::Money };
+        let gift = script.gifts.len();
+        script.gifts.push(Gift {
+            id: format!("gift-{gift}"),
+            house,
+            unit,
+            source: *[Source::Promo, Source::Paid].choose(&mut rng).unwrap(),
+            amount: match unit {
+                Unit::Seconds => rng.random_range(10_000..90_000),
+                Unit::Money => minute * rng.random_range(1..10) / 6 + 100,
+            },
+            priority: rng.random_range(0..3),
+            good_ms: None,
+            at_ms: Some(10 + n),
+        });
+        script.orders.push((10 + n, Order::Give { gift }));
+    }
+    let called = format!("+39068800{meeting:03}");
+    script.numbers.push(Number { e164: called.clone(), toll_free: false, house: Some(house), meeting: Some(meeting) });
+    let half = script.length_ms / 2;
+    for (guest, at_ms) in [3_000, half + 20_000].into_iter().enumerate() {
+        script.callers.push(Caller {
+            at_ms,
+            carrier: rng.random_range(0..CARRIERS.len()),
+            called: called.clone(),
+            from: Some(format!("+39333999980{guest}")),
+            gives_up_ms: None,
+            deaf: false,
+            acts: vec![(half - 10_000, Act::HangUp)],
+        });
+    }
+}
+
 struct Author {
     rng: StdRng,
     length_ms: u64,
@@ -509,6 +579,7 @@ impl Script {
             stops: author.rng.random_ratio(1, 3),
         };
         lean(&mut script);
+        rich(&mut script);
         script
     }
 

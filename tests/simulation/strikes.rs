@@ -189,7 +189,13 @@ async fn struck(blow: Blow) {
         let (key, memo) = (format!("paid-{comes}"), String::new());
         let asks = [
             Ask::Open(call_of(comes, "desk")),
-            Ask::Extend(Extend { leg: id(talks), sequence: 1, elapsed_ms: 50_000, now: NOON.plus_millis(50_000) }),
+            Ask::Extend(Extend {
+                leg: id(talks),
+                sequence: 1,
+                elapsed_ms: 50_000,
+                proven_ms: 50_000,
+                now: NOON.plus_millis(50_000),
+            }),
             Ask::Settle(id(ends)),
             Ask::Pay(Funds { organisation, key, amount: Micros(PAID), kind: FundsKind::Funding, memo, at: NOON }),
             Ask::Refund(Refund {

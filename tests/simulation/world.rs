@@ -16,6 +16,7 @@ use crate::network::Network;
 use crate::planted;
 use crate::script::{Act, Ban, Bans, CARRIERS, Order, Pain, Relapse, Script};
 use crate::shrink::Gone;
+use crate::slice::{Asked, Purse};
 use crate::sound::{Later, Mixed, Sound, Told as Voices};
 use crate::trace::Trace;
 use crate::trouble::{Blow, Trouble};
@@ -139,6 +140,7 @@ enum Due {
 #[derive(Debug)]
 enum Done {
     Opened(Result<Opened, StoreError>),
+    Journaled,
     Noted,
     Rerouted(Result<(), StoreError>),
     Settled,
@@ -158,6 +160,9 @@ pub struct Seen {
     pub withdrawn: BTreeSet<Cause>,
     /// Legs that were held against an organiser's that had no money left.
     pub firsts: u64,
+    /// Slices that were held against the order of payers, and against a share of the last money.
+    pub ordered: u64,
+    pub shared: u64,
 }
 
 /// Why something was asked of the switchboard.
@@ -202,6 +207,8 @@ pub struct World {
     relapsed: usize,
     /// What is forbidden now.
     bans: Bans,
+    /// When each grant was given, by its name.
+    given: BTreeMap<String, Wall>,
     pub trace: Trace,
     life: u32,
     bridge: Option<Bridge>,
@@ -215,6 +222,8 @@ pub struct World {
     trouble: &'static Trouble,
     /// A death is due at some statement; the node is gone for so long then.
     is_aimed_at: bool,
+    /// A life that has begun dies then.
+    relapses_at: Option<Mono>,
     down: Duration,
     /// Requests that go to the books together.
     bunch: Vec<Books>,
@@ -230,6 +239,8 @@ pub struct World {
     pub steps: u64,
     /// Legs of which an answer was lost.
     vague: BTreeSet<LegId>,
+    /// The one request that has just gone well.
+    slice: Option<Asked>,
     /// Legs that a switch may have ended, without an answer.
     cut_off: BTreeSet<LegId>,
 }
@@ -263,6 +274,7 @@ impl World {
         let mut world = World {
             trouble: Trouble::at(&folder.path().join("store.db")),
             is_aimed_at: false,
+            relapses_at: None,
             down: Duration::ZERO,
             bunch: Vec::new(),
             unclear: BTreeMap::new(),
@@ -272,6 +284,7 @@ impl World {
             acts: 0,
             steps: 0,
             vague: BTreeSet::new(),
+            slice: None,
             cut_off: BTreeSet::new(),
             now: Mono::from_millis(1),
             wall_step_s: 0,
@@ -285,6 +298,7 @@ impl World {
             mourned: BTreeSet::new(),
             relapsed: 0,
             bans: Bans::new(),
+            given: BTreeMap::new(),
             trace: Trace::default(),
             life: 0,
             bridge: None,
@@ -367,7 +381,9 @@ impl World {
     pub fn run(&mut self) -> Seen {
         while self.step() {}
         self.finish();
-        Seen { withdrawn: std::mem::take(&mut self.auditor.withdrawn), firsts: self.auditor.firsts }
+        let (ordered, shared) = (self.auditor.slices.ordered, self.auditor.slices.shared);
+        let firsts = self.auditor.firsts;
+        Seen { withdrawn: std::mem::take(&mut self.auditor.withdrawn), firsts, ordered, shared }
     }
 
     fn step(&mut self) -> bool {
@@ -485,6 +501,8 @@ impl World {
                 }
             }
             sip::Output::Close { .. } => panic!("there is no connection"),
+            sip::Output::Ask(question) => panic!("there are no names: {question}"),
+            sip::Output::Unfound { host, .. } => panic!("there are no names: {host}"),
         }
     }
 
@@ -506,6 +524,8 @@ impl World {
                 self.tell(Input::Sip(event));
             }
             sip::Output::Close { .. } => panic!("there is no connection"),
+            sip::Output::Ask(question) => panic!("there are no names: {question}"),
+            sip::Output::Unfound { host, .. } => panic!("there are no names: {host}"),
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Ours<'a> {
     pub codecs: &'a [Codec],
     /// Whether we take comfort noise in place of silence, and send it (RFC 3389).
     pub comfort_noise: bool,
+    /// Whether we take keys as events (RFC 4733).
+    pub events: bool,
     /// Which way we want sound to go; the answer is what both want.
     pub direction: Direction,
     pub prefer: Prefer,

@@ -51,7 +51,7 @@ fn answer_as(offer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Bytes, 
     let mut text = session(ours);
     for (index, medium) in theirs.media.iter().enumerate() {
         if index == chosen {
-            let events = event(medium, plan.codec);
+            let events = event(medium, plan.codec).filter(|_| ours.events);
             let audio = Audio {
                 codecs: &[(plan.payload_type, plan.codec)],
                 telephone_events: events.as_slice(),
@@ -93,7 +93,8 @@ fn accept_as(answer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Plan, 
     let (plan, secret) = agree(&theirs, medium, &Ours { prefer: Prefer::Theirs, ..*ours }, judge)?;
     // They answered with numbers that they want to receive; they send with those that we offered (RFC 3264 section 5.1).
     let offered_event = |clock_hz| if clock_hz == TELEPHONE_HZ { TELEPHONE_EVENT } else { TELEPHONE_EVENT_FULL };
-    let telephone_event = event(medium, plan.codec).map(|(_, clock_hz)| offered_event(clock_hz));
+    let events = event(medium, plan.codec).filter(|_| ours.events);
+    let telephone_event = events.map(|(_, clock_hz)| offered_event(clock_hz));
     // Sharing one port was not offered, so no answer can take it (RFC 5761 section 5.1.1).
     let rtcp = rtcp_address(medium, plan.remote, false);
     let payload_in = name_of(plan.codec).payload_type;
@@ -142,7 +143,8 @@ fn agree(
         codec,
         payload_type,
         payload_in: payload_type,
-        telephone_event: event(medium, codec).map(|(number, _)| number),
+        telephone_event: event(medium, codec).filter(|_| ours.events).map(|(number, _)| number),
+        tones: true,
         comfort_noise: comfort_noise(medium, codec).filter(|_| ours.comfort_noise),
         direction: our_direction(theirs, medium, ip, ours.direction),
         ptime_ms: ptime(theirs, medium),
@@ -257,6 +259,7 @@ mod tests {
         version: 1,
         codecs: &[Codec::Pcmu, Codec::Pcma],
         comfort_noise: false,
+        events: true,
         direction: Direction::SendRecv,
         prefer: Prefer::Theirs,
     };
@@ -278,6 +281,22 @@ mod tests {
         let (bytes, _) = answer(text.as_bytes(), &OURS).unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         text[text.find("m=").unwrap()..].replace("\r\n", "|")
+    }
+
+    /// A carrier that sends keys otherwise is not told that we take them as events, whoever offers.
+    #[test]
+    fn events_are_agreed_on_where_they_are_wanted_alone() {
+        let offered = format!("{HEAD}{AUDIO}");
+        for (events, agreed) in [(true, Some(101)), (false, None)] {
+            let ours = Ours { events, ..OURS };
+            let (answered, plan) = answer(offered.as_bytes(), &ours).unwrap();
+            let of_theirs = accept(offered.as_bytes(), &ours).unwrap();
+            assert_eq!((plan.telephone_event, of_theirs.telephone_event), (agreed, agreed));
+            for text in [answered, offer(&ours)] {
+                let text = String::from_utf8(text.to_vec()).unwrap();
+                assert_eq!(text.contains("telephone-event"), events, "{text}");
+            }
+        }
     }
 
     #[test]
@@ -536,7 +555,7 @@ mod tests {
     }
 
     fn side((address, codecs, direction, prefer): (SocketAddr, &'static [Codec], Direction, Prefer)) -> Ours<'static> {
-        Ours { address, codecs, direction, prefer, session: 1, version: 1, comfort_noise: true }
+        Ours { address, codecs, direction, prefer, session: 1, version: 1, comfort_noise: true, events: true }
     }
 
     proptest! {

@@ -43,7 +43,8 @@ pub fn offer_with(ours: &Ours<'_>, secrecy: &Secrecy<'_>, random: &mut impl rand
 fn write_offer(ours: &Ours<'_>, profile: &str, keys: &[Line]) -> Bytes {
     let codecs: Vec<(u8, Codec)> = ours.codecs.iter().map(|codec| (name_of(*codec).payload_type, *codec)).collect();
     let full = ours.codecs.contains(&Codec::Opus).then_some((TELEPHONE_EVENT_FULL, name_of(Codec::Opus).clock_hz));
-    let telephone_events: Vec<(u8, u32)> = full.into_iter().chain([(TELEPHONE_EVENT, TELEPHONE_HZ)]).collect();
+    let all = full.into_iter().chain([(TELEPHONE_EVENT, TELEPHONE_HZ)]);
+    let telephone_events: Vec<(u8, u32)> = all.filter(|_| ours.events).collect();
     let mut text = session(ours);
     let audio = Audio {
         codecs: &codecs,
@@ -137,6 +138,7 @@ mod tests {
             version: 3,
             codecs: &[Codec::Pcma, Codec::Pcmu],
             comfort_noise: false,
+            events: true,
             direction: Direction::SendRecv,
             prefer: Prefer::Theirs,
         }

@@ -55,6 +55,12 @@ impl Masking {
         Masking { view, ..self.clone() }
     }
 
+    /// As whoever is no part of the house sees numbers: hidden, also where the house hides none from its own.
+    pub fn for_outsiders(&self) -> Masking {
+        let rule = if self.rule == Rule::Off { Rule::Country } else { self.rule };
+        Masking { rule, view: View::Masked, ..self.clone() }
+    }
+
     /// How many last digits are hidden from an organisation of this country; of none where nobody pays, as under no
     /// country's rule.
     pub fn stars(&self, organisation: Option<Country>) -> usize {

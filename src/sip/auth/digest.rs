@@ -240,9 +240,15 @@ impl Credentials {
 
 /// The header, and its value, that `request` is to be made again with after it was refused by `response` (401 or 407).
 ///
-/// `None`: nothing in it that we may or can answer. Of several challenges the strongest is taken (RFC 8760 section 2.4). What
+/// `None`: nothing in it that we may (`is_theirs`) or can answer. Of several challenges the strongest is taken (RFC 8760 section 2.4). What
 /// was answered before and is asked again was refused; unless only its nonce had grown old, and there is another.
-pub fn answer(login: &Login, request: &Request, response: &Response, cnonce: &str) -> Option<(&'static str, String)> {
+pub fn answer(
+    login: &Login,
+    request: &Request,
+    response: &Response,
+    cnonce: &str,
+    is_theirs: impl Fn(&Challenge) -> bool,
+) -> Option<(&'static str, String)> {
     let (asks, says) = match response.status() {
         401 => ("WWW-Authenticate", "Authorization"),
         407 => ("Proxy-Authenticate", "Proxy-Authorization"),
@@ -250,8 +256,7 @@ pub fn answer(login: &Login, request: &Request, response: &Response, cnonce: &st
     };
     let password = login.password.as_ref()?;
     let asked = response.header_all(asks).take(MOST_HEADERS).filter_map(Challenge::parse);
-    let ours = asked.filter(|challenge| login.realm.as_ref().is_none_or(|realm| *realm == challenge.realm));
-    let challenge = ours.max_by_key(|challenge| challenge.algorithm)?;
+    let challenge = asked.filter(is_theirs).max_by_key(|challenge| challenge.algorithm)?;
     let mut said = request.header_all(says).filter_map(Credentials::parse);
     if let Some(said) = said.find(|said| said.realm == challenge.realm)
         && (!challenge.stale || challenge.nonce == said.nonce)

@@ -2,7 +2,7 @@
 //!
 //! Whoever calls is asked for SHA-256, and for MD5 beside it, since many trunks know nothing else. A nonce is ours alone
 //! ([`nonce`]): made for one address, good for a while, and each count of it once. A wrong password and an unknown name
-//! are one thing, answered alike and in one time; whoever tries too often is not heard for a while ([`brake`]).
+//! are one thing, answered alike and in one time; a stranger who tries too often is not heard for a while ([`brake`]).
 
 mod brake;
 pub(in crate::sip) mod digest;
@@ -12,8 +12,8 @@ use super::endpoint::Endpoint;
 use super::gate::Objection;
 use super::message::{Request, Response};
 use super::method::Method;
-use super::{Call, Source};
-use brake::Brake;
+use super::{Call, Event, Flow, Source};
+use brake::{Brake, Wrong};
 use digest::{Algorithm, Challenge, Credentials, Quality, answer, presented};
 use nonce::{Nonces, Trust};
 use rand::{Rng, RngExt};
@@ -56,7 +56,7 @@ pub struct Login {
     /// `None`: it could not be read, so nobody gets in by it, and nothing is proven with it.
     pub password: Option<Password>,
     /// Of a carrier that is challenged, what we call ourselves ([`USUAL_REALM`] where nothing is said). Of our own requests,
-    /// the only realm whose challenges are answered; any, where nothing is said.
+    /// the only realm whose challenges are answered; any but our own, where nothing is said.
     pub realm: Option<String>,
 }
 
@@ -92,8 +92,27 @@ impl Auth {
         Auth { asked: Vec::new(), nonces: Nonces::new(rng.random()), brake: Brake::default() }
     }
 
+    /// Whoever was barred for what they said of other passwords may say it of these.
     pub fn list(&mut self, asked: Vec<Asked>) {
+        let same =
+            asked.len() == self.asked.len() && asked.iter().zip(&self.asked).all(|(new, old)| new.login == old.login);
+        if !same {
+            self.brake.forget();
+        }
         self.asked = asked.into_iter().map(Arc::new).collect();
+    }
+
+    /// Whether a challenge may be answered with this login: its realm is the one that was set or, where none was, none that we
+    /// use ourselves. Else what we ask somebody could come back to us as theirs, and our answer be said to us. For the same
+    /// reason nothing is proven over a nonce of ours.
+    pub fn is_theirs(&self, login: &Login, challenge: &Challenge) -> bool {
+        let is_own =
+            |realm: &str| realm == USUAL_REALM || self.asked.iter().any(|asked| asked.login.own_realm() == realm);
+        let fits = match &login.realm {
+            Some(realm) => *realm == challenge.realm,
+            None => !is_own(&challenge.realm),
+        };
+        fits && !self.nonces.is_ours(&challenge.nonce)
     }
 
     /// Who has to prove something when a request comes from this source; from none that is listed, all who may call from
@@ -110,17 +129,18 @@ impl Auth {
 
 impl Endpoint {
     /// Who it is that must prove to be somebody with this request; nobody, where its source is enough.
-    pub(in crate::sip) fn asked(&self, peer: SocketAddr, method: &Method) -> Vec<Arc<Asked>> {
-        self.auth.asked(self.gate.source(peer), method)
+    pub(in crate::sip) fn asked(&self, flow: Flow, method: &Method) -> Vec<Arc<Asked>> {
+        self.auth.asked(self.gate.source(flow), method)
     }
 
     /// Whether a request proves to be of one of these, and of whom; else what it is told.
     pub(in crate::sip) fn prove(
         &mut self,
-        peer: SocketAddr,
+        flow: Flow,
         request: &Request,
         asked: &[Arc<Asked>],
     ) -> Result<String, Objection> {
+        let (peer, listed) = (flow.peer, self.gate.source(flow).is_some());
         let (now, counters) = (self.desk.now, &mut self.desk.counters);
         if self.auth.brake.holds(now, peer.ip()) {
             counters.logins_barred += 1;
@@ -146,10 +166,14 @@ impl Endpoint {
             counters.logins_wrong += 1;
             // Where we cannot read the password, whoever says it is not to be blamed.
             let is_known = asked.iter().all(|asked| asked.login.password.is_some());
-            return match is_known && self.auth.brake.wrong(now, peer.ip()) {
-                true => Err(Objection::new(403)),
-                false => Err(self.challenge(peer, asked, false)),
-            };
+            if !is_known {
+                return Err(self.challenge(peer, asked, false));
+            }
+            let Wrong { barred, news } = self.auth.brake.wrong(now, peer.ip(), listed);
+            if news {
+                self.desk.tell(Event::Guessed { peer, listed, tries: brake::MOST_WRONG });
+            }
+            return Err(if barred { Objection::new(403) } else { self.challenge(peer, asked, false) });
         };
         if !self.auth.nonces.take(now, stamp, count) {
             counters.logins_replayed += 1;
@@ -177,10 +201,11 @@ impl Endpoint {
         request: &Request,
         response: &Response,
     ) -> Option<(&'static str, String)> {
-        let session = self.sessions.get_mut(&call)?;
+        let session = self.sessions.get(&call)?;
         let login = session.login.clone().filter(|_| session.proofs < MOST_PROOFS)?;
-        let proof = answer(&login, request, response, &format!("{:016x}", self.rng.random::<u64>()))?;
-        session.proofs += 1;
+        let cnonce = format!("{:016x}", self.rng.random::<u64>());
+        let proof = answer(&login, request, response, &cnonce, |challenge| self.auth.is_theirs(&login, challenge))?;
+        self.sessions.get_mut(&call)?.proofs += 1;
         self.desk.counters.proofs += 1;
         Some(proof)
     }

@@ -16,6 +16,9 @@ pub(super) const MOST_USED: usize = 65_536;
 /// Hexadecimal digits of the moment (milliseconds), of the random part, and of the seal: 128 bits.
 const MOMENT: usize = 12;
 const RANDOM: usize = 12;
+/// Of the random part the last digits are no draw: whoever has the key sees by them that a nonce is ours, whomever it was
+/// made for. One of somebody else's passes for ours once in 16 million.
+const MARK: usize = 6;
 const SEAL: usize = 32;
 
 /// What makes one of our nonces: milliseconds, and what was drawn for it.
@@ -50,10 +53,27 @@ impl Nonces {
     }
 
     pub fn issue(&self, now: Mono, random: u64, peer: IpAddr) -> String {
-        let random = random & !(u64::MAX << (4 * RANDOM));
-        let text = format!("{:0MOMENT$x}{random:0RANDOM$x}", now.millis_since(Mono::default()));
+        let drawn = random & !(u64::MAX << (4 * (RANDOM - MARK)));
+        let text = format!("{:0MOMENT$x}{drawn:0width$x}", now.millis_since(Mono::default()), width = RANDOM - MARK);
+        let mark = self.mark(&text).unwrap_or_default();
+        let text = text + &mark;
         let seal = self.mac(&text, peer).map(|mac| mac.finalize().into_bytes()).unwrap_or_default();
         seal.iter().take(SEAL / 2).fold(text, |text, byte| text + &format!("{byte:02x}"))
+    }
+
+    /// What shows that the moment and the draw before it are ours.
+    fn mark(&self, text: &str) -> Option<String> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
+        mac.update(text.as_bytes());
+        let bytes = mac.finalize().into_bytes();
+        Some(bytes.iter().take(MARK / 2).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Whether this life has made a nonce, for whichever address and however long ago.
+    pub fn is_ours(&self, nonce: &str) -> bool {
+        let known = nonce.get(..MOMENT + RANDOM - MARK).zip(nonce.get(MOMENT + RANDOM - MARK..MOMENT + RANDOM));
+        nonce.len() == MOMENT + RANDOM + SEAL
+            && known.is_some_and(|(text, mark)| self.mark(text).as_deref() == Some(mark))
     }
 
     /// `None` never: HMAC takes keys of any length (RFC 2104 section 2).
@@ -130,6 +150,10 @@ mod tests {
         assert!(!trusted(&nonces, 310_001, "192.0.2.1", &nonce));
         assert!(!trusted(&nonces, 10_000, "192.0.2.2", &nonce));
         assert!(!trusted(&Nonces::new([8; 32]), 10_000, "192.0.2.1", &nonce), "another life");
+        assert!(nonces.is_ours(&nonce) && !Nonces::new([8; 32]).is_ours(&nonce), "ours for whomever it was made");
+        for strange in ["", &"0".repeat(nonce.len()), &nonce[1..], &"é".repeat(28)] {
+            assert!(!nonces.is_ours(strange), "{strange}");
+        }
         for place in 0..nonce.len() {
             let mut forged = nonce.clone().into_bytes();
             forged[place] = if forged[place] == b'0' { b'1' } else { b'0' };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::sip::auth::digest::{Challenge, Credentials, Quality};
 
-const PASSWORD: &[u8] = b"open sesame";
+pub(super) const PASSWORD: &[u8] = b"open sesame";
 
 fn login(realm: Option<&str>) -> Login {
     Login {
@@ -14,12 +14,12 @@ fn login(realm: Option<&str>) -> Login {
     }
 }
 
-fn asked(from: Vec<Source>) -> Asked {
+pub(super) fn asked(from: Vec<Source>) -> Asked {
     Asked { login: login(None), from, options: false, sha256: true, md5: true }
 }
 
-fn listed() -> Source {
-    Source { network: address(1).ip(), prefix_len: 32, port: None, advertise: None, old_syntax: false, tls_name: None }
+pub(super) fn listed() -> Source {
+    Source::at(address(1).ip())
 }
 
 /// The peer, listed, has to prove who it is.
@@ -33,12 +33,24 @@ fn elsewhere() -> SocketAddr {
     "198.51.100.7:5060".parse().unwrap()
 }
 
-fn last_response(bench: &Bench) -> Response {
+pub(super) fn last_response(bench: &Bench) -> Response {
     parse_response(&bench.sent.last().expect("an answer").1).unwrap()
 }
 
 /// What the peer says to a challenge, `at` which place of its algorithms.
 fn said(response: &Response, at: usize, password: &[u8], count: u32) -> Credentials {
+    said_of(response, at, password, count, "INVITE", b"offer")
+}
+
+/// The same, for any request.
+pub(super) fn said_of(
+    response: &Response,
+    at: usize,
+    password: &[u8],
+    count: u32,
+    method: &str,
+    body: &[u8],
+) -> Credentials {
     let challenges: Vec<Challenge> = response.header_all("WWW-Authenticate").filter_map(Challenge::parse).collect();
     let challenge = challenges[at].clone();
     assert_eq!(challenge.quality, Quality::Auth);
@@ -53,11 +65,11 @@ fn said(response: &Response, at: usize, password: &[u8], count: u32) -> Credenti
         nc: format!("{count:08x}"),
         cnonce: "c1".to_owned(),
     };
-    let response = credentials.sum(password, "INVITE", b"offer");
+    let response = credentials.sum(password, method, body);
     Credentials { response, ..credentials }
 }
 
-fn header(said: &Credentials) -> String {
+pub(super) fn header(said: &Credentials) -> String {
     format!(
         "Authorization: Digest username=\"{}\", realm=\"{}\", nonce=\"{}\", uri=\"{}\", response=\"{}\", algorithm={}, \
          qop=auth, nc={}, cnonce=\"{}\"\n",
@@ -230,12 +242,26 @@ fn a_nonce_of_another_address_or_of_nobody_opens_nothing_and_tells_nothing() {
 
 #[test]
 fn ten_thousand_wrong_passwords_are_not_listened_to() {
-    let mut bench = challenging();
-    let mut response = challenge(&mut bench, address(1), 0);
+    let mut bench = Bench::new();
+    bench.command(Command::Asked(vec![asked(Vec::new())]));
+    let elsewhere = elsewhere();
+    let challenge = |bench: &mut Bench, number| {
+        bench.receive_from(elsewhere, &long(number, ""));
+        let response = last_response(bench);
+        bench.sent.clear();
+        response
+    };
+    let mut response = challenge(&mut bench, 0);
     let (mut asked, mut refused) = (0, 0);
     for number in 1..=10_000 {
         let guess = said(&response, 0, format!("guess {number}").as_bytes(), 1);
-        bench.receive(&invite(number, &header(&guess)));
+        // Slow enough for each to be answered.
+        bench.now = bench.now + Duration::from_millis(if number > 10 { 0 } else { 250 });
+        bench.receive_from(elsewhere, &long(number, &header(&guess)));
+        if bench.sent.is_empty() {
+            refused += 1;
+            continue;
+        }
         let answer = last_response(&bench);
         match answer.status() {
             401 => {
@@ -249,13 +275,94 @@ fn ten_thousand_wrong_passwords_are_not_listened_to() {
     }
     assert_eq!((asked, refused), (9, 9_991));
     assert_eq!(bench.endpoint.counters().logins_wrong, 10, "no more were worked out");
+    assert_eq!(bench.told(), ["Guessed"], "and somebody is told, once");
+    bench.now = bench.now + Duration::from_secs(1);
     // Even the right one waits, and is then taken.
-    bench.receive(&invite(20_001, &header(&said(&response, 0, PASSWORD, 1))));
+    bench.receive_from(elsewhere, &long(20_001, &header(&said(&response, 0, PASSWORD, 1))));
     assert_eq!(last_response(&bench).status(), 403);
     bench.pass(Duration::from_secs(15 * 60));
-    let fresh = challenge(&mut bench, address(1), 20_002);
-    bench.receive(&invite(20_003, &header(&said(&fresh, 0, PASSWORD, 1))));
+    let fresh = challenge(&mut bench, 20_002);
+    bench.receive_from(elsewhere, &long(20_003, &header(&said(&fresh, 0, PASSWORD, 1))));
     assert_eq!(bench.told(), ["Invited"]);
+}
+
+/// One side alone has the new password: a busy trunk tries the old one many times a second, and the moment that both have
+/// the new one its calls go on.
+#[test]
+fn a_carrier_whose_password_has_changed_is_not_barred() {
+    let mut bench = challenging();
+    let mut response = challenge(&mut bench, address(1), 0);
+    for number in 1..=1_000 {
+        bench.receive(&invite(number, &header(&said(&response, 0, b"the old one", 1))));
+        response = last_response(&bench);
+        assert_eq!(response.status(), 401);
+        bench.receive(&invite(number, "").replace("INVITE", "ACK"));
+        bench.sent.clear();
+    }
+    let told = std::mem::take(&mut bench.events);
+    assert!(
+        matches!(told[..], [Event::Guessed { peer, listed: true, tries: 10 }] if peer == address(1)),
+        "told once: {told:?}"
+    );
+    bench.receive(&invite(2_000, &header(&said(&response, 0, PASSWORD, 1))));
+    assert_eq!(bench.told(), ["Invited"]);
+}
+
+/// Somebody who calls from anywhere was barred while the bridge had the old password.
+#[test]
+fn with_a_new_password_nobody_is_barred_for_the_old_one() {
+    let mut bench = Bench::new();
+    bench.command(Command::Asked(vec![asked(Vec::new())]));
+    for number in 0..11 {
+        bench.now = bench.now + Duration::from_secs(1);
+        bench.receive_from(elsewhere(), &long(2 * number, ""));
+        let response = last_response(&bench);
+        if number < 10 {
+            bench.receive_from(elsewhere(), &long(2 * number + 1, &header(&said(&response, 0, b"new", 1))));
+        } else {
+            assert_eq!(response.status(), 403);
+        }
+    }
+    // What there is was told anew, and the passwords are what they were.
+    bench.command(Command::Asked(vec![asked(Vec::new())]));
+    bench.receive_from(elsewhere(), &long(98, ""));
+    assert_eq!(last_response(&bench).status(), 403);
+    let changed = Login { password: Some(Password::new(b"new".to_vec())), ..login(None) };
+    bench.command(Command::Asked(vec![Asked { login: changed, ..asked(Vec::new()) }]));
+    bench.receive_from(elsewhere(), &long(99, ""));
+    let response = last_response(&bench);
+    bench.receive_from(elsewhere(), &long(100, &header(&said(&response, 0, b"new", 1))));
+    assert_eq!(bench.told(), ["Guessed", "Invited"]);
+}
+
+/// An INVITE long enough to be answered with both challenges.
+fn long(number: u32, more: &str) -> String {
+    let body = format!("Content-Type: application/sdp\nContent-Length: 400\n\n{}", "o".repeat(400));
+    invite(number, more).replace(OFFER, &body)
+}
+
+#[test]
+fn a_short_invite_from_anywhere_is_asked_for_what_fits() {
+    let mut bench = Bench::new();
+    bench.command(Command::Asked(vec![asked(Vec::new())]));
+    let mut asked_with = Vec::new();
+    for length in 0..500_usize {
+        // One a second, so that none is left out for want of a budget.
+        bench.now = bench.now + Duration::from_secs(1);
+        let body = format!("Content-Type: application/sdp\nContent-Length: {length}\n\n{}", "o".repeat(length));
+        let text = invite(1_000 + length as u32, "").replace(OFFER, &body);
+        bench.receive_from(elsewhere(), &text);
+        let sent = std::mem::take(&mut bench.sent);
+        let challenges = sent.first().map(|(_, bytes)| {
+            assert!(bytes.len() <= text.trim_start().replace('\n', "\r\n").len());
+            let response = parse_response(bytes).unwrap();
+            response.header_all("WWW-Authenticate").map(|value| value.contains("MD5")).collect::<Vec<bool>>()
+        });
+        asked_with.push(challenges);
+    }
+    asked_with.dedup();
+    let expected = [None, Some(vec![true]), Some(vec![false, true])];
+    assert_eq!(asked_with, expected, "nothing where nothing fits, then what everybody knows, then both");
 }
 
 #[test]
@@ -266,9 +373,6 @@ fn whoever_may_call_from_anywhere_is_asked_and_others_stay_strangers() {
     bench.command(Command::Asked(vec![asked(Vec::new())]));
     bench.receive_from(elsewhere(), &from_peer("OPTIONS", "o1", "", 1, EMPTY));
     assert_eq!(bench.words(), ["403 OPTIONS"]);
-    // An INVITE is long enough to be answered with both challenges.
-    let body = format!("Content-Type: application/sdp\nContent-Length: 400\n\n{}", "o".repeat(400));
-    let long = |number: u32, more: &str| invite(number, more).replace(OFFER, &body);
     bench.receive_from(elsewhere(), &invite(2, ""));
     assert!(bench.words().is_empty(), "no stranger is sent more than it sent");
     bench.receive_from(elsewhere(), &long(3, ""));
@@ -517,6 +621,128 @@ fn what_we_ask_within_our_call_is_proven_too() {
     }
 }
 
+/// What we ask others would come back to us as theirs, and our answer to it be said to us.
+#[test]
+fn our_own_challenge_is_never_answered() {
+    let mut bench = Bench::new();
+    let other = Asked { login: Login { realm: Some("house".to_owned()), ..login(None) }, ..asked(Vec::new()) };
+    bench.command(Command::Asked(vec![asked(vec![listed()]), other]));
+    let ours = challenge(&mut bench, address(1), 0);
+    let nonce = Challenge::parse(ours.header("WWW-Authenticate").unwrap()).unwrap().nonce;
+    // Whether a realm is set; the realm and nonce of the challenge; whether it is answered.
+    let rows = [
+        (None, "tollbridge", "n1", false),
+        (None, "house", "n1", false),
+        (None, "carrier", "n1", true),
+        (None, "carrier", nonce.as_str(), false),
+        (Some("tollbridge"), "tollbridge", "n1", true),
+        (Some("tollbridge"), "tollbridge", nonce.as_str(), false),
+    ];
+    for (realm, asks, nonce, expected) in rows {
+        bench.sent.clear();
+        let first = dial_with(&mut bench, Some(login(realm)), Transport::Udp);
+        let text = format!("Digest realm=\"{asks}\",nonce=\"{nonce}\",algorithm=SHA-256,qop=\"auth\"");
+        answers(&mut bench, &challenges(&first, 401, &[&text]));
+        assert_eq!(bench.words().contains(&"INVITE".to_owned()), expected, "{realm:?} {text}");
+        bench.command(Command::Cancel { call: Call::outbound(1), reason: None });
+        bench.pass(Duration::from_secs(100));
+        bench.events.clear();
+    }
+}
+
+/// What is still owed from an earlier life is proven too, where the carrier wants it; and asked for it in vain, it stays owed.
+#[test]
+fn the_bye_of_an_earlier_life_is_proven() {
+    const ASKS: &str = "Digest realm=\"carrier\",nonce=\"n9\",algorithm=SHA-256,qop=\"auth\"";
+    let mut first = Bench::new();
+    let invite = dial_with(&mut first, Some(login(Some("carrier"))), Transport::Udp);
+    answers(&mut first, &accepts(&invite));
+    let Some(Event::Answered { journal: out, .. }) = first.events.pop() else { panic!() };
+    let mut second = Bench::new();
+    second.receive(&from_peer("INVITE", "i9", "", 1, OFFER));
+    let Some(Event::Invited(invitation)) = second.events.pop() else { panic!() };
+    // Which journal, with which realm that is set, and whether the BYE is proven.
+    let rows = [
+        (&out, Some(login(Some("carrier"))), true),
+        (&out, Some(login(None)), true),
+        (&out, None, false),
+        (&invitation.journal, Some(login(Some("carrier"))), true),
+        (&invitation.journal, Some(login(None)), false),
+    ];
+    for (journal, login, proves) in rows {
+        let what = format!("{login:?} {journal}");
+        let mut bench = Bench::new();
+        let login = login.map(std::sync::Arc::new);
+        bench.command(Command::Bury {
+            call: Call::past(1),
+            journal: journal.clone(),
+            reason: None,
+            login,
+            tls_name: None,
+        });
+        let bye = bench.request("BYE");
+        answers(&mut bench, &challenges(&bye, 401, &[ASKS]));
+        if proves {
+            let again = bench.request("BYE");
+            assert_eq!(
+                (proven(&again, "Authorization").nonce.as_str(), again.cseq()),
+                ("n9", bye.cseq() + 1),
+                "{what}"
+            );
+            assert!(bench.told().is_empty(), "it is not over: {what}");
+            answers(&mut bench, &Response::to(&again, 200, ""));
+            assert_eq!(bench.told(), ["Released"], "{what}");
+        }
+        bench.assert_at_rest();
+        assert!(bench.told().is_empty(), "whoever asks for a proof has ended nothing: {what}");
+    }
+}
+
+#[test]
+fn in_a_call_that_came_in_the_carriers_realm_alone_is_answered() {
+    for (realm, asks, proves) in
+        [(Some("carrier"), "carrier", true), (Some("carrier"), "other", false), (None, "x", false)]
+    {
+        let mut bench = Bench::new();
+        let (call, _) = up(&mut bench);
+        bench.command(Command::Prove { call, login: std::sync::Arc::new(login(realm)) });
+        bench.command(Command::HangUp { call, reason: None });
+        let bye = bench.request("BYE");
+        answers(&mut bench, &challenges(&bye, 401, &[&format!("Digest realm=\"{asks}\",nonce=\"n\",qop=\"auth\"")]));
+        if proves {
+            let again = bench.request("BYE");
+            assert_eq!(proven(&again, "Authorization").realm, asks);
+            answers(&mut bench, &Response::to(&again, 200, ""));
+        }
+        assert_eq!(bench.told(), ["Released"], "{realm:?} {asks}");
+        bench.assert_at_rest();
+    }
+}
+
+/// An answer crosses our CANCEL, at a carrier that wants a proof of each BYE.
+#[test]
+fn the_bye_of_a_call_that_was_given_up_is_proven() {
+    const ASKS: &str = "Digest realm=\"carrier\",nonce=\"n9\",algorithm=SHA-256,qop=\"auth\"";
+    let mut bench = Bench::new();
+    let invite = dial_with(&mut bench, Some(login(Some("carrier"))), Transport::Udp);
+    let mut ringing = Response::to(&invite, 180, "");
+    ringing.set_to_tag("theirs");
+    answers(&mut bench, &ringing);
+    bench.events.clear();
+    bench.command(Command::Cancel { call: Call::outbound(1), reason: None });
+    assert_eq!(bench.sent.iter().map(|(_, bytes)| word(bytes)).collect::<Vec<_>>(), ["CANCEL"]);
+    answers(&mut bench, &accepts(&invite));
+    let bye = bench.request("BYE");
+    assert_eq!(bench.told(), ["Failed 487"], "to its owner it has failed");
+    answers(&mut bench, &challenges(&bye, 407, &[ASKS]));
+    let again = bench.request("BYE");
+    assert_eq!(proven(&again, "Proxy-Authorization").realm, "carrier");
+    assert!(bench.told().is_empty(), "and it is not over");
+    answers(&mut bench, &Response::to(&again, 200, ""));
+    assert_eq!(bench.told(), ["Released"]);
+    bench.assert_at_rest();
+}
+
 #[test]
 fn a_re_invite_that_cannot_be_proven_changes_nothing() {
     let mut bench = Bench::new();
@@ -551,8 +777,9 @@ fn a_call_that_is_given_up_is_not_made_again() {
     let mut bench = Bench::new();
     let first = dial_with(&mut bench, Some(login(None)), Transport::Udp);
     bench.command(Command::Cancel { call: Call::outbound(1), reason: None });
+    assert_eq!(bench.told(), ["Failed 487"]);
     answers(&mut bench, &challenges(&first, 401, &["Digest realm=\"a\",nonce=\"n\",qop=\"auth\""]));
     assert_eq!(bench.words(), ["ACK"]);
-    assert_eq!(bench.told(), ["Failed 487"]);
+    assert_eq!(bench.told(), ["Released"]);
     bench.assert_at_rest();
 }

@@ -222,6 +222,28 @@ fn our_ringing_is_repeated_until_its_prack() {
     bench.assert_at_rest();
 }
 
+/// Whoever has accepted does not ring any more: what waits for the PRACK is the answer, whatever is ordered after it.
+#[test]
+fn a_ring_that_comes_too_late_takes_no_answer_back() {
+    let mut bench = Bench::new();
+    bench.receive(&from_peer("INVITE", "i1", "", 1, &format!("Supported: 100rel\n{OFFER}")));
+    let Some(Event::Invited(invitation)) = bench.events.pop() else { panic!("{:?}", bench.events) };
+    let call = invitation.call;
+    let tag = crate::sip::dialog::Entry::read(&invitation.journal).unwrap().dialog.local_tag;
+    let early = || Some(Bytes::from_static(b"early"));
+    bench.command(Command::Ring { call, status: 183, answer: early() });
+    let rseq = parse_response(&bench.sent.last().unwrap().1).unwrap().header("RSeq").unwrap().to_owned();
+    bench.command(Command::Accept { call, answer: Bytes::from_static(b"early") });
+    bench.command(Command::Ring { call, status: 183, answer: early() });
+    bench.words();
+    bench.receive(&from_peer("PRACK", "p1", &tag, 2, &format!("RAck: {rseq} 1 INVITE\n{EMPTY}")));
+    assert_eq!(bench.words(), ["200 PRACK", "200 INVITE"]);
+    bench.receive(&from_peer("ACK", "a1", &tag, 1, EMPTY));
+    assert_eq!(bench.told(), ["Acknowledged"]);
+    bench.receive(&from_peer("BYE", "b1", &tag, 3, EMPTY));
+    bench.assert_at_rest();
+}
+
 #[test]
 fn a_caller_who_never_acknowledges_the_ringing_is_refused() {
     let mut bench = Bench::new();
@@ -258,6 +280,31 @@ fn what_need_not_be_reliable_is_not_and_what_cannot_be_is_not_said() {
     }
 }
 
+/// Who calls, in every header that says so, and whether they want to be named.
+#[test]
+fn the_caller_is_told_in_all_the_words_that_there_are() {
+    let rows: [(&str, [Option<&str>; 3], bool, usize); 10] = [
+        ("", [None; 3], false, 0),
+        ("P-Asserted-Identity: \"A\" <sip:+1@h>, <tel:+2>\n", [Some("+1"), None, None], false, 0),
+        ("P-Preferred-Identity: <sip:+3@h>\n", [None, None, Some("+3")], false, 0),
+        ("Remote-Party-ID: \"B\" <sip:+4@h>;party=calling;privacy=off\n", [None, Some("+4"), None], false, 0),
+        ("Remote-Party-ID: <sip:+4@h>;privacy=full\n", [None, Some("+4"), None], true, 0),
+        ("Privacy: ID; critical\n", [None; 3], true, 0),
+        ("Privacy: header\n", [None; 3], true, 0),
+        ("Privacy: none\nP-Asserted-Identity: <tel:+5>\n", [Some("+5"), None, None], false, 0),
+        ("Diversion: <sip:+6@h>;reason=no-answer, <sip:+7@h>\nDiversion: <tel:+8>\n", [None; 3], false, 3),
+        ("History-Info: <sip:+6@h>;index=1, <sip:+7@h>;index=1.1\n", [None; 3], false, 1),
+    ];
+    for (lines, [asserted, remote, preferred], anonymous, diversions) in rows {
+        let mut bench = Bench::new();
+        bench.receive(&from_peer("INVITE", "i1", "", 1, &format!("{lines}{OFFER}")));
+        let Some(Event::Invited(invitation)) = bench.events.pop() else { panic!("{:?}", bench.events) };
+        let users = [&invitation.asserted_user, &invitation.remote_party_user, &invitation.preferred_user];
+        assert_eq!(users.map(|user| user.as_deref()), [asserted, remote, preferred], "{lines}");
+        assert_eq!((invitation.anonymous, invitation.diversions), (anonymous, diversions), "{lines}");
+    }
+}
+
 /// What the network says of the caller's telephone, wherever it is written; what is none is nothing.
 #[test]
 fn the_callers_telephone_is_told() {
@@ -275,4 +322,40 @@ fn the_callers_telephone_is_told() {
         let Some(Event::Invited(invitation)) = bench.events.pop() else { panic!("{:?}", bench.events) };
         assert_eq!((invitation.line, invitation.category.as_deref()), (line, category), "{lines}");
     }
+}
+
+/// A 2xx without a body: what was answered before, by whoever picked up, holds (RFC 3262 section 5).
+#[test]
+fn what_was_answered_early_need_not_be_said_again() {
+    type Row = (&'static [(&'static str, &'static str)], &'static str, Option<&'static str>);
+    let rows: [Row; 5] = [
+        (&[("t", "early")], "", Some("early")),
+        (&[("t", "early"), ("t", "later")], "", Some("later")),
+        (&[("t", "early")], "at last", Some("at last")),
+        (&[("another", "early")], "", None),
+        (&[("t", "")], "", None),
+    ];
+    for (early, body, expected) in rows {
+        let mut bench = Bench::new();
+        let (call, invite, _) = dialling(&mut bench);
+        for (tag, body) in early {
+            bench.receive(&reply(&invite, 183, tag, body));
+        }
+        bench.receive(&reply(&invite, 200, "t", body));
+        let Some(Event::Answered { answer, .. }) = bench.events.pop() else { panic!("{:?}", bench.events) };
+        assert_eq!(answer.as_deref(), expected.map(str::as_bytes), "{early:?} {body:?}");
+        bench.command(Command::HangUp { call, reason: None });
+        bench.assert_at_rest();
+    }
+    // What is said reliably is the answer, and what a server plays afterwards is none.
+    let mut bench = Bench::new();
+    let (call, invite, _) = dialling(&mut bench);
+    let reliably = |body| reply(&invite, 183, "t", body).replacen("\nCSeq", "\nRequire: 100rel\nRSeq: 5\nCSeq", 1);
+    bench.receive(&reliably("the answer"));
+    bench.receive(&reply(&invite, 183, "t", "music"));
+    bench.receive(&reply(&invite, 200, "t", ""));
+    let Some(Event::Answered { answer, .. }) = bench.events.pop() else { panic!("{:?}", bench.events) };
+    assert_eq!(answer.as_deref(), Some(&b"the answer"[..]));
+    bench.command(Command::HangUp { call, reason: None });
+    bench.assert_at_rest();
 }

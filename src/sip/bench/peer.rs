@@ -1,7 +1,7 @@
 //! Peers that we keep in touch with: OPTIONS and REGISTER.
 
 use super::*;
-use crate::sip::peer::{Peer, Registration, Standing, Way};
+use crate::sip::peer::{Peer, Registration, Standing, Toward, Way};
 use std::sync::Arc;
 
 const EVERY: Duration = Duration::from_secs(10);
@@ -11,18 +11,26 @@ fn way(transport: Transport) -> Way {
     Way { flow: Flow { transport, ..flow(0) }, contact: address(0) }
 }
 
+fn toward(transport: Transport) -> Toward {
+    Toward::Way(way(transport))
+}
+
 fn login() -> Option<Arc<Login>> {
     let password = Some(Password::new(b"secret".to_vec()));
     Some(Arc::new(Login { owner: "acme".into(), username: "us".into(), password, realm: Some("carrier".into()) }))
 }
 
 fn pinged() -> Peer {
-    Peer { owner: "acme".into(), login: None, ping: Some((way(Transport::Udp), EVERY)), register: None }
+    Peer { owner: "acme".into(), login: None, ping: Some((toward(Transport::Udp), EVERY)), register: None }
 }
 
 fn registering(transport: Transport) -> Peer {
-    let register =
-        Registration { way: way(transport), user: "12345".into(), host: "carrier.example".into(), expires_s: 3_600 };
+    let register = Registration {
+        toward: toward(transport),
+        user: "12345".into(),
+        host: "carrier.example".into(),
+        expires_s: 3_600,
+    };
     Peer { owner: "acme".into(), login: login(), ping: None, register: Some(register) }
 }
 
@@ -100,7 +108,7 @@ fn those_that_are_as_they_were_are_not_asked_anew() {
     bench.command(Command::Peers(vec![pinged()]));
     assert!(bench.words().is_empty());
     assert_eq!(stands(&mut bench), [Standing::Up]);
-    let other = Peer { ping: Some((way(Transport::Udp), EVERY * 2)), ..pinged() };
+    let other = Peer { ping: Some((toward(Transport::Udp), EVERY * 2)), ..pinged() };
     bench.command(Command::Peers(vec![other]));
     assert_eq!(bench.words(), ["OPTIONS"]);
     bench.command(Command::Peers(Vec::new()));

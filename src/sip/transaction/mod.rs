@@ -26,6 +26,12 @@ use std::time::Duration;
 /// Second answers that one INVITE may have: as many as a hunt group plausibly forks to.
 pub(in crate::sip) const MAX_FORKS: usize = 16;
 
+/// Numbers left out behind an INVITE of an earlier life: more than its ringing had PRACKs.
+const RESUMED_SKIP: u32 = 1000;
+
+/// Beside the transactions that there may be, one in so many is kept for requests within calls that there are.
+const STANDING_SHARE: usize = 8;
+
 /// What happens to a client transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sip) enum ClientInput {
@@ -80,8 +86,12 @@ pub(in crate::sip) enum Owner {
     /// Of a peer, by its number: whether it is there, and our registration.
     Ping(u32),
     Register(u32),
-    /// The BYE of a call of an earlier life.
-    Burial(Call),
+    /// Of a subscription, by its number.
+    Notify(u64),
+    /// How a REFER stands, by its CSeq.
+    Report(Call, u32),
+    /// A REFER of ours.
+    Refer(Call),
     Nobody,
 }
 
@@ -163,6 +173,27 @@ pub(in crate::sip) struct Sent {
     pub dialog: Dialog,
     /// Each answered fork by its To tag, with the ACK that a repeated 2xx gets again.
     pub forks: Vec<(String, Flow, Bytes)>,
+    /// The latest number that PRACKs have used in each early dialog, by its To tag.
+    early: Vec<(String, u32)>,
+    /// So many may have been used of which nothing is known.
+    skipped: u32,
+}
+
+impl Sent {
+    /// The latest number of ours in the dialog of this To tag: what comes next there must be above it, however late its answer
+    /// comes and whoever waits for that (RFC 3261 section 12.2.1.1).
+    pub fn latest(&self, tag: &str) -> u32 {
+        let used = self.early.iter().find(|(early, _)| early == tag).map_or(0, |(_, cseq)| *cseq);
+        used.max(self.dialog.local_cseq.saturating_add(self.skipped))
+    }
+
+    /// A PRACK has used this number.
+    pub fn uses(&mut self, tag: &str, cseq: u32) {
+        self.early.retain(|(early, _)| early != tag);
+        if self.early.len() < MAX_FORKS {
+            self.early.push((tag.to_owned(), cseq));
+        }
+    }
 }
 
 /// A request of ours, and where it went.
@@ -174,7 +205,7 @@ pub(in crate::sip) struct Made {
 
 #[derive(Debug)]
 pub(in crate::sip) struct Table {
-    limit: usize,
+    pub(in crate::sip) limit: usize,
     next: u64,
     live: HashMap<Id, Transaction>,
     by_key: HashMap<Key, Id>,
@@ -232,8 +263,20 @@ impl Table {
         Arrival::Absorbed
     }
 
+    /// Whether one more request of ours may go out.
+    pub fn has_room(&self) -> bool {
+        self.live.len() < self.limit
+    }
+
     /// Begins a server transaction; `None` when there are too many.
-    pub fn open(&mut self, desk: &mut Desk, request: &Request, flow: Flow, reply_to: Flow) -> Option<Id> {
+    pub fn open(
+        &mut self,
+        desk: &mut Desk,
+        request: &Request,
+        flow: Flow,
+        reply_to: Flow,
+        standing: bool,
+    ) -> Option<Id> {
         let reliable = flow.transport.is_stream();
         let machine = match request.method() {
             Method::Invite => Machine::ServerInvite(ServerInvite::new(reliable)),
@@ -241,22 +284,13 @@ impl Table {
         };
         let key = Key::server(request, request.method(), flow.peer.ip());
         let merge = request.to().tag().is_none().then(|| Key::merge(request));
-        self.add(
-            desk,
-            Transaction {
-                key,
-                merge,
-                machine,
-                flow: reply_to,
-                bytes: Bytes::new(),
-                owner: Owner::Nobody,
-                invite: None,
-            },
-        )
+        let (flow, bytes, owner) = (reply_to, Bytes::new(), Owner::Nobody);
+        let room = self.limit + if standing { self.limit / STANDING_SHARE } else { 0 };
+        self.add(desk, Transaction { key, merge, machine, flow, bytes, owner, invite: None }, room)
     }
 
-    fn add(&mut self, desk: &mut Desk, transaction: Transaction) -> Option<Id> {
-        if self.live.len() >= self.limit {
+    fn add(&mut self, desk: &mut Desk, transaction: Transaction, room: usize) -> Option<Id> {
+        if self.live.len() >= room {
             desk.counters.dropped_full += 1;
             return None;
         }
@@ -304,7 +338,11 @@ impl Table {
         owner: Owner,
     ) -> Option<Id> {
         let machine = ClientInvite::resumed(flow.transport.is_stream());
-        self.add_invite(desk, flow, machine, request, dialog, owner)
+        let id = self.add_invite(desk, flow, machine, request, dialog, owner)?;
+        if let Some(sent) = self.sent(id) {
+            sent.skipped = RESUMED_SKIP;
+        }
+        Some(id)
     }
 
     fn add_invite(
@@ -316,8 +354,8 @@ impl Table {
         dialog: Dialog,
         owner: Owner,
     ) -> Option<Id> {
-        let sent = Box::new(Sent { request: request.clone(), dialog, forks: Vec::new() });
-        self.add_client(desk, Machine::ClientInvite(machine), &request, flow, owner, Some(sent))
+        let sent = Sent { request: request.clone(), dialog, forks: Vec::new(), early: Vec::new(), skipped: 0 };
+        self.add_client(desk, Machine::ClientInvite(machine), &request, flow, owner, Some(Box::new(sent)))
     }
 
     fn add_client(
@@ -331,7 +369,7 @@ impl Table {
     ) -> Option<Id> {
         let key = Key::client(request.via().branch().unwrap_or_default(), request.method());
         let bytes = request.to_bytes();
-        self.add(desk, Transaction { key, merge: None, machine, flow, bytes, owner, invite })
+        self.add(desk, Transaction { key, merge: None, machine, flow, bytes, owner, invite }, self.limit)
     }
 
     /// Notes whose INVITE a server transaction carries.
@@ -344,7 +382,8 @@ impl Table {
     pub fn owner(&self, id: Id) -> Option<Call> {
         match self.live.get(&id)?.owner {
             Owner::Invite(call) | Owner::Offer(call) | Owner::Refresh(call) | Owner::Bye(call) => Some(call),
-            Owner::Burial(_) | Owner::Ping(_) | Owner::Register(_) | Owner::Nobody => None,
+            Owner::Report(call, _) | Owner::Refer(call) => Some(call),
+            Owner::Ping(_) | Owner::Register(_) | Owner::Notify(_) | Owner::Nobody => None,
         }
     }
 
@@ -372,6 +411,12 @@ impl Table {
         desk.counters.repeats += u64::from(note.is_none());
         desk.counters.late_answers += u64::from(late && note.is_some());
         Some((id, owner, note))
+    }
+
+    /// Where the request of ours went that a response answers.
+    pub fn asked(&self, response: &Response) -> Option<Flow> {
+        let id = self.find(&Key::client(response.via().branch()?, response.cseq().1))?;
+        self.flow(id)
     }
 
     /// What a response answers, if it is a request of ours that lives.
@@ -523,3 +568,6 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod figure;

@@ -299,8 +299,10 @@ async fn all_that_is_wrong_with_grants_of_a_file_is_told_at_once() {
     ] {
         assert!(all.iter().any(|text| text.starts_with(words)), "{words} in {all:?}");
     }
-    let past = told("[[organisation.grant]]\nid = \"past\"\nseconds = 1\nuntil = \"2020-01-01\"\n").await;
-    assert_eq!(past, ["grant past: a grant ends after it begins, and after now"]);
+    let ends = |until: &str| format!("[[organisation.grant]]\nid = \"b\"\nseconds = 1\nfrom = \"2027-01-01\"\nuntil = \"{until}\"\n");
+    for until in ["2020-01-01", "2026-12-31"] {
+        assert_eq!(told(&ends(until)).await, ["grant b: a grant ends after it begins, and after now"]);
+    }
     let most = super::super::grant::MOST - 1;
     let many: String = (0..most).map(|n| format!("[[organisation.grant]]\nid = \"many-{n}\"\nseconds = 1\n")).collect();
     let many = told(&many).await;
@@ -311,4 +313,72 @@ async fn all_that_is_wrong_with_grants_of_a_file_is_told_at_once() {
     assert!(mistakes[0].text.contains("organisation was given as aurora"), "{mistakes:?}");
     assert_eq!(bench.store.grants(&"aurora".parse().unwrap(), true).await.unwrap().len(), 2, "nothing was given");
     bench.audited().await;
+}
+
+/// New books are made of an old file: what is over by then is not given, and is no reason to refuse the rest.
+#[tokio::test]
+async fn grants_of_a_file_that_are_over_are_not_given() {
+    let bench = Bench::empty().await;
+    let over = "[[organisation.grant]]\nid = \"past\"\nmoney = \"5.00\"\npaid = true\nfrom = \"2025-01-01\"\nuntil = \"2026-01-01\"\n";
+    let file = with_grants(&format!("{over}{SPRING}"));
+    for granted in [1, 0] {
+        let applied = bench.apply(&file).await.unwrap();
+        assert_eq!((applied.granted, applied.over), (granted, 1), "neither is it by the same file again");
+    }
+    let rows = bench.store.grants(&"aurora".parse().unwrap(), true).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.grant.id.as_str()).collect::<Vec<_>>(), ["spring"]);
+    bench.audited().await;
+    // One that was given, and is over since, is there and no mistake.
+    let later = NOON.plus_millis(400 * 86_400_000);
+    let again = bench.store.apply(document(&with_grants(SPRING)).unwrap(), later).await.unwrap().unwrap();
+    assert_eq!((again.granted, again.over), (0, 0));
+}
+
+/// What would change is told as the trail tells it afterwards, mistakes too, and until then nothing has.
+#[tokio::test]
+async fn a_preview_tells_what_a_file_would_change_and_changes_nothing() {
+    let bench = Bench::new().await;
+    let lower = FILE.replace("country = \"IT\"\nvolume", "country = \"IT\"\nlimits.max_spend_per_day = \"5.00\"\nvolume");
+    bench.apply(&lower).await.unwrap();
+    let live = bench.leg();
+    grant(bench.store.open_leg(toll(live)).await.unwrap());
+    let file = lower.replace("\"5.00\"", "\"50.00\"").replace("pin = \"4711\"", "pin = \"9876\"\ntoll_free = false")
+        + "[[organisation]]\nid = \"corona\"\ncountry = \"IT\"\ncredits = \"3.00\"\n"
+        + &SPRING.replace("spring", "summer");
+    let dearer = RATES.replace("0.0100,0,60", "0.0900,0,60");
+    let read = || Document::parse("new.toml", &file, |_| Ok(dearer.clone())).unwrap();
+    let rows = async || bench.store.trail(&TrailFilter::default()).await.unwrap();
+    let (facts, told) = (bench.store.facts(), rows().await);
+    let mut first = None;
+    for _ in 0..2 {
+        let preview = bench.store.preview(read(), NOON).await.unwrap().unwrap();
+        assert!(Arc::ptr_eq(&facts, &bench.store.facts()) && rows().await == told);
+        assert!(bench.store.facts().check_pin(&"studio".parse().unwrap(), "4711"));
+        assert!(bench.store.balance(&"corona".parse().unwrap()).await.is_err());
+        bench.audited().await;
+        assert_eq!(first.get_or_insert_with(|| preview.clone()), &preview, "asked again it is the same");
+    }
+    // The leg that runs is held on, by the copies that there were.
+    bench.store.answered(answer(live)).await.unwrap();
+    grant(bench.store.extend(next(live, 1, 55_000)).await.unwrap());
+    let preview = first.unwrap();
+    assert_eq!(bench.store.apply(read(), NOON).await.unwrap().unwrap(), preview.applied);
+    let is_house = |row: &&TrailRow| row.verb == "apply" && row.organisation.is_none();
+    let rows = rows().await;
+    let last: serde_json::Value = serde_json::from_str(&rows.iter().rfind(is_house).unwrap().detail).unwrap();
+    let detail: serde_json::Value = serde_json::from_str(&preview.detail).unwrap();
+    let keys: Vec<&String> = detail.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["changed", "lists", "pending"]);
+    for key in keys {
+        assert_eq!(detail[key], last[key]);
+    }
+    assert_eq!((preview.applied.funded, preview.applied.granted, preview.applied.pending), (1, 1, 1));
+    assert!(!preview.detail.contains("9876"), "{}", preview.detail);
+    bench.audited().await;
+    // What may not be is told as well.
+    let wrong = FILE.replace("\"IT\"\nvolume_licensing = true", "\"IT\"");
+    let mistakes = bench.store.preview(document(&wrong).unwrap(), NOON).await.unwrap().unwrap_err();
+    assert!(mistakes[0].text.contains("volume_licensing"), "{mistakes:?}");
+    let same = bench.store.preview(read(), NOON).await.unwrap().unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&same.detail).unwrap().get("changed"), None);
 }

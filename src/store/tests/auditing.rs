@@ -122,6 +122,8 @@ const PLANTED: &[(&str, u8)] = &[
     ("UPDATE pool SET used_ms = used_ms + 1 WHERE organisation = 'borealis'", 1),
     ("UPDATE pool SET held_ms = held_ms - 1 WHERE organisation = 'borealis'", 4),
     ("UPDATE pool SET held_ms = held_ms + 1 WHERE organisation = 'borealis'", 4),
+    ("UPDATE pool SET legs = legs - 1 WHERE organisation = 'borealis'", 4),
+    ("UPDATE pool SET legs = legs + 1 WHERE organisation = 'borealis'", 4),
     ("UPDATE pool SET month = month + 1 WHERE organisation = 'borealis'", 1),
     ("DELETE FROM pool WHERE organisation = 'borealis'", 1),
     ("UPDATE pool SET organisation = 'aurora', month = month + 1 WHERE organisation = 'borealis'", 1),

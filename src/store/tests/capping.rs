@@ -71,6 +71,52 @@ async fn each_days_limit_tells_its_steps_once() {
     }
 }
 
+/// Where the first carrier does not take a call, the next one has it only within its own limit; else nothing has changed.
+#[tokio::test]
+async fn a_call_goes_to_no_other_carrier_that_has_no_room_for_what_is_held() {
+    let bench = Bench::empty().await;
+    let others = "[[carrier]]\nid = \"small\"\nroute = \"udp:192.0.2.1:5060\"\nmax_spend_per_day = \"0.07\"\n";
+    bench.apply(&(file("", "") + others)).await.unwrap();
+    let ask = |leg, carrier: &str| Rerouted {
+        leg,
+        carrier: carrier.parse().unwrap(),
+        call_id: "second".to_owned(),
+        journal: "second".to_owned(),
+    };
+    let carrier = |leg: LegId| {
+        let store = bench.store.clone();
+        async move {
+            let all = store.usage(&UsageFilter::default()).await.unwrap();
+            all.into_iter().find(|record| record.usage_id == leg).unwrap().beyond.carrier.unwrap().to_string()
+        }
+    };
+    // Holds of 4 cents: the small one has room for one of them.
+    let mut legs = Vec::new();
+    for refused in [false, true, true] {
+        let leg = bench.leg();
+        let open = OpenLeg { invited: NOON, carrier: Some("local".parse().unwrap()), ..dial(leg, "+447700900123", "studio") };
+        assert!(matches!(bench.store.open_leg(open).await.unwrap(), Opened::Granted(_)));
+        let done = bench.store.rerouted(ask(leg, "small")).await;
+        assert_eq!(matches!(done, Err(StoreError::Refused(Cause::CarrierSpendLimit))), refused, "{done:?}");
+        assert!(refused || done.is_ok(), "{done:?}");
+        // Another address of the carrier that it has: what it holds is no more for that.
+        let by = if refused { "local" } else { "small" };
+        bench.store.rerouted(ask(leg, by)).await.unwrap();
+        legs.push((leg, by));
+        bench.audited().await;
+    }
+    for (leg, by) in legs {
+        bench.store.settle(leg, End { at: NOON, ..over(0) }).await.unwrap();
+        assert_eq!(carrier(leg).await, by);
+    }
+    // What was held is back, and there is room again.
+    let leg = bench.leg();
+    let open = OpenLeg { invited: NOON, carrier: Some("local".parse().unwrap()), ..dial(leg, "+447700900123", "studio") };
+    bench.store.open_leg(open).await.unwrap();
+    bench.store.rerouted(ask(leg, "small")).await.unwrap();
+    bench.audited().await;
+}
+
 /// A hold that goes back and comes again crosses the same line: told once. The next day tells anew.
 #[tokio::test]
 async fn a_line_that_is_crossed_again_is_told_once_a_day() {

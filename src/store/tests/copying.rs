@@ -193,14 +193,28 @@ async fn a_start_with_another_key_is_refused() {
 /// What a live leg holds is in the copy: the next life of the restored books settles it.
 #[tokio::test]
 async fn legs_that_were_open_are_settled_by_the_first_start_on_a_copy() {
-    let bench = Bench::<Postgres>::new().await;
+    settled_on_a_copy::<Postgres, Sqlite>(0).await;
+}
+
+/// The copied books have lived before; the row of their node is the new store's, and young.
+#[tokio::test]
+async fn legs_of_a_later_life_are_settled_by_the_first_start_on_a_copy_too() {
+    settled_on_a_copy::<Postgres, Sqlite>(3).await;
+    settled_on_a_copy::<Sqlite, Postgres>(3).await;
+}
+
+async fn settled_on_a_copy<From: Database, Onto: Database>(lives: usize) {
+    let mut bench = Bench::<From>::new().await;
+    for _ in 0..lives {
+        bench = bench.reopened().await;
+    }
     let live = bench.leg();
     grant(bench.store.open_leg(toll(live)).await.unwrap());
     bench.store.answered(answer(live)).await.unwrap();
     grant(bench.store.extend(next(live, 1, 50_000)).await.unwrap());
     let copy = copy_of(&bench.url).await;
     let folder = bench.elsewhere();
-    let url = Sqlite::url(&folder).await;
+    let url = Onto::url(&folder).await;
     restore(&url, options(&folder), Pins::Kept, &*copy, |_| {}).await.unwrap();
     let store = open_when_free(&url, &folder).await;
     let orphans = store.recover(NOON.plus_millis(100_000)).await.unwrap();
@@ -253,7 +267,7 @@ async fn every_table_of_the_books_is_copied() {
     for url in [Bench::<Sqlite>::new().await.url_kept(), Bench::<Postgres>::new().await.url_kept()] {
         let (url, _kept) = url;
         let tables: BTreeSet<String> = io::look(&url).await.unwrap().tables().await.unwrap().into_iter().collect();
-        let own = ["node", "pin_key", "schema_edition"];
+        let own = ["guess", "node", "pin_key", "schema_edition"];
         let copied = TABLES.iter().map(|(table, _)| *table).chain(own).map(str::to_owned).collect();
         assert_eq!(tables, copied, "{url}");
     }

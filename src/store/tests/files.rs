@@ -285,6 +285,51 @@ async fn books_from_before_grants_counted_are_brought_along() {
     bench.audited().await;
 }
 
+/// Legs that the pool paid when nobody counted them.
+#[tokio::test]
+async fn legs_of_the_pool_are_counted_from_an_older_store_on() {
+    let bench = Bench::new().await;
+    let other = bench.leg();
+    grant(bench.store.open_leg(dial(other, "+442079460123", "watch")).await.unwrap());
+    let leg = bench.leg();
+    grant(bench.store.open_leg(dial(leg, "+442079460123", "watch")).await.unwrap());
+    bench.audited().await;
+    let bench = as_of_edition(bench, 32).await;
+    bench.audited().await;
+    assert_eq!(bench.store.pool(&"borealis".parse().unwrap(), NOON).await.unwrap().legs, 2);
+}
+
+/// Carriers that were there keep what they had: they are believed, and known by what they were known by.
+#[tokio::test]
+async fn carriers_of_an_older_store_are_let_in_and_believed_as_before() {
+    use crate::store::{schema, sql};
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    let path = folder.path().join("data").join("store.db");
+    let address = sql::Address::sqlite_writer(&path, std::time::Duration::from_secs(5));
+    let mut conn = address.connect().await.unwrap();
+    schema::bring_to(&mut conn, "old", 35).await.unwrap();
+    let rows = [
+        ("both", "[\"192.0.2.1\"]", Some("both.example"), false),
+        ("certified", "[]", Some("certified.example"), true),
+        ("plain", "[\"192.0.2.2\"]", None, true),
+    ];
+    for (id, sources, tls_name, _) in rows {
+        let insert = sql::query(
+            "INSERT INTO carrier (id, sources, codecs, number_format_in, number_format_out, called_from, old_syntax, \
+             failure_map, tls_name) VALUES ($1, $2, '[\"PCMU\"]', 'plus', 'plus', '[]', 0, '{}', $3)",
+        );
+        insert.bind(id).bind(sources).bind(tls_name).execute(&mut conn).await.unwrap();
+    }
+    conn.close().await.unwrap();
+    let store = Store::open(&url(&folder), Options::default()).await.unwrap();
+    let facts = store.facts();
+    for (id, _, _, tls_only) in rows {
+        let carrier = facts.directory.carrier(&id.parse().unwrap()).unwrap();
+        assert_eq!((carrier.tls_only, carrier.trusted_identity), (tls_only, true), "{id}");
+    }
+}
+
 /// The same books as a program wrote them that knew no edition above `edition`.
 async fn as_of_edition(bench: Bench, edition: i64) -> Bench {
     use crate::store::{copy, schema, sql};

@@ -219,6 +219,10 @@ async fn nothing_is_recharged_while_a_destination_is_closed() {
     bench.hot("own", add("3712345")).await;
     assert_eq!(bench.ring(LATVIA, NOON).await, Opened::Refused(Cause::HotNumber));
     bench.apply(&text).await.unwrap();
+    // There were none before: a raise, which somebody says is meant.
+    let aurora = LimitsOf::Organisation("aurora".parse().unwrap());
+    let confirm = ConfirmLimits { of: aurora, limit: Some(CooledLimit::RechargeDay), reason: "agreed".into(), at: NOON };
+    assert_eq!(bench.store.confirm_limits(confirm).await.unwrap().len(), 1);
     let adjust = Funds {
         organisation: "aurora".parse().unwrap(),
         key: "out".into(),

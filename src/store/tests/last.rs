@@ -1,4 +1,4 @@
-//! The last of a grant is shared out among the legs that it pays.
+//! The last of the pool, or of a grant, is shared out among the legs that it pays.
 
 use super::granting::gift;
 use super::*;
@@ -10,10 +10,18 @@ use std::collections::BTreeMap;
 const BRITAIN: &str = "+447700900123";
 const ITALY: &str = "+390298765432";
 
-/// A grant that a run is paid from, as the test knows it: what is left, and what each leg that it pays holds of it.
+/// What a run is paid from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Pool,
+    Time,
+    Money,
+}
+
+/// It, as the test knows it: what is left, and what each leg that it pays holds of it.
 struct Last {
     bench: Bench,
-    unit: Unit,
+    source: Source,
     legs: BTreeMap<LegId, Caller>,
 }
 
@@ -25,13 +33,22 @@ struct Caller {
 }
 
 impl Last {
-    async fn of(unit: Unit, amount: u64) -> Last {
+    async fn of(source: Source, amount: u64) -> Last {
         let bench = Bench::with_credits("0.0001").await;
-        bench.store.add_grant(gift("spring", unit, amount)).await.unwrap();
-        Last { bench, unit, legs: BTreeMap::new() }
+        match source {
+            Source::Pool => bench.pool_of(amount).await,
+            Source::Time => drop(bench.store.add_grant(gift("spring", Unit::Seconds, amount)).await.unwrap()),
+            Source::Money => drop(bench.store.add_grant(gift("spring", Unit::Money, amount)).await.unwrap()),
+        }
+        Last { bench, source, legs: BTreeMap::new() }
     }
 
     async fn left(&self) -> u64 {
+        if self.source == Source::Pool {
+            let pool = self.bench.store.pool(&"borealis".parse().unwrap(), NOON).await.unwrap();
+            assert_eq!(pool.legs, self.legs.values().filter(|caller| caller.until_ms > 0).count() as u64);
+            return pool.granted_ms.checked_sub(pool.used_ms + pool.held_ms).expect("no more than there is");
+        }
         let rows = self.bench.store.grants(&"aurora".parse().unwrap(), true).await.unwrap();
         assert!(rows[0].used + rows[0].held + rows[0].lapsed <= rows[0].grant.amount);
         rows[0].grant.left
@@ -39,20 +56,20 @@ impl Last {
 
     /// One increment, of time or of money; the fee is of the first.
     fn increment(&self, to: &str, is_first: bool) -> u64 {
-        match (self.unit, to) {
-            (Unit::Seconds, BRITAIN) => 1_000,
-            (Unit::Seconds, _) => 60_000,
-            (Unit::Money, BRITAIN) => 600 + if is_first { 10_000 } else { 0 },
-            (Unit::Money, _) => 20_000,
+        match (self.source, to) {
+            (Source::Pool, _) | (Source::Time, BRITAIN) => 1_000,
+            (Source::Time, _) => 60_000,
+            (Source::Money, BRITAIN) => 600 + if is_first { 10_000 } else { 0 },
+            (Source::Money, _) => 20_000,
         }
     }
 
     /// What one minute burns of it.
     fn burn(&self, to: &str) -> u64 {
-        match (self.unit, to) {
-            (Unit::Seconds, _) => 60_000,
-            (Unit::Money, BRITAIN) => 30_000,
-            (Unit::Money, _) => 20_000,
+        match (self.source, to) {
+            (Source::Pool | Source::Time, _) => 60_000,
+            (Source::Money, BRITAIN) => 30_000,
+            (Source::Money, _) => 20_000,
         }
     }
 
@@ -60,17 +77,26 @@ impl Last {
     async fn asked(&mut self, leg: LegId, left: u64, opened: Opened) {
         let caller = &self.legs[&leg];
         let (to, is_first) = (caller.to, caller.until_ms == 0);
+        let past_ms = caller.elapsed_ms.max(caller.until_ms);
         let burns: u64 = self.legs.values().map(|caller| self.burn(caller.to)).sum();
         let share = left * self.burn(to) / burns;
         let one = self.increment(to, is_first);
         match opened {
             Opened::Granted(grant) => {
+                self.legs.get_mut(&leg).unwrap().until_ms = grant.until_ms;
                 let taken = left - self.left().await;
                 assert!(taken <= share + one, "{taken} of {left}, and {share} is a fair share among {}", self.legs.len());
-                self.legs.get_mut(&leg).unwrap().until_ms = grant.until_ms;
+                // Of a pool for less than five minutes nobody takes a whole slice ahead.
+                let funded_ms = left * 60_000 / burns;
+                if self.source == Source::Pool && self.legs.len() > 1 && funded_ms >= 20_000 {
+                    let (ahead, most) = (grant.until_ms - past_ms, (funded_ms / 5).clamp(20_000, 60_000));
+                    assert!(ahead <= most, "{ahead} ms ahead, and all last {funded_ms} ms");
+                }
             }
             Opened::Refused(cause) => {
-                assert_eq!(cause, Cause::NoCredit);
+                // Behind an empty pool, not even credits.
+                let due = if self.source == Source::Pool && is_first { Cause::CreditsLicenceMissing } else { Cause::NoCredit };
+                assert_eq!(cause, due);
                 assert!(left < one.max(1), "{left} is left, and {to} has nothing of it");
                 if is_first {
                     self.legs.remove(&leg);
@@ -84,7 +110,8 @@ impl Last {
         let leg = self.bench.leg();
         let left = self.left().await;
         self.legs.insert(leg, Caller { to, elapsed_ms: 0, until_ms: 0, sequence: 0 });
-        let opened = self.bench.store.open_leg(dial(leg, to, "studio")).await.unwrap();
+        let meeting = if self.source == Source::Pool { "watch" } else { "studio" };
+        let opened = self.bench.store.open_leg(dial(leg, to, meeting)).await.unwrap();
         self.bench.store.answered(answer(leg)).await.unwrap();
         self.asked(leg, left, opened).await;
     }
@@ -107,18 +134,17 @@ impl Last {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(18))]
 
     /// Nobody holds more than a fair share and an increment, nobody has nothing while there is any, and all together never
     /// hold more than there is.
     #[test]
     fn nobody_takes_more_than_a_fair_share_of_the_last(
-        is_time in any::<bool>(), minutes in 1_u64..12, acts in proptest::collection::vec((0_u8..8, 0_usize..8), 5..40),
+        source in prop_oneof![Just(Source::Pool), Just(Source::Time), Just(Source::Money)], minutes in 1_u64..12, acts in proptest::collection::vec((0_u8..8, 0_usize..8), 5..40),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (unit, amount) = if is_time { (Unit::Seconds, minutes * 60_000) } else { (Unit::Money, minutes * 31_000) };
-            let mut run = Last::of(unit, amount).await;
+            let mut run = Last::of(source, minutes * if source == Source::Money { 31_000 } else { 60_000 }).await;
             for (act, nth) in acts {
                 match act {
                     0 => run.comes(BRITAIN).await,
@@ -131,8 +157,10 @@ proptest! {
             while !run.legs.is_empty() {
                 run.ends(0).await;
             }
-            let rows = run.bench.store.grants(&"aurora".parse().unwrap(), true).await.unwrap();
-            assert_eq!((rows[0].held, rows[0].grant.burn_nanos), (0, 0));
+            run.left().await;
+            for row in run.bench.store.grants(&"aurora".parse().unwrap(), true).await.unwrap() {
+                assert_eq!((row.held, row.grant.burn_nanos), (0, 0));
+            }
             run.bench.audited().await;
         });
     }
@@ -183,4 +211,35 @@ async fn who_burns_a_grant_is_in_the_books() {
     assert_eq!(burn(&bench).await, 60_000_000);
     bench.store.recover(NOON).await.unwrap();
     assert_eq!(burn(&bench).await, 0);
+}
+
+/// The same of the pool, whose legs are counted where a leg goes over to credits, too.
+#[tokio::test]
+async fn who_is_in_the_pool_is_in_the_books() {
+    let spending = FILE
+        .replace("licences = [\"audio-conferencing\"]", "licences = [\"audio-conferencing\", \"communications-credits\"]")
+        .replace("time_zone = \"America/New_York\"", "time_zone = \"America/New_York\"\ncredits = \"1.00\"");
+    let bench = Bench::empty().await;
+    bench.apply(&spending).await.unwrap();
+    bench.pool_of(100_000).await;
+    let legs = async |bench: &Bench| {
+        bench.audited().await;
+        bench.store.pool(&"borealis".parse().unwrap(), NOON).await.unwrap().legs
+    };
+    let own = [bench.leg(), bench.leg()];
+    for (at, leg) in own.into_iter().enumerate() {
+        grant(bench.store.open_leg(dial(leg, BRITAIN, "watch")).await.unwrap());
+        bench.store.answered(answer(leg)).await.unwrap();
+        assert_eq!(legs(&bench).await, at as u64 + 1);
+    }
+    // 60 s, then a slice of 20; half of the rest is the last that the first has, and credits carry it on.
+    grant(bench.store.extend(next(own[0], 1, 55_000)).await.unwrap());
+    assert_eq!(legs(&bench).await, 1);
+    let bench = bench.reopened().await;
+    assert_eq!(legs(&bench).await, 1);
+    let record = bench.store.settle(own[0], over(75_000)).await.unwrap();
+    assert!(record.charge > Micros::ZERO && record.beyond.pool_used_ms == 70_000, "{record:?}");
+    assert_eq!(legs(&bench).await, 1);
+    bench.store.recover(NOON).await.unwrap();
+    assert_eq!(legs(&bench).await, 0);
 }

@@ -33,9 +33,37 @@ impl Runner {
     }
 }
 
-/// What the legs of a run are paid from: credits, or a grant, with a little of credits behind it or nothing.
-async fn paid_from(unit: Option<Unit>, cents: u64) -> Bench {
-    let Some(unit) = unit else { return Bench::with_credits(&format!("0.{cents:02}")).await };
+/// What the legs of a run are paid from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Credits,
+    Grant(Unit),
+    Pool,
+    /// The leader of the pool, and of credits behind it, all others of credits alone.
+    Beside,
+}
+
+/// Credits, the last of the pool, or a grant, with a little of credits behind it or nothing.
+async fn paid_from(source: Source, cents: u64) -> Bench {
+    let unit = match source {
+        Source::Credits => return Bench::with_credits(&format!("0.{cents:02}")).await,
+        Source::Grant(unit) => unit,
+        Source::Pool => {
+            let bench = Bench::new().await;
+            bench.pool_of(cents * 25_000).await;
+            return bench;
+        }
+        Source::Beside => {
+            let zone = "time_zone = \"America/New_York\"";
+            let file = FILE
+                .replace("[\"audio-conferencing\"]", "[\"audio-conferencing\", \"communications-credits\"]")
+                .replace(zone, &format!("{zone}\ncredits = \"0.{cents:02}\""));
+            let bench = Bench::empty().await;
+            bench.apply(&file).await.unwrap();
+            bench.pool_of(80_000).await;
+            return bench;
+        }
+    };
     let behind = if cents.is_multiple_of(2) { "0.0001" } else { "0.05" };
     let bench = Bench::with_credits(behind).await;
     let amount = if unit == Unit::Seconds { cents * 25_000 } else { cents * 10_000 };
@@ -44,10 +72,12 @@ async fn paid_from(unit: Option<Unit>, cents: u64) -> Bench {
 }
 
 /// Runs legs until the money is gone: whether the first of them lasted longest.
-async fn lasts_longest(seed: u64, leads: bool, unit: Option<Unit>) -> bool {
+async fn lasts_longest(seed: u64, leads: bool, source: Source) -> bool {
+    let is_pooled = matches!(source, Source::Pool | Source::Beside);
+    let (organisation, meeting) = if is_pooled { ("borealis", "watch") } else { ("aurora", "studio") };
     let mut rng = StdRng::seed_from_u64(seed);
     let cents = rng.random_range(8..60);
-    let bench = paid_from(unit, cents).await;
+    let bench = paid_from(source, cents).await;
     let mut runners: Vec<Runner> = Vec::new();
     let mut comes: Vec<u64> = (0..rng.random_range(1..5)).map(|_| rng.random_range(1..90_000)).collect();
     comes.push(0);
@@ -62,7 +92,13 @@ async fn lasts_longest(seed: u64, leads: bool, unit: Option<Unit>) -> bool {
                 comes.pop();
                 let at = NOON.plus_millis(now_ms);
                 let to = if rng.random_ratio(1, 2) { "+447700900123" } else { "+390611111111" };
-                let open = OpenLeg { invited: at, ..dial(bench.leg(), to, "studio") };
+                let asked = match source {
+                    Source::Beside if !runners.is_empty() => {
+                        asked(bench.leg(), CallType::DialInTollFree, "+39800123456", Some(meeting))
+                    }
+                    _ => dial(bench.leg(), to, meeting),
+                };
+                let open = OpenLeg { invited: at, ..asked };
                 let leg = open.leg;
                 let answer = bench.store.open_leg(open).await.unwrap();
                 if matches!(answer, Opened::Refused(_)) {
@@ -83,33 +119,34 @@ async fn lasts_longest(seed: u64, leads: bool, unit: Option<Unit>) -> bool {
                 let runner = &mut runners[at];
                 runner.sequence += 1;
                 let elapsed_ms = now_ms - runner.answered_ms;
-                let extend =
-                    Extend { leg: runner.leg, sequence: runner.sequence, elapsed_ms, now: NOON.plus_millis(now_ms) };
+                let (leg, sequence, now) = (runner.leg, runner.sequence, NOON.plus_millis(now_ms));
+                let extend = Extend { leg, sequence, elapsed_ms, proven_ms: elapsed_ms, now };
                 let answer = bench.store.extend(extend).await.unwrap();
                 runner.heard(now_ms, answer, ahead_ms);
             }
             (None | Some(_), None) => break,
         }
-        let balance = bench.balance("aurora").await;
+        let balance = bench.balance(organisation).await;
         assert!(balance.available >= Micros::ZERO, "seed {seed}: {balance:?}");
     }
     bench.audited().await;
     for runner in &runners {
         bench.store.settle(runner.leg, over(runner.until_ms)).await.unwrap();
     }
-    assert_eq!(bench.balance("aurora").await.held, Micros::ZERO);
+    assert_eq!(bench.balance(organisation).await.held, Micros::ZERO);
     bench.audited().await;
     runners.iter().all(|runner| runner.end_ms() <= runners[0].end_ms())
 }
 
 #[tokio::test]
 async fn the_organisers_leg_outlasts_all_others_and_would_not_otherwise() {
-    for unit in [None, Some(Unit::Seconds), Some(Unit::Money)] {
+    let grants = [Source::Grant(Unit::Seconds), Source::Grant(Unit::Money)];
+    for source in [Source::Credits, grants[0], grants[1], Source::Pool, Source::Beside] {
         let mut others = 0;
-        for seed in 0..if unit.is_none() { 20 } else { 10 } {
-            assert!(lasts_longest(seed, true, unit).await, "seed {seed}, {unit:?}");
-            others += u32::from(!lasts_longest(seed, false, unit).await);
+        for seed in 0..if source == Source::Credits { 20 } else { 10 } {
+            assert!(lasts_longest(seed, true, source).await, "seed {seed}, {source:?}");
+            others += u32::from(!lasts_longest(seed, false, source).await);
         }
-        assert!(others > 0, "they would not have outlasted it anyhow: {unit:?}");
+        assert!(others > 0, "they would not have outlasted it anyhow: {source:?}");
     }
 }

@@ -39,6 +39,30 @@ impl Two {
     }
 }
 
+/// Books of an older program on which another node runs: to try anything on them as they would be would lock its tables.
+#[tokio::test]
+async fn a_trial_on_older_books_holds_no_node_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = Postgres::url(&folder).await;
+    let one = Store::open(&url, Options { node: "one".to_owned(), ..options(&folder) }).await.unwrap();
+    let other = Options { node: "other".to_owned(), folder: folder.path().join("other"), ..options(&folder) };
+    let tried = Rehearsal::open(&url, &other).await.unwrap();
+    assert_eq!(tried.editions().found, schema::NEWEST, "of this edition nothing is locked");
+    drop(tried);
+    let mut conn = io::write_beside(&url).await.unwrap();
+    let newest = |sql| sql::query(sql).bind(schema::NEWEST);
+    newest("DELETE FROM schema_edition WHERE number = $1").execute(&mut conn).await.unwrap();
+    let refused = Rehearsal::open(&url, &other).await.map(|_| ()).unwrap_err();
+    assert!(
+        matches!(&refused, OpenError::OlderRuns { found, node, .. } if *found < schema::NEWEST && node == "one"),
+        "{refused}"
+    );
+    assert!(!folder.path().join("other").exists());
+    newest("INSERT INTO schema_edition VALUES ($1)").execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
+    drop(one);
+}
+
 /// Whoever meets the other node too often asks again.
 async fn insist(store: &Store, asked: OpenLeg) -> Opened {
     for _ in 0..100 {
@@ -91,6 +115,36 @@ async fn two_nodes_at_once_do_not_both_pass_a_limit() {
             assert_eq!(two.stores[0].audit().await.unwrap(), []);
         }
     }
+}
+
+/// Nor by calls that come to a carrier from another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_reroute_at_once_do_not_both_pass_a_limit() {
+    let small = "[[carrier]]\nid = \"small\"\nroute = \"udp:192.0.2.1:5060\"\nmax_spend_per_day = \"0.13\"\n";
+    let two = Two::new(&(file("", "") + small)).await;
+    let told = two.burst(0..60, ["studio", "loft"]).await;
+    assert_eq!(Two::granted(&told), 60);
+    let mut tasks = JoinSet::new();
+    for (leg, _) in told {
+        let store = two.stores[leg.as_u128() as usize % 2].clone();
+        let asked = move || Rerouted {
+            leg,
+            carrier: "small".parse().unwrap(),
+            call_id: "second".to_owned(),
+            journal: "second".to_owned(),
+        };
+        tasks.spawn(async move {
+            loop {
+                match store.rerouted(asked()).await {
+                    Ok(()) => return true,
+                    Err(StoreError::Refused(Cause::CarrierSpendLimit)) => return false,
+                    Err(error) => assert!(error.is_passing(), "{error}"),
+                }
+            }
+        });
+    }
+    assert_eq!(tasks.join_all().await.into_iter().filter(|moved| *moved).count(), 13);
+    assert_eq!(two.stores[0].audit().await.unwrap(), []);
 }
 
 /// Money of a grant counts too, whichever node takes it.

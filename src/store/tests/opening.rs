@@ -65,6 +65,22 @@ async fn legs_of_a_dead_life_are_settled_once_at_their_last_proof() {
     bench.audited().await;
 }
 
+/// Its slices are held from the answer on, for the ACK may still come; what is held is not yet owed.
+#[tokio::test]
+async fn a_leg_that_was_never_acknowledged_costs_nothing_when_its_life_dies() {
+    let bench = Bench::new().await;
+    let leg = bench.leg();
+    grant(bench.store.open_leg(toll(leg)).await.unwrap());
+    bench.store.answered(answer(leg)).await.unwrap();
+    grant(bench.store.extend(Extend { proven_ms: 0, ..next(leg, 1, 50_000) }).await.unwrap());
+    let bench = bench.reopened().await;
+    let orphans = bench.store.recover(NOON.plus_millis(70_000)).await.unwrap();
+    assert_eq!(orphans.iter().map(|one| (one.leg, one.charge)).collect::<Vec<_>>(), [(leg, Micros::ZERO)]);
+    assert_eq!(bench.store.record(leg).await.unwrap().duration_ms, 0);
+    assert_eq!(bench.balance("aurora").await.held, Micros::ZERO);
+    bench.audited().await;
+}
+
 #[tokio::test]
 async fn more_requests_than_the_queue_holds_are_refused() {
     let super::Bench { folder, url, store, .. } = Bench::new().await;

@@ -67,6 +67,38 @@ async fn what_is_needed_is_not_removed_and_the_refusal_says_by_what() {
     bench.audited().await;
 }
 
+/// Calls that name their meeting are calls to a number, which is there as long as there may be any.
+#[tokio::test]
+async fn the_number_of_calls_by_conference_id_is_one_of_many_meetings_and_stays() {
+    let bench = Bench::new().await;
+    let direct = json!({ "kind": "toll", "country": "IT", "meeting": "studio" });
+    bench.put("number", "+390699999991", "", direct).await.unwrap();
+    let carrier = |number: &str| {
+        let keys = json!({ "sources": ["192.0.2.77"], "conference_number": number }).to_string();
+        let entry = spot("carrier", "uri");
+        async { bench.store.change(Change { entry, of: None, step: ChangeStep::Put(keys) }, NOON).await.unwrap() }
+    };
+    for (number, why) in [("+390699999992", "is no number of ours"), ("+390699999991", "leads to one meeting")] {
+        let mistakes = carrier(number).await.unwrap_err();
+        let wanted = format!("carrier uri: conference_number {number} {why}");
+        assert!(mistakes.iter().any(|mistake| mistake.to_string().contains(&wanted)), "{mistakes:?}");
+    }
+    carrier("+390612345678").await.unwrap();
+    let id = "uri".parse().unwrap();
+    let known = bench.store.facts().directory.carrier(&id).unwrap().conference_number;
+    assert_eq!(known.map(|number| number.to_string()).as_deref(), Some("+390612345678"));
+    // Nor is it led to one meeting behind the back of a carrier that the change does not name.
+    let led = json!({ "kind": "toll", "country": "IT", "meeting": "studio" }).to_string();
+    let led = Change { entry: spot("number", "+390612345678"), of: None, step: ChangeStep::Put(led) };
+    let mistakes = bench.store.change(led, NOON).await.unwrap().unwrap_err();
+    let wanted = "number +390612345678: carrier uri has it as its conference_number";
+    assert!(mistakes.iter().any(|mistake| mistake.to_string().contains(wanted)), "{mistakes:?}");
+    let why = "carrier uri has it as its conference_number: name another first";
+    assert_eq!(bench.remove("number", "+390612345678", "").await, Err(why.to_owned()));
+    bench.remove("carrier", "uri", "").await.unwrap();
+    bench.remove("number", "+390612345678", "").await.unwrap();
+}
+
 #[tokio::test]
 async fn a_customer_that_left_stands_in_the_books_and_nowhere_else() {
     let bench = Bench::new().await;

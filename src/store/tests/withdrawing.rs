@@ -384,8 +384,8 @@ async fn a_call_whose_account_another_node_closed_is_ended_by_the_next_life_of_i
 #[tokio::test]
 async fn a_bye_is_owed_until_it_has_run_its_course_or_for_a_day() {
     let bench = Bench::new().await;
-    let [heard, unheard, revoked, old] = [(); 4].map(|()| bench.leg());
-    for leg in [heard, unheard, revoked, old] {
+    let [heard, unheard, revoked, old, stepped] = [(); 5].map(|()| bench.leg());
+    for leg in [heard, unheard, revoked, old, stepped] {
         grant(bench.store.open_leg(OpenLeg { journal: format!("journal of {leg}"), ..toll(leg) }).await.unwrap());
         bench.store.answered(answer(leg)).await.unwrap();
     }
@@ -395,6 +395,8 @@ async fn a_bye_is_owed_until_it_has_run_its_course_or_for_a_day() {
     // Said again, for want of an answer.
     bench.store.settle(unheard, owed(over(20_000))).await.unwrap();
     bench.store.settle(old, owed(End { at: Wall::from_micros(NOON.micros() - 1), ..over(20_000) })).await.unwrap();
+    // By a clock that was put right only after it.
+    bench.store.settle(stepped, owed(End { at: Wall::from_seconds(1_000), ..over(20_000) })).await.unwrap();
     let end = owed(End::new(Cause::Revoked, EndedBy::Bridge, 30_000, NOON.plus_millis(30_000)));
     let revoke = Revoke { leg: Some(revoked), ends: Some(HashMap::from([(revoked, end)])), ..bench.revoke() };
     assert_eq!(bench.store.revoke(revoke.clone()).await.unwrap().legs, [revoked]);
@@ -403,10 +405,12 @@ async fn a_bye_is_owed_until_it_has_run_its_course_or_for_a_day() {
     let bench = bench.reopened().await;
     let left = bench.store.recover(NOON.plus_millis(40_000)).await.unwrap();
     let told: Vec<_> = left.iter().map(|orphan| (orphan.leg, orphan.journal.clone())).collect();
-    assert_eq!(told, [unheard, revoked, old].map(|leg| (leg, format!("journal of {leg}"))));
+    assert_eq!(told, [unheard, revoked, old, stepped].map(|leg| (leg, format!("journal of {leg}"))), "none before it was said");
+    assert_eq!(bench.store.recover(NOON.plus_millis(40_000)).await.unwrap(), left, "asked again");
+    let bench = bench.reopened().await;
     let day_later = NOON.plus_millis(24 * 3_600_000);
     let left = bench.store.recover(day_later).await.unwrap();
-    assert_eq!(left.iter().map(|orphan| orphan.leg).collect::<Vec<_>>(), [unheard, revoked], "one is too old");
+    assert_eq!(left.iter().map(|orphan| orphan.leg).collect::<Vec<_>>(), [unheard, revoked], "two are too old");
     bench.store.buried(vec![unheard]).await.unwrap();
     // Whoever threw the switch and was not answered asks again, and is told what it has ended.
     let again = bench.store.revoke(revoke).await.unwrap();

@@ -1,6 +1,7 @@
 //! Requests to the books: one after the other for each leg, repeated where they must be done, as the real rim does.
 
 use super::*;
+use tollbridge::store::{Extend, NamePayer};
 
 impl World {
     pub(super) fn store(&self) -> &Store {
@@ -54,25 +55,35 @@ impl World {
     pub(super) fn balances(&mut self) {
         let (script, wall) = (self.script.clone(), self.clock().wall);
         let mut balances = Vec::new();
+        let live = self.runtime.block_on(self.store().live_legs()).expect("the books");
+        let slice = self.slice.take();
         for (at, house) in script.houses.iter().enumerate() {
             let id = house.id.parse().unwrap();
             let balance = self.runtime.block_on(self.store().balance(&id)).expect("the books");
             self.auditor.ledger.compare(at, &balance, (self.now, wall));
             balances.push(balance);
+            let legs = live.iter().filter(|live| live.organisation.as_ref() == Some(&id)).cloned().collect();
+            let mut purse = Purse { legs, ..Purse::default() };
             if house.per_user {
                 let pool = self.runtime.block_on(self.store().pool(&id, NOON)).expect("the books");
                 assert_eq!(pool.used_ms, self.auditor.ledger.pool_used(at), "{}: its pool", house.id);
                 assert!(pool.used_ms + pool.held_ms <= pool.granted_ms, "{pool:?}");
+                purse.pool_held = pool.held_ms;
             }
             if script.gifts.iter().any(|gift| gift.house == at) {
                 for row in self.runtime.block_on(self.store().grants(&id, true)).expect("the books") {
                     let used = self.auditor.ledger.grant_used(row.grant.id.as_str());
                     assert_eq!(row.used, used, "{row:?}");
                     assert!(row.used + row.held + row.lapsed <= row.grant.amount, "{row:?}");
+                    let id = row.grant.id.to_string();
+                    if let Some(from) = self.given.get(&id).filter(|_| row.lapsed == 0) {
+                        purse.grants.insert(id, (row.held, *from));
+                    }
                 }
             }
+            let asked = slice.filter(|asked| purse.legs.iter().any(|live| live.leg == asked.leg));
+            self.auditor.purse(at, purse, asked, (wall, NOON));
         }
-        let live = self.runtime.block_on(self.store().live_legs()).expect("the books");
         self.auditor.ledger.compare_holds(&balances, &live);
     }
 
@@ -198,7 +209,7 @@ impl World {
     pub(super) fn tell_books(&mut self, books: Books) {
         let leg = books.leg();
         if let Books::Open(open) = &books {
-            self.auditor.opens(leg, &open.call_id);
+            self.auditor.opens(leg, &open.call_id, (open.call_type, open.number.to_string()));
         }
         let Some(bridge) = &mut self.bridge else { return };
         if let Books::Answered(_) = &books {
@@ -277,6 +288,36 @@ impl World {
                 self.auditor.priced(books.leg(), deck, is_sure);
             }
         }
+        let alone = bunch.len() == 1;
+        for (books, reply) in bunch.iter().zip(&replies) {
+            let Reply::Opened(answer) = reply else { continue };
+            let leg = books.leg();
+            let asked = match books {
+                Books::Open(open) => Asked { leg, at: open.invited, elapsed_ms: 0, is_first: true, is_late: false },
+                // Its first slice begins with the answer, and is paid by what was good then.
+                Books::Name(NamePayer { elapsed_ms, now, .. }) => {
+                    let at = Wall::from_micros(now.micros() - *elapsed_ms as i64 * 1_000);
+                    Asked { leg, at, elapsed_ms: *elapsed_ms, is_first: true, is_late: true }
+                }
+                Books::Extend(Extend { elapsed_ms, now, .. }) => {
+                    Asked { leg, at: *now, elapsed_ms: *elapsed_ms, is_first: false, is_late: false }
+                }
+                _ => continue,
+            };
+            // By when it is told of such a slice, and has asked for the next, that is over.
+            if let Ok(Opened::Granted(grant)) = answer
+                && asked.is_late
+                && grant.until_ms.saturating_sub(asked.elapsed_ms) < 2 * self.script.wait_ms()
+            {
+                self.auditor.briefly(leg);
+            }
+            let is_clear = alone && answer.is_ok() && !self.vague.contains(&leg);
+            if !is_clear {
+                self.auditor.slices.lose_sight(leg);
+            } else if matches!(answer, Ok(Opened::Granted(_))) {
+                self.slice = Some(asked);
+            }
+        }
         for (books, reply) in bunch.into_iter().zip(replies) {
             let leg = books.leg();
             if let Some(answer) = self.heard(leg, books, reply) {
@@ -314,7 +355,10 @@ impl World {
                 if let Books::Lead(_) = &books {
                     self.auditor.leads(self.now, leg);
                 }
-                Done::Noted
+                match books {
+                    Books::Answered(_) => Done::Journaled,
+                    _ => Done::Noted,
+                }
             }
             Reply::Settled(record) => {
                 if let Ok(record) = *record {
@@ -343,6 +387,7 @@ impl World {
             }
             Done::Settled => self.tell(Input::Settled { leg }),
             Done::Rerouted(done) => self.tell(Input::Rerouted { leg, done }),
+            Done::Journaled => self.tell(Input::Journaled { leg }),
             Done::Noted => {}
         }
     }

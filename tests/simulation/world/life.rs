@@ -10,7 +10,7 @@ impl World {
         self.after(SECOND, Due::Second);
         let now = self.now;
         let near = self.script.crashes.iter().any(|(at, _)| Mono::from_millis(*at).since(now) <= 3 * SECOND);
-        let near = near || self.is_aimed_at;
+        let near = near || self.is_aimed_at || self.relapses_at.is_some_and(|at| at >= now);
         if near || (now.nanos() / SECOND.as_nanos() as u64).is_multiple_of(PROOFS_APART) {
             self.prove_life();
         }
@@ -58,6 +58,10 @@ impl World {
             return self.after(down, Due::Start);
         }
         self.store = None;
+        if self.trouble.is_dead() {
+            // It may have been the old life that was struck, in a transaction of its own.
+            self.zombie = None;
+        }
         // What the dead process had begun ends with its last connection.
         let lock = std::fs::File::open(self.folder.path().join("store.db.lock")).expect("the lock of the books");
         self.runtime.block_on(async {
@@ -153,7 +157,10 @@ impl World {
             }
             let reason =
                 Some(Reason { q850: Some(Cause::NodeDied.q850()), sip: None, text: Cause::NodeDied.words().into() });
-            endpoint.command(now.mono, Command::Bury { call: *call, journal: orphan.journal.clone(), reason });
+            endpoint.command(
+                now.mono,
+                Command::Bury { call: *call, journal: orphan.journal.clone(), reason, login: None, tls_name: None },
+            );
         }
         let mut bytes = [3; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -180,7 +187,9 @@ impl World {
             (0..self.script.houses.len()).for_each(|house| self.locked(house));
         }
         if let Relapse::Soon { after_ms } = relapse {
-            self.after(Duration::from_millis(after_ms), Due::Relapse);
+            let after = Duration::from_millis(after_ms);
+            self.relapses_at = Some(self.now + after);
+            self.after(after, Due::Relapse);
         }
     }
 }
@@ -200,9 +209,9 @@ fn config() -> Config {
         comfort_noise: true,
         recording: None,
         ring_ms: 60_000,
-        udp: Some(here),
-        tcp: None,
-        tls: None,
+        sound: here.0.ip(),
+        locals: vec![sip::Local { transport: sip::Transport::Udp, bound: here.0, contact: here.1 }],
         retry_after_s: 5,
+        masking: tollbridge::rating::report::Masking::default(),
     }
 }

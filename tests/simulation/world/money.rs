@@ -2,7 +2,7 @@
 
 use super::*;
 use tollbridge::notice::{Errand, Payment, Report};
-use tollbridge::store::{AlertSettings, Claim, Corrected, EndGrant, Refund, Which};
+use tollbridge::store::{AlertSettings, Claim, Corrected, Correction, EndGrant, Refund, Which};
 
 /// How often what waits outside is looked for.
 const LOOK: Duration = Duration::from_secs(2);
@@ -158,8 +158,8 @@ impl World {
         deck
     }
 
-    pub(super) fn give(&mut self, gift: usize) -> bool {
-        let (gift, at) = (&self.script.gifts[gift], self.clock().wall);
+    pub(super) fn give(&mut self, number: usize) -> bool {
+        let (gift, at) = (&self.script.gifts[number], self.clock().wall);
         let new = NewGrant {
             id: gift.id.parse().unwrap(),
             organisation: self.organisation(gift.house),
@@ -174,7 +174,10 @@ impl World {
             at,
         };
         match self.try_books(async |store| store.add_grant(new).await) {
-            Some(Ok(GrantAdded::Booked(_) | GrantAdded::Repeated(_))) => true,
+            Some(Ok(GrantAdded::Booked(_) | GrantAdded::Repeated(_))) => {
+                self.given.insert(self.script.gifts[number].id.clone(), at);
+                true
+            }
             Some(Ok(other)) => panic!("{other:?}"),
             Some(Err(error)) => World::passing(&error),
             None => false,
@@ -319,7 +322,11 @@ impl World {
     fn look_for_corrections(&mut self) {
         let corrections = self.runtime.block_on(self.store().corrections(&UsageFilter::default())).expect("the books");
         let mut fresh: Vec<_> = corrections.into_iter().filter(|one| !self.auditor.ledger.knows(one)).collect();
-        fresh.sort_by_key(|one| (one.leg, one.number));
+        // As they were booked: legs priced again in the order of their ends.
+        let ended = |one: &Correction| {
+            self.runtime.block_on(self.store().record(one.leg)).expect("the books").beyond.stamps.ended
+        };
+        fresh.sort_by_cached_key(|one| (one.at, ended(one), one.leg, one.number));
         for correction in fresh {
             self.trace.note(self.now, "found", &correction);
             self.auditor.ledger.corrected(&correction);

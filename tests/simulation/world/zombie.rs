@@ -32,7 +32,8 @@ impl World {
             match left % 8 {
                 0 => zombie.open_leg(ghost(self.script.meetings[0].id.parse().unwrap(), left, wall)).await.map(drop),
                 1 => {
-                    let extend = Extend { leg: known, sequence: 900 + left, elapsed_ms: 600_000, now: wall };
+                    let extend =
+                        Extend { leg: known, sequence: 900 + left, elapsed_ms: 600_000, proven_ms: 600_000, now: wall };
                     zombie.extend(extend).await.map(drop)
                 }
                 2 => zombie.settle(known, End::new(Cause::HungUp, EndedBy::FarSide, 0, wall)).await.map(drop),
