@@ -248,11 +248,11 @@ enum Arrival {
         stream: TcpStream,
         peer: SocketAddr,
     },
-    /// Somebody at the other end of a connection by TLS has shown this.
+    /// Both ends of a connection speak TLS, and whoever is at the other one has shown this.
     Shown {
         flow: Flow,
         opened: u64,
-        own: CertificateDer<'static>,
+        own: Option<CertificateDer<'static>>,
     },
     /// What DNS says, or that it says nothing.
     LookedUp {
@@ -273,8 +273,8 @@ struct Connection {
     opened: u64,
     heard: Mono,
     listed: bool,
-    /// By TLS: what the far side has shown.
-    own: Option<CertificateDer<'static>>,
+    /// By TLS, once both ends speak it: what the far side has shown, if anything.
+    own: Option<Option<CertificateDer<'static>>>,
     /// Who came by TLS before we knew that they have a name: whatever they showed was let pass.
     unasked: bool,
 }
@@ -469,6 +469,7 @@ impl Rim {
                 if let Some(connection) = self.connections.get_mut(&flow).filter(|known| known.opened == opened) {
                     connection.own = Some(own);
                     self.look_at_certificate(flow);
+                    self.close_unasked(now.mono);
                 }
             }
             Arrival::Closed { flow, opened } => {
@@ -483,7 +484,7 @@ impl Rim {
     /// Whose certificate it is, of those whom we know now. Whoever is known by it is no stranger.
     fn look_at_certificate(&mut self, flow: Flow) {
         let Some(connection) = self.connections.get_mut(&flow) else { return };
-        let Some(own) = &connection.own else { return };
+        let Some(Some(own)) = &connection.own else { return };
         let mut names = self.endpoint.tls_names(flow.peer);
         names.retain(|name| tls::carries(Some(std::slice::from_ref(own)), name).is_ok());
         connection.listed |= !names.is_empty();
@@ -495,7 +496,12 @@ impl Rim {
     /// that comes back the moment we have started, above all. They come again.
     fn close_unasked(&mut self, now: Mono) {
         let is_named = |flow: &Flow| self.endpoint.tls_name(flow.peer).is_some();
-        let unasked = self.connections.iter().filter(|(flow, connection)| connection.unasked && is_named(flow));
+        // Who is about to show something is let do so.
+        let has_shown = |connection: &Connection| connection.own.is_some();
+        let unasked = self
+            .connections
+            .iter()
+            .filter(|(flow, connection)| connection.unasked && has_shown(connection) && is_named(flow));
         let mut unasked: HashSet<Flow> = unasked.map(|(flow, _)| *flow).collect();
         if !unasked.is_empty() {
             for used in self.endpoint.flows() {
@@ -763,10 +769,9 @@ async fn meet(
 
 /// Before the first message of a connection: who is at its other end, as far as they say.
 async fn show(shown: Option<&[CertificateDer<'static>]>, flow: Flow, opened: u64, inbox: &mpsc::Sender<Arrival>) {
-    if let Some(own) = shown.and_then(<[_]>::first).cloned() {
-        // An error: the endpoint has stopped.
-        let _ = inbox.send(Arrival::Shown { flow, opened, own }).await;
-    }
+    let own = shown.and_then(<[_]>::first).cloned();
+    // An error: the endpoint has stopped.
+    let _ = inbox.send(Arrival::Shown { flow, opened, own }).await;
 }
 
 /// We have connected.

@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tollbridge::clock::Now;
 use tollbridge::sip::dns::io::Servers;
@@ -59,6 +59,8 @@ struct Side {
 
 const CALLER: &str = "caller.sip.example";
 const BRIDGE: &str = "bridge.sip.example";
+const OPTIONS: &str = "OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n\
+    To: <sip:127.0.0.1>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
 
 impl Side {
     /// One who knows the other, at 127.0.0.1, by `name`.
@@ -83,6 +85,10 @@ impl Side {
         let tls_name = name.map(Arc::from);
         let source = Source { prefix_len, tls_name, ..Source::at(network.parse().unwrap()) };
         assert!(sip.command(Command::Sources(vec![source])).await);
+        // Whoever comes before they are known is another test's business.
+        while sip.gauges().obeyed < 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         Side { sip, events, shown }
     }
 
@@ -239,16 +245,27 @@ async fn a_carrier_is_known_by_its_certificate_alone() {
     }
 }
 
-/// One who shows no certificate.
-fn shy(world: &World) -> TlsConnector {
+/// One who shows these, or nothing.
+fn showing(world: &World, files: Option<&Files>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(world.authority.pem.as_bytes()).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match files {
+        Some(files) => {
+            let own = CertificateDer::from_pem_file(&files.certificate).unwrap();
+            config.with_client_auth_cert(vec![own], PrivateKeyDer::from_pem_file(&files.key).unwrap()).unwrap()
+        }
+        None => config.with_no_client_auth(),
+    };
     TlsConnector::from(Arc::new(config))
+}
+
+/// One who shows no certificate.
+fn shy(world: &World) -> TlsConnector {
+    showing(world, None)
 }
 
 /// Carriers that connect the moment the bridge has started, before that knows anybody's name: who has shown it is known by it
@@ -275,6 +292,38 @@ async fn whoever_came_before_their_name_was_known_is_known_by_it_or_let_go() {
     assert_eq!(bridge.sip.gauges().connections, 1, "by the connection that there was");
 }
 
+/// A carrier that is there the moment we have started: before we know anybody it connects, then we know it, then it shows who
+/// it is.
+#[tokio::test]
+async fn whoever_is_about_to_show_who_they_are_is_let_do_so() {
+    let world = world();
+    let bridge = Side::start(&world.files[1], None).await;
+    for shows in [true, false] {
+        let plain = TcpStream::connect(bridge.at()).await.unwrap();
+        while bridge.sip.gauges().connections < 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let obeyed = bridge.sip.gauges().obeyed;
+        let source = Source { tls_name: Some(Arc::from(CALLER)), ..Source::at("127.0.0.1".parse().unwrap()) };
+        assert!(bridge.sip.command(Command::Sources(vec![source])).await);
+        while bridge.sip.gauges().obeyed == obeyed {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let mut stream =
+            showing(&world, shows.then_some(&world.files[0])).connect(BRIDGE.try_into().unwrap(), plain).await.unwrap();
+        let _ = stream.write_all(OPTIONS.as_bytes()).await;
+        let mut answer = [0; 512];
+        let read = timeout(Duration::from_secs(20), stream.read(&mut answer)).await.expect("in time").unwrap_or(0);
+        let answer = String::from_utf8_lossy(&answer[..read]);
+        assert_eq!(answer.starts_with("SIP/2.0 200"), shows, "{answer}");
+        drop(stream);
+        assert!(bridge.sip.command(Command::Sources(Vec::new())).await);
+        while bridge.sip.gauges().connections > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
 /// A carrier whose name is known and who shows nothing; and words that are no TLS.
 #[tokio::test]
 async fn a_carrier_without_a_certificate_is_hung_up_on() {
@@ -282,14 +331,12 @@ async fn a_carrier_without_a_certificate_is_hung_up_on() {
     let bridge = Side::start(&world.files[1], Some(CALLER)).await;
     let plain = TcpStream::connect(bridge.at()).await.unwrap();
     let mut stream = shy(&world).connect(BRIDGE.try_into().unwrap(), plain).await.unwrap();
-    let options = "OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n\
-        To: <sip:127.0.0.1>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
-    let _ = stream.write_all(options.as_bytes()).await;
+    let _ = stream.write_all(OPTIONS.as_bytes()).await;
     let mut answer = Vec::new();
     let _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("it hangs up");
     assert_eq!(String::from_utf8_lossy(&answer), "");
     let mut plain = TcpStream::connect(bridge.at()).await.unwrap();
-    plain.write_all(options.as_bytes()).await.unwrap();
+    plain.write_all(OPTIONS.as_bytes()).await.unwrap();
     // An alert of TLS may come, no SIP.
     let _ = timeout(Duration::from_secs(20), plain.read_to_end(&mut answer)).await.expect("it hangs up");
     assert!(!String::from_utf8_lossy(&answer).contains("SIP"), "{answer:?}");
