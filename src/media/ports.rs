@@ -14,8 +14,11 @@ use std::time::Duration;
 /// How long a port rests: longer than a peer goes on repeating its BYE (64·T1 = 32 s, RFC 3261 section 17.1.2.2) and
 /// so may still believe that the call is up.
 pub const REST: Duration = Duration::from_secs(35);
+/// Where none has rested so long, the one that rests longest is lent, once it has for this: what was on its way has come by
+/// then, and whose BYE was lost sends to a call that takes sound from elsewhere. Better than to turn a caller away.
+pub const LEAST: Duration = Duration::from_secs(4);
 
-/// Every port is lent or rests.
+/// Every port is lent, or was until a moment ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no RTP port is free")]
 pub struct Exhausted;
@@ -49,7 +52,9 @@ impl Ports {
     /// The RTP port of a pair.
     pub fn lend(&mut self, now: Mono) -> Result<u16, Exhausted> {
         self.wake(now);
-        let port = self.free.pop_front().ok_or(Exhausted)?;
+        let rested = |(until, _): &mut (Mono, u16)| *until <= now + (REST - LEAST);
+        let least = || self.resting.pop_front_if(rested).map(|(_, port)| port);
+        let port = self.free.pop_front().or_else(least).ok_or(Exhausted)?;
         self.lent.insert(port);
         Ok(port)
     }
@@ -61,6 +66,11 @@ impl Ports {
             let latest = self.resting.back().map_or(Mono::default(), |(until, _)| *until);
             self.resting.push_back(((now + REST).max(latest), port));
         }
+    }
+
+    /// How many could be lent now.
+    pub fn ready(&self, now: Mono) -> usize {
+        self.free.len() + self.resting.partition_point(|(until, _)| *until <= now + (REST - LEAST))
     }
 
     pub fn census(&mut self, now: Mono) -> Census {
@@ -109,8 +119,13 @@ mod tests {
         ports.give_back(both[1], now);
         ports.give_back(9_998, now);
         assert_eq!(ports.census(now), Census { free: 0, lent: 1, resting: 1 });
-        assert_eq!(ports.lend(now + REST - Duration::from_millis(1)), Err(Exhausted));
-        assert_eq!(ports.lend(now + REST), Ok(both[1]));
+        assert_eq!((ports.lend(now + LEAST - Duration::from_millis(1)), ports.ready(now)), (Err(Exhausted), 0));
+        assert_eq!(ports.ready(now + LEAST), 1);
+        assert_eq!(ports.lend(now + LEAST), Ok(both[1]), "there is no other");
+        ports.give_back(both[0], now + LEAST);
+        ports.give_back(both[1], now + 2 * LEAST);
+        assert_eq!(ports.ready(now + REST + LEAST), 2);
+        assert_eq!(ports.lend(now + REST + LEAST), Ok(both[0]));
     }
 
     #[test]
@@ -127,7 +142,8 @@ mod tests {
     }
 
     proptest! {
-        /// No port is ever lent twice at once, nor before it has rested, nor lost.
+        /// No port is ever lent twice at once, nor before it has rested, nor lost; and where one has rested well, none that has
+        /// not.
         #[test]
         fn ports_are_conserved(steps in prop::collection::vec((any::<bool>(), 0u64..20_000, any::<prop::sample::Index>()), 0..200)) {
             const PAIRS: usize = 8;
@@ -138,9 +154,15 @@ mod tests {
             for (lend, wait_ms, which) in steps {
                 now = now + Duration::from_millis(wait_ms);
                 if lend {
-                    if let Ok(port) = ports.lend(now) {
+                    let (free, ready) = (ports.census(now).free, ports.ready(now));
+                    let lent = ports.lend(now);
+                    prop_assert_eq!(lent.is_ok(), ready > 0);
+                    if let Ok(port) = lent {
+                        prop_assert_eq!(ports.ready(now), ready - 1);
                         prop_assert!(!out.contains(&port));
-                        prop_assert!(back.get(&port).is_none_or(|at| now.since(*at) >= REST));
+                        let rested = back.get(&port).map_or(REST, |at| now.since(*at));
+                        let wanted = if free > 0 { REST } else { LEAST };
+                        prop_assert!(rested >= wanted);
                         out.push(port);
                     }
                 } else if !out.is_empty() {

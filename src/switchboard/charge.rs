@@ -141,6 +141,9 @@ impl Switchboard {
     }
 
     pub(super) fn lent(&mut self, now: Now, id: LegId, port: Option<SocketAddr>) {
+        if self.unlent.remove(&id) && port.is_some() {
+            self.ports = self.ports.saturating_sub(1);
+        }
         let Some(line) = self.lines.get_mut(&id) else { return };
         let Some(local) = port else {
             self.tell_desk(id, leg::Input::Refused(Cause::Overloaded));
@@ -230,6 +233,7 @@ impl Switchboard {
     fn unplug(&mut self, id: LegId) {
         let Some(line) = self.lines.get_mut(&id) else { return };
         let stream = line.stream;
+        self.unlent.remove(&id);
         match std::mem::replace(&mut line.wire, Wire::Gone) {
             Wire::Attached(_) => self.say(Output::Media(media::Command::Detach { stream })),
             Wire::Lent(_) => {

@@ -152,6 +152,9 @@ impl Switchboard {
         }
         let party = carrier.who_calls(&claims(invitation));
         let attestation = self.attested(now, carrier, &party, invitation, number)?;
+        if self.unlent.len() >= self.ports {
+            return Err(Cause::Overloaded.into());
+        }
         let leg = self.new_leg(now);
         let mut scopes = vec![(Scope::Carrier(carrier.id.clone()), carrier_limit(carrier))];
         let meeting = match digits {
@@ -226,6 +229,7 @@ impl Switchboard {
         }
         self.say(Output::Sip(sip::Command::Ring { call, status: 180, answer: None }));
         self.lines.insert(id, line);
+        self.unlent.insert(id);
         self.bid(now, id);
         self.see_caller(now, &carrier.id, caller);
         self.touch(id);

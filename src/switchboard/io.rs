@@ -287,6 +287,9 @@ impl Rim {
                         break;
                     };
                     self.load.waited(clock::mono().since(now.mono));
+                    if matches!(event, sip::Event::Invited(_)) {
+                        self.switchboard.has_ports(self.media.ports());
+                    }
                     self.switchboard.handle(now, Input::Sip(event));
                 }
                 Some((mono, event)) = inlets.media_events.recv() => {

@@ -47,7 +47,7 @@ use outbound::Refused;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sound::Sounds;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -245,6 +245,9 @@ pub struct Switchboard {
     patterns: Patterns,
     rng: StdRng,
     lines: HashMap<LegId, Line>,
+    /// Ports that could be lent when it was told last; and who is to have one when the books have agreed.
+    ports: usize,
+    unlent: HashSet<LegId>,
     by_call: HashMap<Call, LegId>,
     /// Calls that a BYE or CANCEL of ours is on its way to.
     parting: HashMap<Call, LegId>,
@@ -285,6 +288,8 @@ impl Switchboard {
             patterns,
             rng: StdRng::from_seed(seed),
             lines: HashMap::new(),
+            ports: usize::MAX,
+            unlent: HashSet::new(),
             by_call: HashMap::new(),
             parting: HashMap::new(),
             put_off: HashMap::new(),
@@ -307,6 +312,11 @@ impl Switchboard {
     /// By whose signatures callers are known from now on; by nobody's, before.
     pub fn believe(&mut self, trust: Trust) {
         self.trust = trust;
+    }
+
+    /// So many ports could be lent now: beyond these no call is taken in, and none waits for the books in vain.
+    pub fn has_ports(&mut self, ports: usize) {
+        self.ports = ports;
     }
 
     pub fn handle(&mut self, now: Now, input: Input) {

@@ -8,6 +8,7 @@ mod digest;
 mod disk;
 mod drain;
 mod fraud;
+mod full;
 mod identity;
 mod ipv6;
 mod joining;
