@@ -503,7 +503,12 @@ impl fmt::Display for Status {
 
 /// A whole message for the wire. The body is appended as bytes: rsip would make it UTF-8.
 fn write(start: &str, headers: &Headers, body: &Bytes) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(1024 + body.len());
+    let of_body = body.len().to_string();
+    let of_line = |parts: usize| parts + 2;
+    let of_headers: usize = headers.iter().map(|(name, value)| of_line(name.len() + 2 + value.len())).sum();
+    // To the byte: it may be kept for a while.
+    let of_last = of_line("Content-Length: ".len() + of_body.len() + 2);
+    let mut bytes = BytesMut::with_capacity(of_line(start.len()) + of_headers + of_last + body.len());
     let mut line = |parts: [&str; 3]| {
         parts.into_iter().for_each(|part| bytes.put_slice(part.as_bytes()));
         bytes.put_slice(b"\r\n");
@@ -512,7 +517,7 @@ fn write(start: &str, headers: &Headers, body: &Bytes) -> Bytes {
     for (name, value) in headers.iter() {
         line([name, ": ", value]);
     }
-    line(["Content-Length: ", &body.len().to_string(), "\r\n"]);
+    line(["Content-Length: ", &of_body, "\r\n"]);
     bytes.put_slice(body);
     bytes.freeze()
 }

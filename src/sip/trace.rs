@@ -10,9 +10,11 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-/// Bytes of messages in all, and of one call.
+/// Bytes of messages in all, and of one call, with what it takes to keep them.
 const MOST_BYTES: usize = 16 << 20;
 const MOST_BYTES_OF_CALL: usize = 128 << 10;
+/// What a message takes beside its bytes: its place in a list that has room for as many again, and the heap's own.
+const OF_MESSAGE: usize = 2 * size_of::<Said>() + 16;
 /// Messages of one call; of these, so many from its beginning are never left out.
 const MOST_OF_CALL: usize = 200;
 const FIRST: usize = 20;
@@ -58,14 +60,16 @@ impl Ladders {
     /// A message, of a call that is remembered.
     pub fn note(&mut self, now: Mono, call_id: &str, out: bool, flow: Flow, bytes: &Bytes) {
         let Some(ladder) = self.calls.get_mut(call_id) else { return };
-        ladder.said.push_back(Said { at: now, out, flow, bytes: bytes.clone() });
-        let mut grown = bytes.len() as isize;
+        // A copy: what is sent or was read may have room for more, and would be kept with all of it.
+        let bytes = Bytes::copy_from_slice(bytes);
+        let mut grown = weight(&bytes) as isize;
+        ladder.said.push_back(Said { at: now, out, flow, bytes });
         while ladder.said.len() > 1
             && (ladder.bytes as isize + grown > MOST_BYTES_OF_CALL as isize || ladder.said.len() > MOST_OF_CALL)
         {
             let at = FIRST.min(ladder.said.len() - 2);
             let Some(gone) = ladder.said.remove(at) else { break };
-            grown -= gone.bytes.len() as isize;
+            grown -= weight(&gone.bytes) as isize;
             ladder.left_out = ladder.left_out.saturating_add(1);
         }
         ladder.bytes = ladder.bytes.saturating_add_signed(grown);
@@ -89,8 +93,8 @@ impl Ladders {
         let place = (now, self.numbered);
         if let Some(ladder) = self.calls.get_mut(call_id) {
             let before = std::mem::replace(&mut ladder.place, place);
-            self.by_age.remove(&before);
-            self.by_age.insert(place, call_id.to_owned());
+            let name = self.by_age.remove(&before).unwrap_or_else(|| call_id.to_owned());
+            self.by_age.insert(place, name);
         }
     }
 
@@ -103,6 +107,10 @@ impl Ladders {
             self.bytes -= self.calls.remove(&call_id).map_or(0, |ladder| ladder.bytes);
         }
     }
+}
+
+fn weight(bytes: &Bytes) -> usize {
+    bytes.len() + OF_MESSAGE
 }
 
 /// The Call-ID of a message of ours, which has it under its long name.
@@ -242,7 +250,7 @@ mod tests {
         assert!(ladders.of("0").is_none() && ladders.of("1999").is_some());
         ladders.open(at(9_000), "later");
         ladders.note(at(9_000), "later", true, flow(), &message(0, 1));
-        assert_eq!((ladders.calls.len(), ladders.bytes()), (1, 7));
+        assert_eq!((ladders.calls.len(), ladders.bytes()), (1, weight(&message(0, 1))));
     }
 
     #[test]
