@@ -140,7 +140,7 @@ impl Endpoint {
             Command::Refuse { call, refusal } => self.refuse(call, &refusal),
             Command::PutOff { call } => {
                 if let Some(session) = self.sessions.get_mut(&call) {
-                    self.shed.looked_at(self.desk.now, session);
+                    self.shed.answered(self.desk.now, session);
                 }
             }
             Command::Agree { call, answer } => self.agree(call, answer),

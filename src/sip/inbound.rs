@@ -248,7 +248,7 @@ impl Endpoint {
         let stage = Stage::Invited { transaction: id, invite: Box::new(request.clone()) };
         let reliability = Reliability::of(request);
         let theirs = request.body().clone();
-        let mut session = Session { unseen: true, reliability, terms, theirs, ..Session::new(call, dialog, stage) };
+        let mut session = Session { waits: true, reliability, terms, theirs, ..Session::new(call, dialog, stage) };
         session.learn(request);
         session.set(&mut self.desk, Bell::Remind, REMIND);
         session.set(&mut self.desk, Bell::Patience, RING_LIMIT);
@@ -289,7 +289,6 @@ impl Endpoint {
 
     pub(in crate::sip) fn ring(&mut self, call: Call, status: u16, answer: Option<Bytes>) {
         let Some(mut session) = self.sessions.remove(&call) else { return };
-        self.shed.looked_at(self.desk.now, &mut session);
         if let Some((id, response)) = self.ringing(&mut session, status.clamp(101, 199), answer) {
             session.set(&mut self.desk, Bell::Remind, REMIND);
             self.respond(id, &response);
@@ -337,7 +336,7 @@ impl Endpoint {
 
     pub(in crate::sip) fn accept(&mut self, call: Call, answer: Bytes) {
         let Some(mut session) = self.sessions.remove(&call) else { return };
-        self.shed.looked_at(self.desk.now, &mut session);
+        self.shed.answered(self.desk.now, &mut session);
         let promised = session.promise.as_mut().filter(|promise| promise.described);
         if let (Stage::Invited { .. }, Some(promise)) = (&session.stage, promised) {
             promise.next = Some(Next::Accept(answer));
@@ -369,7 +368,7 @@ impl Endpoint {
     pub(in crate::sip) fn refuse(&mut self, call: Call, refusal: &Refusal) {
         let session = self.sessions.get_mut(&call).filter(|session| matches!(session.stage, Stage::Invited { .. }));
         if let Some(session) = session {
-            self.shed.looked_at(self.desk.now, session);
+            self.shed.answered(self.desk.now, session);
             self.turn_away(call, refusal);
             self.desk.tell(Event::Released { call });
         }

@@ -37,8 +37,8 @@ pub(in crate::sip) struct Session {
     pub offering: Option<Id>,
     /// A 2xx of ours that has not been acknowledged.
     pub unacked: Option<Unacked>,
-    /// A call in of which our owner has said nothing yet.
-    pub unseen: bool,
+    /// A call in that our owner has neither answered nor put off yet.
+    pub waits: bool,
     /// Given up, or the dialog of an earlier life: nobody wants to hear of it.
     pub quiet: bool,
     /// The call of an earlier life that ends with this one.
@@ -159,7 +159,7 @@ impl Session {
             change: None,
             offering: None,
             unacked: None,
-            unseen: false,
+            waits: false,
             quiet: false,
             burial: None,
             unwatched: false,

@@ -23,11 +23,12 @@ const MOST_SOURCES: usize = 4_096;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// New calls that our owner has not spoken of yet. So many may always wait, however slow it is.
+/// New calls that our owner has not answered yet, as it does as soon as it knows that they are paid. So many may always wait,
+/// however slow it is.
 const FEW_WAITING: u32 = 100;
-/// More may where it takes in more within this time (Little's law): whoever is let in does not wait for much longer, and who
+/// More may where it answers more within this time (Little's law): whoever is let in does not wait for much longer, and who
 /// is not hears so at once, not after they have waited in vain.
-const LONGEST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// Why a new call is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +59,12 @@ pub(in crate::sip) struct Shed {
     pub flooded: bool,
 }
 
-/// How many wait for our owner's first word, and how many heard it within this second and the one before.
+/// How many wait for our owner's answer, and how many had it within this second and the one before.
 #[derive(Debug, Default)]
 struct Waiting {
     calls: u32,
     second: u64,
-    heard: [u32; 2],
+    answered: [u32; 2],
 }
 
 impl Waiting {
@@ -71,22 +72,22 @@ impl Waiting {
         let second = now.since(Mono::default()).as_secs();
         match second.saturating_sub(self.second) {
             0 => {}
-            1 => self.heard = [0, self.heard[0]],
-            _ => self.heard = [0; 2],
+            1 => self.answered = [0, self.answered[0]],
+            _ => self.answered = [0; 2],
         }
         self.second = second;
     }
 
     fn is_full(&mut self, now: Mono) -> bool {
         self.turn(now);
-        let a_second = u64::from(self.heard[0].max(self.heard[1]));
+        let a_second = u64::from(self.answered[0].max(self.answered[1]));
         let many = a_second * LONGEST_WAIT.as_millis() as u64 / 1_000;
         u64::from(self.calls) >= many.max(u64::from(FEW_WAITING))
     }
 
-    fn heard(&mut self, now: Mono) {
+    fn answered(&mut self, now: Mono) {
         self.turn(now);
-        self.heard[0] += 1;
+        self.answered[0] += 1;
     }
 }
 
@@ -124,17 +125,17 @@ impl Meter {
 }
 
 impl Shed {
-    /// Our owner has looked at a call.
-    pub fn looked_at(&mut self, now: Mono, session: &mut Session) {
-        if std::mem::take(&mut session.unseen) {
+    /// Our owner has answered a call, one way or the other, or will in its own time.
+    pub fn answered(&mut self, now: Mono, session: &mut Session) {
+        if std::mem::take(&mut session.waits) {
             self.waiting.calls = self.waiting.calls.saturating_sub(1);
-            self.waiting.heard(now);
+            self.waiting.answered(now);
         }
     }
 
-    /// A call is over, and may be one that nobody has looked at: callers without patience are no sign of an owner that is fast.
+    /// A call is over, and may be one that has no answer: callers without patience are no sign of an owner that is fast.
     pub fn gave_up(&mut self, session: &mut Session) {
-        self.waiting.calls -= u32::from(std::mem::take(&mut session.unseen)).min(self.waiting.calls);
+        self.waiting.calls -= u32::from(std::mem::take(&mut session.waits)).min(self.waiting.calls);
     }
 }
 

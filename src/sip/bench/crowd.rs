@@ -82,7 +82,7 @@ fn five_thousand_that_are_cancelled_in_a_race_leave_nothing() {
     assert_eq!(bench.endpoint.dialogs.len(), 0);
 }
 
-/// Who would wait in vain hears so at once, by how many our owner takes in; what it has looked at is in nobody's way.
+/// Who would wait in vain hears so at once, by how many our owner answers; what it puts off is in nobody's way, what rings is.
 #[test]
 fn no_more_wait_for_our_owner_than_it_takes_in_soon() {
     let mut bench = Bench::new();
@@ -105,15 +105,15 @@ fn no_more_wait_for_our_owner_than_it_takes_in_soon() {
     assert_eq!((waiting.len(), bench.endpoint.counters().refused_busy), (100, 50));
     bench.pass(Duration::from_secs(20));
     assert_eq!(offer(&mut bench, 150, 1).len(), 0);
-    // One is given up, one rings, one is put off: there is room for three.
+    // One is given up, one rings, one is put off: there is room for two.
     bench.receive(&of(0, from_peer("CANCEL", "i0", "", 1, EMPTY)));
     bench.command(Command::Ring { call: waiting[1], status: 180, answer: None });
     bench.command(Command::PutOff { call: waiting[2] });
     bench.command(Command::PutOff { call: waiting[2] });
     bench.events.clear();
     waiting.extend(offer(&mut bench, 200, 9));
-    assert_eq!(waiting.len(), 103);
-    // It takes in a thousand a second: a quarter of that may wait, then and for a second after.
+    assert_eq!(waiting.len(), 102);
+    // It answers a thousand a second: half of that may wait, then and for a second after.
     bench.now = Mono::from_millis(60_000);
     waiting.into_iter().for_each(|call| refuse(&mut bench, call));
     for number in 1_000..2_000 {
@@ -121,8 +121,8 @@ fn no_more_wait_for_our_owner_than_it_takes_in_soon() {
         refuse(&mut bench, call);
     }
     bench.now = Mono::from_millis(61_500);
-    let waiting = offer(&mut bench, 2_000, 400);
-    assert_eq!(waiting.len(), 1_102 / 4);
+    let waiting = offer(&mut bench, 2_000, 700);
+    assert_eq!(waiting.len(), 1_100 / 2);
     bench.now = Mono::from_millis(63_000);
     assert_eq!(offer(&mut bench, 3_000, 1).len(), 0, "and no longer");
     waiting.into_iter().for_each(|call| refuse(&mut bench, call));
