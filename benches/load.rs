@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! cargo bench --bench load            RATES=100,200,300,400,500 SECONDS=60 CALLS=100000
+//! PARTS=many,memory RATES=600 cargo bench --bench load       some parts alone, with the last rate taken for clean
 //! ```
 //!
 //! How many a second are clean (none fails, 99 % answered within 50 ms); of three times as many, how many are taken and how
 //! soon the rest hear 503, while people talk; and what is left of the program's memory after so many calls.
 //! It must reach: 500 a second, nine tenths of the highest rate under three times the load, 503 within 20 ms, and memory
-//! within a tenth of what the first thousand calls took. sipp has a part of the same cores.
+//! within a tenth of what the first ten thousand calls took. sipp has a part of the same cores.
 
 #[allow(dead_code)] // the other bench needs more of it
 mod process;
@@ -19,6 +20,7 @@ mod sipp;
 use process::{Bridge, fill, number};
 use sipp::{Outcome, Sipp, quantile};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tollbridge::cli::phone::{Exchange, Phone};
@@ -35,6 +37,8 @@ const UNACKNOWLEDGED: u32 = 5_000;
 const FLOOD: u32 = 20_000;
 const LOAD: [u8; 4] = [127, 0, 0, 31];
 const PEOPLE: [u8; 4] = [127, 0, 0, 30];
+/// So many calls fill what has a bound of its own: the messages that are remembered above all.
+const FILLING: u32 = 10_000;
 /// A call's length.
 const TALK_MS: u64 = 1_000;
 
@@ -44,20 +48,43 @@ fn main() {
         |name: &str, usual: &str| text(name, usual).parse::<u32>().unwrap_or_else(|_| panic!("{name}: a number"));
     let rates: Vec<u32> = text("RATES", RATES).split(',').map(|rate| rate.parse().expect("RATES: numbers")).collect();
     let (seconds, calls) = (number("SECONDS", "60"), number("CALLS", "100000"));
-    tokio::runtime::Runtime::new().expect("a runtime").block_on(measure(&rates, seconds, calls));
+    let parts = text("PARTS", "rates,many,strangers,unacknowledged,memory");
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(measure(&parts, &rates, seconds, calls));
 }
 
-async fn measure(rates: &[u32], seconds: u32, calls: u32) {
+async fn measure(parts: &str, rates: &[u32], seconds: u32, calls: u32) {
     let folder = tempfile::tempdir().expect("a folder");
     fill(folder.path(), ROOMS, &[LOAD, PEOPLE]).await;
+    let wanted = |part: &str| parts.split(',').any(|wanted| wanted == part);
+    let clean = match wanted("rates") {
+        true => highest(folder.path(), rates, seconds).await,
+        false => rates.last().copied(),
+    };
+    let Some(clean) = clean else { return println!("no rate was clean") };
+    let start = || Bridge::start(folder.path());
+    if wanted("many") {
+        too_many(&start(), clean, seconds).await;
+    }
+    if wanted("strangers") {
+        strangers(&start(), clean / 5, seconds).await;
+    }
+    if wanted("unacknowledged") {
+        unacknowledged(&start(), clean / 2).await;
+    }
+    if wanted("memory") {
+        remains(&start(), clean, calls).await;
+    }
+}
 
+/// The highest rate that is clean, of these in their order.
+async fn highest(folder: &Path, rates: &[u32], seconds: u32) -> Option<u32> {
     let mut clean = None;
     println!(
         "{:>14} {:>8} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7}",
         "calls a second", "calls", "failed", "503", "p50 ms", "p99 ms", "worst ms", "again"
     );
     for rate in rates {
-        let bridge = Bridge::start(folder.path());
+        let bridge = Bridge::start(folder);
         let outcome = offered(&bridge, *rate, rate * seconds).await;
         println!(
             "{rate:>14} {:>8} {:>8} {:>8} {:>9.1} {:>9.1} {:>9.1} {:>7}",
@@ -74,13 +101,10 @@ async fn measure(rates: &[u32], seconds: u32, calls: u32) {
         }
         clean = Some(*rate);
     }
-    let Some(clean) = clean else { return println!("no rate was clean") };
-    told("highest clean rate", f64::from(clean), "calls/s", clean >= TARGET);
-
-    too_many(&Bridge::start(folder.path()), clean, seconds).await;
-    strangers(&Bridge::start(folder.path()), clean / 5, seconds).await;
-    unacknowledged(&Bridge::start(folder.path()), clean / 2).await;
-    remains(&Bridge::start(folder.path()), clean, calls).await;
+    if let Some(clean) = clean {
+        told("highest clean rate", f64::from(clean), "calls/s", clean >= TARGET);
+    }
+    clean
 }
 
 /// Three times what is clean, while people talk.
@@ -101,6 +125,12 @@ async fn too_many(bridge: &Bridge, clean: u32, seconds: u32) {
     told("taken of the highest clean rate", part, "%", part >= 90.0);
     let soon = quantile(&outcome.refused_ms, 0.99);
     told("INVITE to 503, 99 % within", soon, "ms", soon <= REFUSED_MS);
+    let half = quantile(&outcome.refused_ms, 0.5);
+    println!(
+        "{} were turned away, half of them within {half:.1} ms; beyond SIP: {}",
+        outcome.refused_ms.len(),
+        causes(bridge)
+    );
     let mut gone = 0;
     for phone in &mut standing {
         gone += u32::from(phone.ended(Duration::from_millis(1)).await.is_some());
@@ -174,7 +204,8 @@ async fn unacknowledged(bridge: &Bridge, rate: u32) {
     let sipp = offering("never_acked", bridge, rate, UNACKNOWLEDGED);
     let outcome = Sipp { patience_s: sipp.patience_s + 60, ..sipp }.start().outcome_of_all().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    println!("{UNACKNOWLEDGED} calls never acknowledged, {rate} a second: {} failed", outcome.failed);
+    let failed = outcome.failed;
+    println!("{UNACKNOWLEDGED} calls never acknowledged, {rate} a second: {failed} failed: {}", causes(bridge));
     let legs = bridge.metric("tollbridge_legs") + bridge.metric("tollbridge_rtp_ports{state=\"lent\"}");
     told("legs and ports when all are given up", legs, "", legs == 0.0);
     tokio::time::sleep(Duration::from_secs(33)).await;
@@ -190,11 +221,18 @@ async fn unacknowledged(bridge: &Bridge, rate: u32) {
     );
 }
 
+/// Why calls were turned away, or ended, by whatever is behind SIP.
+fn causes(bridge: &Bridge) -> String {
+    let of_name = |name: &str| bridge.series(name).join(", ").replace(name, "");
+    let ways = ["tollbridge_calls_refused_total", "tollbridge_legs_ended_total"];
+    ways.map(|name| format!("{} {}", name.trim_start_matches("tollbridge_"), of_name(name))).join("; ")
+}
+
 /// What so many calls leave behind.
 async fn remains(bridge: &Bridge, rate: u32, calls: u32) {
     // As fast as it goes without anybody being turned away for a hiccup of the machine.
     let rate = (rate / 2).max(1);
-    drop(offered(bridge, rate, 1_000.min(calls)).await);
+    drop(offered(bridge, rate, FILLING.min(calls)).await);
     let first = settled(bridge).await;
     let outcome = offered(bridge, rate, calls).await;
     let last = settled(bridge).await;

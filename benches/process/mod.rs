@@ -79,6 +79,12 @@ impl Bridge {
         String::from_utf8_lossy(&told.stdout).into_owned()
     }
 
+    /// The series of a counter or gauge, a line each.
+    pub fn series(&self, name: &str) -> Vec<String> {
+        let page = get(self.api, "/metrics").expect("it answers");
+        page.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
+    }
+
     /// A counter or gauge, all its series added up.
     pub fn metric(&self, name: &str) -> f64 {
         let page = get(self.api, "/metrics").expect("it answers");
