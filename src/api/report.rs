@@ -339,7 +339,8 @@ impl CarrierFile {
     }
 }
 
-/// Ours that ended so long after their beginning are still looked for: the longest call.
+/// Ours that ended so long after their beginning are still looked for, and legs so long before that were the beginning of one:
+/// the longest call.
 const LONGEST_CALL_MS: u64 = 7 * DAY_MS;
 
 /// Compares a carrier's file with our legs, and remembers it, once.
@@ -365,13 +366,13 @@ pub async fn reconcile_of(
     let Some((from, to)) = told else {
         return Err(Problem::bad("there is no call in the file, and no time that it covers"));
     };
-    let margin = tolerance.window_ms.saturating_mul(1_000);
+    let margin_ms = LONGEST_CALL_MS.saturating_add(tolerance.window_ms);
     let asked = (
-        Wall::from_micros(from.micros().saturating_sub_unsigned(margin)),
-        to.plus_millis(LONGEST_CALL_MS.saturating_add(tolerance.window_ms)),
+        Wall::from_micros(from.micros().saturating_sub_unsigned(margin_ms.saturating_mul(1_000))),
+        to.plus_millis(margin_ms),
     );
     let ours = store.legs_by(&carrier, asked, &hash).await?;
-    let outcome = aside(move || reconcile::reconcile(&theirs, &ours, Some((from, to)), tolerance)).await?;
+    let outcome = aside(move || reconcile::reconcile(&theirs, ours, Some((from, to)), tolerance)).await?;
     let before = store.reconciled_at(&hash).await?;
     if before.is_none() && !file.dry_run {
         let remembered = Reconciled {
@@ -380,6 +381,7 @@ pub async fn reconcile_of(
             file: file.name,
             at: now,
             theirs: outcome.theirs,
+            matched: outcome.matched,
             differences: outcome.differences.len() as u64,
             legs: outcome.legs.clone(),
         };
