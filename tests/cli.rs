@@ -1472,6 +1472,20 @@ fn a_dry_run_without_a_store_makes_none() {
         assert_eq!(told["schema"]["found"], 0, "{told}");
         assert!(!house.path().join("data").exists(), "{order:?}");
     }
+    // Of what is in no books there is nothing to tell.
+    house.write("cdr.csv", "call_id,start,duration\nx,2026-11-01T10:00:00Z,61\n");
+    let years = ["--from", "2020-01-01", "--to", "2030-01-01", "--reason", "a look", "--dry-run"];
+    let rerate = [&["rerate", "--org", "aurora"], &years[..]].concat();
+    let looks = [
+        (&["reconcile", "cdr.csv", "--carrier", "local", "--dry-run"][..], 1),
+        (&["forget", "--user", "anna"], 0),
+        (&["retention", "run", "--dry-run"], 0),
+        (&rerate, 0),
+    ];
+    for (order, _) in looks {
+        house.run(order).failed(1, &["there is no store data/tollbridge.db"]);
+        assert!(!house.path().join("data").exists(), "{order:?}");
+    }
     // A store of this program is told nothing of, and no byte of it changes.
     house.run(&["apply", "demo.toml"]).good();
     let files = || -> std::collections::BTreeMap<_, _> {
@@ -1482,6 +1496,12 @@ fn a_dry_run_without_a_store_makes_none() {
     for order in [&["apply", "demo.toml", "--dry-run"][..], &["hot-list", "import", "hot.csv", "--dry-run"], &rates] {
         let told = house.run(order).good().out;
         assert!(!told.contains("schema") && !told.contains("there is no store"), "{told}");
+        assert_eq!(files(), before, "{order:?}");
+    }
+    for (order, code) in looks {
+        let told = house.run(order);
+        assert_eq!(told.code, code, "{told:?}");
+        assert!(!told.out.contains("schema") && !told.out.is_empty(), "{told:?}");
         assert_eq!(files(), before, "{order:?}");
     }
 }

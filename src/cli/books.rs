@@ -43,17 +43,10 @@ pub(super) enum Books {
 impl Books {
     /// The books of these settings, which must be there already.
     pub async fn find(context: &Context) -> Result<Books, Failure> {
-        if let Some(file) = file_of(&context.settings.store_url).filter(|file| !file.exists()) {
-            if let Some(bridge) = elsewhere(context) {
-                return Ok(Books::There(bridge));
-            }
-            return Err(Failure(format!(
-                "there is no store {}: make one with `tollbridge serve` or `tollbridge apply FILE`, or name another \
-                 (--config, TOLLBRIDGE__STORE__URL)",
-                file.display()
-            )));
+        match missing(context) {
+            None => Books::find_or_make(context).await,
+            Some(missing) => elsewhere(context).map(Books::There).ok_or(missing),
         }
-        Books::find_or_make(context).await
     }
 
     pub async fn find_or_make(context: &Context) -> Result<Books, Failure> {
@@ -488,6 +481,16 @@ impl Books {
             Books::There(bridge) => bridge.get("/audit"),
         }
     }
+}
+
+/// What to say where there is no file that a store would be.
+pub(super) fn missing(context: &Context) -> Option<Failure> {
+    let file = file_of(&context.settings.store_url).filter(|file| !file.exists())?;
+    Some(Failure(format!(
+        "there is no store {}: make one with `tollbridge serve` or `tollbridge apply FILE`, or name another \
+         (--config, TOLLBRIDGE__STORE__URL)",
+        file.display()
+    )))
 }
 
 /// A bridge whose token is at hand where there is no store: who has a token is let in, wherever the bridge keeps its own.

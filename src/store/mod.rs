@@ -300,8 +300,11 @@ impl Store {
     }
 
     /// Prices settled legs again by the prices in use now, as they were at each leg's start, and books the differences,
-    /// once a key and leg. With `reason` alone (no key) it only tells what would be booked.
+    /// once a key and leg. Without an order (key and reason) it only tells what would be booked.
     pub async fn rerate(&self, which: &Which, order: Option<(&str, &str)>, at: Wall) -> Result<Rerating, StoreError> {
+        let Some((key, reason)) = order else {
+            return correct::look(&mut self.reader().await?, &self.facts(), which).await;
+        };
         let mut sum = Rerating::default();
         let mut after = report::Place::default();
         loop {
@@ -309,20 +312,8 @@ impl Store {
             if legs.is_empty() {
                 return Ok(sum);
             }
-            let told = match order {
-                Some((key, reason)) => {
-                    let order = Reprice { legs, key: key.to_owned(), reason: reason.to_owned(), at };
-                    self.desk.ask((order, self.who.clone()), Job::Reprice).await?
-                }
-                None => {
-                    let (mut conn, facts) = (self.reader().await?, self.facts());
-                    let mut told = Vec::with_capacity(legs.len());
-                    for leg in legs {
-                        told.push(correct::look(&mut conn, &facts, leg).await?);
-                    }
-                    told
-                }
-            };
+            let order = Reprice { legs, key: key.to_owned(), reason: reason.to_owned(), at };
+            let told = self.desk.ask((order, self.who.clone()), Job::Reprice).await?;
             told.into_iter().for_each(|repriced| sum.count(repriced));
         }
     }
