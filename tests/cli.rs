@@ -1360,6 +1360,12 @@ fn numbers_known_from_fraud_are_brought_in_looked_at_and_changed() {
     assert_eq!(import(&["--json"]).json()["unchanged"], 2);
     house.run(&["hot-list", "add", "+44 7700 9001", "--note", "by hand"]).good();
     house.run(&["hot-list", "add", "44"]).failed(2, &["4 to 15"]);
+    let hash = format!("sha256:pep/per+=:{}", "0a".repeat(32));
+    house.run(&["hot-list", "add", &hash, "--note", "shared"]).good();
+    let shown = house.run(&["hot-list", "show", "--list", "own"]).good().out;
+    assert!(shown.contains(&hash) && shown.contains("shared"), "{shown}");
+    assert!(house.run(&["hot-list", "remove", &hash]).good().out.contains("1 removed"));
+    house.run(&["hot-list", "add", &hash[..60]]).failed(2, &["64 hexadecimal digits"]);
     let met = house.run(&["hot-list", "show", "--number", "+447700900123"]).good().out;
     assert!(met.contains("447700900") && met.contains("own") && met.contains("by hand"), "{met}");
     house.run(&["hot-list", "remove", "447700900"]).failed(1, &["447700900 in hot list own"]);

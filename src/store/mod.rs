@@ -211,7 +211,7 @@ impl Store {
 
     /// Entries of them, in the order of their digits: [`MOST_HOT_ROWS`] at most.
     pub async fn hot_rows(&self, filter: &HotFilter) -> Result<Vec<HotRow>, StoreError> {
-        hot::rows(&mut self.reader().await?, filter).await
+        hot::rows(&mut self.reader().await?, &self.facts(), filter).await
     }
 
     /// Opens destinations again that a call to a hot number has closed to an organisation.
