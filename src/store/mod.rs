@@ -119,6 +119,7 @@ pub struct Store {
     desk: Arc<Desk>,
     /// Whose changes these are, in the trail.
     who: Who,
+    node: Arc<str>,
 }
 
 impl Store {
@@ -126,12 +127,12 @@ impl Store {
     /// at a time, but for nodes of different names on one PostgreSQL.
     pub async fn open(url: &str, options: Options) -> Result<Store, OpenError> {
         let desk = io::open(url, &options).await?;
-        Ok(Store { desk: Arc::new(desk), who: Who::default() })
+        Ok(Store { desk: Arc::new(desk), who: Who::default(), node: options.node.into() })
     }
 
     /// The same store in the hands of `who`: what is changed through it stands in the trail under that name.
     pub fn by(&self, who: Who) -> Store {
-        Store { desk: self.desk.clone(), who }
+        Store { desk: self.desk.clone(), who, node: self.node.clone() }
     }
 
     /// Where its files are: what belongs to a store stands in it.
@@ -507,9 +508,9 @@ impl Store {
         self.desk.ask((kept, now), Job::KeepTries).await
     }
 
-    /// Wrong tries that were kept; bounded.
+    /// Wrong tries that were kept, by this node and by others; bounded.
     pub async fn kept_tries(&self, now: Wall) -> Result<Vec<KeptTries>, StoreError> {
-        guess::kept(&mut self.reader().await?, now).await
+        guess::kept(&mut self.reader().await?, &self.node, now).await
     }
 
     /// Writes something to be told, once a key; whether it is new.
