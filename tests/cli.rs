@@ -1360,6 +1360,12 @@ fn numbers_known_from_fraud_are_brought_in_looked_at_and_changed() {
     assert_eq!(import(&["--json"]).json()["unchanged"], 2);
     house.run(&["hot-list", "add", "+44 7700 9001", "--note", "by hand"]).good();
     house.run(&["hot-list", "add", "44"]).failed(2, &["4 to 15"]);
+    let hash = format!("sha256:pep/per+=:{}", "0a".repeat(32));
+    house.run(&["hot-list", "add", &hash, "--note", "shared"]).good();
+    let shown = house.run(&["hot-list", "show", "--list", "own"]).good().out;
+    assert!(shown.contains(&hash) && shown.contains("shared"), "{shown}");
+    assert!(house.run(&["hot-list", "remove", &hash]).good().out.contains("1 removed"));
+    house.run(&["hot-list", "add", &hash[..60]]).failed(2, &["64 hexadecimal digits"]);
     let met = house.run(&["hot-list", "show", "--number", "+447700900123"]).good().out;
     assert!(met.contains("447700900") && met.contains("own") && met.contains("by hand"), "{met}");
     house.run(&["hot-list", "remove", "447700900"]).failed(1, &["447700900 in hot list own"]);
@@ -1472,6 +1478,20 @@ fn a_dry_run_without_a_store_makes_none() {
         assert_eq!(told["schema"]["found"], 0, "{told}");
         assert!(!house.path().join("data").exists(), "{order:?}");
     }
+    // Of what is in no books there is nothing to tell.
+    house.write("cdr.csv", "call_id,start,duration\nx,2026-11-01T10:00:00Z,61\n");
+    let years = ["--from", "2020-01-01", "--to", "2030-01-01", "--reason", "a look", "--dry-run"];
+    let rerate = [&["rerate", "--org", "aurora"], &years[..]].concat();
+    let looks = [
+        (&["reconcile", "cdr.csv", "--carrier", "local", "--dry-run"][..], 1),
+        (&["forget", "--user", "anna"], 0),
+        (&["retention", "run", "--dry-run"], 0),
+        (&rerate, 0),
+    ];
+    for (order, _) in looks {
+        house.run(order).failed(1, &["there is no store data/tollbridge.db"]);
+        assert!(!house.path().join("data").exists(), "{order:?}");
+    }
     // A store of this program is told nothing of, and no byte of it changes.
     house.run(&["apply", "demo.toml"]).good();
     let files = || -> std::collections::BTreeMap<_, _> {
@@ -1482,6 +1502,12 @@ fn a_dry_run_without_a_store_makes_none() {
     for order in [&["apply", "demo.toml", "--dry-run"][..], &["hot-list", "import", "hot.csv", "--dry-run"], &rates] {
         let told = house.run(order).good().out;
         assert!(!told.contains("schema") && !told.contains("there is no store"), "{told}");
+        assert_eq!(files(), before, "{order:?}");
+    }
+    for (order, code) in looks {
+        let told = house.run(order);
+        assert_eq!(told.code, code, "{told:?}");
+        assert!(!told.out.contains("schema") && !told.out.is_empty(), "{told:?}");
         assert_eq!(files(), before, "{order:?}");
     }
 }

@@ -9,7 +9,7 @@ use super::problem::Problem;
 use crate::clock::Wall;
 use crate::rating::record;
 use crate::rating::report::Masking;
-use crate::store::{Corrected, Correction, Refund, Store, StoreError, Which};
+use crate::store::{Corrected, Correction, Refund, Rehearsal, Rerating, Store, StoreError, Which};
 use crate::types::{LegId, Micros, OrganisationId};
 use axum::Json;
 use axum::extract::RawPathParams;
@@ -94,6 +94,9 @@ pub async fn refund(
 }
 
 fn which(order: &RerateOrder) -> Result<Which, Problem> {
+    if order.key.is_empty() || order.reason.trim().is_empty() {
+        return Err(Problem::bad("expected a key, so that a repeat books nothing, and a reason"));
+    }
     match (&order.leg, &order.org, &order.from, &order.to) {
         (Some(leg), None, None, None) => Ok(Which::Leg(parse("leg", leg)?)),
         (None, Some(org), Some(from), Some(to)) => {
@@ -106,10 +109,16 @@ fn which(order: &RerateOrder) -> Result<Which, Problem> {
 
 pub async fn rerate_of(store: &Store, order: &RerateOrder, now: Wall) -> Result<Value, Problem> {
     let which = which(order)?;
-    if order.key.is_empty() || order.reason.trim().is_empty() {
-        return Err(Problem::bad("expected a key, so that a repeat books nothing, and a reason"));
-    }
     let told = store.rerate(&which, (!order.dry_run).then_some((&order.key, &order.reason)), now).await?;
+    Ok(rerated(&told, !order.dry_run))
+}
+
+/// What an order would book.
+pub async fn rerate_tried(trial: &mut Rehearsal, order: &RerateOrder) -> Result<Value, Problem> {
+    Ok(rerated(&trial.rerate(&which(order)?).await?, false))
+}
+
+fn rerated(told: &Rerating, booked: bool) -> Value {
     let list: Vec<Value> = told
         .list
         .iter()
@@ -120,10 +129,10 @@ pub async fn rerate_of(store: &Store, order: &RerateOrder, now: Wall) -> Result<
             })
         })
         .collect();
-    Ok(json!({
-        "booked": !order.dry_run, "legs": told.legs, "changed": told.changed, "failed": told.failed,
+    json!({
+        "booked": booked, "legs": told.legs, "changed": told.changed, "failed": told.failed,
         "amount": told.amount.to_text(), "list": list,
-    }))
+    })
 }
 
 pub async fn rerate(

@@ -11,7 +11,7 @@ use crate::rating::record::utc;
 use crate::store::{
     DialBlock, HotFilter, HotListRow, HotOrder, HotReport, HotRow, HotStep, Lift, MOST_HOT_ROWS, Rehearsal, Store,
 };
-use crate::trunk::{HotChange, HotEntries, HotPrefix, LONGEST_NOTE, read_hot};
+use crate::trunk::{HotChange, HotEntries, HotKey, LONGEST_NOTE, read_hot};
 use crate::types::OrganisationId;
 use axum::Json;
 use axum::extract::RawPathParams;
@@ -60,7 +60,7 @@ fn order_of(list: &str, file: &HotFile) -> Result<HotOrder, Problem> {
 fn report_in_json(list: &str, report: &HotReport, applied: bool) -> Value {
     let changes = report.changes.iter().take(MOST_TOLD);
     let changes: Vec<Value> = changes
-        .map(|(change, prefix, note)| json!({ "change": change.slug(), "prefix": prefix.digits(), "note": note }))
+        .map(|(change, key, note)| json!({ "change": change.slug(), "prefix": key.to_string(), "note": note }))
         .collect();
     json!({
         "list": list, "applied": applied, "entries": report.entries, "unchanged": report.same,
@@ -91,8 +91,8 @@ pub async fn add_to(store: &Store, list: &str, prefix: &str, note: &HotNote, now
     if note.note.chars().count() > LONGEST_NOTE || note.note.contains(char::is_control) {
         return Err(Problem::bad(format!("note: expected {LONGEST_NOTE} characters at most, on one line")));
     }
-    let prefix: HotPrefix = parse("prefix", prefix)?;
-    let step = HotStep::Add(HotEntries::from([(prefix, note.note.clone())]));
+    let key: HotKey = parse("prefix", prefix)?;
+    let step = HotStep::Add(HotEntries::from([(key, note.note.clone())]));
     let report = store.hot_order(HotOrder { list: parse("list", list)?, step }, false, now).await?;
     Ok(report_in_json(list, &report, true))
 }
@@ -148,7 +148,7 @@ pub struct HotQuery {
 
 /// `3712345/own`
 fn place(after: &str) -> Result<(String, String), Problem> {
-    let (prefix, list) = after.split_once('/').ok_or_else(|| Problem::bad("after: expected the `next` of a part"))?;
+    let (prefix, list) = after.rsplit_once('/').ok_or_else(|| Problem::bad("after: expected the `next` of a part"))?;
     Ok((prefix.to_owned(), list.to_owned()))
 }
 

@@ -5,7 +5,7 @@ use super::io::{Moment, old_files};
 use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
-use crate::store::{Deleted, Forget, Keep, Store, Whom};
+use crate::store::{Deleted, Forget, Forgotten, Keep, Rehearsal, Store, Whom};
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -34,6 +34,15 @@ impl Retention {
         let days = i64::try_from(days).ok().filter(|days| *days > 0)?;
         Some(Wall::from_micros(now.micros().saturating_sub(days.saturating_mul(DAY_MICROS))))
     }
+
+    /// Where recordings are, and before when written they are old.
+    fn old_recordings(&self, now: Wall) -> Option<(&PathBuf, Wall)> {
+        self.folder.as_ref().zip(Retention::until(self.recordings, now))
+    }
+
+    fn keep(&self, dry_run: bool, now: Wall) -> Keep {
+        Keep { records: Retention::until(self.records, now), traces: Retention::until(self.traces, now), dry_run }
+    }
 }
 
 /// Whether it is only asked what would be done.
@@ -45,10 +54,9 @@ pub struct RetentionOrder {
 
 /// Empties what is older than the settings say.
 pub async fn retain_of(store: &Store, own: &Retention, order: RetentionOrder, now: Wall) -> Result<Value, Problem> {
-    let (records, traces) = (Retention::until(own.records, now), Retention::until(own.traces, now));
-    let emptied = store.keep(Keep { records, traces, dry_run: order.dry_run }, now).await?;
-    let recordings = match (&own.folder, Retention::until(own.recordings, now)) {
-        (Some(folder), Some(before)) => {
+    let emptied = store.keep(own.keep(order.dry_run, now), now).await?;
+    let recordings = match own.old_recordings(now) {
+        Some((folder, before)) => {
             let (mut recordings, mut problem) = old_files(folder.clone(), before, true).await?;
             if recordings > 0 && !order.dry_run {
                 // Told before any goes: where the books cannot say it, none does.
@@ -57,9 +65,20 @@ pub async fn retain_of(store: &Store, own: &Retention, order: RetentionOrder, no
             }
             problem.map_or(Ok(recordings), Err)?
         }
-        _ => 0,
+        None => 0,
     };
     Ok(json!({ "dry_run": order.dry_run, "records": emptied, "recordings": recordings }))
+}
+
+/// What would be emptied.
+pub async fn retain_tried(trial: &mut Rehearsal, own: &Retention, now: Wall) -> Result<Value, Problem> {
+    let emptied = trial.keep(own.keep(true, now)).await?;
+    let (recordings, problem) = match own.old_recordings(now) {
+        Some((folder, before)) => old_files(folder.clone(), before, true).await?,
+        None => (0, None),
+    };
+    let told = json!({ "dry_run": true, "records": emptied, "recordings": recordings });
+    problem.map_or(Ok(told), Err)
 }
 
 pub async fn retain(
@@ -82,15 +101,26 @@ pub struct ForgetOrder {
 }
 
 pub async fn forget_of(store: &Store, order: &ForgetOrder, now: Wall) -> Result<Value, Problem> {
-    let whom = match (&order.number, &order.user) {
-        (Some(number), None) => Whom::Number(parse("number", number)?),
-        (None, Some(user)) => Whom::User(parse("user", user)?),
-        _ => return Err(Problem::bad("expected a number or a user, and not both")),
-    };
-    let forgotten = store.forget(Forget { whom, dry_run: order.dry_run }, now).await?;
-    Ok(json!({
-        "dry_run": order.dry_run, "records": forgotten.records, "meetings": forgotten.meetings, "name": forgotten.name,
-    }))
+    let forgotten = store.forget(Forget { whom: whom(order)?, dry_run: order.dry_run }, now).await?;
+    Ok(forgotten_of(&forgotten, order.dry_run))
+}
+
+/// What there is of them.
+pub async fn forget_tried(trial: &mut Rehearsal, order: &ForgetOrder) -> Result<Value, Problem> {
+    Ok(forgotten_of(&trial.forget(whom(order)?).await?, true))
+}
+
+fn whom(order: &ForgetOrder) -> Result<Whom, Problem> {
+    match (&order.number, &order.user) {
+        (Some(number), None) => Ok(Whom::Number(parse("number", number)?)),
+        (None, Some(user)) => Ok(Whom::User(parse("user", user)?)),
+        _ => Err(Problem::bad("expected a number or a user, and not both")),
+    }
+}
+
+fn forgotten_of(forgotten: &Forgotten, dry_run: bool) -> Value {
+    let Forgotten { records, meetings, name } = forgotten;
+    json!({ "dry_run": dry_run, "records": records, "meetings": meetings, "name": name })
 }
 
 pub async fn forget(

@@ -7,12 +7,12 @@ use super::leg::parse;
 use super::problem::Problem;
 use crate::clock::Wall;
 use crate::rating::ledger::{self, Entry};
-use crate::rating::reconcile::{self, Column, Kind, Mapping, Outcome, Tolerance};
+use crate::rating::reconcile::{self, Column, Kind, Mapping, Ours, Outcome, Theirs, Tolerance};
 use crate::rating::report::balance::{Days, Standing, standings};
 use crate::rating::report::statement::{Draft, Heading, Pool};
 use crate::rating::report::usage::Which;
 use crate::rating::report::{BadPeriod, By, Cell, Excess, Masking, Period, Table, Tally};
-use crate::store::{MonthRow, Organisation, Reconciled, Store, UsageFilter};
+use crate::store::{Facts, MonthRow, Organisation, Reconciled, Rehearsal, Store, UsageFilter};
 use crate::types::{CarrierId, Country, Micros, OrganisationId};
 use axum::Json;
 use axum::http::header;
@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::convert::Infallible;
+use std::sync::Arc;
 
 /// Months of a pool report at most.
 const MOST_MONTHS: usize = 120;
@@ -339,7 +340,8 @@ impl CarrierFile {
     }
 }
 
-/// Ours that ended so long after their beginning are still looked for: the longest call.
+/// Ours that ended so long after their beginning are still looked for, and legs so long before that were the beginning of one:
+/// the longest call.
 const LONGEST_CALL_MS: u64 = 7 * DAY_MS;
 
 /// Compares a carrier's file with our legs, and remembers it, once.
@@ -350,45 +352,86 @@ pub async fn reconcile_of(
     file: CarrierFile,
     now: Wall,
 ) -> Result<Value, Problem> {
-    let carrier: CarrierId = parse("carrier", carrier)?;
-    if !store.facts().directory.carriers().iter().any(|known| known.id == carrier) {
-        return Err(Problem::unknown("carrier"));
-    }
-    let (mapping, tolerance) = (file.mapping()?, file.tolerance()?);
-    let period = Period::read(file.zone(), file.from.as_deref(), file.to.as_deref())?;
-    let hash = hash(&carrier, &file.text);
-    let (name, text) = (file.name.clone(), file.text);
-    let theirs = aside(move || mapping.read(&name, &text)).await?;
-    let theirs = theirs.map_err(|all| Problem::mistakes(all.iter().map(ToString::to_string).collect()))?;
-    let (first, last) = (theirs.iter().map(|own| own.at).min(), theirs.iter().map(|own| own.at).max());
-    let told = period.from.or(first).zip(period.to.or(last.map(|last| last.plus_millis(1))));
-    let Some((from, to)) = told else {
-        return Err(Problem::bad("there is no call in the file, and no time that it covers"));
-    };
-    let margin = tolerance.window_ms.saturating_mul(1_000);
-    let asked = (
-        Wall::from_micros(from.micros().saturating_sub_unsigned(margin)),
-        to.plus_millis(LONGEST_CALL_MS.saturating_add(tolerance.window_ms)),
-    );
-    let ours = store.legs_by(&carrier, asked, &hash).await?;
-    let outcome = aside(move || reconcile::reconcile(&theirs, &ours, Some((from, to)), tolerance)).await?;
-    let before = store.reconciled_at(&hash).await?;
-    if before.is_none() && !file.dry_run {
+    let bill = Bill::read(&store.facts(), carrier, file).await?;
+    let ours = store.legs_by(&bill.carrier, bill.asked(), &bill.hash).await?;
+    let outcome = bill.compare(ours).await?;
+    let before = store.reconciled_at(&bill.hash).await?;
+    if before.is_none() && !bill.dry_run {
         let remembered = Reconciled {
-            hash,
-            carrier: carrier.clone(),
-            file: file.name,
+            hash: bill.hash.clone(),
+            carrier: bill.carrier.clone(),
+            file: bill.name.clone(),
             at: now,
             theirs: outcome.theirs,
+            matched: outcome.matched,
             differences: outcome.differences.len() as u64,
             legs: outcome.legs.clone(),
         };
         store.remember(remembered).await?;
     }
-    Ok(told_of(&outcome, masking, &carrier, before, file.dry_run))
+    Ok(told_of(&outcome, masking, &bill, before))
 }
 
-fn told_of(outcome: &Outcome, masking: &Masking, carrier: &CarrierId, before: Option<Wall>, dry_run: bool) -> Value {
+/// Compares it, and remembers nothing.
+pub async fn reconcile_tried(
+    trial: &mut Rehearsal,
+    masking: &Masking,
+    carrier: &str,
+    file: CarrierFile,
+) -> Result<Value, Problem> {
+    let bill = Bill { dry_run: true, ..Bill::read(trial.facts(), carrier, file).await? };
+    let (ours, before) = trial.legs_by(&bill.carrier, bill.asked(), &bill.hash).await?;
+    Ok(told_of(&bill.compare(ours).await?, masking, &bill, before))
+}
+
+/// A carrier's file, read.
+struct Bill {
+    carrier: CarrierId,
+    name: String,
+    hash: String,
+    theirs: Arc<[Theirs]>,
+    /// The time that it covers.
+    period: (Wall, Wall),
+    tolerance: Tolerance,
+    dry_run: bool,
+}
+
+impl Bill {
+    async fn read(facts: &Facts, carrier: &str, file: CarrierFile) -> Result<Bill, Problem> {
+        let carrier: CarrierId = parse("carrier", carrier)?;
+        if !facts.directory.carriers().iter().any(|known| known.id == carrier) {
+            return Err(Problem::unknown("carrier"));
+        }
+        let (mapping, tolerance) = (file.mapping()?, file.tolerance()?);
+        let period = Period::read(file.zone(), file.from.as_deref(), file.to.as_deref())?;
+        let hash = hash(&carrier, &file.text);
+        let CarrierFile { name, text, dry_run, .. } = file;
+        let own_name = name.clone();
+        let theirs = aside(move || mapping.read(&own_name, &text)).await?;
+        let theirs = theirs.map_err(|all| Problem::mistakes(all.iter().map(ToString::to_string).collect()))?;
+        let (first, last) = (theirs.iter().map(|own| own.at).min(), theirs.iter().map(|own| own.at).max());
+        let told = period.from.or(first).zip(period.to.or(last.map(|last| last.plus_millis(1))));
+        let Some(period) = told else {
+            return Err(Problem::bad("there is no call in the file, and no time that it covers"));
+        };
+        Ok(Bill { carrier, name, hash, theirs: theirs.into(), period, tolerance, dry_run })
+    }
+
+    /// Within which ours are looked for.
+    fn asked(&self) -> (Wall, Wall) {
+        let margin_ms = LONGEST_CALL_MS.saturating_add(self.tolerance.window_ms);
+        let (from, to) = self.period;
+        let from = Wall::from_micros(from.micros().saturating_sub_unsigned(margin_ms.saturating_mul(1_000)));
+        (from, to.plus_millis(margin_ms))
+    }
+
+    async fn compare(&self, ours: Vec<Ours>) -> Result<Outcome, Problem> {
+        let (theirs, period, tolerance) = (self.theirs.clone(), self.period, self.tolerance);
+        aside(move || reconcile::reconcile(&theirs, ours, Some(period), tolerance)).await
+    }
+}
+
+fn told_of(outcome: &Outcome, masking: &Masking, bill: &Bill, before: Option<Wall>) -> Value {
     // A carrier's numbers are of no organisation: they are hidden where all are.
     let none: Option<Country> = None;
     let shown = |digits: &str| {
@@ -399,7 +442,7 @@ fn told_of(outcome: &Outcome, masking: &Masking, carrier: &CarrierId, before: Op
     let counts: serde_json::Map<String, Value> =
         Kind::ALL.iter().map(|kind| (kind.slug().replace('-', "_"), json!(outcome.count(*kind)))).collect();
     json!({
-        "carrier": carrier.as_str(), "remembered": before.is_some() || !dry_run,
+        "carrier": bill.carrier.as_str(), "remembered": before.is_some() || !bill.dry_run,
         "brought_in_before": before.map(crate::rating::record::utc),
         "theirs": outcome.theirs, "ours": outcome.ours, "matched": outcome.matched, "attempts": outcome.attempts,
         "our_seconds": outcome.ours_ms / 1_000, "their_seconds": outcome.theirs_ms / 1_000,

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::rating::Deck;
 use crate::rating::report::{Masking, Period};
 use crate::store::{ChangeStep, EntryKind, Facts, LimitsOf, OpenError, Store, TrailDoor, Who, file_of};
-use crate::trunk::HotPrefix;
+use crate::trunk::HotKey;
 use crate::types::OrganisationId;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -43,17 +43,10 @@ pub(super) enum Books {
 impl Books {
     /// The books of these settings, which must be there already.
     pub async fn find(context: &Context) -> Result<Books, Failure> {
-        if let Some(file) = file_of(&context.settings.store_url).filter(|file| !file.exists()) {
-            if let Some(bridge) = elsewhere(context) {
-                return Ok(Books::There(bridge));
-            }
-            return Err(Failure(format!(
-                "there is no store {}: make one with `tollbridge serve` or `tollbridge apply FILE`, or name another \
-                 (--config, TOLLBRIDGE__STORE__URL)",
-                file.display()
-            )));
+        match missing(context) {
+            None => Books::find_or_make(context).await,
+            Some(missing) => elsewhere(context).map(Books::There).ok_or(missing),
         }
-        Books::find_or_make(context).await
     }
 
     pub async fn find_or_make(context: &Context) -> Result<Books, Failure> {
@@ -422,21 +415,17 @@ impl Books {
         }
     }
 
-    pub async fn add_hot(&self, list: &str, prefix: HotPrefix, note: &HotNote) -> Result<Value, Failure> {
-        let prefix = prefix.digits();
+    pub async fn add_hot(&self, list: &str, key: &HotKey, note: &HotNote) -> Result<Value, Failure> {
         match self {
-            Books::Here(store) => hot::add_to(store, list, &prefix, note, clock::wall()).await.map_err(words),
-            Books::There(bridge) => bridge.put(&format!("/hot-list/{list}/entries/{prefix}"), note),
+            Books::Here(store) => hot::add_to(store, list, &key.to_string(), note, clock::wall()).await.map_err(words),
+            Books::There(bridge) => bridge.put(&hot_page(list, key), note),
         }
     }
 
-    pub async fn remove_hot(&self, list: &str, prefix: HotPrefix) -> Result<Value, Failure> {
-        let prefix = prefix.digits();
+    pub async fn remove_hot(&self, list: &str, key: &HotKey) -> Result<Value, Failure> {
         match self {
-            Books::Here(store) => hot::remove_from(store, list, &prefix, clock::wall()).await.map_err(words),
-            Books::There(bridge) => {
-                Ok(serde_json::from_str(&bridge.take(&format!("/hot-list/{list}/entries/{prefix}"))?)?)
-            }
+            Books::Here(store) => hot::remove_from(store, list, &key.to_string(), clock::wall()).await.map_err(words),
+            Books::There(bridge) => Ok(serde_json::from_str(&bridge.take(&hot_page(list, key))?)?),
         }
     }
 
@@ -490,6 +479,16 @@ impl Books {
     }
 }
 
+/// What to say where there is no file that a store would be.
+pub(super) fn missing(context: &Context) -> Option<Failure> {
+    let file = file_of(&context.settings.store_url).filter(|file| !file.exists())?;
+    Some(Failure(format!(
+        "there is no store {}: make one with `tollbridge serve` or `tollbridge apply FILE`, or name another \
+         (--config, TOLLBRIDGE__STORE__URL)",
+        file.display()
+    )))
+}
+
 /// A bridge whose token is at hand where there is no store: who has a token is let in, wherever the bridge keeps its own.
 pub(super) fn elsewhere(context: &Context) -> Option<Bridge> {
     context.settings.api.token_file.as_ref().and_then(|_| Bridge::reach(context).ok())
@@ -525,6 +524,12 @@ pub(super) fn known_to(facts: &Facts, list: &str, deck: &Deck) -> Arc<Deck> {
 fn who() -> Who {
     let name = std::env::var("USER").ok().filter(|name| !name.is_empty());
     Who { name: name.unwrap_or_else(|| "unknown".to_owned()), door: TrailDoor::Cli, role: None, organisation: None }
+}
+
+/// Where the bridge has an entry of a hot list: a salt may have what a path reads otherwise.
+fn hot_page(list: &str, key: &HotKey) -> String {
+    let key = key.to_string().replace('/', "%2F").replace('+', "%2B");
+    format!("/hot-list/{list}/entries/{key}")
 }
 
 /// Where the bridge shows raises that wait.

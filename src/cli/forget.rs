@@ -2,6 +2,7 @@
 
 use super::books::{Books, Working};
 use super::table::count;
+use super::trial::{First, Trial};
 use super::{Context, Done, say, say_json};
 use crate::api::privacy::ForgetOrder;
 use crate::types::{E164, UserId};
@@ -27,17 +28,23 @@ impl Forget {
             user: self.user.map(|user| user.to_string()),
             dry_run: !self.yes,
         };
-        let done = {
+        let (mut done, first) = {
             let _sign = Working::on("forgetting");
-            Books::find(context).await?.forget(&order).await?
+            if order.dry_run {
+                let mut trial = Trial::find_known(context).await?;
+                (trial.forget(&order).await?, trial.first())
+            } else {
+                (Books::find(context).await?.forget(&order).await?, First::nothing())
+            }
         };
         if context.json {
+            first.mark(&mut done);
             return say_json(&done);
         }
         let number = |name: &str| done[name].as_u64().unwrap_or(0);
         let found = format!("{}, {}", count(number("records"), "record"), count(number("meetings"), "meeting"));
         match (self.yes, done["name"].as_str()) {
-            (false, _) => say(&format!("{found}; nothing was forgotten yet: add --yes\n")),
+            (false, _) => say(&format!("{}{found}; nothing was forgotten yet: add --yes\n", first.words())),
             (true, Some(name)) => say(&format!("{found}: forgotten; called {name} from now on\n")),
             (true, None) => say(&format!("{found}: forgotten\n")),
         }

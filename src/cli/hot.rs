@@ -5,7 +5,7 @@ use super::table::{Side, Table, count};
 use super::trial::Trial;
 use super::{Context, Done, Failure, say, say_json};
 use crate::api::hot::{HotFile, HotNote, HotQuery, LiftOrder};
-use crate::trunk::{HotPrefix, LARGEST_HOT};
+use crate::trunk::{HotKey, LARGEST_HOT};
 use crate::types::{E164, HotListName, OrganisationId};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -20,8 +20,9 @@ const OWN: &str = "own";
 pub enum HotLists {
     /// Bring a file in: it is the whole list from then on; or, with every bad row named, nothing
     Import {
-        /// CSV with a column "prefix" or "number", and perhaps one "note"; comma, semicolon, tab or bar between. A cell is a
-        /// number, its first digits, or a range like +37123450-+37123469
+        /// CSV with a column "prefix", "number" or "hash", and perhaps "salt" and "note"; comma, semicolon, tab or bar between. A
+        /// cell is a number, its first digits, a range like +37123450-+37123469, or the SHA-256 hash, in hexadecimal, of a
+        /// number with its country's code, with or without +, and its salt before it
         file: PathBuf,
         #[arg(long, default_value = IMPORTED)]
         list: HotListName,
@@ -38,9 +39,10 @@ pub enum HotLists {
         #[arg(long)]
         number: Option<E164>,
     },
-    /// Put one number in, or the first digits of many
+    /// Put one number in, the first digits of many, or the hash of one: sha256:HASH or sha256:SALT:HASH
     Add {
-        prefix: HotPrefix,
+        #[arg(value_name = "PREFIX")]
+        key: HotKey,
         #[arg(long, default_value = OWN)]
         list: HotListName,
         /// What is known of it
@@ -49,7 +51,8 @@ pub enum HotLists {
     },
     /// Take one out
     Remove {
-        prefix: HotPrefix,
+        #[arg(value_name = "PREFIX")]
+        key: HotKey,
         #[arg(long, default_value = OWN)]
         list: HotListName,
     },
@@ -72,12 +75,12 @@ impl HotLists {
             HotLists::Import { file, list, dry_run } => import(context, &file, &list, dry_run).await,
             HotLists::Show { list: None, number: None } => overview(context).await,
             HotLists::Show { list, number } => entries(context, list, number).await,
-            HotLists::Add { prefix, list, note } => {
-                let report = Books::find(context).await?.add_hot(list.as_str(), prefix, &HotNote { note }).await?;
+            HotLists::Add { key, list, note } => {
+                let report = Books::find(context).await?.add_hot(list.as_str(), &key, &HotNote { note }).await?;
                 told(context, &report, "")
             }
-            HotLists::Remove { prefix, list } => {
-                let report = Books::find(context).await?.remove_hot(list.as_str(), prefix).await?;
+            HotLists::Remove { key, list } => {
+                let report = Books::find(context).await?.remove_hot(list.as_str(), &key).await?;
                 told(context, &report, "")
             }
             HotLists::Lift { org, destination, reason } => {

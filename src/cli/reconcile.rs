@@ -3,6 +3,7 @@
 use super::books::{Books, Working};
 use super::report::table;
 use super::table::{clock, count};
+use super::trial::{First, Trial};
 use super::{Context, Done, Failure, say, say_json};
 use crate::api::report::CarrierFile;
 use crate::types::CarrierId;
@@ -93,10 +94,15 @@ impl Reconcile {
             window_ms: self.window_ms,
             dry_run: self.dry_run,
         };
-        let mut told = {
+        let (carrier, masking) = (self.carrier.as_str(), &context.settings.masking);
+        let (mut told, first) = {
             let _sign = Working::on("comparing");
-            let books = Books::find(context).await?;
-            books.reconcile(self.carrier.as_str(), file, &context.settings.masking).await?
+            if file.dry_run {
+                let mut trial = Trial::find_known(context).await?;
+                (trial.reconcile(carrier, file, masking).await?, trial.first())
+            } else {
+                (Books::find(context).await?.reconcile(carrier, file, masking).await?, First::nothing())
+            }
         };
         let differences = told["differences"].as_array().map_or(0, Vec::len) as u64;
         match format {
@@ -105,9 +111,10 @@ impl Reconcile {
                 if let Value::Object(fields) = &mut told {
                     fields.remove("csv");
                 }
+                first.mark(&mut told);
                 say_json(&told)?;
             }
-            Format::Table => say(&words(&told))?,
+            Format::Table => say(&(first.words() + &words(&told)))?,
         }
         match differences {
             0 => Ok(()),

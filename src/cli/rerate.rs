@@ -3,6 +3,7 @@
 use super::books::{Books, Working};
 use super::credits::draw;
 use super::table::{Side, Table, count};
+use super::trial::{First, Trial};
 use super::usage::a_moment;
 use super::{Context, Done, Failure, say, say_json};
 use crate::api::correct::RerateOrder;
@@ -44,11 +45,17 @@ impl Rerate {
             reason: self.reason,
             dry_run: self.dry_run,
         };
-        let answer = {
+        let (mut answer, first) = {
             let _sign = Working::on("pricing again");
-            Books::find(context).await?.rerate(&order).await?
+            if order.dry_run {
+                let mut trial = Trial::find_known(context).await?;
+                (trial.rerate(&order).await?, trial.first())
+            } else {
+                (Books::find(context).await?.rerate(&order).await?, First::nothing())
+            }
         };
         if context.json {
+            first.mark(&mut answer);
             return say_json(&answer);
         }
         let mut table = Table::new(&[
@@ -66,7 +73,8 @@ impl Rerate {
         let number = |name: &str| answer[name].as_u64().unwrap_or(0);
         let booked = if order.dry_run { "would be booked".to_owned() } else { format!("booked (key {})", order.key) };
         say(&format!(
-            "{table}{} looked at, {} with another price, {} left as they were for want of a price or of credit; {} {booked}\n",
+            "{}{table}{} looked at, {} with another price, {} left as they were for want of a price or of credit; {} {booked}\n",
+            first.words(),
             count(number("legs"), "leg"),
             number("changed"),
             number("failed"),

@@ -2,6 +2,7 @@
 
 use super::books::{Books, Working};
 use super::table::count;
+use super::trial::{First, Trial};
 use super::{Context, Done, say, say_json};
 use crate::api::privacy::RetentionOrder;
 
@@ -18,16 +19,24 @@ pub enum Retention {
 impl Retention {
     pub async fn run(self, context: &Context) -> Done {
         let Retention::Run { dry_run } = self;
-        let done = {
+        let own = context.settings.retention();
+        let (mut done, first) = {
             let _sign = Working::on("looking through the records");
-            let books = Books::find(context).await?;
-            books.retain(RetentionOrder { dry_run }, &context.settings.retention()).await?
+            if dry_run {
+                let mut trial = Trial::find_known(context).await?;
+                (trial.retain(&own).await?, trial.first())
+            } else {
+                let books = Books::find(context).await?;
+                (books.retain(RetentionOrder { dry_run }, &own).await?, First::nothing())
+            }
         };
         if context.json {
+            first.mark(&mut done);
             return say_json(&done);
         }
         let number = |name: &str| done[name].as_u64().unwrap_or(0);
         let verb = if dry_run { "would be emptied" } else { "emptied" };
+        say(&first.words())?;
         say(&format!("{}, {} {verb}\n", count(number("records"), "record"), count(number("recordings"), "recording")))
     }
 }

@@ -1,14 +1,18 @@
 //! A dry run: what would come of an order, told, and nothing made or changed for it. A bridge that holds the books is asked;
 //! else they are tried here, in a rehearsal of which nothing stays.
 
-use super::books::{Books, elsewhere, here_or_there, known_to, words};
+use super::books::{Books, elsewhere, here_or_there, known_to, missing, words};
 use super::bridge::{Bridge, Pace};
 use super::{Context, Failure};
+use crate::api::correct::{self, RerateOrder};
 use crate::api::hot::{self, HotFile};
 use crate::api::money::{self, File};
+use crate::api::privacy::{self, ForgetOrder, Retention, RetentionOrder};
+use crate::api::report::{self, CarrierFile};
 use crate::clock;
 use crate::rating::Deck;
-use crate::store::{Editions, Rehearsal, file_of};
+use crate::rating::report::Masking;
+use crate::store::{Editions, Rehearsal};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -20,11 +24,21 @@ pub(super) enum Trial {
 impl Trial {
     /// On the books of these settings, whatever their edition, or on empty ones where there are none.
     pub async fn find(context: &Context) -> Result<Trial, Failure> {
-        if file_of(&context.settings.store_url).is_some_and(|file| !file.exists())
-            && let Some(bridge) = elsewhere(context)
-        {
-            return Ok(Trial::There(bridge));
+        match missing(context).and_then(|_| elsewhere(context)) {
+            Some(bridge) => Ok(Trial::There(bridge)),
+            None => Trial::open(context).await,
         }
+    }
+
+    /// On the books of these settings, whatever their edition, which must be there already.
+    pub async fn find_known(context: &Context) -> Result<Trial, Failure> {
+        match missing(context) {
+            None => Trial::open(context).await,
+            Some(missing) => elsewhere(context).map(Trial::There).ok_or(missing),
+        }
+    }
+
+    async fn open(context: &Context) -> Result<Trial, Failure> {
         let options = context.settings.store_options();
         let open = async || Rehearsal::open(&context.settings.store_url, &options).await;
         Ok(match here_or_there(context, open).await? {
@@ -56,6 +70,35 @@ impl Trial {
         match self {
             Trial::Here(rehearsal) => hot::tried_of(rehearsal, list, file).await.map_err(words),
             Trial::There(bridge) => bridge.post(&format!("/hot-list/{list}/import"), file, Pace::Long),
+        }
+    }
+
+    pub async fn reconcile(&mut self, carrier: &str, file: CarrierFile, masking: &Masking) -> Result<Value, Failure> {
+        match self {
+            Trial::Here(rehearsal) => report::reconcile_tried(rehearsal, masking, carrier, file).await.map_err(words),
+            Trial::There(bridge) => bridge.post(&format!("/carriers/{carrier}/reconcile"), &file, Pace::Long),
+        }
+    }
+
+    pub async fn rerate(&mut self, order: &RerateOrder) -> Result<Value, Failure> {
+        match self {
+            Trial::Here(rehearsal) => correct::rerate_tried(rehearsal, order).await.map_err(words),
+            Trial::There(bridge) => bridge.post("/rerate", order, Pace::Long),
+        }
+    }
+
+    /// A bridge goes by its own settings.
+    pub async fn retain(&mut self, own: &Retention) -> Result<Value, Failure> {
+        match self {
+            Trial::Here(rehearsal) => privacy::retain_tried(rehearsal, own, clock::wall()).await.map_err(words),
+            Trial::There(bridge) => bridge.post("/retention", &RetentionOrder { dry_run: true }, Pace::Long),
+        }
+    }
+
+    pub async fn forget(&mut self, order: &ForgetOrder) -> Result<Value, Failure> {
+        match self {
+            Trial::Here(rehearsal) => privacy::forget_tried(rehearsal, order).await.map_err(words),
+            Trial::There(bridge) => bridge.post("/forget", order, Pace::Long),
         }
     }
 

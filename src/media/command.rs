@@ -105,6 +105,11 @@ pub enum Command {
     StopRecording {
         room: RoomId,
     },
+    /// The stream goes on for another leg: [`Event::HandedOver`] brings the figures until now, and those that come later are
+    /// of the time after it.
+    HandOver {
+        stream: StreamId,
+    },
     /// The end of a stream: [`Event::Detached`] brings its figures.
     Detach {
         stream: StreamId,
@@ -179,6 +184,10 @@ pub enum Event {
         stream: StreamId,
         on: bool,
     },
+    HandedOver {
+        stream: StreamId,
+        stats: Stats,
+    },
     Detached {
         stream: StreamId,
         stats: Stats,
@@ -207,7 +216,7 @@ impl Missing {
     }
 }
 
-/// One stream's figures since it was attached, over all its moves.
+/// One stream's figures since it was attached or handed over, over all its rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
     /// Packets from the agreed address that were RTP of ours.
@@ -235,6 +244,26 @@ pub struct Stats {
     pub codec: Codec,
     /// `None` where too little came to tell.
     pub quality: Option<Quality>,
+}
+
+impl Stats {
+    /// What was counted after `past`, when all of that was counted already.
+    pub(super) fn after(self, past: &Stats) -> Stats {
+        let less = |of: fn(&Stats) -> u64| of(&self).saturating_sub(of(past));
+        Stats {
+            packets_in: less(|own| own.packets_in),
+            packets_out: less(|own| own.packets_out),
+            octets: less(|own| own.octets),
+            lost: less(|own| own.lost),
+            late: less(|own| own.late),
+            duplicate: less(|own| own.duplicate),
+            foreign: less(|own| own.foreign),
+            bad: less(|own| own.bad),
+            forged: less(|own| own.forged),
+            concealed_ms: less(|own| own.concealed_ms),
+            ..self
+        }
+    }
 }
 
 /// A packet that is ready to be sent.

@@ -73,6 +73,7 @@ impl Engine {
         match command {
             Command::Attach { stream, plan } => self.attach(now, stream, plan).map(Outcome::Opened),
             Command::Detach { stream } => self.detach(stream).map(Outcome::Closed),
+            Command::HandOver { stream } => self.hand_over(stream),
             Command::Change { stream, plan } => self.change(now, stream, plan),
             Command::Secure { stream, secret } => self.with(stream, |s| s.secure(secret)),
             Command::Join { stream, room } => self.join(stream, room),
@@ -350,6 +351,14 @@ impl Engine {
         // Never lost for want of room: a command may allocate, and there are as many of these as streams.
         self.told.events.push(Event::Detached { stream, stats: carried.0.stats(&self.config) });
         Ok(slot)
+    }
+
+    fn hand_over(&mut self, stream: StreamId) -> Result<Outcome, Refusal> {
+        let slot = self.slot_of(stream)?;
+        let Some(own) = &mut self.streams[slot.index()] else { return Err(Refusal::Unknown) };
+        let stats = own.hand_over(&self.config);
+        self.told.events.push(Event::HandedOver { stream, stats });
+        Ok(Outcome::Done)
     }
 
     fn join(&mut self, stream: StreamId, room: RoomId) -> Result<Outcome, Refusal> {

@@ -757,3 +757,32 @@ fn a_room_is_recorded_as_all_hear_it_and_each_as_they_are_heard() {
     assert_eq!(last(&mut first), []);
     assert_eq!(bench.engine.command(bench.now(), Command::StopRecording { room: RoomId(9) }), Err(Refusal::Unknown));
 }
+
+/// Who goes on for another leg begins anew: each leg has the figures of its own time.
+#[test]
+fn figures_are_of_the_time_since_the_stream_was_handed_over() {
+    let mut bench = Bench::new(&[5_000, 5_000]);
+    let stream = bench.id(0);
+    bench.ticks(100);
+    bench.order(Command::HandOver { stream });
+    // From then on every fourth packet is lost.
+    for n in 0..200 {
+        bench.callers[0].voice = if n % 4 == 1 { 0 } else { 5_000 };
+        bench.ticks(1);
+    }
+    bench.callers[0].voice = 5_000;
+    bench.order(Command::HandOver { stream });
+    bench.ticks(100);
+    bench.order(Command::Detach { stream });
+    bench.collect();
+    let told = bench.events.iter().filter_map(|event| match event {
+        Event::HandedOver { stats, .. } | Event::Detached { stats, .. } => Some(*stats),
+        _ => None,
+    });
+    let told: Vec<Stats> = told.collect();
+    let [before, lossy, after] = told[..] else { panic!("{told:?}") };
+    assert_eq!([before, lossy, after].map(|stats| stats.packets_in), [100, 150, 100]);
+    assert_eq!([before, lossy, after].map(|stats| stats.lost), [0, 50, 0]);
+    assert_eq!([before, lossy, after].map(|stats| stats.quality.unwrap().lost_ppm), [0, 250_000, 0]);
+    assert!(told.iter().all(|stats| stats.packets_out.abs_diff(stats.packets_in + stats.lost) <= 1), "{told:?}");
+}

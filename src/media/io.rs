@@ -328,6 +328,7 @@ impl Media {
             | Command::Deafen { stream, .. }
             | Command::Gag { stream, .. }
             | Command::Gain { stream, .. }
+            | Command::HandOver { stream }
             | Command::Press { stream, .. } => routes.thread_of(*stream)?,
         };
         self.order(thread, Order::Do(command))

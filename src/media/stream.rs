@@ -11,7 +11,7 @@ use super::mixer::room::Room;
 use super::mixer::sum::{self, Limiter};
 use super::player::{Play, Player};
 use super::recorder::Tap;
-use super::rtp::monitor::{Monitor, REPORT_MOST};
+use super::rtp::monitor::{Monitor, Past, REPORT_MOST};
 use super::rtp::press::Source;
 use super::rtp::receiver::{Got, Receiver};
 use super::rtp::sender::{LINE_MOST, Outbox, Sender};
@@ -105,6 +105,8 @@ pub struct Stream {
     /// What it hears is made of something else than a tick ago.
     seam: bool,
     foreign: u64,
+    /// What had been counted when it was handed over.
+    past: Option<Box<(Stats, Past)>>,
     last_packet: Option<Mono>,
     /// Since when it has been silent, and whether the owner knows.
     silent_since: Mono,
@@ -200,6 +202,7 @@ impl Stream {
             heard: (None, false),
             seam: false,
             foreign: 0,
+            past: None,
             last_packet: None,
             silent_since: now,
             silent: false,
@@ -363,12 +366,12 @@ impl Stream {
         if !bye && !self.monitor.is_due(now.mono) {
             return None;
         }
-        let quality = self.quality(most_ms).unwrap_or_default();
+        let quality = self.quality(most_ms, &Past::default()).unwrap_or_default();
         self.monitor.write(now, bye, &mut self.sender, &self.receiver, &quality, buffer)
     }
 
-    fn quality(&self, most_ms: u16) -> Option<Quality> {
-        self.monitor.quality(self.plan.codec, &self.receiver, most_ms)
+    fn quality(&self, most_ms: u16, past: &Past) -> Option<Quality> {
+        self.monitor.quality(self.plan.codec, &self.receiver, most_ms, past)
     }
 
     fn live(&mut self, now: Mono, told: &mut Told) {
@@ -626,7 +629,23 @@ impl Stream {
         }
     }
 
+    /// The figures until now; those that come later are of the time after it.
+    pub fn hand_over(&mut self, config: &Config) -> Stats {
+        let stats = self.stats(config);
+        self.past = Some(Box::new((self.counted(), Past::of(&self.receiver))));
+        stats
+    }
+
     pub fn stats(&self, config: &Config) -> Stats {
+        match self.past.as_deref() {
+            None => Stats { quality: self.quality(config.bound_ms, &Past::default()), ..self.counted() },
+            Some((before, past)) => {
+                Stats { quality: self.quality(config.bound_ms, past), ..self.counted().after(before) }
+            }
+        }
+    }
+
+    fn counted(&self) -> Stats {
         let counts = self.receiver.counts();
         Stats {
             packets_in: counts.packets,
@@ -642,7 +661,7 @@ impl Stream {
             concealed_ms: self.receiver.concealed_ms(),
             last_packet: self.last_packet,
             codec: self.plan.codec,
-            quality: self.quality(config.bound_ms),
+            quality: None,
         }
     }
 }

@@ -2,12 +2,13 @@
 //! stays as it was written; what changed is a further entry beside it, with its reason.
 
 use super::books::{Books, millis};
-use super::door::{Corrected, Correction, CorrectionKind, Refund, Reprice, Repriced};
+use super::door::{Corrected, Correction, CorrectionKind, Refund, Reprice, Repriced, Rerating, Which};
 use super::draw::Draws;
 use super::facts::{Facts, Organisation};
 use super::fault::StoreError;
 use super::grant;
 use super::leg::{self, LegRow};
+use super::report;
 use super::rows::Line;
 use super::spending;
 use super::sql::{self, Connection};
@@ -309,10 +310,19 @@ async fn repeated(conn: &mut Connection, key: &str, request: &str) -> Result<Opt
 
 // -------------------------------------------------------------------------------------------------------------- re-rate
 
-/// What a leg would cost by the prices that are in use now, as they were at its start; no money moves.
-pub(super) async fn look(conn: &mut Connection, facts: &Facts, id: LegId) -> Result<Repriced, StoreError> {
-    let settled = settled(conn, id).await?;
-    Ok(priced_again(facts, &settled)?.0)
+/// What legs would cost by the prices that are in use now, as they were at each one's start; no money moves.
+pub(super) async fn look(conn: &mut Connection, facts: &Facts, which: &Which) -> Result<Rerating, StoreError> {
+    let (mut sum, mut after) = (Rerating::default(), report::Place::default());
+    loop {
+        let legs = report::legs_to_rerate(conn, facts, which, &mut after).await?;
+        if legs.is_empty() {
+            return Ok(sum);
+        }
+        for id in legs {
+            let settled = settled(conn, id).await?;
+            sum.count(priced_again(facts, &settled)?.0);
+        }
+    }
 }
 
 /// Terms that change a price, and what grants then have back.

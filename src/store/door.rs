@@ -387,8 +387,9 @@ pub struct Reconciled {
     pub file: String,
     pub at: Wall,
     pub theirs: u64,
+    pub matched: u64,
     pub differences: u64,
-    /// Ours that are in it.
+    /// Ours that are in it; a call may have several.
     pub legs: Vec<LegId>,
 }
 

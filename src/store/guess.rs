@@ -67,15 +67,16 @@ pub(super) async fn keep(books: &mut Books, (kept, now): &(Vec<KeptTries>, Wall)
     Ok(())
 }
 
-/// What is kept, of all nodes.
-pub(super) async fn kept(conn: &mut Connection, now: Wall) -> Result<Vec<KeptTries>, StoreError> {
-    let sql = "SELECT kind, who, meeting, moments FROM guess WHERE last > $1 ORDER BY last DESC LIMIT $2";
+/// What is kept, of all nodes; that of others than `node` is marked.
+pub(super) async fn kept(conn: &mut Connection, node: &str, now: Wall) -> Result<Vec<KeptTries>, StoreError> {
+    let sql = "SELECT node, kind, who, meeting, moments FROM guess WHERE last > $1 ORDER BY last DESC LIMIT $2";
     let rows = sql::query(sql).bind(since(now).micros()).bind(MOST).fetch_all(conn).await?;
     let read = |row| -> Result<KeptTries, String> {
         let line = Line { row, table: "guess" };
         let moments: Vec<i64> =
             serde_json::from_str(&line.text("moments")?).map_err(|error| line.unreadable("moments", error))?;
-        Ok(KeptTries { tried: tried(&line)?, moments: moments.into_iter().map(Wall::from_micros).collect() })
+        let moments = moments.into_iter().map(Wall::from_micros).collect();
+        Ok(KeptTries { tried: tried(&line)?, moments, elsewhere: line.text("node")? != node })
     };
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }

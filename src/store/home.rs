@@ -101,17 +101,34 @@ fn found(path: &Path) -> Result<Option<File>, OpenError> {
     }
 }
 
-/// A database of SQLite in a folder that nobody else may enter, gone with this.
-pub(super) struct Double(PathBuf);
+/// A database of SQLite in a folder that nobody else may enter, gone with this. Its owner holds the folder's lock, so that
+/// what a killed process left behind is known by the lock that nobody holds.
+pub(super) struct Double {
+    folder: PathBuf,
+    _lock: File,
+}
+
+/// How the folder of a double is called; a random number follows.
+const DOUBLE: &str = "tollbridge-trial-";
 
 impl Double {
-    /// Of the database at `path` and the log beside it, which nobody writes meanwhile.
-    pub fn of(path: &Path) -> Result<Double, OpenError> {
-        let mut random = [0; 16];
-        rand::fill(&mut random);
-        let folder = std::env::temp_dir().join(format!("tollbridge-{:032x}", u128::from_ne_bytes(random)));
-        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(|error| file_error(&folder, error))?;
-        let double = Double(folder);
+    /// Of the database at `path` and the log beside it, which nobody writes meanwhile; in a folder of its own in `among`, from
+    /// which those that nobody owns any more are taken away.
+    pub fn of(path: &Path, among: &Path) -> Result<Double, OpenError> {
+        sweep(among);
+        let double = loop {
+            let mut random = [0; 16];
+            rand::fill(&mut random);
+            let folder = among.join(format!("{DOUBLE}{:032x}", u128::from_ne_bytes(random)));
+            fs::DirBuilder::new().mode(0o700).create(&folder).map_err(|error| file_error(&folder, error))?;
+            // Whoever sweeps may have been faster: then there is none, or none to be had.
+            match locked(&folder) {
+                Ok(Some(lock)) if folder.exists() => break Double { folder, _lock: lock },
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(file_error(&folder, error)),
+            }
+        };
         for suffix in ["", "-wal"] {
             let named = |path: &Path| {
                 let mut name = path.as_os_str().to_owned();
@@ -129,15 +146,45 @@ impl Double {
     }
 
     pub fn path(&self) -> PathBuf {
-        self.0.join("store.db")
+        self.folder.join("store.db")
     }
 }
 
 impl Drop for Double {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::error!(folder = %self.0.display(), %error, "a copy of the books is left over: remove it");
+        discard(&self.folder);
+    }
+}
+
+/// The lock of a folder; `None` where another has it.
+fn locked(folder: &Path) -> std::io::Result<Option<File>> {
+    let file = File::open(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Takes away what processes that were killed have left of doubles: such as are ours alone, and that nobody holds.
+fn sweep(among: &Path) {
+    for entry in fs::read_dir(among).into_iter().flatten().flatten() {
+        let is_double = entry.file_name().to_string_lossy().starts_with(DOUBLE);
+        let is_private = |own: &fs::Metadata| own.is_dir() && own.permissions().mode() & 0o777 == 0o700;
+        if is_double
+            && entry.metadata().is_ok_and(|own| is_private(&own))
+            && matches!(locked(&entry.path()), Ok(Some(_)))
+        {
+            discard(&entry.path());
         }
+    }
+}
+
+fn discard(folder: &Path) {
+    if let Err(error) = fs::remove_dir_all(folder)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::error!(folder = %folder.display(), %error, "a copy of the books is left over: remove it");
     }
 }
 
@@ -268,5 +315,37 @@ impl LifeFile {
         file.sync_data()?;
         self.turn = turn;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever was killed over a copy has left it, and its lock to nobody; whoever lives has both.
+    #[test]
+    fn copies_that_killed_trials_have_left_are_gone_with_the_next() {
+        let among = tempfile::tempdir().unwrap();
+        let store = among.path().join("books.db");
+        fs::write(&store, "books").unwrap();
+        let alive = Double::of(&store, among.path()).unwrap();
+        let mut folder = fs::DirBuilder::new();
+        let [left, open, other] =
+            ["tollbridge-trial-left", "tollbridge-trial-open", "tollbridge-demo"].map(|name| among.path().join(name));
+        folder.mode(0o700).create(&left).unwrap();
+        fs::write(left.join("store.db"), "books").unwrap();
+        fs::write(left.join("store.db-wal"), "more").unwrap();
+        folder.mode(0o755).create(&open).unwrap();
+        folder.mode(0o700).create(&other).unwrap();
+        let next = Double::of(&store, among.path()).unwrap();
+        assert!(!left.exists(), "nobody owns it");
+        assert!(open.exists() && other.exists(), "no trial has made these");
+        for own in [&alive, &next] {
+            assert_eq!(fs::read(own.path()).unwrap(), b"books");
+        }
+        let folders = [alive.folder.clone(), next.folder.clone()];
+        drop((alive, next));
+        assert!(folders.iter().all(|folder| !folder.exists()));
+        assert!(store.exists());
     }
 }

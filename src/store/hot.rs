@@ -17,10 +17,10 @@ use crate::notice::{Kind, alert};
 use crate::rating::CallType;
 use crate::rating::record::utc;
 use crate::telemetry::name;
-use crate::trunk::{HotChange, HotEntries, HotList, HotPrefix, MOST_HOT, hot_differences};
+use crate::trunk::{HotChange, HotEntries, HotKey, HotList, MOST_HOT, MOST_SALTS, hot_differences};
 use crate::types::{Cause, Country, E164, HotListName, LegId, OrganisationId};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -123,8 +123,13 @@ impl Hot {
 
 impl Facts {
     /// The entry of the hot lists that a number falls under.
-    pub fn hot(&self, number: &E164) -> Option<HotPrefix> {
+    pub fn hot(&self, number: &E164) -> Option<HotKey> {
         self.hot.list.meets(number)
+    }
+
+    /// All that a number may stand under in the hot lists.
+    pub(super) fn hot_keys(&self, number: &E164) -> Vec<HotKey> {
+        self.hot.list.keys(number)
     }
 
     /// Destinations that are closed to an organisation at a moment, or to any.
@@ -249,7 +254,7 @@ pub enum HotStep {
     },
     /// These are in it, with these notes.
     Add(HotEntries),
-    Remove(HotPrefix),
+    Remove(HotKey),
 }
 
 /// What a change makes other than it was.
@@ -258,7 +263,7 @@ pub struct HotReport {
     /// Of the list after it.
     pub entries: usize,
     /// Each with its note: the new one, or of what is removed the last.
-    pub changes: Vec<(HotChange, HotPrefix, String)>,
+    pub changes: Vec<(HotChange, HotKey, String)>,
     pub same: usize,
 }
 
@@ -273,30 +278,44 @@ pub(super) async fn differences(conn: &mut Connection, order: &HotOrder) -> Resu
     let list = order.list.as_str();
     let named = match &order.step {
         HotStep::Replace { .. } => None,
-        HotStep::Add(entries) => Some(entries.keys().copied().collect()),
-        HotStep::Remove(prefix) => Some(vec![*prefix]),
+        HotStep::Add(entries) => Some(entries.keys().cloned().collect()),
+        HotStep::Remove(key) => Some(vec![key.clone()]),
     };
     let before = known(conn, list, named).await?;
     let nothing = HotEntries::new();
     let after = match &order.step {
         HotStep::Replace { entries, .. } | HotStep::Add(entries) => entries,
-        HotStep::Remove(prefix) if before.is_empty() => {
-            return Err(StoreError::Unknown(format!("{prefix} in hot list {list}")));
+        HotStep::Remove(key) if before.is_empty() => {
+            return Err(StoreError::Unknown(format!("{key} in hot list {list}")));
         }
         HotStep::Remove(_) => &nothing,
     };
     let (changes, same) = hot_differences(&before, after);
-    let note = |change, prefix| match change {
-        HotChange::Removed => before.get(&prefix),
-        HotChange::New | HotChange::Noted => after.get(&prefix),
+    let note = |change, key: &HotKey| match change {
+        HotChange::Removed => before.get(key),
+        HotChange::New | HotChange::Noted => after.get(key),
     };
-    let changes: Vec<_> = changes.into_iter().map(|(c, p)| (c, p, note(c, p).cloned().unwrap_or_default())).collect();
+    let noted = |(change, key): (HotChange, HotKey)| {
+        let note = note(change, &key).cloned().unwrap_or_default();
+        (change, key, note)
+    };
+    let changes: Vec<_> = changes.into_iter().map(noted).collect();
     let mut report = HotReport { entries: 0, changes, same };
     let (of_list, of_all) = counts(conn, list).await?;
     let (new, gone) = (report.count(HotChange::New), report.count(HotChange::Removed));
     report.entries = (of_list + new).saturating_sub(gone);
     if new > 0 && (of_all + new).saturating_sub(gone) > MOST_HOT {
         return Err(StoreError::Conflict(format!("the hot lists have {of_all} numbers, and {MOST_HOT} is the most")));
+    }
+    let mut salts: BTreeSet<String> = after.keys().filter_map(HotKey::salt).map(str::to_owned).collect();
+    if new > 0 && !salts.is_empty() {
+        // What a file takes the place of is gone with its salts.
+        let replaced = if matches!(order.step, HotStep::Replace { .. }) { list } else { "" };
+        salts.extend(salts_beside(conn, replaced).await?);
+    }
+    if salts.len() > MOST_SALTS {
+        let many = format!("the hot lists would have {} salts, and {MOST_SALTS} is the most", salts.len());
+        return Err(StoreError::Conflict(many));
     }
     Ok(report)
 }
@@ -313,8 +332,8 @@ pub(super) async fn order(
     let list = order.list.as_str();
     for page in report.changes.chunks(PAGE) {
         let (gone, kept): (Vec<_>, Vec<_>) = page.iter().partition(|(change, _, _)| *change == HotChange::Removed);
-        let gone: Vec<[String; 1]> = gone.iter().map(|(_, prefix, _)| [prefix.digits()]).collect();
-        let kept: Vec<[String; 2]> = kept.iter().map(|(_, prefix, note)| [prefix.digits(), note.clone()]).collect();
+        let gone: Vec<[String; 1]> = gone.iter().map(|(_, key, _)| [key.to_string()]).collect();
+        let kept: Vec<[String; 2]> = kept.iter().map(|(_, key, note)| [key.to_string(), note.clone()]).collect();
         let sql = "DELETE FROM hot_number WHERE list = $1 AND prefix IN (SELECT value ->> 0 FROM json_each($2))";
         sql::query(sql).bind(list).bind(json!(gone).to_string()).execute(&mut books.conn).await?;
         sql::query(
@@ -330,10 +349,10 @@ pub(super) async fn order(
     let (verb, mut detail) = match &order.step {
         HotStep::Replace { file, .. } => ("import", json!({ "file": file })),
         HotStep::Add(entries) => {
-            let first: Vec<String> = entries.keys().take(PAGE).map(|prefix| prefix.digits()).collect();
+            let first: Vec<String> = entries.keys().take(PAGE).map(HotKey::to_string).collect();
             ("add", json!({ "prefixes": first }))
         }
-        HotStep::Remove(prefix) => ("remove", json!({ "prefixes": [prefix.digits()] })),
+        HotStep::Remove(key) => ("remove", json!({ "prefixes": [key.to_string()] })),
     };
     for change in HotChange::ALL {
         detail[change.slug()] = report.count(change).into();
@@ -450,8 +469,8 @@ async fn editions(conn: &mut Connection) -> Result<Editions, StoreError> {
 
 async fn list(conn: &mut Connection) -> Result<HotList, StoreError> {
     let rows = sql::query("SELECT prefix FROM hot_number").fetch_all(conn).await?;
-    let prefix = |row: &sql::Row| row.try_get::<String, _>(0)?.parse::<HotPrefix>().map_err(StoreError::broken);
-    Ok(HotList::new(rows.iter().map(prefix).collect::<Result<Vec<_>, StoreError>>()?))
+    let key = |row: &sql::Row| row.try_get::<String, _>(0)?.parse::<HotKey>().map_err(StoreError::broken);
+    Ok(HotList::new(rows.iter().map(key).collect::<Result<Vec<_>, StoreError>>()?))
 }
 
 async fn blocks(conn: &mut Connection) -> Result<BTreeMap<OrganisationId, Vec<DialBlock>>, StoreError> {
@@ -476,11 +495,11 @@ fn block(line: &Line<'_>) -> Result<DialBlock, String> {
 }
 
 /// Entries of a list: all, or those that are named.
-async fn known(conn: &mut Connection, list: &str, named: Option<Vec<HotPrefix>>) -> Result<HotEntries, StoreError> {
+async fn known(conn: &mut Connection, list: &str, named: Option<Vec<HotKey>>) -> Result<HotEntries, StoreError> {
     let rows = match named {
         None => sql::query("SELECT prefix, note FROM hot_number WHERE list = $1").bind(list).fetch_all(conn).await?,
         Some(named) => {
-            let named: Vec<[String; 1]> = named.into_iter().map(|prefix| [prefix.digits()]).collect();
+            let named: Vec<[String; 1]> = named.iter().map(|key| [key.to_string()]).collect();
             let sql = "SELECT prefix, note FROM hot_number \
                  WHERE list = $1 AND prefix IN (SELECT value ->> 0 FROM json_each($2))";
             sql::query(sql).bind(list).bind(json!(named).to_string()).fetch_all(conn).await?
@@ -491,6 +510,14 @@ async fn known(conn: &mut Connection, list: &str, named: Option<Vec<HotPrefix>>)
         Ok((prefix, row.try_get(1)?))
     };
     rows.iter().map(entry).collect()
+}
+
+/// Salts of hashes, but for those of one list. A hash without a salt is `sha256:` and 64 digits, one with `sha256:SALT:` and 64.
+async fn salts_beside(conn: &mut Connection, list: &str) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT DISTINCT substr(prefix, 8, CAST(length(prefix) - 72 AS INTEGER)) FROM hot_number \
+         WHERE list <> $1 AND length(prefix) > 72";
+    let rows = sql::query(sql).bind(list).fetch_all(conn).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// How many entries a list has, and all of them.
@@ -540,11 +567,10 @@ pub struct HotRow {
 }
 
 /// Entries in the order of their digits, [`MOST_HOT_ROWS`] at most.
-pub(super) async fn rows(conn: &mut Connection, filter: &HotFilter) -> Result<Vec<HotRow>, StoreError> {
-    let firsts = filter.number.map(|number| {
-        let digits = number.digits();
-        let firsts: Vec<[&str; 1]> = (1..=digits.len()).map(|count| [&digits[..count]]).collect();
-        json!(firsts).to_string()
+pub(super) async fn rows(conn: &mut Connection, facts: &Facts, filter: &HotFilter) -> Result<Vec<HotRow>, StoreError> {
+    let keys = filter.number.map(|number| {
+        let keys: Vec<[String; 1]> = facts.hot_keys(&number).iter().map(|key| [key.to_string()]).collect();
+        json!(keys).to_string()
     });
     let rows = sql::query(
         "SELECT list, prefix, note, since FROM hot_number WHERE (CAST($1 AS TEXT) IS NULL OR list = $1) \
@@ -552,8 +578,8 @@ pub(super) async fn rows(conn: &mut Connection, filter: &HotFilter) -> Result<Ve
          ORDER BY prefix, list LIMIT $6",
     )
     .bind(filter.list.as_ref().map(HotListName::as_str))
-    .bind(firsts.as_deref())
-    .bind(firsts.as_deref().unwrap_or("[]"))
+    .bind(keys.as_deref())
+    .bind(keys.as_deref().unwrap_or("[]"))
     .bind(filter.after.as_ref().map_or("", |(prefix, _)| prefix.as_str()))
     .bind(filter.after.as_ref().map_or("", |(_, list)| list.as_str()))
     .bind(MOST_HOT_ROWS)

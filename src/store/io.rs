@@ -89,7 +89,7 @@ pub(super) async fn try_out(
     let failed = |error: sql::Error| OpenError::Database { store: store.clone(), reason: error.to_string() };
     let mut conn = match &place {
         Place::Sqlite(path) if path.exists() => {
-            let double = home::Double::of(path)?;
+            let double = home::Double::of(path, &std::env::temp_dir())?;
             connect(&Address::sqlite_apart(Some(&double.path())), options.patience).await
             // Its file has no name from here on: it is gone with the connection, however this process ends.
         }

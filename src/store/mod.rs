@@ -119,6 +119,7 @@ pub struct Store {
     desk: Arc<Desk>,
     /// Whose changes these are, in the trail.
     who: Who,
+    node: Arc<str>,
 }
 
 impl Store {
@@ -126,12 +127,12 @@ impl Store {
     /// at a time, but for nodes of different names on one PostgreSQL.
     pub async fn open(url: &str, options: Options) -> Result<Store, OpenError> {
         let desk = io::open(url, &options).await?;
-        Ok(Store { desk: Arc::new(desk), who: Who::default() })
+        Ok(Store { desk: Arc::new(desk), who: Who::default(), node: options.node.into() })
     }
 
     /// The same store in the hands of `who`: what is changed through it stands in the trail under that name.
     pub fn by(&self, who: Who) -> Store {
-        Store { desk: self.desk.clone(), who }
+        Store { desk: self.desk.clone(), who, node: self.node.clone() }
     }
 
     /// Where its files are: what belongs to a store stands in it.
@@ -211,7 +212,7 @@ impl Store {
 
     /// Entries of them, in the order of their digits: [`MOST_HOT_ROWS`] at most.
     pub async fn hot_rows(&self, filter: &HotFilter) -> Result<Vec<HotRow>, StoreError> {
-        hot::rows(&mut self.reader().await?, filter).await
+        hot::rows(&mut self.reader().await?, &self.facts(), filter).await
     }
 
     /// Opens destinations again that a call to a hot number has closed to an organisation.
@@ -300,8 +301,11 @@ impl Store {
     }
 
     /// Prices settled legs again by the prices in use now, as they were at each leg's start, and books the differences,
-    /// once a key and leg. With `reason` alone (no key) it only tells what would be booked.
+    /// once a key and leg. Without an order (key and reason) it only tells what would be booked.
     pub async fn rerate(&self, which: &Which, order: Option<(&str, &str)>, at: Wall) -> Result<Rerating, StoreError> {
+        let Some((key, reason)) = order else {
+            return correct::look(&mut self.reader().await?, &self.facts(), which).await;
+        };
         let mut sum = Rerating::default();
         let mut after = report::Place::default();
         loop {
@@ -309,20 +313,8 @@ impl Store {
             if legs.is_empty() {
                 return Ok(sum);
             }
-            let told = match order {
-                Some((key, reason)) => {
-                    let order = Reprice { legs, key: key.to_owned(), reason: reason.to_owned(), at };
-                    self.desk.ask((order, self.who.clone()), Job::Reprice).await?
-                }
-                None => {
-                    let (mut conn, facts) = (self.reader().await?, self.facts());
-                    let mut told = Vec::with_capacity(legs.len());
-                    for leg in legs {
-                        told.push(correct::look(&mut conn, &facts, leg).await?);
-                    }
-                    told
-                }
-            };
+            let order = Reprice { legs, key: key.to_owned(), reason: reason.to_owned(), at };
+            let told = self.desk.ask((order, self.who.clone()), Job::Reprice).await?;
             told.into_iter().for_each(|repriced| sum.count(repriced));
         }
     }
@@ -516,9 +508,9 @@ impl Store {
         self.desk.ask((kept, now), Job::KeepTries).await
     }
 
-    /// Wrong tries that were kept; bounded.
+    /// Wrong tries that were kept, by this node and by others; bounded.
     pub async fn kept_tries(&self, now: Wall) -> Result<Vec<KeptTries>, StoreError> {
-        guess::kept(&mut self.reader().await?, now).await
+        guess::kept(&mut self.reader().await?, &self.node, now).await
     }
 
     /// Writes something to be told, once a key; whether it is new.

@@ -8,7 +8,7 @@ use super::walk;
 use crate::clock::Wall;
 use crate::rating::UsageRecord;
 use crate::rating::reconcile::Ours;
-use crate::types::CarrierId;
+use crate::types::{CarrierId, Cause};
 use serde_json::json;
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -46,12 +46,14 @@ fn leg(record: &UsageRecord, before: &HashSet<String>) -> Ours {
         if number.is_forgotten() { String::new() } else { number.digits().to_owned() }
     };
     Ours {
-        leg: record.usage_id,
+        legs: vec![record.usage_id],
         call_id: record.call_id.clone(),
         caller: record.caller.map(digits).unwrap_or_default(),
         called: digits(record.destination),
         invited: record.beyond.stamps.invited,
         answered: record.beyond.stamps.answered,
+        ended: record.beyond.stamps.ended,
+        gave_way: record.beyond.cause == Cause::Transferred,
         duration_ms: record.duration_ms,
         expected: record.beyond.cost.as_ref().map(|cost| cost.amount),
         currency: record.beyond.cost.as_ref().map(|cost| cost.currency),
@@ -76,7 +78,7 @@ pub(super) async fn remember(books: &mut Books, asked: &Reconciled) -> Result<bo
     .bind(asked.file.as_str())
     .bind(asked.at.micros())
     .bind(millis(asked.theirs))
-    .bind(millis(asked.legs.len() as u64))
+    .bind(millis(asked.matched))
     .bind(millis(asked.differences))
     .execute(&mut books.conn)
     .await?;

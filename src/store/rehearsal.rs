@@ -3,17 +3,22 @@
 
 use super::apply;
 use super::books::Books;
+use super::correct;
 use super::document::{Document, Preview};
-use super::door::Options;
+use super::door::{Forget, Forgotten, Keep, Options, Rerating, Which, Whom};
 use super::facts::{self, Facts};
 use super::fault::{OpenError, StoreError};
 use super::hot::{self, HotOrder, HotReport};
 use super::io;
+use super::person;
 use super::pin::{self, Fit, KEY_LEN, PinKey};
+use super::reconcile;
 use super::schema;
 use super::sql::{self, Connection};
 use crate::clock::Wall;
 use crate::form::Mistake;
+use crate::rating::reconcile::Ours;
+use crate::types::CarrierId;
 use std::fs::File;
 
 /// Of which edition books are, and to which this program would bring them.
@@ -93,6 +98,32 @@ impl Rehearsal {
     /// What an order would change of a list of hot numbers.
     pub async fn hot_differences(&mut self, order: &HotOrder) -> Result<HotReport, StoreError> {
         hot::differences(&mut self.books.conn, order).await
+    }
+
+    /// What legs would cost by the prices in use now.
+    pub async fn rerate(&mut self, which: &Which) -> Result<Rerating, StoreError> {
+        correct::look(&mut self.books.conn, &self.books.facts, which).await
+    }
+
+    /// Our legs by a carrier, and when its file was brought in first: as a store tells them.
+    pub async fn legs_by(
+        &mut self,
+        carrier: &CarrierId,
+        period: (Wall, Wall),
+        hash: &str,
+    ) -> Result<(Vec<Ours>, Option<Wall>), StoreError> {
+        let ours = reconcile::ours(&mut self.books.conn, carrier, period, hash).await?;
+        Ok((ours, reconcile::known(&mut self.books.conn, hash).await?))
+    }
+
+    /// How many records would be emptied.
+    pub async fn keep(&mut self, asked: Keep) -> Result<u64, StoreError> {
+        person::keep(&mut self.books, &Keep { dry_run: true, ..asked }).await
+    }
+
+    /// What there is of a person.
+    pub async fn forget(&mut self, whom: Whom) -> Result<Forgotten, StoreError> {
+        person::forget(&mut self.books, &Forget { whom, dry_run: true }).await
     }
 }
 

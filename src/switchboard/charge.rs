@@ -240,7 +240,15 @@ impl Switchboard {
                 self.say(Output::GiveBack { stream });
                 self.close_account(id);
             }
+            Wire::HandedOver => {}
             Wire::None | Wire::Gone => self.close_account(id),
+        }
+    }
+
+    /// The figures of the leg whose sound this stream was first, of those that have none yet.
+    pub(super) fn handed_over(&mut self, id: LegId, stats: Stats) {
+        if let Some(before) = self.lines.get_mut(&id).and_then(|line| line.before.pop_front()) {
+            self.detached(before, stats);
         }
     }
 

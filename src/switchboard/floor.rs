@@ -46,6 +46,7 @@ impl Switchboard {
             Talking { stream, on: true } => self.with_stream(stream, |desk, leg| {
                 desk.tell_meeting(now, leg, Input::Talking { leg });
             }),
+            HandedOver { stream, stats } => self.with_stream(stream, |desk, leg| desk.handed_over(leg, stats)),
             Detached { stream, stats } => self.with_stream(stream, |desk, leg| desk.detached(leg, stats)),
             Broken { stream } => {
                 self.with_stream(stream, |desk, leg| desk.tell_leg(now, leg, leg::Input::Stop(Cause::Fault)));

@@ -22,6 +22,8 @@ pub(super) enum Wire {
     None,
     Lent(SocketAddr),
     Attached(SocketAddr),
+    /// It is another leg's from now on, and the figures until now are to come.
+    HandedOver,
     Gone,
 }
 
@@ -68,6 +70,8 @@ pub(super) struct Line {
     /// its call is another leg's now.
     pub moves: Option<(LegId, u32)>,
     pub gave_way: bool,
+    /// Legs whose sound it was, and whose figures are to come, the first one first.
+    pub before: VecDeque<LegId>,
     /// The books have been told that it is an organiser's own.
     pub leads: bool,
     /// It is being sent to another number, and who is told how that goes.

@@ -1,7 +1,7 @@
 //! A caller goes on at another number of ours: its carrier asks for that by REFER, where its settings allow that. It is as if
 //! the caller had hung up and called that number, but for the call itself, which stays as it is: a leg of its own, checked,
 //! priced and held for as any call in to that number, takes it over at the moment when the books agree; each of the two is charged
-//! for its own time. Where they do not, the caller stays where it is.
+//! for its own time, and has the figures of its sound in it. Where they do not, the caller stays where it is.
 
 use super::inbound::{Arrival, carrier_limit, payer_scopes};
 use super::line::{Asker, Line, Wire};
@@ -103,6 +103,7 @@ impl Switchboard {
         let Some(mut from) = self.lines.remove(&old) else { return };
         for command in [
             media::Command::Leave { stream: from.stream },
+            media::Command::HandOver { stream: from.stream },
             // Nobody where it goes has muted it.
             media::Command::Mute { stream: from.stream, on: false },
             media::Command::Deafen { stream: from.stream, on: false },
@@ -113,7 +114,9 @@ impl Switchboard {
             std::mem::swap(&mut line.call, &mut from.call);
             std::mem::swap(&mut line.stream, &mut from.stream);
             std::mem::swap(&mut line.secrets, &mut from.secrets);
-            line.wire = std::mem::replace(&mut from.wire, Wire::Gone);
+            line.wire = std::mem::replace(&mut from.wire, Wire::HandedOver);
+            line.before = std::mem::take(&mut from.before);
+            line.before.push_back(old);
             (line.plan, line.version) = (from.plan, from.version);
             (line.moves, line.acknowledged) = (None, Some(now.wall));
             (from.gave_way, from.lobby, from.delayed) = (true, None, None);

@@ -130,6 +130,7 @@ impl Switchboard {
             replaces: None,
             moves: None,
             gave_way: false,
+            before: VecDeque::new(),
             leads: false,
             sent_away: None,
             progress: Progress::Silent,

@@ -4,7 +4,7 @@
 use super::guess::Guesses;
 use crate::clock::{Mono, Now, Wall};
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, OrganisationId, UserId};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -153,6 +153,8 @@ pub enum Tried {
 pub struct KeptTries {
     pub tried: Tried,
     pub moments: Vec<Wall>,
+    /// Counted by another node, which keeps it itself: it counts here, and is not kept here again.
+    pub elsewhere: bool,
 }
 
 /// How long a number that was known at a meeting is known there after a restart: a brake that outlives it keeps no
@@ -180,6 +182,26 @@ pub struct Guard {
     closings: VecDeque<Mono>,
     /// Whose tries are not as they were when they were kept last; no more than are remembered.
     changed: BTreeSet<Tried>,
+    elsewhere: Elsewhere,
+}
+
+/// What other nodes had counted when this one began: it counts here as if it had been tried here.
+#[derive(Debug, Default)]
+struct Elsewhere {
+    learned: Mono,
+    moments: BTreeMap<Tried, Vec<Mono>>,
+}
+
+impl Elsewhere {
+    /// What is counted here, without what is counted there: else whoever adds all nodes up would count that twice.
+    fn without(&self, tried: &Tried, mut moments: Vec<Mono>) -> Vec<Mono> {
+        for at in self.moments.get(tried).into_iter().flatten() {
+            if let Some(place) = moments.iter().position(|own| own == at) {
+                moments.remove(place);
+            }
+        }
+        moments
+    }
 }
 
 /// What runs in one scope, and when its next call is due at an even pace (the generic cell rate algorithm: a token
@@ -225,6 +247,7 @@ impl Guard {
             guesses: Guesses::default(),
             closings: VecDeque::new(),
             changed: BTreeSet::new(),
+            elsewhere: Elsewhere::default(),
         }
     }
 
@@ -354,6 +377,10 @@ impl Guard {
 
     /// What has changed since it was asked last, as it is to be kept: at most `most` of it, the rest the next time.
     pub fn to_keep(&mut self, now: Now, most: usize) -> Vec<KeptTries> {
+        if now.mono.since(self.elsewhere.learned) >= self.config.window {
+            // None of it counts any more.
+            self.elsewhere.moments.clear();
+        }
         let mut kept = Vec::new();
         while kept.len() < most
             && let Some(tried) = self.changed.pop_first()
@@ -368,27 +395,35 @@ impl Guard {
             };
             let moments = match &tried {
                 Tried::Friend(..) | Tried::Named(..) => vec![now.wall],
-                _ => moments.into_iter().flatten().map(|at| wall_of(now, *at)).collect(),
+                _ => {
+                    let all = moments.into_iter().flatten().copied().collect();
+                    self.elsewhere.without(&tried, all).into_iter().map(|at| wall_of(now, at)).collect()
+                }
             };
-            kept.push(KeptTries { tried, moments });
+            kept.push(KeptTries { tried, moments, elsewhere: false });
         }
         kept
     }
 
-    /// What an earlier life has kept, before the first try of this one. Moments of the future, by a clock that was put back,
+    /// What an earlier life has kept, and other nodes, before the first try of this one. Moments of the future, by a clock that was put back,
     /// are now.
     pub fn remember(&mut self, now: Now, kept: Vec<KeptTries>) {
         let most = self.config.tries_per_caller as usize;
         let (by_meeting, overall) = (self.config.tries_per_meeting as usize, self.most_overall());
         let mut all: Vec<(Mono, Tried)> = Vec::new();
-        for KeptTries { tried, moments } in kept {
+        self.elsewhere.learned = now.mono;
+        for KeptTries { tried, moments, elsewhere } in kept {
             let window = match tried {
                 Tried::Friend(..) | Tried::Named(..) => KNOWN_FOR,
                 _ => self.config.window,
             };
             // By the wall: the machine may have started since, and its clock with it.
             let is_fresh = |at: &Wall| now.wall.micros().saturating_sub(at.micros()) < window.as_micros() as i64;
-            all.extend(moments.into_iter().filter(is_fresh).map(|at| (mono_of(now, at), tried.clone())));
+            let moments: Vec<Mono> = moments.into_iter().filter(is_fresh).map(|at| mono_of(now, at)).collect();
+            all.extend(moments.iter().map(|at| (*at, tried.clone())));
+            if elsewhere {
+                self.elsewhere.moments.entry(tried).or_default().extend(moments);
+            }
         }
         all.sort();
         for (at, tried) in all {
@@ -664,6 +699,39 @@ mod tests {
         assert_eq!(other.may_try(at(102), &hidden, Some(&studio)), Err(Cause::TooManyTries));
     }
 
+    /// Two nodes beside each other: what each begins with counts all tries once, however often both begin anew and keep.
+    #[test]
+    fn what_another_node_counts_is_counted_once() {
+        let thief = number(&"+393331234567".parse().unwrap());
+        let mut store: [Vec<KeptTries>; 2] = Default::default();
+        let mut second = 0;
+        let mut live = |node: usize, tries: u64, store: &mut [Vec<KeptTries>; 2]| {
+            let known = (0..2).flat_map(|of| store[of].iter().cloned().map(move |kept| (of, kept)));
+            let known = known.map(|(of, kept)| KeptTries { elsewhere: of != node, ..kept }).collect();
+            let mut guard = Guard::new(GuardConfig::default());
+            guard.remember(now(second), known);
+            for _ in 0..tries {
+                assert_eq!(guard.may_try(now(second).mono, &thief, None), Ok(()), "after {second}");
+                guard.tried_in_vain(now(second).mono, &thief, None);
+                second += 1;
+            }
+            for kept in guard.to_keep(now(second), 100) {
+                store[node].retain(|known| known.tried != kept.tried);
+                store[node].push(kept);
+            }
+            guard.may_try(now(second).mono, &thief, None).is_ok()
+        };
+        for (node, tries) in [(0, 2), (1, 2), (0, 1), (1, 1), (0, 2), (1, 1)] {
+            assert!(live(node, tries, &mut store), "nine in all are one too few");
+        }
+        assert!(!live(0, 1, &mut store), "ten");
+        assert!(!live(1, 0, &mut store), "for the other too");
+        let by = |kept: &Vec<KeptTries>| {
+            kept.iter().find(|kept| kept.tried == Tried::By(thief.clone())).unwrap().moments.len()
+        };
+        assert_eq!(store.each_ref().map(by), [6, 4], "each keeps its own");
+    }
+
     /// A machine that has just started has a clock that began with it: what is of yesterday is not of today by that.
     #[test]
     fn a_machine_that_starts_anew_closes_no_brake_of_yesterday() {
@@ -729,6 +797,7 @@ mod tests {
         let later = KeptTries {
             tried: Tried::By(number(&"+393331234567".parse().unwrap())),
             moments: vec![now(90_000).wall; 10],
+            elsewhere: false,
         };
         let mut other = Guard::new(GuardConfig::default());
         other.remember(now(0), vec![later]);

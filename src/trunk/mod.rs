@@ -28,8 +28,8 @@ pub use directory::{Called, Directory};
 pub use format::{DialPlan, WrittenAs};
 pub use guard::{Brake, Caller, Closing, Guard, GuardConfig, KNOWN_FOR, KeptTries, Limit, Scope, Tried};
 pub use hot::{
-    HotChange, HotEntries, HotList, HotPrefix, LARGEST_HOT, LONGEST_NOTE, MOST_HOT, differences as hot_differences,
-    read as read_hot,
+    HotChange, HotEntries, HotKey, HotList, LARGEST_HOT, LONGEST_NOTE, MOST_HOT, MOST_SALTS,
+    differences as hot_differences, read as read_hot,
 };
 pub use identity::{Claims, Party, Whence};
 pub use number::{Number, NumberKind, is_emergency};

@@ -245,6 +245,7 @@ async fn a_caller_is_moved_to_another_number_and_each_number_is_paid_for_its_own
         assert_eq!(record.charge.0, record.duration_ms.div_ceil(1_000) as i64 * 10_000, "{record:?}");
     }
     assert_eq!((his[0].call_id.as_str(), records.len()), (his[2].call_id.as_str(), 5));
+    assert!(his[0].beyond.quality.mos_hundredths.is_some(), "each has the figures of its own time: {:?}", his[0]);
     world.end().await;
 }
 

@@ -112,6 +112,10 @@ impl Told {
             Command::Join { stream, room } => self.stream(stream).room = Some(room),
             Command::Leave { stream } => self.stream(stream).room = None,
             Command::Detach { stream } => self.detach(stream),
+            Command::HandOver { stream } => {
+                let codec = self.stream(stream).plan.codec;
+                self.tell(Event::HandedOver { stream, stats: stats(codec) });
+            }
             Command::Play { target, repeat, mark, .. } => self.play(target, mark, repeat),
             Command::Stop { target } => self.stop(target),
             Command::PauseRecording { .. } | Command::StopRecording { .. } => {}

@@ -1,6 +1,6 @@
 //! One leg's reports and its quality: what the far end says, what we say of it, and whether sound goes both ways.
 
-use super::quality::{Impairment, Measured, Quality};
+use super::quality::{Bursts, Impairment, Measured, Quality};
 use super::receiver::Receiver;
 use super::report::{Heard, Remote, Reporter};
 use super::sender::Sender;
@@ -13,7 +13,7 @@ use std::fmt::Write;
 pub const REPORT_MOST: usize = super::report::LENGTH_MOST + GROWTH_MOST;
 /// Sound missing from so much of what we sent, of 256, is no sound.
 const DEAF: u8 = 250;
-/// Milliseconds of one step of [`Bursts`](super::quality::Bursts): a packet, as nearly all are.
+/// Milliseconds of one step of [`Bursts`]: a packet, as nearly all are.
 const STEP_MS: u32 = 20;
 /// Below so many packets, a second of sound, an opinion would be a guess.
 const JUDGED_LEAST: u64 = 50;
@@ -23,6 +23,22 @@ pub struct Monitor {
     reporter: Reporter,
     opener: Option<Box<Opener>>,
     forged: u64,
+}
+
+/// What had been counted at a moment, for the figures of the time after it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Past {
+    expected: u64,
+    received: u64,
+    late: u64,
+    bursts: Bursts,
+}
+
+impl Past {
+    pub fn of(receiver: &Receiver) -> Past {
+        let (expected, received) = receiver.totals();
+        Past { expected, received, late: receiver.counts().late, bursts: *receiver.bursts() }
+    }
 }
 
 /// A name that tells nobody anything: 96 bits as hex (RFC 7022 section 4.2).
@@ -115,16 +131,18 @@ impl Monitor {
         }
     }
 
-    /// The figures of the leg until now; `None` where too little came to tell.
-    pub fn quality(&self, codec: Codec, receiver: &Receiver, buffer_most_ms: u16) -> Option<Quality> {
-        let (expected, received) = receiver.totals();
+    /// The figures of the time after `past` until now; `None` where too little came to tell.
+    pub fn quality(&self, codec: Codec, receiver: &Receiver, buffer_most_ms: u16, past: &Past) -> Option<Quality> {
+        let now = Past::of(receiver);
+        let expected = now.expected.saturating_sub(past.expected);
+        let received = now.received.saturating_sub(past.received);
         (received >= JUDGED_LEAST).then(|| {
             Quality::of(&Measured {
                 codec: Impairment::of(codec),
                 expected,
                 received,
-                late: receiver.counts().late,
-                clusters: receiver.bursts().clusters(),
+                late: now.late.saturating_sub(past.late),
+                clusters: now.bursts.clusters_after(&past.bursts),
                 step_ms: STEP_MS,
                 jitter_us: receiver.jitter_us(),
                 round_trip: self.reporter.round_trip(),

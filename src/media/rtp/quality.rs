@@ -167,16 +167,41 @@ impl Bursts {
         self.c11 += self.since;
     }
 
+    fn closed(mut self) -> Bursts {
+        self.close();
+        self
+    }
+
+    fn less(&self, past: &Bursts) -> Bursts {
+        let less = |of: fn(&Bursts) -> u64| of(self).saturating_sub(of(past));
+        Bursts {
+            played: less(|own| own.played),
+            missing: less(|own| own.missing),
+            runs: less(|own| own.runs),
+            c11: less(|own| own.c11),
+            c13: less(|own| own.c13),
+            c14: less(|own| own.c14),
+            c22: less(|own| own.c22),
+            c23: less(|own| own.c23),
+            c33: less(|own| own.c33),
+            ..Bursts::default()
+        }
+    }
+
     pub fn clusters(&self) -> Clusters {
-        let steps = self.played + self.missing;
+        self.clusters_after(&Bursts::default())
+    }
+
+    /// Of the steps that came after `past`. A burst that lies across that moment is counted to what comes after it.
+    pub fn clusters_after(&self, past: &Bursts) -> Clusters {
+        let all = self.closed().less(&past.closed());
+        let steps = all.played + all.missing;
         if steps == 0 {
             return Clusters { burst_ratio: 1.0, ..Clusters::default() };
         }
-        let mut all = *self;
-        all.close();
         let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f32 / whole as f32 };
-        let missing = share(self.missing, steps);
-        let mean_run = share(self.missing, self.runs);
+        let missing = share(all.missing, steps);
+        let mean_run = share(all.missing, all.runs);
         // Out of a burst it goes as often as into one (the appendix: c31 = c13, c32 = c23).
         let p32 = share(all.c23, all.c13 + all.c23 + all.c33);
         let p23 = if all.c22 + all.c23 == 0 { 1.0 } else { 1.0 - share(all.c22, all.c22 + all.c23) };
@@ -307,6 +332,42 @@ mod tests {
     use proptest::prelude::*;
 
     /// The curve of G.107 annex B, and its user satisfaction table.
+    /// Between two legs: what each heard is as if the other had not been.
+    #[test]
+    fn clusters_after_a_moment_are_of_what_came_after_it() {
+        let feed = |bursts: &mut Bursts, pattern: &str| {
+            for step in pattern.chars() {
+                if step == 'x' { bursts.missing() } else { bursts.played() }
+            }
+        };
+        let (gap, good) = (".".repeat(20), ".".repeat(300));
+        let patterns = [
+            good.clone(),
+            format!("{gap}x{gap}x{gap}"),
+            format!("{gap}xx.xxx..x{good}xx{gap}x{gap}x.x{gap}"),
+            format!("{gap}{}{gap}", "x".repeat(40)),
+        ];
+        for first in &patterns {
+            for then in &patterns {
+                let (mut whole, mut alone) = (Bursts::default(), Bursts::default());
+                feed(&mut whole, first);
+                let past = whole;
+                feed(&mut whole, then);
+                feed(&mut alone, then);
+                assert_eq!(whole.clusters_after(&past), alone.clusters(), "{first} then {then}");
+            }
+        }
+        // Across it, and where nothing came: no share is more than all.
+        let mut bursts = Bursts::default();
+        feed(&mut bursts, "....xx.x");
+        let past = bursts;
+        assert_eq!(bursts.clusters_after(&past), Bursts::default().clusters());
+        feed(&mut bursts, "x.x....");
+        let clusters = bursts.clusters_after(&past);
+        assert!((clusters.missing - 2.0 / 7.0).abs() < 1e-6, "{clusters:?}");
+        assert!(clusters.burst_density <= 1.0 && clusters.gap_density <= 1.0, "{clusters:?}");
+    }
+
     #[test]
     fn opinions_follow_the_curve() {
         for (r, mos) in [

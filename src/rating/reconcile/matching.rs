@@ -259,12 +259,14 @@ mod tests {
     fn ours(n: u128, call_id: &str, caller: &str, at_ms: i64, duration_ms: u64) -> Ours {
         let at = Wall::from_micros(at_ms * 1_000);
         Ours {
-            leg: LegId::from_u128(n),
+            legs: vec![LegId::from_u128(n)],
             call_id: call_id.into(),
             caller: caller.into(),
             called: "390612345678".into(),
             invited: Wall::from_micros(at_ms * 1_000 - 2_000_000),
             answered: Some(at),
+            ended: at.plus_millis(duration_ms),
+            gave_way: false,
             duration_ms,
             expected: Some(Micros(10_000)),
             currency: Some(Currency::USD),
@@ -273,12 +275,17 @@ mod tests {
     }
 
     fn told(outcome: &Outcome) -> Vec<(Kind, Option<usize>, Option<u128>)> {
-        let short = |d: &Difference| (d.kind, d.line, d.leg.map(LegId::as_u128));
+        let short = |d: &Difference| (d.kind, d.line, d.legs.first().map(|leg| leg.as_u128()));
         outcome.differences.iter().map(short).collect()
     }
 
     fn run(theirs: &[Theirs], ours: &[Ours]) -> Outcome {
-        reconcile(theirs, ours, Some((Wall::from_seconds(0), Wall::from_seconds(100_000))), Tolerance::default())
+        reconcile(
+            theirs,
+            ours.to_vec(),
+            Some((Wall::from_seconds(0), Wall::from_seconds(100_000))),
+            Tolerance::default(),
+        )
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! what was agreed. Nothing is changed by it, neither in the books nor in a record.
 //!
 //! Calls are matched by their SIP Call-ID where the carrier tells it, else by their numbers and the nearest beginning
-//! within a window. Each of ours is matched once; what is left over on either side is a difference.
+//! within a window. Each of ours is matched once; what is left over on either side is a difference. A caller who was moved
+//! to another number has a leg for each, and the carrier one call: they are compared as one.
 
+mod joining;
 mod matching;
 pub mod read;
 
@@ -42,10 +44,10 @@ impl Theirs {
     }
 }
 
-/// A leg of ours by that carrier.
+/// A call of ours by that carrier: a leg, or the legs that went on in each other's place, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ours {
-    pub leg: LegId,
+    pub legs: Vec<LegId>,
     pub call_id: String,
     /// Digits; empty where not known, or not known any more.
     pub caller: String,
@@ -53,12 +55,15 @@ pub struct Ours {
     pub invited: Wall,
     /// A leg that was not answered is known to few carriers, and costs nothing.
     pub answered: Option<Wall>,
+    pub ended: Wall,
+    /// Its end was no end of the call, which another leg took over.
+    pub gave_way: bool,
     pub duration_ms: u64,
-    /// What it should cost by the carrier's list, where there is one.
+    /// What it should cost by the carrier's list, where there is one; of several legs the sum.
     pub expected: Option<Micros>,
     /// Of that list.
     pub currency: Option<Currency>,
-    /// A file that was brought in before has charged this leg already.
+    /// A file that was brought in before has charged it already.
     pub charged_before: bool,
 }
 
@@ -109,7 +114,8 @@ words!(Kind: "expected only-theirs, doubled, duration, amount, currency or only-
 pub struct Difference {
     pub kind: Kind,
     pub line: Option<usize>,
-    pub leg: Option<LegId>,
+    /// All legs of the call of ours; empty where there is none.
+    pub legs: Vec<LegId>,
     pub at: Wall,
     pub caller: String,
     pub called: String,
@@ -123,7 +129,7 @@ pub struct Difference {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     pub theirs: u64,
-    /// Legs of ours in the time of the file that were answered.
+    /// Calls of ours in the time of the file that were answered.
     pub ours: u64,
     pub matched: u64,
     /// Theirs without length and amount that we do not know either: attempts.
@@ -165,7 +171,7 @@ impl Outcome {
             table.rows.push(vec![
                 Cell::text(own.kind.slug()),
                 own.line.map_or(Cell::None, |line| Cell::Count(line as u64)),
-                own.leg.map_or(Cell::None, |leg| Cell::text(leg.to_string())),
+                legs(&own.legs),
                 Cell::text(utc(own.at)),
                 Cell::text(shown(&own.caller)),
                 Cell::text(shown(&own.called)),
@@ -179,6 +185,12 @@ impl Outcome {
     }
 }
 
+/// The identities, a space between them.
+fn legs(legs: &[LegId]) -> Cell {
+    let all: Vec<String> = legs.iter().map(LegId::to_string).collect();
+    if all.is_empty() { Cell::None } else { Cell::text(all.join(" ")) }
+}
+
 /// `61.25`: milliseconds as seconds.
 fn seconds(ms: u64) -> String {
     rust_decimal::Decimal::from_i128_with_scale(i128::from(ms), 3).normalize().to_string()
@@ -186,7 +198,8 @@ fn seconds(ms: u64) -> String {
 
 /// Compares a carrier's calls with our legs of it. `period` is the time that the file is said to cover: what we have in
 /// it and they do not is told; where it is not said, it is from their first call to their last.
-pub fn reconcile(theirs: &[Theirs], ours: &[Ours], period: Option<(Wall, Wall)>, tolerance: Tolerance) -> Outcome {
+pub fn reconcile(theirs: &[Theirs], ours: Vec<Ours>, period: Option<(Wall, Wall)>, tolerance: Tolerance) -> Outcome {
+    let ours = &joining::joined(ours);
     let fates = matching::fates(theirs, ours, tolerance);
     let mut outcome = Outcome { theirs: theirs.len() as u64, ..Outcome::default() };
     let mut found = vec![false; ours.len()];
@@ -196,7 +209,7 @@ pub fn reconcile(theirs: &[Theirs], ours: &[Ours], period: Option<(Wall, Wall)>,
             Fate::Leg(place) => {
                 found[place] = true;
                 outcome.matched += 1;
-                outcome.legs.push(ours[place].leg);
+                outcome.legs.extend(&ours[place].legs);
                 compare(&mut outcome, own, &ours[place], tolerance);
             }
             Fate::Again(place) => outcome.differences.push(of_both(Kind::Doubled, own, &ours[place])),
@@ -224,7 +237,7 @@ pub fn reconcile(theirs: &[Theirs], ours: &[Ours], period: Option<(Wall, Wall)>,
 
 fn of_both(kind: Kind, theirs: &Theirs, ours: &Ours) -> Difference {
     Difference {
-        leg: Some(ours.leg),
+        legs: ours.legs.clone(),
         ours_ms: Some(ours.duration_ms),
         expected: ours.expected,
         kind,
@@ -252,7 +265,7 @@ fn unknown(own: &Theirs) -> Difference {
     Difference {
         kind: Kind::OnlyTheirs,
         line: Some(own.line),
-        leg: None,
+        legs: Vec::new(),
         at: own.at,
         caller: own.caller.clone(),
         called: own.called.clone(),
@@ -267,7 +280,7 @@ fn missing(own: &Ours, answered: Wall) -> Difference {
     Difference {
         kind: Kind::OnlyOurs,
         line: None,
-        leg: Some(own.leg),
+        legs: own.legs.clone(),
         at: answered,
         caller: own.caller.clone(),
         called: own.called.clone(),

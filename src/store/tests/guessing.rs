@@ -23,7 +23,11 @@ fn all() -> Vec<KeptTries> {
         Tried::Friend(number("+390611112222"), studio.clone()),
         Tried::Named(number("+390611112222"), studio),
     ];
-    let kept = |(minute, tried): (u64, Tried)| KeptTries { tried, moments: vec![at(minute), at(minute + 1)] };
+    let kept = |(minute, tried): (u64, Tried)| KeptTries {
+        tried,
+        moments: vec![at(minute), at(minute + 1)],
+        elsewhere: false,
+    };
     (0..).zip(tried).map(kept).collect()
 }
 
@@ -40,8 +44,8 @@ async fn what_was_tried_is_known_after_a_restart_and_for_a_day() {
     let bench = bench.reopened().await;
     assert_eq!(kept(&bench, at(10)).await, all());
     // What is kept anew takes the place of what was; of nobody nothing is.
-    let more = KeptTries { tried: Tried::Overall, moments: vec![at(4), at(5), at(20)] };
-    let nobody = KeptTries { tried: Tried::By(Caller::Withheld("gone".parse().unwrap())), moments: Vec::new() };
+    let more = KeptTries { tried: Tried::Overall, moments: vec![at(4), at(5), at(20)], elsewhere: false };
+    let nobody = KeptTries { tried: Tried::By(Caller::Withheld("gone".parse().unwrap())), moments: Vec::new(), elsewhere: false };
     for _ in 0..2 {
         bench.store.keep_tries(vec![more.clone(), nobody.clone()], at(21)).await.unwrap();
     }
@@ -74,6 +78,7 @@ async fn so_many_are_kept_and_no_more() {
     let made_up = |n: u64| KeptTries {
         tried: Tried::By(Caller::Number(number(&format!("+39{n:010}")))),
         moments: vec![at(11).plus_millis(n)],
+        elsewhere: false,
     };
     let most = guess::MOST as u64;
     bench.store.keep_tries((0..most + 10).map(made_up).collect(), at(20)).await.unwrap();

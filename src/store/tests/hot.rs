@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::notice::Kind;
-use crate::trunk::{HotChange, HotPrefix, read_hot};
+use crate::trunk::{HotChange, HotKey, MOST_SALTS, read_hot};
+use sha2::{Digest, Sha256};
 
 const LATVIA: &str = "+37123456789";
 const RIGA: &str = "+37167000000";
@@ -24,7 +25,7 @@ fn replace(text: &str) -> HotStep {
 }
 
 fn add(prefix: &str) -> HotStep {
-    HotStep::Add([(prefix.parse::<HotPrefix>().unwrap(), String::new())].into())
+    HotStep::Add([(prefix.parse::<HotKey>().unwrap(), String::new())].into())
 }
 
 async fn bench() -> Bench {
@@ -69,7 +70,7 @@ async fn a_list_is_brought_in_whole_and_tells_what_changed() {
 
     let second = "prefix,note\n3712345,gone over to another range\n97250001,new\n";
     let report = bench.hot("bought", replace(second)).await;
-    let told: Vec<(&str, String)> = report.changes.iter().map(|(c, p, _)| (c.slug(), p.digits())).collect();
+    let told: Vec<(&str, String)> = report.changes.iter().map(|(c, p, _)| (c.slug(), p.to_string())).collect();
     let expected = [("removed", "882990"), ("noted", "3712345"), ("new", "97250001")];
     assert_eq!(told, expected.map(|(change, digits)| (change, digits.to_owned())));
     assert_eq!(bench.hot("bought", replace(second)).await.changes, []);
@@ -89,6 +90,50 @@ async fn a_list_is_brought_in_whole_and_tells_what_changed() {
     let told = ["import", "import", "add", "import", "remove"].iter().zip(["bought", "bought", "own", "bought", "own"]);
     let told: Vec<String> = told.map(|(verb, list)| format!("{verb} hot-list {list}")).collect();
     assert_eq!(bench.trail_verbs().await, told);
+    bench.audited().await;
+}
+
+/// Of a number whose list tells nothing but its hash, all is as of one that is told.
+#[tokio::test]
+async fn a_number_is_known_by_its_hash() {
+    let bench = bench().await;
+    let hash = |text: &str| Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let file = |salt: &str| {
+        let salted = hash(&format!("{salt}447700900123"));
+        format!("number,salt,note\n{},,test\n{salted},{salt},\n37167,,prefix\n", hash(LATVIA))
+    };
+    let first = file("pep/per+");
+    let dry = bench.store.hot_order(order("shared", replace(&first)), true, NOON).await.unwrap();
+    assert_eq!((dry.count(HotChange::New), dry.entries), (3, 3));
+    assert_eq!(bench.hot("shared", replace(&first)).await, dry);
+    let report = bench.hot("shared", replace(&file("salt"))).await;
+    assert_eq!((report.count(HotChange::New), report.count(HotChange::Removed), report.same), (1, 1, 2));
+    let hot = |number: &str| bench.store.facts().hot(&number.parse().unwrap()).is_some();
+    assert!(hot(LATVIA) && hot(RIGA) && hot(BRITAIN) && !hot("+37123456780") && !hot("+3712345678901"));
+    let shown = async |number: &str| {
+        let filter = HotFilter { number: Some(number.parse().unwrap()), ..HotFilter::default() };
+        let rows = bench.store.hot_rows(&filter).await.unwrap();
+        rows.into_iter().map(|row| row.prefix).collect::<Vec<_>>()
+    };
+    let salted = format!("sha256:salt:{}", hash("salt447700900123"));
+    assert_eq!(shown(LATVIA).await, [format!("sha256:{}", hash(LATVIA))]);
+    assert_eq!(shown(BRITAIN).await.first(), Some(&salted));
+    assert_eq!(bench.ring(LATVIA, NOON).await, Opened::Refused(Cause::HotNumber));
+    assert_eq!(bench.told_of(Kind::HotNumber).await, 1);
+    let closed = bench.store.facts().dial_blocks(None, NOON);
+    assert_eq!(closed.iter().map(|block| block.destination.to_string()).collect::<Vec<_>>(), ["LV"]);
+    bench.hot("shared", HotStep::Remove(salted.parse().unwrap())).await;
+    assert!(!hot(BRITAIN));
+
+    // Each salt costs every call: there are few, of all lists together.
+    for n in 0..MOST_SALTS {
+        bench.hot("own", add(&format!("sha256:{n}:{}", hash("x")))).await;
+    }
+    let another = order("shared", add(&format!("sha256:more:{}", hash("x"))));
+    let refused = bench.store.hot_order(another, false, NOON).await;
+    assert!(matches!(&refused, Err(StoreError::Conflict(why)) if why.contains("17 salts")), "{refused:?}");
+    bench.hot("own", add(&format!("sha256:1:{}", hash("y")))).await;
+    bench.hot("own", replace(&format!("hash,salt\n{},more\n", hash("x")))).await;
     bench.audited().await;
 }
 

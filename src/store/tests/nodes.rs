@@ -63,6 +63,24 @@ async fn a_trial_on_older_books_holds_no_node_up() {
     drop(one);
 }
 
+/// Each node keeps what it has counted itself, beside what others have, and begins with all of it.
+#[tokio::test]
+async fn each_node_keeps_its_own_wrong_tries_and_begins_with_all() {
+    use crate::trunk::{Caller, KeptTries, Tried};
+    let two = Two::new(FILE).await;
+    let tried = Tried::By(Caller::Number("+393339998877".parse().unwrap()));
+    let kept = |seconds: &[u64], elsewhere| {
+        let moments = seconds.iter().map(|second| NOON.plus_millis(second * 1_000)).collect();
+        KeptTries { tried: tried.clone(), moments, elsewhere }
+    };
+    let [one, other] = &two.stores;
+    one.keep_tries(vec![kept(&[1], false)], NOON).await.unwrap();
+    other.keep_tries(vec![kept(&[2, 3], false)], NOON).await.unwrap();
+    one.keep_tries(vec![kept(&[1, 4], false)], NOON).await.unwrap();
+    assert_eq!(one.kept_tries(NOON).await.unwrap(), [kept(&[1, 4], false), kept(&[2, 3], true)]);
+    assert_eq!(other.kept_tries(NOON).await.unwrap(), [kept(&[1, 4], true), kept(&[2, 3], false)]);
+}
+
 /// Whoever meets the other node too often asks again.
 async fn insist(store: &Store, asked: OpenLeg) -> Opened {
     for _ in 0..100 {

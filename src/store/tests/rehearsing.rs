@@ -74,6 +74,45 @@ async fn a_trial_tells_what_would_be_and_leaves_no_trace() {
     assert_eq!(store.audit().await.unwrap(), []);
 }
 
+/// What would be found, counted or priced again is what a store tells, and every byte is as it was.
+#[tokio::test]
+async fn a_look_at_legs_tells_what_a_store_tells_and_leaves_no_trace() {
+    let bench = Bench::with_credits("25.00").await;
+    for n in 1..4 {
+        let leg = bench.leg();
+        grant(bench.store.open_leg(dial(leg, "+447700900123", "studio")).await.unwrap());
+        bench.store.answered(answer(leg)).await.unwrap();
+        bench.store.settle(leg, over(n * 10_000)).await.unwrap();
+    }
+    let (from, to) = (Wall::from_micros(0), Wall::from_micros(i64::MAX));
+    let which = Which::Period { organisation: "aurora".parse().unwrap(), from, to };
+    let carrier = "local".parse().unwrap();
+    let old = Keep { records: Some(to), traces: Some(to), dry_run: true };
+    let people = [Whom::Number("+447700900123".parse().unwrap()), Whom::User("anna".parse().unwrap())];
+    let store = &bench.store;
+    let ours = (store.legs_by(&carrier, (from, to), "a").await.unwrap(), store.reconciled_at("a").await.unwrap());
+    let rerated = store.rerate(&which, None, NOON).await.unwrap();
+    let kept = store.keep(old, NOON).await.unwrap();
+    let mut forgotten = Vec::new();
+    for whom in &people {
+        forgotten.push(store.forget(Forget { whom: whom.clone(), dry_run: true }, NOON).await.unwrap());
+    }
+    assert_eq!((ours.0.len(), rerated.legs, kept, forgotten[0].records, forgotten[1].records), (3, 3, 3, 3, 3));
+    let super::Bench { folder, url, store, .. } = bench;
+    drop(store);
+    drop(rehearsal(&url, options(&folder)).await.unwrap());
+    let before = everything(&folder, &url).await;
+    let mut tried = rehearsal(&url, options(&folder)).await.unwrap();
+    assert_eq!(tried.legs_by(&carrier, (from, to), "a").await.unwrap(), ours);
+    assert_eq!(tried.rerate(&which).await.unwrap(), rerated);
+    assert_eq!(tried.keep(Keep { dry_run: false, ..old }).await.unwrap(), kept, "it is a trial, whatever is asked");
+    for (whom, forgotten) in people.into_iter().zip(forgotten) {
+        assert_eq!(tried.forget(whom).await.unwrap(), forgotten);
+    }
+    drop(tried);
+    assert_eq!(everything(&folder, &url).await, before);
+}
+
 /// Books of an older program are brought up to date for the trial alone; where there are none, none are made.
 #[tokio::test]
 async fn a_trial_on_older_books_or_none_makes_nothing() {
@@ -95,6 +134,9 @@ async fn a_trial_on_older_books_or_none_makes_nothing() {
         assert_eq!(italy.toll_free, edition == 0, "what stands in them is heeded");
         assert_eq!(tried.preview(next_file(), NOON).await.unwrap().unwrap().applied.organisations, 3);
         assert_eq!(tried.hot_differences(&hot()).await.unwrap().entries, 1);
+        assert_eq!(tried.keep(Keep { records: Some(NOON), traces: None, dry_run: true }).await.unwrap(), 0);
+        let somebody = Whom::Number("+447700900123".parse().unwrap());
+        assert_eq!(tried.forget(somebody).await.unwrap().records, 0);
         drop(tried);
         assert_eq!(everything(&folder, &url).await, before, "edition {edition}");
         assert_eq!(folder.path().join("data").exists(), edition > 0);

@@ -118,8 +118,9 @@ async fn a_carriers_file_is_remembered_once_and_what_it_charged_is_known() {
         file: "june.csv".into(),
         at: NOON,
         theirs: 2,
+        matched: 2,
         differences: 0,
-        legs: legs.iter().map(|leg| leg.leg).collect(),
+        legs: legs.iter().flat_map(|call| call.legs.clone()).collect(),
     };
     assert_eq!(store.reconciled_at("one").await.unwrap(), None);
     assert!(store.remember(file("one", &ours[..2])).await.unwrap());

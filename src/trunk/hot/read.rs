@@ -1,8 +1,10 @@
 //! A list of hot numbers as its seller writes it: CSV with a header, one number or prefix a row. Every bad row is named.
 
 use super::range;
-use super::{HotEntries, HotPrefix, LARGEST_HOT, LONGEST_NOTE, MOST_HOT};
+use super::{BadHotKey, HotEntries, HotHash, HotKey, LARGEST_HOT, LONGEST_NOTE, MOST_HOT, MOST_SALTS};
 use crate::form::{Mistake, Slate};
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 
 /// Mistakes that are told one by one.
 const MOST_MISTAKES: usize = 10_000;
@@ -11,6 +13,10 @@ const MOST_MISTAKES: usize = 10_000;
 /// spaces and underscores.
 const NUMBER: &[&str] =
     &["prefix", "number", "msisdn", "e164", "testnumber", "telephone", "phone", "phonenumber", "range", "bnumber"];
+/// Of a column with hashes, where they do not stand among the numbers, and of one with the salts of those that have one.
+const HASH: &[&str] =
+    &["hash", "sha256", "numberhash", "hashednumber", "msisdnhash", "hashedmsisdn", "msisdnsha256", "sha256hash"];
+const SALT: &[&str] = &["salt"];
 const NOTE: &[&str] =
     &["note", "notes", "description", "comment", "remark", "reason", "source", "provider", "destination"];
 
@@ -42,12 +48,14 @@ fn entries(text: &str, slate: &mut Slate<'_>) -> HotEntries {
         return entries;
     };
     let place = |titles: &[&str]| header.iter().position(|title| titles.contains(&plain(title).as_str()));
-    let Some(number) = place(NUMBER) else {
+    let columns: Vec<usize> = [NUMBER, HASH].into_iter().filter_map(place).collect();
+    if columns.is_empty() {
         let found: Vec<&str> = header.iter().collect();
-        slate.tell(1, format!("no column \"prefix\" or \"number\" among {}", found.join(", ")));
+        slate.tell(1, format!("no column \"prefix\", \"number\" or \"hash\" among {}", found.join(", ")));
         return entries;
-    };
-    let note = place(NOTE);
+    }
+    let (salt, note) = (place(SALT), place(NOTE));
+    let mut salts = BTreeSet::new();
     for row in rows {
         let row = match row {
             Ok(row) => row,
@@ -61,26 +69,49 @@ fn entries(text: &str, slate: &mut Slate<'_>) -> HotEntries {
             slate.tell(line, format!("expected {} cells, as in the header, found {}", header.len(), row.len()));
             continue;
         }
-        let cell = row.get(number).unwrap_or_default();
-        let prefixes = match range::prefixes(cell).unwrap_or_else(|| Ok(vec![cell.parse::<HotPrefix>()?])) {
-            Ok(prefixes) => prefixes,
+        // Who tells the number tells more than its hash says.
+        let mut cells = columns.iter().filter_map(|place| row.get(*place));
+        let cell = cells.find(|cell| !cell.is_empty()).unwrap_or_default();
+        let salt = salt.and_then(|place| row.get(place)).unwrap_or_default();
+        let keys = match keys(cell, salt) {
+            Ok(keys) => keys,
             Err(bad) => {
                 slate.tell(line, format!("{bad}, found \"{}\"", shortened(cell)));
                 continue;
             }
         };
         let note = note.and_then(|place| row.get(place)).map(shortened).unwrap_or_default();
-        for prefix in prefixes {
+        salts.extend(keys.iter().filter_map(HotKey::salt).map(str::to_owned));
+        if salts.len() > MOST_SALTS {
+            slate.tell(line, format!("more than {MOST_SALTS} salts: those who share hashes agree on one"));
+            return entries;
+        }
+        for key in keys {
             if entries.len() == MOST_HOT {
                 slate.tell(line, format!("more than {MOST_HOT} numbers: choose the newest, or bring prefixes in"));
                 return entries;
             }
-            if entries.insert(prefix, note.clone()).is_some() {
-                slate.tell(line, format!("{prefix} twice: leave one of them out"));
+            match entries.entry(key) {
+                Entry::Occupied(known) => slate.tell(line, format!("{} twice: leave one of them out", known.key())),
+                Entry::Vacant(place) => drop(place.insert(note.clone())),
             }
         }
     }
     entries
+}
+
+/// What a cell says: a number, its first digits, a range, or a hash, with the salt that stands beside it.
+fn keys(cell: &str, salt: &str) -> Result<Vec<HotKey>, String> {
+    if let Some(hash) = HotHash::read(cell) {
+        let hash = hash.and_then(|hash| if salt.is_empty() { Ok(hash) } else { hash.salted(salt) });
+        return hash.map(|hash| vec![hash.into()]).map_err(|bad| bad.to_string());
+    }
+    match range::prefixes(cell) {
+        Some(range) => {
+            range.map(|prefixes| prefixes.into_iter().map(HotKey::Numbers).collect()).map_err(|bad| bad.to_string())
+        }
+        None => cell.parse().map(|key| vec![key]).map_err(|bad: BadHotKey| bad.to_string()),
+    }
 }
 
 fn plain(title: &str) -> String {
@@ -109,7 +140,7 @@ mod tests {
             "note|e164\nLatvia|+3712345\n|+88299\n",
         ] {
             let entries = read("hot.csv", text).unwrap();
-            let rows: Vec<(String, &str)> = entries.iter().map(|(p, note)| (p.digits(), note.as_str())).collect();
+            let rows: Vec<(String, &str)> = entries.iter().map(|(p, note)| (p.to_string(), note.as_str())).collect();
             assert_eq!(rows, [("88299".to_owned(), ""), ("3712345".to_owned(), "Latvia")], "{text}");
         }
     }
@@ -137,7 +168,7 @@ mod tests {
     fn a_range_is_the_prefixes_that_it_is_made_of() {
         let text = "range,note\n+37123450 - +37123461,Latvia\n37129998-37130001,over the edge\n371-2399,one number\n";
         let entries = read("hot.csv", text).unwrap();
-        let rows: Vec<(String, &str)> = entries.iter().map(|(p, note)| (p.digits(), note.as_str())).collect();
+        let rows: Vec<(String, &str)> = entries.iter().map(|(p, note)| (p.to_string(), note.as_str())).collect();
         let own = |digits: &str, note: &'static str| (digits.to_owned(), note);
         assert_eq!(
             rows,
@@ -161,6 +192,37 @@ mod tests {
                  \"+1000000000-+9999999999\"",
                 "hot.csv:5: expected an international number or its first digits, 4 to 15 of them, the first not 0, found \
                  \"+37123450-x\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn hashes_stand_beside_numbers_in_their_column_or_in_one_of_their_own() {
+        let [one, two] = ["a", "B"].map(|digit| digit.repeat(64));
+        for text in [
+            format!("number,salt,note\n{one},,x\n{two},pepper,y\n+37123450-+37123451,pepper,z\n"),
+            format!(
+                "Hashed MSISDN;Salt;MSISDN;Note\n{one};;;x\n;;sha256:pepper:{two};y\nother;;+37123450-+37123451;z\n"
+            ),
+        ] {
+            let entries = read("hot.csv", &text).unwrap();
+            let rows: Vec<(String, &str)> =
+                entries.iter().map(|(key, note)| (key.to_string(), note.as_str())).collect();
+            let pepper = format!("sha256:pepper:{}", two.to_lowercase());
+            let expected =
+                [("37123450".into(), "z"), ("37123451".into(), "z"), (format!("sha256:{one}"), "x"), (pepper, "y")];
+            assert_eq!(rows, expected, "{text}");
+        }
+        let rows: String = (0..=MOST_SALTS).map(|n| format!("{one},salt{n}\n")).collect();
+        let bad = format!("hash,salt\n{one},a b\n{},\n{one},\n{},\n{rows}", &one[..40], one.to_uppercase());
+        let salt = "expected a salt of 64 characters at most, letters, digits or any of -._~+/=";
+        assert_eq!(
+            told(&bad),
+            [
+                format!("hot.csv:2: {salt}, found \"{one}\""),
+                format!("hot.csv:3: expected a SHA-256 hash of 64 hexadecimal digits, found \"{}\"", &one[..40]),
+                format!("hot.csv:5: sha256:{one} twice: leave one of them out"),
+                "hot.csv:22: more than 16 salts: those who share hashes agree on one".to_owned(),
             ]
         );
     }
