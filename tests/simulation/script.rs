@@ -534,11 +534,15 @@ pub const TRANSFERS: usize = 0;
 /// A world that is over sooner has none of that: it is all done before people are told to leave.
 const SENT_LENGTH_MS: u64 = 250_000;
 
+/// So many conference IDs may have seven digits.
+const MOST_MEETINGS: usize = 10;
+
 /// A house whose organiser, for whom all wait, has people rung by REFER, once the PIN is keyed; a guest asks for that in vain; and other
 /// telephones take the places of both, and go on asking. Some watch who is there. Drawn apart, and last: nobody else knows of it.
 fn sent(script: &mut Script) {
     let mut rng = StdRng::seed_from_u64(script.seed ^ 0x5e47);
-    if script.seed.is_multiple_of(3) || script.length_ms < SENT_LENGTH_MS {
+    let is_full = script.meetings.len() >= MOST_MEETINGS;
+    if script.seed.is_multiple_of(3) || script.length_ms < SENT_LENGTH_MS || is_full {
         return;
     }
     let (house, meeting) = (script.houses.len(), script.meetings.len());
