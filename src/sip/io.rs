@@ -55,9 +55,10 @@ const MAX_CONNECTIONS: usize = 2_000;
 const MAX_STRANGERS: usize = 1_000;
 /// Messages that a connection may leave unread.
 const WRITE_QUEUE: usize = 256;
-/// How long a listed source may be silent on a connection that carries no call, and how long a stranger.
+/// How long a listed source may be silent on a connection that carries no call, and how long a stranger: with [`SWEEP`] 32 s,
+/// in which whoever asked has been answered (timer F).
 const IDLE: Duration = Duration::from_secs(120);
-const IDLE_STRANGER: Duration = Duration::from_secs(32);
+const IDLE_STRANGER: Duration = Duration::from_secs(28);
 /// How often idle connections are looked for.
 const SWEEP: Duration = Duration::from_secs(4);
 /// How long a message may take to come whole, and one of ours to be taken.
@@ -818,7 +819,9 @@ async fn carry(
     inbox: mpsc::Sender<Arrival>,
 ) {
     let (reader, mut writer) = tokio::io::split(stream);
-    let reading = tokio::spawn(read_stream(reader, flow, opened, pong, inbox.clone(), STALL));
+    // It ends with us, also where we are ended: else whoever never reads would be listened to for ever.
+    let mut reading = JoinSet::new();
+    reading.spawn(read_stream(reader, flow, opened, pong, inbox.clone(), STALL));
     while let Some(bytes) = queue.recv().await {
         // What is encrypted may lie in a buffer of our own until it is flushed.
         let written = async {
@@ -830,7 +833,7 @@ async fn carry(
         }
     }
     let _ = timeout(STALL, writer.shutdown()).await;
-    reading.abort();
+    drop(reading);
     drop(inbox.send(Arrival::Closed { flow, opened }).await);
 }
 
@@ -1124,6 +1127,28 @@ mod tests {
         let (reader, _writer) = near.into_split();
         read_stream(reader, flow, 7, pong, inbox, Duration::from_millis(10)).await;
         assert!(matches!(arrivals.recv().await, Some(Arrival::Closed { opened: 7, .. })));
+    }
+
+    #[tokio::test]
+    async fn who_asks_and_never_reads_an_answer_is_hung_up_on() {
+        let (sip, _events) = start(1, true).await;
+        let mut stream = TcpStream::connect(sip.local(Transport::Tcp).unwrap()).await.unwrap();
+        let asks = async {
+            for cseq in 1.. {
+                let ask = format!(
+                    "OPTIONS sip:a@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK{cseq}\r\n\
+                     From: <sip:b@127.0.0.1>;tag=1\r\nTo: <sip:a@127.0.0.1>\r\nCall-ID: 1\r\nCSeq: {cseq} OPTIONS\r\n\
+                     Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+                );
+                if stream.write_all(ask.as_bytes()).await.is_err() {
+                    break;
+                }
+            }
+        };
+        timeout(2 * STALL, asks).await.expect("it is listened to for ever");
+        while sip.gauges().connections > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Carriers known by a name and a password, and our own calls proven with them.
 
+use crate::attack::futures_of;
 use crate::world::{CARRIER, DIRECT, PEOPLE, STRANGER, World, apply};
 use std::net::IpAddr;
 use std::path::Path;
@@ -121,6 +122,69 @@ async fn a_call_out_is_proven_and_held_and_charged_once() {
     calls.dedup();
     assert_eq!(calls.len(), records.len(), "a call that is made again is the same call");
     assert_eq!(world.balance("acme").await.held.0, 0);
+    world.end().await;
+}
+
+/// From a hundred networks, ten each: half of them try passwords of a name that there is, half names that there are not. What
+/// a stranger says is answered five times a second, and said again where it was not: that counts as a further try.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_thousand_guesses_none_is_taken_and_each_address_has_ten() {
+    let world = World::start().await;
+    apply(world.node.store(), &format!("[[carrier]]\nid = \"roaming\"\n{}", digest(&world, ""))).await;
+    let nobody = exchange(&world, STRANGER).await;
+    world.until(|| async { nobody.call("+390611111111", DIRECT).await.err().map(|e| e.status) == Some(401) }).await;
+    let guesses = (0..100).map(|network| {
+        let world = &world;
+        async move {
+            let stranger = exchange(world, [127, 77, network, 1]).await;
+            let heard = async |login| {
+                let refused = stranger.clone().proving(login).call("+390611111111", DIRECT).await;
+                refused.err().map(|ended| ended.status)
+            };
+            let mut told = Vec::new();
+            for guess in 0..10 {
+                let unknown = Login { username: format!("name {guess}"), ..login("open sesame") };
+                let known = login(&format!("guess {guess}"));
+                told.push(heard(if network % 2 == 1 { unknown } else { known }).await);
+            }
+            let asked = told.iter().take_while(|status| **status == Some(401)).count();
+            assert!((1..10).contains(&asked) && told[asked..].iter().all(|s| *s == Some(403)), "{network}: {told:?}");
+            assert_eq!(heard(login("open sesame")).await, Some(403), "nor is the right one heard from there");
+        }
+    });
+    futures_of(guesses).await;
+    assert_eq!(world.records().await.len(), 0);
+    world.end().await;
+}
+
+/// By turns, from a carrier's own address, which is never barred: what else the machine does meets both alike. (How much is
+/// worked out for either is compared in the library's own tests, by a closer measure.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_and_an_unknown_name_are_answered_in_one_time() {
+    let samples = if std::env::var_os("TOLLBRIDGE_TEST_LONG").is_some() { 10_000 } else { 500 };
+    let world = World::start().await;
+    let source = IpAddr::from(CARRIER);
+    apply(world.node.store(), &format!("[[carrier]]\nid = \"line\"\nsources = [\"{source}\"]\n{}", digest(&world, "")))
+        .await;
+    world.until(|| async { world.carrier.call(CALLED, DIRECT).await.err().map(|e| e.status) == Some(401) }).await;
+    let known = login("close sesame");
+    let unknown = Login { username: "abd".to_owned(), ..login("open sesame") };
+    let phones = [known, unknown].map(|login| world.carrier.clone().proving(login));
+    let mut times = [Vec::new(), Vec::new()];
+    for sample in 0..2 * samples {
+        let which = sample % 2;
+        let began = std::time::Instant::now();
+        let refused = phones[which].call("+390611111111", DIRECT).await;
+        times[which].push(began.elapsed());
+        assert_eq!(refused.err().map(|ended| ended.status), Some(401));
+    }
+    let [known, unknown] = times.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    });
+    println!("{samples} each: a wrong password {known:?}, an unknown name {unknown:?} (medians)");
+    assert!(known.abs_diff(unknown) < Duration::from_millis(1), "{known:?}, {unknown:?}");
+    assert_eq!(world.records().await.len(), 0);
     world.end().await;
 }
 

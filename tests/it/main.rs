@@ -3,6 +3,7 @@
 mod attack;
 mod bridge;
 mod crash;
+mod crowd;
 mod dial_out;
 mod digest;
 mod disk;

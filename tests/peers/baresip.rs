@@ -1,13 +1,13 @@
 //! baresip, a foreign telephone with codecs and SRTP of its own: it calls in, says a tone, and writes down what it hears.
 
+use crate::wave::{read, strength, write};
 use crate::world::{DIRECT, World, apply, hears, tone};
 use crate::{MACHINE, bridge, bridge_with};
-use std::f64::consts::TAU;
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{fs, io};
 use tempfile::TempDir;
 use tollbridge::cli::phone::Phone;
 use tollbridge::config::{Listen, Settings};
@@ -46,10 +46,7 @@ impl Baresip {
     fn call(&self, world: &World) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().display();
-        let said: Vec<i16> = (0..60 * self.rate_hz)
-            .map(|n| (6_000.0 * (TAU * f64::from(SAYS_HZ) * f64::from(n) / f64::from(self.rate_hz)).sin()) as i16)
-            .collect();
-        write(folder.path(), self.rate_hz, &said).unwrap();
+        write(&folder.path().join("said.wav"), SAYS_HZ, self.rate_hz);
         // The player is a sink: what is heard is written by the filter `sndfile`.
         let modules =
             ["aubridge", "aufile", "sndfile", "g711", "g722", "opus", "srtp"].map(|m| format!("module {m}.so\n"));
@@ -105,10 +102,7 @@ impl Running {
             name.starts_with("dump") && name.ends_with("dec.wav")
         });
         let file = file.unwrap_or_else(|| panic!("it wrote nothing: {}", self.told())).path();
-        let mut reader = hound::WavReader::open(file).unwrap();
-        let spec = reader.spec();
-        let samples: Vec<i16> = reader.samples::<i16>().map(Result::unwrap).collect();
-        (spec.sample_rate, samples.into_iter().step_by(usize::from(spec.channels)).collect())
+        read(&file)
     }
 
     async fn tells(&self, what: &str) {
@@ -129,28 +123,6 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn write(folder: &std::path::Path, sample_rate: u32, samples: &[i16]) -> io::Result<()> {
-    let spec =
-        hound::WavSpec { channels: 1, sample_rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
-    let mut file = hound::WavWriter::create(folder.join("said.wav"), spec).map_err(io::Error::other)?;
-    samples.iter().try_for_each(|sample| file.write_sample(*sample)).map_err(io::Error::other)?;
-    file.finalize().map_err(io::Error::other)
-}
-
-/// The strength of a tone in the last second but one.
-fn strength(samples: &[i16], rate_hz: u32, hz: u32) -> f64 {
-    let second = rate_hz as usize;
-    let end = samples.len().saturating_sub(second);
-    let window = &samples[end.saturating_sub(second)..end];
-    let turn = TAU * f64::from(hz) / f64::from(rate_hz);
-    let (mut re, mut im) = (0.0, 0.0);
-    for (n, sample) in window.iter().enumerate() {
-        re += f64::from(*sample) * (turn * n as f64).cos();
-        im += f64::from(*sample) * (turn * n as f64).sin();
-    }
-    2.0 * f64::hypot(re, im) / window.len().max(1) as f64
 }
 
 /// The bridge with a carrier at `address`, which sends sound from elsewhere than it says (127.0.0.1) as if behind a NAT,

@@ -9,7 +9,7 @@ use tollbridge::switchboard::ask::{Ask, Told};
 
 const CALLED: &str = "+390699999999";
 const CALLS: u32 = 10;
-const LOGIN: (&str, &str) = ("ali", "open sesame");
+pub const LOGIN: (&str, &str) = ("ali", "open sesame");
 
 /// The name and password that both know; sipp knows MD5 alone, and gives up where it is asked for more.
 pub fn digest(world: &World, challenge: &str) -> String {

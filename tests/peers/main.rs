@@ -1,18 +1,20 @@
-//! Foreign telephones: sipp, which knows nothing of us, calls the whole bridge and is called by it. Each call must be
-//! authorised, held, settled and written down, once.
+//! Foreign telephones, which know nothing of us, call the whole bridge and are called by it: sipp, baresip, Linphone, and
+//! sipsak, which does not talk. Each call must be authorised, held, settled and written down, once.
 //!
-//! Keys (RFC 4733) are not pressed here: sipp sends recorded packets through raw sockets, which only root may open. Our
-//! own telephone presses them in `tests/it`.
+//! sipp presses no keys (RFC 4733): it sends recorded packets through raw sockets, which only root may open.
 
 mod baresip;
 mod digest;
 mod incoming;
 mod interop;
+mod linphone;
 mod load;
 mod outgoing;
 mod relay;
 mod sipp;
+mod sipsak;
 mod transfers;
+mod wave;
 #[path = "../it/world.rs"]
 #[allow(dead_code, unused_imports)] // the other suite needs more of it
 mod world;

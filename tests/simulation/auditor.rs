@@ -7,6 +7,7 @@
 use crate::ledger::{Bill, Ledger};
 use crate::script::{Ban, Bans, Meeting, Order, PIN, Rate, Script};
 use crate::slice::{Judge, Purse, Slices};
+use crate::watcher::CALL_ID;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -71,6 +72,10 @@ struct Wire {
     revoked: Option<Mono>,
     /// They did, and nobody was told: it goes when they are asked who may go on.
     cut_off: Option<Mono>,
+    /// By Call-ID: whose place it wants.
+    replaces: Option<String>,
+    /// Of a phone that was rung by REFER: the call whose meeting is to pay.
+    asked_by: Option<Key>,
 }
 
 impl Wire {
@@ -215,6 +220,11 @@ pub struct Auditor {
     pub firsts: u64,
     /// Why legs that talked had to go.
     pub withdrawn: BTreeSet<Cause>,
+    /// Calls that asked by REFER, by the number that was to be rung.
+    referrals: BTreeMap<String, BTreeSet<(Key, String)>>,
+    /// Phones that were rung for that, and talked at their meeting's expense; calls that took another's place.
+    pub referred: u64,
+    pub replaced: u64,
     /// What each leg calls, or is called at.
     called: BTreeMap<LegId, (CallType, String)>,
     pub slices: Slices,
@@ -247,6 +257,9 @@ impl Auditor {
             leaders: BTreeMap::new(),
             paid: BTreeMap::new(),
             firsts: 0,
+            referrals: BTreeMap::new(),
+            referred: 0,
+            replaced: 0,
             called: BTreeMap::new(),
             slices: Slices::default(),
             brief: BTreeSet::new(),
@@ -293,7 +306,18 @@ impl Auditor {
         let is_first = header(&text, "To").is_some_and(|to| !to.contains(";tag="));
         if (seen.status, seen.method) == (None, "INVITE") && is_first {
             let number = seen.number.to_owned();
-            self.calls.entry(key.clone()).or_insert_with(|| Wire { inbound: true, number, ..Wire::default() });
+            let replaces = header(&text, "Replaces").and_then(|of| of.split(';').next()).map(str::to_owned);
+            self.calls.entry(key.clone()).or_insert_with(|| Wire {
+                inbound: true,
+                number,
+                replaces,
+                ..Wire::default()
+            });
+        }
+        if (seen.status, seen.method) == (None, "REFER") {
+            let to = header(&text, "Refer-To").and_then(|to| to.split_once("sip:")?.1.split('@').next());
+            let asked = self.referrals.entry(to.expect("a REFER to somewhere").to_owned()).or_default();
+            asked.insert((key.clone(), seen.number.to_owned()));
         }
         let Some(wire) = self.calls.get_mut(&key) else { return };
         match (seen.status, seen.method) {
@@ -351,11 +375,31 @@ impl Auditor {
     }
 
     pub fn opens(&mut self, leg: LegId, call_id: &str, called: (CallType, String)) {
+        assert!(!call_id.starts_with(CALL_ID), "who watches is no leg, and costs nobody anything");
+        let asked_by = self.who_asked(&called);
         self.called.insert(leg, called);
         let key = (self.epoch, call_id.to_owned());
         // A call out is opened before it is on the wire, if it ever is.
-        self.calls.entry(key.clone()).or_default();
+        self.calls.entry(key.clone()).or_default().asked_by = asked_by;
         self.legs.insert(leg, key);
+    }
+
+    /// Of a number that nobody rings but for a REFER: the one call that asked for it. It is up, and its meeting's organiser's: by
+    /// PIN, or since it took the place of such a one.
+    fn who_asked(&mut self, (call_type, number): &(CallType, String)) -> Option<Key> {
+        if *call_type != CallType::DialOut || !self.script.referred.iter().any(|dial| dial.to == *number) {
+            return None;
+        }
+        let (key, _) = self.referrals.get_mut(number).and_then(BTreeSet::pop_first).expect("rung, and nobody asked");
+        let wire = &self.calls[&key];
+        assert!(key.0 == self.epoch && wire.is_up(), "{number} is rung for {key:?}, which is not up: {wire:?}");
+        let leads = |call_id: &str| self.keyed.get(call_id).is_some_and(|keyed| keyed.contains(PIN));
+        let before = wire.replaces.as_deref().filter(|_| wire.acknowledged.is_some());
+        assert!(
+            leads(&key.1) || before.is_some_and(leads),
+            "{number} is rung for {key:?}, who is no organiser: {wire:?}"
+        );
+        Some(key)
     }
 
     /// A key was handed to the switchboard.
@@ -371,6 +415,11 @@ impl Auditor {
         let locked = self.halls.entry(meeting).or_default().locked;
         let key = self.legs[&leg].clone();
         let named = self.may_name(&key, meeting);
+        let asker = self.calls[&key].asked_by.as_ref().map(|asker| self.calls[asker].meeting);
+        assert!(
+            asker.is_none_or(|of| of == Some(meeting)),
+            "{key:?} is paid by {meeting}, and was asked for in {asker:?}"
+        );
         let wire = self.calls.get_mut(&key).expect("a leg without a call");
         assert!(!wire.inbound || named, "{key:?} keyed {:?}, not the ID of meeting {meeting}", self.keyed.get(&key.1));
         if wire.meeting.replace(meeting).is_none() && wire.inbound && wire.ok.is_some() {
@@ -510,7 +559,9 @@ impl Auditor {
             let meeting = &self.script.meetings[at];
             let has_sound = self.streams.values().any(|place| place.call == *key);
             let walks_in = if wire.inbound { meeting.is_open() } else { !meeting.confirm && meeting.most.is_none() };
-            let due = walks_in && has_sound && !wire.released && !self.may_have_been_ended(at);
+            // Whoever comes for another is in when both sides know that they are up.
+            let comes_for = wire.replaces.is_some() && wire.acknowledged.is_none();
+            let due = walks_in && has_sound && !comes_for && !wire.released && !self.may_have_been_ended(at);
             assert!(!due || inside.contains(key), "{now:?}: {key:?} should be inside meeting {at}: {wire:?}");
             let out = wire.released && meeting.is_open();
             assert!(!out || !inside.contains(key), "{now:?}: {key:?} should be out of meeting {at}: {wire:?}");
@@ -815,10 +866,15 @@ impl Auditor {
         }
     }
 
+    /// What must go is gone within so long.
+    fn patience(&self) -> Duration {
+        let books_ms = self.script.wait_ms() + if self.script.is_troubled() { 15_000 } else { 0 };
+        Duration::from_millis(2_000 + books_ms)
+    }
+
     /// Whoever may not be in a call any more is out of it within two seconds, as soon as the books say so.
     fn gone(&self, now: Mono) {
-        let books_ms = self.script.wait_ms() + if self.script.is_troubled() { 15_000 } else { 0 };
-        let patience = Duration::from_millis(2_000 + books_ms);
+        let patience = self.patience();
         for (key, wire) in self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.is_up()) {
             // Hung up before its ACK, a call is so only when that comes.
             let Some(acknowledged) = wire.acknowledged else { continue };
@@ -955,7 +1011,7 @@ impl Auditor {
     }
 
     /// Everything is over.
-    pub fn finish(&self, records: &[UsageRecord], pool_used_ms: &[u64], grants: &[GrantRow]) {
+    pub fn finish(&mut self, records: &[UsageRecord], pool_used_ms: &[u64], grants: &[GrantRow]) {
         let mut charged: BTreeMap<&str, usize> = BTreeMap::new();
         let mut recorded = BTreeSet::new();
         for record in records {
@@ -972,6 +1028,7 @@ impl Auditor {
             let meetings: BTreeSet<_> = members.iter().map(|key| self.calls[key].meeting).collect();
             assert_eq!(meetings.len(), 1, "two meetings in one room: {members:?}");
         }
+        self.sent_on(records);
         let pools: Vec<u64> = (0..self.script.houses.len()).map(|house| self.ledger.pool_used(house)).collect();
         assert_eq!(pool_used_ms, pools, "pools");
         assert_eq!(self.ledger.on_its_way(), [], "charged to a card, and not booked");
@@ -979,6 +1036,28 @@ impl Auditor {
             let used = self.ledger.grant_used(row.grant.id.as_str());
             assert_eq!((row.used, row.held), (used, 0), "{row:?}");
             assert!(row.used + row.lapsed <= row.grant.amount, "{row:?}");
+        }
+    }
+}
+
+impl Auditor {
+    /// Whoever was rung by REFER was paid by the meeting of whoever asked. A call that took another's place is charged from its
+    /// own answer on, as any; and the other one ended then.
+    fn sent_on(&mut self, records: &[UsageRecord]) {
+        for record in records.iter().filter(|record| record.duration_ms > 0) {
+            let Some(asker) = &self.calls[&self.legs[&record.usage_id]].asked_by else { continue };
+            let meeting =
+                record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
+            assert_eq!(meeting, self.calls[asker].meeting, "{record:?} was asked for by {asker:?}");
+            self.referred += 1;
+        }
+        let patience = self.patience();
+        for (key, wire) in &self.calls {
+            let old = wire.replaces.as_ref().and_then(|of| self.calls.get(&(key.0, of.clone())));
+            let (Some(old), Some(since)) = (old, wire.acknowledged.filter(|_| wire.joined)) else { continue };
+            let end = old.over.or(old.cut).expect("everything is over");
+            assert!(end <= since + patience, "{key:?} came for another at {since:?}, which went on: {old:?}");
+            self.replaced += u64::from(old.by_us && end >= since);
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct Phone {
     /// Since when it sends no sound.
     pub quiet: Option<Mono>,
     acts: Vec<(u64, Act)>,
+    /// Its dialog, once it is answered.
+    journal: String,
     version: u64,
     /// Of RTP.
     pub sequence: u16,
@@ -56,7 +58,7 @@ pub struct Carriers {
     bridge: SocketAddr,
 }
 
-pub fn endpoint(seed: u64) -> Endpoint {
+pub fn endpoint(seed: u64, is_focus: bool) -> Endpoint {
     let mut bytes = [7; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = sip::Config {
@@ -65,7 +67,7 @@ pub fn endpoint(seed: u64) -> Endpoint {
         product: "simulation".into(),
         retry_after_s: 5,
         session_s: 0,
-        is_focus: false,
+        is_focus,
         pace: tollbridge::sip::Pace::default(),
     };
     Endpoint::new(config, bytes)
@@ -79,7 +81,7 @@ impl Carriers {
     pub fn new(script: Rc<Script>, bridge: SocketAddr) -> Carriers {
         let source = Source::at(bridge.ip());
         let one = |carrier: usize| {
-            let mut endpoint = endpoint(script.seed * 16 + carrier as u64);
+            let mut endpoint = endpoint(script.seed * 16 + carrier as u64, false);
             endpoint.command(Mono::default(), Command::Sources(vec![source.clone()]));
             endpoint
         };
@@ -91,7 +93,7 @@ impl Carriers {
     /// Somebody calls. Gives the phone, and when it gives up.
     pub fn call(&mut self, now: Mono, caller: usize) -> (usize, Option<Duration>) {
         let script = self.script.clone();
-        let Caller { carrier, called, from, gives_up_ms, acts, .. } = &script.callers[caller];
+        let Caller { carrier, called, from, gives_up_ms, acts, replaces, .. } = &script.callers[caller];
         let here = address(*carrier);
         let identity = Identity::draw(&mut self.rng);
         let call = Call::outbound(1_000 + caller as u64);
@@ -108,15 +110,22 @@ impl Carriers {
             request_uri: format!("sip:{called}@{}", self.bridge),
             from,
             to: format!("<sip:{called}@{}>", self.bridge),
-            headers: Vec::new(),
+            headers: replaces.and_then(|old| self.taking_the_place_of(old)).into_iter().collect(),
             offer: self.describe(phone, Direction::SendRecv),
             ring_ms: RING_MS,
             holds_ack: false,
-            may_transfer: false,
+            may_transfer: true,
             login: None,
         };
         self.endpoints[*carrier].command(now, Command::Dial(Box::new(dial)));
         (phone, gives_up_ms.map(Duration::from_millis))
+    }
+
+    /// The header that says so, where that caller is up.
+    fn taking_the_place_of(&self, caller: usize) -> Option<(String, String)> {
+        let old =
+            self.phones.iter().find(|phone| phone.call == Call::outbound(1_000 + caller as u64) && phone.is_up)?;
+        Some(("Replaces".to_owned(), sip::replaces_of(&old.journal)?))
     }
 
     fn add(&mut self, carrier: usize, call: Call, call_id: &str, acts: Vec<(u64, Act)>) -> usize {
@@ -132,6 +141,7 @@ impl Carriers {
             is_over: false,
             quiet: None,
             acts,
+            journal: String::new(),
             version: 0,
             sequence: 100,
             codec: Codec::Pcma,
@@ -178,8 +188,9 @@ impl Carriers {
         let Some(phone) = self.by_call.get(&(carrier, call)).copied() else { return Vec::new() };
         match event {
             _ if is_last => self.over(now, phone),
-            Event::Answered { answer, .. } => {
+            Event::Answered { answer, journal, .. } => {
                 let line = &mut self.phones[phone];
+                line.journal = journal;
                 let agreed = answer.and_then(|answer| {
                     sdp::accept(&answer, &Carriers::ours(line, &[Codec::Pcma, Codec::Pcmu], Direction::SendRecv)).ok()
                 });
@@ -210,7 +221,8 @@ impl Carriers {
     /// The bridge calls somebody.
     fn invited(&mut self, carrier: usize, invitation: sip::Invitation) -> Vec<(usize, Duration, Step)> {
         let script = self.script.clone();
-        let dial = script.dials.iter().find(|dial| dial.to == invitation.request_user);
+        let mut dials = script.dials.iter().chain(&script.referred);
+        let dial = dials.find(|dial| dial.to == invitation.request_user);
         let Dial { manner, acts, .. } = dial.expect("a number that nobody asked for was dialled");
         let phone = self.add(carrier, invitation.call, &invitation.call_id, acts.clone());
         let offer = invitation.offer.expect("an INVITE of the bridge without a description");
@@ -242,7 +254,8 @@ impl Carriers {
             Step::Act(Act::HangUp) => Command::HangUp { call, reason: None },
             Step::Act(Act::Hold) => Command::Offer { call, offer: self.describe(phone, Direction::SendOnly) },
             Step::Act(Act::Resume) => Command::Offer { call, offer: self.describe(phone, Direction::SendRecv) },
-            Step::Act(Act::Quiet | Act::Keys(_)) => return,
+            Step::Act(Act::Refer(to)) => Command::Refer { call, to: format!("<sip:{to}@{}>", self.bridge) },
+            Step::Act(Act::Quiet | Act::Keys(_) | Act::Watch) => return,
         };
         if matches!(step, Step::Act(Act::HangUp) | Step::GiveUp) {
             self.over(now, phone);

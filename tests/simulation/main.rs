@@ -16,6 +16,7 @@ mod sound;
 mod strikes;
 mod trace;
 mod trouble;
+mod watcher;
 mod world;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,9 @@ const SEEDS_LONG: u64 = 10_000;
 const FIRSTS: u64 = 50;
 /// And so many slices against who is to pay them, and as many against a share of the last money.
 const SLICES: u64 = 50;
+/// And so many phones are rung by REFER and talk, and so many calls take another's place, and so often
+/// somebody is told who is there.
+const SENT: u64 = 50;
 /// So many that failed are made shorter; the rest are named.
 const SHRUNK: usize = 3;
 
@@ -75,6 +79,9 @@ fn the_books_and_the_rooms_are_right_whatever_happens() {
                             all.firsts += seen.firsts;
                             all.ordered += seen.ordered;
                             all.shared += seen.shared;
+                            all.referred += seen.referred;
+                            all.replaced += seen.replaced;
+                            all.watched += seen.watched;
                         }
                         Err(failure) => {
                             println!("seed {seed}, {failure}");
@@ -88,7 +95,11 @@ fn the_books_and_the_rooms_are_right_whatever_happens() {
     let failed = failed.into_inner().unwrap();
     failed.iter().take(SHRUNK).for_each(|seed| shrink::explain(*seed));
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
-    let Seen { withdrawn, firsts, ordered, shared } = all.into_inner().unwrap();
+    let Seen { withdrawn, firsts, ordered, shared, referred, replaced, watched } = all.into_inner().unwrap();
+    println!("{referred} phones were rung by REFER and paid for, {replaced} calls took the place of others");
+    println!("{watched} times somebody was told who is in a meeting");
+    let least = referred.min(replaced).min(watched);
+    assert!(last - first < SEEDS || least >= SENT, "seldom: {referred}, {replaced}, {watched}");
     println!("{ordered} times one payer was held against another before it, {shared} slices against a fair share");
     assert!(last - first < SEEDS || ordered.min(shared) >= SLICES, "slices were seldom judged: {ordered}, {shared}");
     println!("{firsts} legs were held against an organiser's that had no money left");

@@ -94,6 +94,10 @@ pub enum Act {
     Quiet,
     Hold,
     Resume,
+    /// Asks by REFER that this number be rung.
+    Refer(String),
+    /// Asks who is in the meeting, now and from now on (SUBSCRIBE).
+    Watch,
     HangUp,
 }
 
@@ -106,6 +110,8 @@ pub struct Caller {
     pub gives_up_ms: Option<u64>,
     /// No ACK of this call arrives.
     pub deaf: bool,
+    /// It takes the place of this caller (Replaces), where that one is up.
+    pub replaces: Option<usize>,
     pub acts: Vec<(u64, Act)>,
 }
 
@@ -263,6 +269,8 @@ pub struct Script {
     pub decks: [Vec<Rate>; 2],
     pub callers: Vec<Caller>,
     pub dials: Vec<Dial>,
+    /// Phones that are rung by REFER alone.
+    pub referred: Vec<Dial>,
     pub orders: Vec<(u64, Order)>,
     /// When the bridge dies, and how long it is gone.
     pub crashes: Vec<(u64, u64)>,
@@ -443,6 +451,7 @@ fn lean(script: &mut Script) {
             from: Some(format!("+39333999990{guest}")),
             gives_up_ms: None,
             deaf: false,
+            replaces: None,
             acts: if guest == 0 { keys.to_vec() } else { Vec::new() },
         });
     }
@@ -513,7 +522,99 @@ fn rich(script: &mut Script) {
             from: Some(format!("+39333999980{guest}")),
             gives_up_ms: None,
             deaf: false,
+            replaces: None,
             acts: vec![(half - 10_000, Act::HangUp)],
+        });
+    }
+}
+
+/// The one whose telephones may have others rung, and take each other's places.
+pub const TRANSFERS: usize = 0;
+
+/// A world that is over sooner has none of that: it is all done before people are told to leave.
+const SENT_LENGTH_MS: u64 = 250_000;
+
+/// So many conference IDs may have seven digits.
+const MOST_MEETINGS: usize = 10;
+
+/// A house whose organiser, for whom all wait, has people rung by REFER, once the PIN is keyed; a guest asks for that in vain; and other
+/// telephones take the places of both, and go on asking. Some watch who is there. Drawn apart, and last: nobody else knows of it.
+fn sent(script: &mut Script) {
+    let mut rng = StdRng::seed_from_u64(script.seed ^ 0x5e47);
+    let is_full = script.meetings.len() >= MOST_MEETINGS;
+    if script.seed.is_multiple_of(3) || script.length_ms < SENT_LENGTH_MS || is_full {
+        return;
+    }
+    let (house, meeting) = (script.houses.len(), script.meetings.len());
+    script.houses.push(House {
+        id: format!("house-{house}"),
+        per_user: rng.random(),
+        spends: rng.random(),
+        credits: PLENTY,
+        plenty: true,
+        fetching: None,
+        refund_days: 0,
+    });
+    script.meetings.push(Meeting {
+        id: format!("meeting-{meeting}"),
+        house,
+        conference_id: format!("31400{meeting:02}"),
+        licensed: true,
+        callers_may_start: false,
+        lobby: false,
+        most: None,
+        confirm: false,
+    });
+    let called = format!("+39068800{meeting:03}");
+    script.numbers.push(Number { e164: called.clone(), toll_free: false, house: Some(house), meeting: Some(meeting) });
+    let first = script.callers.len();
+    let mut began = [0, 0];
+    for who in 0..4 {
+        // The organiser, a guest, and those who come for them.
+        let (leads, replaces) = (who == 0, (who >= 2).then(|| who - 2));
+        let at_ms = match replaces {
+            Some(old) => began[old] + rng.random_range(8_000..60_000),
+            None => rng.random_range(1_000..script.length_ms / 2),
+        };
+        let mut acts = Vec::new();
+        let mut moment = rng.random_range(500..3_000);
+        for (keys, is_pressed) in [("*", leads), ("4711#", leads), ("", true), ("", rng.random())] {
+            match keys {
+                _ if !is_pressed => {}
+                "" => {
+                    let prefix = *["+4477009", "+4420794", "+3902123", "+2632421"].choose(&mut rng).unwrap();
+                    let to = format!("{prefix}{:04}", 5_000 + script.referred.len());
+                    acts.push((moment, Act::Refer(to.clone())));
+                    let manner = match rng.random_range(0..10) {
+                        0..8 => Manner::Answers { after_ms: rng.random_range(0..9_000) },
+                        8 => Manner::Refuses { after_ms: rng.random_range(0..9_000), status: 486 },
+                        _ => Manner::RingsOn,
+                    };
+                    let stays = rng.random_ratio(2, 3).then(|| (rng.random_range(1_000..200_000), Act::HangUp));
+                    script.referred.push(Dial { at_ms, meeting, to, manner, acts: stays.into_iter().collect() });
+                }
+                keys => acts.push((moment, Act::Keys(keys.to_owned()))),
+            }
+            moment += rng.random_range(1_500..6_000);
+        }
+        if rng.random() {
+            acts.push((rng.random_range(500..30_000), Act::Watch));
+        }
+        if rng.random_ratio(2, 3) {
+            acts.push((moment + rng.random_range(0..100_000), Act::HangUp));
+        }
+        if who < 2 {
+            began[who] = at_ms;
+        }
+        script.callers.push(Caller {
+            at_ms,
+            carrier: TRANSFERS,
+            called: called.clone(),
+            from: Some(format!("+39333999970{who}")),
+            gives_up_ms: None,
+            deaf: false,
+            replaces: replaces.map(|old| first + old),
+            acts,
         });
     }
 }
@@ -566,6 +667,7 @@ impl Script {
             decks: [rates(&mut author.rng), rates(&mut StdRng::seed_from_u64(seed ^ 0xdec6))],
             callers,
             dials,
+            referred: Vec::new(),
             orders,
             crashes,
             length_ms,
@@ -580,6 +682,7 @@ impl Script {
         };
         lean(&mut script);
         rich(&mut script);
+        sent(&mut script);
         script
     }
 
@@ -609,7 +712,7 @@ impl Script {
         let [first, second] = CARRIERS;
         let _ = write!(
             text,
-            "[[carrier]]\nid = \"first\"\nsources = [\"{first}\"]\nroute = \"udp:{first}:5060\"\n\
+            "[[carrier]]\nid = \"first\"\nsources = [\"{first}\"]\nroute = \"udp:{first}:5060\"\ntransfers = true\n\
              [[carrier]]\nid = \"second\"\nsources = [\"{second}\"]\n"
         );
         text
@@ -800,6 +903,7 @@ impl Author {
             from: if self.chance(90) { Some(format!("+3933312345{:02}", self.rng.random_range(0..15))) } else { None },
             gives_up_ms: if self.chance(8) { Some(self.rng.random_range(0..4_000)) } else { None },
             deaf: self.chance(4),
+            replaces: None,
             acts,
         }
     }

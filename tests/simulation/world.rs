@@ -14,12 +14,13 @@ use crate::auditor::Auditor;
 use crate::carrier::{Carriers, Step, address, endpoint};
 use crate::network::Network;
 use crate::planted;
-use crate::script::{Act, Ban, Bans, CARRIERS, Order, Pain, Relapse, Script};
+use crate::script::{Act, Ban, Bans, CARRIERS, Order, Pain, Relapse, Script, TRANSFERS};
 use crate::shrink::Gone;
 use crate::slice::{Asked, Purse};
 use crate::sound::{Later, Mixed, Sound, Told as Voices};
 use crate::trace::Trace;
 use crate::trouble::{Blow, Trouble};
+use crate::watcher::Watchers;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -163,6 +164,11 @@ pub struct Seen {
     /// Slices that were held against the order of payers, and against a share of the last money.
     pub ordered: u64,
     pub shared: u64,
+    /// Phones that were rung by REFER and paid by whose meeting it was, and calls that took the place of others.
+    pub referred: u64,
+    pub replaced: u64,
+    /// Times that somebody was told who is in a meeting.
+    pub watched: u64,
 }
 
 /// Why something was asked of the switchboard.
@@ -200,6 +206,7 @@ pub struct World {
     rng: StdRng,
     network: Network,
     carriers: Carriers,
+    watchers: Watchers,
     auditor: Auditor,
     /// Legs of dead lives whose record the auditor has seen.
     mourned: BTreeSet<LegId>,
@@ -294,6 +301,7 @@ impl World {
             rng: StdRng::seed_from_u64(seed ^ 0x3071d),
             network: Network::new(seed, script.length_ms),
             carriers: Carriers::new(script.clone(), bridge_address()),
+            watchers: Watchers::new(script.clone()),
             auditor: Auditor::new(script.clone()),
             mourned: BTreeSet::new(),
             relapsed: 0,
@@ -382,8 +390,9 @@ impl World {
         while self.step() {}
         self.finish();
         let (ordered, shared) = (self.auditor.slices.ordered, self.auditor.slices.shared);
-        let firsts = self.auditor.firsts;
-        Seen { withdrawn: std::mem::take(&mut self.auditor.withdrawn), firsts, ordered, shared }
+        let Auditor { firsts, referred, replaced, .. } = self.auditor;
+        let (withdrawn, watched) = (std::mem::take(&mut self.auditor.withdrawn), self.watchers.told);
+        Seen { withdrawn, firsts, ordered, shared, referred, replaced, watched }
     }
 
     fn step(&mut self) -> bool {
@@ -539,6 +548,13 @@ impl World {
 
     fn arrive(&mut self, flow: Flow, bytes: &Bytes) {
         if let Some(carrier) = (0..CARRIERS.len()).find(|at| address(*at) == flow.local) {
+            let (is_watchers, answer) = self.watchers.receive(bytes);
+            if let Some(answer) = answer {
+                self.carry(flow, answer.into());
+            }
+            if is_watchers {
+                return;
+            }
             self.auditor.reached(bytes);
             return self.carriers.endpoints[carrier].receive(self.now, flow, bytes);
         }
@@ -569,6 +585,12 @@ impl World {
         self.carriers.step(self.now, phone, step);
         match step {
             Step::Act(Act::Keys(keys)) => self.dial_keys(phone, keys),
+            Step::Act(Act::Watch) => {
+                if let Some(ask) = self.watchers.ask(&self.carriers.phones[phone].call_id) {
+                    let (local, peer) = (address(TRANSFERS), bridge_address());
+                    self.carry(Flow { transport: sip::Transport::Udp, local, peer }, ask.into());
+                }
+            }
             Step::Act(Act::Quiet) => {
                 let now = self.now;
                 self.carriers.phones[phone].quiet.get_or_insert(now);

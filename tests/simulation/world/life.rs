@@ -146,7 +146,7 @@ impl World {
         };
         let now = self.clock();
         let seed = self.script.seed * 64 + u64::from(self.life);
-        let mut endpoint = endpoint(seed ^ 0xb41d_6e00_0000);
+        let mut endpoint = endpoint(seed ^ 0xb41d_6e00_0000, true);
         self.trace.note(self.now, "orphans", &orphans);
         let burials: Vec<(Call, LegId)> = (0..).map(Call::past).zip(orphans.iter().map(|orphan| orphan.leg)).collect();
         for ((call, _), orphan) in burials.iter().zip(&orphans) {
@@ -200,7 +200,7 @@ fn config() -> Config {
     Config {
         leg: leg::Config::default(),
         lobby: LobbyConfig::default(),
-        meeting: meeting::Config::default(),
+        meeting: meeting::Config { keypad_calls: true, ..meeting::Config::default() },
         keys: KeyMap::default(),
         number_keys: BTreeMap::new(),
         guard: GuardConfig::default(),
