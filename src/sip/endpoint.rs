@@ -380,8 +380,8 @@ impl Endpoint {
             (Bell::Remind, _) => self.remind(call),
             (Bell::Patience, Stage::Invited { .. }) => self.refuse(call, &Refusal::plain(480)),
             (Bell::Patience, Stage::Calling(_)) => self.rang_out(call),
-            (Bell::Patience, Stage::Up { .. }) if session.offering.is_some() => self.offer_failed(call, 408),
-            (Bell::Patience, _) => self.disagree(call, 500),
+            (Bell::Patience, _) => self.offer_failed(call, 408),
+            (Bell::Thought, _) => self.disagree(call, 500),
             (Bell::Abandon, _) => self.abandon(call),
             (Bell::Promise, _) => self.promise_again(call),
             (Bell::Refresh, _) => self.refresh(call),
@@ -478,6 +478,7 @@ impl Endpoint {
 
     /// The call's handle is gone; its last event is told by the caller.
     pub(in crate::sip) fn close(&mut self, call: Call) -> Option<Session> {
+        self.drop_change(call, 487);
         self.end_transfers(call);
         let mut session = self.sessions.remove(&call)?;
         self.shed.gave_up(&mut session);

@@ -270,6 +270,7 @@ impl Switchboard {
             wire: Wire::None,
             plan: None,
             secrets: Secrets::default(),
+            early: Vec::new(),
             version: 1,
             lobby: None,
             delayed: None,
@@ -394,21 +395,25 @@ impl Switchboard {
         let Some(carrier) = self.carrier_of(id) else { return };
         let Some(line) = self.lines.get_mut(&id) else { return };
         let call = line.call;
-        let Wire::Attached(local) = line.wire else {
-            return self.say(Output::Sip(sip::Command::Disagree { call, status: 491 }));
+        let (local, is_early) = match line.wire {
+            Wire::Attached(local) => (local, false),
+            // It rings there: no sound is passed on yet.
+            Wire::Lent(local) if !line.is_inbound() && !line.leg.is_answered() => (local, true),
+            _ => return self.say(Output::Sip(sip::Command::Disagree { call, status: 491 })),
         };
         line.version += 1;
-        let Some(offer) = offer else {
-            let Some(answer) = self.write_offer(id, &carrier, local) else { return };
-            return self.say(Output::Sip(sip::Command::Agree { call, answer }));
-        };
-        match self.answer_offer(id, &carrier, local, &offer) {
-            Some((answer, plan)) => {
+        let answer = match offer {
+            None => self.write_offer(id, &carrier, local),
+            Some(offer) if is_early => self.answer_early(id, &carrier, local, offer),
+            Some(offer) => self.answer_offer(id, &carrier, local, &offer).map(|(answer, plan)| {
                 self.change(id, plan);
-                self.say(Output::Sip(sip::Command::Agree { call, answer }));
-            }
-            None => self.say(Output::Sip(sip::Command::Disagree { call, status: 488 })),
-        }
+                answer
+            }),
+        };
+        self.say(Output::Sip(match answer {
+            Some(answer) => sip::Command::Agree { call, answer },
+            None => sip::Command::Disagree { call, status: 488 },
+        }));
     }
 
     /// The ACK of a change that we offered.

@@ -116,6 +116,7 @@ impl Switchboard {
             wire: Wire::None,
             plan: None,
             secrets: Secrets::default(),
+            early: Vec::new(),
             version: 1,
             lobby: None,
             delayed: None,
@@ -305,7 +306,8 @@ impl Switchboard {
         self.rings_no_more(id);
         self.tell_referrer_of_end(id, None);
         self.bid_answered(now, id);
-        let plan = self.late_plan(id, answer);
+        let early = answer.as_ref().and_then(|answer| self.agreed_early(id, answer));
+        let plan = early.or_else(|| self.late_plan(id, answer));
         self.tell_leg(now, id, leg::Input::Answered);
         let journal = Some(journal);
         self.say(Output::Books(Books::Answered(store::Answered { leg: id, at: now.wall, journal })));
@@ -374,6 +376,7 @@ impl Switchboard {
         self.by_call.insert(call, id);
         line.call = call;
         line.progress = Progress::Silent;
+        line.early.clear();
     }
 
     /// By the next carrier: the same leg, the same money, another call. It is written down before it is made, so that
