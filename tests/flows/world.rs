@@ -221,7 +221,12 @@ impl World {
         for side in [BRIDGE, CARRIER, FORK] {
             while let Some(output) = self.sides[side].poll() {
                 match output {
-                    Output::Send { flow, bytes } => self.network.carry(self.now, flow, bytes),
+                    Output::Send { flow, bytes } => {
+                        if flow.peer == address(WATCHER) {
+                            self.watcher.note_sent(&bytes);
+                        }
+                        self.network.carry(self.now, flow, bytes);
+                    }
                     Output::Event(event) => self.hear(side, event),
                     Output::Close { .. } | Output::Ask(_) | Output::Unfound { .. } => panic!("nothing of the kind"),
                 }
