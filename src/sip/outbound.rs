@@ -130,6 +130,7 @@ impl Endpoint {
             (Owner::Offer(call), 300..) if self.is_refreshing(call) => {
                 self.refresh_failed(call, response.status(), least_s(&response));
             }
+            (Owner::Offer(call), 422) if self.offer_longer(call, made.as_ref(), &response) => {}
             (Owner::Offer(call), 300..) => self.offer_failed(call, response.status()),
             (Owner::Refresh(call), 200..=299) => self.refreshed(call, &response),
             (Owner::Refresh(call), 300..) => self.refresh_failed(call, response.status(), least_s(&response)),
@@ -292,10 +293,13 @@ impl Endpoint {
             let Some((name, value)) = self.proof(call, &made.request, response) else { return false };
             return self.ask_again(call, made, |invite| invite.replace(name, &value));
         }
-        let Some(least_s) = least_s(response) else { return false };
+        let Some(least_s) = least_s(response).map(|least_s| least_s.max(LEAST_S)) else { return false };
+        if let Some(session) = self.sessions.get_mut(&call) {
+            session.least_s = session.least_s.max(least_s);
+        }
         self.ask_again(call, made, |invite| {
-            invite.replace("Session-Expires", &least_s.max(LEAST_S).to_string());
-            invite.replace("Min-SE", &least_s.max(LEAST_S).to_string());
+            invite.replace("Session-Expires", &least_s.to_string());
+            invite.replace("Min-SE", &least_s.to_string());
         })
     }
 
@@ -325,6 +329,10 @@ impl Endpoint {
     fn change_again(&mut self, call: Call, made: Option<&Made>, response: &Response) -> bool {
         let made = made.filter(|made| *made.request.method() == Method::Invite);
         let Some((flow, invite)) = self.within_again(call, made, response) else { return false };
+        self.offer_again(call, flow, invite)
+    }
+
+    pub(in crate::sip) fn offer_again(&mut self, call: Call, flow: Flow, invite: Request) -> bool {
         let Some(session) = self.sessions.get_mut(&call).filter(|session| session.offering.is_some()) else {
             return false;
         };
@@ -346,12 +354,17 @@ impl Endpoint {
     fn within_again(&mut self, call: Call, made: Option<&Made>, response: &Response) -> Option<(Flow, Request)> {
         let Made { request, flow } = made?;
         let (name, value) = self.proof(call, request, response)?;
+        let mut again = self.once_more(call, request)?;
+        again.replace(name, &value);
+        Some((*flow, again))
+    }
+
+    /// The same request within a call, under its next number.
+    pub(in crate::sip) fn once_more(&mut self, call: Call, request: &Request) -> Option<Request> {
         let branch = self.branch();
         let session = self.sessions.get_mut(&call)?;
         session.dialog.local_cseq = session.dialog.local_cseq.saturating_add(1);
-        let mut again = request.again(session.dialog.local_cseq, &session.dialog.via(&branch));
-        again.replace(name, &value);
-        Some((*flow, again))
+        Some(request.again(session.dialog.local_cseq, &session.dialog.via(&branch)))
     }
 
     fn agreed(&mut self, call: Call, id: Id, response: &Response) {

@@ -7,7 +7,7 @@ use super::gate::Objection;
 use super::message::{Head, Request};
 use super::method::Method;
 use super::provisional::{Promise, Reliability};
-use super::refresh::Terms;
+use super::refresh::{LEAST_S, Terms};
 use super::timer::{LIFE, T1, T2};
 use super::transaction::{Id, MAX_FORKS};
 use super::{Call, Event, Flow, Login, Reason};
@@ -55,6 +55,8 @@ pub(in crate::sip) struct Session {
     pub promise: Option<Promise>,
     /// Within which time the call is to be refreshed, and by whom.
     pub terms: Option<Terms>,
+    /// The longest that anybody said is the least.
+    pub least_s: u32,
     /// The re-INVITE that is out only says that the call lives.
     pub refreshing: bool,
     /// The far side takes UPDATE (RFC 3311).
@@ -187,6 +189,7 @@ impl Session {
             rseq: None,
             promise: None,
             terms: None,
+            least_s: LEAST_S,
             refreshing: false,
             updates: false,
             refers: false,
@@ -307,7 +310,7 @@ impl Session {
         request.push("Contact", &self.dialog.contact());
         self.say_abilities(&mut request);
         if let Some(terms) = terms {
-            terms.onto_request(&mut request);
+            terms.onto_request(self.least_s, &mut request);
         }
         request.push("User-Agent", product);
         request
