@@ -158,6 +158,11 @@ impl Endpoint {
                     session.may_transfer = true;
                 }
             }
+            Command::MayConnect { call, tcp } => {
+                if let Some(session) = self.sessions.get_mut(&call) {
+                    session.tcp = Some(tcp);
+                }
+            }
             Command::Consent { call, number } => self.consent(call, number),
             Command::Decline { call, number, refusal } => self.decline(call, number, &refusal),
             Command::Report { call, number, status, is_last } => self.report(call, number, status, is_last),
@@ -362,6 +367,7 @@ impl Endpoint {
         match owner {
             Owner::Invite(call) => self.fail(call, status, None, None),
             Owner::Bye(call) => self.release(call),
+            Owner::Offer(call) if note == Note::Broken && self.offer_by_datagram(call) => {}
             Owner::Offer(call) => self.offer_failed(call, status),
             Owner::Refresh(call) => self.refresh_failed(call, status, None),
             Owner::Ping(number) => self.pinged(number, 408),

@@ -16,6 +16,7 @@ pub mod header;
 mod inbound;
 pub mod io;
 mod lexer;
+mod long;
 pub mod message;
 pub mod method;
 mod names;
@@ -444,6 +445,11 @@ pub enum Command {
     /// The far side of this call may have somebody called, and the call replaced: it is told that we know how.
     MayTransfer {
         call: Call,
+    },
+    /// The far side of this call takes TCP, by this way of ours: an offer that is too long for a datagram goes so.
+    MayConnect {
+        call: Call,
+        tcp: Way,
     },
     /// Answer to `Event::Referred`: it will be done, or is under way.
     Consent {

@@ -277,11 +277,12 @@ impl Endpoint {
         session.proofs = 0;
         let mut invite = session.request(Method::Invite, &branch, &self.config.product);
         invite.set_body(SDP, offer);
-        let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
-        let dialog = session.dialog.clone();
-        session.offering = self.table.call(&mut self.desk, flow, invite, dialog, Owner::Offer(call));
-        session.offering.ok_or(503u16)?;
-        session.set(&mut self.desk, Bell::Patience, LIFE);
+        if !self.send_offer(call, invite) {
+            return Err(503);
+        }
+        if let Some(session) = self.sessions.get(&call) {
+            session.set(&mut self.desk, Bell::Patience, LIFE);
+        }
         Ok(())
     }
 
@@ -328,20 +329,9 @@ impl Endpoint {
     /// A re-INVITE that was asked for a proof, made again with it.
     fn change_again(&mut self, call: Call, made: Option<&Made>, response: &Response) -> bool {
         let made = made.filter(|made| *made.request.method() == Method::Invite);
-        let Some((flow, invite)) = self.within_again(call, made, response) else { return false };
-        self.offer_again(call, flow, invite)
-    }
-
-    pub(in crate::sip) fn offer_again(&mut self, call: Call, flow: Flow, invite: Request) -> bool {
-        let Some(session) = self.sessions.get_mut(&call).filter(|session| session.offering.is_some()) else {
-            return false;
-        };
-        let dialog = session.dialog.clone();
-        let next = self.table.call(&mut self.desk, flow, invite, dialog, Owner::Offer(call));
-        if next.is_some() {
-            session.offering = next;
-        }
-        next.is_some()
+        let is_out = self.sessions.get(&call).is_some_and(|session| session.offering.is_some());
+        let again = self.within_again(call, made, response).filter(|_| is_out);
+        again.is_some_and(|(_, invite)| self.send_offer(call, invite))
     }
 
     /// A BYE or UPDATE that was asked for a proof, made again with it.

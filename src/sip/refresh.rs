@@ -8,7 +8,7 @@ use super::endpoint::Endpoint;
 use super::gate::Objection;
 use super::message::{Head, Request, Response};
 use super::method::Method;
-use super::session::Stage;
+use super::session::{Session, Stage};
 use super::transaction::{Made, Owner};
 use super::{Call, Event, Reason};
 use rand::RngExt;
@@ -152,7 +152,8 @@ impl Endpoint {
     /// Our own offer was refused since the session is too short for somebody: made again with their least (RFC 4028 section 7.3).
     pub(in crate::sip) fn offer_longer(&mut self, call: Call, made: Option<&Made>, response: &Response) -> bool {
         let Some((least_s, made)) = least_s(response).zip(made) else { return false };
-        let Some(session) = self.sessions.get_mut(&call).filter(|session| session.proofs < MOST_PROOFS) else {
+        let may = |session: &&mut Session| session.offering.is_some() && session.proofs < MOST_PROOFS;
+        let Some(session) = self.sessions.get_mut(&call).filter(may) else {
             return false;
         };
         let Some(terms) = session.terms.filter(|terms| least_s > terms.interval_s) else { return false };
@@ -164,7 +165,7 @@ impl Endpoint {
             invite.replace("Min-SE", &least_s.to_string());
             invite
         });
-        again.is_some_and(|invite| self.offer_again(call, made.flow, invite))
+        again.is_some_and(|invite| self.send_offer(call, invite))
     }
 
     pub(in crate::sip) fn is_refreshing(&self, call: Call) -> bool {

@@ -10,7 +10,7 @@ use super::provisional::{Promise, Reliability};
 use super::refresh::{LEAST_S, Terms};
 use super::timer::{LIFE, T1, T2};
 use super::transaction::{Id, MAX_FORKS};
-use super::{Call, Event, Flow, Login, Reason};
+use super::{Call, Event, Flow, Login, Reason, Way};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +65,9 @@ pub(in crate::sip) struct Session {
     pub refers: bool,
     /// It may have somebody called (RFC 3515), and this call replaced (RFC 3891).
     pub may_transfer: bool,
+    /// How an offer goes that is too long for a datagram; and the one that is out so, as it would be by datagram.
+    pub tcp: Option<Way>,
+    pub by_tcp: Option<Box<Request>>,
     /// The session descriptions in force, ours and theirs.
     pub ours: Bytes,
     pub theirs: Bytes,
@@ -194,6 +197,8 @@ impl Session {
             updates: false,
             refers: false,
             may_transfer: false,
+            tcp: None,
+            by_tcp: None,
             ours: Bytes::new(),
             theirs: Bytes::new(),
             holds_ack: false,

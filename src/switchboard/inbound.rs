@@ -10,7 +10,7 @@ use crate::media::{self, Codec};
 use crate::meeting::{Entry, KeyMap, Keypad};
 use crate::rating::record::CallerIdentity;
 use crate::rating::{CallType, Origin};
-use crate::sip::{self, Call, Invitation, Reason, Refusal};
+use crate::sip::{self, Call, Invitation, Reason, Refusal, Way};
 use crate::store::{self, Facts};
 use crate::telemetry::name;
 use crate::trunk::{
@@ -213,7 +213,7 @@ impl Switchboard {
             diversions: party.diversions,
             attestation: attestation.map(str::to_owned),
         });
-        let Invitation { call, call_id, journal, offer, .. } = invitation;
+        let Invitation { call, call_id, journal, offer, flow, .. } = invitation;
         let arrival = Arrival { leg: id, call, call_id, journal, number, caller, origin, identity, meeting };
         let line = Line { offer, replaces, ..self.bear(now, carrier, arrival) };
         self.by_call.insert(call, id);
@@ -226,6 +226,7 @@ impl Switchboard {
         }
         self.say(Output::Sip(sip::Command::Ring { call, status: 180, answer: None }));
         self.lines.insert(id, line);
+        self.tell_of_tcp(id, call, Way { flow, contact: flow.local });
         self.bid(now, id);
         self.see_caller(now, &carrier.id, caller);
         self.touch(id);
