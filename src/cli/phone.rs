@@ -11,6 +11,7 @@ use crate::sip::message::phrase;
 use crate::sip::{
     self, Asked, Call, Command, Dial, Event, Flow, Identity, Invitation, Login, Reason, Refusal, Transport, Uri,
 };
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -239,6 +240,28 @@ pub struct Incoming {
 
 impl Incoming {
     pub async fn answer(self) -> Result<Phone, Ended> {
+        let (phone, answer) = self.pick_up().await?;
+        phone.inner.order(Command::Accept { call: phone.call, answer });
+        Ok(phone)
+    }
+
+    /// Plays something first (a 183 with an answer), changes its mind about the sound, and picks up then.
+    pub async fn answer_changed(self, direction: Direction) -> Result<Phone, Ended> {
+        let (mut phone, answer) = self.pick_up().await?;
+        phone.inner.order(Command::Ring { call: phone.call, status: 183, answer: Some(answer.clone()) });
+        // What is refused is asked again: the bridge may not have heard of the answer yet.
+        loop {
+            match phone.change(direction).await {
+                Err(Ended { status: 491, .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+                changed => break changed?,
+            }
+        }
+        phone.inner.order(Command::Accept { call: phone.call, answer });
+        Ok(phone)
+    }
+
+    /// The telephone that it will be, and its answer.
+    async fn pick_up(self) -> Result<(Phone, Bytes), Ended> {
         let inner = self.exchange.inner.clone();
         let call = self.invitation.call;
         let sound = self.exchange.sound(inner.next.fetch_add(1, Ordering::Relaxed)).await?;
@@ -253,8 +276,7 @@ impl Incoming {
             Ended { status: 488, reason }
         })?;
         phone.agreed(plan);
-        phone.inner.order(Command::Accept { call, answer });
-        Ok(phone)
+        Ok((phone, answer))
     }
 
     /// Refuses: 486 is busy, 603 declined.
@@ -352,8 +374,11 @@ impl Phone {
 
     /// Puts the bridge on hold (`sendonly`), or takes it back; waits until both agree.
     pub async fn hold(&mut self, on: bool) -> Result<(), Ended> {
+        self.change(if on { Direction::SendOnly } else { Direction::SendRecv }).await
+    }
+
+    async fn change(&mut self, direction: Direction) -> Result<(), Ended> {
         self.version += 1;
-        let direction = if on { Direction::SendOnly } else { Direction::SendRecv };
         let offer = sdp::offer(&Ours { direction, ..self.ours() });
         self.inner.order(Command::Offer { call: self.call, offer });
         loop {

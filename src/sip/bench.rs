@@ -12,6 +12,7 @@ use std::time::Duration;
 mod cells;
 mod crowd;
 mod digest;
+mod early;
 mod extensions;
 mod inject;
 mod name;

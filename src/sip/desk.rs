@@ -39,8 +39,10 @@ pub(in crate::sip) enum Bell {
     Silent,
     /// A call that rings here is kept alive by a further provisional response (RFC 3261 section 13.3.1.1).
     Remind,
-    /// Ringing, or our owner's answer to an offer, has taken too long.
+    /// Ringing, or the answer to an offer of ours, has taken too long.
     Patience,
+    /// Our owner's answer to an offer has.
+    Thought,
     /// A cancelled INVITE never got its final response (RFC 3261 section 9.1).
     Abandon,
     /// A reliable provisional response is repeated (RFC 3262 section 3).
@@ -135,11 +137,12 @@ pub struct Counters {
 }
 
 impl Bell {
-    pub const ALL: [Bell; 9] = [
+    pub const ALL: [Bell; 10] = [
         Bell::Repeat,
         Bell::Silent,
         Bell::Remind,
         Bell::Patience,
+        Bell::Thought,
         Bell::Abandon,
         Bell::Promise,
         Bell::Refresh,

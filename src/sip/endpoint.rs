@@ -158,6 +158,11 @@ impl Endpoint {
                     session.may_transfer = true;
                 }
             }
+            Command::MayConnect { call, tcp } => {
+                if let Some(session) = self.sessions.get_mut(&call) {
+                    session.tcp = Some(tcp);
+                }
+            }
             Command::Consent { call, number } => self.consent(call, number),
             Command::Decline { call, number, refusal } => self.decline(call, number, &refusal),
             Command::Report { call, number, status, is_last } => self.report(call, number, status, is_last),
@@ -362,6 +367,7 @@ impl Endpoint {
         match owner {
             Owner::Invite(call) => self.fail(call, status, None, None),
             Owner::Bye(call) => self.release(call),
+            Owner::Offer(call) if note == Note::Broken && self.offer_by_datagram(call) => {}
             Owner::Offer(call) => self.offer_failed(call, status),
             Owner::Refresh(call) => self.refresh_failed(call, status, None),
             Owner::Ping(number) => self.pinged(number, 408),
@@ -380,8 +386,8 @@ impl Endpoint {
             (Bell::Remind, _) => self.remind(call),
             (Bell::Patience, Stage::Invited { .. }) => self.refuse(call, &Refusal::plain(480)),
             (Bell::Patience, Stage::Calling(_)) => self.rang_out(call),
-            (Bell::Patience, Stage::Up { .. }) if session.offering.is_some() => self.offer_failed(call, 408),
-            (Bell::Patience, _) => self.disagree(call, 500),
+            (Bell::Patience, _) => self.offer_failed(call, 408),
+            (Bell::Thought, _) => self.disagree(call, 500),
             (Bell::Abandon, _) => self.abandon(call),
             (Bell::Promise, _) => self.promise_again(call),
             (Bell::Refresh, _) => self.refresh(call),
@@ -478,6 +484,7 @@ impl Endpoint {
 
     /// The call's handle is gone; its last event is told by the caller.
     pub(in crate::sip) fn close(&mut self, call: Call) -> Option<Session> {
+        self.drop_change(call, 487);
         self.end_transfers(call);
         let mut session = self.sessions.remove(&call)?;
         self.shed.gave_up(&mut session);

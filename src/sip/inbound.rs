@@ -10,7 +10,7 @@ use super::message::{Request, Response};
 use super::method::Method;
 use super::provisional::{Next, Reliability};
 use super::refresh::Terms;
-use super::session::{Change, OFFER_LIMIT, REMIND, RING_LIMIT, Session, Stage, Unacked};
+use super::session::{Accord, Change, OFFER_LIMIT, REMIND, RING_LIMIT, Session, Stage, Unacked};
 use super::subscription::is_to_watch;
 use super::transaction::{Arrival, Id, Key};
 use super::{Call, Event, Flow, Invitation, Reason, Refusal, Transport};
@@ -308,6 +308,7 @@ impl Endpoint {
             return None;
         }
         let mut response = self.dialog_answer(session, invite, status);
+        let answer = answer.filter(|_| session.accord < Accord::Changed);
         let reliable = match session.reliability {
             Reliability::None => false,
             Reliability::Possible => answer.is_some(),
@@ -346,11 +347,15 @@ impl Endpoint {
             if let Some(terms) = session.terms {
                 terms.onto_response(invite, &mut response);
             }
-            response.set_body(SDP, answer.clone());
+            // RFC 3261 section 13.2.1: after an offer that followed, the answer to the first one is history.
+            if session.accord < Accord::Changed {
+                response.set_body(SDP, answer.clone());
+                session.ours = answer;
+            }
             self.respond(id, &response);
             session.stop_all(&mut self.desk);
+            session.go_on_thinking(&mut self.desk);
             session.stage = Stage::Up { parting: None };
-            session.ours = answer;
             session.renew(&mut self.desk, session.terms);
             if let Some(flow) = self.table.flow(id) {
                 let unacked = Unacked { first: true, offers, ..Unacked::new(cseq, flow, response.to_bytes()) };
@@ -491,11 +496,14 @@ impl Endpoint {
         let soon = self.soon();
         let Some(session) = self.sessions.get_mut(&call) else { return Err(Objection::new(481)) };
         if is_invite || !request.body().is_empty() {
-            session.may_change(is_invite, soon)?;
+            session.may_change(request, soon)?;
         } else if matches!(session.stage, Stage::Ending) {
             return Err(Objection::new(481));
         }
-        session.retarget(request);
+        // Of an early dialog of a call of ours its answer says anew what counts.
+        if !matches!(session.stage, Stage::Calling(_)) {
+            session.retarget(request);
+        }
         if !is_invite && request.body().is_empty() {
             self.still_here(call, id, request, terms);
             return Ok(());
@@ -508,7 +516,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&call) else { return Ok(()) };
         let offer = Some(request.body().clone()).filter(|body| !body.is_empty());
         session.change = Some(Change { transaction: id, request: Box::new(request.clone()), terms });
-        session.set(&mut self.desk, Bell::Patience, OFFER_LIMIT);
+        session.set(&mut self.desk, Bell::Thought, OFFER_LIMIT);
         session.tell(&mut self.desk, Event::Offered { call, offer });
         Ok(())
     }
@@ -537,18 +545,19 @@ impl Endpoint {
     pub(in crate::sip) fn agree(&mut self, call: Call, answer: Bytes) {
         let Some(change) = self.take_change(call) else { return };
         let mut response = self.dialog_reply(call, &change.request, 200);
-        if let Some(terms) = change.terms {
+        let is_up = self.sessions.get(&call).is_some_and(|session| matches!(session.stage, Stage::Up { .. }));
+        if let Some(terms) = change.terms.filter(|_| is_up) {
             terms.onto_response(&change.request, &mut response);
         }
         response.set_body(SDP, answer.clone());
         self.respond(change.transaction, &response);
         let flow = self.table.flow(change.transaction);
         let Some((session, flow)) = self.sessions.get_mut(&call).zip(flow) else { return };
-        session.renew(&mut self.desk, change.terms);
-        session.ours = answer;
-        if !change.request.body().is_empty() {
-            session.theirs = change.request.body().clone();
+        if is_up {
+            session.renew(&mut self.desk, change.terms);
         }
+        let offer = Some(change.request.body()).filter(|offer| !offer.is_empty()).unwrap_or(&session.theirs).clone();
+        session.settle_early(change.request.from().tag(), answer, offer);
         if *change.request.method() == Method::Invite {
             let offers = change.request.body().is_empty();
             let unacked = Unacked::new(change.request.cseq(), flow, response.to_bytes());
@@ -563,7 +572,7 @@ impl Endpoint {
     fn take_change(&mut self, call: Call) -> Option<Change> {
         let session = self.sessions.get_mut(&call)?;
         let change = session.change.take()?;
-        session.stop(&mut self.desk, Bell::Patience);
+        session.stop(&mut self.desk, Bell::Thought);
         Some(change)
     }
 

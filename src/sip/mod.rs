@@ -9,12 +9,14 @@ mod conference;
 mod desk;
 mod dialog;
 pub mod dns;
+mod early;
 mod endpoint;
 mod gate;
 pub mod header;
 mod inbound;
 pub mod io;
 mod lexer;
+mod long;
 pub mod message;
 pub mod method;
 mod names;
@@ -177,12 +179,14 @@ pub enum Event {
     /// Our `Offer` was refused, the sound stays as it was. 491: both offered at once, try again in a random 2 to 4 s
     /// (RFC 3261 section 14.1). 408 or 481: the far side has lost the call, hang up.
     Disagreed { call: Call, status: u16 },
-    /// A re-INVITE (or UPDATE) within the call. Answer with `Agree` or `Disagree`. `None`: they want our offer.
+    /// A re-INVITE (or UPDATE) within the call, which may not be picked up yet. Answer with `Agree` or `Disagree`. `None`: they
+    /// want our offer.
     Offered { call: Call, offer: Option<Bytes> },
     /// A provisional response above 100 to our INVITE.
     Ringing { call: Call, status: u16, answer: Option<Bytes> },
     /// Our INVITE was answered; ACK has been sent, or waits for [`Command::Acknowledge`] where the call was dialled so. A
-    /// second forked answer is ended here and tells nobody.
+    /// second forked answer is ended here and tells nobody. `answer`: what they said last of their sound; where an offer of
+    /// theirs was agreed to before, that offer.
     Answered { call: Call, journal: String, answer: Option<Bytes> },
     /// Our INVITE failed: a final response of 300 or more (a redirection is never followed), 408 for silence, 480 for
     /// ringing beyond `ring_ms`, 487 for our own `Cancel`, 503 for a dead transport or no room, 400 for a bad address.
@@ -412,7 +416,8 @@ pub enum Command {
         call: Call,
         status: u16,
     },
-    /// Our own change of the sound within an answered call, by re-INVITE. Told as `Agreed` or `Disagreed`.
+    /// Our own change of the sound within a call: by re-INVITE; before it is picked up by UPDATE, where the far side takes that and
+    /// the first offer was answered reliably. Told as `Agreed` or `Disagreed`.
     Offer {
         call: Call,
         offer: Bytes,
@@ -440,6 +445,11 @@ pub enum Command {
     /// The far side of this call may have somebody called, and the call replaced: it is told that we know how.
     MayTransfer {
         call: Call,
+    },
+    /// The far side of this call takes TCP, by this way of ours: an offer that is too long for a datagram goes so.
+    MayConnect {
+        call: Call,
+        tcp: Way,
     },
     /// Answer to `Event::Referred`: it will be done, or is under way.
     Consent {

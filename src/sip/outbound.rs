@@ -9,7 +9,7 @@ use super::header::media_type;
 use super::message::{Request, Response};
 use super::method::Method;
 use super::refresh::{LEAST_S, Terms, least_s};
-use super::session::{ACK_LIMIT, Calling, GivingUp, Session, Stage};
+use super::session::{ACK_LIMIT, Accord, Calling, GivingUp, Session, Stage};
 use super::timer::LIFE;
 use super::transaction::{Id, MAX_FORKS, Made, Note, Owner};
 use super::transport::LONGEST_DATAGRAM;
@@ -89,7 +89,9 @@ impl Endpoint {
 
     pub(in crate::sip) fn response(&mut self, flow: Flow, response: Response) {
         // A refused transaction is gone at once where nothing can be repeated.
-        let made = matches!(response.status(), 401 | 407 | 422).then(|| self.table.made(&response)).flatten();
+        let is_update = *response.cseq().1 == Method::Update;
+        let made =
+            (is_update || matches!(response.status(), 401 | 407 | 422)).then(|| self.table.made(&response)).flatten();
         let asked = self.table.asked(&response);
         let heard = self.table.hear(&mut self.desk, &response, flow.peer.ip(), self.gate.source(flow).is_some());
         let Some((id, owner, note)) = heard else {
@@ -121,10 +123,14 @@ impl Endpoint {
                 let reason = Reason::read(response.header_all("Reason"));
                 self.fail(call, status, reason, retry_after_s(&response));
             }
-            (Owner::Offer(call), 200..=299) => self.agreed(call, id, &response),
+            (Owner::Offer(call), 200..=299) => match made.filter(|_| is_update) {
+                Some(made) => self.updated(call, id, &made.request, &response),
+                None => self.agreed(call, id, &response),
+            },
             (Owner::Offer(call), 300..) if self.is_refreshing(call) => {
                 self.refresh_failed(call, response.status(), least_s(&response));
             }
+            (Owner::Offer(call), 422) if self.offer_longer(call, made.as_ref(), &response) => {}
             (Owner::Offer(call), 300..) => self.offer_failed(call, response.status()),
             (Owner::Refresh(call), 200..=299) => self.refreshed(call, &response),
             (Owner::Refresh(call), 300..) => self.refresh_failed(call, response.status(), least_s(&response)),
@@ -249,9 +255,11 @@ impl Endpoint {
         true
     }
 
-    /// Our offer within a call: a re-INVITE (RFC 3261 section 14.1).
+    /// Our offer within a call: a re-INVITE (RFC 3261 section 14.1), or an UPDATE before it is one.
     pub(in crate::sip) fn offer(&mut self, call: Call, offer: Bytes) {
-        if let Err(status) = self.reinvite(call, offer)
+        let is_early = self.sessions.get(&call).is_some_and(Session::is_early);
+        let sent = if is_early { self.update(call, offer) } else { self.reinvite(call, offer) };
+        if let Err(status) = sent
             && let Some(session) = self.sessions.get(&call)
         {
             session.tell(&mut self.desk, Event::Disagreed { call, status });
@@ -269,11 +277,12 @@ impl Endpoint {
         session.proofs = 0;
         let mut invite = session.request(Method::Invite, &branch, &self.config.product);
         invite.set_body(SDP, offer);
-        let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
-        let dialog = session.dialog.clone();
-        session.offering = self.table.call(&mut self.desk, flow, invite, dialog, Owner::Offer(call));
-        session.offering.ok_or(503u16)?;
-        session.set(&mut self.desk, Bell::Patience, LIFE);
+        if !self.send_offer(call, invite) {
+            return Err(503);
+        }
+        if let Some(session) = self.sessions.get(&call) {
+            session.set(&mut self.desk, Bell::Patience, LIFE);
+        }
         Ok(())
     }
 
@@ -285,10 +294,13 @@ impl Endpoint {
             let Some((name, value)) = self.proof(call, &made.request, response) else { return false };
             return self.ask_again(call, made, |invite| invite.replace(name, &value));
         }
-        let Some(least_s) = least_s(response) else { return false };
+        let Some(least_s) = least_s(response).map(|least_s| least_s.max(LEAST_S)) else { return false };
+        if let Some(session) = self.sessions.get_mut(&call) {
+            session.least_s = session.least_s.max(least_s);
+        }
         self.ask_again(call, made, |invite| {
-            invite.replace("Session-Expires", &least_s.max(LEAST_S).to_string());
-            invite.replace("Min-SE", &least_s.max(LEAST_S).to_string());
+            invite.replace("Session-Expires", &least_s.to_string());
+            invite.replace("Min-SE", &least_s.to_string());
         })
     }
 
@@ -316,16 +328,10 @@ impl Endpoint {
 
     /// A re-INVITE that was asked for a proof, made again with it.
     fn change_again(&mut self, call: Call, made: Option<&Made>, response: &Response) -> bool {
-        let Some((flow, invite)) = self.within_again(call, made, response) else { return false };
-        let Some(session) = self.sessions.get_mut(&call).filter(|session| session.offering.is_some()) else {
-            return false;
-        };
-        let dialog = session.dialog.clone();
-        let next = self.table.call(&mut self.desk, flow, invite, dialog, Owner::Offer(call));
-        if next.is_some() {
-            session.offering = next;
-        }
-        next.is_some()
+        let made = made.filter(|made| *made.request.method() == Method::Invite);
+        let is_out = self.sessions.get(&call).is_some_and(|session| session.offering.is_some());
+        let again = self.within_again(call, made, response).filter(|_| is_out);
+        again.is_some_and(|(_, invite)| self.send_offer(call, invite))
     }
 
     /// A BYE or UPDATE that was asked for a proof, made again with it.
@@ -338,12 +344,17 @@ impl Endpoint {
     fn within_again(&mut self, call: Call, made: Option<&Made>, response: &Response) -> Option<(Flow, Request)> {
         let Made { request, flow } = made?;
         let (name, value) = self.proof(call, request, response)?;
+        let mut again = self.once_more(call, request)?;
+        again.replace(name, &value);
+        Some((*flow, again))
+    }
+
+    /// The same request within a call, under its next number.
+    pub(in crate::sip) fn once_more(&mut self, call: Call, request: &Request) -> Option<Request> {
         let branch = self.branch();
         let session = self.sessions.get_mut(&call)?;
         session.dialog.local_cseq = session.dialog.local_cseq.saturating_add(1);
-        let mut again = request.again(session.dialog.local_cseq, &session.dialog.via(&branch));
-        again.replace(name, &value);
-        Some((*flow, again))
+        Some(request.again(session.dialog.local_cseq, &session.dialog.via(&branch)))
     }
 
     fn agreed(&mut self, call: Call, id: Id, response: &Response) {
@@ -382,7 +393,10 @@ impl Endpoint {
         }
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Some(id) = session.offering.take() else { return };
-        session.stop(&mut self.desk, Bell::Patience);
+        // Before an answer that is how long it may ring.
+        if !session.is_early() {
+            session.stop(&mut self.desk, Bell::Patience);
+        }
         session.tell(&mut self.desk, Event::Disagreed { call, status });
         if status == 408 {
             self.table.give_up(&mut self.desk, id);
@@ -405,13 +419,18 @@ impl Endpoint {
             return self.crossed(call, dialog, giving_up);
         }
         session.stop_all(&mut self.desk);
-        let (mut remote_cseq, mut theirs) = (None, response.body().clone());
+        let (mut remote_cseq, mut ours, mut theirs) = (None, offer, response.body().clone());
         if let (Stage::Calling(calling), Some(tag)) = (&mut session.stage, response.to().tag())
             && let Some(early) = calling.early_of(tag)
         {
             remote_cseq = early.remote_cseq;
-            if theirs.is_empty() {
-                theirs = std::mem::take(&mut early.answer).0;
+            let is_changed = early.accord == Accord::Changed;
+            if is_changed {
+                ours = std::mem::take(&mut early.ours);
+            }
+            // RFC 3261 section 13.2.1: after an offer that followed, what answers the first one is history.
+            if theirs.is_empty() || is_changed {
+                theirs = std::mem::take(&mut early.theirs);
             }
         }
         // Without a number of theirs: by that it is known for a call that we made.
@@ -419,11 +438,17 @@ impl Endpoint {
         session.dialog = Dialog { remote_cseq, ..dialog };
         session.stage = Stage::Up { parting: None };
         session.learn(response);
-        session.ours = offer;
+        session.ours = ours;
         session.theirs = theirs.clone();
         session.renew(&mut self.desk, Terms::of_response(response));
+        session.go_on_thinking(&mut self.desk);
+        let is_moot = session.change.as_ref().is_some_and(|change| !session.is_with(change.request.from().tag()));
         let answer = Some(theirs).filter(|body| !body.is_empty());
         session.tell(&mut self.desk, Event::Answered { call, journal, answer });
+        // Of a telephone that was not picked up.
+        if is_moot {
+            self.drop_change(call, 481);
+        }
         self.scout(call);
     }
 
@@ -461,9 +486,13 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Stage::Calling(calling) = &mut session.stage else { return };
         calling.giving_up.get_or_insert(GivingUp { reason, status, cancelled: false });
-        if calling.heard {
+        let heard = calling.heard;
+        self.drop_change(call, 487);
+        if heard {
             return self.cancel(call);
         }
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        let Stage::Calling(calling) = &session.stage else { return };
         // RFC 3261 section 9.1: no CANCEL before a provisional response. Our owner need not wait for that, but the call
         // stays until it is certain that nobody answers it.
         let sounded = calling.sounded;

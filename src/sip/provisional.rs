@@ -6,7 +6,7 @@ use super::endpoint::Endpoint;
 use super::gate::Objection;
 use super::message::{Request, Response};
 use super::method::Method;
-use super::session::{Session, Stage};
+use super::session::{Accord, Session, Stage};
 use super::timer::{LIFE, T1};
 use super::transaction::{Id, Owner};
 use super::{Call, Refusal};
@@ -105,7 +105,12 @@ impl Endpoint {
         if !request.body().is_empty() {
             return Err(Objection::new(488).because("No offer in a PRACK"));
         }
-        let next = session.promise.take().and_then(|promise| promise.next);
+        let promise = session.promise.take();
+        let has_offer = matches!(&session.stage, Stage::Invited { invite, .. } if !invite.body().is_empty());
+        if has_offer && promise.as_ref().is_some_and(|promise| promise.described) {
+            session.accord = session.accord.max(Accord::Answered);
+        }
+        let next = promise.and_then(|promise| promise.next);
         session.stop(&mut self.desk, Bell::Promise);
         let response = self.answer(request, 200, None);
         self.respond(id, &response);
@@ -143,6 +148,8 @@ impl Endpoint {
         prack.push("RAck", &format!("{rseq} {invite} {}", Method::Invite));
         prack.push("User-Agent", &self.config.product);
         let flow = dialog.hop(*lost, |peer| self.gate.is_known(peer));
+        early.updates = response.lists("Allow", Method::Update.as_str());
+        early.dialog = Some(Box::new(dialog));
         self.dispatch(prack, flow, Owner::Nobody);
         true
     }

@@ -2,15 +2,17 @@
 //!
 //! [`Terms`] are pure: what a request or a response agrees to.
 
+use super::auth::MOST_PROOFS;
 use super::desk::Bell;
 use super::endpoint::Endpoint;
 use super::gate::Objection;
 use super::message::{Head, Request, Response};
 use super::method::Method;
-use super::session::Stage;
-use super::transaction::Owner;
+use super::session::{Session, Stage};
+use super::transaction::{Made, Owner};
 use super::{Call, Event, Reason};
 use rand::RngExt;
+use std::fmt;
 use std::time::Duration;
 
 /// No session is shorter (RFC 4028 section 4).
@@ -93,11 +95,11 @@ impl Terms {
         }
     }
 
-    /// Into a request of ours within the call: the roles stay (RFC 4028 section 7.4).
-    pub fn onto_request(self, request: &mut Request) {
-        let refresher = if self.ours { "uac" } else { "uas" };
-        request.push("Session-Expires", &format!("{};refresher={refresher}", self.interval_s));
-        request.push("Min-SE", &LEAST_S.to_string());
+    /// Into a request of ours within the call: the roles stay. `least_s`: the longest Min-SE that was ever told in it (RFC 4028
+    /// section 7.4).
+    pub fn onto_request(self, least_s: u32, request: &mut Request) {
+        request.push("Session-Expires", &self.to_string());
+        request.push("Min-SE", &least_s.to_string());
     }
 
     /// When we refresh, where it is ours (RFC 4028 section 10: half the interval).
@@ -108,6 +110,14 @@ impl Terms {
     /// When the call is over: a third of the interval or 32 s before its end, whichever is later (RFC 4028 section 10).
     pub fn lapse_after(self) -> Duration {
         Duration::from_secs(u64::from(self.interval_s - (self.interval_s / 3).min(32)))
+    }
+}
+
+/// As a request of ours says them.
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refresher = if self.ours { "uac" } else { "uas" };
+        write!(f, "{};refresher={refresher}", self.interval_s)
     }
 }
 
@@ -137,6 +147,25 @@ impl Endpoint {
             session.refreshing = false;
             session.set(&mut self.desk, Bell::Refresh, AGAIN);
         }
+    }
+
+    /// Our own offer was refused since the session is too short for somebody: made again with their least (RFC 4028 section 7.3).
+    pub(in crate::sip) fn offer_longer(&mut self, call: Call, made: Option<&Made>, response: &Response) -> bool {
+        let Some((least_s, made)) = least_s(response).zip(made) else { return false };
+        let may = |session: &&mut Session| session.offering.is_some() && session.proofs < MOST_PROOFS;
+        let Some(session) = self.sessions.get_mut(&call).filter(may) else {
+            return false;
+        };
+        let Some(terms) = session.terms.filter(|terms| least_s > terms.interval_s) else { return false };
+        let terms = Terms { interval_s: least_s, ..terms };
+        (session.terms, session.least_s) = (Some(terms), least_s);
+        session.proofs += 1;
+        let again = self.once_more(call, &made.request).map(|mut invite| {
+            invite.replace("Session-Expires", &terms.to_string());
+            invite.replace("Min-SE", &least_s.to_string());
+            invite
+        });
+        again.is_some_and(|invite| self.send_offer(call, invite))
     }
 
     pub(in crate::sip) fn is_refreshing(&self, call: Call) -> bool {
@@ -176,6 +205,7 @@ impl Endpoint {
                 Duration::ZERO
             }
             (422, Some(least_s), Some(terms)) if least_s > terms.interval_s => {
+                session.least_s = least_s;
                 session.renew(&mut self.desk, Some(Terms { interval_s: least_s, ..terms }));
                 Duration::ZERO
             }
@@ -279,7 +309,7 @@ mod tests {
             assert_eq!(response.header("Require"), Some("timer"));
             assert_eq!(Terms::of_response(&response), Some(Terms { ours: !ours, ..terms }), "seen from the other side");
             let mut again = request("Supported: timer\r\n");
-            terms.onto_request(&mut again);
+            terms.onto_request(LEAST_S, &mut again);
             assert_eq!(Terms::of_request(&again, 1_800), Ok(Some(Terms { ours: !ours, ..terms })));
         }
         let mut response = Response::to(&request(""), 200, "");

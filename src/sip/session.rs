@@ -7,10 +7,10 @@ use super::gate::Objection;
 use super::message::{Head, Request};
 use super::method::Method;
 use super::provisional::{Promise, Reliability};
-use super::refresh::Terms;
+use super::refresh::{LEAST_S, Terms};
 use super::timer::{LIFE, T1, T2};
 use super::transaction::{Id, MAX_FORKS};
-use super::{Call, Event, Flow, Login, Reason};
+use super::{Call, Event, Flow, Login, Reason, Way};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,9 @@ pub(in crate::sip) struct Session {
     pub lost: bool,
     /// An offer within the call that our owner has not answered.
     pub change: Option<Change>,
-    /// A re-INVITE of ours that has no final response.
+    /// A call in: how far it has agreed on its sound before it is picked up.
+    pub accord: Accord,
+    /// A re-INVITE of ours, or an UPDATE with an offer, that has no final response.
     pub offering: Option<Id>,
     /// A 2xx of ours that has not been acknowledged.
     pub unacked: Option<Unacked>,
@@ -53,6 +55,8 @@ pub(in crate::sip) struct Session {
     pub promise: Option<Promise>,
     /// Within which time the call is to be refreshed, and by whom.
     pub terms: Option<Terms>,
+    /// The longest that anybody said is the least.
+    pub least_s: u32,
     /// The re-INVITE that is out only says that the call lives.
     pub refreshing: bool,
     /// The far side takes UPDATE (RFC 3311).
@@ -61,6 +65,9 @@ pub(in crate::sip) struct Session {
     pub refers: bool,
     /// It may have somebody called (RFC 3515), and this call replaced (RFC 3891).
     pub may_transfer: bool,
+    /// How an offer goes that is too long for a datagram; and the one that is out so, as it would be by datagram.
+    pub tcp: Option<Way>,
+    pub by_tcp: Option<Box<Request>>,
     /// The session descriptions in force, ours and theirs.
     pub ours: Bytes,
     pub theirs: Bytes,
@@ -70,6 +77,16 @@ pub(in crate::sip) struct Session {
     /// With which challenges are answered; and how often the request that is out was made again so.
     pub login: Option<Arc<Login>>,
     pub proofs: u8,
+}
+
+/// What both sides know of the sound before an answer. The first offer is the INVITE's; no other may follow before its answer has
+/// come reliably (RFC 3262 section 5, RFC 3311 section 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::sip) enum Accord {
+    Open,
+    Answered,
+    /// By an UPDATE since then: responses to the INVITE have nothing to add.
+    Changed,
 }
 
 #[derive(Debug)]
@@ -105,16 +122,22 @@ pub(in crate::sip) struct Early {
     pub rseq: Option<u32>,
     /// The latest CSeq that they used in it.
     pub remote_cseq: Option<u32>,
-    /// What it answered to our offer before it picked up: a 2xx need not say it again (RFC 3262 section 5). The flag: reliably.
-    pub answer: (Bytes, bool),
+    /// What it said of its sound before it picked up: a 2xx need not say it again (RFC 3262 section 5).
+    pub theirs: Bytes,
+    pub accord: Accord,
+    /// Ours, where that has changed since.
+    pub ours: Bytes,
+    /// Once they have rung reliably: what the call will be if it is they who pick it up, and whether they take UPDATE.
+    pub dialog: Option<Box<Dialog>>,
+    pub updates: bool,
 }
 
 impl Early {
     /// The first that was said reliably is the answer, whatever follows; where none was, the latest is the best guess.
     pub fn hear_answer(&mut self, body: &Bytes, reliably: bool) {
-        let (_, is_settled) = self.answer;
-        if !is_settled {
-            self.answer = (body.clone(), reliably);
+        if self.accord == Accord::Open {
+            self.theirs = body.clone();
+            self.accord = if reliably { Accord::Answered } else { Accord::Open };
         }
     }
 }
@@ -157,6 +180,7 @@ impl Session {
             stage,
             lost: false,
             change: None,
+            accord: Accord::Open,
             offering: None,
             unacked: None,
             waits: false,
@@ -168,10 +192,13 @@ impl Session {
             rseq: None,
             promise: None,
             terms: None,
+            least_s: LEAST_S,
             refreshing: false,
             updates: false,
             refers: false,
             may_transfer: false,
+            tcp: None,
+            by_tcp: None,
             ours: Bytes::new(),
             theirs: Bytes::new(),
             holds_ack: false,
@@ -227,21 +254,42 @@ impl Session {
     }
 
     /// Whether an offer may be taken now. `soon`: seconds for Retry-After.
-    pub fn may_change(&self, is_invite: bool, soon: u32) -> Result<(), Objection> {
-        // RFC 3261 section 14.2, RFC 3311 section 5.2: theirs before is unanswered.
+    pub fn may_change(&self, request: &Request, soon: u32) -> Result<(), Objection> {
+        let is_invite = *request.method() == Method::Invite;
+        // RFC 3261 section 14.2, RFC 3311 section 5.2: theirs before is unanswered, or they do not know our answer.
         let wait = || Err(Objection::new(500).with("Retry-After", soon.to_string()));
         match &self.stage {
-            Stage::Invited { .. } => wait(),
-            // Ours is unanswered.
-            Stage::Calling(_) => Err(Objection::new(491)),
             Stage::Ending => Err(Objection::new(481)),
-            Stage::Up { .. } if self.change.is_some() => wait(),
-            Stage::Up { .. } if self.offering.is_some() => Err(Objection::new(491)),
+            Stage::Invited { .. } if is_invite || !self.has_answered() => wait(),
+            // Ours is unanswered, or nobody wants an answer any more.
+            Stage::Calling(calling) if is_invite || !calling.is_answered_by(request.from().tag()) => {
+                Err(Objection::new(491))
+            }
+            _ if self.change.is_some() => wait(),
+            _ if self.offering.is_some() => Err(Objection::new(491)),
+            Stage::Invited { .. } | Stage::Calling(_) => Ok(()),
             Stage::Up { .. } => match &self.unacked {
                 Some(_) if is_invite => wait(),
                 Some(unacked) if unacked.offers => Err(Objection::new(491)),
                 _ => Ok(()),
             },
+        }
+    }
+
+    /// Nobody has picked it up.
+    pub fn is_early(&self) -> bool {
+        matches!(self.stage, Stage::Invited { .. } | Stage::Calling(_))
+    }
+
+    /// A call in: our answer was heard, and nothing that we said of the sound waits for its PRACK.
+    pub fn has_answered(&self) -> bool {
+        self.accord > Accord::Open && self.promise.as_ref().is_none_or(|promise| !promise.described)
+    }
+
+    /// An offer of theirs goes on waiting for our owner, though all else of the call has come further.
+    pub fn go_on_thinking(&self, desk: &mut Desk) {
+        if self.change.is_some() {
+            self.set(desk, Bell::Thought, OFFER_LIMIT);
         }
     }
 
@@ -267,7 +315,7 @@ impl Session {
         request.push("Contact", &self.dialog.contact());
         self.say_abilities(&mut request);
         if let Some(terms) = terms {
-            terms.onto_request(&mut request);
+            terms.onto_request(self.least_s, &mut request);
         }
         request.push("User-Agent", product);
         request
@@ -342,6 +390,12 @@ impl Calling {
         }
     }
 
+    /// Whether our offer was answered reliably in the early dialog of this tag, and the call is still wanted.
+    fn is_answered_by(&self, tag: Option<&str>) -> bool {
+        let early = self.early.iter().find(|early| Some(early.tag.as_str()) == tag);
+        self.giving_up.is_none() && early.is_some_and(|early| early.accord > Accord::Open)
+    }
+
     /// The early dialog of a To tag; `None` where there are too many.
     pub fn early_of(&mut self, tag: &str) -> Option<&mut Early> {
         let known = self.early.iter().position(|early| early.tag == tag);
@@ -350,7 +404,11 @@ impl Calling {
                 tag: tag.to_owned(),
                 rseq: None,
                 remote_cseq: None,
-                answer: (Bytes::new(), false),
+                theirs: Bytes::new(),
+                accord: Accord::Open,
+                ours: Bytes::new(),
+                dialog: None,
+                updates: false,
             });
         }
         let at = known.or_else(|| self.early.len().checked_sub(1)).filter(|at| self.early[*at].tag == tag)?;

@@ -25,6 +25,18 @@ pub(super) struct Secrets {
     offered: Vec<crypto::Line>,
 }
 
+/// Of a call that rings there: an offer of one of its telephones, and what our answer agreed to. Whose it is is known when that one
+/// is picked up, by the offer.
+#[derive(Debug)]
+pub(super) struct Early {
+    offer: Bytes,
+    plan: Plan,
+    secret: Option<Box<crypto::Secret>>,
+}
+
+/// Of so many such offers the latest are remembered: as many as telephones may ring.
+const MOST_EARLY: usize = 16;
+
 impl Secrets {
     fn secrecy(&self, carrier: &Carrier) -> Secrecy<'_> {
         Secrecy { policy: policy(carrier.srtp), before: self.agreed.as_deref() }
@@ -100,6 +112,34 @@ impl Switchboard {
                 None
             }
         }
+    }
+
+    /// Our answer to an offer of theirs while it rings there: what it agrees to counts once they have picked up.
+    pub(super) fn answer_early(
+        &mut self,
+        id: LegId,
+        carrier: &Carrier,
+        local: SocketAddr,
+        offer: Bytes,
+    ) -> Option<Bytes> {
+        let (answer, plan) = self.answer_offer(id, carrier, local, &offer)?;
+        let line = self.lines.get_mut(&id)?;
+        // Another telephone's keys are no business of this one's.
+        let secret = line.secrets.agreed.take();
+        if line.early.len() >= MOST_EARLY {
+            line.early.remove(0);
+        }
+        line.early.push(Early { offer, plan, secret });
+        Some(answer)
+    }
+
+    /// What was agreed to before they picked up, where the offer that counts is theirs.
+    pub(super) fn agreed_early(&mut self, id: LegId, offer: &[u8]) -> Option<Plan> {
+        let line = self.lines.get_mut(&id)?;
+        let Early { plan, secret, .. } =
+            std::mem::take(&mut line.early).into_iter().rfind(|early| early.offer == offer)?;
+        line.secrets.agreed = secret;
+        Some(plan)
     }
 
     /// What is spoken after their answer to our offer.

@@ -169,8 +169,7 @@ impl Switchboard {
             LegOutput::Accept => self.say(Output::Lend { leg: id, stream }),
             LegOutput::Dial => {
                 if let Some(dial) = line.dial.take() {
-                    self.bid(now, id);
-                    self.say(Output::Sip(sip::Command::Dial(dial)));
+                    self.ring_there(now, id, dial);
                 }
             }
             LegOutput::Refuse(cause) if line.moves.is_some() => self.moves_not(id, cause),

@@ -10,7 +10,7 @@ use crate::media::{self, Codec};
 use crate::meeting::{Entry, KeyMap, Keypad};
 use crate::rating::record::CallerIdentity;
 use crate::rating::{CallType, Origin};
-use crate::sip::{self, Call, Invitation, Reason, Refusal};
+use crate::sip::{self, Call, Invitation, Reason, Refusal, Way};
 use crate::store::{self, Facts};
 use crate::telemetry::name;
 use crate::trunk::{
@@ -216,7 +216,7 @@ impl Switchboard {
             diversions: party.diversions,
             attestation: attestation.map(str::to_owned),
         });
-        let Invitation { call, call_id, journal, offer, .. } = invitation;
+        let Invitation { call, call_id, journal, offer, flow, .. } = invitation;
         let arrival = Arrival { leg: id, call, call_id, journal, number, caller, origin, identity, meeting };
         let line = Line { offer, replaces, ..self.bear(now, carrier, arrival) };
         self.by_call.insert(call, id);
@@ -230,6 +230,7 @@ impl Switchboard {
         self.say(Output::Sip(sip::Command::Ring { call, status: 180, answer: None }));
         self.lines.insert(id, line);
         self.unlent.insert(id);
+        self.tell_of_tcp(id, call, Way { flow, contact: flow.local });
         self.bid(now, id);
         self.see_caller(now, &carrier.id, caller);
         self.touch(id);
@@ -274,6 +275,7 @@ impl Switchboard {
             wire: Wire::None,
             plan: None,
             secrets: Secrets::default(),
+            early: Vec::new(),
             version: 1,
             lobby: None,
             delayed: None,
@@ -399,21 +401,25 @@ impl Switchboard {
         let Some(carrier) = self.carrier_of(id) else { return };
         let Some(line) = self.lines.get_mut(&id) else { return };
         let call = line.call;
-        let Wire::Attached(local) = line.wire else {
-            return self.say(Output::Sip(sip::Command::Disagree { call, status: 491 }));
+        let (local, is_early) = match line.wire {
+            Wire::Attached(local) => (local, false),
+            // It rings there: no sound is passed on yet.
+            Wire::Lent(local) if !line.is_inbound() && !line.leg.is_answered() => (local, true),
+            _ => return self.say(Output::Sip(sip::Command::Disagree { call, status: 491 })),
         };
         line.version += 1;
-        let Some(offer) = offer else {
-            let Some(answer) = self.write_offer(id, &carrier, local) else { return };
-            return self.say(Output::Sip(sip::Command::Agree { call, answer }));
-        };
-        match self.answer_offer(id, &carrier, local, &offer) {
-            Some((answer, plan)) => {
+        let answer = match offer {
+            None => self.write_offer(id, &carrier, local),
+            Some(offer) if is_early => self.answer_early(id, &carrier, local, offer),
+            Some(offer) => self.answer_offer(id, &carrier, local, &offer).map(|(answer, plan)| {
                 self.change(id, plan);
-                self.say(Output::Sip(sip::Command::Agree { call, answer }));
-            }
-            None => self.say(Output::Sip(sip::Command::Disagree { call, status: 488 })),
-        }
+                answer
+            }),
+        };
+        self.say(Output::Sip(match answer {
+            Some(answer) => sip::Command::Agree { call, answer },
+            None => sip::Command::Disagree { call, status: 488 },
+        }));
     }
 
     /// The ACK of a change that we offered.

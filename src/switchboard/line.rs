@@ -1,6 +1,6 @@
 //! A leg with its wires: the call in SIP, the stream of sound, the lobby or the meeting it is in.
 
-use super::agree::Secrets;
+use super::agree::{Early, Secrets};
 use super::bid::Bid;
 use crate::clock::{Mono, Wall};
 use crate::leg::{Direction, End, Leg};
@@ -51,6 +51,8 @@ pub(super) struct Line {
     pub wire: Wire,
     pub plan: Option<Plan>,
     pub secrets: Secrets,
+    /// Out: what was agreed upon offers of theirs before anybody picked up.
+    pub early: Vec<Early>,
     /// Of our session descriptions.
     pub version: u64,
     pub lobby: Option<Lobby>,

@@ -116,6 +116,7 @@ impl Switchboard {
             wire: Wire::None,
             plan: None,
             secrets: Secrets::default(),
+            early: Vec::new(),
             version: 1,
             lobby: None,
             delayed: None,
@@ -250,6 +251,22 @@ impl Switchboard {
         true
     }
 
+    /// The books agree.
+    pub(super) fn ring_there(&mut self, now: Now, id: LegId, dial: Box<Dial>) {
+        let (call, way) = (dial.call, Way { flow: dial.flow, contact: dial.contact });
+        self.bid(now, id);
+        self.say(Output::Sip(sip::Command::Dial(dial)));
+        self.tell_of_tcp(id, call, way);
+    }
+
+    /// What is too long for a datagram may go by TCP in this call, unless that was tried in vain.
+    pub(super) fn tell_of_tcp(&mut self, id: LegId, call: Call, way: Way) {
+        let tcp = self.carrier_of(id).and_then(|carrier| self.tcp_instead(&carrier, way));
+        if let Some(tcp) = tcp.filter(|tcp| self.has_not_tried(id, *tcp)) {
+            self.say(Output::Sip(sip::Command::MayConnect { call, tcp }));
+        }
+    }
+
     fn has_not_tried(&self, id: LegId, tcp: Way) -> bool {
         self.lines.get(&id).is_some_and(|line| line.tried_tcp != Some(tcp.flow.peer))
     }
@@ -306,7 +323,8 @@ impl Switchboard {
         self.rings_no_more(id);
         self.tell_referrer_of_end(id, None);
         self.bid_answered(now, id);
-        let plan = self.late_plan(id, answer);
+        let early = answer.as_ref().and_then(|answer| self.agreed_early(id, answer));
+        let plan = early.or_else(|| self.late_plan(id, answer));
         self.tell_leg(now, id, leg::Input::Answered);
         let journal = Some(journal);
         self.say(Output::Books(Books::Answered(store::Answered { leg: id, at: now.wall, journal })));
@@ -375,6 +393,7 @@ impl Switchboard {
         self.by_call.insert(call, id);
         line.call = call;
         line.progress = Progress::Silent;
+        line.early.clear();
     }
 
     /// By the next carrier: the same leg, the same money, another call. It is written down before it is made, so that
@@ -403,8 +422,7 @@ impl Switchboard {
         let Some(line) = self.lines.get_mut(&id).filter(|line| !line.leg.is_over()) else { return };
         match (done, line.dial.take()) {
             (Ok(()), Some(dial)) => {
-                self.bid(now, id);
-                self.say(Output::Sip(sip::Command::Dial(dial)));
+                self.ring_there(now, id, dial);
             }
             (Ok(()), None) => {}
             // It has no room for what is held: it was not asked, and the one after it may have some.

@@ -45,8 +45,14 @@ pub struct Book {
     pub last: Option<Last>,
     pub up: Option<Mono>,
     pub over: Option<Mono>,
-    /// The answer that began it.
+    /// Who was called, by the tag of whose answer it was that began it.
     pub answer: String,
+    /// What was agreed on before that, with whichever telephone: theirs and ours.
+    pub changed: Vec<(String, String)>,
+    /// Two telephones ring.
+    pub is_forked: bool,
+    /// The INVITE's, of whoever dialled.
+    pub offer: String,
     /// What was agreed on last.
     pub ours: String,
     pub theirs: String,
@@ -81,6 +87,9 @@ impl Book {
             up: None,
             over: None,
             answer: String::new(),
+            changed: Vec::new(),
+            is_forked: false,
+            offer: String::new(),
             ours: String::new(),
             theirs: String::new(),
             offering: None,
@@ -97,6 +106,25 @@ impl Book {
     /// It is in the call, as far as it knows.
     pub fn is_up(&self) -> bool {
         self.up.is_some() && self.over.is_none()
+    }
+
+    /// Offers may be made in it: it is up, or sound has come before.
+    pub fn may_change(&self) -> bool {
+        self.is_up() || self.early && self.over.is_none() && !self.hung_up
+    }
+
+    /// Both sides have agreed on something, maybe before anybody picked up.
+    pub fn note_change(&mut self) {
+        if self.up.is_none() {
+            self.changed.push((self.theirs.clone(), self.ours.clone()));
+        }
+    }
+
+    /// Somebody has picked up: what counts is what was agreed on with them, as far as they are known by that.
+    pub fn take_up(&mut self, theirs: String) {
+        let changed = self.changed.iter().rfind(|(of_them, _)| *of_them == theirs);
+        self.ours = changed.map_or(&self.offer, |(_, ours)| ours).clone();
+        self.theirs = theirs;
     }
 
     pub fn end(&mut self, now: Mono) {

@@ -1,4 +1,4 @@
-//! A thousand calls a seed, in and out, between a bridge and a carrier that forks: early media that is acknowledged, holds that
+//! A thousand calls a seed, in and out, between a bridge and a carrier that forks: early media that is acknowledged and changed, holds that
 //! cross, hang-ups that cross, cancels against answers, sessions that are refreshed for hours, REFER, Replaces, those who watch.
 //! A network between them loses, copies and delays. Each side's owner keeps books of what it was told and nothing else; when
 //! all is still the two books of each call are laid side by side.
@@ -36,8 +36,16 @@ fn both_ends_agree_on_every_call() {
     println!("{seen:?}");
     // What a run of the gate is to have met, so that none of it is proven by its absence.
     if alone.is_none() {
-        let rare =
-            [seen.glares, seen.forked, seen.crossed, seen.replaced, seen.handed_over, seen.watched, seen.refreshed];
+        let rare = [
+            seen.glares,
+            seen.forked,
+            seen.crossed,
+            seen.replaced,
+            seen.handed_over,
+            seen.watched,
+            seen.refreshed,
+            seen.changed,
+        ];
         assert!(rare.iter().all(|count| *count >= many * 2), "{seen:?}");
         assert!(seen.compared * 2 > seen.talked && seen.talked * 3 > many * CALLS, "{seen:?}");
     }

@@ -2,6 +2,7 @@
 
 use crate::book::{Book, Last, compare};
 use crate::referee::Referee;
+use crate::watcher::Watcher;
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tollbridge::clock::Mono;
@@ -117,5 +118,29 @@ fn a_breach_of_the_rules_is_found() {
     ];
     for (what, said) in rows {
         assert_eq!(read(&said), Err(()), "{what}");
+    }
+}
+
+#[test]
+fn a_version_that_is_left_out_is_found() {
+    let rows: [(&[(u32, u32)], bool); 6] = [
+        (&[(1, 1), (1, 1), (2, 2), (3, 3)], true),
+        (&[(1, 2)], false),
+        (&[(1, 1), (2, 3)], false),
+        (&[(1, 1), (2, 1)], false),
+        (&[(1, 1), (1, 2)], false),
+        (&[(2, 1), (1, 2)], false),
+    ];
+    for (said, is_right) in rows {
+        let mut watcher = Watcher::default();
+        let read = || {
+            for (cseq, version) in said {
+                let body = format!("<?xml version=\"1.0\"?><conference-info version=\"{version}\">");
+                let end = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+                let notify = request("NOTIFY", "n", "w", *cseq).replace("Content-Length: 0\r\n\r\n", &end);
+                watcher.note_sent(&Bytes::from(notify));
+            }
+        };
+        assert_eq!(catch_unwind(AssertUnwindSafe(read)).is_ok(), is_right, "{said:?}");
     }
 }

@@ -25,6 +25,8 @@ pub struct Referee {
     latest: BTreeMap<End, u32>,
     /// Ends that have said BYE.
     parted: BTreeSet<End>,
+    /// Of those, the ones whose process has died since: the next one does not know, and says it once more.
+    forgotten: BTreeSet<End>,
     /// Transactions that have been answered, as far as their client knows: the latest status.
     heard: BTreeMap<Asked, u16>,
     /// What was said to whom: final status by server, branch and method.
@@ -97,7 +99,8 @@ impl Referee {
         assert!(latest.is_none_or(|latest| cseq > *latest), "12.2.1.1: {cseq} after {latest:?}");
         self.latest.insert(end.clone(), cseq);
         // What a REFER is told by outlives the call (RFC 5057).
-        assert!(method == "NOTIFY" || !self.parted.contains(&end), "15.1.1: {method} after BYE");
+        let may = method == "NOTIFY" || method == "BYE" && self.forgotten.remove(&end);
+        assert!(may || !self.parted.contains(&end), "15.1.1: {method} after BYE");
         match method.as_str() {
             "BYE" => self.bye_sent(now, end),
             "INVITE" => self.invite_sent(now, end, asked, request),
@@ -197,6 +200,7 @@ impl Referee {
         self.unacked.retain(|((of, ..), _), _| *of != who);
         self.finals.retain(|(of, ..), _| *of != who);
         self.theirs.retain(|(of, ..), _| *of != who);
+        self.forgotten.extend(self.parted.iter().filter(|(of, ..)| *of == who).cloned());
         self.reborn.insert(who);
     }
 

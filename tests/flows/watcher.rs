@@ -9,6 +9,8 @@ pub struct Watcher {
     count: u64,
     /// Of each subscription by its Call-ID: versions by the CSeq of their NOTIFY, and whether the last has come.
     seen: BTreeMap<String, (BTreeMap<u32, Option<u32>>, bool)>,
+    /// Of each the CSeq and the version of the latest that was sent.
+    sent: BTreeMap<String, Option<(u32, u32)>>,
 }
 
 impl Watcher {
@@ -41,8 +43,22 @@ impl Watcher {
         Some(Response::to(&notify, 200, "").to_bytes())
     }
 
-    /// Of each: versions count up by one in the order of their NOTIFYs, as far as none was lost for good (RFC 4575 section 4.2);
-    /// and whoever heard of it was told of its end. How many there were.
+    /// A NOTIFY leaves: versions count up by one from one to the next (RFC 4575 section 4.2), whether they arrive or not; what is
+    /// sent again says the same.
+    pub fn note_sent(&mut self, bytes: &Bytes) {
+        let Ok(Message::Request(notify)) = Message::parse(bytes, Framing::Stream) else { return };
+        let (Some(version), cseq) = (version(&notify), notify.cseq()) else { return };
+        let sent = self.sent.entry(notify.call_id().to_owned()).or_default();
+        match *sent {
+            Some((latest, before)) if cseq == latest => assert_eq!(version, before, "a repeat says the same"),
+            Some((latest, before)) => assert_eq!((version, cseq > latest), (before + 1, true), "one after the other"),
+            None => assert_eq!(version, 1, "the first one"),
+        }
+        *sent = Some((cseq, version));
+    }
+
+    /// Of each: what arrived is what was sent in that order, as far as none was lost for good; and whoever heard of it was told of
+    /// its end. How many there were.
     pub fn close(&self) -> u64 {
         for (call_id, (seen, is_over)) in &self.seen {
             let versions: Vec<u32> = seen.values().flatten().copied().collect();

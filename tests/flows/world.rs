@@ -35,6 +35,7 @@ pub struct Seen {
     pub watched: u64,
     pub refreshed: u64,
     pub early: u64,
+    pub changed: u64,
     hash: u64,
 }
 
@@ -50,6 +51,7 @@ impl Seen {
         self.watched += other.watched;
         self.refreshed += other.refreshed;
         self.early += other.early;
+        self.changed += other.changed;
         self.hash ^= other.hash;
     }
 }
@@ -219,7 +221,12 @@ impl World {
         for side in [BRIDGE, CARRIER, FORK] {
             while let Some(output) = self.sides[side].poll() {
                 match output {
-                    Output::Send { flow, bytes } => self.network.carry(self.now, flow, bytes),
+                    Output::Send { flow, bytes } => {
+                        if flow.peer == address(WATCHER) {
+                            self.watcher.note_sent(&bytes);
+                        }
+                        self.network.carry(self.now, flow, bytes);
+                    }
                     Output::Event(event) => self.hear(side, event),
                     Output::Close { .. } | Output::Ask(_) | Output::Unfound { .. } => panic!("nothing of the kind"),
                 }
@@ -250,26 +257,31 @@ impl World {
         let call = book.call;
         let command = match deed {
             Deed::Ring { early } => {
+                book.early |= early;
                 let answer = early.then_some(bytes);
                 let status = if early { 183 } else { 180 };
                 Command::Ring { call, status, answer }
             }
             Deed::Accept => {
                 (book.accepted, book.up) = (true, Some(now));
-                (book.ours, book.answer) = (body.clone(), body);
+                // After an offer that followed it has nothing to add.
+                if book.changed.is_empty() {
+                    book.ours = body;
+                }
                 Command::Accept { call, answer: bytes }
             }
             Deed::Refuse => Command::Refuse { call, refusal: Refusal::plain(486) },
             Deed::Offer => {
-                if !book.is_up() || book.offering.is_some() {
+                if !book.may_change() || book.offering.is_some() {
                     return;
                 }
                 book.offering = Some(body);
                 Command::Offer { call, offer: bytes }
             }
             Deed::Agree => {
-                let Some(theirs) = book.offered.take().filter(|_| book.is_up()) else { return };
+                let Some(theirs) = book.offered.take().filter(|_| book.may_change()) else { return };
                 (book.ours, book.theirs) = (body, theirs);
+                book.note_change();
                 Command::Agree { call, answer: bytes }
             }
             Deed::Disagree => {
@@ -355,7 +367,8 @@ impl World {
             may_transfer: true,
         };
         let mut book = Book::new(call, true, &journal_of(&dial));
-        book.ours = offer;
+        (book.ours, book.is_forked) = (offer.clone(), prefix == FORKED);
+        book.offer = offer;
         self.books.insert((call_id.clone(), side), book);
         self.names.insert((side, call), call_id.clone());
         self.order(side, Command::Dial(Box::new(dial)));
@@ -380,6 +393,7 @@ impl World {
             let call_id = invitation.call_id.clone();
             self.names.insert((side, call), call_id.clone());
             let mut book = Book::new(call, false, &invitation.journal);
+            book.answer = tags(&invitation.journal).1;
             book.theirs = String::from_utf8_lossy(invitation.offer.as_deref().unwrap_or_default()).into_owned();
             let before = self.books.insert((call_id.clone(), side), book);
             // A next life may hear its INVITE anew, where none of the first one's words arrived.
@@ -394,10 +408,17 @@ impl World {
             .unwrap_or_else(|_| panic!("seed {seed}, call {call_id} at {side}: {event:?}\n{book:?}"));
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
         match event {
-            Event::Ringing { answer, .. } => book.early |= answer.is_some(),
+            Event::Ringing { answer, .. } => {
+                book.early |= answer.is_some();
+                if answer.is_some() && self.chance(20) {
+                    self.within(0..3_000, side, &call_id, Deed::Offer);
+                }
+            }
             Event::Answered { journal, answer, .. } => {
-                let answer = answer.as_ref().map(text).unwrap_or_default();
-                (book.journal, book.theirs, book.answer) = (journal, answer.clone(), answer);
+                // Whose offer it is that waits is not told: of another telephone than this one, it is of nothing.
+                book.doubtful |= book.offered.is_some() && book.is_forked;
+                book.take_up(answer.as_ref().map(text).unwrap_or_default());
+                (book.answer, book.journal) = (tags(&journal).0, journal);
                 self.within(0..4_000, side, &call_id, Deed::Acknowledge);
                 self.talk(side, &call_id);
             }
@@ -418,6 +439,7 @@ impl World {
                 if let Some(answer) = answer.as_ref().map(text) {
                     book.theirs = answer;
                 }
+                book.note_change();
             }
             Event::Disagreed { status, .. } => {
                 book.offering = None;
@@ -453,6 +475,10 @@ impl World {
         let early = self.chance(30);
         if self.chance(80) {
             self.within(0..500, side, call_id, Deed::Ring { early });
+            // Whoever plays something first may have a mind to change it.
+            if early && self.chance(30) {
+                self.within(100..5_000, side, call_id, Deed::Offer);
+            }
         }
         let is_forked = invitation.request_user.starts_with(FORKED);
         match self.random.random_range(0..100) {
@@ -559,10 +585,19 @@ impl World {
                 seen.glares += u64::from(book.glares);
                 seen.handed_over += book.handed_over.len() as u64;
                 seen.early += u64::from(book.early);
+                seen.changed += book.changed.len() as u64;
             }
         }
         seen
     }
+}
+
+/// Of a dialog by its journal line: their tag and ours.
+fn tags(journal: &str) -> (String, String) {
+    let named = replaces_of(journal).expect("a dialog of two tags");
+    let (_, tags) = named.split_once(";to-tag=").expect("a tag");
+    let (theirs, ours) = tags.split_once(";from-tag=").expect("two");
+    (theirs.to_owned(), ours.to_owned())
 }
 
 /// The user part of our Contact, in what was said of a call.

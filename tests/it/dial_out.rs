@@ -4,6 +4,7 @@ use crate::world::{DIRECT, World, apply, hears, tone};
 use std::time::Duration;
 use tollbridge::cli::phone::Exchange;
 use tollbridge::clock;
+use tollbridge::media::Direction;
 use tollbridge::rating::UsageRecord;
 use tollbridge::sip::Transport;
 use tollbridge::store::Document;
@@ -46,6 +47,26 @@ async fn a_third_person_is_dialled_in_and_heard() {
     let out = records.iter().find(|record| record.destination.to_string() == CALLED).unwrap();
     assert_eq!(out.connection_fee.0, 50_000);
     assert!(out.charge.0 > out.connection_fee.0);
+    world.end().await;
+}
+
+/// What whoever is called says of its sound by UPDATE, before it picks up, is what counts: here that it only listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_telephone_may_change_its_sound_while_it_rings() {
+    let world = World::start().await;
+    let a = world.call("+390611111111", DIRECT).await;
+    a.say(tone(500));
+    world.inside("open", 1).await;
+    for (direction, heard) in [(Direction::RecvOnly, &[500u32][..]), (Direction::SendOnly, &[])] {
+        let (leg, incoming) = ringing(&world).await;
+        let called = incoming.answer_changed(direction).await.unwrap();
+        called.say(tone(700));
+        world.inside("open", 2).await;
+        assert_eq!(hears(&called, &[500, 700]).await, heard, "{direction:?}");
+        called.hang_up();
+        assert_eq!(over(&world, leg).await, Cause::HungUp.slug());
+    }
+    a.hang_up();
     world.end().await;
 }
 

@@ -115,6 +115,55 @@ fn a_refresh_that_is_refused_is_tried_another_way() {
     bench.assert_at_rest();
 }
 
+/// Our own offer within the call, too: with all that was ever asked for as the least (RFC 4028 section 7.4), and not for ever.
+#[test]
+fn an_offer_is_made_again_with_their_least_session() {
+    let short = |request: &Request, least_s: u32| {
+        reply(request, 422, "", "").replace("Content-Length", &format!("Min-SE: {least_s}\nContent-Length"))
+    };
+    let mut bench = Bench::new();
+    let (call, _, _) = up_with(&mut bench, "Supported: timer\nSession-Expires: 600\n");
+    let offer = |bench: &mut Bench| bench.command(Command::Offer { call, offer: Bytes::from_static(b"ours") });
+    offer(&mut bench);
+    let first = bench.request("INVITE");
+    assert_eq!(first.header("Session-Expires"), Some("600;refresher=uas"));
+    bench.receive(&short(&first, 2_400));
+    let again = bench.request("INVITE");
+    assert_eq!((again.header("Session-Expires"), again.header("Min-SE")), (Some("2400;refresher=uas"), Some("2400")));
+    assert_eq!((again.cseq(), again.body()), (first.cseq() + 1, first.body()));
+    assert_eq!(
+        (bench.words(), bench.told()),
+        (vec!["INVITE".to_owned(), "ACK".to_owned(), "INVITE".to_owned()], vec![])
+    );
+    let agreed = "Session-Expires: 2400;refresher=uac\nContent-Length";
+    bench.receive(&reply(&again, 200, "", "theirs").replace("Content-Length", agreed));
+    assert_eq!(bench.told(), ["Agreed"]);
+    bench.pass(Duration::from_secs(1_200));
+    let refresh = bench.request("INVITE");
+    assert_eq!(
+        (refresh.header("Session-Expires"), refresh.header("Min-SE")),
+        (Some("2400;refresher=uac"), Some("2400"))
+    );
+    bench.command(Command::HangUp { call, reason: None });
+    bench.assert_at_rest();
+
+    // No longer than it was, or longer each time.
+    for (rising, invites) in [(0, 1), (100, 3)] {
+        let mut bench = Bench::new();
+        let (call, _, _) = up_with(&mut bench, "Supported: timer\nSession-Expires: 600\n");
+        bench.command(Command::Offer { call, offer: Bytes::from_static(b"ours") });
+        let mut count = 0;
+        while bench.events.is_empty() {
+            let invite = bench.request("INVITE");
+            count += 1;
+            bench.receive(&short(&invite, 600 + rising * count));
+        }
+        assert_eq!((count, bench.told()), (invites, vec!["Disagreed 422".to_owned()]));
+        bench.command(Command::HangUp { call, reason: None });
+        bench.assert_at_rest();
+    }
+}
+
 #[test]
 fn a_session_too_short_is_refused_before_there_is_a_call() {
     let mut bench = Bench::new();

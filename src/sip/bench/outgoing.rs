@@ -224,7 +224,7 @@ const REQUESTS: &[(&str, Kind, [&str; 12])] = &[
     ("PRACK", Kind::Invalid, ["420", "420", "420", "420", "420", "420", "420", "420", "420", "420", "420", "420"]),
     ("PRACK", Kind::Astray, ["481", "481", "481", "481", "481", "481", "481", "481", "481", "481", "481", "481"]),
     ("PRACK", Kind::Old, ["481", "500", "500", "481", "500", "500", "500", "500", "500", "500", "500", "481"]),
-    ("UPDATE", Kind::Valid, ["481", "491", "491", "481", "491", "Offered", "Offered", "491", "500", "Offered", "481", "481"]),
+    ("UPDATE", Kind::Valid, ["481", "491", "Offered", "481", "491", "Offered", "Offered", "491", "500", "Offered", "481", "481"]),
     ("UPDATE", Kind::Invalid, ["420", "420", "420", "420", "420", "420", "420", "420", "420", "420", "420", "420"]),
     ("UPDATE", Kind::Astray, ["481", "481", "481", "481", "481", "481", "481", "481", "481", "481", "481", "481"]),
     ("UPDATE", Kind::Old, ["481", "500", "500", "481", "500", "500", "500", "500", "500", "500", "500", "481"]),
@@ -418,6 +418,59 @@ fn a_number_is_used_once_however_the_call_ends() {
     assert!(next.request("BYE").cseq() > 500);
     assert_eq!(next.request("ACK").cseq(), 1);
     next.assert_at_rest();
+}
+
+/// RFC 3261 section 18.1.1; the call itself stays where it is.
+#[test]
+fn an_offer_too_long_for_a_datagram_goes_by_tcp_where_somebody_listens() {
+    let tcp = Flow { transport: Transport::Tcp, ..flow(0) };
+    let long = || Bytes::from("o".repeat(1_300));
+    let out_with = |offer: Bytes, is_told: bool| {
+        let mut out = Out::new(State::Up);
+        let call = out.call;
+        if is_told {
+            out.bench.command(Command::MayConnect { call, tcp: Way { flow: tcp, contact: address(0) } });
+        }
+        out.bench.command(Command::Offer { call, offer });
+        out
+    };
+    for (offer, is_told, expected) in [
+        (long(), true, Transport::Tcp),
+        (long(), false, Transport::Udp),
+        (Bytes::from_static(b"short"), true, Transport::Udp),
+    ] {
+        let out = out_with(offer, is_told);
+        let (by, bytes) = out.bench.sent.last().unwrap();
+        let invite = parse_request(bytes).unwrap();
+        assert_eq!((by.transport, invite.via().transport()), (expected, expected.name().to_uppercase().as_str()));
+        out.end();
+    }
+    // Answered there: the ACK is short.
+    let mut out = out_with(long(), true);
+    let invite = out.bench.request("INVITE");
+    out.bench.endpoint.receive(
+        out.bench.now,
+        tcp,
+        &Bytes::from(reply(&invite, 200, "t", "answer").replace('\n', "\r\n")),
+    );
+    out.bench.drain();
+    assert_eq!(out.words(), "INVITE ACK Agreed");
+    out.end();
+    // Nobody listens: the same by datagram, and so from now on.
+    let mut out = out_with(long(), true);
+    let first = out.bench.request("INVITE");
+    out.bench.endpoint.lost(out.bench.now, tcp);
+    out.bench.drain();
+    let again = out.bench.request("INVITE");
+    assert_eq!((again.via().transport(), again.cseq(), again.body()), ("UDP", first.cseq() + 1, first.body()));
+    out.bench.receive(&reply(&again, 200, "t", "answer"));
+    let call = out.call;
+    out.bench.command(Command::Offer { call, offer: long() });
+    assert_eq!(
+        (out.bench.request("INVITE").via().transport(), out.words()),
+        ("UDP", "INVITE INVITE ACK INVITE Agreed".to_owned())
+    );
+    out.end();
 }
 
 /// An offer that is out when its call ends, or that waited for too long, is answered all the same: with 487 by whoever had the

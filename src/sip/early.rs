@@ -1,0 +1,76 @@
+//! Offers of ours before a call is picked up: by UPDATE (RFC 3311), once the first one was answered reliably (RFC 3262).
+
+use super::Call;
+use super::Event;
+use super::endpoint::{Endpoint, SDP};
+use super::message::{Request, Response};
+use super::method::Method;
+use super::session::{Accord, Session, Stage};
+use super::transaction::{Id, Owner};
+use bytes::Bytes;
+
+impl Endpoint {
+    /// Sends the UPDATE; refused with the status that says why not.
+    pub(in crate::sip) fn update(&mut self, call: Call, offer: Bytes) -> Result<(), u16> {
+        let branch = self.branch();
+        let Some(session) = self.sessions.get_mut(&call) else { return Err(481) };
+        // RFC 3311 section 5.1: one offer at a time, whoever made it.
+        if session.change.is_some() || session.offering.is_some() {
+            return Err(491);
+        }
+        let may = session.updates && session.has_answered();
+        let dialog = match &mut session.stage {
+            Stage::Invited { .. } if may => &mut session.dialog,
+            Stage::Calling(calling) => {
+                let sent = self.table.sent(calling.transaction).ok_or(481u16)?;
+                // Which of several telephones will be picked up is not known.
+                let [early] = calling.early.as_mut_slice() else { return Err(491) };
+                let dialog = early.dialog.as_mut().filter(|_| early.updates && early.accord > Accord::Open);
+                let dialog = dialog.filter(|_| calling.giving_up.is_none()).ok_or(491u16)?;
+                dialog.local_cseq = sent.latest(&early.tag);
+                sent.uses(&early.tag, dialog.local_cseq.saturating_add(1));
+                dialog
+            }
+            _ => return Err(491),
+        };
+        let mut update = dialog.request(Method::Update, &branch);
+        let flow = dialog.hop(session.lost, |peer| self.gate.is_known(peer));
+        update.push("Contact", &session.dialog.contact());
+        session.say_abilities(&mut update);
+        update.push("User-Agent", &self.config.product);
+        update.set_body(SDP, offer);
+        session.offering = self.table.send(&mut self.desk, update, flow, Owner::Offer(call));
+        session.offering.map(drop).ok_or(503)
+    }
+
+    /// 2xx to it. The call may be up by now.
+    pub(in crate::sip) fn updated(&mut self, call: Call, id: Id, update: &Request, response: &Response) {
+        let Some(session) = self.sessions.get_mut(&call).filter(|session| session.offering == Some(id)) else { return };
+        // Somebody else has picked it up.
+        if !session.is_with(response.to().tag()) {
+            return self.offer_failed(call, 491);
+        }
+        session.offering = None;
+        let (ours, theirs) = (update.body().clone(), response.body().clone());
+        let answer = Some(theirs.clone()).filter(|body| !body.is_empty());
+        session.settle_early(response.to().tag(), ours, theirs);
+        session.tell(&mut self.desk, Event::Agreed { call, answer });
+    }
+}
+
+impl Session {
+    /// What an offer and its answer, whoever made it, have agreed on; `tag` is theirs.
+    pub fn settle_early(&mut self, tag: Option<&str>, ours: Bytes, theirs: Bytes) {
+        match &mut self.stage {
+            Stage::Calling(calling) => {
+                if let Some(early) = tag.and_then(|tag| calling.early_of(tag)) {
+                    (early.ours, early.theirs, early.accord) = (ours, theirs, Accord::Changed);
+                }
+                return;
+            }
+            Stage::Invited { .. } => self.accord = Accord::Changed,
+            Stage::Up { .. } | Stage::Ending => {}
+        }
+        (self.ours, self.theirs) = (ours, theirs);
+    }
+}

@@ -1,0 +1,41 @@
+//! An offer within a call that is too long for a datagram goes by TCP, where the far side takes that (RFC 3261 section 18.1.1).
+
+use super::endpoint::Endpoint;
+use super::header::Via;
+use super::message::Request;
+use super::transaction::Owner;
+use super::transport::LONGEST_DATAGRAM;
+use super::{Call, Flow, Transport};
+
+impl Endpoint {
+    /// Sends a re-INVITE by the way that it fits. Whether it went out.
+    pub(in crate::sip) fn send_offer(&mut self, call: Call, invite: Request) -> bool {
+        let Some(session) = self.sessions.get_mut(&call) else { return false };
+        let hop = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
+        let is_long = hop.transport == Transport::Udp && invite.to_bytes().len() > LONGEST_DATAGRAM;
+        session.by_tcp = None;
+        let (flow, invite) = match session.tcp.filter(|_| is_long) {
+            Some(way) => {
+                let via = Via::new(Transport::Tcp, way.contact, invite.via().branch().unwrap_or_default());
+                let by_tcp = invite.again(invite.cseq(), &via);
+                session.by_tcp = Some(Box::new(invite));
+                (Flow { peer: hop.peer, ..way.flow }, by_tcp)
+            }
+            None => (hop, invite),
+        };
+        let dialog = session.dialog.clone();
+        let sent = self.table.call(&mut self.desk, flow, invite, dialog, Owner::Offer(call));
+        session.offering = sent.or(session.offering);
+        sent.is_some()
+    }
+
+    /// Nobody listens by TCP: by datagram, however long it is, and so in this call from now on.
+    pub(in crate::sip) fn offer_by_datagram(&mut self, call: Call) -> bool {
+        let Some(session) = self.sessions.get_mut(&call).filter(|session| session.offering.is_some()) else {
+            return false;
+        };
+        let Some(invite) = session.by_tcp.take() else { return false };
+        session.tcp = None;
+        self.once_more(call, &invite).is_some_and(|invite| self.send_offer(call, invite))
+    }
+}
