@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 /// Both laws, the European first.
@@ -250,9 +250,12 @@ impl Incoming {
         let (mut phone, answer) = self.pick_up().await?;
         phone.inner.order(Command::Ring { call: phone.call, status: 183, answer: Some(answer.clone()) });
         // What is refused is asked again: the bridge may not have heard of the answer yet.
+        let until = Instant::now() + Duration::from_secs(10);
         loop {
             match phone.change(direction).await {
-                Err(Ended { status: 491, .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(Ended { status: 491, .. }) if Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
                 changed => break changed?,
             }
         }

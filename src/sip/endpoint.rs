@@ -367,7 +367,7 @@ impl Endpoint {
         match owner {
             Owner::Invite(call) => self.fail(call, status, None, None),
             Owner::Bye(call) => self.release(call),
-            Owner::Offer(call) if note == Note::Broken && self.offer_by_datagram(call) => {}
+            Owner::Offer(call) if self.offer_by_datagram(call) => {}
             Owner::Offer(call) => self.offer_failed(call, status),
             Owner::Refresh(call) => self.refresh_failed(call, status, None),
             Owner::Ping(number) => self.pinged(number, 408),
@@ -386,7 +386,7 @@ impl Endpoint {
             (Bell::Remind, _) => self.remind(call),
             (Bell::Patience, Stage::Invited { .. }) => self.refuse(call, &Refusal::plain(480)),
             (Bell::Patience, Stage::Calling(_)) => self.rang_out(call),
-            (Bell::Patience, _) => self.offer_failed(call, 408),
+            (Bell::Patience, _) => self.undelivered(Owner::Offer(call), Note::TimedOut),
             (Bell::Thought, _) => self.disagree(call, 500),
             (Bell::Abandon, _) => self.abandon(call),
             (Bell::Promise, _) => self.promise_again(call),

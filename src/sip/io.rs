@@ -1145,10 +1145,13 @@ mod tests {
                 }
             }
         };
-        timeout(2 * STALL, asks).await.expect("it is listened to for ever");
-        while sip.gauges().connections > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let over = async {
+            asks.await;
+            while sip.gauges().connections > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(2 * STALL, over).await.expect("it is listened to for ever");
     }
 
     #[tokio::test]

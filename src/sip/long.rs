@@ -1,8 +1,10 @@
 //! An offer within a call that is too long for a datagram goes by TCP, where the far side takes that (RFC 3261 section 18.1.1).
 
+use super::desk::Bell;
 use super::endpoint::Endpoint;
 use super::header::Via;
 use super::message::Request;
+use super::timer::LIFE;
 use super::transaction::Owner;
 use super::transport::LONGEST_DATAGRAM;
 use super::{Call, Flow, Transport};
@@ -29,13 +31,13 @@ impl Endpoint {
         sent.is_some()
     }
 
-    /// Nobody listens by TCP: by datagram, however long it is, and so in this call from now on.
+    /// Nobody listens by TCP, or whoever does says nothing: by datagram, however long it is, and so in this call from now on.
     pub(in crate::sip) fn offer_by_datagram(&mut self, call: Call) -> bool {
-        let Some(session) = self.sessions.get_mut(&call).filter(|session| session.offering.is_some()) else {
-            return false;
-        };
-        let Some(invite) = session.by_tcp.take() else { return false };
+        let Some(session) = self.sessions.get_mut(&call) else { return false };
+        let Some((id, invite)) = session.offering.zip(session.by_tcp.take()) else { return false };
         session.tcp = None;
+        session.set(&mut self.desk, Bell::Patience, LIFE);
+        self.table.give_up(&mut self.desk, id);
         self.once_more(call, &invite).is_some_and(|invite| self.send_offer(call, invite))
     }
 }

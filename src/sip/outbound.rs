@@ -9,7 +9,7 @@ use super::header::media_type;
 use super::message::{Request, Response};
 use super::method::Method;
 use super::refresh::{LEAST_S, Terms, least_s};
-use super::session::{ACK_LIMIT, Accord, Calling, GivingUp, Session, Stage};
+use super::session::{ACK_LIMIT, Accord, Calling, Change, GivingUp, Session, Stage};
 use super::timer::LIFE;
 use super::transaction::{Id, MAX_FORKS, Made, Note, Owner};
 use super::transport::LONGEST_DATAGRAM;
@@ -304,7 +304,7 @@ impl Endpoint {
         })
     }
 
-    /// The same INVITE, changed, under the next of its names. Whether it went out.
+    /// The same INVITE, changed, under the next of its names. Whether it went out. What was said to the one before is history.
     fn ask_again(&mut self, call: Call, made: &Made, change: impl FnOnce(&mut Request)) -> bool {
         let Some(session) = self.sessions.get_mut(&call) else { return false };
         let Stage::Calling(calling) = &mut session.stage else { return false };
@@ -317,6 +317,9 @@ impl Endpoint {
         change(&mut invite);
         let next = self.table.call(&mut self.desk, made.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = next else { return false };
+        self.drop_change(call, 487);
+        let Some(session) = self.sessions.get_mut(&call) else { return false };
+        let Stage::Calling(calling) = &mut session.stage else { return false };
         calling.transaction = transaction;
         calling.attempt += 1;
         // What was heard was of the INVITE before: this one may not have arrived, and is not cancelled until it has.
@@ -441,13 +444,14 @@ impl Endpoint {
         session.ours = ours;
         session.theirs = theirs.clone();
         session.renew(&mut self.desk, Terms::of_response(response));
-        session.go_on_thinking(&mut self.desk);
-        let is_moot = session.change.as_ref().is_some_and(|change| !session.is_with(change.request.from().tag()));
+        let is_with = |change: &Change| session.is_with(change.request.from().tag());
+        let left = session.change.as_ref().map(|change| if is_with(change) { 500 } else { 481 });
         let answer = Some(theirs).filter(|body| !body.is_empty());
         session.tell(&mut self.desk, Event::Answered { call, journal, answer });
-        // Of a telephone that was not picked up.
-        if is_moot {
-            self.drop_change(call, 481);
+        // An offer that our owner has not answered: it takes what it hears now for what holds. It may be made again; one of a
+        // telephone that was not picked up is of nothing.
+        if let Some(status) = left {
+            self.drop_change(call, status);
         }
         self.scout(call);
     }

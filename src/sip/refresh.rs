@@ -99,7 +99,7 @@ impl Terms {
     /// section 7.4).
     pub fn onto_request(self, least_s: u32, request: &mut Request) {
         request.push("Session-Expires", &self.to_string());
-        request.push("Min-SE", &least_s.to_string());
+        request.push("Min-SE", &least_s.min(self.interval_s).to_string());
     }
 
     /// When we refresh, where it is ours (RFC 4028 section 10: half the interval).
@@ -151,6 +151,7 @@ impl Endpoint {
 
     /// Our own offer was refused since the session is too short for somebody: made again with their least (RFC 4028 section 7.3).
     pub(in crate::sip) fn offer_longer(&mut self, call: Call, made: Option<&Made>, response: &Response) -> bool {
+        let made = made.filter(|made| *made.request.method() == Method::Invite);
         let Some((least_s, made)) = least_s(response).zip(made) else { return false };
         let may = |session: &&mut Session| session.offering.is_some() && session.proofs < MOST_PROOFS;
         let Some(session) = self.sessions.get_mut(&call).filter(may) else {
@@ -158,7 +159,7 @@ impl Endpoint {
         };
         let Some(terms) = session.terms.filter(|terms| least_s > terms.interval_s) else { return false };
         let terms = Terms { interval_s: least_s, ..terms };
-        (session.terms, session.least_s) = (Some(terms), least_s);
+        (session.terms, session.least_s) = (Some(terms), session.least_s.max(least_s));
         session.proofs += 1;
         let again = self.once_more(call, &made.request).map(|mut invite| {
             invite.replace("Session-Expires", &terms.to_string());
@@ -205,7 +206,7 @@ impl Endpoint {
                 Duration::ZERO
             }
             (422, Some(least_s), Some(terms)) if least_s > terms.interval_s => {
-                session.least_s = least_s;
+                session.least_s = session.least_s.max(least_s);
                 session.renew(&mut self.desk, Some(Terms { interval_s: least_s, ..terms }));
                 Duration::ZERO
             }

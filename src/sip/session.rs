@@ -7,7 +7,7 @@ use super::gate::Objection;
 use super::message::{Head, Request};
 use super::method::Method;
 use super::provisional::{Promise, Reliability};
-use super::refresh::{LEAST_S, Terms};
+use super::refresh::{LEAST_S, Terms, least_s};
 use super::timer::{LIFE, T1, T2};
 use super::transaction::{Id, MAX_FORKS};
 use super::{Call, Event, Flow, Login, Reason, Way};
@@ -328,6 +328,8 @@ impl Session {
     }
 
     pub fn learn(&mut self, message: &Head) {
+        // RFC 4028 section 7.4: of all that were heard in the dialog.
+        self.least_s = self.least_s.max(least_s(message).unwrap_or_default());
         if message.header("Allow").is_some() {
             self.updates = message.lists("Allow", Method::Update.as_str());
             self.refers = message.lists("Allow", Method::Refer.as_str());

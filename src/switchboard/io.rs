@@ -334,7 +334,11 @@ impl Rim {
                         look = Some(self.look_at_accounts(&looks));
                     }
                 }
-                () = sleep_until(deadline) => self.switchboard.wake(Now::read()),
+                () = sleep_until(deadline) => {
+                    // A call that was put off may come in now.
+                    self.switchboard.has_ports(self.media.ports());
+                    self.switchboard.wake(Now::read());
+                }
                 _ = second.tick() => {
                     self.measure();
                     if tries.as_ref().is_none_or(JoinHandle::is_finished) {

@@ -49,8 +49,6 @@ pub struct Book {
     pub answer: String,
     /// What was agreed on before that, with whichever telephone: theirs and ours.
     pub changed: Vec<(String, String)>,
-    /// Two telephones ring.
-    pub is_forked: bool,
     /// The INVITE's, of whoever dialled.
     pub offer: String,
     /// What was agreed on last.
@@ -88,7 +86,6 @@ impl Book {
             over: None,
             answer: String::new(),
             changed: Vec::new(),
-            is_forked: false,
             offer: String::new(),
             ours: String::new(),
             theirs: String::new(),

@@ -367,7 +367,7 @@ impl World {
             may_transfer: true,
         };
         let mut book = Book::new(call, true, &journal_of(&dial));
-        (book.ours, book.is_forked) = (offer.clone(), prefix == FORKED);
+        book.ours = offer.clone();
         book.offer = offer;
         self.books.insert((call_id.clone(), side), book);
         self.names.insert((side, call), call_id.clone());
@@ -415,8 +415,8 @@ impl World {
                 }
             }
             Event::Answered { journal, answer, .. } => {
-                // Whose offer it is that waits is not told: of another telephone than this one, it is of nothing.
-                book.doubtful |= book.offered.is_some() && book.is_forked;
+                // An offer that waits is refused: this answer is what holds.
+                book.offered = None;
                 book.take_up(answer.as_ref().map(text).unwrap_or_default());
                 (book.answer, book.journal) = (tags(&journal).0, journal);
                 self.within(0..4_000, side, &call_id, Deed::Acknowledge);

@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tollbridge::clock::Now;
 use tollbridge::sip::dns::io::Servers;
-use tollbridge::sip::io::Sip;
+use tollbridge::sip::io::{Gauges, Sip};
 use tollbridge::sip::tls::{Files, Tls};
 use tollbridge::sip::{Call, Command, Config, Dial, Event, Flow, Identity, Refusal, Source, Transport};
 
@@ -85,11 +85,19 @@ impl Side {
         let tls_name = name.map(Arc::from);
         let source = Source { prefix_len, tls_name, ..Source::at(network.parse().unwrap()) };
         assert!(sip.command(Command::Sources(vec![source])).await);
+        let side = Side { sip, events, shown };
         // Whoever comes before they are known is another test's business.
-        while sip.gauges().obeyed < 1 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        Side { sip, events, shown }
+        side.until(|gauges| gauges.obeyed == 1).await;
+        side
+    }
+
+    async fn until(&self, what: impl Fn(Gauges) -> bool) {
+        let come = async {
+            while !what(self.sip.gauges()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), come).await.expect("in time");
     }
 
     fn at(&self) -> SocketAddr {
@@ -233,9 +241,7 @@ async fn a_carrier_is_known_by_its_certificate_alone() {
             let tls_name = Some(Arc::from(CALLER));
             let source = |network: &str| Source { prefix_len: 0, tls_name, ..Source::at(network.parse().unwrap()) };
             assert!(bridge.sip.command(Command::Sources(vec![source("0.0.0.0")])).await);
-            while bridge.sip.gauges().obeyed < 2 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            bridge.until(|gauges| gauges.obeyed == 2).await;
             caller.dial(bridge.at(), None).await;
         }
         let event = bridge.next().await;
@@ -300,15 +306,11 @@ async fn whoever_is_about_to_show_who_they_are_is_let_do_so() {
     let bridge = Side::start(&world.files[1], None).await;
     for shows in [true, false] {
         let plain = TcpStream::connect(bridge.at()).await.unwrap();
-        while bridge.sip.gauges().connections < 1 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        bridge.until(|gauges| gauges.connections == 1).await;
         let obeyed = bridge.sip.gauges().obeyed;
         let source = Source { tls_name: Some(Arc::from(CALLER)), ..Source::at("127.0.0.1".parse().unwrap()) };
         assert!(bridge.sip.command(Command::Sources(vec![source])).await);
-        while bridge.sip.gauges().obeyed == obeyed {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        bridge.until(|gauges| gauges.obeyed > obeyed).await;
         let mut stream =
             showing(&world, shows.then_some(&world.files[0])).connect(BRIDGE.try_into().unwrap(), plain).await.unwrap();
         let _ = stream.write_all(OPTIONS.as_bytes()).await;
@@ -318,9 +320,7 @@ async fn whoever_is_about_to_show_who_they_are_is_let_do_so() {
         assert_eq!(answer.starts_with("SIP/2.0 200"), shows, "{answer}");
         drop(stream);
         assert!(bridge.sip.command(Command::Sources(Vec::new())).await);
-        while bridge.sip.gauges().connections > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        bridge.until(|gauges| gauges.connections == 0).await;
     }
 }
 

@@ -331,7 +331,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The curve of G.107 annex B, and its user satisfaction table.
     /// Between two legs: what each heard is as if the other had not been.
     #[test]
     fn clusters_after_a_moment_are_of_what_came_after_it() {
@@ -368,6 +367,7 @@ mod tests {
         assert!(clusters.burst_density <= 1.0 && clusters.gap_density <= 1.0, "{clusters:?}");
     }
 
+    /// The curve of G.107 annex B, and its user satisfaction table.
     #[test]
     fn opinions_follow_the_curve() {
         for (r, mos) in [
