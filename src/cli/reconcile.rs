@@ -4,7 +4,7 @@ use super::books::{Books, Working};
 use super::report::table;
 use super::table::{clock, count};
 use super::trial::{First, Trial};
-use super::{Context, Done, Failure, say, say_json};
+use super::{Context, Done, Failure, note, say, say_json};
 use crate::api::report::CarrierFile;
 use crate::types::CarrierId;
 use serde_json::Value;
@@ -106,7 +106,11 @@ impl Reconcile {
         };
         let differences = told["differences"].as_array().map_or(0, Vec::len) as u64;
         match format {
-            Format::Csv => say(told["csv"].as_str().unwrap_or_default())?,
+            Format::Csv => {
+                // Beside the rows, which are for programs.
+                first.words().lines().for_each(note);
+                say(told["csv"].as_str().unwrap_or_default())?;
+            }
             Format::Json => {
                 if let Value::Object(fields) = &mut told {
                     fields.remove("csv");

@@ -126,7 +126,11 @@ impl Double {
                 Ok(Some(lock)) if folder.exists() => break Double { folder, _lock: lock },
                 Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(file_error(&folder, error)),
+                Err(error) => {
+                    // Nobody could sweep what nobody can lock.
+                    discard(&folder);
+                    return Err(file_error(&folder, error));
+                }
             }
         };
         for suffix in ["", "-wal"] {
@@ -171,9 +175,10 @@ fn sweep(among: &Path) {
     for entry in fs::read_dir(among).into_iter().flatten().flatten() {
         let is_double = entry.file_name().to_string_lossy().starts_with(DOUBLE);
         let is_private = |own: &fs::Metadata| own.is_dir() && own.permissions().mode() & 0o777 == 0o700;
+        // The lock is held until the folder is gone: whoever has just made it would take it in between.
         if is_double
             && entry.metadata().is_ok_and(|own| is_private(&own))
-            && matches!(locked(&entry.path()), Ok(Some(_)))
+            && let Ok(Some(_lock)) = locked(&entry.path())
         {
             discard(&entry.path());
         }
@@ -347,5 +352,24 @@ mod tests {
         drop((alive, next));
         assert!(folders.iter().all(|folder| !folder.exists()));
         assert!(store.exists());
+    }
+
+    /// Each sweeps while the others make theirs: none is taken away from its owner.
+    #[test]
+    fn trials_at_once_keep_their_copies() {
+        let among = tempfile::tempdir().unwrap();
+        let store = among.path().join("books.db");
+        fs::write(&store, "books").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let own = Double::of(&store, among.path()).unwrap();
+                        assert_eq!(fs::read(own.path()).unwrap(), b"books");
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(among.path()).unwrap().count(), 1, "the books alone");
     }
 }

@@ -16,7 +16,8 @@ use std::convert::Infallible;
 /// Legs in one statement: a month's file is some tens of them, and calls wait for none of them long.
 const PAGE: usize = 4_096;
 
-/// Our legs by a carrier that ended between two moments. Those that another file than `hash` has charged are marked.
+/// Our legs by a carrier that ended between two moments, but for those of calls that go on elsewhere: the carrier writes its
+/// record when they end. Those that another file than `hash` has charged are marked.
 pub(super) async fn ours(
     conn: &mut Connection,
     carrier: &CarrierId,
@@ -29,6 +30,10 @@ pub(super) async fn ours(
     );
     let rows = rows.bind(hash).bind(from.micros()).bind(to.micros()).fetch_all(conn).await?;
     let before: HashSet<String> = rows.iter().map(|row| row.try_get("leg")).collect::<Result<_, _>>()?;
+    let rows = sql::query("SELECT call_id FROM leg WHERE state = 'open' AND carrier = $1 AND call_id <> ''");
+    let rows = rows.bind(carrier.as_str()).fetch_all(conn).await?;
+    let running: HashSet<String> = rows.iter().map(|row| row.try_get("call_id")).collect::<Result<_, _>>()?;
+    let goes_on = |leg: &Ours| leg.gave_way && running.contains(&leg.call_id);
     let filter = UsageFilter { from: Some(from), to: Some(to), ..UsageFilter::default() };
     let mut legs = Vec::new();
     let walked = walk::records(conn, &filter, |record| {
@@ -38,6 +43,7 @@ pub(super) async fn ours(
         Ok::<(), Infallible>(())
     });
     let Ok(()) = walked.await?;
+    legs.retain(|leg| !goes_on(leg));
     Ok(legs)
 }
 

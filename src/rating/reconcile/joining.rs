@@ -12,12 +12,18 @@ const APART_MS: u64 = 1_000;
 pub(super) fn joined(mut legs: Vec<Ours>) -> Vec<Ours> {
     legs.sort_by_key(|leg| leg.answered);
     let mut calls: Vec<Ours> = Vec::with_capacity(legs.len());
-    let mut unfinished: HashMap<String, usize> = HashMap::new();
+    // A careless bridge has several at once of one Call-ID.
+    let mut unfinished: HashMap<String, Vec<usize>> = HashMap::new();
     for leg in legs {
-        let before = unfinished.remove(&leg.call_id).filter(|place| goes_on(&calls[*place], &leg));
+        let before = unfinished.get_mut(&leg.call_id).and_then(|places| {
+            // Whoever comes later begins later still: what is long over has nobody to go on.
+            places.retain(|place| !is_long_over(&calls[*place], &leg));
+            let own = places.iter().position(|place| goes_on(&calls[*place], &leg))?;
+            Some(places.remove(own))
+        });
         let place = before.unwrap_or(calls.len());
         if leg.gave_way && !leg.call_id.is_empty() {
-            unfinished.insert(leg.call_id.clone(), place);
+            unfinished.entry(leg.call_id.clone()).or_default().push(place);
         }
         match before {
             Some(_) => go_on(&mut calls[place], leg),
@@ -32,12 +38,14 @@ fn goes_on(call: &Ours, leg: &Ours) -> bool {
     call.answered.is_some() && leg.answered.is_some_and(|answered| apart(answered) <= APART_MS * 1_000)
 }
 
-/// From the first answer to the last end. Amounts of two currencies have no sum, and a call of which a part has no price has none.
+fn is_long_over(call: &Ours, leg: &Ours) -> bool {
+    leg.answered.is_some_and(|answered| answered > call.ended.plus_millis(APART_MS))
+}
+
+/// As long as its legs together, which adjoin: walls may be set between them, and are labels. Amounts of two currencies have
+/// no sum, and a call of which a part has no price has none.
 fn go_on(call: &mut Ours, leg: Ours) {
-    if let (Some(first), Some(last)) = (call.answered, leg.answered) {
-        let until_last = u64::try_from(last.micros() - first.micros()).unwrap_or(0) / 1_000;
-        call.duration_ms = until_last + leg.duration_ms;
-    }
+    call.duration_ms = call.duration_ms.saturating_add(leg.duration_ms);
     let amounts = call.expected.zip(leg.expected).filter(|_| call.currency == leg.currency);
     call.expected = amounts.and_then(|(before, then)| before.0.checked_add(then.0)).map(Micros);
     call.legs.extend(leg.legs);
@@ -93,9 +101,10 @@ mod tests {
     }
 
     fn moved_twice() -> [Ours; 3] {
-        // In no order, and the middle one was silent at its end: charged to its last sound, over when it was moved.
-        let middle = Ours { duration_ms: 40_000, ..leg(2, (160, 220), true) };
-        [leg(3, (220, 400), false), leg(1, (100, 160), true), middle]
+        // In no order, and the wall was set forward a little before the last.
+        let (answered, ended) = (Wall::from_micros(220_900_000), Wall::from_micros(400_900_000));
+        let last = Ours { answered: Some(answered), ended, ..leg(3, (220, 400), false) };
+        [last, leg(1, (100, 160), true), leg(2, (160, 220), true)]
     }
 
     #[test]
@@ -148,6 +157,17 @@ mod tests {
         assert_eq!(joined(vec![hung_up, leg(2, (160, 220), false)]).len(), 2, "a Call-ID used again");
         let nameless = |leg: Ours| Ours { call_id: String::new(), ..leg };
         assert_eq!(joined(vec![nameless(first), nameless(leg(2, (160, 220), false))]).len(), 2, "no Call-ID");
+    }
+
+    /// Of one Call-ID, by a careless bridge.
+    #[test]
+    fn a_call_goes_on_whatever_another_of_its_call_id_does_meanwhile() {
+        let legs_of = |calls: Vec<Ours>| calls.into_iter().map(|call| call.legs).collect::<Vec<_>>();
+        let (first, last) = (leg(1, (100, 160), true), leg(3, (160, 220), false));
+        let foreign = leg(2, (130, 150), false);
+        assert_eq!(legs_of(joined(vec![first.clone(), foreign, last.clone()])), [ids(&[1, 3]), ids(&[2])]);
+        let both = vec![first, leg(2, (130, 140), true), last, leg(4, (140, 150), false)];
+        assert_eq!(legs_of(joined(both)), [ids(&[1, 3]), ids(&[2, 4])], "both are moved");
     }
 
     #[test]

@@ -393,8 +393,9 @@ mod tests {
             (0..60_000).map(|n| ours(n, "", "", n as i64 * 10, 60_000 + (n as u64 % 50) * 1_000)).collect();
         let list: Vec<Theirs> =
             (0..60_000).map(|n| theirs(n, "", "", n as i64 * 10, 60_000 + (n as u64 % 50) * 1_000)).collect();
+        let (period, tolerance) = ((Wall::from_seconds(0), Wall::from_seconds(100_000)), Tolerance::default());
         let began = Instant::now();
-        let outcome = run(&list, &own);
+        let outcome = reconcile(&list, own, Some(period), tolerance);
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         assert_eq!((outcome.matched, outcome.differences.len()), (60_000, 0));
     }

@@ -13,7 +13,8 @@ const HEX_DIGITS: usize = 64;
 const FEWEST_HEX: usize = 32;
 const LONGEST_SALT: usize = 64;
 
-/// Salts of all lists together: each costs every call out two hashes, less than a millionth of a second.
+/// Salts of all lists together: each costs two hashes, less than a millionth of a second, for every call out and for the
+/// caller of every call in.
 pub const MOST_SALTS: usize = 16;
 
 /// The hash of one number.
@@ -29,6 +30,8 @@ pub struct HotHash {
 pub enum BadHotHash {
     Hash,
     Salt,
+    /// The one in it is not the one beside it.
+    OtherSalt,
 }
 
 impl fmt::Display for BadHotHash {
@@ -36,8 +39,9 @@ impl fmt::Display for BadHotHash {
         match self {
             BadHotHash::Hash => write!(f, "expected a SHA-256 hash of {HEX_DIGITS} hexadecimal digits"),
             BadHotHash::Salt => {
-                write!(f, "expected a salt of {LONGEST_SALT} characters at most, letters, digits or any of -._~+/=")
+                write!(f, "expected a salt of 1 to {LONGEST_SALT} characters, letters, digits or any of -._~+/=")
             }
+            BadHotHash::OtherSalt => write!(f, "expected one salt, and the one beside the hash is not the one in it"),
         }
     }
 }
@@ -66,8 +70,11 @@ impl HotHash {
     /// The same, of a list whose salt stands beside it.
     pub(super) fn salted(self, salt: &str) -> Result<HotHash, BadHotHash> {
         let fits = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
-        if salt.len() > LONGEST_SALT || !salt.chars().all(fits) || !self.salt.is_empty() && self.salt != salt {
+        if salt.is_empty() || salt.len() > LONGEST_SALT || !salt.chars().all(fits) {
             return Err(BadHotHash::Salt);
+        }
+        if !self.salt.is_empty() && self.salt != salt {
+            return Err(BadHotHash::OtherSalt);
         }
         Ok(HotHash::new(salt, self.hash))
     }
@@ -94,11 +101,11 @@ impl fmt::Display for HotHash {
     }
 }
 
-/// `HASH`, `SALT:HASH`.
+/// `HASH`, `SALT:HASH`. A salt that was left out before its colon may have been forgotten: it is no hash without one.
 impl FromStr for HotHash {
     type Err = BadHotHash;
     fn from_str(text: &str) -> Result<HotHash, BadHotHash> {
-        let (salt, hex) = text.rsplit_once(':').map_or(("", text), |(salt, hex)| (salt, hex));
+        let (salt, hex) = text.rsplit_once(':').map_or((None, text), |(salt, hex)| (Some(salt), hex));
         if hex.len() != HEX_DIGITS || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(BadHotHash::Hash);
         }
@@ -107,7 +114,11 @@ impl FromStr for HotHash {
             let digits = std::str::from_utf8(digits).map_err(|_| BadHotHash::Hash)?;
             *byte = u8::from_str_radix(digits, 16).map_err(|_| BadHotHash::Hash)?;
         }
-        HotHash::new("", hash).salted(salt)
+        let bare = HotHash::new("", hash);
+        match salt {
+            Some(salt) => bare.salted(salt),
+            None => Ok(bare),
+        }
     }
 }
 
@@ -148,9 +159,13 @@ mod tests {
             (format!("sha256:{}x", &DIGITS[..63]), BadHotHash::Hash),
             ("sha256:".to_owned(), BadHotHash::Hash),
             (format!("sha256:a b:{DIGITS}"), BadHotHash::Salt),
+            (format!("sha256::{DIGITS}"), BadHotHash::Salt),
             (format!("sha256:{}:{DIGITS}", "x".repeat(65)), BadHotHash::Salt),
         ] {
             assert_eq!(HotHash::read(&text), Some(Err(why)), "{text}");
         }
+        let own = HotHash::read(&salted).unwrap().unwrap();
+        assert_eq!(own.clone().salted("pepper/1="), Ok(own.clone()), "told twice");
+        assert_eq!(own.salted("salt"), Err(BadHotHash::OtherSalt));
     }
 }

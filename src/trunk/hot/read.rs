@@ -1,8 +1,9 @@
 //! A list of hot numbers as its seller writes it: CSV with a header, one number or prefix a row. Every bad row is named.
 
 use super::range;
-use super::{BadHotKey, HotEntries, HotHash, HotKey, LARGEST_HOT, LONGEST_NOTE, MOST_HOT, MOST_SALTS};
+use super::{BadHotKey, HotEntries, HotHash, HotKey, HotPrefix, LARGEST_HOT, LONGEST_NOTE, MOST_HOT, MOST_SALTS};
 use crate::form::{Mistake, Slate};
+use crate::types::E164;
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
 
@@ -70,13 +71,14 @@ fn entries(text: &str, slate: &mut Slate<'_>) -> HotEntries {
             continue;
         }
         // Who tells the number tells more than its hash says.
-        let mut cells = columns.iter().filter_map(|place| row.get(*place));
-        let cell = cells.find(|cell| !cell.is_empty()).unwrap_or_default();
+        let mut cells = columns.iter().filter_map(|place| row.get(*place)).filter(|cell| !cell.is_empty());
+        let (cell, hash) = (cells.next().unwrap_or_default(), cells.next());
         let salt = salt.and_then(|place| row.get(place)).unwrap_or_default();
-        let keys = match keys(cell, salt) {
+        let keys = match keys(cell, salt).and_then(|keys| agreed(keys, hash, salt)) {
             Ok(keys) => keys,
             Err(bad) => {
-                slate.tell(line, format!("{bad}, found \"{}\"", shortened(cell)));
+                let beside = hash.map(|hash| format!(" and \"{}\"", shortened(hash))).unwrap_or_default();
+                slate.tell(line, format!("{bad}, found \"{}\"{beside}", shortened(cell)));
                 continue;
             }
         };
@@ -112,6 +114,22 @@ fn keys(cell: &str, salt: &str) -> Result<Vec<HotKey>, String> {
         }
         None => cell.parse().map(|key| vec![key]).map_err(|bad: BadHotKey| bad.to_string()),
     }
+}
+
+/// What a number's cell says, where the hash beside it, if any, is that number's own. Any other is of somebody else, or the
+/// number is cut short and would close all that begin alike.
+fn agreed(keys: Vec<HotKey>, hash: Option<&str>, salt: &str) -> Result<Vec<HotKey>, String> {
+    let Some(hash) = hash else { return Ok(keys) };
+    let others = self::keys(hash, salt)?;
+    let is_own = |number: &HotPrefix, hash: &HotHash| {
+        let number = E164::from_digits(&number.digits());
+        number.is_ok_and(|number| HotHash::both(hash.salt(), &number).contains(&hash.bytes()))
+    };
+    let agree = match (keys.as_slice(), others.as_slice()) {
+        ([HotKey::Numbers(number)], [HotKey::Hash(hash)]) => is_own(number, hash),
+        _ => keys == others,
+    };
+    if agree { Ok(keys) } else { Err("expected a number or a hash, or a whole number with its own hash".to_owned()) }
 }
 
 fn plain(title: &str) -> String {
@@ -201,9 +219,7 @@ mod tests {
         let [one, two] = ["a", "B"].map(|digit| digit.repeat(64));
         for text in [
             format!("number,salt,note\n{one},,x\n{two},pepper,y\n+37123450-+37123451,pepper,z\n"),
-            format!(
-                "Hashed MSISDN;Salt;MSISDN;Note\n{one};;;x\n;;sha256:pepper:{two};y\nother;;+37123450-+37123451;z\n"
-            ),
+            format!("Hashed MSISDN;Salt;MSISDN;Note\n{one};;;x\n;;sha256:pepper:{two};y\n;;+37123450-+37123451;z\n"),
         ] {
             let entries = read("hot.csv", &text).unwrap();
             let rows: Vec<(String, &str)> =
@@ -215,7 +231,7 @@ mod tests {
         }
         let rows: String = (0..=MOST_SALTS).map(|n| format!("{one},salt{n}\n")).collect();
         let bad = format!("hash,salt\n{one},a b\n{},\n{one},\n{},\n{rows}", &one[..40], one.to_uppercase());
-        let salt = "expected a salt of 64 characters at most, letters, digits or any of -._~+/=";
+        let salt = "expected a salt of 1 to 64 characters, letters, digits or any of -._~+/=";
         assert_eq!(
             told(&bad),
             [
@@ -225,6 +241,33 @@ mod tests {
                 "hot.csv:22: more than 16 salts: those who share hashes agree on one".to_owned(),
             ]
         );
+    }
+
+    #[test]
+    fn a_hash_beside_a_number_is_that_numbers_own_or_the_row_is_a_mistake() {
+        use sha2::{Digest, Sha256};
+        let hash = |text: &str| -> String { Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect() };
+        let (signed, bare, salted) = (hash("+37123456789"), hash("37123456789"), hash("pepper37123456789"));
+        for (hash, salt) in [(&signed, ""), (&bare, ""), (&salted, "pepper")] {
+            let text = format!("number,hash,salt\n+37123456789,{hash},{salt}\n");
+            let keys: Vec<String> = read("hot.csv", &text).unwrap().keys().map(ToString::to_string).collect();
+            assert_eq!(keys, ["37123456789"], "{text}");
+        }
+        let why = "expected a number or a hash, or a whole number with its own hash";
+        let other = "expected one salt, and the one beside the hash is not the one in it";
+        let named = format!("sha256:pepper:{salted}");
+        for (number, hash, salt, why) in [
+            ("371234", signed.as_str(), "", why),
+            ("+37123456780", signed.as_str(), "", why),
+            ("+37123456780-+37123456789", signed.as_str(), "", why),
+            ("+37123456789", salted.as_str(), "", why),
+            ("+37123456789", signed.as_str(), "pepper", why),
+            (bare.as_str(), signed.as_str(), "", why),
+            ("+37123456789", named.as_str(), "salt", other),
+        ] {
+            let text = format!("number,hash,salt\n{number},{hash},{salt}\n");
+            assert_eq!(told(&text), [format!("hot.csv:2: {why}, found \"{number}\" and \"{hash}\"")]);
+        }
     }
 
     #[test]
