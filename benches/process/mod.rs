@@ -39,7 +39,7 @@ impl Bridge {
             .env("TOLLBRIDGE__API__LISTEN", api.to_string())
             .env("TOLLBRIDGE__SIP__LISTEN", format!("[\"udp:{sip}\"]"))
             // A port rests after its call: as many as calls of that time.
-            .env("TOLLBRIDGE__MEDIA__PORTS", "10000-32000")
+            .env("TOLLBRIDGE__MEDIA__PORTS", "10000-60000")
             .env("TOLLBRIDGE__SIP__MAX_CALLS", "20000")
             .env("TOLLBRIDGE__LOG__LEVEL", "error")
             .stderr(Stdio::null())

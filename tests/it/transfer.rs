@@ -6,7 +6,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tollbridge::api::leg::TransferOrder;
+use tollbridge::api::report::CarrierFile;
 use tollbridge::cli::phone::{Ended, Exchange, Phone};
+use tollbridge::rating::record::utc;
 use tollbridge::rating::{CallType, UsageRecord};
 use tollbridge::sip::{Framing, Message, Transport};
 use tollbridge::switchboard::ask::Ask;
@@ -226,6 +228,12 @@ async fn a_caller_is_moved_to_another_number_and_each_number_is_paid_for_its_own
     guido.press("1000001").await;
     world.inside("open", 2).await;
     assert!(guido.ended(AT_ONCE).await.is_none(), "it is one call all along");
+    // It still runs, so that the carrier has no record of it to be missed.
+    let text = "call_id,answer,duration\nnobody@x,2026-01-01T00:00:00Z,0\n".to_owned();
+    let (from, to) = (Some("2020-01-01".to_owned()), Some("2100-01-01".to_owned()));
+    let file = CarrierFile { name: "cdr.csv".to_owned(), text, from, to, dry_run: true, ..CarrierFile::default() };
+    let told = world.post("/carriers/line/reconcile", &file).await;
+    assert_eq!((told["ours"].as_u64(), &told["counts"]["only_ours"]), (Some(0), &0.into()), "{told}");
     for phone in [&anna, &guido, &there] {
         phone.hang_up();
     }
@@ -246,6 +254,14 @@ async fn a_caller_is_moved_to_another_number_and_each_number_is_paid_for_its_own
     }
     assert_eq!((his[0].call_id.as_str(), records.len()), (his[2].call_id.as_str(), 5));
     assert!(his[0].beyond.quality.mos_hundredths.is_some(), "each has the figures of its own time: {:?}", his[0]);
+    // The carrier has one call, from its answer to its end.
+    let talked_ms = (his[2].beyond.stamps.ended.micros() - his[0].start.micros()) / 1_000;
+    let text = format!("call_id,answer,duration\n{},{},{talked_ms}\n", his[0].call_id, utc(his[0].start));
+    let unit = Some("millisecond".to_owned());
+    let file = CarrierFile { name: "cdr.csv".to_owned(), text, unit, ..CarrierFile::default() };
+    let told = world.post("/carriers/line/reconcile", &file).await;
+    assert_eq!((told["matched"].as_u64(), told["ours"].as_u64()), (Some(1), Some(1)), "{told}");
+    assert_eq!(told["differences"].as_array().map(Vec::len), Some(0), "{told}");
     world.end().await;
 }
 
