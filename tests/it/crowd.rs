@@ -130,7 +130,9 @@ async fn world() -> (World, [Phone; 2]) {
 async fn end(world: World, phones: [Phone; 2]) {
     phones.iter().for_each(Phone::hang_up);
     let records = world.records().await;
-    assert!(records.iter().all(|record| record.charge.0 > 0), "{records:#?}");
+    // Those who talked pay; who hung up at once may have had nothing for it.
+    let talked = ["+390611111111", "+390622222222"].map(|number| Some(number.parse().unwrap()));
+    assert!(records.iter().all(|record| record.charge.0 > 0 || !talked.contains(&record.caller)), "{records:#?}");
     world.end().await;
 }
 
