@@ -124,14 +124,14 @@ async fn too_many(bridge: &Bridge, clean: u32, seconds: u32) {
     let part = 100.0 * taken / f64::from(clean);
     println!("{} a second offered: {} failed, {} sent again", 3 * clean, outcome.failed, outcome.retransmissions);
     told("taken of the highest clean rate", part, "%", part >= 90.0);
-    let soon = quantile(&outcome.refused_ms, 0.99);
-    told("INVITE to 503, 99 % within", soon, "ms", soon <= REFUSED_MS);
-    let half = quantile(&outcome.refused_ms, 0.5);
-    println!(
-        "{} were turned away, half of them within {half:.1} ms; beyond SIP: {}",
-        outcome.refused_ms.len(),
-        causes(bridge)
-    );
+    match outcome.refused_ms.len() {
+        0 => println!("nobody was turned away; {}", causes(bridge)),
+        turned => {
+            let [half, soon] = [0.5, 0.99].map(|part| quantile(&outcome.refused_ms, part));
+            told("INVITE to 503, 99 % within", soon, "ms", soon <= REFUSED_MS);
+            println!("{turned} were turned away, half of them within {half:.1} ms; beyond SIP: {}", causes(bridge));
+        }
+    }
     let mut gone = 0;
     for phone in &mut standing {
         gone += u32::from(phone.ended(Duration::from_millis(1)).await.is_some());
