@@ -4,6 +4,7 @@ use super::desk::Bell;
 use super::endpoint::Endpoint;
 use super::header::Via;
 use super::message::Request;
+use super::session::{Session, Stage};
 use super::timer::LIFE;
 use super::transaction::Owner;
 use super::transport::LONGEST_DATAGRAM;
@@ -33,7 +34,9 @@ impl Endpoint {
 
     /// Nobody listens by TCP, or whoever does says nothing: by datagram, however long it is, and so in this call from now on.
     pub(in crate::sip) fn offer_by_datagram(&mut self, call: Call) -> bool {
-        let Some(session) = self.sessions.get_mut(&call) else { return false };
+        // A call that is ending offers nothing any more.
+        let goes_on = |session: &&mut Session| matches!(session.stage, Stage::Up { parting: None });
+        let Some(session) = self.sessions.get_mut(&call).filter(goes_on) else { return false };
         let Some((id, invite)) = session.offering.zip(session.by_tcp.take()) else { return false };
         session.tcp = None;
         session.set(&mut self.desk, Bell::Patience, LIFE);
