@@ -40,6 +40,8 @@ const PEOPLE: [u8; 4] = [127, 0, 0, 30];
 /// So long it takes until as many transactions end as begin, as many ports have rested as rest, and as many messages are
 /// forgotten as remembered.
 const FILLING_S: u32 = 40;
+/// Milliseconds from one call to the next of the one who looks how soon 503 comes.
+const PROBE_MS: u128 = 5;
 /// A call's length.
 const TALK_MS: u64 = 1_000;
 
@@ -118,19 +120,29 @@ async fn too_many(bridge: &Bridge, clean: u32, seconds: u32) {
         standing.push(phone);
     }
     let late = bridge.metric("tollbridge_tick_late_total");
-    let outcome = offered(bridge, 3 * clean, 3 * clean * seconds).await;
+    let over = AtomicBool::new(false);
+    let (outcome, refused_ms) = std::thread::scope(|scope| {
+        let probe = scope.spawn(|| probe(bridge.sip, &over));
+        let outcome = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(offered(bridge, 3 * clean, 3 * clean * seconds))
+        });
+        over.store(true, Ordering::Relaxed);
+        (outcome, probe.join().expect("a caller"))
+    });
     let late = bridge.metric("tollbridge_tick_late_total") - late;
     let taken = outcome.setup_ms.len() as f64 / f64::from(seconds);
     let part = 100.0 * taken / f64::from(clean);
     println!("{} a second offered: {} failed, {} sent again", 3 * clean, outcome.failed, outcome.retransmissions);
     told("taken of the highest clean rate", part, "%", part >= 90.0);
-    match outcome.refused_ms.len() {
-        0 => println!("nobody was turned away; {}", causes(bridge)),
-        turned => {
-            let [half, soon] = [0.5, 0.99].map(|part| quantile(&outcome.refused_ms, part));
-            told("INVITE to 503, 99 % within", soon, "ms", soon <= REFUSED_MS);
-            println!("{turned} were turned away, half of them within {half:.1} ms; beyond SIP: {}", causes(bridge));
-        }
+    let turned = outcome.refused_ms.len();
+    println!("{turned} were turned away; beyond SIP: {}", causes(bridge));
+    if turned > 0 {
+        let within = |times: &[f64]| [0.5, 0.99, 1.0].map(|part| quantile(times, part));
+        let [half, soon, worst] = within(&refused_ms);
+        told("INVITE to 503, 99 % within", soon, "ms", soon <= REFUSED_MS);
+        println!("{} asked of the one who looks: half within {half:.1} ms, worst {worst:.1} ms", refused_ms.len());
+        let [half, soon, worst] = within(&outcome.refused_ms);
+        println!("as sipp reads them, in its turn: half {half:.1} ms, 99 % {soon:.1} ms, worst {worst:.1} ms");
     }
     let mut gone = 0;
     for phone in &mut standing {
@@ -139,6 +151,57 @@ async fn too_many(bridge: &Bridge, clean: u32, seconds: u32) {
     println!("of {STANDING} calls that stood {gone} ended; {late:.0} ticks of the mixer were late");
     standing.iter().for_each(Phone::hang_up);
     tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+/// How long 503 takes, in milliseconds, sorted: of one more caller of the carrier, a call every few milliseconds, who reads
+/// each answer as it comes. (sipp has thousands to look at, in its own turn, on the same cores.)
+fn probe(bridge: SocketAddr, over: &AtomicBool) -> Vec<f64> {
+    // SAFETY: plain values; 0 is the calling thread, on Linux that alone.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
+    let socket = UdpSocket::bind(SocketAddr::from((LOAD, 0))).expect("a caller");
+    socket.set_read_timeout(Some(Duration::from_millis(1))).expect("a socket");
+    let local = socket.local_addr().expect("a socket");
+    let ip = local.ip();
+    let offer = format!("v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 9000 RTP/AVP 8\r\n");
+    let request = |method: &str, of: &str, call: usize, tag: &str, cseq: u8| {
+        let sdp = if method == "INVITE" { &*offer } else { "" };
+        format!(
+            "{method} sip:{number}@{bridge} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKprobe{of}{call}\r\n\
+             From: <sip:+390600@{local}>;tag=probe{call}\r\nTo: <sip:{number}@{bridge}>{tag}\r\nCall-ID: probe{call}\r\n\
+             CSeq: {cseq} {method}\r\nContact: <sip:{local}>\r\nMax-Forwards: 70\r\n\
+             Content-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{sdp}",
+            number = number(call % ROOMS),
+            length = sdp.len(),
+        )
+    };
+    let say = |text: String| drop(socket.send_to(text.as_bytes(), bridge));
+    let started = Instant::now();
+    let (mut asked, mut times, mut answer): (Vec<Option<Instant>>, _, _) = (Vec::new(), Vec::new(), [0; 2_048]);
+    while !over.load(Ordering::Relaxed) {
+        while asked.len() as u128 * PROBE_MS < started.elapsed().as_millis() {
+            asked.push(Some(Instant::now()));
+            say(request("INVITE", "", asked.len() - 1, "", 1));
+        }
+        let Ok(length) = socket.recv(&mut answer) else { continue };
+        let text = String::from_utf8_lossy(&answer[..length]);
+        let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let Ok(call) = line("Call-ID: probe").parse::<usize>() else { continue };
+        let tag = line("To: ").find(";tag=").map_or("", |at| &line("To: ")[at..]);
+        match &text[8..11] {
+            "503" => {
+                // A repeat is no answer.
+                times.extend(asked[call].take().map(|asked| asked.elapsed().as_secs_f64() * 1_000.0));
+                say(request("ACK", "", call, tag, 1));
+            }
+            "200" if line("CSeq: ").ends_with("INVITE") => {
+                say(request("ACK", "ack", call, tag, 1));
+                say(request("BYE", "bye", call, tag, 2));
+            }
+            _ => {}
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    times
 }
 
 /// Strangers who send as fast as they can, from many addresses, while others call.

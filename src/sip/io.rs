@@ -5,7 +5,7 @@
 
 use super::dns::io::{Client, Servers};
 use super::tls::{self, Tls};
-use super::transport::{Frame, PONG, StreamFramer, is_keep_alive};
+use super::transport::{Frame, PONG, StreamFramer, is_keep_alive, is_new_call};
 use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Said, Transport, dns};
 use crate::clock::{Mono, Now, Wall};
 use crate::telemetry::name;
@@ -127,17 +127,18 @@ impl Sip {
         let (events, told) = mpsc::channel(EVENTS);
         let (gauge, gauges) = watch::channel(Gauges::default());
         let (inbox, arrivals) = mpsc::channel(INBOX);
+        let (callers, newcomers) = mpsc::channel(INBOX);
         let (stop, stopped) = oneshot::channel();
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let (begin, over, own) = start_thread().map_err(Error::Thread)?;
         let rim = Rim::new(Endpoint::new(config, seed), inbox, events, own);
-        let mut rim = Rim { tls, dscp, dns: Arc::new(Client::new(dns)), ..rim };
+        let mut rim = Rim { callers, tls, dscp, dns: Arc::new(Client::new(dns)), ..rim };
         let mut locals = Vec::new();
         for (transport, address) in listen {
             let local = rim.listen(transport, address);
             locals.push((transport, local.map_err(|source| Error::Listen { transport, address, source })?));
         }
-        let inlets = Inlets { arrivals, commands: commanded, asked, stopped };
+        let inlets = Inlets { arrivals, newcomers, commands: commanded, asked, stopped };
         // It waits for this alone.
         let _ = begin.send(Box::pin(rim.run(inlets, gauge)));
         let memory = Memory { questions };
@@ -235,6 +236,9 @@ impl Memory {
 /// What the task waits for.
 struct Inlets {
     arrivals: mpsc::Receiver<Arrival>,
+    /// Calls that look new, which have every second turn: where there is no room for them they hear so at once, however much
+    /// waits of the calls that there are.
+    newcomers: mpsc::Receiver<Arrival>,
     commands: mpsc::Receiver<Command>,
     asked: mpsc::Receiver<(String, oneshot::Sender<Option<Remembered>>)>,
     stopped: oneshot::Receiver<()>,
@@ -302,6 +306,7 @@ impl Connection {
 struct Rim {
     endpoint: Endpoint,
     inbox: mpsc::Sender<Arrival>,
+    callers: mpsc::Sender<Arrival>,
     sockets: Vec<(SocketAddr, Arc<UdpSocket>)>,
     connections: HashMap<Flow, Connection>,
     opened: u64,
@@ -324,6 +329,7 @@ impl Rim {
     fn new(endpoint: Endpoint, inbox: mpsc::Sender<Arrival>, events: mpsc::Sender<(Now, Event)>, own: Handle) -> Rim {
         Rim {
             endpoint,
+            callers: inbox.clone(),
             inbox,
             sockets: Vec::new(),
             connections: HashMap::new(),
@@ -352,7 +358,10 @@ impl Rim {
                 let socket = Arc::new(UdpSocket::from_std(socket.into())?);
                 drop(ours);
                 let local = socket.local_addr()?;
-                self.readers.spawn_on(read_datagrams(socket.clone(), local, self.inbox.clone()), &self.own);
+                self.readers.spawn_on(
+                    read_datagrams(socket.clone(), local, self.inbox.clone(), self.callers.clone()),
+                    &self.own,
+                );
                 self.sockets.push((local, socket));
                 Ok(local)
             }
@@ -374,7 +383,7 @@ impl Rim {
     }
 
     async fn run(mut self, inlets: Inlets, gauge: watch::Sender<Gauges>) {
-        let Inlets { mut arrivals, mut commands, mut asked, mut stopped } = inlets;
+        let Inlets { mut arrivals, mut newcomers, mut commands, mut asked, mut stopped } = inlets;
         let mut sweep = tokio::time::interval(SWEEP);
         let events = self.events.clone();
         // A socket that is new is thought to be full until it was looked at once.
@@ -384,14 +393,8 @@ impl Rim {
         loop {
             let wait = self.endpoint.deadline().map(|deadline| deadline.since(Now::read().mono));
             tokio::select! {
-                Some(arrival) = arrivals.recv() => {
-                    self.arrive(arrival);
-                    for _ in 1..BATCH {
-                        let Ok(arrival) = arrivals.try_recv() else { break };
-                        self.arrive(arrival);
-                    }
-                    self.endpoint.flood(arrivals.len() > FLOODED);
-                }
+                Some(arrival) = newcomers.recv() => self.take_in(arrival, &mut newcomers, &mut arrivals),
+                Some(arrival) = arrivals.recv() => self.take_in(arrival, &mut newcomers, &mut arrivals),
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => break,
@@ -420,6 +423,24 @@ impl Rim {
         }
         // The next life may listen at once.
         self.readers.shutdown().await;
+    }
+
+    /// What has come, this first, in turns, and no more of it than a timer may wait for.
+    fn take_in(
+        &mut self,
+        first: Arrival,
+        newcomers: &mut mpsc::Receiver<Arrival>,
+        others: &mut mpsc::Receiver<Arrival>,
+    ) {
+        self.arrive(first);
+        for _ in 0..BATCH {
+            let two = [newcomers.try_recv(), others.try_recv()];
+            if two.iter().all(Result::is_err) {
+                break;
+            }
+            two.into_iter().flatten().for_each(|arrival| self.arrive(arrival));
+        }
+        self.endpoint.flood(newcomers.len().max(others.len()) > FLOODED);
     }
 
     fn recall(&self, call_id: &str) -> Option<Remembered> {
@@ -695,7 +716,12 @@ fn mark(socket: &Socket, address: SocketAddr, dscp: u8) -> io::Result<()> {
     }
 }
 
-async fn read_datagrams(socket: Arc<UdpSocket>, local: SocketAddr, inbox: mpsc::Sender<Arrival>) {
+async fn read_datagrams(
+    socket: Arc<UdpSocket>,
+    local: SocketAddr,
+    inbox: mpsc::Sender<Arrival>,
+    callers: mpsc::Sender<Arrival>,
+) {
     let mut buffer = vec![0; DATAGRAM];
     let mut taken = 0;
     loop {
@@ -721,6 +747,7 @@ async fn read_datagrams(socket: Arc<UdpSocket>, local: SocketAddr, inbox: mpsc::
         }
         let flow = Flow { transport: Transport::Udp, local, peer };
         let bytes = Bytes::copy_from_slice(&buffer[..length]);
+        let inbox = if is_new_call(&bytes) { &callers } else { &inbox };
         // A full inbox drops it: it comes again, when there is more time.
         if let Err(mpsc::error::TrySendError::Closed(_)) = inbox.try_send(Arrival::Message { flow, bytes }) {
             return;
