@@ -93,6 +93,7 @@ fn v1_pages() -> Vec<Page> {
         Read: get "/legs/{leg}" => leg::show;
         Manage: delete "/legs/{leg}" => leg::remove;
         Operate: get "/legs/{leg}/trace" => trace::show;
+        Operate: get "/trace" => trace::show_call;
         Manage: post "/legs/{leg}/mute" => leg::mute;
         Manage: post "/legs/{leg}/transfer" => leg::transfer;
         Read: get "/meetings" => meeting::list;

@@ -329,7 +329,8 @@ mod tests {
         let (transport, here, there) = ("udp".to_owned(), String::new(), String::new());
         let rung = Rung { at_us: 0, out: true, again: false, transport, here, there, text };
         fits("Rung", &[value(rung.clone())]);
-        fits("Trace", &[value(Trace { leg: String::new(), rungs: vec![rung], left_out: 0 })]);
+        let trace = Trace { call_id: Some("a@b".into()), rungs: vec![rung], ..Trace::default() };
+        fits("Trace", &[value(trace.clone()), value(Trace { leg: Some(LegId::new(1, 1).to_string()), ..trace })]);
         fits("Dialling", &[value(Dialling { leg: String::new() })]);
         let (bad, mistakes) = (Problem::bad("x").into_body(), Problem::mistakes(vec!["x".into()]).into_body());
         fits("Problem", &[value(bad), value(mistakes)]);

@@ -1,9 +1,10 @@
-//! `tollbridge trace LEG`: what was said of a leg over SIP, as a ladder, and as a file for sngrep or Wireshark.
+//! `tollbridge trace LEG`: what was said of a leg over SIP, as a ladder, and as a file for sngrep or Wireshark. A call that was
+//! refused before it was a leg is asked for by its Call-ID.
 
 use super::bridge::Bridge;
 use super::pcap;
 use super::{Context, Done, Failure, say, say_json};
-use crate::api::trace::{Rung, Trace};
+use crate::api::trace::{Rung, Trace, TraceQuery};
 use crate::clock::Wall;
 use crate::rating::record::utc;
 use crate::types::LegId;
@@ -13,7 +14,11 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub struct Show {
     /// The leg, as `tollbridge legs` and `usage` name it
-    leg: LegId,
+    #[arg(required_unless_present = "call_id")]
+    leg: Option<LegId>,
+    /// In its place a call, by its Call-ID as the carrier and our log tell it: also one that was refused
+    #[arg(long, conflicts_with = "leg")]
+    call_id: Option<String>,
     /// The first line of each message alone
     #[arg(long)]
     short: bool,
@@ -24,7 +29,14 @@ pub struct Show {
 
 impl Show {
     pub fn run(self, context: &Context) -> Done {
-        let trace: Trace = Bridge::reach(context)?.get(&format!("/legs/{}/trace", self.leg))?;
+        let bridge = Bridge::reach(context)?;
+        let trace: Trace = match (self.leg, self.call_id) {
+            (Some(leg), _) => bridge.get(&format!("/legs/{leg}/trace"))?,
+            (None, call_id) => {
+                let query = TraceQuery { call_id: call_id.unwrap_or_default() };
+                serde_json::from_str(&bridge.get_text("/trace", &query)?)?
+            }
+        };
         if let Some(path) = &self.pcap {
             let packets = trace.rungs.iter().filter_map(packet);
             let bytes = pcap::write(packets);
@@ -90,13 +102,13 @@ mod tests {
             text: text.into(),
         };
         let trace = Trace {
-            leg: "x".into(),
             left_out: 2,
             rungs: vec![
                 rung(1_781_611_200_000_000, false, false, "INVITE sip:a SIP/2.0\r\nTo: b\r\n\r\n"),
                 rung(1_781_611_200_500_000, false, true, "INVITE sip:a SIP/2.0\r\nTo: b\r\n\r\n"),
                 rung(1_781_611_201_002_000, true, false, "SIP/2.0 200 OK\r\nTo: c\r\n\r\n"),
             ],
+            ..Trace::default()
         };
         let text = ladder(&trace, false);
         let lines: Vec<&str> = text.lines().collect();

@@ -29,6 +29,7 @@ struct Bench {
     events: Vec<Event>,
     asked: Vec<dns::Question>,
     unfound: Vec<String>,
+    rejections: Vec<Rejection>,
 }
 
 impl Bench {
@@ -40,6 +41,7 @@ impl Bench {
             events: Vec::new(),
             asked: Vec::new(),
             unfound: Vec::new(),
+            rejections: Vec::new(),
         }
     }
 
@@ -50,6 +52,7 @@ impl Bench {
                 Output::Event(event) => self.events.push(event),
                 Output::Close { .. } => {}
                 Output::Ask(question) => self.asked.push(question),
+                Output::Rejected(rejection) => self.rejections.push(*rejection),
                 Output::Unfound { host, why } => self.unfound.push(format!("{host}: {why}")),
             }
         }
@@ -778,6 +781,42 @@ fn strangers_leave_nothing_behind_and_get_no_more_than_they_sent() {
     assert!(bench.words().iter().all(|word| word.starts_with("403")));
     assert_eq!((bench.endpoint.calls(), bench.endpoint.transactions(), bench.endpoint.alarms()), (0, 0, 0));
     assert!(bench.told().is_empty());
+}
+
+/// What is turned away, or makes no sense, has its line; who is asked for nothing but patience or a password has none.
+#[test]
+fn a_refusal_has_its_line_with_its_reason() {
+    let mut bench = Bench::new();
+    let (_, tag) = up(&mut bench);
+    bench.receive(
+        &from_peer("INVITE", "i7", "", 1, "Content-Type: text/plain\nContent-Length: 1\n\nx").replace("c1", "n7"),
+    );
+    bench.receive(&from_peer("OPTIONS", "o1", &tag, 2, "Require: levitation\nContent-Length: 0\n\n"));
+    bench.receive(&from_peer("BYE", "b1", "nobody", 3, EMPTY));
+    bench.receive(&from_peer("BYE", "b1", "nobody", 3, EMPTY));
+    bench.command(Command::Shed(true));
+    bench.receive(&from_peer("INVITE", "i8", "", 1, OFFER).replace("c1", "n8"));
+    bench.receive_from(
+        "198.51.100.7:5060".parse().unwrap(),
+        &from_peer("INVITE", "i9", "", 1, OFFER).replace("c1", "n9"),
+    );
+    let told: Vec<String> = bench
+        .rejections
+        .iter()
+        .map(|Rejection { method, call_id, status, why, is_stranger, .. }| {
+            format!("{method} {call_id} {status} {why}{}", if *is_stranger { " (stranger)" } else { "" })
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "INVITE n7@192.0.2.2 415 Accept: application/sdp",
+            "OPTIONS c1@192.0.2.2 420 Unsupported: levitation",
+            "BYE c1@192.0.2.2 481 ",
+            "INVITE n8@192.0.2.2 503 Retry-After: 5; Behind with the calls there are",
+            "INVITE n9@192.0.2.2 403 Nobody who is listed (stranger)",
+        ]
+    );
 }
 
 #[test]

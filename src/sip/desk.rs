@@ -1,6 +1,9 @@
 //! What every part of the endpoint writes on: the moment, the alarms, what is to leave, and what was counted.
 
+use super::gate::Objection;
+use super::message::Request;
 use super::peer::Errand;
+use super::rejection::{LONGEST_CALL_ID, Ration, Rejection};
 use super::subscription::Chime;
 use super::timer::Timers;
 use super::trace::{Ladders, call_id_of};
@@ -159,12 +162,13 @@ pub(in crate::sip) struct Desk {
     pub counters: Counters,
     /// What was said of calls.
     pub ladders: Ladders,
+    ration: Ration,
 }
 
 impl Desk {
     pub fn new() -> Desk {
         let (timers, out, counters) = (Timers::new(), VecDeque::new(), Counters::default());
-        Desk { now: Mono::default(), timers, out, counters, ladders: Ladders::default() }
+        Desk { now: Mono::default(), timers, out, counters, ladders: Ladders::default(), ration: Ration::default() }
     }
 
     pub fn send(&mut self, flow: Flow, bytes: Bytes) {
@@ -177,6 +181,23 @@ impl Desk {
 
     pub fn tell(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
+    }
+
+    /// A request was refused, for the log. Who is asked for a password is not refused yet.
+    pub fn rejected(&mut self, flow: Flow, request: &Request, objection: &Objection, is_stranger: bool) {
+        if matches!(objection.status, 200 | 401 | 407) {
+            return;
+        }
+        let Some(untold) = self.ration.take(self.now, is_stranger) else { return };
+        self.out.push_back(Output::Rejected(Box::new(Rejection {
+            flow,
+            method: request.method().to_string(),
+            call_id: request.call_id().chars().take(LONGEST_CALL_ID).collect(),
+            status: objection.status,
+            why: objection.words(),
+            is_stranger,
+            untold,
+        })));
     }
 
     pub fn set(&mut self, alarm: Alarm, wait: Duration) {

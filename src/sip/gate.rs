@@ -290,6 +290,15 @@ impl Objection {
         Objection { status: self.status, headers: kept.map(|(_, header)| header.clone()).collect() }
     }
 
+    /// What its headers say of it, for the log.
+    pub fn words(&self) -> String {
+        let told = self.headers.iter().map(|(name, value)| match *name {
+            "Warning" => value.trim_start_matches("399 tollbridge ").trim_matches('"').to_owned(),
+            name => format!("{name}: {value}"),
+        });
+        told.collect::<Vec<_>>().join("; ")
+    }
+
     pub fn onto(&self, response: &mut Response) {
         for (name, value) in &self.headers {
             response.push(name, value);

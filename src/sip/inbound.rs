@@ -45,7 +45,9 @@ impl Endpoint {
             Arrival::New if *request.method() == Method::Invite && request.to().tag().is_none() => {
                 match self.turns_away(flow.peer.ip()) {
                     // Nothing is kept of it: what comes again is looked at anew.
-                    Some(seconds) => self.object_stateless(flow, &request, &full(seconds)),
+                    Some((why, seconds)) => {
+                        self.object_stateless(flow, &request, &full(seconds).because(why.words()));
+                    }
                     None => self.fresh(flow, request, call, login),
                 }
             }
@@ -113,6 +115,7 @@ impl Endpoint {
     fn stranger(&mut self, flow: Flow, request: &Request, length: usize) {
         self.desk.counters.strangers += 1;
         if *request.method() != Method::Ack {
+            self.desk.rejected(flow, request, &Objection::new(403).because("Nobody who is listed"), true);
             let mut response = Response::to(request, 403, "");
             response.set_to_tag(&self.gate.stateless_tag(request));
             self.stateless(reply_flow(flow, request.via()), response.to_bytes(), Some(length));
@@ -126,6 +129,7 @@ impl Endpoint {
         let tag = self.gate.stateless_tag(request);
         let mut response = self.answer(request, objection.status, Some(&tag));
         objection.onto(&mut response);
+        self.desk.rejected(flow, request, objection, self.gate.source(flow).is_none());
         self.desk.send(reply_flow(flow, request.via()), response.to_bytes());
     }
 
@@ -144,6 +148,7 @@ impl Endpoint {
             None => self.treat(flow, id, &request, call, login),
         };
         if let Err(objection) = verdict {
+            self.desk.rejected(flow, &request, &objection, self.gate.source(flow).is_none());
             self.object(id, &request, &objection);
         }
     }

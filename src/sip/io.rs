@@ -6,7 +6,7 @@
 use super::dns::io::{Client, Servers};
 use super::tls::{self, Tls};
 use super::transport::{Frame, PONG, StreamFramer, is_keep_alive, is_new_call};
-use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Said, Transport, dns};
+use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Rejection, Said, Transport, dns};
 use crate::clock::{Mono, Now, Wall};
 use crate::telemetry::name;
 use bytes::{Bytes, BytesMut};
@@ -555,6 +555,7 @@ impl Rim {
                 Output::Event(event) => self.tell(now, event),
                 Output::Ask(question) => self.ask(question),
                 Output::Unfound { host, why } => tracing::warn!(%host, why, "a name leads nowhere"),
+                Output::Rejected(rejection) => tell_rejection(&rejection),
             }
         }
     }
@@ -714,6 +715,13 @@ fn mark(socket: &Socket, address: SocketAddr, dscp: u8) -> io::Result<()> {
         SocketAddr::V4(_) => socket.set_tos_v4(byte),
         SocketAddr::V6(_) => socket.set_tclass_v6(byte),
     }
+}
+
+fn tell_rejection(rejection: &Rejection) {
+    let Rejection { flow, method, call_id, status, why, is_stranger, untold } = rejection;
+    let (peer, transport) = (flow.peer, flow.transport.name());
+    // What came from the network is written with its odd characters escaped.
+    tracing::info!(%peer, transport, ?method, ?call_id, status, ?why, is_stranger, untold, "refused");
 }
 
 async fn read_datagrams(

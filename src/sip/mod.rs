@@ -24,6 +24,7 @@ mod outbound;
 mod peer;
 mod provisional;
 mod refresh;
+mod rejection;
 mod replaces;
 mod session;
 mod shed;
@@ -47,6 +48,7 @@ pub use message::{Framing, Malformed, Message, Refused, Request, Response};
 pub use method::Method;
 pub use outbound::is_long;
 pub use peer::{Peer, Registration, Standing, Toward, Way};
+pub use rejection::Rejection;
 pub use replaces::{Replacement, replaces_of};
 pub use shed::Pace;
 pub use subscription::MOST_SUBSCRIPTIONS;
@@ -159,6 +161,8 @@ pub enum Output {
         host: HostName,
         why: &'static str,
     },
+    /// A request was refused, for the log.
+    Rejected(Box<Rejection>),
 }
 
 /// Past facts, for the owner. `Cancelled`, `Failed` (but one that lingers), `HungUp` and `Released` are last words: each call has exactly one

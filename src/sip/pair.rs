@@ -123,7 +123,7 @@ impl Pair {
                 match output {
                     Output::Event(event) => events.push((side, event)),
                     Output::Send { flow, bytes } => self.carry(side, flow, bytes),
-                    Output::Close { .. } | Output::Ask(_) | Output::Unfound { .. } => {}
+                    Output::Close { .. } | Output::Ask(_) | Output::Unfound { .. } | Output::Rejected(_) => {}
                 }
             }
         }

@@ -42,6 +42,18 @@ pub(in crate::sip) enum Why {
     Pace,
 }
 
+impl Why {
+    /// For a log, and a carrier's trace.
+    pub fn words(self) -> &'static str {
+        match self {
+            Why::Draining => "Being shut down",
+            Why::Full => "No room for more calls",
+            Why::Busy => "Behind with the calls there are",
+            Why::Pace => "More new calls a second than are let in",
+        }
+    }
+}
+
 /// When the next one is due at an even pace (the generic cell rate algorithm), of everybody and of each address.
 #[derive(Debug, Default)]
 pub(in crate::sip) struct Meter {
@@ -155,8 +167,8 @@ impl Endpoint {
         self.no_room_why().map(|_| self.draining.unwrap_or(self.config.retry_after_s))
     }
 
-    /// Seconds for the Retry-After of a new call that is turned away: counted.
-    pub(in crate::sip) fn turns_away(&mut self, peer: IpAddr) -> Option<u32> {
+    /// Why a new call is turned away, and the seconds for its Retry-After: counted.
+    pub(in crate::sip) fn turns_away(&mut self, peer: IpAddr) -> Option<(Why, u32)> {
         let (now, pace) = (self.desk.now, self.config.pace);
         let why = match self.no_room_why() {
             None if self.shed.waiting.is_full(now) => Why::Busy,
@@ -170,7 +182,7 @@ impl Endpoint {
             Why::Busy => counters.refused_busy += 1,
             Why::Pace => counters.refused_pace += 1,
         }
-        Some(self.draining.unwrap_or(self.config.retry_after_s))
+        Some((why, self.draining.unwrap_or(self.config.retry_after_s)))
     }
 
     /// A call was let in: it counts to the pace, and waits for our owner.

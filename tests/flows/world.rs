@@ -228,6 +228,7 @@ impl World {
                         self.network.carry(self.now, flow, bytes);
                     }
                     Output::Event(event) => self.hear(side, event),
+                    Output::Rejected(_) => {}
                     Output::Close { .. } | Output::Ask(_) | Output::Unfound { .. } => panic!("nothing of the kind"),
                 }
             }

@@ -229,7 +229,7 @@ impl Script {
             match output {
                 Output::Send { flow, bytes } => self.heard(flow, &bytes),
                 Output::Event(event) => self.news(&event),
-                Output::Close { .. } | Output::Ask(_) | Output::Unfound { .. } => {}
+                Output::Close { .. } | Output::Ask(_) | Output::Unfound { .. } | Output::Rejected(_) => {}
             }
         }
     }

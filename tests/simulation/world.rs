@@ -509,6 +509,7 @@ impl World {
                     self.after(wait, Due::Phone(phone, step));
                 }
             }
+            sip::Output::Rejected(_) => {}
             sip::Output::Close { .. } => panic!("there is no connection"),
             sip::Output::Ask(question) => panic!("there are no names: {question}"),
             sip::Output::Unfound { host, .. } => panic!("there are no names: {host}"),
@@ -532,6 +533,7 @@ impl World {
                 self.trace.note(self.now, "event", &event);
                 self.tell(Input::Sip(event));
             }
+            sip::Output::Rejected(_) => {}
             sip::Output::Close { .. } => panic!("there is no connection"),
             sip::Output::Ask(question) => panic!("there are no names: {question}"),
             sip::Output::Unfound { host, .. } => panic!("there are no names: {host}"),

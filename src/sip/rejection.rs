@@ -1,0 +1,84 @@
+//! Requests that were refused, for the log: a line each, and never more lines than somebody could read.
+
+use super::Flow;
+use crate::clock::Mono;
+
+/// Lines a second of sources that are listed, and lines a minute of all strangers together.
+const LISTED_PER_S: u32 = 20;
+const STRANGERS_PER_MINUTE: u32 = 10;
+
+/// So much of a Call-ID is told.
+pub(in crate::sip) const LONGEST_CALL_ID: usize = 128;
+
+/// A request that was refused before our owner heard of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    pub flow: Flow,
+    pub method: String,
+    /// Its beginning, where it is very long.
+    pub call_id: String,
+    pub status: u16,
+    /// Beyond what the status says by itself.
+    pub why: String,
+    /// It came from nobody who is listed.
+    pub is_stranger: bool,
+    /// So many refusals since the last line of this kind have none.
+    pub untold: u64,
+}
+
+/// How many lines there may still be.
+#[derive(Debug, Default)]
+pub(in crate::sip) struct Ration {
+    listed: Share,
+    strangers: Share,
+}
+
+#[derive(Debug, Default)]
+struct Share {
+    span: u64,
+    told: u32,
+    untold: u64,
+}
+
+impl Ration {
+    /// Whether this refusal has a line, and how many before it had none.
+    pub fn take(&mut self, now: Mono, is_stranger: bool) -> Option<u64> {
+        let second = now.since(Mono::default()).as_secs();
+        match is_stranger {
+            true => self.strangers.take(second / 60, STRANGERS_PER_MINUTE),
+            false => self.listed.take(second, LISTED_PER_S),
+        }
+    }
+}
+
+impl Share {
+    fn take(&mut self, span: u64, most: u32) -> Option<u64> {
+        if span != self.span {
+            (self.span, self.told) = (span, 0);
+        }
+        if self.told >= most {
+            self.untold += 1;
+            return None;
+        }
+        self.told += 1;
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_told_in_a_few_lines_and_counted_in_the_next() {
+        let mut ration = Ration::default();
+        let told = |ration: &mut Ration, ms, is_stranger| ration.take(Mono::from_millis(ms), is_stranger);
+        let lines = |ration: &mut Ration, ms, is_stranger| {
+            (0..1_000).filter(|_| told(ration, ms, is_stranger).is_some()).count()
+        };
+        assert_eq!(lines(&mut ration, 61_000, true), STRANGERS_PER_MINUTE as usize);
+        assert_eq!(lines(&mut ration, 61_000, false), LISTED_PER_S as usize, "which a carrier does not pay for");
+        assert_eq!((told(&mut ration, 119_999, true), told(&mut ration, 62_000, false)), (None, Some(980)));
+        assert_eq!((told(&mut ration, 120_000, true), told(&mut ration, 120_000, true)), (Some(991), Some(0)));
+    }
+}
