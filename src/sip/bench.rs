@@ -470,6 +470,17 @@ fn a_second_fork_gets_ack_and_bye_and_tells_nobody() {
     bench.assert_at_rest();
 }
 
+/// RFC 3326: whoever is cancelled hears why, as whoever is hung up on.
+#[test]
+fn a_cancel_says_why() {
+    let mut bench = Bench::new();
+    let (call, invite, _) = dialling(&mut bench);
+    bench.receive(&reply(&invite, 180, "one", ""));
+    let reason = Reason { q850: Some(19), sip: None, text: "no answer".into() };
+    bench.command(Command::HangUp { call, reason: Some(reason) });
+    assert_eq!(bench.request("CANCEL").header("Reason"), Some("Q.850;cause=19;text=\"no answer\""));
+}
+
 #[test]
 fn an_answer_after_cancel_is_ended() {
     let mut bench = Bench::new();
@@ -810,11 +821,11 @@ fn a_refusal_has_its_line_with_its_reason() {
     assert_eq!(
         told,
         [
-            "INVITE n7@192.0.2.2 415 Accept: application/sdp",
-            "OPTIONS c1@192.0.2.2 420 Unsupported: levitation",
-            "BYE c1@192.0.2.2 481 ",
-            "INVITE n8@192.0.2.2 503 Retry-After: 5; Behind with the calls there are",
-            "INVITE n9@192.0.2.2 403 Nobody who is listed (stranger)",
+            "INVITE n7 415 Accept: application/sdp",
+            "OPTIONS c1 420 Unsupported: levitation",
+            "BYE c1 481 ",
+            "INVITE n8 503 Retry-After: 5; Behind with the calls there are",
+            "INVITE n9 403 Nobody who is listed (stranger)",
         ]
     );
 }

@@ -118,7 +118,7 @@ fn keep<T>(list: &mut Vec<T>, one: T) {
     list.push(one);
 }
 
-fn config() -> Config {
+pub fn config() -> Config {
     Config {
         max_calls: MOST_CALLS,
         max_transactions: MOST_TRANSACTIONS,

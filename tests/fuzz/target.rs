@@ -14,7 +14,9 @@ use tollbridge::media::sdp::crypto::{self, Policy};
 use tollbridge::media::sdp::{self, Ours, Prefer};
 use tollbridge::media::{Codec, Command, Config, Direction, Engine, RoomId, StreamId, TICK_MS};
 use tollbridge::sip::transport::{Frame, StreamFramer};
-use tollbridge::sip::{Framing, Message, Uri};
+use tollbridge::sip::{
+    self, Asked, Endpoint, Flow, Framing, Login, Message, NameAddr, Password, Source, Transport, Uri, Via,
+};
 
 /// Name, door, and inputs that it takes gladly: what is mutated. Files in `corpus/<name>` are added to these.
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
@@ -31,6 +33,9 @@ pub const TARGETS: &[Target] = &[
     ("datagram", datagram, messages),
     ("stream", stream, messages),
     ("uri", uri, uri_seeds),
+    ("name_addr", name_addr, name_addr_seeds),
+    ("via", via, via_seeds),
+    ("auth", auth, auth_seeds),
     ("transaction", transaction, script::transaction_seeds),
     ("dialog", dialog, script::dialog_seeds),
     ("watch", watch, script::watch_seeds),
@@ -309,6 +314,83 @@ fn uri_seeds() -> Vec<Vec<u8>> {
         "sip:+390612345678@192.0.2.1:5060;user=phone;lr?Route=%3Csip:x%3E",
         "sips:%61lice:pass@[2001:db8::1]:5061;transport=tcp",
         "tel:+1-201-555-0123;phone-context=example.com;isub=12",
+    ];
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+fn name_addr(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(value) = NameAddr::parse(text) {
+        assert_eq!(NameAddr::parse(&value.to_string()).as_ref(), Ok(&value));
+        let _ = value.tag();
+    }
+}
+
+fn name_addr_seeds() -> Vec<Vec<u8>> {
+    let texts = [
+        "\"A. G. \\\"Bell\\\"\" <sip:agb@example.com;lr>;tag=a48s;q=\"1\"",
+        "Anonymous <sip:c8oqz84zk7z@privacy.example>;tag=hyh8",
+        "tel:+390612345678;tag=7",
+    ];
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+fn via(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(value) = Via::parse(text) {
+        assert_eq!(Via::parse(&value.to_string()).as_ref(), Ok(&value));
+        let _ = value.branch();
+    }
+}
+
+fn via_seeds() -> Vec<Vec<u8>> {
+    let texts = [
+        "SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bK87asdks7;rport;received=192.0.2.9",
+        "SIP / 2.0 / TLS [2001:db8::9]:5061;branch=z9hG4bKx;maddr=192.0.2.1;ttl=16",
+    ];
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// A carrier that must prove who it is, and shows this: nobody gets in without the password, whatever they write.
+fn auth(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let text = text.replace(['\r', '\n'], " ");
+    let local = SocketAddr::from(([192, 0, 2, 1], 5060));
+    let peer = SocketAddr::from(([192, 0, 2, 2], 5060));
+    let source = Source::at(peer.ip());
+    let password = Some(Password::new(b"secret".to_vec()));
+    let login = Login { owner: "line".into(), username: "them".into(), password, realm: None };
+    let mut endpoint = Endpoint::new(script::config(), [7; 32]);
+    let now = Mono::from_millis(1_000);
+    endpoint.command(now, sip::Command::Sources(vec![source.clone()]));
+    let asked = Asked { login, from: vec![source], options: true, sha256: true, md5: true };
+    endpoint.command(now, sip::Command::Asked(vec![asked]));
+    let invite = format!(
+        "INVITE sip:1@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKa\r\nMax-Forwards: 70\r\n\
+         From: <sip:2@192.0.2.2>;tag=t\r\nTo: <sip:1@192.0.2.1>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\
+         Contact: <sip:2@192.0.2.2>\r\nAuthorization: {text}\r\nContent-Length: 0\r\n\r\n"
+    );
+    endpoint.receive(now, Flow { transport: Transport::Udp, local, peer }, &Bytes::from(invite));
+    let mut answers = 0;
+    while let Some(output) = endpoint.poll() {
+        match output {
+            sip::Output::Send { bytes, .. } => {
+                let status = std::str::from_utf8(&bytes[8..11]).expect("a status");
+                assert!(matches!(status, "400" | "401" | "403" | "503"), "{status}");
+                answers += 1;
+            }
+            sip::Output::Event(event) => assert!(!matches!(event, sip::Event::Invited(_)), "nobody gets in"),
+            _ => {}
+        }
+    }
+    assert_eq!(answers, 1);
+}
+
+fn auth_seeds() -> Vec<Vec<u8>> {
+    let texts = [
+        "Digest username=\"them\", realm=\"tollbridge\", nonce=\"0123456789abcdef\", uri=\"sip:1@192.0.2.1\", \
+         response=\"6629fae49393a05397450978507c4ef1\", algorithm=MD5, qop=auth, nc=00000001, cnonce=\"0a4f113b\"",
+        "Digest username=\"th\\\"em\",realm=\"\",nonce=,qop=\"auth,auth-int\",algorithm=SHA-256-sess",
     ];
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }

@@ -2,6 +2,7 @@
 //! settled. Told again, it does not wait.
 
 use crate::bridge::{Books, Bridge, call, free};
+use crate::plain::{Teller, header, status};
 use crate::world::{CARRIER, DIRECT, tone};
 use std::net::SocketAddr;
 use std::process::Command;
@@ -16,6 +17,7 @@ struct Told {
     books: Books,
     bridge: Bridge,
     carrier: Exchange,
+    sip: SocketAddr,
 }
 
 /// A bridge that lets calls go on for so long.
@@ -27,7 +29,7 @@ async fn bridge(drain_s: u64) -> Told {
     command.arg("serve").env("TOLLBRIDGE__SIP__DRAIN_S", drain_s.to_string());
     let bridge = books.run(command, sip);
     let carrier = Exchange::start((CARRIER, 0).into(), sip, 11).await.unwrap();
-    Told { books, bridge, carrier }
+    Told { books, bridge, carrier, sip }
 }
 
 async fn talk(carrier: &Exchange, from: &str) -> Phone {
@@ -51,11 +53,17 @@ async fn is_refused(carrier: &Exchange) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_go_on_are_warned_and_are_ended_in_good_order() {
-    let Told { books, mut bridge, carrier } = bridge(2).await;
+    let Told { books, mut bridge, carrier, sip } = bridge(2).await;
     let (mut stays, goes) = (talk(&carrier, "+390611111111").await, talk(&carrier, "+390622222222").await);
     bridge.signal("-TERM");
     let told = Instant::now();
     is_refused(&carrier).await;
+    let mut teller = Teller::udp(CARRIER, sip);
+    for method in ["INVITE", "OPTIONS"] {
+        let answer = tokio::task::block_in_place(|| teller.ask(method, DIRECT, ""));
+        let when = header(&answer, "Retry-After").and_then(|seconds| seconds.parse::<u32>().ok());
+        assert!(status(&answer) == 503 && when.is_some_and(|seconds| seconds > 0), "{answer}");
+    }
     goes.hang_up();
     let ended = stays.ended(Duration::from_secs(20)).await.expect("BYE");
     assert_eq!(ended.reason.unwrap().text, Cause::Drained.words());
@@ -73,7 +81,7 @@ async fn calls_go_on_are_warned_and_are_ended_in_good_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_last_call_has_ended_nothing_is_waited_for() {
-    let Told { books, mut bridge, carrier } = bridge(3_600).await;
+    let Told { books, mut bridge, carrier, .. } = bridge(3_600).await;
     let phone = talk(&carrier, "+390611111111").await;
     bridge.signal("-INT");
     is_refused(&carrier).await;
@@ -84,7 +92,7 @@ async fn when_the_last_call_has_ended_nothing_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn told_again_it_ends_them_now() {
-    let Told { books, mut bridge, carrier } = bridge(3_600).await;
+    let Told { books, mut bridge, carrier, .. } = bridge(3_600).await;
     let mut phone = talk(&carrier, "+390611111111").await;
     bridge.signal("-TERM");
     is_refused(&carrier).await;

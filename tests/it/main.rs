@@ -20,6 +20,7 @@ mod names;
 mod naming;
 mod notice;
 mod outage;
+mod plain;
 mod recharge;
 mod recording;
 mod revoking;

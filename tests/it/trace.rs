@@ -1,7 +1,8 @@
 //! What was said of a leg over SIP, shown to whoever runs the bridge, and to nobody else.
 
+use crate::plain::{Teller, header, status};
 use crate::roles::{Client, token};
-use crate::world::{DIRECT, World};
+use crate::world::{CARRIER, DIRECT, World};
 use std::time::Duration;
 use tollbridge::api::trace::Trace;
 use tollbridge::sip::Transport;
@@ -62,34 +63,21 @@ async fn a_leg_shows_what_was_said_of_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_was_refused_shows_what_was_said_of_it() {
     let world = World::start().await;
-    let socket = std::net::UdpSocket::bind("127.0.0.10:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let (local, bridge) = (socket.local_addr().unwrap(), world.node.sip(Transport::Udp).unwrap());
-    let invite = format!(
-        "INVITE sip:+390600000009@{bridge} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKrefused\r\n\
-         From: <sip:+390611111111@{local}>;tag=1\r\nTo: <sip:+390600000009@{bridge}>\r\nCall-ID: a+complaint/7&more=1\r\n\
-         CSeq: 1 INVITE\r\nContact: <sip:{local}>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
-    );
+    let mut teller = Teller::udp(CARRIER, world.node.sip(Transport::Udp).unwrap());
     let client = Client::new(&world);
     let operator = token(&world, "operator", Role::Operator, None, None).await;
     let asked = tokio::task::spawn_blocking(move || {
-        socket.send_to(invite.as_bytes(), bridge).unwrap();
-        let mut answer = [0; 2_048];
-        let said = || socket.recv(&mut answer).map(|length| String::from_utf8_lossy(&answer[..length]).into_owned());
-        let statuses: Vec<String> = std::iter::repeat_with(said)
-            .map(|text| text.unwrap()[8..11].to_owned())
-            .scan(false, |over, status| (!std::mem::replace(over, !status.starts_with('1'))).then_some(status))
-            .collect();
+        let refused = teller.ask("INVITE", "+390600000009", "");
+        let call_id = header(&refused, "Call-ID").unwrap().to_owned();
         let show = |call_id: &str| client.ask("get", &format!("/trace?call_id={call_id}"), Some(&operator), "");
         assert_eq!(show("another").0, 404);
-        let (status, text) = show("a%2Bcomplaint%2F7%26more%3D1");
-        assert_eq!(status, 200, "{text}");
-        (statuses, serde_json::from_str::<Trace>(&text).unwrap())
+        let (code, text) = show(&call_id);
+        assert_eq!((status(&refused), code), (404, 200), "{text}");
+        (call_id, serde_json::from_str::<Trace>(&text).unwrap())
     });
-    let (statuses, trace) = asked.await.unwrap();
-    assert_eq!(statuses.last().unwrap(), "404");
-    assert_eq!((trace.leg.as_deref(), trace.call_id.as_deref()), (None, Some("a+complaint/7&more=1")));
+    let (call_id, trace) = asked.await.unwrap();
     let said = words(&trace);
+    assert_eq!((&trace.leg, &trace.call_id), (&None, &Some(call_id)));
     assert_eq!((said[0].as_str(), said.last().unwrap().as_str()), ("in INVITE", "out 404"));
     world.end().await;
 }

@@ -2,12 +2,14 @@
 
 use crate::sipp::Sipp;
 use crate::world::{DIRECT, hears};
-use crate::{CREDITS, MACHINE, bridge, caller, charged_once};
+use crate::{CREDITS, MACHINE, MICROS, bridge, caller, charged_once};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::f64::consts::TAU;
+use tollbridge::api::report::CarrierFile;
+use tollbridge::clock::Wall;
 use tollbridge::media::Codec;
-use tollbridge::rating::record::EndedBy;
+use tollbridge::rating::record::{EndedBy, utc};
 use tollbridge::sip::Transport;
 use tollbridge::types::Cause;
 
@@ -21,6 +23,47 @@ async fn calls_are_answered_and_charged_once() {
     // sipp counts its pause in its own milliseconds, and wakes a few of them early or late.
     let (least, by) = (1_150, EndedBy::FarSide);
     assert!(records.iter().all(|record| record.duration_ms >= least && record.beyond.ended_by == by), "{records:#?}");
+    world.end().await;
+}
+
+/// The far side's own records, by its own clock, against ours: nothing is missing on either side, and no length is off by a
+/// second. One call that they have and we have not, and one that they say was longer, are found.
+#[tokio::test(flavor = "multi_thread")]
+async fn their_records_are_ours() {
+    const CALLS: usize = 100;
+    let _turn = MACHINE.read().await;
+    let world = bridge().await;
+    let sipp = Sipp { calls: CALLS as u32, calls_per_second: 50, pause_ms: 1_500, ..caller(&world, "recorded") };
+    let outcome = sipp.start().all_well().await;
+    charged_once(&world, CALLS).await;
+    let rows: Vec<String> = outcome
+        .notes
+        .iter()
+        .map(|note| {
+            let cells: Vec<&str> = note.split(',').collect();
+            let [call_id, from, moments @ ..] = cells.as_slice() else { panic!("{note}") };
+            let micros: Vec<i64> = moments.iter().map(|text| text.parse::<f64>().unwrap() as i64).collect();
+            let &[began_s, began_us, ended_s, ended_us] = micros.as_slice() else { panic!("{note}") };
+            let began = began_s * MICROS + began_us;
+            let talked_ms = (ended_s * MICROS + ended_us - began) / 1_000;
+            format!("{call_id},{from},{DIRECT},{},{talked_ms}", utc(Wall::from_micros(began)))
+        })
+        .collect();
+    assert_eq!(rows.len(), CALLS);
+    let compared = async |rows: &[String]| {
+        let text = format!("call_id,from,to,answer,duration\n{}\n", rows.join("\n"));
+        let unit = Some("millisecond".to_owned());
+        let file = CarrierFile { name: "sipp.csv".to_owned(), text, unit, dry_run: true, ..CarrierFile::default() };
+        world.post("/carriers/line/reconcile", &file).await
+    };
+    let told = compared(&rows).await;
+    assert_eq!((told["matched"].as_u64(), told["ours"].as_u64()), (Some(CALLS as u64), Some(CALLS as u64)), "{told}");
+    assert_eq!(told["differences"].as_array().map(Vec::len), Some(0), "{told}");
+    let mut wrong = rows.clone();
+    wrong[7] = wrong[7].rsplit_once(',').map(|(rest, _)| format!("{rest},9000")).unwrap();
+    wrong.push(rows[8].replacen(rows[8].split(',').next().unwrap(), "nobody@nowhere", 1).replace("+3906", "+3902"));
+    let told = compared(&wrong).await;
+    assert_eq!(told["differences"].as_array().map(Vec::len), Some(2), "{told}");
     world.end().await;
 }
 

@@ -58,6 +58,8 @@ pub struct Outcome {
     pub setup_ms: Vec<f64>,
     /// From INVITE to 503, where the scenario takes that, sorted.
     pub refused_ms: Vec<f64>,
+    /// What the scenario notes.
+    pub notes: Vec<String>,
 }
 
 impl Sipp {
@@ -102,7 +104,7 @@ impl Sipp {
         command.args(["-m", &self.calls.to_string(), "-r", &self.calls_per_second.to_string(), "-l", "10000"]);
         command.args(["-d", &self.pause_ms.to_string(), "-timeout", &self.patience_s.to_string(), "-timeout_error"]);
         command.args(["-nostdin", "-trace_err", "-trace_stat", "-stf", "stat.csv", "-fd", "1", "-trace_counts"]);
-        command.args(["-trace_rtt", "-rtt_freq", "1"]);
+        command.args(["-trace_rtt", "-rtt_freq", "1", "-trace_logs"]);
         // Its own choice, 64 KiB, is ten milliseconds of a load: it loses answers while the machine does something else.
         command.args(["-buff_size", "4194304"]);
         if let Some((name, _)) = self.file.as_ref().filter(|(name, _)| name.ends_with(".csv")) {
@@ -171,6 +173,7 @@ impl Running {
             counts: last_row(&self.read(&self.found("_counts.csv").unwrap_or_default())),
             setup_ms: times("invite"),
             refused_ms: times("refused"),
+            notes: self.read(&self.found("_logs.log").unwrap_or_default()).lines().map(str::to_owned).collect(),
         }
     }
 
