@@ -1,0 +1,73 @@
+//! Certificates of signers (RFC 8226): where they lie, and whether a signature is made with the key of one.
+
+use super::passport::Passport;
+use super::{Flaw, Trust};
+use crate::clock::Wall;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use webpki::ring::{ECDSA_P256_SHA256, ECDSA_P384_SHA384};
+use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
+
+/// Where they lie, all of them PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StirFiles {
+    /// Authorities that count.
+    pub authorities: PathBuf,
+    /// By the URI under which signers name it: a signer's certificate first, then those that lead to its authority.
+    pub certificates: BTreeMap<String, PathBuf>,
+}
+
+impl StirFiles {
+    /// Told which file cannot be read, and why.
+    pub fn read(&self) -> Result<Trust, String> {
+        let known = self.certificates.iter().map(|(uri, path)| Ok((uri.clone(), certificates(path)?)));
+        let known = known.collect::<Result<HashMap<_, _>, String>>()?;
+        let authorities = certificates(&self.authorities)?;
+        Trust::new(&authorities, known).map_err(|why| format!("{}: {why}", self.authorities.display()))
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let told = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| told(&error))?;
+    let all: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| told(&error))?;
+    if all.is_empty() { Err(told(&"no certificate is in it (-----BEGIN CERTIFICATE-----)")) } else { Ok(all) }
+}
+
+/// A signer's certificate, then those that lead to its authority.
+#[derive(Clone)]
+pub(super) struct Credential {
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Credential {
+    pub fn new(chain: Vec<CertificateDer<'static>>) -> Credential {
+        Credential { chain }
+    }
+
+    /// Whether it counts now, and its key has signed this.
+    pub fn check(&self, anchors: &[TrustAnchor<'static>], passport: &Passport<'_>, now: Wall) -> Result<(), Flaw> {
+        let (own, rest) = self.chain.split_first().ok_or(Flaw::UnknownCertificate)?;
+        let certificate = EndEntityCert::try_from(own).map_err(|_| Flaw::Untrusted)?;
+        let since = Duration::from_secs(u64::try_from(now.seconds()).unwrap_or(0));
+        let time = UnixTime::since_unix_epoch(since);
+        let algorithms = [ECDSA_P256_SHA256, ECDSA_P384_SHA384];
+        let path = certificate.verify_for_usage(&algorithms, anchors, rest, time, AnyUsage, None, None);
+        path.map_err(|_| Flaw::Untrusted)?;
+        let signed = certificate.verify_signature(ECDSA_P256_SHA256, passport.signed.as_bytes(), &passport.der());
+        signed.map_err(|_| Flaw::Forged)
+    }
+}
+
+/// Certificates of telephone numbers have no purpose of those that the web knows (RFC 8226 section 4).
+struct AnyUsage;
+
+impl ExtendedKeyUsageValidator for AnyUsage {
+    fn validate(&self, _: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        Ok(())
+    }
+}
