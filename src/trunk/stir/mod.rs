@@ -10,12 +10,14 @@
 
 mod certificate;
 mod passport;
+mod spent;
 
 #[cfg(test)]
 mod tests;
 
 pub use certificate::StirFiles;
 pub use passport::LONGEST_IDENTITY;
+pub use spent::{Mark, Spent};
 
 use crate::clock::Wall;
 use crate::types::E164;
@@ -72,11 +74,13 @@ pub enum Flaw {
     Stale,
     /// It is of another caller, or for somebody else.
     Mismatch,
+    /// It has signed for another call already.
+    Replayed,
 }
 
 impl Flaw {
     /// With the word of records, and the response of RFC 8224 section 6.2.2 with its phrase.
-    pub const ALL: [(Flaw, &'static str, u16, &'static str); 7] = [
+    pub const ALL: [(Flaw, &'static str, u16, &'static str); 8] = [
         (Flaw::Missing, "missing", 428, "Use Identity Header"),
         (Flaw::Malformed, "malformed", 438, "Invalid Identity Header"),
         (Flaw::UnknownCertificate, "unknown-certificate", 436, "Bad Identity Info"),
@@ -84,6 +88,7 @@ impl Flaw {
         (Flaw::Forged, "forged", 438, "Invalid Identity Header"),
         (Flaw::Stale, "stale", 403, "Stale Date"),
         (Flaw::Mismatch, "mismatch", 438, "Invalid Identity Header"),
+        (Flaw::Replayed, "replayed", 438, "Invalid Identity Header"),
     ];
 
     fn row(self) -> (&'static str, u16, &'static str) {
@@ -139,6 +144,14 @@ impl fmt::Display for StirPolicy {
     }
 }
 
+/// What is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    pub attestation: Attestation,
+    /// Of the signature by which the call reaches the number that was called here.
+    pub mark: Mark,
+}
+
 /// Authorities, and the certificates that lie here: under the URI by which signers name each, its own first, then those that
 /// lead to its authority.
 #[derive(Clone, Default)]
@@ -180,7 +193,7 @@ impl Trust {
         caller: Option<E164>,
         called: &[E164],
         now: Wall,
-    ) -> Result<Attestation, Flaw> {
+    ) -> Result<Signed, Flaw> {
         let (mut passports, mut flaw) = (Vec::new(), Flaw::Missing);
         for identity in identities.into_iter().take(MOST_IDENTITIES) {
             match Passport::read(identity).and_then(|read| self.signed(read, now)) {
@@ -207,6 +220,8 @@ struct Target<'a> {
     moment: i64,
     /// Seconds before it.
     patience: i64,
+    /// Of the signature that led here from a number that was called; `None` for such a number itself.
+    mark: Option<Mark>,
 }
 
 impl Target<'_> {
@@ -217,11 +232,11 @@ impl Target<'_> {
 }
 
 /// From the numbers that we are called by, back along those who sent the call on, to who signs for the caller.
-fn follow(passports: &[Passport<'_>], caller: Option<E164>, called: &[E164], now: Wall) -> Result<Attestation, Flaw> {
+fn follow(passports: &[Passport<'_>], caller: Option<E164>, called: &[E164], now: Wall) -> Result<Signed, Flaw> {
     let first = |called: &'_ E164| called.digits().to_owned();
     let called: Vec<String> = called.iter().map(first).collect();
     let mut targets: Vec<Target<'_>> = Vec::new();
-    targets.extend(called.iter().map(|number| Target { number, moment: now.seconds(), patience: FRESH_S }));
+    targets.extend(called.iter().map(|number| Target { number, moment: now.seconds(), patience: FRESH_S, mark: None }));
     let shaken = passports.iter().any(|passport| matches!(passport.kind, Kind::Shaken(_)));
     let mut flaw = if shaken { Flaw::Mismatch } else { Flaw::Missing };
     // Each number is looked at once: a call that was sent round in a circle ends this too.
@@ -233,11 +248,12 @@ fn follow(passports: &[Passport<'_>], caller: Option<E164>, called: &[E164], now
             if !passport.called.iter().any(|called| called == target.number) {
                 continue;
             }
+            let mark = target.mark.unwrap_or_else(|| passport.mark());
             match &passport.kind {
                 _ if !target.allows(passport.issued) => flaw = Flaw::Stale,
-                Kind::Shaken(attestation) => return Ok(*attestation),
+                Kind::Shaken(attestation) => return Ok(Signed { attestation: *attestation, mark }),
                 Kind::Diverted(number) if targets.iter().all(|target| target.number != number) => {
-                    targets.push(Target { number, moment: passport.issued, patience: RINGS_S });
+                    targets.push(Target { number, moment: passport.issued, patience: RINGS_S, mark: Some(mark) });
                 }
                 Kind::Diverted(_) => {}
             }

@@ -1,7 +1,7 @@
 //! PASSporTs as Identity headers carry them (RFC 8224 section 4, RFC 8225), of the kinds that say who calls: `shaken`
 //! (RFC 8588), and `div` (RFC 8946), by which whoever sends a call on signs for that.
 
-use super::{Attestation, Flaw};
+use super::{Attestation, Flaw, Mark};
 use serde_json::Value;
 
 /// The bytes of one Identity header.
@@ -73,6 +73,12 @@ impl<'a> Passport<'a> {
             caller: digits(text(&claims["orig"], "tn")?),
             called: called.filter_map(Value::as_str).map(digits).collect(),
         }))
+    }
+
+    pub fn mark(&self) -> Mark {
+        let mut mark = Mark::default();
+        mark.copy_from_slice(&self.signature[..32]);
+        mark
     }
 
     /// The signature as ASN.1 has it, which the library reads.
