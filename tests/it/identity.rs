@@ -6,6 +6,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 use tollbridge::cli::phone::{Ended, Phone};
 use tollbridge::clock;
 use tollbridge::rating::UsageRecord;
@@ -156,6 +157,25 @@ async fn a_signature_signs_for_one_call_however_often_that_is_tried() {
     record_of(&world, other).await;
     assert_eq!(signed(&world, &second).await, Ok("A".to_owned()));
     assert_eq!(signed(&world, &second).await, Err(438));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_of_signers_are_read_anew_when_they_change() {
+    let (folder, newer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (signer, files) = Signer::new(folder.path());
+    let world = World::with(PEOPLE, |settings| settings.sip.stir = Some(files.clone())).await;
+    let (successor, successors) = Signer::new(newer.path());
+    assert_eq!(signed(&world, &successor.identity(FROM, DIRECT)).await, Ok("forged".to_owned()));
+    // What cannot be read is told of, and the old goes on.
+    let certificate = &files.certificates[X5U];
+    std::fs::write(certificate, "nonsense").unwrap();
+    assert_eq!(signed(&world, &signer.identity(FROM, DIRECT)).await, Ok("A".to_owned()));
+    std::fs::copy(&successors.authorities, &files.authorities).unwrap();
+    std::fs::copy(&successors.certificates[X5U], certificate).unwrap();
+    let is_read = async || signed(&world, &successor.identity(FROM, DIRECT)).await == Ok("A".to_owned());
+    let all = async { while !is_read().await {} };
+    tokio::time::timeout(Duration::from_secs(60), all).await.expect("the certificates are read anew");
     world.end().await;
 }
 

@@ -22,20 +22,29 @@ pub struct StirFiles {
 }
 
 impl StirFiles {
+    /// The files' bytes, one after the other: whoever kept them sees whether something has changed.
+    pub fn bytes(&self) -> Result<Vec<Vec<u8>>, String> {
+        let all = std::iter::once(&self.authorities).chain(self.certificates.values());
+        all.map(|path| std::fs::read(path).map_err(|error| told(path, &error))).collect()
+    }
+
     /// Told which file cannot be read, and why.
     pub fn read(&self) -> Result<Trust, String> {
         let known = self.certificates.iter().map(|(uri, path)| Ok((uri.clone(), certificates(path)?)));
         let known = known.collect::<Result<HashMap<_, _>, String>>()?;
         let authorities = certificates(&self.authorities)?;
-        Trust::new(&authorities, known).map_err(|why| format!("{}: {why}", self.authorities.display()))
+        Trust::new(&authorities, known).map_err(|why| told(&self.authorities, &why))
     }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let told = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
-    let found = CertificateDer::pem_file_iter(path).map_err(|error| told(&error))?;
-    let all: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| told(&error))?;
-    if all.is_empty() { Err(told(&"no certificate is in it (-----BEGIN CERTIFICATE-----)")) } else { Ok(all) }
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| told(path, &error))?;
+    let all: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| told(path, &error))?;
+    if all.is_empty() { Err(told(path, &"no certificate is in it (-----BEGIN CERTIFICATE-----)")) } else { Ok(all) }
+}
+
+fn told(path: &Path, why: &dyn fmt::Display) -> String {
+    format!("{}: {why}", path.display())
 }
 
 /// A signer's certificate, then those that lead to its authority.
