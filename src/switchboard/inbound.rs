@@ -216,6 +216,7 @@ impl Switchboard {
             whence: party.whence.to_string(),
             diversions: party.diversions,
             attestation: signed.as_ref().map(|signed| said(signed).to_owned()),
+            provider: signed.as_ref().and_then(|signed| signed.as_ref().ok()?.provider.clone()),
         });
         let Invitation { call, call_id, journal, offer, flow, .. } = invitation;
         let arrival = Arrival { leg: id, call, call_id, journal, number, caller, origin, identity, meeting };

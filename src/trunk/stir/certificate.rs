@@ -1,5 +1,6 @@
 //! Certificates of signers (RFC 8226): where they lie, and whether a signature is made with the key of one.
 
+use super::numbers::Numbers;
 use super::passport::Passport;
 use super::{Flaw, Trust};
 use crate::clock::Wall;
@@ -33,7 +34,7 @@ impl StirFiles {
         let known = self.certificates.iter().map(|(uri, path)| Ok((uri.clone(), certificates(path)?)));
         let known = known.collect::<Result<HashMap<_, _>, String>>()?;
         let authorities = certificates(&self.authorities)?;
-        Trust::new(&authorities, known).map_err(|why| told(&self.authorities, &why))
+        Trust::new(&authorities, known)
     }
 }
 
@@ -51,11 +52,26 @@ fn told(path: &Path, why: &dyn fmt::Display) -> String {
 #[derive(Clone)]
 pub(super) struct Credential {
     chain: Vec<CertificateDer<'static>>,
+    /// Its own, where there is one: a certificate without a list may sign for any number.
+    numbers: Option<Numbers>,
+    /// Those of the others: a number that is given on must be one's own (RFC 9060 section 4).
+    above: Vec<Numbers>,
 }
 
 impl Credential {
-    pub fn new(chain: Vec<CertificateDer<'static>>) -> Credential {
-        Credential { chain }
+    /// Told which certificate's list of numbers cannot be read.
+    pub fn new(chain: Vec<CertificateDer<'static>>) -> Result<Credential, String> {
+        let numbers = |(place, certificate): (usize, &CertificateDer<'static>)| {
+            Numbers::of(certificate).map_err(|why| format!("certificate {}: {why}", place + 1))
+        };
+        let mut lists = chain.iter().enumerate().map(numbers).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let (own, above) = (lists.next().flatten(), lists.flatten().collect());
+        Ok(Credential { chain, numbers: own, above })
+    }
+
+    /// The code of the provider that it belongs to.
+    pub fn provider(&self) -> Option<String> {
+        self.numbers.as_ref().and_then(|numbers| numbers.providers.first().cloned())
     }
 
     /// Whether it counts now, and its key has signed this.
@@ -68,7 +84,9 @@ impl Credential {
         let path = certificate.verify_for_usage(&algorithms, anchors, rest, time, AnyUsage, None, None);
         path.map_err(|_| Flaw::Untrusted)?;
         let signed = certificate.verify_signature(ECDSA_P256_SHA256, passport.signed.as_bytes(), &passport.der());
-        signed.map_err(|_| Flaw::Forged)
+        signed.map_err(|_| Flaw::Forged)?;
+        let theirs = self.numbers.iter().chain(&self.above).all(|numbers| numbers.cover(passport.signer()));
+        if theirs { Ok(()) } else { Err(Flaw::NotTheirs) }
     }
 }
 

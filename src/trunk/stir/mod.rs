@@ -9,6 +9,7 @@
 //! number that we are called by to the one before, and in the end to that which the caller had dialled.
 
 mod certificate;
+mod numbers;
 mod passport;
 mod spent;
 
@@ -70,6 +71,8 @@ pub enum Flaw {
     Untrusted,
     /// The key of the certificate did not sign this.
     Forged,
+    /// The certificate, or one that leads to its authority, may not sign for that number.
+    NotTheirs,
     /// It was signed too long ago, or is to be signed yet.
     Stale,
     /// It is of another caller, or for somebody else.
@@ -80,12 +83,13 @@ pub enum Flaw {
 
 impl Flaw {
     /// With the word of records, and the response of RFC 8224 section 6.2.2 with its phrase.
-    pub const ALL: [(Flaw, &'static str, u16, &'static str); 8] = [
+    pub const ALL: [(Flaw, &'static str, u16, &'static str); 9] = [
         (Flaw::Missing, "missing", 428, "Use Identity Header"),
         (Flaw::Malformed, "malformed", 438, "Invalid Identity Header"),
         (Flaw::UnknownCertificate, "unknown-certificate", 436, "Bad Identity Info"),
         (Flaw::Untrusted, "untrusted-certificate", 437, "Unsupported Credential"),
         (Flaw::Forged, "forged", 438, "Invalid Identity Header"),
+        (Flaw::NotTheirs, "number-of-another", 437, "Unsupported Credential"),
         (Flaw::Stale, "stale", 403, "Stale Date"),
         (Flaw::Mismatch, "mismatch", 438, "Invalid Identity Header"),
         (Flaw::Replayed, "replayed", 438, "Invalid Identity Header"),
@@ -148,6 +152,8 @@ impl fmt::Display for StirPolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
     pub attestation: Attestation,
+    /// The code of the provider whose certificate attests it, where that has one.
+    pub provider: Option<String>,
     /// Of the signature by which the call reaches the number that was called here.
     pub mark: Mark,
 }
@@ -167,17 +173,21 @@ impl fmt::Debug for Trust {
 }
 
 impl Trust {
-    /// Told which authority cannot be read.
+    /// Told which authority cannot be read, or whose certificate.
     pub fn new(
         authorities: &[CertificateDer<'static>],
         known: HashMap<String, Vec<CertificateDer<'static>>>,
     ) -> Result<Trust, String> {
         let anchor = |(place, certificate): (usize, &CertificateDer<'static>)| {
             let read = anchor_from_trusted_cert(certificate).map(|anchor| anchor.to_owned());
-            read.map_err(|error| format!("certificate {}: {error}", place + 1))
+            read.map_err(|error| format!("certificate {} of the authorities: {error}", place + 1))
         };
         let anchors = authorities.iter().enumerate().map(anchor).collect::<Result<_, _>>()?;
-        Ok(Trust { anchors, known: known.into_iter().map(|(uri, chain)| (uri, Credential::new(chain))).collect() })
+        let credential = |(uri, chain)| match Credential::new(chain) {
+            Ok(read) => Ok((uri, read)),
+            Err(why) => Err(format!("{uri}: {why}")),
+        };
+        Ok(Trust { anchors, known: known.into_iter().map(credential).collect::<Result<_, _>>()? })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -201,7 +211,7 @@ impl Trust {
                 Err(found) => flaw = found,
             }
         }
-        follow(&passports, caller, called, now).map_err(|found| if flaw == Flaw::Missing { found } else { flaw })
+        self.follow(&passports, caller, called, now).map_err(|found| if flaw == Flaw::Missing { found } else { flaw })
     }
 
     fn signed<'a>(&self, read: Option<Passport<'a>>, now: Wall) -> Result<Option<Passport<'a>>, Flaw> {
@@ -209,6 +219,45 @@ impl Trust {
         let credential = self.known.get(&passport.x5u).ok_or(Flaw::UnknownCertificate)?;
         credential.check(&self.anchors, &passport, now)?;
         Ok(Some(passport))
+    }
+
+    /// From the numbers that we are called by, back along those who sent the call on, to who signs for the caller.
+    fn follow(
+        &self,
+        passports: &[Passport<'_>],
+        caller: Option<E164>,
+        called: &[E164],
+        now: Wall,
+    ) -> Result<Signed, Flaw> {
+        let ours =
+            |called| Target { number: E164::digits(called), moment: now.seconds(), patience: FRESH_S, mark: None };
+        let mut targets: Vec<Target<'_>> = called.iter().map(ours).collect();
+        let shaken = passports.iter().any(|passport| matches!(passport.kind, Kind::Shaken(_)));
+        let mut flaw = if shaken { Flaw::Mismatch } else { Flaw::Missing };
+        // Each number is looked at once: a call that was sent round in a circle ends this too.
+        let mut next = 0;
+        while let Some(target) = targets.get(next).copied() {
+            next += 1;
+            let of_caller = |passport: &&Passport<'_>| caller.is_some_and(|caller| caller.digits() == passport.caller);
+            for passport in passports.iter().filter(of_caller) {
+                if !passport.called.iter().any(|called| called == target.number) {
+                    continue;
+                }
+                let mark = target.mark.unwrap_or_else(|| passport.mark());
+                match &passport.kind {
+                    _ if !target.allows(passport.issued) => flaw = Flaw::Stale,
+                    Kind::Shaken(attestation) => {
+                        let provider = self.known.get(&passport.x5u).and_then(Credential::provider);
+                        return Ok(Signed { attestation: *attestation, provider, mark });
+                    }
+                    Kind::Diverted(number) if targets.iter().all(|target| target.number != number) => {
+                        targets.push(Target { number, moment: passport.issued, patience: RINGS_S, mark: Some(mark) });
+                    }
+                    Kind::Diverted(_) => {}
+                }
+            }
+        }
+        Err(flaw)
     }
 }
 
@@ -229,35 +278,4 @@ impl Target<'_> {
         let earliest = self.moment.saturating_sub(self.patience);
         (earliest..=self.moment.saturating_add(FRESH_S)).contains(&issued)
     }
-}
-
-/// From the numbers that we are called by, back along those who sent the call on, to who signs for the caller.
-fn follow(passports: &[Passport<'_>], caller: Option<E164>, called: &[E164], now: Wall) -> Result<Signed, Flaw> {
-    let first = |called: &'_ E164| called.digits().to_owned();
-    let called: Vec<String> = called.iter().map(first).collect();
-    let mut targets: Vec<Target<'_>> = Vec::new();
-    targets.extend(called.iter().map(|number| Target { number, moment: now.seconds(), patience: FRESH_S, mark: None }));
-    let shaken = passports.iter().any(|passport| matches!(passport.kind, Kind::Shaken(_)));
-    let mut flaw = if shaken { Flaw::Mismatch } else { Flaw::Missing };
-    // Each number is looked at once: a call that was sent round in a circle ends this too.
-    let mut next = 0;
-    while let Some(target) = targets.get(next).copied() {
-        next += 1;
-        let of_caller = |passport: &&Passport<'_>| caller.is_some_and(|caller| caller.digits() == passport.caller);
-        for passport in passports.iter().filter(of_caller) {
-            if !passport.called.iter().any(|called| called == target.number) {
-                continue;
-            }
-            let mark = target.mark.unwrap_or_else(|| passport.mark());
-            match &passport.kind {
-                _ if !target.allows(passport.issued) => flaw = Flaw::Stale,
-                Kind::Shaken(attestation) => return Ok(Signed { attestation: *attestation, mark }),
-                Kind::Diverted(number) if targets.iter().all(|target| target.number != number) => {
-                    targets.push(Target { number, moment: passport.issued, patience: RINGS_S, mark: Some(mark) });
-                }
-                Kind::Diverted(_) => {}
-            }
-        }
-    }
-    Err(flaw)
 }

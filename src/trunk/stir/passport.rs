@@ -75,6 +75,14 @@ impl<'a> Passport<'a> {
         }))
     }
 
+    /// The number that the signer must have a right to.
+    pub fn signer(&self) -> &str {
+        match &self.kind {
+            Kind::Shaken(_) => &self.caller,
+            Kind::Diverted(number) => number,
+        }
+    }
+
     pub fn mark(&self) -> Mark {
         let mut mark = Mark::default();
         mark.copy_from_slice(&self.signature[..32]);

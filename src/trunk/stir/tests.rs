@@ -1,3 +1,4 @@
+use super::numbers::tests::{code, listing, one, range};
 use super::passport::{der, from_base64url};
 use super::*;
 use proptest::prelude::*;
@@ -37,14 +38,19 @@ impl Signer {
     }
 
     fn valid((from, to): (i32, i32)) -> Signer {
+        let mut own = rcgen::CertificateParams::new(vec!["acme.example".to_owned()]).unwrap();
+        (own.not_before, own.not_after) = (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(to, 1, 1));
+        Signer::with(own)
+    }
+
+    /// One whose certificate is like this.
+    fn with(own: rcgen::CertificateParams) -> Signer {
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let root_key = rcgen::KeyPair::generate().unwrap();
         let authority = params.self_signed(&root_key).unwrap().der().clone();
         let issuer = rcgen::Issuer::new(params, root_key);
         let key = rcgen::KeyPair::generate().unwrap();
-        let mut own = rcgen::CertificateParams::new(vec!["acme.example".to_owned()]).unwrap();
-        (own.not_before, own.not_after) = (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(to, 1, 1));
         let own = own.signed_by(&key, &issuer).unwrap();
         let random = SystemRandom::new();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key.serialize_der(), &random).unwrap();
@@ -224,6 +230,39 @@ fn a_call_that_was_sent_on_is_signed_for_along_its_whole_way() {
         let identities: Vec<&str> = identities.iter().map(String::as_str).collect();
         assert_eq!(verified(&trust, &identities), expected, "{what}");
     }
+}
+
+#[test]
+fn a_certificate_signs_for_the_numbers_that_it_lists_and_names_its_provider() {
+    let full = |provider: Option<&str>| Ok((Attestation::Full, provider.map(str::to_owned)));
+    let rows = [
+        (vec![one("12155551212")], full(None)),
+        (vec![range("12155551000", &[0x03, 0xe8])], full(None)),
+        (vec![code("709J")], full(Some("709J"))),
+        (vec![one("12155551213")], Err(Flaw::NotTheirs)),
+        (vec![range("12155551213", &[9])], Err(Flaw::NotTheirs)),
+    ];
+    for (entries, expected) in rows {
+        let signer = Signer::with(listing(&entries));
+        let (trust, identity) = (signer.trust(), signer.identity(&head(), &claims()));
+        let signed = trust.verify([identity.as_str()], CALLER.parse().ok(), &[CALLED.parse().unwrap()], now());
+        assert_eq!(signed.map(|signed| (signed.attestation, signed.provider)), expected, "{entries:?}");
+    }
+    // Whoever sends a call on must have a right to the number that was called, and not to the caller's.
+    for (number, expected) in [("13125550001", Ok(Attestation::Full)), ("12155551212", Err(Flaw::NotTheirs))] {
+        let (signer, other) = (Signer::new(), Signer::with(listing(&[one(number)])));
+        let uri = "https://certs.example/other.pem";
+        let known = HashMap::from([(X5U.to_owned(), signer.chain.clone()), (uri.to_owned(), other.chain.clone())]);
+        let trust = Trust::new(&[signer.authority.clone(), other.authority.clone()], known).unwrap();
+        let shaken = signer.identity(&head(), &with(claims(), "dest", json!({ "tn": ["13125550001"] })));
+        let head = with(with(head(), "ppt", json!("div")), "x5u", json!(uri));
+        let claims = with(claims(), "div", json!({ "tn": "13125550001" }));
+        assert_eq!(verified(&trust, &[&shaken, &other.token(&head, &claims)]), expected, "{number}");
+    }
+    let unreadable = Signer::with(listing(&[vec![0xa2, 0]]));
+    let known = HashMap::from([(X5U.to_owned(), unreadable.chain)]);
+    let told = Trust::new(&[unreadable.authority], known).unwrap_err();
+    assert!(told.starts_with(&format!("{X5U}: certificate 1: its list of numbers")), "{told}");
 }
 
 #[test]
