@@ -98,7 +98,14 @@ impl Signer {
         std::fs::write(&certificate, own).unwrap();
         let random = SystemRandom::new();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key.serialize_der(), &random).unwrap();
-        (Signer(key), StirFiles { authorities, certificates: BTreeMap::from([(X5U.to_owned(), certificate)]) })
+        (
+            Signer(key),
+            StirFiles {
+                authorities,
+                certificates: BTreeMap::from([(X5U.to_owned(), certificate)]),
+                revocations: Vec::new(),
+            },
+        )
     }
 
     fn identity(&self, caller: &str, called: &str) -> String {

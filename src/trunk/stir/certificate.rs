@@ -9,23 +9,28 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
 use webpki::ring::{ECDSA_P256_SHA256, ECDSA_P384_SHA384};
-use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
+use webpki::{
+    CertRevocationList, EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter,
+    OwnedCertRevocationList, RevocationOptionsBuilder, UnknownStatusPolicy,
+};
 
-/// Where they lie, all of them PEM.
+/// Where they lie, PEM where nothing else is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StirFiles {
     /// Authorities that count.
     pub authorities: PathBuf,
     /// By the URI under which signers name it: a signer's certificate first, then those that lead to its authority.
     pub certificates: BTreeMap<String, PathBuf>,
+    /// Lists of certificates that their authorities have revoked (RFC 5280 section 5), PEM or DER.
+    pub revocations: Vec<PathBuf>,
 }
 
 impl StirFiles {
     /// The files' bytes, one after the other: whoever kept them sees whether something has changed.
     pub fn bytes(&self) -> Result<Vec<Vec<u8>>, String> {
-        let all = std::iter::once(&self.authorities).chain(self.certificates.values());
+        let all = std::iter::once(&self.authorities).chain(self.certificates.values()).chain(&self.revocations);
         all.map(|path| std::fs::read(path).map_err(|error| told(path, &error))).collect()
     }
 
@@ -34,7 +39,8 @@ impl StirFiles {
         let known = self.certificates.iter().map(|(uri, path)| Ok((uri.clone(), certificates(path)?)));
         let known = known.collect::<Result<HashMap<_, _>, String>>()?;
         let authorities = certificates(&self.authorities)?;
-        Trust::new(&authorities, known)
+        let lists = self.revocations.iter().map(|path| revocations(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Trust::new(&authorities, known)?.less(lists.into_iter().flatten().collect()))
     }
 }
 
@@ -42,6 +48,17 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let found = CertificateDer::pem_file_iter(path).map_err(|error| told(path, &error))?;
     let all: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| told(path, &error))?;
     if all.is_empty() { Err(told(path, &"no certificate is in it (-----BEGIN CERTIFICATE-----)")) } else { Ok(all) }
+}
+
+fn revocations(path: &Path) -> Result<Vec<CertRevocationList<'static>>, String> {
+    let octets = std::fs::read(path).map_err(|error| told(path, &error))?;
+    let mut lists = CertificateRevocationListDer::pem_slice_iter(&octets);
+    let mut lists = lists.by_ref().collect::<Result<Vec<_>, _>>().map_err(|error| told(path, &error))?;
+    if lists.is_empty() {
+        lists.push(CertificateRevocationListDer::from(octets));
+    }
+    let read = |list: CertificateRevocationListDer<'_>| OwnedCertRevocationList::from_der(&list).map(Into::into);
+    lists.into_iter().map(read).collect::<Result<_, _>>().map_err(|error| told(path, &error))
 }
 
 fn told(path: &Path, why: &dyn fmt::Display) -> String {
@@ -75,14 +92,30 @@ impl Credential {
     }
 
     /// Whether it counts now, and its key has signed this.
-    pub fn check(&self, anchors: &[TrustAnchor<'static>], passport: &Passport<'_>, now: Wall) -> Result<(), Flaw> {
+    pub fn check(
+        &self,
+        anchors: &[TrustAnchor<'static>],
+        revocations: &[CertRevocationList<'static>],
+        passport: &Passport<'_>,
+        now: Wall,
+    ) -> Result<(), Flaw> {
         let (own, rest) = self.chain.split_first().ok_or(Flaw::UnknownCertificate)?;
         let certificate = EndEntityCert::try_from(own).map_err(|_| Flaw::Untrusted)?;
         let since = Duration::from_secs(u64::try_from(now.seconds()).unwrap_or(0));
         let time = UnixTime::since_unix_epoch(since);
         let algorithms = [ECDSA_P256_SHA256, ECDSA_P384_SHA384];
-        let path = certificate.verify_for_usage(&algorithms, anchors, rest, time, AnyUsage, None, None);
-        path.map_err(|_| Flaw::Untrusted)?;
+        // The whole way up is looked at.
+        let revocations: Vec<&CertRevocationList<'static>> = revocations.iter().collect();
+        let options = RevocationOptionsBuilder::new(&revocations).ok().map(|options| {
+            let options = options.with_status_policy(UnknownStatusPolicy::Allow);
+            options.with_expiration_policy(ExpirationPolicy::Enforce).build()
+        });
+        let path = certificate.verify_for_usage(&algorithms, anchors, rest, time, AnyUsage, options, None);
+        path.map_err(|error| match error {
+            webpki::Error::CertRevoked => Flaw::Revoked,
+            webpki::Error::CrlExpired { .. } => Flaw::Unchecked,
+            _ => Flaw::Untrusted,
+        })?;
         let signed = certificate.verify_signature(ECDSA_P256_SHA256, passport.signed.as_bytes(), &passport.der());
         signed.map_err(|_| Flaw::Forged)?;
         let theirs = self.numbers.iter().chain(&self.above).all(|numbers| numbers.cover(passport.signer()));

@@ -27,8 +27,9 @@ use passport::{Kind, Passport};
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use tokio_rustls::rustls::pki_types::{CertificateDer, TrustAnchor};
-use webpki::anchor_from_trusted_cert;
+use webpki::{CertRevocationList, anchor_from_trusted_cert};
 
 /// Identity headers of one call that are looked at: as many as a call that is sent on six times has, and one of another kind.
 pub const MOST_IDENTITIES: usize = 8;
@@ -69,6 +70,10 @@ pub enum Flaw {
     UnknownCertificate,
     /// The certificate is out of date, or of no authority that is named here.
     Untrusted,
+    /// The certificate, or one that leads to its authority, was revoked.
+    Revoked,
+    /// Whether it was revoked cannot be known any more: its authority's list is out of date.
+    Unchecked,
     /// The key of the certificate did not sign this.
     Forged,
     /// The certificate, or one that leads to its authority, may not sign for that number.
@@ -83,11 +88,13 @@ pub enum Flaw {
 
 impl Flaw {
     /// With the word of records, and the response of RFC 8224 section 6.2.2 with its phrase.
-    pub const ALL: [(Flaw, &'static str, u16, &'static str); 9] = [
+    pub const ALL: [(Flaw, &'static str, u16, &'static str); 11] = [
         (Flaw::Missing, "missing", 428, "Use Identity Header"),
         (Flaw::Malformed, "malformed", 438, "Invalid Identity Header"),
         (Flaw::UnknownCertificate, "unknown-certificate", 436, "Bad Identity Info"),
         (Flaw::Untrusted, "untrusted-certificate", 437, "Unsupported Credential"),
+        (Flaw::Revoked, "revoked-certificate", 437, "Unsupported Credential"),
+        (Flaw::Unchecked, "old-revocations", 437, "Unsupported Credential"),
         (Flaw::Forged, "forged", 438, "Invalid Identity Header"),
         (Flaw::NotTheirs, "number-of-another", 437, "Unsupported Credential"),
         (Flaw::Stale, "stale", 403, "Stale Date"),
@@ -164,11 +171,14 @@ pub struct Signed {
 pub struct Trust {
     anchors: Vec<TrustAnchor<'static>>,
     known: HashMap<String, Credential>,
+    /// Lists of certificates that were revoked. Those of an authority that has none here were not.
+    revocations: Arc<[CertRevocationList<'static>]>,
 }
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Trust({} authorities, {} certificates)", self.anchors.len(), self.known.len())
+        let (anchors, known, lists) = (self.anchors.len(), self.known.len(), self.revocations.len());
+        write!(f, "Trust({anchors} authorities, {known} certificates, {lists} lists of revocations)")
     }
 }
 
@@ -187,7 +197,13 @@ impl Trust {
             Ok(read) => Ok((uri, read)),
             Err(why) => Err(format!("{uri}: {why}")),
         };
-        Ok(Trust { anchors, known: known.into_iter().map(credential).collect::<Result<_, _>>()? })
+        let known = known.into_iter().map(credential).collect::<Result<_, _>>()?;
+        Ok(Trust { anchors, known, revocations: Arc::default() })
+    }
+
+    /// The same, less what these lists have.
+    pub fn less(self, revocations: Vec<CertRevocationList<'static>>) -> Trust {
+        Trust { revocations: revocations.into(), ..self }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -217,7 +233,7 @@ impl Trust {
     fn signed<'a>(&self, read: Option<Passport<'a>>, now: Wall) -> Result<Option<Passport<'a>>, Flaw> {
         let Some(passport) = read else { return Ok(None) };
         let credential = self.known.get(&passport.x5u).ok_or(Flaw::UnknownCertificate)?;
-        credential.check(&self.anchors, &passport, now)?;
+        credential.check(&self.anchors, &self.revocations, &passport, now)?;
         Ok(Some(passport))
     }
 

@@ -30,6 +30,7 @@ struct Signer {
     key: EcdsaKeyPair,
     chain: Vec<CertificateDer<'static>>,
     authority: CertificateDer<'static>,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
 }
 
 impl Signer {
@@ -45,7 +46,12 @@ impl Signer {
 
     /// One whose certificate is like this.
     fn with(own: rcgen::CertificateParams) -> Signer {
+        Signer::of("Some", own)
+    }
+
+    fn of(authority: &str, own: rcgen::CertificateParams) -> Signer {
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, authority);
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let root_key = rcgen::KeyPair::generate().unwrap();
         let authority = params.self_signed(&root_key).unwrap().der().clone();
@@ -54,12 +60,31 @@ impl Signer {
         let own = own.signed_by(&key, &issuer).unwrap();
         let random = SystemRandom::new();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key.serialize_der(), &random).unwrap();
-        Signer { key, chain: vec![own.der().clone()], authority }
+        Signer { key, chain: vec![own.der().clone()], authority, issuer }
     }
 
     fn trust(&self) -> Trust {
         Trust::new(std::slice::from_ref(&self.authority), HashMap::from([(X5U.to_owned(), self.chain.clone())]))
             .unwrap()
+    }
+
+    /// A list of its authority: this one was revoked, and the next list is there at the beginning of that year.
+    fn list(&self, revoked: u64, next: i32) -> rcgen::CertificateRevocationList {
+        let revoked = rcgen::RevokedCertParams {
+            serial_number: revoked.into(),
+            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(next, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap()
     }
 
     fn token(&self, head: &Value, claims: &Value) -> String {
@@ -263,6 +288,56 @@ fn a_certificate_signs_for_the_numbers_that_it_lists_and_names_its_provider() {
     let known = HashMap::from([(X5U.to_owned(), unreadable.chain)]);
     let told = Trust::new(&[unreadable.authority], known).unwrap_err();
     assert!(told.starts_with(&format!("{X5U}: certificate 1: its list of numbers")), "{told}");
+}
+
+/// What was revoked, whose list says so, until when that counts. It is 2027.
+#[test]
+fn a_certificate_that_was_revoked_signs_for_nothing() {
+    let numbered = |number: u64| {
+        let mut own = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        own.serial_number = Some(number.into());
+        own
+    };
+    let (signer, other) = (Signer::of("Some", numbered(7)), Signer::of("Another", numbered(7)));
+    let files = tempfile::tempdir().unwrap();
+    let at = |name: &str, octets: &[u8]| {
+        let path = files.path().join(name);
+        std::fs::write(&path, octets).unwrap();
+        path
+    };
+    let pem = |der: &[u8]| {
+        let text = base64url(der).replace('-', "+").replace('_', "/");
+        let padding = "=".repeat((4 - text.len() % 4) % 4);
+        format!("-----BEGIN CERTIFICATE-----\n{text}{padding}\n-----END CERTIFICATE-----\n").into_bytes()
+    };
+    let mut stir = StirFiles {
+        authorities: at("roots.pem", &pem(&signer.authority)),
+        certificates: [(X5U.to_owned(), at("own.pem", &pem(&signer.chain[0])))].into(),
+        revocations: Vec::new(),
+    };
+    let identity = signer.identity(&head(), &claims());
+    let rows = [
+        (&signer, 8, 2030, Ok(Attestation::Full)),
+        (&signer, 7, 2030, Err(Flaw::Revoked)),
+        (&signer, 8, 2026, Err(Flaw::Unchecked)),
+        (&signer, 7, 2026, Err(Flaw::Unchecked)),
+        (&other, 7, 2030, Ok(Attestation::Full)),
+        (&other, 7, 2026, Ok(Attestation::Full)),
+    ];
+    for (authority, revoked, next, expected) in rows {
+        let list = authority.list(revoked, next);
+        for octets in [list.der().to_vec(), list.pem().unwrap().into_bytes()] {
+            stir.revocations = vec![at("list.crl", &octets)];
+            assert_eq!(verified(&stir.read().unwrap(), &[&identity]), expected, "{revoked} until {next}");
+        }
+    }
+    let before = stir.bytes().unwrap();
+    stir.revocations = vec![at("list.crl", b"nonsense")];
+    assert_ne!(stir.bytes().unwrap(), before);
+    let told = stir.read().unwrap_err();
+    assert!(told.contains("list.crl: "), "{told}");
+    stir.revocations = vec![files.path().join("gone.crl")];
+    assert!(stir.bytes().is_err() && stir.read().unwrap_err().contains("gone.crl: "));
 }
 
 #[test]
