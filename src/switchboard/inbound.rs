@@ -174,7 +174,7 @@ impl Switchboard {
     /// Whether somebody signs for the caller's number; `None` where no authority is named. What a carrier's policy refuses is
     /// refused here, before a leg.
     fn signed(
-        &self,
+        &mut self,
         now: Now,
         carrier: &Carrier,
         party: &Party,

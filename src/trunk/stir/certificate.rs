@@ -65,14 +65,19 @@ fn told(path: &Path, why: &dyn fmt::Display) -> String {
     format!("{}: {why}", path.display())
 }
 
+/// For so many seconds it stays as it was found: lists of revocations are long, and each is signed.
+const FOUND_S: i64 = 60;
+
 /// A signer's certificate, then those that lead to its authority.
 #[derive(Clone)]
 pub(super) struct Credential {
     chain: Vec<CertificateDer<'static>>,
     /// Its own, where there is one: a certificate without a list may sign for any number.
     numbers: Option<Numbers>,
-    /// Those of the others: a number that is given on must be one's own (RFC 9060 section 4).
+    /// Those of the others: a number that is given on must be one's own (RFC 9060).
     above: Vec<Numbers>,
+    /// Whether it counts, and when that was found.
+    found: Option<(Wall, Result<(), Flaw>)>,
 }
 
 impl Credential {
@@ -83,7 +88,7 @@ impl Credential {
         };
         let mut lists = chain.iter().enumerate().map(numbers).collect::<Result<Vec<_>, _>>()?.into_iter();
         let (own, above) = (lists.next().flatten(), lists.flatten().collect());
-        Ok(Credential { chain, numbers: own, above })
+        Ok(Credential { chain, numbers: own, above, found: None })
     }
 
     /// The code of the provider that it belongs to.
@@ -93,34 +98,46 @@ impl Credential {
 
     /// Whether it counts now, and its key has signed this.
     pub fn check(
-        &self,
+        &mut self,
         anchors: &[TrustAnchor<'static>],
         revocations: &[CertRevocationList<'static>],
         passport: &Passport<'_>,
         now: Wall,
     ) -> Result<(), Flaw> {
-        let (own, rest) = self.chain.split_first().ok_or(Flaw::UnknownCertificate)?;
-        let certificate = EndEntityCert::try_from(own).map_err(|_| Flaw::Untrusted)?;
-        let since = Duration::from_secs(u64::try_from(now.seconds()).unwrap_or(0));
-        let time = UnixTime::since_unix_epoch(since);
-        let algorithms = [ECDSA_P256_SHA256, ECDSA_P384_SHA384];
-        // The whole way up is looked at.
-        let revocations: Vec<&CertRevocationList<'static>> = revocations.iter().collect();
-        let options = RevocationOptionsBuilder::new(&revocations).ok().map(|options| {
-            let options = options.with_status_policy(UnknownStatusPolicy::Allow);
-            options.with_expiration_policy(ExpirationPolicy::Enforce).build()
-        });
-        let path = certificate.verify_for_usage(&algorithms, anchors, rest, time, AnyUsage, options, None);
-        path.map_err(|error| match error {
-            webpki::Error::CertRevoked => Flaw::Revoked,
-            webpki::Error::CrlExpired { .. } => Flaw::Unchecked,
-            _ => Flaw::Untrusted,
-        })?;
-        let signed = certificate.verify_signature(ECDSA_P256_SHA256, passport.signed.as_bytes(), &passport.der());
+        let (own, above) = self.chain.split_first().ok_or(Flaw::UnknownCertificate)?;
+        let own = EndEntityCert::try_from(own).map_err(|_| Flaw::Untrusted)?;
+        let known = self.found.filter(|(at, _)| (0..FOUND_S).contains(&(now.seconds() - at.seconds())));
+        let (_, found) =
+            *self.found.insert(known.unwrap_or_else(|| (now, leads(&own, above, anchors, revocations, now))));
+        found?;
+        let signed = own.verify_signature(ECDSA_P256_SHA256, passport.signed.as_bytes(), &passport.der());
         signed.map_err(|_| Flaw::Forged)?;
         let theirs = self.numbers.iter().chain(&self.above).all(|numbers| numbers.cover(passport.signer()));
         if theirs { Ok(()) } else { Err(Flaw::NotTheirs) }
     }
+}
+
+/// To an authority that is named here, now, with nothing on the way that was revoked.
+fn leads(
+    own: &EndEntityCert<'_>,
+    above: &[CertificateDer<'static>],
+    anchors: &[TrustAnchor<'static>],
+    revocations: &[CertRevocationList<'static>],
+    now: Wall,
+) -> Result<(), Flaw> {
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.seconds()).unwrap_or(0)));
+    let algorithms = [ECDSA_P256_SHA256, ECDSA_P384_SHA384];
+    let revocations: Vec<&CertRevocationList<'static>> = revocations.iter().collect();
+    let options = RevocationOptionsBuilder::new(&revocations).ok().map(|options| {
+        let options = options.with_status_policy(UnknownStatusPolicy::Allow);
+        options.with_expiration_policy(ExpirationPolicy::Enforce).build()
+    });
+    let path = own.verify_for_usage(&algorithms, anchors, above, time, AnyUsage, options, None);
+    path.map(drop).map_err(|error| match error {
+        webpki::Error::CertRevoked => Flaw::Revoked,
+        webpki::Error::CrlExpired { .. } => Flaw::Unchecked,
+        _ => Flaw::Untrusted,
+    })
 }
 
 /// Certificates of telephone numbers have no purpose of those that the web knows (RFC 8226 section 4).

@@ -214,7 +214,7 @@ impl Trust {
     ///
     /// Those of other kinds (`rph`, `rcd`) say nothing of the caller and are passed over.
     pub fn verify<'a>(
-        &self,
+        &mut self,
         identities: impl IntoIterator<Item = &'a str>,
         caller: Option<E164>,
         called: &[E164],
@@ -230,9 +230,9 @@ impl Trust {
         self.follow(&passports, caller, called, now).map_err(|found| if flaw == Flaw::Missing { found } else { flaw })
     }
 
-    fn signed<'a>(&self, read: Option<Passport<'a>>, now: Wall) -> Result<Option<Passport<'a>>, Flaw> {
+    fn signed<'a>(&mut self, read: Option<Passport<'a>>, now: Wall) -> Result<Option<Passport<'a>>, Flaw> {
         let Some(passport) = read else { return Ok(None) };
-        let credential = self.known.get(&passport.x5u).ok_or(Flaw::UnknownCertificate)?;
+        let credential = self.known.get_mut(&passport.x5u).ok_or(Flaw::UnknownCertificate)?;
         credential.check(&self.anchors, &self.revocations, &passport, now)?;
         Ok(Some(passport))
     }

@@ -47,7 +47,7 @@ impl<'a> Passport<'a> {
             return Ok(None);
         }
         let (signed, signature) = token.trim().rsplit_once('.').ok_or(Flaw::Malformed)?;
-        // The short form leaves both parts out, and neither kind has it (RFC 8588 section 7, RFC 8946 section 4.1).
+        // The short form leaves both parts out, and neither kind has it (RFC 8588 section 7, RFC 8946).
         let (head, claims) = signed.split_once('.').ok_or(Flaw::Malformed)?;
         let (head, claims) = (json(head)?, json(claims)?);
         let ppt = text(&head, "ppt")?;

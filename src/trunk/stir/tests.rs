@@ -116,7 +116,8 @@ fn with(mut value: Value, key: &str, other: Value) -> Value {
 }
 
 fn verified(trust: &Trust, identities: &[&str]) -> Result<Attestation, Flaw> {
-    let signed = trust.verify(identities.iter().copied(), CALLER.parse().ok(), &[CALLED.parse().unwrap()], now());
+    let signed =
+        trust.clone().verify(identities.iter().copied(), CALLER.parse().ok(), &[CALLED.parse().unwrap()], now());
     signed.map(|signed| signed.attestation)
 }
 
@@ -188,6 +189,25 @@ fn only_certificates_that_lie_here_and_lead_to_an_authority_sign_for_anything() 
 }
 
 #[test]
+fn a_certificate_that_ends_signs_for_nothing_a_minute_later() {
+    let signer = Signer::valid((2020, 2027));
+    let mut trust = signer.trust();
+    let end_s = 1_798_761_600;
+    let mut at = |moment_s: i64| {
+        let identity = signer.identity(&head(), &with(claims(), "iat", json!(moment_s)));
+        let (caller, called) = (CALLER.parse().ok(), [CALLED.parse().unwrap()]);
+        trust
+            .verify([identity.as_str()], caller, &called, Wall::from_seconds(moment_s))
+            .map(|signed| signed.attestation)
+    };
+    assert_eq!(at(end_s + 1), Err(Flaw::Untrusted));
+    // A clock that is set back finds it anew.
+    assert_eq!(at(end_s - 1), Ok(Attestation::Full));
+    assert_eq!(at(end_s + 58), Ok(Attestation::Full), "as it was found");
+    assert_eq!(at(end_s + 59), Err(Flaw::Untrusted));
+}
+
+#[test]
 fn one_good_signature_among_several_is_enough_and_only_so_many_are_looked_at() {
     let signer = Signer::new();
     let trust = signer.trust();
@@ -202,7 +222,7 @@ fn one_good_signature_among_several_is_enough_and_only_so_many_are_looked_at() {
     let long = format!("{good};pad={}", "x".repeat(LONGEST_IDENTITY));
     assert_eq!(verified(&trust, &[&long]), Err(Flaw::Malformed));
     // A caller who is not known can be no one's.
-    assert_eq!(trust.verify([good.as_str()], None, &[CALLED.parse().unwrap()], now()), Err(Flaw::Mismatch));
+    assert_eq!(trust.clone().verify([good.as_str()], None, &[CALLED.parse().unwrap()], now()), Err(Flaw::Mismatch));
 }
 
 /// One that sends a call on, from a number to others, so many seconds ago.
@@ -269,7 +289,7 @@ fn a_certificate_signs_for_the_numbers_that_it_lists_and_names_its_provider() {
     ];
     for (entries, expected) in rows {
         let signer = Signer::with(listing(&entries));
-        let (trust, identity) = (signer.trust(), signer.identity(&head(), &claims()));
+        let (mut trust, identity) = (signer.trust(), signer.identity(&head(), &claims()));
         let signed = trust.verify([identity.as_str()], CALLER.parse().ok(), &[CALLED.parse().unwrap()], now());
         assert_eq!(signed.map(|signed| (signed.attestation, signed.provider)), expected, "{entries:?}");
     }
