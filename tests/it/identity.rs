@@ -92,7 +92,11 @@ impl Signer {
         let root = params.self_signed(&root_key).unwrap().pem();
         let issuer = rcgen::Issuer::new(params, root_key);
         let key = rcgen::KeyPair::generate().unwrap();
-        let own = rcgen::CertificateParams::new(Vec::new()).unwrap().signed_by(&key, &issuer).unwrap().pem();
+        let mut own = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        // Its provider's code (RFC 8226 section 9).
+        let list = b"\x30\x08\xa0\x06\x16\x04709J".to_vec();
+        own.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 26], list)];
+        let own = own.signed_by(&key, &issuer).unwrap().pem();
         let (authorities, certificate) = (folder.join("roots.pem"), folder.join("line.pem"));
         std::fs::write(&authorities, root).unwrap();
         std::fs::write(&certificate, own).unwrap();
@@ -109,14 +113,23 @@ impl Signer {
     }
 
     fn identity(&self, caller: &str, called: &str) -> String {
-        let head = json!({ "alg": "ES256", "ppt": "shaken", "typ": "passport", "x5u": X5U });
-        let (caller, called) = (caller.trim_start_matches('+'), called.trim_start_matches('+'));
-        let claims = json!({
-            "attest": "A", "dest": { "tn": [called] }, "iat": clock::wall().seconds(), "orig": { "tn": caller }, "origid": "1",
-        });
+        let said = json!({ "attest": "A", "origid": "1" });
+        self.sign("shaken", caller, called, said)
+    }
+
+    /// By whoever is called at `from`, and sends the call on.
+    fn sends_on(&self, caller: &str, from: &str, to: &str) -> String {
+        self.sign("div", caller, to, json!({ "div": { "tn": from.trim_start_matches('+') } }))
+    }
+
+    fn sign(&self, ppt: &str, caller: &str, called: &str, mut claims: serde_json::Value) -> String {
+        let head = json!({ "alg": "ES256", "ppt": ppt, "typ": "passport", "x5u": X5U });
+        claims["orig"] = json!({ "tn": caller.trim_start_matches('+') });
+        claims["dest"] = json!({ "tn": [called.trim_start_matches('+')] });
+        claims["iat"] = json!(clock::wall().seconds());
         let signed = format!("{}.{}", base64url(head.to_string()), base64url(claims.to_string()));
         let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
-        format!("{signed}.{};info=<{X5U}>;alg=ES256;ppt=shaken", base64url(signature))
+        format!("{signed}.{};info=<{X5U}>;alg=ES256;ppt={ppt}", base64url(signature))
     }
 }
 
@@ -201,6 +214,13 @@ async fn a_caller_who_is_signed_for_is_recorded_so_and_a_policy_refuses_the_othe
         assert_eq!(record.beyond.identity.unwrap().attestation.as_deref(), Some(word));
     }
     require(&world, "").await;
+    // A call to somebody else, who sends it on to us.
+    let away = signer.identity(FROM, ASSERTED);
+    assert_eq!(signed(&world, &away).await, Err(438));
+    let sent_on = signer.sends_on(FROM, ASSERTED, DIRECT);
+    let phone = call(&world, FROM, &[("Identity", &away), ("Identity", &sent_on)]).await.unwrap();
+    let found = record_of(&world, phone).await.beyond.identity.unwrap();
+    assert_eq!((found.attestation.as_deref(), found.provider.as_deref()), (Some("A"), Some("709J")));
     assert_eq!(signed(&world, &forged).await, Err(438));
     assert_eq!(signed(&world, &good()).await, Ok("A".to_owned()));
     world.end().await;
