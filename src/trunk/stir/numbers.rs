@@ -154,10 +154,13 @@ pub(super) mod tests {
         Numbers::of(params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der())
     }
 
+    /// A list's entries, some numbers that it covers, and some that it does not.
+    type Row<'a> = (&'a [Vec<u8>], &'a [&'a str], &'a [&'a str]);
+
     #[test]
     fn a_certificate_lists_the_numbers_that_it_may_sign_for() {
         let thousand = [0x03, 0xe8];
-        let rows: &[(&[Vec<u8>], &[&str], &[&str])] = &[
+        let rows: &[Row<'_>] = &[
             (&[one("12155551212")], &["12155551212"], &["12155551213", "2155551212", "012155551212", ""]),
             (
                 &[range("12155551000", &thousand)],

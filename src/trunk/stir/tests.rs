@@ -216,7 +216,7 @@ fn one_good_signature_among_several_is_enough_and_only_so_many_are_looked_at() {
     assert_eq!(verified(&trust, &[]), Err(Flaw::Missing));
     assert_eq!(verified(&trust, &[&other]), Err(Flaw::Missing));
     assert_eq!(verified(&trust, &["x", &other, &good]), Ok(Attestation::Full));
-    let others = vec![other.as_str(); MOST_IDENTITIES];
+    let others = [other.as_str(); MOST_IDENTITIES];
     assert_eq!(verified(&trust, &[&others[1..], &[&good]].concat()), Ok(Attestation::Full));
     assert_eq!(verified(&trust, &[&others[..], &[&good]].concat()), Err(Flaw::Missing));
     let long = format!("{good};pad={}", "x".repeat(LONGEST_IDENTITY));
