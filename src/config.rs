@@ -439,13 +439,17 @@ impl Settings {
 
     fn read_stir(&mut self, sip: &Form<'_>) {
         let (authorities, certificates) = (sip.text("stir_authorities"), sip.table("stir_certificates").entries());
+        let revocations: Vec<PathBuf> = sip.texts("stir_revocations").unwrap_or_default();
         match authorities {
             Some(authorities) => {
                 let certificates = certificates.into_iter().map(|(uri, path)| (uri, path.into())).collect();
-                self.sip.stir = Some(StirFiles { authorities, certificates });
+                self.sip.stir = Some(StirFiles { authorities, certificates, revocations });
             }
             None if !certificates.is_empty() => {
                 sip.mistake("stir_certificates", "of no use without stir_authorities, a PEM file");
+            }
+            None if !revocations.is_empty() => {
+                sip.mistake("stir_revocations", "of no use without stir_authorities, a PEM file");
             }
             None => {}
         }
@@ -742,10 +746,14 @@ mod tests {
     fn signatures_want_authorities() {
         let authorities = ("TOLLBRIDGE__SIP__STIR_AUTHORITIES", "roots.pem");
         let certificates = ("TOLLBRIDGE__SIP__STIR_CERTIFICATES", "{ \"https://a.example/c.pem\" = \"c.pem\" }");
-        let stir = Settings::load(None, env(&[authorities, certificates])).unwrap().sip.stir.unwrap();
+        let revocations = ("TOLLBRIDGE__SIP__STIR_REVOCATIONS", "[\"gone.crl\", \"gone.pem\"]");
+        let stir = Settings::load(None, env(&[authorities, certificates, revocations])).unwrap().sip.stir.unwrap();
         assert_eq!(stir.authorities, PathBuf::from("roots.pem"));
         assert_eq!(stir.certificates["https://a.example/c.pem"], PathBuf::from("c.pem"));
-        assert_eq!(Settings::load(None, env(&[certificates])).unwrap_err().len(), 1);
+        assert_eq!(stir.revocations, ["gone.crl", "gone.pem"].map(PathBuf::from));
+        for wrong in [certificates, revocations] {
+            assert_eq!(Settings::load(None, env(&[wrong])).unwrap_err().len(), 1, "{wrong:?}");
+        }
         assert_eq!(Settings::load(None, env(&[])).unwrap().sip.stir, None);
     }
 

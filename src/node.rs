@@ -25,11 +25,12 @@ use crate::switchboard::io::{Desk, Handle, Wires};
 use crate::switchboard::sound::{BadSound, Sounds};
 use crate::switchboard::{self, Switchboard};
 use crate::telemetry::name;
-use crate::trunk::GuardConfig;
+use crate::trunk::{GuardConfig, StirFiles, Trust};
 use crate::types::{CarrierId, Cause, LegId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use post::Postman;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -67,7 +68,7 @@ pub enum StartError {
     Sip(#[from] sip::io::Error),
     #[error("sip, TLS: {0}")]
     Tls(#[from] sip::tls::Error),
-    #[error("sip.stir_authorities: {0}")]
+    #[error("sip, STIR: {0}")]
     Stir(String),
     #[error("api.listen: cannot listen on {0}: {1}")]
     Api(SocketAddr, std::io::Error),
@@ -135,6 +136,15 @@ impl Node {
             }
             None => (None, None),
         };
+        let (believed, trust) = watch::channel(Trust::default());
+        let signers = match &settings.sip.stir {
+            Some(files) => {
+                let known = files.bytes().map_err(StartError::Stir)?;
+                believed.send_replace(files.read().map_err(StartError::Stir)?);
+                Some((files.clone(), known, believed))
+            }
+            None => None,
+        };
         let (sip, sip_events) = start_sip(settings, shown)?;
         let addresses: Vec<(Transport, SocketAddr)> =
             Transport::ALL.into_iter().filter_map(|t| Some((t, sip.local(t)?))).collect();
@@ -147,9 +157,7 @@ impl Node {
         let config = switchboard_config(settings, &sip);
         let mut switchboard = Switchboard::new(config, store.facts(), sounds, rand::random());
         switchboard.owes(burials);
-        if let Some(files) = &settings.sip.stir {
-            switchboard.believe(files.read().map_err(StartError::Stir)?);
-        }
+        switchboard.believe(trust.borrow().clone());
         let now = Now::read();
         match store.recent_sights(now.wall).await {
             Ok(sights) => switchboard.recall(now, &sights),
@@ -160,7 +168,7 @@ impl Node {
             Err(error) => tracing::error!(%error, "wrong conference IDs and PINs of before are not known"),
         }
         let memory = sip.memory();
-        let wires = Wires { sip, sip_events, media, media_events, recorder, store: store.clone() };
+        let wires = Wires { sip, sip_events, media, media_events, recorder, store: store.clone(), trust };
         let (desk, handle) = Desk::start(switchboard, wires);
         let notice = notice_config(settings)?;
         let gate = notice.gate.clone();
@@ -185,7 +193,14 @@ impl Node {
         let expiry = tokio::spawn(expire_hourly(store.clone()));
         let told = tokio::spawn(tell_refusals(store.clone(), refusals.clone()));
         let mut chores = vec![retention, audits, expiry, told];
-        chores.extend(certificates.map(|(files, known, shown)| tokio::spawn(renew_certificates(files, known, shown))));
+        chores.extend(certificates.map(|(files, known, shown)| {
+            let (bytes, read) = (tls::Files::bytes, tls::Files::read);
+            tokio::spawn(renew("the certificates of TLS", files, bytes, read, known, shown))
+        }));
+        chores.extend(signers.map(|(files, known, believed)| {
+            let (bytes, read) = (StirFiles::bytes, StirFiles::read);
+            tokio::spawn(renew("the certificates of signers", files, bytes, read, known, believed))
+        }));
         Ok(Node { desk, api, office, postman, store, handle, chores, refusals, sip: addresses, token_file })
     }
 
@@ -457,24 +472,34 @@ fn locals(settings: &Settings, sip: &sip::io::Sip) -> Vec<sip::Local> {
     locals
 }
 
-/// Certificates end, and their successors lie in the same files: connections that begin after that show the new ones. What
-/// cannot be read is told once, and the old goes on. `known` are the bytes of what is shown now.
-async fn renew_certificates(files: tls::Files, known: Vec<Vec<u8>>, shown: watch::Sender<Tls>) {
+/// Certificates end, and their successors lie in the same files: what begins after that goes by the new ones. What cannot be
+/// read is told once, and the old goes on. `known` are the bytes of what is in use now.
+async fn renew<F, T, E>(
+    what: &'static str,
+    files: F,
+    bytes: fn(&F) -> Result<Vec<Vec<u8>>, E>,
+    read: fn(&F) -> Result<T, E>,
+    known: Vec<Vec<u8>>,
+    used: watch::Sender<T>,
+) where
+    F: Clone + Send + 'static,
+    E: fmt::Display + PartialEq + Send + 'static,
+{
     let mut known = Ok(known);
     let mut turns = tokio::time::interval(CERTIFICATES_EVERY);
     loop {
         turns.tick().await;
         let asked = files.clone();
-        let Ok(found) = tokio::task::spawn_blocking(move || asked.bytes()).await else { return };
+        let Ok(found) = tokio::task::spawn_blocking(move || bytes(&asked)).await else { return };
         if found == known {
             continue;
         }
-        match files.read() {
-            Ok(tls) => {
-                shown.send_replace(tls);
-                tracing::info!("the certificates of TLS are read anew");
+        match read(&files) {
+            Ok(read) => {
+                used.send_replace(read);
+                tracing::info!("{what} are read anew");
             }
-            Err(error) => tracing::error!(%error, "the certificates of TLS cannot be read: the old ones are shown"),
+            Err(error) => tracing::error!(%error, "{what} cannot be read: the old ones are used"),
         }
         known = found;
     }

@@ -67,6 +67,8 @@ pub mod name {
     pub const SIP_NAMES_UNFOUND: &str = "tollbridge_sip_names_unfound_total";
     /// Calls in by what is signed of the caller's number: `A`, `B`, `C`, or what is wrong.
     pub const ATTESTATIONS: &str = "tollbridge_attestations_total";
+    /// Signatures of calls that were taken up, forgotten for want of room while they are fresh: a replay of one is not noticed.
+    pub const SIGNATURES_FORGOTTEN: &str = "tollbridge_signatures_forgotten_total";
     /// Carriers that a call out would have gone by, by what was in the way: `locked`, `down`, `resting`, a limit.
     pub const CARRIERS_PASSED_OVER: &str = "tollbridge_carriers_passed_over_total";
     // What follows is written from the switchboard's own counts, so that what is gone is not shown any more.

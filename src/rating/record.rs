@@ -116,6 +116,9 @@ pub struct CallerIdentity {
     /// How sure a signer is of the number (A, B or C), or what is wrong with the signature; `None` where none is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attestation: Option<String>,
+    /// The code of the provider that says so (RFC 8226).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
 }
 
 /// What is shown in place of a number that is withheld.
@@ -407,7 +410,7 @@ impl Beyond {
             "tries": self.tries.iter().map(Try::object).collect::<Vec<_>>(),
             "identity": self.identity.as_ref().map(|identity| json!({
                 "withheld": identity.withheld, "whence": identity.whence, "diversions": identity.diversions,
-                "attestation": identity.attestation,
+                "attestation": identity.attestation, "provider": identity.provider,
             })),
             "explanation": self.explanation,
             "ledger": self.ledger,
@@ -583,8 +586,13 @@ mod tests {
             (record.cells("")[CALLER_ID].clone(), json["caller_id"].clone(), json["identity"]["withheld"].clone())
         };
         assert_eq!(caller(&record), (String::new(), Value::Null, Value::Null), "not known is not withheld");
-        record.beyond.identity =
-            Some(CallerIdentity { withheld: true, whence: "asserted".into(), diversions: 2, attestation: None });
+        record.beyond.identity = Some(CallerIdentity {
+            withheld: true,
+            whence: "asserted".into(),
+            diversions: 2,
+            attestation: None,
+            provider: None,
+        });
         assert_eq!(caller(&record), ("withheld".into(), json!("withheld"), json!(true)));
         assert_eq!(UsageRecord::from_line(&record.to_line()), Ok(record.clone()));
         assert!(record.csv_row("").contains(",withheld,conf_in,"));

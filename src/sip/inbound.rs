@@ -594,8 +594,8 @@ fn full(seconds: u32) -> Objection {
     Objection::new(503).with("Retry-After", seconds.to_string())
 }
 
-/// Identity headers that are passed on: more of them sign for nothing that four do not.
-const MOST_IDENTITIES: usize = 4;
+/// Identity headers that are passed on: a call that was sent on has one more for each time.
+const MOST_IDENTITIES: usize = 8;
 
 /// What our owner wants to know of a call that comes in.
 fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Invitation {

@@ -14,8 +14,8 @@ use crate::sip::{self, Call, Invitation, Reason, Refusal, Way};
 use crate::store::{self, Facts};
 use crate::telemetry::name;
 use crate::trunk::{
-    Attestation, Called, Carrier, Claims, CodecName, Flaw, Limit, Number, NumberKind, Party, Progress, Scope,
-    StirPolicy, Telephone, is_emergency,
+    Called, Carrier, Claims, CodecName, Flaw, Limit, Number, NumberKind, Party, Progress, Scope, Signed, StirPolicy,
+    Telephone, is_emergency,
 };
 use crate::types::{Cause, E164, LegId, MeetingId};
 use bytes::Bytes;
@@ -54,7 +54,7 @@ struct Admitted<'a> {
     meeting: Option<MeetingId>,
     replaces: Option<LegId>,
     party: Party,
-    attestation: Option<Result<Attestation, Flaw>>,
+    signed: Option<Result<Signed, Flaw>>,
 }
 
 /// A call in that is to be a leg.
@@ -151,7 +151,7 @@ impl Switchboard {
             self.can_answer(carrier, offer).map_err(|why| TurnedAway { why: Some(why), ..Cause::NoCodec.into() })?;
         }
         let party = carrier.who_calls(&claims(invitation));
-        let attestation = self.attested(now, carrier, &party, invitation, number)?;
+        let signed = self.signed(now, carrier, &party, invitation, number)?;
         if self.unlent.len() >= self.ports {
             return Err(Cause::Overloaded.into());
         }
@@ -168,19 +168,19 @@ impl Switchboard {
         };
         scopes.extend(meeting.iter().flat_map(|meeting| payer_scopes(facts, meeting, now.wall, None)));
         self.guard.enter(now.mono, leg, &scopes).inspect_err(|_| self.guard.leave(now.mono, leg))?;
-        Ok(Admitted { leg, number, meeting, replaces, party, attestation })
+        Ok(Admitted { leg, number, meeting, replaces, party, signed })
     }
 
     /// Whether somebody signs for the caller's number; `None` where no authority is named. What a carrier's policy refuses is
     /// refused here, before a leg.
-    fn attested(
-        &self,
+    fn signed(
+        &mut self,
         now: Now,
         carrier: &Carrier,
         party: &Party,
         invitation: &Invitation,
         number: &Number,
-    ) -> Result<Option<Result<Attestation, Flaw>>, TurnedAway> {
+    ) -> Result<Option<Result<Signed, Flaw>>, TurnedAway> {
         if self.trust.is_empty() && carrier.stir == StirPolicy::Record {
             return Ok(None);
         }
@@ -190,7 +190,9 @@ impl Switchboard {
         let called: Vec<E164> = [to, read(&invitation.request_user), Some(number.e164)].into_iter().flatten().collect();
         let identities = invitation.identities.iter().map(String::as_str);
         let found = self.trust.verify(identities, party.hidden_number, &called, now.wall);
-        let word = found.map_or_else(Flaw::word, Attestation::letter);
+        let found =
+            found.and_then(|found| if self.spent.is_spent(&found.mark) { Err(Flaw::Replayed) } else { Ok(found) });
+        let word = said(&found);
         metrics::counter!(name::ATTESTATIONS, "found" => word).increment(1);
         match found {
             Err(flaw) if carrier.stir.refuses(flaw) => {
@@ -202,8 +204,7 @@ impl Switchboard {
     }
 
     fn open_in(&mut self, now: Now, carrier: &Carrier, admitted: Admitted<'_>, invitation: Invitation) {
-        let Admitted { leg: id, number, meeting, replaces, party, attestation } = admitted;
-        let attestation = attestation.map(|found| found.map_or_else(Flaw::word, Attestation::letter));
+        let Admitted { leg: id, number, meeting, replaces, party, signed } = admitted;
         let caller = party.number;
         let origin = match party.telephone {
             Telephone::Ordinary => Origin::Fixed,
@@ -214,11 +215,13 @@ impl Switchboard {
             withheld: party.withheld,
             whence: party.whence.to_string(),
             diversions: party.diversions,
-            attestation: attestation.map(str::to_owned),
+            attestation: signed.as_ref().map(|signed| said(signed).to_owned()),
+            provider: signed.as_ref().and_then(|signed| signed.as_ref().ok()?.provider.clone()),
         });
         let Invitation { call, call_id, journal, offer, flow, .. } = invitation;
         let arrival = Arrival { leg: id, call, call_id, journal, number, caller, origin, identity, meeting };
-        let line = Line { offer, replaces, ..self.bear(now, carrier, arrival) };
+        let mark = signed.and_then(Result::ok).map(|signed| signed.mark);
+        let line = Line { offer, replaces, mark, ..self.bear(now, carrier, arrival) };
         self.by_call.insert(call, id);
         self.by_stream.insert(line.stream, id);
         if let Some(login) = self.login_of(carrier) {
@@ -301,6 +304,7 @@ impl Switchboard {
             end: None,
             joined: None,
             acknowledged: None,
+            mark: None,
             armed: None,
         }
     }
@@ -357,6 +361,9 @@ impl Switchboard {
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.acknowledged.get_or_insert(now.wall);
         let (stream, replaces) = (line.stream, line.replaces.is_some());
+        if line.mark.take().is_some_and(|mark| self.spent.spend(now.mono, mark)) {
+            metrics::counter!(name::SIGNATURES_FORGOTTEN).increment(1);
+        }
         if let Wire::Lent(_) = line.wire {
             // Late offer: the ACK carries their answer, or there is nothing to talk over.
             match self.late_plan(id, answer) {
@@ -481,6 +488,11 @@ impl Switchboard {
         let longest_ms = limit.map_or(u64::MAX, |seconds| u64::from(seconds) * 1_000);
         leg::Config { longest_ms: self.config.leg.longest_ms.min(longest_ms), ..self.config.leg }
     }
+}
+
+/// The word of records: how sure the signer is, or what is wrong.
+fn said(signed: &Result<Signed, Flaw>) -> &'static str {
+    signed.as_ref().map_or_else(|flaw| flaw.word(), |signed| signed.attestation.letter())
 }
 
 /// What an INVITE says of its caller.

@@ -15,6 +15,7 @@ use crate::sip;
 use crate::sip::io::Sip;
 use crate::store::{Facts, MOST_REVIEWED, Opened, Raise, Store, StoreError};
 use crate::telemetry::name;
+use crate::trunk::Trust;
 use crate::types::{LegId, SecretRef};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct Wires {
     /// Where recordings are set up.
     pub recorder: Option<(Recorder, mpsc::Receiver<recorder::Event>)>,
     pub store: Store,
+    /// By whose signatures callers are known from now on.
+    pub trust: watch::Receiver<Trust>,
 }
 
 /// How everybody else speaks to the running switchboard.
@@ -134,7 +137,7 @@ impl Desk {
         let (answered, answers) = mpsc::unbounded_channel();
         let facts = wires.store.changes();
         let paid = Arc::new(Notify::new());
-        let Wires { sip, sip_events, media, media_events, recorder, store } = wires;
+        let Wires { sip, sip_events, media, media_events, recorder, store, trust } = wires;
         let (recorder, recorder_events) = recorder.unzip();
         let (alarms, raised) = mpsc::channel(ALARMS);
         tokio::spawn(write_alarms(store.clone(), raised));
@@ -165,8 +168,18 @@ impl Desk {
             facts: facts.clone(),
             passwords: passwords.clone(),
         };
-        let inlets =
-            Inlets { sip_events, media_events, recorder_events, answers, asked, facts, passwords, ordered, paid };
+        let inlets = Inlets {
+            sip_events,
+            media_events,
+            recorder_events,
+            answers,
+            asked,
+            facts,
+            passwords,
+            trust,
+            ordered,
+            paid,
+        };
         (Desk { orders, legs, task: tokio::spawn(rim.run(inlets)) }, handle)
     }
 
@@ -233,6 +246,7 @@ struct Inlets {
     asked: mpsc::Receiver<(Ask, oneshot::Sender<Told>)>,
     facts: watch::Receiver<Arc<Facts>>,
     passwords: watch::Receiver<Passwords>,
+    trust: watch::Receiver<Trust>,
     ordered: watch::Receiver<Order>,
     paid: Arc<Notify>,
 }
@@ -315,6 +329,7 @@ impl Rim {
                 }
                 Ok(()) = inlets.facts.changed() => self.learn(&mut inlets.facts),
                 Ok(()) = inlets.passwords.changed() => self.learn_passwords(&mut inlets.passwords),
+                Ok(()) = inlets.trust.changed() => self.switchboard.believe(inlets.trust.borrow_and_update().clone()),
                 Ok(()) = inlets.ordered.changed() => {
                     let order = *inlets.ordered.borrow_and_update();
                     match order {

@@ -9,7 +9,7 @@ use crate::meeting::{Keypad, Lobby, LobbyInput};
 use crate::rating::Origin;
 use crate::rating::record::{CallerIdentity, Try};
 use crate::sip::{Call, Dial, Way};
-use crate::trunk::{Caller, Progress};
+use crate::trunk::{Caller, Mark, Progress};
 use crate::types::{CarrierId, Cause, E164, Language, LegId, MeetingId, OrganisationId};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -95,6 +95,8 @@ pub(super) struct Line {
     pub end: Option<Ended>,
     pub joined: Option<Wall>,
     pub acknowledged: Option<Wall>,
+    /// In: of the signature for its caller's number, until it is taken up.
+    pub mark: Option<Mark>,
     pub armed: Option<Mono>,
 }
 

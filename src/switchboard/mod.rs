@@ -34,7 +34,7 @@ use crate::meeting::{self, KeyMap, LobbyConfig, Meeting, Prompt};
 use crate::rating::report::Masking;
 use crate::sip::{self, Call, Subscription};
 use crate::store::{self, Facts};
-use crate::trunk::{Guard, GuardConfig, Hosts, PatternConfig, Patterns, Trust};
+use crate::trunk::{Guard, GuardConfig, Hosts, PatternConfig, Patterns, Spent, Trust};
 use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, SecretRef};
 use ask::{Ask, LegView, Told};
 use bid::Tallies;
@@ -238,6 +238,8 @@ pub struct Switchboard {
     resting: BTreeMap<CarrierId, Mono>,
     /// By whose signatures callers are known.
     trust: Trust,
+    /// Which of these were used.
+    spent: Spent,
     /// Where the names of carriers' sources lead now.
     hosts: Hosts,
     sounds: Arc<Sounds>,
@@ -282,6 +284,7 @@ impl Switchboard {
             tallies: BTreeMap::new(),
             resting: BTreeMap::new(),
             trust: Trust::default(),
+            spent: Spent::default(),
             hosts: Hosts::new(),
             sounds,
             guard,

@@ -142,6 +142,7 @@ impl Switchboard {
             end: None,
             joined: None,
             acknowledged: None,
+            mark: None,
             armed: None,
         };
         self.by_call.insert(line.call, id);

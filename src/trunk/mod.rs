@@ -37,7 +37,9 @@ pub use pattern::{Alarm, Pattern, PatternConfig, Patterns, Sight};
 pub use proof::{Algorithm, Aor, Challenge, Digest, Register};
 pub use quirk::{KeysBy, Quirk};
 pub use route::{Meaning, Progress, Verdict};
-pub use stir::{Attestation, Flaw, LONGEST_IDENTITY, MOST_IDENTITIES, StirFiles, StirPolicy, Trust};
+pub use stir::{
+    Attestation, Flaw, LONGEST_IDENTITY, MOST_IDENTITIES, Mark, Signed, Spent, StirFiles, StirPolicy, Trust,
+};
 pub use tally::Tally;
 pub use telephone::Telephone;
 pub use turn::{Hours, MOST_HOURS, MOST_PRIORITY, MOST_REACH, MOST_WEIGHT, Reach, Turn, Zone, in_turn};

@@ -3,7 +3,9 @@
 
 use crate::script::{self, Script};
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tollbridge::clock::{Mono, Now, Wall};
 use tollbridge::media::rtp::dtmf::{Keypad, Part};
 use tollbridge::media::rtp::packet::{HEADER, Packet};
@@ -17,6 +19,7 @@ use tollbridge::sip::transport::{Frame, StreamFramer};
 use tollbridge::sip::{
     self, Asked, Endpoint, Flow, Framing, Login, Message, NameAddr, Password, Source, Transport, Uri, Via,
 };
+use tollbridge::trunk::Trust;
 
 /// Name, door, and inputs that it takes gladly: what is mutated. Files in `corpus/<name>` are added to these.
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
@@ -36,6 +39,8 @@ pub const TARGETS: &[Target] = &[
     ("name_addr", name_addr, name_addr_seeds),
     ("via", via, via_seeds),
     ("auth", auth, auth_seeds),
+    ("identity", identity, identity_seeds),
+    ("certificate", certificate, certificate_seeds),
     ("transaction", transaction, script::transaction_seeds),
     ("dialog", dialog, script::dialog_seeds),
     ("watch", watch, script::watch_seeds),
@@ -393,4 +398,44 @@ fn auth_seeds() -> Vec<Vec<u8>> {
         "Digest username=\"th\\\"em\",realm=\"\",nonce=,qop=\"auth,auth-int\",algorithm=SHA-256-sess",
     ];
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+/// Nobody signs for anything where no certificate lies.
+fn identity(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let (caller, called) = ("+12155551212".parse().ok(), "+12125551213".parse().unwrap());
+    let signed = Trust::default().verify(text.split('\n'), caller, &[called], Wall::from_seconds(1_800_000_000));
+    assert!(signed.is_err());
+}
+
+/// A call that was sent on: its own PASSporT, and that of who did so. Of the signatures nothing is looked at here.
+fn identity_seeds() -> Vec<Vec<u8>> {
+    let shaken = "eyJhbGciOiJFUzI1NiIsInBwdCI6InNoYWtlbiIsInR5cCI6InBhc3Nwb3J0IiwieDV1IjoiaHR0cHM6Ly9jZXJ0cy5leGFtcGxl\
+         L2FjbWUucGVtIn0.eyJhdHRlc3QiOiJBIiwiZGVzdCI6eyJ0biI6WyIxMjEyNTU1MTIxMyJdfSwiaWF0IjoxODAwMDAwMDAwLCJv\
+         cmlnIjp7InRuIjoiMTIxNTU1NTEyMTIifSwib3JpZ2lkIjoiMTIzZTQ1NjcifQ";
+    let div = "eyJhbGciOiJFUzI1NiIsInBwdCI6ImRpdiIsInR5cCI6InBhc3Nwb3J0IiwieDV1IjoiaHR0cHM6Ly9jZXJ0cy5leGFtcGxlL2Fj\
+         bWUucGVtIn0.eyJkZXN0Ijp7InRuIjpbIjEyMTI1NTUxMjEzIl19LCJkaXYiOnsidG4iOiIxMzEyNTU1MDAwMSJ9LCJpYXQiOjE4\
+         MDAwMDAwMDAsIm9yaWciOnsidG4iOiIxMjE1NTU1MTIxMiJ9fQ";
+    let whole = |token: &str, ppt: &str| {
+        format!("{token}.{};info=<https://certs.example/acme.pem>;alg=ES256;ppt=\"{ppt}\"", "A".repeat(86))
+    };
+    let (shaken, div) = (whole(shaken, "shaken"), whole(div, "div"));
+    vec![format!("{shaken}\n{div}").into_bytes(), shaken.into_bytes(), div.into_bytes()]
+}
+
+fn certificate(input: &[u8]) {
+    let chain = vec![CertificateDer::from(input.to_vec())];
+    let _ = Trust::new(&chain, HashMap::new());
+    let _ = Trust::new(&[], HashMap::from([(String::new(), chain)]));
+}
+
+/// With a list of numbers (RFC 8226): a provider, a range, one number.
+fn certificate_seeds() -> Vec<Vec<u8>> {
+    let list =
+        b"\x30\x2b\xa0\x06\x16\x04709J\xa1\x12\x30\x10\x16\x0a2155551212\x02\x02\x03\xe8\xa2\x0d\x16\x0b12155551212";
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.custom_extensions =
+        vec![rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 26], list.to_vec())];
+    let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec();
+    let chain = vec![CertificateDer::from(certificate.clone())];
+    assert!(Trust::new(&[], HashMap::from([(String::new(), chain)])).is_ok());
+    vec![certificate]
 }

@@ -17,6 +17,8 @@ const MOST_HOSTS: usize = 8;
 /// Addresses that are tried, and of each host.
 pub(in crate::sip) const MOST_TARGETS: usize = 16;
 const MOST_OF_HOST: usize = 8;
+/// Services of other names that a name leads to by NAPTR.
+const MOST_SERVICES: usize = 8;
 /// Steps that a weight is drawn in.
 const FINENESS: u64 = 64;
 /// Addresses that a host may have whose name says who rings.
@@ -103,11 +105,19 @@ pub(super) fn locate<'a>(place: &Place, seed: u64, known: Known<'a>) -> Step<Tar
     }
 }
 
-/// All addresses from which whoever has this name may send: its own, and those of the hosts of its services.
+/// All addresses from which whoever has this name may send: its own, and those of the hosts of its services, of which some have
+/// names that only NAPTR tells.
 pub(super) fn addresses<'a>(host: &HostName, known: Known<'a>) -> Step<IpAddr> {
     let of_host = |name: &str| [Kind::A, Kind::Aaaa].map(|kind| Question { kind, name: name.to_owned() });
-    let services = Transport::ALL.map(|transport| service_name(transport, host.as_str()));
-    let services: Vec<Question> = services.map(|name| Question { kind: Kind::Srv, name }).into();
+    let naptr = Question { kind: Kind::Naptr, name: host.as_str().to_owned() };
+    let mut services: Vec<String> = Transport::ALL.map(|transport| service_name(transport, host.as_str())).into();
+    let named = known(&naptr).into_iter().flatten().flat_map(|answer| &answer.records).filter_map(Record::service);
+    for (_, name) in named.take(MOST_SERVICES) {
+        if !services.iter().any(|known| known == name) {
+            services.push(name.to_owned());
+        }
+    }
+    let services: Vec<Question> = services.into_iter().map(|name| Question { kind: Kind::Srv, name }).collect();
     let mut questions = of_host(host.as_str()).to_vec();
     let offered = services.iter().filter_map(known).flatten().flat_map(|answer| &answer.records);
     let mut targets: Vec<&str> = offered.filter_map(Record::target).collect();
@@ -115,17 +125,20 @@ pub(super) fn addresses<'a>(host: &HostName, known: Known<'a>) -> Step<IpAddr> {
     targets.dedup();
     questions.extend(targets.into_iter().filter(|name| *name != host.as_str()).take(MOST_HOSTS).flat_map(of_host));
     questions.extend(services);
+    questions.push(naptr);
     let missing: Vec<Question> = questions.iter().filter(|question| known(question).is_none()).cloned().collect();
     if !missing.is_empty() {
         return Step::Ask(missing);
     }
     let (mut found, mut ttl, mut failed) = (Vec::new(), UNSURE, None);
-    for outcome in questions.iter().filter_map(known) {
+    for (question, outcome) in questions.iter().filter_map(|question| Some((question, known(question)?))) {
         match outcome {
             Ok(answer) => {
                 ttl = ttl.min(answer.ttl);
                 found.extend(answer.records.iter().filter_map(Record::address));
             }
+            // Servers that know nothing of NAPTR refuse it.
+            Err(Failure::Refused(_)) if question.kind == Kind::Naptr => {}
             Err(why) => failed = failed.or(Some(Why::Failure(*why))),
         }
     }
@@ -146,6 +159,13 @@ impl Record {
             Record::Address(address) => Some(*address),
             Record::Naptr { .. } | Record::Srv { .. } => None,
         }
+    }
+
+    /// A service of SIP, and under which name it is found by SRV.
+    fn service(&self) -> Option<(&str, &str)> {
+        let Record::Naptr { flags, service, replacement, .. } = self else { return None };
+        let is_sip = service.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("sip"));
+        (is_sip && flags.eq_ignore_ascii_case("s") && !replacement.is_empty()).then_some((service, replacement))
     }
 
     /// The host of a service.
@@ -220,12 +240,11 @@ impl<'a> Walk<'a, '_> {
         };
         let mut services: Vec<(u16, u16, Option<Transport>, &str)> = Vec::new();
         for record in records {
-            let Record::Naptr { order, preference, flags, service, replacement } = record else { continue };
-            let is_sip = service.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("sip"));
-            if is_sip && flags.eq_ignore_ascii_case("s") && !replacement.is_empty() {
-                let transport = transport_of(service).filter(|transport| self.speaks(*transport));
-                services.push((*order, *preference, transport, replacement));
-            }
+            let (Record::Naptr { order, preference, .. }, Some((service, name))) = (record, record.service()) else {
+                continue;
+            };
+            let transport = transport_of(service).filter(|transport| self.speaks(*transport));
+            services.push((*order, *preference, transport, name));
         }
         services.sort_by_key(|(order, preference, ..)| (*order, *preference));
         if services.is_empty() {

@@ -389,10 +389,12 @@ mod tests {
         let services = ["_sip._udp", "_sip._tcp", "_sips._tcp"].map(|service| format!("{service}.a.example"));
         let mut all = vec!["A a.example".to_owned(), "AAAA a.example".to_owned()];
         all.extend(["_sip._udp", "_sip._tcp", "_sips._tcp"].map(|service| format!("SRV {service}.a.example")));
+        all.push("NAPTR a.example".to_owned());
         assert_eq!(asked(&mut resolver), all);
         for service in &services {
             resolver.hear(at(0), question(Kind::Srv, service), answer(300, vec![]));
         }
+        resolver.hear(at(0), question(Kind::Naptr, "a.example"), answer(300, vec![]));
         resolver.hear(at(0), question(Kind::Aaaa, "a.example"), answer(20, vec![]));
         resolver.hear(at(0), question(Kind::A, "a.example"), answer(60, vec![address(1), address(2)]));
         let both = vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()];

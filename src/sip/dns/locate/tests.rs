@@ -233,7 +233,8 @@ fn whoever_sends_is_known_by_all_addresses_that_are_found() {
         let zone = zone(lines);
         addresses(&host, &|question| zone.get(question))
     };
-    const NONE: [&str; 3] = [
+    const NONE: [&str; 4] = [
+        "NAPTR carrier.example none",
         "SRV _sip._udp.carrier.example none",
         "SRV _sip._tcp.carrier.example none",
         "SRV _sips._tcp.carrier.example none",
@@ -261,8 +262,21 @@ fn whoever_sends_is_known_by_all_addresses_that_are_found() {
     let hosts = ["A a.example 192.0.2.7", "AAAA a.example none"];
     let of_a = [Kind::A, Kind::Aaaa].map(|kind| question(kind, "a.example"));
     assert_eq!(of(&services), Step::Ask(of_a.to_vec()));
-    let found = vec!["192.0.2.7".parse().unwrap()];
-    assert_eq!(of(&[&services[..], &hosts].concat()), Step::Found(found, Duration::from_secs(60)));
+    let found = Step::Found(vec!["192.0.2.7".parse().unwrap()], Duration::from_secs(60));
+    assert_eq!(of(&[&services[..], &hosts].concat()), found);
+    // And of those that only NAPTR tells, whatever they are called; a server that knows nothing of NAPTR says nothing against it.
+    let named = [
+        "NAPTR carrier.example 1 1 SIP+D2U _sip._udp.voice.example",
+        "NAPTR carrier.example 2 1 SIP+D2U _sip._udp.carrier.example",
+        "NAPTR carrier.example 3 1 E2U+sip other.example",
+    ];
+    let named = [&none[..], &named].concat();
+    let service = "SRV _sip._udp.voice.example 1 1 5060 a.example";
+    assert_eq!(of(&named), Step::Ask(vec![question(Kind::Srv, "_sip._udp.voice.example")]));
+    assert_eq!(of(&[&named[..], &[service]].concat()), Step::Ask(of_a.to_vec()));
+    assert_eq!(of(&[&named[..], &[service], &hosts].concat()), found);
+    let refused = zone(&[&both[..], &["NAPTR carrier.example !"], &NONE[1..]].concat());
+    assert_eq!(addresses(&host, &|question| refused.get(question)), of(&both));
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! Certificates of signers (RFC 8226): where they lie, and whether a signature is made with the key of one.
+
+use super::numbers::Numbers;
+use super::passport::Passport;
+use super::{Flaw, Trust};
+use crate::clock::Wall;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
+use webpki::ring::{ECDSA_P256_SHA256, ECDSA_P384_SHA384};
+use webpki::{
+    CertRevocationList, EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter,
+    OwnedCertRevocationList, RevocationOptionsBuilder, UnknownStatusPolicy,
+};
+
+/// Where they lie, PEM where nothing else is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StirFiles {
+    /// Authorities that count.
+    pub authorities: PathBuf,
+    /// By the URI under which signers name it: a signer's certificate first, then those that lead to its authority.
+    pub certificates: BTreeMap<String, PathBuf>,
+    /// Lists of certificates that their authorities have revoked (RFC 5280 section 5), PEM or DER.
+    pub revocations: Vec<PathBuf>,
+}
+
+impl StirFiles {
+    /// The files' bytes, one after the other: whoever kept them sees whether something has changed.
+    pub fn bytes(&self) -> Result<Vec<Vec<u8>>, String> {
+        let all = std::iter::once(&self.authorities).chain(self.certificates.values()).chain(&self.revocations);
+        all.map(|path| std::fs::read(path).map_err(|error| told(path, &error))).collect()
+    }
+
+    /// Told which file cannot be read, and why.
+    pub fn read(&self) -> Result<Trust, String> {
+        let known = self.certificates.iter().map(|(uri, path)| Ok((uri.clone(), certificates(path)?)));
+        let known = known.collect::<Result<HashMap<_, _>, String>>()?;
+        let authorities = certificates(&self.authorities)?;
+        let lists = self.revocations.iter().map(|path| revocations(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Trust::new(&authorities, known)?.less(lists.into_iter().flatten().collect()))
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| told(path, &error))?;
+    let all: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| told(path, &error))?;
+    if all.is_empty() { Err(told(path, &"no certificate is in it (-----BEGIN CERTIFICATE-----)")) } else { Ok(all) }
+}
+
+fn revocations(path: &Path) -> Result<Vec<CertRevocationList<'static>>, String> {
+    let octets = std::fs::read(path).map_err(|error| told(path, &error))?;
+    let mut lists = CertificateRevocationListDer::pem_slice_iter(&octets);
+    let mut lists = lists.by_ref().collect::<Result<Vec<_>, _>>().map_err(|error| told(path, &error))?;
+    if lists.is_empty() {
+        lists.push(CertificateRevocationListDer::from(octets));
+    }
+    let read = |list: CertificateRevocationListDer<'_>| OwnedCertRevocationList::from_der(&list).map(Into::into);
+    lists.into_iter().map(read).collect::<Result<_, _>>().map_err(|error| told(path, &error))
+}
+
+fn told(path: &Path, why: &dyn fmt::Display) -> String {
+    format!("{}: {why}", path.display())
+}
+
+/// For so many seconds it stays as it was found: lists of revocations are long, and each is signed.
+const FOUND_S: i64 = 60;
+
+/// A signer's certificate, then those that lead to its authority.
+#[derive(Clone)]
+pub(super) struct Credential {
+    chain: Vec<CertificateDer<'static>>,
+    /// Its own, where there is one: a certificate without a list may sign for any number.
+    numbers: Option<Numbers>,
+    /// Those of the others: a number that is given on must be one's own (RFC 9060).
+    above: Vec<Numbers>,
+    /// Whether it counts, and when that was found.
+    found: Option<(Wall, Result<(), Flaw>)>,
+}
+
+impl Credential {
+    /// Told which certificate's list of numbers cannot be read.
+    pub fn new(chain: Vec<CertificateDer<'static>>) -> Result<Credential, String> {
+        let numbers = |(place, certificate): (usize, &CertificateDer<'static>)| {
+            Numbers::of(certificate).map_err(|why| format!("certificate {}: {why}", place + 1))
+        };
+        let mut lists = chain.iter().enumerate().map(numbers).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let (own, above) = (lists.next().flatten(), lists.flatten().collect());
+        Ok(Credential { chain, numbers: own, above, found: None })
+    }
+
+    /// The code of the provider that it belongs to.
+    pub fn provider(&self) -> Option<String> {
+        self.numbers.as_ref().and_then(|numbers| numbers.providers.first().cloned())
+    }
+
+    /// Whether it counts now, and its key has signed this.
+    pub fn check(
+        &mut self,
+        anchors: &[TrustAnchor<'static>],
+        revocations: &[CertRevocationList<'static>],
+        passport: &Passport<'_>,
+        now: Wall,
+    ) -> Result<(), Flaw> {
+        let (own, above) = self.chain.split_first().ok_or(Flaw::UnknownCertificate)?;
+        let own = EndEntityCert::try_from(own).map_err(|_| Flaw::Untrusted)?;
+        let known = self.found.filter(|(at, _)| (0..FOUND_S).contains(&(now.seconds() - at.seconds())));
+        let (_, found) =
+            *self.found.insert(known.unwrap_or_else(|| (now, leads(&own, above, anchors, revocations, now))));
+        found?;
+        let signed = own.verify_signature(ECDSA_P256_SHA256, passport.signed.as_bytes(), &passport.der());
+        signed.map_err(|_| Flaw::Forged)?;
+        let theirs = self.numbers.iter().chain(&self.above).all(|numbers| numbers.cover(passport.signer()));
+        if theirs { Ok(()) } else { Err(Flaw::NotTheirs) }
+    }
+}
+
+/// To an authority that is named here, now, with nothing on the way that was revoked.
+fn leads(
+    own: &EndEntityCert<'_>,
+    above: &[CertificateDer<'static>],
+    anchors: &[TrustAnchor<'static>],
+    revocations: &[CertRevocationList<'static>],
+    now: Wall,
+) -> Result<(), Flaw> {
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.seconds()).unwrap_or(0)));
+    let algorithms = [ECDSA_P256_SHA256, ECDSA_P384_SHA384];
+    let revocations: Vec<&CertRevocationList<'static>> = revocations.iter().collect();
+    let options = RevocationOptionsBuilder::new(&revocations).ok().map(|options| {
+        let options = options.with_status_policy(UnknownStatusPolicy::Allow);
+        options.with_expiration_policy(ExpirationPolicy::Enforce).build()
+    });
+    let path = own.verify_for_usage(&algorithms, anchors, above, time, AnyUsage, options, None);
+    path.map(drop).map_err(|error| match error {
+        webpki::Error::CertRevoked => Flaw::Revoked,
+        webpki::Error::CrlExpired { .. } => Flaw::Unchecked,
+        _ => Flaw::Untrusted,
+    })
+}
+
+/// Certificates of telephone numbers have no purpose of those that the web knows (RFC 8226 section 4).
+struct AnyUsage;
+
+impl ExtendedKeyUsageValidator for AnyUsage {
+    fn validate(&self, _: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        Ok(())
+    }
+}
