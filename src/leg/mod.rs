@@ -89,6 +89,8 @@ pub enum Input {
     Unacknowledged,
     /// The far side hung up, or gave up before an answer.
     HungUp,
+    /// The caller gave up before our 200 went out, though it was ordered: there was no answer.
+    Cancelled,
     /// The far side or its carrier did not take our call.
     Failed(Cause),
     /// Somebody here ends it.
@@ -260,6 +262,7 @@ impl Leg {
             (State::Talking { .. }, Input::Unacknowledged) => self.never_acknowledged(now),
             (State::Talking { .. }, Input::HungUp) => self.end(now, Cause::HungUp, Side::Far),
             (State::Asking | State::Calling, Input::HungUp) => self.end(now, Cause::Cancelled, Side::Far),
+            (_, Input::Cancelled) => self.cancelled(now),
             (State::Asking | State::Calling, Input::Failed(cause)) => self.end(now, cause, Side::Far),
             (_, Input::Stop(cause)) => self.stop(now, cause),
             (State::Talking { .. }, Input::Silent { last }) => self.fell_silent(now, last),
@@ -426,6 +429,12 @@ impl Leg {
         if let (State::Talking { .. }, Some(warning)) = (self.state, self.warnings.due(now)) {
             self.outputs.push_back(Output::Warn(warning));
         }
+    }
+
+    fn cancelled(&mut self, now: Now) {
+        self.state = State::Calling;
+        self.stamps.answered = None;
+        self.end(now, Cause::Cancelled, Side::Far);
     }
 
     fn refuse(&mut self, now: Now, cause: Cause) {

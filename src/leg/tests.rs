@@ -228,6 +228,18 @@ fn an_answer_that_is_never_acknowledged_costs_nothing() {
     drain(&mut leg);
 }
 
+/// CANCEL and our 200 cross within the bridge: SIP has said 487 by then, and so does the record.
+#[test]
+fn whoever_gives_up_before_the_answer_goes_out_was_not_answered() {
+    let mut leg = leg(Direction::In);
+    leg.handle(now(0), paid(60_000));
+    leg.handle(now(1_000), Input::Answered);
+    leg.handle(now(1_001), Input::Cancelled);
+    let settled = End { elapsed_ms: 0, cause: Cause::Cancelled, by: Side::Far, answered: false };
+    assert_eq!(drain(&mut leg), [Output::Accept, Output::Settle(settled)]);
+    assert_eq!((leg.stamps().answered, leg.stamps().ended), (None, Some(now(1_001))));
+}
+
 /// The far side takes no notice of our answer to its own offer: SIP ends the call, and so does the charge.
 #[test]
 fn a_call_whose_later_answer_is_never_acknowledged_is_over() {
@@ -268,6 +280,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(Input::Acknowledged),
         Just(Input::Unacknowledged),
         Just(Input::HungUp),
+        Just(Input::Cancelled),
         Just(Input::Failed(Cause::Busy)),
         Just(Input::Stop(Cause::Removed)),
         (0..1_000_000u64).prop_map(|ms| Input::Silent { last: now(ms).mono }),

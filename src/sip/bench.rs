@@ -108,6 +108,19 @@ impl Bench {
     }
 }
 
+/// A cell of a table: what was sent for one request, then what was told; and of the call nothing is left, whatever it was.
+fn what_became(mut bench: Bench, call: Option<Call>, method: &str) -> String {
+    let (words, told) = (bench.words(), bench.told());
+    if let Some(call) = call {
+        bench.command(Command::HangUp { call, reason: None });
+    }
+    bench.assert_at_rest();
+    // The status alone: the method is the cell's.
+    let own = |word: &String| word.strip_suffix(&format!(" {method}")).map_or(word.clone(), str::to_owned);
+    let all: Vec<String> = words.iter().map(own).chain(told).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(" ") }
+}
+
 fn parse_request(bytes: &Bytes) -> Option<Request> {
     match Message::parse(bytes, Framing::Datagram) {
         Ok(Message::Request(request)) => Some(request),

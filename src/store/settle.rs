@@ -19,12 +19,12 @@ use crate::rating::grant::granted_money;
 use crate::rating::ledger::Kind;
 use crate::rating::record::{Beyond, NumberType, Stamps, UsageRecord};
 use crate::rating::{CallType, Settlement};
-use crate::types::{Currency, LegId, Micros};
+use crate::types::{Cause, Currency, LegId, Micros};
 use serde_json::json;
 
 /// Settles a leg, or gives the record of one that is settled.
 pub(super) async fn settle(books: &mut Books, asked: &Settle) -> Result<UsageRecord, StoreError> {
-    let leg = books.leg(asked.leg).await?;
+    let mut leg = books.leg(asked.leg).await?;
     if !leg.is_open {
         // Closed by another, it has ended by itself, or our BYE is on its way.
         if !asked.end.owes_bye {
@@ -33,6 +33,10 @@ pub(super) async fn settle(books: &mut Books, asked: &Settle) -> Result<UsageRec
         // It may be of this very batch.
         books.write().await?;
         return record(&mut books.conn, asked.leg).await;
+    }
+    if asked.end.cause == Cause::Cancelled && leg.answered.take().is_some() {
+        // Written down when our 200 was ordered; they gave up before it went out.
+        books.sheet.change(&leg, true);
     }
     close(books, &leg, asked.end.clone()).await
 }

@@ -398,6 +398,8 @@ fn auth_seeds() -> Vec<Vec<u8>> {
         "Digest username=\"th\\\"em\",realm=\"\",nonce=,qop=\"auth,auth-int\",algorithm=SHA-256-sess",
     ];
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
 /// Nobody signs for anything where no certificate lies.
 fn identity(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };

@@ -92,16 +92,7 @@ fn cell(method: &str, state: State, kind: Kind) -> String {
         text = text.replace("z9hG4bKi", "z9hG4bKastray");
     }
     bench.receive(&text);
-    let (words, told) = (bench.words(), bench.told());
-    // And nothing is left of it, whatever it was.
-    if let Some(call) = call {
-        bench.command(Command::HangUp { call, reason: None });
-    }
-    bench.assert_at_rest();
-    // The status alone: the method is the cell's.
-    let own = |word: &String| word.strip_suffix(&format!(" {method}")).map_or(word.clone(), str::to_owned);
-    let all: Vec<String> = words.iter().map(own).chain(told).collect();
-    if all.is_empty() { "-".to_owned() } else { all.join(" ") }
+    what_became(bench, call, method)
 }
 
 /// Method, how the request is, and a cell for each of [`STATES`].

@@ -10,6 +10,15 @@ fn refer(bench: &mut Bench, tag: &str, cseq: u32, lines: &str) {
     bench.receive(&from_peer("REFER", &format!("r{cseq}"), tag, cseq, &format!("{lines}{EMPTY}")));
 }
 
+/// A call that is up, with its REFER, number 2, agreed to.
+fn agreed() -> (Bench, Call, String) {
+    let mut bench = Bench::new();
+    let (call, tag) = up(&mut bench);
+    refer(&mut bench, &tag, 2, TO);
+    bench.command(Command::Consent { call, number: 2 });
+    (bench, call, tag)
+}
+
 /// The answer to our last request of this method.
 fn answer(bench: &mut Bench, method: &str, status: u16) -> Request {
     let request = bench.request(method);
@@ -134,10 +143,7 @@ fn what_is_no_referral_is_refused_by_what_it_is() {
 #[test]
 fn a_notify_that_is_not_taken_ends_its_subscription_alone() {
     for status in [481, 408, 404, 500, 603, 401, 0] {
-        let mut bench = Bench::new();
-        let (call, tag) = up(&mut bench);
-        refer(&mut bench, &tag, 2, TO);
-        bench.command(Command::Consent { call, number: 2 });
+        let (mut bench, call, tag) = agreed();
         match status {
             0 => bench.pass(Duration::from_secs(33)),
             status => drop(answer(&mut bench, "NOTIFY", status)),
@@ -159,10 +165,7 @@ fn a_notify_that_is_not_taken_ends_its_subscription_alone() {
 #[test]
 fn how_it_goes_is_told_when_there_is_room() {
     for comes in [true, false] {
-        let mut bench = Bench::new();
-        let (call, tag) = up(&mut bench);
-        refer(&mut bench, &tag, 2, TO);
-        bench.command(Command::Consent { call, number: 2 });
+        let (mut bench, call, tag) = agreed();
         answer(&mut bench, "NOTIFY", 200);
         bench.words();
         let limit = std::mem::take(&mut bench.endpoint.table.limit);
@@ -313,10 +316,7 @@ fn no_more_are_under_way_than_there_may_be_nor_in_a_minute() {
 #[test]
 fn with_the_call_ends_what_is_told_of_it() {
     for ours in [true, false] {
-        let mut bench = Bench::new();
-        let (call, tag) = up(&mut bench);
-        refer(&mut bench, &tag, 2, TO);
-        bench.command(Command::Consent { call, number: 2 });
+        let (mut bench, call, tag) = agreed();
         answer(&mut bench, "NOTIFY", 200);
         bench.words();
         let expected = if ours {

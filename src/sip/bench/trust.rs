@@ -106,14 +106,7 @@ fn cell(method: &str, who: Who) -> String {
         known || bench.sent.iter().all(|(to, bytes)| to.peer == peer && bytes.len() <= text.len()),
         "{method} {who:?}"
     );
-    let (words, told) = (bench.words(), bench.told());
-    if let Some(call) = call {
-        bench.command(Command::HangUp { call, reason: None });
-    }
-    bench.assert_at_rest();
-    let own = |word: &String| word.strip_suffix(&format!(" {method}")).map_or(word.clone(), str::to_owned);
-    let all: Vec<String> = words.iter().map(own).chain(told).collect();
-    if all.is_empty() { "-".to_owned() } else { all.join(" ") }
+    what_became(bench, call, method)
 }
 
 /// A method, and a cell for each of [`EVERYBODY`]. Carriers answer by several addresses, so that another listed one that

@@ -65,6 +65,19 @@ async fn a_leg_that_was_never_answered_costs_nothing_and_has_a_record() {
 }
 
 #[tokio::test]
+async fn an_answer_that_never_went_out_is_none() {
+    let bench = Bench::new().await;
+    let leg = bench.leg();
+    grant(bench.store.open_leg(toll(leg)).await.unwrap());
+    bench.store.answered(answer(leg)).await.unwrap();
+    let end = End::new(Cause::Cancelled, EndedBy::FarSide, 0, NOON.plus_millis(2));
+    let record = bench.store.settle(leg, end).await.unwrap();
+    assert_eq!((record.charge, record.duration_ms, record.beyond.stamps.answered), (Micros::ZERO, 0, None));
+    assert_eq!(bench.balance("aurora").await.available, micros("1.00"));
+    bench.audited().await;
+}
+
+#[tokio::test]
 async fn a_payer_named_late_also_pays_what_has_elapsed() {
     let bench = Bench::new().await;
     let leg = bench.leg();
