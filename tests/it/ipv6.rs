@@ -1,38 +1,24 @@
 //! A node on IPv6: signalling and sound.
 
-use crate::world::{DIRECT, PEOPLE, World, apply, hears, settings, tone};
+use crate::world::{DIRECT, PEOPLE, World, hears, tone};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tollbridge::cli::phone::Exchange;
 use tollbridge::config::Listen;
-use tollbridge::node::Node;
 use tollbridge::sip::Transport;
-use tollbridge::store::Store;
 use tollbridge::switchboard::ask::Told;
 
 const CALLED: &str = "+390699999999";
 const SOON: Duration = Duration::from_secs(10);
 
-/// A node that listens on `[::1]` alone, and an exchange of UDP there whose calls it takes.
+/// A node that listens on `[::1]` alone.
 async fn world() -> World {
-    let folder = tempfile::tempdir().unwrap();
-    let mut settings = settings(&folder);
-    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
-    settings.sip.listen = [Transport::Udp, Transport::Tcp].map(|transport| Listen { transport, address }).to_vec();
-    settings.media.bind = address.ip();
-    let store = Store::open(&settings.store_url, settings.store_options()).await.unwrap();
-    apply(&store, PEOPLE).await;
-    let node = Node::start_on(store, &settings, None).await.unwrap();
-    let carrier = Exchange::start(address, node.sip(Transport::Udp).unwrap(), 7).await.unwrap();
-    let line = format!("[[carrier]]\nid = \"six\"\nsources = [\"::/64\"]\nroute = \"udp:{}\"\n", carrier.local());
-    apply(node.store(), &line).await;
-    let world = World { node, carrier, folder };
-    world
-        .until(|| async {
-            world.carrier.call("+390600000000", "+390600000000").await.err().map(|e| e.status) == Some(404)
-        })
-        .await;
-    world
+    World::with(PEOPLE, |settings| {
+        let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+        settings.sip.listen = [Transport::Udp, Transport::Tcp].map(|transport| Listen { transport, address }).to_vec();
+        settings.media.bind = address.ip();
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
