@@ -3,7 +3,7 @@
 
 use crate::script::{self, Script};
 use bytes::Bytes;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tollbridge::clock::{Mono, Now, Wall};
 use tollbridge::media::rtp::dtmf::{Keypad, Part};
 use tollbridge::media::rtp::packet::{HEADER, Packet};
@@ -143,8 +143,11 @@ fn srtp_seeds() -> Vec<Vec<u8>> {
 }
 
 fn ours() -> Ours<'static> {
+    let ip = IpAddr::from([127, 0, 0, 1]);
     Ours {
-        address: SocketAddr::from(([127, 0, 0, 1], 10_000)),
+        addresses: ip.into(),
+        port: 10_000,
+        origin: ip,
         session: 7,
         version: 1,
         codecs: &[Codec::Pcmu, Codec::Pcma],
