@@ -18,7 +18,7 @@
 //! than life, and packets come late in both rounds.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -235,7 +235,7 @@ fn bridge_round(load: Load, seconds: usize) -> Round {
 
 fn attach(media: &Media, load: Load, leg: usize, phone: SocketAddr) -> SocketAddr {
     let port = media.lend(clock::mono()).unwrap();
-    let address = port.local();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
     let codec = load.codec(leg);
     let plan = Plan::plain(phone, codec, payload_type(codec));
     let stream = StreamId(leg as u64);

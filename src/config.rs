@@ -12,7 +12,7 @@ use crate::rating::report::Masking;
 use crate::sip::{Pace, Transport, tls};
 use crate::store;
 use crate::trunk::{PatternConfig, StirFiles};
-use crate::types::E164;
+use crate::types::{Addresses, E164};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -88,8 +88,10 @@ pub struct Sip {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Media {
-    pub bind: IpAddr,
-    pub advertise: Option<IpAddr>,
+    /// Where sound is received: on one family of addresses or on both.
+    pub bind: Addresses,
+    /// What peers see in place of those of the same family.
+    pub advertise: Option<Addresses>,
     pub ports: Ports,
     /// Code point of sound (EF).
     pub dscp: u8,
@@ -106,6 +108,13 @@ pub struct Media {
     pub noise_suppression: bool,
     /// Silence is described to carriers that take it (RFC 3389).
     pub comfort_noise: bool,
+}
+
+impl Media {
+    /// Where peers send sound to.
+    pub fn shown(&self) -> Addresses {
+        self.bind.shown_as(self.advertise)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,7 +260,7 @@ impl Default for Settings {
                 dns: None,
             },
             media: Media {
-                bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                bind: Addresses::only(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                 advertise: None,
                 ports: Ports(10_000..=19_999),
                 dscp: 46,
@@ -356,8 +365,7 @@ impl Settings {
         sip.finish();
 
         let media = form.table("media");
-        set(&mut self.media.bind, media.text("bind"));
-        set_some(&mut self.media.advertise, media.text("advertise"));
+        self.read_media_addresses(&media);
         set(&mut self.media.ports, media.text("ports"));
         set(&mut self.media.dscp, media.number("dscp", 0..=63).map(|n| n as u8));
         set(&mut self.media.threads, media.number("threads", 0..=256).map(|n| n as usize));
@@ -435,6 +443,16 @@ impl Settings {
                 None => {}
             }
         }
+    }
+
+    /// What does not fit together is told here, with its line, where both stand in one place.
+    fn read_media_addresses(&mut self, media: &Form<'_>) {
+        let (bind, advertise) = (addresses(media, "bind"), addresses(media, "advertise"));
+        match bind.and_then(|bind| unbound(bind, advertise)) {
+            Some(why) => media.mistake("advertise", why),
+            None => set_some(&mut self.media.advertise, advertise),
+        }
+        set(&mut self.media.bind, bind);
     }
 
     fn read_stir(&mut self, sip: &Form<'_>) {
@@ -573,8 +591,11 @@ impl Settings {
                 tell(format!("sip.{key}: say which address carriers reach, since sip.listen is every address"));
             }
         }
-        if self.media.bind.is_unspecified() && self.media.advertise.is_none() {
-            tell("media.advertise: say which address carriers reach, since media.bind is every address".into());
+        if let Some(why) = unbound(self.media.bind, self.media.advertise) {
+            tell(format!("media.advertise: {why}"));
+        }
+        if let Some(every) = self.media.shown().iter().find(IpAddr::is_unspecified) {
+            tell(format!("media.advertise: say which address carriers reach, since {every} is every address"));
         }
         if self.media.rate_least > self.media.rate_most {
             tell("media.rate_least: no rate lies between it and media.rate_most".into());
@@ -603,6 +624,18 @@ impl Settings {
         }
         mistakes
     }
+}
+
+/// An address, or a list with one of each family.
+fn addresses(form: &Form<'_>, key: &str) -> Option<Addresses> {
+    let list: Vec<IpAddr> = form.text_or_texts(key)?;
+    Addresses::new(&list).map_err(|why| form.mistake(key, why)).ok()
+}
+
+/// What is advertised stands for what is bound, each for the one of its family.
+fn unbound(bind: Addresses, advertise: Option<Addresses>) -> Option<String> {
+    let lost = advertise?.iter().find(|ip| bind.like(*ip).is_none())?;
+    Some(format!("{lost} stands for no address of its family in media.bind, where {bind} is"))
 }
 
 /// A rate in Hz that rooms can have.
@@ -712,6 +745,36 @@ mod tests {
         assert!(Settings::load(None, env(&[four, (six, "192.0.2.7")])).is_err());
         let six_alone = ("TOLLBRIDGE__SIP__LISTEN", "[\"udp:[::]:5060\"]");
         assert!(Settings::load(None, env(&[six_alone, ("TOLLBRIDGE__SIP__ADVERTISE", "2001:db8::7")])).is_ok());
+    }
+
+    #[test]
+    fn sound_may_be_on_both_families() {
+        let told = |text: &str| {
+            let mut settings = Settings::default();
+            let mistakes = settings.overlay("x.toml", &format!("[media]\n{text}\n"));
+            mistakes.into_iter().chain(settings.contradictions()).map(|told| (told.line, told.text)).collect::<Vec<_>>()
+        };
+        for good in [
+            "bind = \"::1\"",
+            "bind = [\"127.0.0.1\", \"::1\"]",
+            "bind = [\"0.0.0.0\", \"::\"]\nadvertise = [\"2001:db8::1\", \"192.0.2.1\"]",
+            "bind = [\"0.0.0.0\", \"2001:db8::1\"]\nadvertise = \"192.0.2.1\"",
+        ] {
+            assert_eq!(told(good), [], "{good}");
+        }
+        for (wrong, line, word) in [
+            ("bind = [\"127.0.0.1\", \"127.0.0.2\"]", 2, "one of IPv4 and one of IPv6"),
+            ("bind = []", 2, "one of IPv4 and one of IPv6"),
+            ("bind = [\"127.0.0.1\",\n\"localhost\"]", 3, "localhost"),
+            ("bind = 1", 2, "list of texts"),
+            ("bind = \"127.0.0.1\"\nadvertise = [\"192.0.2.1\", \"2001:db8::1\"]", 3, "2001:db8::1 stands for"),
+            ("advertise = \"2001:db8::1\"", 0, "2001:db8::1 stands for"),
+            ("bind = [\"0.0.0.0\", \"::\"]\nadvertise = \"192.0.2.1\"", 0, ":: is every address"),
+            ("bind = \"::\"\nadvertise = \"::\"", 0, ":: is every address"),
+        ] {
+            let told = told(wrong);
+            assert!(matches!(&told[..], [(at, text)] if *at == line && text.contains(word)), "{wrong}: {told:?}");
+        }
     }
 
     #[test]

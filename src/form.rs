@@ -274,6 +274,17 @@ impl<'a> Form<'a> {
         Some(parsed.collect())
     }
 
+    /// The same, and one of them may stand there by itself.
+    pub fn text_or_texts<T: FromStr>(&self, key: &str) -> Option<Vec<T>>
+    where
+        T::Err: fmt::Display,
+    {
+        match self.find(key)?.get_ref().as_str() {
+            Some(_) => self.text(key).map(|one| vec![one]),
+            None => self.texts(key),
+        }
+    }
+
     /// The table under `key`: empty (but usable) where it is absent.
     pub fn table(&self, key: &str) -> Form<'a> {
         let value = self.find(key);

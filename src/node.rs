@@ -146,8 +146,7 @@ impl Node {
             None => None,
         };
         let (sip, sip_events) = start_sip(settings, shown)?;
-        let addresses: Vec<(Transport, SocketAddr)> =
-            Transport::ALL.into_iter().filter_map(|t| Some((t, sip.local(t)?))).collect();
+        let addresses = sip.locals().to_vec();
         // Calls of the last life that went by TLS are ended by TLS.
         sip.command(Command::Names(switchboard::tls_names(&store.facts().directory))).await;
         let burials = bury(&store, &sip).await?;
@@ -215,6 +214,12 @@ impl Node {
     /// Where carriers reach it, ports resolved.
     pub fn sip(&self, transport: Transport) -> Option<SocketAddr> {
         self.sip.iter().find(|(known, _)| *known == transport).map(|(_, address)| *address)
+    }
+
+    /// The same for whoever speaks the family of `peer`.
+    pub fn sip_facing(&self, transport: Transport, peer: IpAddr) -> Option<SocketAddr> {
+        let fits = |(known, own): &&(Transport, SocketAddr)| *known == transport && own.is_ipv4() == peer.is_ipv4();
+        self.sip.iter().find(fits).map(|(_, address)| *address)
     }
 
     pub fn api(&self) -> SocketAddr {
@@ -343,7 +348,6 @@ fn media_config(settings: &Settings) -> media::io::Config {
     media::io::Config {
         threads: media.threads,
         bind: media.bind,
-        advertise: media.advertise,
         ports: media.ports.0.clone(),
         dscp: media.dscp,
         sound: media::Config {
@@ -438,7 +442,7 @@ fn switchboard_config(settings: &Settings, sip: &sip::io::Sip) -> switchboard::C
         }),
         ring_ms: meeting.ring_s * 1_000,
         locals: locals(settings, sip),
-        sound: settings.media.bind,
+        sound: settings.media.shown(),
         retry_after_s: RETRY_AFTER_S,
         masking: settings.masking.for_outsiders(),
     }

@@ -725,9 +725,13 @@ struct Line {
 
 impl Line {
     fn new() -> Line {
+        Line::at("127.0.0.1:0")
+    }
+
+    fn at(local: &str) -> Line {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         // It only takes calls here, so the trunk that it would call is nobody's.
-        let local = "127.0.0.1:0".parse().unwrap();
+        let local: SocketAddr = local.parse().unwrap();
         let exchange = runtime.block_on(Exchange::start(local, free_address(), 1)).unwrap();
         let house = House::with_carrier_at(exchange.local());
         house.run(&["apply", "demo.toml"]).good();
@@ -1046,15 +1050,18 @@ fn a_closed_pipe_is_no_panic() {
     bridge.stop();
 }
 
+/// From the loopback address of the family that the bridge is on.
 #[test]
 fn a_test_caller_with_a_closed_pipe_still_calls() {
-    let line = Line::new();
-    let bridge = line.exchange.local().to_string();
-    let mut command = line.house.command(&["call", "+390687654321", "--bridge", &bridge, "--seconds", "1"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    line.incoming().refuse(486);
-    said(child).failed(1, &["1 call was not answered: 1 × 486 Busy Here"]);
+    for local in ["127.0.0.1:0", "[::1]:0"] {
+        let line = Line::at(local);
+        let bridge = line.exchange.local().to_string();
+        let mut command = line.house.command(&["call", "+390687654321", "--bridge", &bridge, "--seconds", "1"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        line.incoming().refuse(486);
+        said(child).failed(1, &["1 call was not answered: 1 × 486 Busy Here"]);
+    }
 }
 
 // ------------------------------------------------------------------------------------------------------------- signals

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::sip::Transport;
 use indicatif::ProgressBar;
 use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -28,9 +28,9 @@ pub struct Call {
     /// Number to call from; each further call adds one
     #[arg(long, default_value = "+390600000001")]
     from: String,
-    /// Our own address; it must be one of the carrier's sources
-    #[arg(long, default_value = "127.0.0.1:0")]
-    local: SocketAddr,
+    /// Our own address; it must be one of the carrier's sources [default: 127.0.0.1:0, or [::1]:0 where the bridge is on IPv6]
+    #[arg(long)]
+    local: Option<SocketAddr>,
     /// Keys to press after the answer; a comma is a pause of half a second
     #[arg(long, default_value = "")]
     digits: String,
@@ -74,9 +74,10 @@ struct Told {
 impl Call {
     pub(super) async fn run(self, context: &Context) -> Done {
         let transport = if self.tcp { Transport::Tcp } else { Transport::Udp };
-        let exchange =
-            Exchange::over(transport, self.local, self.bridge, super::phone::CODECS, rand::random::<u32>().into())
-                .await?;
+        let here = if self.bridge.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { IpAddr::from(Ipv6Addr::LOCALHOST) };
+        let local = self.local.unwrap_or(SocketAddr::new(here, 0));
+        let seed = rand::random::<u32>().into();
+        let exchange = Exchange::over(transport, local, self.bridge, super::phone::CODECS, seed).await?;
         let voice = self.voice()?;
         let bar =
             if std::io::stderr().is_terminal() { ProgressBar::new(self.calls.into()) } else { ProgressBar::hidden() };

@@ -167,12 +167,16 @@ impl Exchange {
     }
 
     async fn sound(&self, seed: u64) -> Result<Sound, Ended> {
-        let failed = |error: std::io::Error| Ended {
-            status: 500,
-            reason: Some(Reason { q850: None, sip: None, text: format!("no port for sound: {error}") }),
-        };
-        Sound::start(self.inner.local.ip(), seed as u32).await.map_err(failed)
+        sound_at(self.inner.local.ip(), seed).await
     }
+}
+
+async fn sound_at(ip: IpAddr, seed: u64) -> Result<Sound, Ended> {
+    let failed = |error: std::io::Error| Ended {
+        status: 500,
+        reason: Some(Reason { q850: None, sip: None, text: format!("no port for sound: {error}") }),
+    };
+    Sound::start(ip, seed as u32).await.map_err(failed)
 }
 
 impl Inner {
@@ -321,8 +325,11 @@ pub struct Phone {
 
 impl Phone {
     fn ours(&self) -> Ours<'_> {
+        let local = self.sound.local();
         Ours {
-            address: self.sound.local(),
+            addresses: local.ip().into(),
+            port: local.port(),
+            origin: self.inner.local.ip(),
             session: 1,
             version: self.version,
             codecs: &self.inner.codecs,
@@ -378,6 +385,17 @@ impl Phone {
     /// Puts the bridge on hold (`sendonly`), or takes it back; waits until both agree.
     pub async fn hold(&mut self, on: bool) -> Result<(), Ended> {
         self.change(if on { Direction::SendOnly } else { Direction::SendRecv }).await
+    }
+
+    /// Goes on with its sound at another address of ours, silent at first; where the bridge does not take that, as before.
+    pub async fn move_to(&mut self, ip: IpAddr) -> Result<(), Ended> {
+        let sound = sound_at(ip, self.inner.next.fetch_add(1, Ordering::Relaxed)).await?;
+        let before = std::mem::replace(&mut self.sound, sound);
+        let moved = self.change(Direction::SendRecv).await;
+        if moved.is_err() {
+            self.sound = before;
+        }
+        moved
     }
 
     async fn change(&mut self, direction: Direction) -> Result<(), Ended> {

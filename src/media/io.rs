@@ -16,10 +16,11 @@ use super::rtp::monitor::REPORT_MOST;
 use super::sdp::crypto::Secret;
 use super::{Carried, Command, Engine, Event, Outcome, Plan, Refusal, RoomId, Slot, Stats, StreamId, Target};
 use crate::clock::{self, Mono, Now};
+use crate::types::Addresses;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,10 +54,8 @@ const RTCP_TICKS: u64 = 50;
 pub struct Config {
     /// Mixer threads; 0 is one a core.
     pub threads: usize,
-    /// Address that the sockets are bound to.
-    pub bind: IpAddr,
-    /// Address that peers send to, where it is another (1:1 NAT).
-    pub advertise: Option<IpAddr>,
+    /// What the sockets are bound to, of each family of addresses that is spoken.
+    pub bind: Addresses,
     /// RTP takes the even ports, RTCP the odd ones.
     pub ports: RangeInclusive<u16>,
     /// Differentiated services code point of RTP; 46 is Expedited Forwarding (RFC 3246).
@@ -69,8 +68,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             threads: 0,
-            bind: IpAddr::from([127, 0, 0, 1]),
-            advertise: None,
+            bind: Addresses::only(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             ports: 10_000..=19_999,
             dscp: 46,
             sound: super::Config::default(),
@@ -81,8 +79,6 @@ impl Default for Config {
 /// Why the sound does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0} cannot be advertised to peers: say which address they reach")]
-    Advertise(IpAddr),
     #[error("the range of ports holds no pair of an even port and the next")]
     Ports,
     #[error("cannot open a socket on {0}: {1}")]
@@ -102,37 +98,76 @@ pub enum NoPort {
     Socket(io::Error),
 }
 
-/// A pair of sockets, RTP and RTCP. Dropped, it closes them and its port rests (see [`ports`](super::ports)).
+/// A number that was lent, with its sockets: of each family of addresses that there is, until a stream is attached and it is
+/// known in which one its peer speaks; of that one alone from then on. Dropped, it closes them and the number rests (see
+/// [`ports`](super::ports)).
 ///
 /// The port is not kept open while it rests: what comes late is answered "port unreachable" by the kernel and lies in no
 /// buffer where the next call could find it.
 #[derive(Debug)]
 pub struct Port {
-    local: SocketAddr,
     number: u16,
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
+    bind: Addresses,
+    dscp: u8,
+    pair: Pair,
+    other: Option<Pair>,
     back: Sender<(u16, Mono)>,
 }
 
+/// RTP, and RTCP at the next number.
+#[derive(Debug)]
+struct Pair {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    is_ipv4: bool,
+}
+
+impl Pair {
+    fn open(ip: IpAddr, number: u16, dscp: u8) -> io::Result<Pair> {
+        let rtp = open(SocketAddr::new(ip, number), dscp, RTP_BUFFER)?;
+        let rtcp = open(SocketAddr::new(ip, number + 1), dscp, RTCP_BUFFER)?;
+        Ok(Pair { rtp, rtcp, is_ipv4: ip.is_ipv4() })
+    }
+}
+
 impl Port {
-    /// Where the peer shall send RTP: for the session description.
-    pub fn local(&self) -> SocketAddr {
-        self.local
+    fn open(number: u16, config: &Config, back: Sender<(u16, Mono)>) -> io::Result<Port> {
+        let Config { bind, dscp, .. } = *config;
+        let first = bind.first();
+        let pair = Pair::open(first, number, dscp)?;
+        let other = bind.iter().find(|ip| *ip != first).map(|ip| Pair::open(ip, number, dscp)).transpose()?;
+        Ok(Port { number, bind, dscp, pair, other, back })
+    }
+
+    /// Of RTP, in whichever family: for the session description.
+    pub fn number(&self) -> u16 {
+        self.number
     }
 
     /// The kernel itself turns away what comes from elsewhere: strangers fill no buffer. (What lies in it already is for
     /// the engine to judge.) Where it cannot, the engine judges all.
-    fn listen_to(&self, plan: &Plan) {
-        if plan.learns {
-            return;
+    fn listen_to(&mut self, plan: &Plan) -> io::Result<()> {
+        self.turn_to(plan.remote.ip())?;
+        if !plan.learns {
+            let _ = self.pair.rtp.connect(plan.remote);
+            let _ = self.pair.rtcp.connect(plan.rtcp);
         }
-        let _ = self.rtp.connect(plan.remote);
-        let _ = self.rtcp.connect(plan.rtcp);
+        Ok(())
+    }
+
+    /// The sockets of the family of `remote` are opened, if they are not, and those of the other one closed. The number is
+    /// this leg's in both: no other leg can have taken it.
+    fn turn_to(&mut self, remote: IpAddr) -> io::Result<()> {
+        let other = self.other.take();
+        if self.pair.is_ipv4 != remote.is_ipv4() {
+            let ip = self.bind.like(remote).ok_or(io::ErrorKind::AddrNotAvailable)?;
+            self.pair = other.map_or_else(|| Pair::open(ip, self.number, self.dscp), Ok)?;
+        }
+        Ok(())
     }
 
     fn send(&self, plan: &Plan, report: &[u8]) -> io::Result<usize> {
-        let socket = if plan.mux { &self.rtp } else { &self.rtcp };
+        let socket = if plan.mux { &self.pair.rtp } else { &self.pair.rtcp };
         send(socket, report, plan.rtcp)
     }
 }
@@ -239,13 +274,12 @@ impl Media {
     /// Events come with the moment of their tick; those that the owner leaves lying beyond a limit are lost and counted.
     pub fn start(config: Config, seed: u64) -> Result<(Media, tokio_mpsc::Receiver<(Mono, Event)>), Error> {
         let mut ports = Ports::new(config.ports.clone(), seed);
-        if config.advertise.unwrap_or(config.bind).is_unspecified() {
-            return Err(Error::Advertise(config.bind));
-        }
         if ports.census(clock::mono()).free == 0 {
             return Err(Error::Ports);
         }
-        open(SocketAddr::new(config.bind, 0), config.dscp, RTP_BUFFER).map_err(|e| Error::Bind(config.bind, e))?;
+        for ip in config.bind.iter() {
+            open(SocketAddr::new(ip, 0), config.dscp, RTP_BUFFER).map_err(|e| Error::Bind(ip, e))?;
+        }
 
         let count = match config.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -270,7 +304,7 @@ impl Media {
     pub fn lend(&self, now: Mono) -> Result<Port, NoPort> {
         for _ in 0..MOST_TRIES {
             let number = self.pool().ports.lend(now)?;
-            match self.open_pair(number) {
+            match Port::open(number, &self.0.config, self.0.back.clone()) {
                 Ok(port) => return Ok(port),
                 Err(error) => {
                     self.pool().ports.give_back(number, now);
@@ -286,14 +320,6 @@ impl Media {
     /// How many pairs could be lent now.
     pub fn ports(&self) -> usize {
         self.pool().ports.ready(clock::mono())
-    }
-
-    fn open_pair(&self, number: u16) -> io::Result<Port> {
-        let Shared { config, back, .. } = &*self.0;
-        let rtp = open(SocketAddr::new(config.bind, number), config.dscp, RTP_BUFFER)?;
-        let rtcp = open(SocketAddr::new(config.bind, number + 1), config.dscp, RTCP_BUFFER)?;
-        let local = SocketAddr::new(config.advertise.unwrap_or(config.bind), number);
-        Ok(Port { local, number, rtp, rtcp, back: back.clone() })
     }
 
     /// A new stream at a lent port, as [`Command::Attach`] describes it. Refused, the port goes back.
@@ -393,6 +419,8 @@ fn open(at: SocketAddr, dscp: u8, buffer: usize) -> io::Result<UdpSocket> {
     if at.is_ipv4() {
         socket.set_tos_v4(tos)?
     } else {
+        // IPv4 has a socket of its own at the same number.
+        socket.set_only_v6(true)?;
         socket.set_tclass_v6(tos)?
     }
     socket.set_recv_buffer_size(buffer)?;
@@ -533,7 +561,7 @@ impl Mixer {
             let slot = Slot(index as u32);
             let mut share = MOST_A_SWEEP;
             while share > 0
-                && let Some((length, from)) = receive(&port.rtp, &mut self.datagram)
+                && let Some((length, from)) = receive(&port.pair.rtp, &mut self.datagram)
             {
                 self.engine.receive(now, slot, from, &self.datagram[..length]);
                 share -= 1;
@@ -549,7 +577,7 @@ impl Mixer {
         let (mut sent, mut unsent) = (0, 0);
         for out in self.engine.outgoing() {
             let Some(Some(port)) = self.ports.get(out.slot.index()) else { continue };
-            match send(&port.rtp, out.packet, out.to) {
+            match send(&port.pair.rtp, out.packet, out.to) {
                 Ok(_) => sent += 1,
                 Err(_) => unsent += 1,
             }
@@ -567,7 +595,7 @@ impl Mixer {
             let Some(port) = port else { continue };
             let mut share = MOST_A_SWEEP;
             while share > 0
-                && let Some((length, from)) = receive(&port.rtcp, &mut self.datagram)
+                && let Some((length, from)) = receive(&port.pair.rtcp, &mut self.datagram)
             {
                 self.engine.receive_rtcp(now, Slot(index as u32), from, &self.datagram[..length]);
                 share -= 1;
@@ -627,17 +655,16 @@ impl Mixer {
         match order {
             Order::Attach { stream, plan, secret, port } => {
                 if let Ok(Outcome::Opened(slot)) = self.command(now, Command::Attach { stream, plan }) {
-                    port.listen_to(&plan);
                     self.house(slot, port);
+                    self.listen(slot, &plan);
                     let _ = self.command(now, Command::Secure { stream, secret });
                 }
             }
             Order::Do(Command::Change { stream, plan }) => {
                 if self.command(now, Command::Change { stream, plan }).is_ok()
                     && let Some(slot) = self.engine.slot(stream)
-                    && let Some(port) = &self.ports[slot.index()]
                 {
-                    port.listen_to(&plan);
+                    self.listen(slot, &plan);
                 }
             }
             Order::Do(Command::Detach { stream }) if self.broken.contains_key(&stream) => {
@@ -699,6 +726,12 @@ impl Mixer {
             self.ports.resize_with(slot.index() + 1, || None);
         }
         self.ports[slot.index()] = Some(port);
+    }
+
+    /// Where the sockets that this takes cannot be opened the leg is silent, which its deadlines end.
+    fn listen(&mut self, slot: Slot, plan: &Plan) {
+        let listens = self.ports[slot.index()].as_mut().is_none_or(|port| port.listen_to(plan).is_ok());
+        self.counters.add(Count::Refused, u64::from(!listens));
     }
 
     fn pack(&mut self, stream: StreamId, to: &Sender<Parcel>) {
@@ -806,7 +839,8 @@ mod tests {
     fn start(test: u8, threads: usize, pairs: u16) -> (Media, tokio_mpsc::Receiver<(Mono, Event)>) {
         let sound = super::super::Config { most_streams: 8, ..Default::default() };
         let ports = 20_000..=20_000 + pairs * 2 - 1;
-        Media::start(Config { threads, bind: address(test), ports, sound, ..Config::default() }, 7).unwrap()
+        let bind = address(test).into();
+        Media::start(Config { threads, bind, ports, sound, ..Config::default() }, 7).unwrap()
     }
 
     /// A telephone: it speaks whenever it hears, so that the bridge's beat is its clock.
@@ -818,17 +852,22 @@ mod tests {
 
     impl Phone {
         fn call(media: &Media, test: u8, stream: u64) -> Phone {
+            Phone::call_from(media, address(test), stream)
+        }
+
+        /// To the bridge's own address, which is the phone's too.
+        fn call_from(media: &Media, ip: IpAddr, stream: u64) -> Phone {
             let port = media.lend(clock::mono()).unwrap();
-            let phone = Phone::aimed(test, port.local());
+            let phone = Phone::aimed(ip, port.number());
             let plan = Plan::plain(phone.socket.local_addr().unwrap(), Codec::Pcmu, 0);
             media.attach(StreamId(stream), port, plan, None).unwrap();
             phone
         }
 
-        fn aimed(test: u8, bridge: SocketAddr) -> Phone {
-            let socket = UdpSocket::bind((address(test), 0)).unwrap();
+        fn aimed(ip: IpAddr, number: u16) -> Phone {
+            let socket = UdpSocket::bind((ip, 0)).unwrap();
             socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            Phone { socket, bridge, sequence: 0 }
+            Phone { socket, bridge: SocketAddr::new(ip, number), sequence: 0 }
         }
 
         /// A square wave of 400 Hz.
@@ -957,7 +996,7 @@ mod tests {
         let (media, mut events) = start(3, 1, 4);
         let (victim, mut friend) = (Phone::call(&media, 3, 1), Phone::call(&media, 3, 2));
         join(&media, &[1, 2], 1);
-        let mut stranger = Phone::aimed(3, victim.bridge);
+        let mut stranger = Phone::aimed(address(3), victim.bridge.port());
         for _ in 0..PATIENCE {
             stranger.say(8_000);
             assert!(friend.hear() < 100);
@@ -971,26 +1010,49 @@ mod tests {
     }
 
     #[test]
+    fn both_families_meet_and_a_call_goes_over_from_one_to_the_other() {
+        let (v4, v6) = (address(9), IpAddr::from(std::net::Ipv6Addr::LOCALHOST));
+        let bind = Addresses::new(&[v4, v6]).unwrap();
+        // Others may hold some of these at the one loopback address of IPv6.
+        let config = Config { threads: 1, bind, ports: 20_000..=29_999, ..Config::default() };
+        let (media, mut events) = Media::start(config, u64::from(std::process::id())).unwrap();
+        let (mut one, mut other) = (Phone::call_from(&media, v4, 1), Phone::call_from(&media, v6, 2));
+        join(&media, &[1, 2], 1);
+        assert!(is_heard(&mut one, &other) && is_heard(&mut other, &one));
+        let number = other.bridge.port();
+        for ip in [v4, v6] {
+            other = Phone { sequence: other.sequence, ..Phone::aimed(ip, number) };
+            let plan = Plan::plain(other.socket.local_addr().unwrap(), Codec::Pcmu, 0);
+            media.command(Command::Change { stream: StreamId(2), plan }).unwrap();
+            assert!(is_heard(&mut one, &other) && is_heard(&mut other, &one), "{ip}");
+            for (of, is_open) in [(v4, ip == v4), (v6, ip == v6)] {
+                assert_eq!(UdpSocket::bind((of, number)).is_err(), is_open, "a leg has the sockets that it uses: {of}");
+            }
+        }
+        assert_eq!((end(&media, &mut events, 2).foreign, media.counts().refused), (0, 0));
+    }
+
+    #[test]
     fn ports_run_out_rest_and_come_back() {
         let (media, _events) = start(4, 1, 2);
         let now = clock::mono();
         let [one, _other] = [media.lend(now).unwrap(), media.lend(now).unwrap()];
         assert!(matches!(media.lend(now), Err(NoPort::Exhausted(_))));
-        let local = one.local();
+        let number = one.number();
         drop(one);
         assert!(matches!(media.lend(now), Err(NoPort::Exhausted(_))), "it rests");
         assert_eq!(media.counts().ports, crate::media::ports::Census { free: 0, lent: 1, resting: 1 });
-        assert_eq!(media.lend(clock::mono() + LEAST).unwrap().local(), local, "there is no other");
+        assert_eq!(media.lend(clock::mono() + LEAST).unwrap().number(), number, "there is no other");
     }
 
     #[test]
     fn a_port_that_somebody_holds_is_passed_over() {
         let held = UdpSocket::bind((address(5), 20_001)).unwrap();
         let (media, _events) = start(5, 1, 2);
-        assert_eq!(media.lend(clock::mono()).unwrap().local().port(), 20_002);
+        assert_eq!(media.lend(clock::mono()).unwrap().number(), 20_002);
         drop(held);
         let held = UdpSocket::bind((address(5), 20_003)).unwrap();
-        assert!(matches!(media.lend(clock::mono() + 2 * REST), Ok(port) if port.local().port() == 20_000));
+        assert!(matches!(media.lend(clock::mono() + 2 * REST), Ok(port) if port.number() == 20_000));
         drop(held);
     }
 
@@ -998,18 +1060,18 @@ mod tests {
     fn packets_are_marked_for_the_network() {
         let (media, _events) = start(6, 1, 1);
         let port = media.lend(clock::mono()).unwrap();
-        for socket in [&port.rtp, &port.rtcp] {
+        for socket in [&port.pair.rtp, &port.pair.rtcp] {
             assert_eq!(socket2::SockRef::from(socket).tos_v4().unwrap(), 46 << 2);
         }
+        let socket = open((std::net::Ipv6Addr::LOCALHOST, 0).into(), 46, RTP_BUFFER).unwrap();
+        assert_eq!(socket2::SockRef::from(&socket).tclass_v6().unwrap(), 46 << 2);
     }
 
     #[test]
     fn what_cannot_start_says_why() {
         let refused = |config: Config| Media::start(config, 1).err().unwrap().to_string();
-        let bind = IpAddr::from([0, 0, 0, 0]);
-        assert!(refused(Config { bind, ..Config::default() }).starts_with("0.0.0.0 cannot be advertised"));
         assert!(refused(Config { ports: 10_001..=10_002, ..Config::default() }).starts_with("the range of ports"));
-        let bind = IpAddr::from([192, 0, 2, 1]);
+        let bind = IpAddr::from([192, 0, 2, 1]).into();
         assert!(refused(Config { bind, ..Config::default() }).starts_with("cannot open a socket on 192.0.2.1"));
     }
 

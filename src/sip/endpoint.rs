@@ -366,6 +366,7 @@ impl Endpoint {
         }
         match owner {
             Owner::Invite(call) => self.fail(call, status, None, None),
+            Owner::Bye(call) if self.bye_by_datagram(call) => {}
             Owner::Bye(call) => self.release(call),
             Owner::Offer(call) if self.offer_by_datagram(call) => {}
             Owner::Offer(call) => self.offer_failed(call, status),
@@ -446,11 +447,10 @@ impl Endpoint {
     pub(in crate::sip) fn say_goodbye(&mut self, call: Call, reason: Option<Reason>) {
         let branch = self.branch();
         let Some(session) = self.sessions.get_mut(&call) else { return };
-        let flow = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
         session.proofs = 0;
         let (bye, burial) =
             (farewell(&mut session.dialog, &branch, reason.as_ref(), &self.config.product), session.burial);
-        if !self.dispatch(bye, flow, Owner::Bye(call)) {
+        if !self.send_bye(call, bye) {
             burial.into_iter().for_each(|burial| self.forsake(burial));
             self.release(call);
         }

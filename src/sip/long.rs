@@ -1,46 +1,79 @@
-//! An offer within a call that is too long for a datagram goes by TCP, where the far side takes that (RFC 3261 section 18.1.1).
+//! What is too long for a datagram within a call goes by TCP, where the far side takes that (RFC 3261 section 18.1.1).
 
 use super::desk::Bell;
 use super::endpoint::Endpoint;
 use super::header::Via;
 use super::message::Request;
+use super::method::Method;
 use super::session::{Session, Stage};
 use super::timer::LIFE;
 use super::transaction::Owner;
 use super::transport::LONGEST_DATAGRAM;
 use super::{Call, Flow, Transport};
 
+impl Session {
+    /// A request with the way that it fits. One that goes by TCP for its length is kept as it would be by datagram.
+    pub fn fitted(&mut self, request: Request, hop: Flow) -> (Flow, Request) {
+        let is_long = || hop.transport == Transport::Udp && request.to_bytes().len() > LONGEST_DATAGRAM;
+        let way = self.tcp.filter(|_| is_long());
+        self.by_tcp = None;
+        let Some(way) = way else { return (hop, request) };
+        let via = Via::new(Transport::Tcp, way.contact, request.via().branch().unwrap_or_default());
+        let by_tcp = request.again(request.cseq(), &via);
+        self.by_tcp = Some(Box::new(request));
+        (Flow { peer: hop.peer, ..way.flow }, by_tcp)
+    }
+}
+
 impl Endpoint {
     /// Sends a re-INVITE by the way that it fits. Whether it went out.
     pub(in crate::sip) fn send_offer(&mut self, call: Call, invite: Request) -> bool {
         let Some(session) = self.sessions.get_mut(&call) else { return false };
         let hop = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
-        let is_long = hop.transport == Transport::Udp && invite.to_bytes().len() > LONGEST_DATAGRAM;
-        session.by_tcp = None;
-        let (flow, invite) = match session.tcp.filter(|_| is_long) {
-            Some(way) => {
-                let via = Via::new(Transport::Tcp, way.contact, invite.via().branch().unwrap_or_default());
-                let by_tcp = invite.again(invite.cseq(), &via);
-                session.by_tcp = Some(Box::new(invite));
-                (Flow { peer: hop.peer, ..way.flow }, by_tcp)
-            }
-            None => (hop, invite),
-        };
+        let (flow, invite) = session.fitted(invite, hop);
         let dialog = session.dialog.clone();
         let sent = self.table.call(&mut self.desk, flow, invite, dialog, Owner::Offer(call));
         session.offering = sent.or(session.offering);
         sent.is_some()
     }
 
+    /// Sends a BYE by the way that it fits. Whether its end will be told.
+    pub(in crate::sip) fn send_bye(&mut self, call: Call, bye: Request) -> bool {
+        let Some(session) = self.sessions.get_mut(&call) else { return false };
+        let hop = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
+        let (flow, bye) = session.fitted(bye, hop);
+        self.dispatch(bye, flow, Owner::Bye(call))
+    }
+
     /// Nobody listens by TCP, or whoever does says nothing: by datagram, however long it is, and so in this call from now on.
     pub(in crate::sip) fn offer_by_datagram(&mut self, call: Call) -> bool {
-        // A call that is ending offers nothing any more.
-        let goes_on = |session: &&mut Session| matches!(session.stage, Stage::Up { parting: None });
-        let Some(session) = self.sessions.get_mut(&call).filter(goes_on) else { return false };
-        let Some((id, invite)) = session.offering.zip(session.by_tcp.take()) else { return false };
+        let Some(session) = self.sessions.get_mut(&call) else { return false };
+        let Some((id, request)) = session.offering.zip(session.by_tcp.take()) else { return false };
         session.tcp = None;
-        session.set(&mut self.desk, Bell::Patience, LIFE);
-        self.table.give_up(&mut self.desk, id);
-        self.once_more(call, &invite).is_some_and(|invite| self.send_offer(call, invite))
+        match (request.method(), &session.stage) {
+            (Method::Update, _) if session.is_early() => {
+                session.offering = None;
+                let is_out = self.update(call, request.body().clone()).is_ok();
+                if let Some(session) = self.sessions.get_mut(&call).filter(|_| !is_out) {
+                    session.offering = Some(id);
+                }
+                is_out
+            }
+            // A call that is ending offers nothing any more.
+            (Method::Invite, Stage::Up { parting: None }) => {
+                session.set(&mut self.desk, Bell::Patience, LIFE);
+                self.table.give_up(&mut self.desk, id);
+                self.once_more(call, &request).is_some_and(|invite| self.send_offer(call, invite))
+            }
+            _ => false,
+        }
+    }
+
+    /// The same for a BYE: a far side that did not hear it is still in the call.
+    pub(in crate::sip) fn bye_by_datagram(&mut self, call: Call) -> bool {
+        let Some(session) = self.sessions.get_mut(&call) else { return false };
+        let Some(bye) = session.by_tcp.take() else { return false };
+        session.tcp = None;
+        self.once_more(call, &bye).is_some_and(|bye| self.send_bye(call, bye))
     }
 }

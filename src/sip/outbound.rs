@@ -340,6 +340,9 @@ impl Endpoint {
     /// A BYE or UPDATE that was asked for a proof, made again with it.
     fn send_again(&mut self, call: Call, owner: Owner, made: Option<&Made>, response: &Response) -> bool {
         let Some((flow, request)) = self.within_again(call, made, response) else { return false };
+        if matches!(owner, Owner::Bye(_)) {
+            return self.send_bye(call, request);
+        }
         self.table.send(&mut self.desk, request, flow, owner).is_some()
     }
 

@@ -65,7 +65,7 @@ pub(in crate::sip) struct Session {
     pub refers: bool,
     /// It may have somebody called (RFC 3515), and this call replaced (RFC 3891).
     pub may_transfer: bool,
-    /// How an offer goes that is too long for a datagram; and the one that is out so, as it would be by datagram.
+    /// How an offer or a BYE goes that is too long for a datagram; and the one that is out so, as it would be by datagram.
     pub tcp: Option<Way>,
     pub by_tcp: Option<Box<Request>>,
     /// The session descriptions in force, ours and theirs.

@@ -1,13 +1,12 @@
 //! What is spoken with a peer: our session descriptions and theirs, and the keys in them.
 
-use super::inbound::shown_to;
+use super::line::Line;
 use super::{Config, Switchboard};
 use crate::media::sdp::{self, Secrecy, crypto};
 use crate::media::{Codec, Direction, Plan, sdp::crypto::Policy};
 use crate::trunk::{Carrier, KeysBy, Quirk, Srtp};
 use crate::types::LegId;
 use bytes::Bytes;
-use std::net::SocketAddr;
 
 const fn policy(srtp: Srtp) -> Policy {
     match srtp {
@@ -44,18 +43,25 @@ impl Secrets {
 }
 
 impl Config {
-    /// What we say of ourselves in an offer or answer.
-    fn ours<'a>(
-        &self,
-        carrier: &Carrier,
-        address: SocketAddr,
-        (session, version): (u64, u64),
-        codecs: &'a [Codec],
-    ) -> sdp::Ours<'a> {
+    /// What we would say to this carrier of ourselves: there is no port yet.
+    fn ours<'a>(&self, carrier: &Carrier, codecs: &'a [Codec]) -> sdp::Ours<'a> {
         let prefer = if carrier.has(Quirk::OurOrder) { sdp::Prefer::Ours } else { sdp::Prefer::Theirs };
         let (direction, comfort_noise) = (Direction::SendRecv, self.comfort_noise);
         let events = carrier.sends_keys_by(KeysBy::Events);
-        sdp::Ours { address, session, version, codecs, comfort_noise, events, direction, prefer }
+        // A bridge behind 1:1 NAT may have an address of its own for each carrier.
+        let addresses = self.sound.shown_as(carrier.advertise.map(|shown| shown.ip().into()));
+        let (port, origin, session, version) = (9, addresses.first(), 1, 1);
+        sdp::Ours { addresses, port, origin, session, version, codecs, comfort_noise, events, direction, prefer }
+    }
+
+    /// What we say of ourselves in an offer or answer of a leg. Offered is the family of addresses in which its sound is, and
+    /// at first that in which its carrier is spoken to, as far as we have one of it.
+    fn ours_of<'a>(&self, line: &Line, carrier: &Carrier, port: u16, codecs: &'a [Codec]) -> sdp::Ours<'a> {
+        let ours = self.ours(carrier, codecs);
+        let named = line.peer.map_or(ours.addresses, |peer| ours.addresses.facing(peer));
+        let addresses = line.plan.map_or(named, |plan| ours.addresses.facing(plan.remote.ip()));
+        let (session, version) = (line.stream.0, line.version);
+        sdp::Ours { addresses, port, origin: named.first(), session, version, ..ours }
     }
 }
 
@@ -66,26 +72,20 @@ fn plan_with(carrier: &Carrier, plan: Plan) -> Plan {
 
 impl Switchboard {
     /// An offer of all that this carrier and we speak.
-    pub(super) fn write_offer(&mut self, id: LegId, carrier: &Carrier, local: SocketAddr) -> Option<Bytes> {
+    pub(super) fn write_offer(&mut self, id: LegId, carrier: &Carrier, port: u16) -> Option<Bytes> {
         let codecs = self.codecs_of(carrier);
         let line = self.lines.get_mut(&id)?;
-        let ours = self.config.ours(carrier, shown_to(carrier, local), (line.stream.0, line.version), &codecs);
+        let ours = self.config.ours_of(line, carrier, port, &codecs);
         let (offer, keys) = sdp::offer_with(&ours, &line.secrets.secrecy(carrier), &mut self.rng);
         line.secrets.offered = keys;
         Some(offer)
     }
 
-    /// Whether an offer can be answered at all, before there is a leg: the address does not matter yet.
+    /// Whether an offer can be answered at all, before there is a leg.
     pub(super) fn can_answer(&mut self, carrier: &Carrier, offer: &[u8]) -> Result<(), sdp::Refusal> {
         let codecs = self.codecs_of(carrier);
-        let nowhere = SocketAddr::new(self.config.sound, 9);
-        let secrets = Secrets::default();
-        let found = sdp::answer_with(
-            offer,
-            &self.config.ours(carrier, nowhere, (1, 1), &codecs),
-            &secrets.secrecy(carrier),
-            &mut self.rng,
-        );
+        let (ours, secrets) = (self.config.ours(carrier, &codecs), Secrets::default());
+        let found = sdp::answer_with(offer, &ours, &secrets.secrecy(carrier), &mut self.rng);
         found.map(drop).inspect_err(|why| {
             tracing::info!(carrier = carrier.id.as_str(), %why, "no agreement on sound");
         })
@@ -96,12 +96,12 @@ impl Switchboard {
         &mut self,
         id: LegId,
         carrier: &Carrier,
-        local: SocketAddr,
+        port: u16,
         offer: &[u8],
     ) -> Option<(Bytes, Plan)> {
         let codecs = self.codecs_of(carrier);
         let line = self.lines.get_mut(&id)?;
-        let ours = self.config.ours(carrier, shown_to(carrier, local), (line.stream.0, line.version), &codecs);
+        let ours = self.config.ours_of(line, carrier, port, &codecs);
         match sdp::answer_with(offer, &ours, &line.secrets.secrecy(carrier), &mut self.rng) {
             Ok((answer, plan, secret)) => {
                 line.secrets.agreed = secret.map(Box::new);
@@ -115,14 +115,8 @@ impl Switchboard {
     }
 
     /// Our answer to an offer of theirs while it rings there: what it agrees to counts once they have picked up.
-    pub(super) fn answer_early(
-        &mut self,
-        id: LegId,
-        carrier: &Carrier,
-        local: SocketAddr,
-        offer: Bytes,
-    ) -> Option<Bytes> {
-        let (answer, plan) = self.answer_offer(id, carrier, local, &offer)?;
+    pub(super) fn answer_early(&mut self, id: LegId, carrier: &Carrier, port: u16, offer: Bytes) -> Option<Bytes> {
+        let (answer, plan) = self.answer_offer(id, carrier, port, &offer)?;
         let line = self.lines.get_mut(&id)?;
         // Another telephone's keys are no business of this one's.
         let secret = line.secrets.agreed.take();
@@ -143,16 +137,10 @@ impl Switchboard {
     }
 
     /// What is spoken after their answer to our offer.
-    pub(super) fn accept_answer(
-        &mut self,
-        id: LegId,
-        carrier: &Carrier,
-        local: SocketAddr,
-        answer: &[u8],
-    ) -> Option<Plan> {
+    pub(super) fn accept_answer(&mut self, id: LegId, carrier: &Carrier, port: u16, answer: &[u8]) -> Option<Plan> {
         let codecs = self.codecs_of(carrier);
         let line = self.lines.get_mut(&id)?;
-        let ours = self.config.ours(carrier, shown_to(carrier, local), (line.stream.0, line.version), &codecs);
+        let ours = self.config.ours_of(line, carrier, port, &codecs);
         match sdp::accept_with(answer, &ours, &line.secrets.secrecy(carrier), &line.secrets.offered) {
             Ok((plan, secret)) => {
                 line.secrets.agreed = secret.map(Box::new);

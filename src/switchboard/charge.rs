@@ -15,7 +15,6 @@ use crate::store::{self, Opened, StoreError};
 use crate::telemetry::name;
 use crate::trunk::Carrier;
 use crate::types::{CarrierId, Cause, E164, LegId, Micros, OrganisationId};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A leg that may not go on is gone two seconds after that was written; its word is cut off before.
@@ -140,21 +139,21 @@ impl Switchboard {
         self.say(Output::Told { token, told });
     }
 
-    pub(super) fn lent(&mut self, now: Now, id: LegId, port: Option<SocketAddr>) {
+    pub(super) fn lent(&mut self, now: Now, id: LegId, port: Option<u16>) {
         if self.unlent.remove(&id) && port.is_some() {
             self.ports = self.ports.saturating_sub(1);
         }
         let Some(line) = self.lines.get_mut(&id) else { return };
-        let Some(local) = port else {
+        let Some(port) = port else {
             self.tell_desk(id, leg::Input::Refused(Cause::Overloaded));
             return self.tell_leg(now, id, leg::Input::Stop(Cause::Overloaded));
         };
-        line.wire = Wire::Lent(local);
+        line.wire = Wire::Lent(port);
         if line.leg.is_over() {
             self.unplug(id);
             self.touch(id);
         } else if line.is_inbound() {
-            self.answer_in(now, id, local);
+            self.answer_in(now, id, port);
         } else {
             self.open_out(now, id);
         }

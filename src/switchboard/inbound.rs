@@ -21,7 +21,6 @@ use crate::types::{Cause, E164, LegId, MeetingId};
 use bytes::Bytes;
 use rand::RngExt;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Why a call gets no leg and, where it is for the sound, what is wrong with that.
@@ -221,7 +220,7 @@ impl Switchboard {
         let Invitation { call, call_id, journal, offer, flow, .. } = invitation;
         let arrival = Arrival { leg: id, call, call_id, journal, number, caller, origin, identity, meeting };
         let mark = signed.and_then(Result::ok).map(|signed| signed.mark);
-        let line = Line { offer, replaces, mark, ..self.bear(now, carrier, arrival) };
+        let line = Line { offer, replaces, mark, peer: Some(flow.peer.ip()), ..self.bear(now, carrier, arrival) };
         self.by_call.insert(call, id);
         self.by_stream.insert(line.stream, id);
         if let Some(login) = self.login_of(carrier) {
@@ -276,6 +275,7 @@ impl Switchboard {
             language: number.language(),
             offer: None,
             wire: Wire::None,
+            peer: None,
             plan: None,
             secrets: Secrets::default(),
             early: Vec::new(),
@@ -310,7 +310,7 @@ impl Switchboard {
     }
 
     /// The leg wants to be answered and has a port now.
-    pub(super) fn answer_in(&mut self, now: Now, id: LegId, local: SocketAddr) {
+    pub(super) fn answer_in(&mut self, now: Now, id: LegId, port: u16) {
         let Some(carrier) = self.carrier_of(id) else { return };
         let old = self.lines.get(&id).and_then(|line| line.replaces);
         if old.is_some_and(|old| self.lines.get(&old).is_none_or(|line| line.end.is_some() || line.parting.is_some())) {
@@ -321,11 +321,11 @@ impl Switchboard {
         let call = line.call;
         let Some(theirs) = line.offer.take() else {
             // They want our offer: what is spoken comes with the ACK.
-            let Some(answer) = self.write_offer(id, &carrier, local) else { return };
+            let Some(answer) = self.write_offer(id, &carrier, port) else { return };
             self.say(Output::Sip(sip::Command::Accept { call, answer }));
             return self.is_answered(now, id);
         };
-        match self.answer_offer(id, &carrier, local, &theirs) {
+        match self.answer_offer(id, &carrier, port, &theirs) {
             Some((answer, plan)) => {
                 self.attach(id, plan);
                 self.say(Output::Sip(sip::Command::Accept { call, answer }));
@@ -384,16 +384,16 @@ impl Switchboard {
 
     /// What their answer to our offer agreed on, while nothing is attached yet.
     pub(super) fn late_plan(&mut self, id: LegId, answer: Option<Bytes>) -> Option<media::Plan> {
-        let Wire::Lent(local) = self.lines.get(&id)?.wire else { return None };
+        let Wire::Lent(port) = self.lines.get(&id)?.wire else { return None };
         let carrier = self.carrier_of(id)?;
-        self.accept_answer(id, &carrier, local, &answer?)
+        self.accept_answer(id, &carrier, port, &answer?)
     }
 
     /// Sound begins; gagged until the ACK where the call came in.
     pub(super) fn attach(&mut self, id: LegId, plan: media::Plan) {
         let Some(line) = self.lines.get_mut(&id) else { return };
-        let (Wire::Lent(local) | Wire::Attached(local)) = line.wire else { return };
-        line.wire = Wire::Attached(local);
+        let (Wire::Lent(port) | Wire::Attached(port)) = line.wire else { return };
+        line.wire = Wire::Attached(port);
         line.plan = Some(plan);
         let (stream, gagged) = (line.stream, line.is_inbound());
         let secret = line.secrets.agreed.clone();
@@ -408,17 +408,17 @@ impl Switchboard {
         let Some(carrier) = self.carrier_of(id) else { return };
         let Some(line) = self.lines.get_mut(&id) else { return };
         let call = line.call;
-        let (local, is_early) = match line.wire {
-            Wire::Attached(local) => (local, false),
+        let (port, is_early) = match line.wire {
+            Wire::Attached(port) => (port, false),
             // It rings there: no sound is passed on yet.
-            Wire::Lent(local) if !line.is_inbound() && !line.leg.is_answered() => (local, true),
+            Wire::Lent(port) if !line.is_inbound() && !line.leg.is_answered() => (port, true),
             _ => return self.say(Output::Sip(sip::Command::Disagree { call, status: 491 })),
         };
         line.version += 1;
         let answer = match offer {
-            None => self.write_offer(id, &carrier, local),
-            Some(offer) if is_early => self.answer_early(id, &carrier, local, offer),
-            Some(offer) => self.answer_offer(id, &carrier, local, &offer).map(|(answer, plan)| {
+            None => self.write_offer(id, &carrier, port),
+            Some(offer) if is_early => self.answer_early(id, &carrier, port, offer),
+            Some(offer) => self.answer_offer(id, &carrier, port, &offer).map(|(answer, plan)| {
                 self.change(id, plan);
                 answer
             }),
@@ -432,8 +432,8 @@ impl Switchboard {
     /// The ACK of a change that we offered.
     pub(super) fn agreed(&mut self, id: LegId, answer: Option<Bytes>) {
         let Some(carrier) = self.carrier_of(id) else { return };
-        let Some(Wire::Attached(local)) = self.lines.get(&id).map(|line| line.wire) else { return };
-        if let Some(plan) = answer.and_then(|answer| self.accept_answer(id, &carrier, local, &answer)) {
+        let Some(Wire::Attached(port)) = self.lines.get(&id).map(|line| line.wire) else { return };
+        if let Some(plan) = answer.and_then(|answer| self.accept_answer(id, &carrier, port, &answer)) {
             self.change(id, plan);
         }
     }
@@ -507,12 +507,6 @@ pub(super) fn claims(invitation: &Invitation) -> Claims<'_> {
         category: invitation.category.as_deref(),
         diversions: invitation.diversions,
     }
-}
-
-/// The address of our sound as this carrier sees it: its own, for a bridge behind 1:1 NAT.
-pub(super) fn shown_to(carrier: &Carrier, local: SocketAddr) -> SocketAddr {
-    let shown = carrier.advertise.filter(|shown| shown.is_ipv4() == local.is_ipv4());
-    shown.map_or(local, |shown| SocketAddr::new(shown.ip(), local.port()))
 }
 
 pub(super) fn reason(cause: Cause, q850: Option<u8>) -> Reason {

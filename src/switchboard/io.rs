@@ -484,9 +484,9 @@ impl Rim {
             tracing::warn!(%leg, %error, "no port for a leg");
         }
         let port = port.ok();
-        let local = port.as_ref().map(Port::local);
+        let number = port.as_ref().map(Port::number);
         self.ports.extend(port.map(|port| (stream, port)));
-        self.switchboard.handle(Now::read(), Input::Lent { leg, port: local });
+        self.switchboard.handle(Now::read(), Input::Lent { leg, port: number });
     }
 
     fn attach(&mut self, stream: StreamId, plan: media::Plan, secret: Option<Box<Secret>>) {

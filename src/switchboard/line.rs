@@ -13,15 +13,16 @@ use crate::trunk::{Caller, Mark, Progress};
 use crate::types::{CarrierId, Cause, E164, Language, LegId, MeetingId, OrganisationId};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// How far the sound of a leg has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wire {
     /// No port yet.
     None,
-    Lent(SocketAddr),
-    Attached(SocketAddr),
+    /// With its number, which is that of RTP in each family of addresses.
+    Lent(u16),
+    Attached(u16),
     /// It is another leg's from now on, and the figures until now are to come.
     HandedOver,
     Gone,
@@ -49,6 +50,8 @@ pub(super) struct Line {
     /// What the INVITE brought.
     pub offer: Option<Bytes>,
     pub wire: Wire,
+    /// Where its signalling comes from, or goes: out, not known before it is dialled.
+    pub peer: Option<IpAddr>,
     pub plan: Option<Plan>,
     pub secrets: Secrets,
     /// Out: what was agreed upon offers of theirs before anybody picked up.

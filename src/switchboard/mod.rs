@@ -35,7 +35,7 @@ use crate::rating::report::Masking;
 use crate::sip::{self, Call, Subscription};
 use crate::store::{self, Facts};
 use crate::trunk::{Guard, GuardConfig, Hosts, PatternConfig, Patterns, Spent, Trust};
-use crate::types::{CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, SecretRef};
+use crate::types::{Addresses, CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, SecretRef};
 use ask::{Ask, LegView, Told};
 use bid::Tallies;
 use floor::NOBODY;
@@ -48,7 +48,6 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sound::Sounds;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Settings, gathered from the rooms that this one introduces to each other.
@@ -72,8 +71,9 @@ pub struct Config {
     /// Our addresses for calls out, of each transport and family of addresses the first that is listened on, and what we call
     /// ourselves there; what a carrier is spoken to by where its name says nothing comes first.
     pub locals: Vec<sip::Local>,
-    /// Where sound is received: an offer of the other family of addresses cannot be answered.
-    pub sound: IpAddr,
+    /// Where sound is received, as carriers see it: an offer of a family of addresses that is not among them cannot be
+    /// answered.
+    pub sound: Addresses,
     /// Seconds in Retry-After where a later try may go well.
     pub retry_after_s: u32,
     /// How numbers are shown to those who watch a meeting by SIP: [`Masking::for_outsiders`].
@@ -90,10 +90,10 @@ pub enum Input {
     Unrecorded {
         recording: RecordingId,
     },
-    /// A port for a leg's sound: its address as the peer sees it, or none is free.
+    /// A port for a leg's sound, or none is free.
     Lent {
         leg: LegId,
-        port: Option<SocketAddr>,
+        port: Option<u16>,
     },
     /// The books' answer to an [`Output::Books`] of kind open, name or extend.
     Opened {

@@ -117,7 +117,7 @@ impl Switchboard {
             line.wire = std::mem::replace(&mut from.wire, Wire::HandedOver);
             line.before = std::mem::take(&mut from.before);
             line.before.push_back(old);
-            (line.plan, line.version) = (from.plan, from.version);
+            (line.peer, line.plan, line.version) = (from.peer, from.plan, from.version);
             (line.moves, line.acknowledged) = (None, Some(now.wall));
             (from.gave_way, from.lobby, from.delayed) = (true, None, None);
             self.by_call.insert(line.call, id);

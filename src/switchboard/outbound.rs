@@ -21,7 +21,6 @@ use crate::types::{CarrierId, Cause, E164, Language, LegId, MeetingId};
 use bytes::Bytes;
 use rand::RngExt;
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A call out is tried by so many carriers at the most, and so often by each: a try may take half a minute to be known as
@@ -114,6 +113,7 @@ impl Switchboard {
             language,
             offer: None,
             wire: Wire::None,
+            peer: None,
             plan: None,
             secrets: Secrets::default(),
             early: Vec::new(),
@@ -215,12 +215,12 @@ impl Switchboard {
     fn set_out(&mut self, now: Now, id: LegId) -> bool {
         let Some(carrier) = self.carrier_of(id) else { return false };
         let Some(line) = self.lines.get_mut(&id) else { return false };
-        let (Wire::Lent(local), Some(way)) = (line.wire, line.ways.pop_front()) else { return false };
+        let (Wire::Lent(port), Some(way)) = (line.wire, line.ways.pop_front()) else { return false };
         let identity = Identity::draw(&mut self.rng);
-        let Some(mut dial) = self.write_dial(id, &carrier, identity.clone(), local, way) else { return false };
+        let Some(mut dial) = self.write_dial(id, &carrier, identity.clone(), port, way) else { return false };
         if sip::is_long(&dial)
             && let Some(tcp) = self.tcp_instead(&carrier, way).filter(|tcp| self.has_not_tried(id, *tcp))
-            && let Some(by_tcp) = self.write_dial(id, &carrier, identity, local, tcp)
+            && let Some(by_tcp) = self.write_dial(id, &carrier, identity, port, tcp)
         {
             tracing::info!(leg = %id, carrier = carrier.id.as_str(), "too long for a datagram: by TCP");
             if let Some(line) = self.lines.get_mut(&id) {
@@ -272,17 +272,11 @@ impl Switchboard {
         self.lines.get(&id).is_some_and(|line| line.tried_tcp != Some(tcp.flow.peer))
     }
 
-    fn write_dial(
-        &mut self,
-        id: LegId,
-        carrier: &Carrier,
-        identity: Identity,
-        local: SocketAddr,
-        way: Way,
-    ) -> Option<Dial> {
+    fn write_dial(&mut self, id: LegId, carrier: &Carrier, identity: Identity, port: u16, way: Way) -> Option<Dial> {
         let Way { flow, contact } = way;
         let host = carrier.route.as_ref()?.host();
-        let offer = self.write_offer(id, carrier, local)?;
+        self.lines.get_mut(&id)?.peer = Some(flow.peer.ip());
+        let offer = self.write_offer(id, carrier, port)?;
         let line = self.lines.get(&id)?;
         let written = Written::new(carrier, (contact, &host), &line.number, line.caller);
         Some(Dial {

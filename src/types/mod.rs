@@ -1,5 +1,6 @@
 //! Words that all rooms share. Floor 0: std and `rust_decimal` alone.
 
+pub mod address;
 pub mod cause;
 pub mod e164;
 pub mod host;
@@ -10,6 +11,7 @@ pub mod prefix;
 pub mod secret;
 pub mod week;
 
+pub use address::Addresses;
 pub use cause::Cause;
 pub use e164::E164;
 pub use host::HostName;

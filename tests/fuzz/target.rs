@@ -4,7 +4,7 @@
 use crate::script::{self, Script};
 use bytes::Bytes;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tollbridge::clock::{Mono, Now, Wall};
 use tollbridge::media::rtp::dtmf::{Keypad, Part};
@@ -153,8 +153,11 @@ fn srtp_seeds() -> Vec<Vec<u8>> {
 }
 
 fn ours() -> Ours<'static> {
+    let ip = IpAddr::from([127, 0, 0, 1]);
     Ours {
-        address: SocketAddr::from(([127, 0, 0, 1], 10_000)),
+        addresses: ip.into(),
+        port: 10_000,
+        origin: ip,
         session: 7,
         version: 1,
         codecs: &[Codec::Pcmu, Codec::Pcma],

@@ -1,6 +1,6 @@
 //! A whole node on ports of its own, a carrier beside it, and the books to look into.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tempfile::TempDir;
 use tollbridge::cli::phone::{Ended, Exchange, Phone};
@@ -187,18 +187,21 @@ impl World {
         apply(&store, people).await;
         let node = Node::start_on(store, &settings, None).await.unwrap();
         let trunk = node.sip(Transport::Udp).unwrap();
-        let carrier = Exchange::start((CARRIER, 0).into(), trunk, 7).await.unwrap();
+        let source = if trunk.is_ipv4() { CARRIER.into() } else { IpAddr::from(Ipv6Addr::LOCALHOST) };
+        let carrier = Exchange::start((source, 0).into(), trunk, 7).await.unwrap();
         let route = carrier.local();
-        let source = IpAddr::from(CARRIER);
         let line = format!("[[carrier]]\nid = \"line\"\nsources = [\"{source}\"]\nroute = \"udp:{route}\"\n");
         apply(node.store(), &line).await;
         let world = World { node, carrier, folder };
+        world.knows(&world.carrier).await;
         world
-            .until(|| async {
-                world.carrier.call("+390600000000", "+390600000000").await.err().map(|e| e.status) == Some(404)
-            })
-            .await;
-        world
+    }
+
+    /// Waits until this exchange is known to be a carrier's: then what it dials is no number of ours, and no more.
+    pub async fn knows(&self, exchange: &Exchange) {
+        let is_known =
+            || async { exchange.call("+390600000000", "+390600000000").await.err().map(|e| e.status) == Some(404) };
+        self.until(is_known).await;
     }
 
     /// Waits until `what` holds; 10 seconds at most.

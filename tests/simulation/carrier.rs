@@ -154,7 +154,9 @@ impl Carriers {
         let session = 77;
         let (prefer, comfort_noise) = (Prefer::Theirs, false);
         Ours {
-            address: phone.rtp,
+            addresses: phone.rtp.ip().into(),
+            port: phone.rtp.port(),
+            origin: phone.rtp.ip(),
             session,
             version: phone.version,
             codecs,

@@ -186,8 +186,8 @@ struct Bridge {
     switchboard: Switchboard,
     sound: Sound,
     ports: Ports,
-    lent: BTreeMap<StreamId, SocketAddr>,
-    attached: BTreeMap<StreamId, SocketAddr>,
+    lent: BTreeMap<StreamId, u16>,
+    attached: BTreeMap<StreamId, u16>,
     /// Requests that wait behind another of their leg.
     clerk: BTreeMap<LegId, VecDeque<Books>>,
     /// Legs of whose answer the books have not heard yet.
@@ -637,7 +637,7 @@ impl World {
         if let media::Command::Detach { stream } = &command
             && let Some(port) = bridge.attached.remove(stream)
         {
-            bridge.ports.give_back(port.port(), now);
+            bridge.ports.give_back(port, now);
         }
         match &mut bridge.sound {
             Sound::Mixed(mixed) => mixed.command(now, command, None),
@@ -649,7 +649,7 @@ impl World {
     fn lend(&mut self, leg: LegId, stream: StreamId) {
         let now = self.now;
         let Some(bridge) = &mut self.bridge else { return };
-        let port = bridge.ports.lend(now).ok().map(|port| SocketAddr::new(bridge_address().ip(), port));
+        let port = bridge.ports.lend(now).ok();
         bridge.lent.extend(port.map(|port| (stream, port)));
         self.tell(Input::Lent { leg, port });
     }
@@ -660,9 +660,10 @@ impl World {
         let Some(bridge) = &mut self.bridge else { return };
         let port = bridge.lent.remove(&stream).expect("attached over a port that was not lent");
         bridge.attached.insert(stream, port);
+        let rtp = SocketAddr::new(bridge_address().ip(), port);
         let command = media::Command::Attach { stream, plan };
         match &mut bridge.sound {
-            Sound::Mixed(mixed) => mixed.command(now, command, Some(port)),
+            Sound::Mixed(mixed) => mixed.command(now, command, Some(rtp)),
             Sound::Told(voices) => voices.command(now, command),
         }
         // It may have fallen silent before.
@@ -676,7 +677,7 @@ impl World {
         if let Some(bridge) = &mut self.bridge
             && let Some(port) = bridge.lent.remove(&stream)
         {
-            bridge.ports.give_back(port.port(), now);
+            bridge.ports.give_back(port, now);
         }
     }
 

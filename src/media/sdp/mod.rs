@@ -12,7 +12,8 @@ pub use negotiate::{accept, accept_with, answer, answer_with};
 pub use write::{offer, offer_with};
 
 use super::{Codec, Direction, Rate};
-use std::net::SocketAddr;
+use crate::types::Addresses;
+use std::net::IpAddr;
 
 /// Largest description that is read: carriers send 300 to 2 000 bytes, browsers with many candidates about 8 KiB.
 pub const LARGEST_BYTES: usize = 16 * 1024;
@@ -33,8 +34,11 @@ const TELEPHONE_EVENT_FULL: u8 = 100;
 /// What we bring to the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Ours<'a> {
-    /// Where RTP shall come to, as the peer sees it.
-    pub address: SocketAddr,
+    /// Where RTP shall come to, as the peer sees it: the first is offered, and an offer is answered with the one of its family.
+    pub addresses: Addresses,
+    pub port: u16,
+    /// Names the machine in all descriptions of one call, wherever its sound goes meanwhile (RFC 3264 section 8).
+    pub origin: IpAddr,
     /// Number of the session, the same in all descriptions of one call (RFC 8866 section 5.2). At most 2^63 - 1: some
     /// peers read it signed.
     pub session: u64,

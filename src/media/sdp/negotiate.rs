@@ -10,6 +10,7 @@ use super::{TELEPHONE_EVENT, TELEPHONE_EVENT_FULL, name_of};
 use super::{direction, receives, sends};
 use crate::media::rtp::srtp::Suite;
 use crate::media::{Codec, Direction, Plan, above};
+use crate::types::Addresses;
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 
@@ -48,7 +49,7 @@ fn answer_as(offer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Bytes, 
     let (chosen, plan, secret) = choose(&theirs, ours, judge)?;
     let keys: Vec<Line> = secret.iter().map(Secret::line).collect();
 
-    let mut text = session(ours);
+    let mut text = session(ours, ours.addresses.facing(plan.remote.ip()).first());
     for (index, medium) in theirs.media.iter().enumerate() {
         if index == chosen {
             let events = event(medium, plan.codec).filter(|_| ours.events);
@@ -60,7 +61,7 @@ fn answer_as(offer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Bytes, 
                 mux: plan.mux,
                 keys: &keys,
             };
-            write_audio(&mut text, ours.address, medium.profile, &audio);
+            write_audio(&mut text, ours.port, medium.profile, &audio);
         } else {
             write_declined(&mut text, medium);
         }
@@ -90,7 +91,9 @@ fn accept_as(answer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Plan, 
     let theirs = parse(answer)?;
     // The answer to our one medium stands in the first place (RFC 3264 section 6).
     let medium = theirs.media.first().filter(|medium| is_audio(medium)).ok_or(Refusal::NoAudio)?;
-    let (plan, secret) = agree(&theirs, medium, &Ours { prefer: Prefer::Theirs, ..*ours }, judge)?;
+    // And it is of the family that was offered: where they send to has an address of that one alone.
+    let offered = Ours { addresses: ours.addresses.first().into(), prefer: Prefer::Theirs, ..*ours };
+    let (plan, secret) = agree(&theirs, medium, &offered, judge)?;
     // They answered with numbers that they want to receive; they send with those that we offered (RFC 3264 section 5.1).
     let offered_event = |clock_hz| if clock_hz == TELEPHONE_HZ { TELEPHONE_EVENT } else { TELEPHONE_EVENT_FULL };
     let events = event(medium, plan.codec).filter(|_| ours.events);
@@ -131,7 +134,7 @@ fn agree(
         return Err(Refusal::Declined);
     }
     let secret = judge(medium)?;
-    let ip = remote_ip(theirs, medium, ours.address.ip())?;
+    let ip = remote_ip(theirs, medium, ours.addresses)?;
     let (payload_type, codec) = pick(medium, ours).ok_or(Refusal::NoCodec)?;
 
     let (remote, mux) = (SocketAddr::new(ip, medium.port), medium.section.mux);
@@ -162,7 +165,7 @@ fn rtcp_address(medium: &Medium<'_>, remote: SocketAddr, mux: bool) -> SocketAdd
 }
 
 /// Where they receive. What is refused here would have us send sound to many, to nobody or to a stranger.
-fn remote_ip(theirs: &Description<'_>, medium: &Medium<'_>, local: IpAddr) -> Result<IpAddr, Refusal> {
+fn remote_ip(theirs: &Description<'_>, medium: &Medium<'_>, ours: Addresses) -> Result<IpAddr, Refusal> {
     let ip = match medium.section.connection.or(theirs.session.connection) {
         Some(Connection::Address(ip)) => ip,
         Some(Connection::Unusable) => return Err(Refusal::Address("not an IP address")),
@@ -174,7 +177,7 @@ fn remote_ip(theirs: &Description<'_>, medium: &Medium<'_>, local: IpAddr) -> Re
     if matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 0 && !v4.is_unspecified()) {
         return Err(Refusal::Address("of no network"));
     }
-    if ip.is_ipv4() != local.is_ipv4() {
+    if ours.like(ip).is_none() {
         return Err(Refusal::Address("of the other IP version"));
     }
     Ok(ip)
@@ -252,9 +255,15 @@ mod tests {
     use super::*;
     use crate::media::sdp::offer;
     use proptest::prelude::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9));
+    const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9));
 
     const OURS: Ours<'static> = Ours {
-        address: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 9)), 10_000),
+        addresses: Addresses::only(V4),
+        port: 10_000,
+        origin: V4,
         session: 77,
         version: 1,
         codecs: &[Codec::Pcmu, Codec::Pcma],
@@ -387,6 +396,30 @@ mod tests {
             ("the other IP version", c("IP6 2001:db8::1"), Refusal::Address("of the other IP version")),
         ] {
             assert_eq!(plan_of(&text), Err(why), "{name}");
+        }
+    }
+
+    /// Who has an address of each family offers the first, and is answered in that; and answers in whichever is offered.
+    #[test]
+    fn either_family_is_answered_in_its_own() {
+        let six = HEAD.replace("c=IN IP4 198.51.100.7", "c=IN IP6 2001:db8::7");
+        for (first, other) in [(V4, V6), (V6, V4)] {
+            let ours = Ours { addresses: Addresses::new(&[first, other]).unwrap(), ..OURS };
+            let said = |text: Bytes| String::from_utf8(text.to_vec()).unwrap();
+            for (head, ours_is) in [(HEAD, "c=IN IP4 192.0.2.9\r\n"), (&six, "c=IN IP6 2001:db8::9\r\n")] {
+                let theirs = format!("{head}{AUDIO}");
+                let (text, plan) = answer(theirs.as_bytes(), &ours).unwrap();
+                let text = said(text);
+                assert!(text.contains(ours_is) && text.contains("o=- 77 1 IN IP4 192.0.2.9\r\n"), "{text}");
+                assert!(text.contains("m=audio 10000 "), "{text}");
+                assert_eq!(plan.remote.is_ipv4(), head == HEAD);
+
+                let is_offered = said(offer(&ours)).contains(ours_is);
+                assert_eq!(is_offered, plan.remote.is_ipv4() == first.is_ipv4());
+                let accepted = accept(theirs.as_bytes(), &ours).map(|plan| plan.remote);
+                let refused = Refusal::Address("of the other IP version");
+                assert_eq!(accepted, if is_offered { Ok(plan.remote) } else { Err(refused) });
+            }
         }
     }
 
@@ -555,7 +588,12 @@ mod tests {
     }
 
     fn side((address, codecs, direction, prefer): (SocketAddr, &'static [Codec], Direction, Prefer)) -> Ours<'static> {
-        Ours { address, codecs, direction, prefer, session: 1, version: 1, comfort_noise: true, events: true }
+        let (addresses, port, origin) = (address.ip().into(), address.port(), address.ip());
+        Ours { addresses, port, origin, codecs, direction, prefer, comfort_noise: true, ..OURS }
+    }
+
+    fn at(side: &Ours<'_>) -> SocketAddr {
+        SocketAddr::new(side.addresses.first(), side.port)
     }
 
     proptest! {
@@ -570,7 +608,7 @@ mod tests {
                     prop_assert_eq!(mine.payload_type, theirs.payload_type);
                     prop_assert_eq!(mine.telephone_event, theirs.telephone_event);
                     prop_assert_eq!(mine.comfort_noise, theirs.comfort_noise);
-                    prop_assert_eq!((mine.remote, theirs.remote), (other.address, one.address));
+                    prop_assert_eq!((mine.remote, theirs.remote), (at(&other), at(&one)));
                     prop_assert_eq!(sends(mine.direction), receives(theirs.direction));
                     prop_assert_eq!(receives(mine.direction), sends(theirs.direction));
                 }
@@ -598,8 +636,8 @@ mod tests {
                     _ => bytes.truncate(at.max(1)),
                 }
             }
-            for address in ["192.0.2.9:10000", "[2001:db8::9]:10000"] {
-                let ours = Ours { address: address.parse().unwrap(), ..OURS };
+            for addresses in [&[V4][..], &[V6], &[V4, V6]] {
+                let ours = Ours { addresses: Addresses::new(addresses).unwrap(), ..OURS };
                 if let Ok((text, plan)) = answer(&bytes, &ours) {
                     prop_assert!(!plan.remote.ip().is_multicast() && plan.remote.port() != 0);
                     prop_assert!(plan.payload_type < 128 && plan.ptime_ms >= 10 && plan.ptime_ms <= 60);

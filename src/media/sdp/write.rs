@@ -10,7 +10,7 @@ use crate::media::rtp::srtp::Suite;
 use crate::media::{Codec, Direction};
 use bytes::Bytes;
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 /// One audio medium: what is spoken, under which numbers.
 pub(super) struct Audio<'a> {
@@ -45,7 +45,7 @@ fn write_offer(ours: &Ours<'_>, profile: &str, keys: &[Line]) -> Bytes {
     let full = ours.codecs.contains(&Codec::Opus).then_some((TELEPHONE_EVENT_FULL, name_of(Codec::Opus).clock_hz));
     let all = full.into_iter().chain([(TELEPHONE_EVENT, TELEPHONE_HZ)]);
     let telephone_events: Vec<(u8, u32)> = all.filter(|_| ours.events).collect();
-    let mut text = session(ours);
+    let mut text = session(ours, ours.addresses.first());
     let audio = Audio {
         codecs: &codecs,
         telephone_events: &telephone_events,
@@ -54,27 +54,23 @@ fn write_offer(ours: &Ours<'_>, profile: &str, keys: &[Line]) -> Bytes {
         mux: false,
         keys,
     };
-    write_audio(&mut text, ours.address, profile, &audio);
+    write_audio(&mut text, ours.port, profile, &audio);
     text.into()
 }
 
-/// The lines before the media (RFC 8866 section 5).
-pub(super) fn session(ours: &Ours<'_>) -> String {
-    let ip = ours.address.ip();
-    let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
+/// The lines before the media (RFC 8866 section 5); sound comes to `ip`.
+pub(super) fn session(ours: &Ours<'_>, ip: IpAddr) -> String {
+    let Ours { session, version, origin, .. } = ours;
+    let family = |ip: IpAddr| if ip.is_ipv4() { "IP4" } else { "IP6" };
+    let (named, reached) = (family(*origin), family(ip));
     let mut text = String::with_capacity(320);
-    push(
-        &mut text,
-        format_args!(
-            "v=0\r\no=- {} {} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n",
-            ours.session, ours.version
-        ),
-    );
+    push(&mut text, format_args!("v=0\r\no=- {session} {version} IN {named} {origin}\r\n"));
+    push(&mut text, format_args!("s=-\r\nc=IN {reached} {ip}\r\nt=0 0\r\n"));
     text
 }
 
-pub(super) fn write_audio(text: &mut String, address: SocketAddr, profile: &str, audio: &Audio<'_>) {
-    push(text, format_args!("m=audio {} {profile}", address.port()));
+pub(super) fn write_audio(text: &mut String, port: u16, profile: &str, audio: &Audio<'_>) {
+    push(text, format_args!("m=audio {port} {profile}"));
     let events = audio.telephone_events.iter().map(|(t, _)| *t);
     for payload_type in audio.codecs.iter().map(|(t, _)| *t).chain(audio.comfort_noise).chain(events) {
         push(text, format_args!(" {payload_type}"));
@@ -132,8 +128,11 @@ mod tests {
     use crate::media::sdp::Prefer;
 
     fn ours(address: &str) -> Ours<'static> {
+        let address: std::net::SocketAddr = address.parse().unwrap();
         Ours {
-            address: address.parse().unwrap(),
+            addresses: address.ip().into(),
+            port: address.port(),
+            origin: address.ip(),
             session: 77,
             version: 3,
             codecs: &[Codec::Pcma, Codec::Pcmu],

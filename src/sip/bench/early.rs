@@ -264,6 +264,25 @@ fn we_may_change_our_sound_before_a_call_is_picked_up() {
     assert_eq!(ours.bench.request("BYE").cseq(), update.cseq() + 1);
     ours.end();
 
+    // Too long for a datagram: by TCP, and as before where nobody listens there.
+    let mut ours = Ours::new();
+    ours.rings("t", 1, "answer");
+    let prack = ours.bench.request("PRACK");
+    ours.bench.receive(&reply(&prack, 200, "t", ""));
+    let tcp = Flow { transport: Transport::Tcp, ..flow(0) };
+    ours.bench.command(Command::MayConnect { call: ours.call, tcp: Way { flow: tcp, contact: address(0) } });
+    ours.bench.command(Command::Offer { call: ours.call, offer: Bytes::from("o".repeat(1_300)) });
+    let update = ours.bench.request("UPDATE");
+    assert_eq!((update.via().transport(), ours.bench.sent.last().unwrap().0.transport), ("TCP", Transport::Tcp));
+    ours.bench.told();
+    ours.bench.endpoint.lost(ours.bench.now, tcp);
+    ours.bench.drain();
+    let again = ours.bench.request("UPDATE");
+    assert_eq!((again.via().transport(), again.cseq(), again.body()), ("UDP", update.cseq() + 1, update.body()));
+    ours.bench.receive(&reply(&again, 200, "t", "theirs"));
+    assert_eq!(ours.bench.told(), ["Agreed"]);
+    ours.end();
+
     // Refused, not answered at all, and by somebody else than picked up.
     for (status, tag, told) in [(488, "t", "Disagreed 488"), (200, "two", "Disagreed 491"), (0, "t", "Disagreed 408")] {
         let mut ours = Ours::new();

@@ -473,6 +473,67 @@ fn an_offer_too_long_for_a_datagram_goes_by_tcp_where_somebody_listens() {
     out.end();
 }
 
+/// The same of a BYE, also where it is to be proven; by datagram it goes in the end, since a far side that does not hear of it
+/// stays in the call.
+#[test]
+fn a_bye_too_long_for_a_datagram_goes_by_tcp_where_somebody_listens() {
+    let tcp = Flow { transport: Transport::Tcp, ..flow(0) };
+    let parting = |length: usize, is_told: bool| {
+        let mut out = Out::new(State::Up);
+        let call = out.call;
+        let password = Some(Password::new(b"secret".to_vec()));
+        let login = Login { owner: "c".into(), username: "us".into(), password, realm: Some("carrier".into()) };
+        out.bench.command(Command::Prove { call, login: Arc::new(login) });
+        if is_told {
+            out.bench.command(Command::MayConnect { call, tcp: Way { flow: tcp, contact: address(0) } });
+        }
+        let reason = Some(Reason { q850: Some(16), sip: None, text: "o".repeat(length) });
+        out.bench.command(Command::HangUp { call, reason });
+        out
+    };
+    let by = |out: &Out| {
+        let (by, bytes) = out.bench.sent.last().unwrap();
+        assert_eq!(parse_request(bytes).unwrap().via().transport(), by.transport.name().to_uppercase());
+        by.transport
+    };
+    for (length, is_told, expected) in
+        [(1_300, true, Transport::Tcp), (1_300, false, Transport::Udp), (9, true, Transport::Udp)]
+    {
+        let mut out = parting(length, is_told);
+        assert_eq!(by(&out), expected);
+        let bye = out.bench.request("BYE");
+        let asks = "WWW-Authenticate: Digest realm=\"carrier\",nonce=\"n1\",qop=\"auth\"\nContent-Length";
+        let answer = |bye: &Request, status, more: &str| {
+            Bytes::from(reply(bye, status, "t", "").replace("Content-Length", more).replace('\n', "\r\n"))
+        };
+        let way = Flow { transport: expected, ..flow(0) };
+        out.bench.endpoint.receive(out.bench.now, way, &answer(&bye, 401, asks));
+        out.bench.drain();
+        let again = out.bench.request("BYE");
+        assert_eq!((by(&out), again.cseq()), (expected, bye.cseq() + 1));
+        out.bench.endpoint.receive(out.bench.now, way, &answer(&again, 200, "Content-Length"));
+        out.bench.drain();
+        assert_eq!(out.words(), "BYE BYE Released");
+        out.end();
+    }
+    let refused: fn(&mut Out, Flow) = |out, tcp| {
+        out.bench.endpoint.lost(out.bench.now, tcp);
+        out.bench.drain();
+    };
+    let silent: fn(&mut Out, Flow) = |out, _| out.bench.pass(Duration::from_secs(33));
+    for not_heard in [refused, silent] {
+        let mut out = parting(1_300, true);
+        let first = out.bench.request("BYE");
+        not_heard(&mut out, tcp);
+        let again = out.bench.request("BYE");
+        assert_eq!((by(&out), again.cseq()), (Transport::Udp, first.cseq() + 1));
+        assert_eq!(again.header("Reason"), first.header("Reason"));
+        out.bench.receive(&reply(&again, 200, "t", ""));
+        assert_eq!(out.told(), ["Released"]);
+        out.end();
+    }
+}
+
 /// An offer that is out when its call ends, or that waited for too long, is answered all the same: with 487 by whoever had the
 /// BYE (RFC 3261 section 15.1.2), or with a 2xx that crossed it. Either is repeated until it is acknowledged.
 #[test]

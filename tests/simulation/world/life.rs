@@ -209,7 +209,7 @@ fn config() -> Config {
         comfort_noise: true,
         recording: None,
         ring_ms: 60_000,
-        sound: here.0.ip(),
+        sound: here.0.ip().into(),
         locals: vec![sip::Local { transport: sip::Transport::Udp, bound: here.0, contact: here.1 }],
         retry_after_s: 5,
         masking: tollbridge::rating::report::Masking::default(),
