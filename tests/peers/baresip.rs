@@ -204,7 +204,7 @@ async fn opus_in_the_clear() {
 }
 
 /// Certificates of one authority for the bridge and for the telephone, as files in this folder.
-fn sign(folder: &Path, phone: &str) {
+pub fn sign(folder: &Path, phone: &str) {
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let key = rcgen::KeyPair::generate().unwrap();
@@ -218,7 +218,7 @@ fn sign(folder: &Path, phone: &str) {
     }
 }
 
-fn speak_tls(settings: &mut Settings, folder: &Path) {
+pub fn speak_tls(settings: &mut Settings, folder: &Path) {
     let address = (Ipv4Addr::LOCALHOST, 0).into();
     settings.sip.listen.push(Listen { transport: Transport::Tls, address });
     let [own, trust] = ["bridge.pem", "authority.pem"].map(|name| folder.join(name));

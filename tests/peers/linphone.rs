@@ -124,7 +124,7 @@ fn free(ip: Ipv4Addr) -> SocketAddr {
 }
 
 /// The carrier that it calls by, and is called by, is in force.
-async fn known(world: &World, text: &str) {
+pub async fn known(world: &World, text: &str) {
     apply(world.node.store(), &format!("[[carrier]]\nid = \"foreign\"\n{text}")).await;
     world
         .until(|| async {

@@ -1,5 +1,5 @@
-//! Foreign telephones, which know nothing of us, call the whole bridge and are called by it: sipp, baresip, Linphone, and
-//! sipsak, which does not talk. Each call must be authorised, held, settled and written down, once.
+//! Foreign telephones, which know nothing of us, call the whole bridge and are called by it: sipp, baresip, Linphone,
+//! rsipstack, and sipsak, which does not talk. Each call must be authorised, held, settled and written down, once.
 //!
 //! sipp presses no keys (RFC 4733): it sends recorded packets through raw sockets, which only root may open.
 
@@ -11,6 +11,7 @@ mod linphone;
 mod load;
 mod outgoing;
 mod relay;
+mod rsipstack;
 mod sipp;
 mod sipsak;
 mod transfers;
