@@ -93,7 +93,7 @@ fn word(message: &SipMessage) -> String {
     }
 }
 
-/// The bridge, with certificates of one authority for both: `tls` says whether it listens for TLS.
+/// The bridge, and a folder: for TLS, certificates of one authority for both lie in it.
 async fn bridge_over(transport: Transport) -> (World, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     if transport != Transport::Tls {
@@ -175,14 +175,14 @@ impl Stack {
         Stack { layer, local, transport, bridge, wire, rung, asked, stop }
     }
 
-    /// The carrier that it is, in force: `text` is more of its settings.
+    /// Makes the bridge know it as a carrier, the first of all for calls out; `text` is more of its settings.
     async fn known(&self, world: &World, text: &str) {
         // Its own connections do not begin at its address.
-        let (local, source) = match self.transport {
-            Transport::Udp => (self.local, self.local.ip()),
-            _ => (self.local, Ipv4Addr::LOCALHOST.into()),
+        let source = match self.transport {
+            Transport::Udp => self.local.ip(),
+            _ => Ipv4Addr::LOCALHOST.into(),
         };
-        let transport = self.transport.name();
+        let (transport, local) = (self.transport.name(), self.local);
         let name = if self.transport == Transport::Tls { format!("tls_name = \"{NAME}\"\n") } else { String::new() };
         let route = format!("route = \"{transport}:{local}\"\npriority = 1\n");
         known(world, &format!("sources = [\"{source}\"]\n{route}{name}{text}")).await;
