@@ -95,7 +95,7 @@ impl Switchboard {
         for line in self.lines.values_mut().filter(|line| line.is_rung_by(old)) {
             line.asker = line.asker.map(|asker| match asker {
                 Asker::Refer { number, agreed, .. } => Asker::Refer { by: id, number, agreed },
-                Asker::Keys(_) | Asker::Desk(_) => Asker::Keys(id),
+                Asker::Keys(_) | Asker::Desk(_) | Asker::Gone => Asker::Keys(id),
             });
         }
         self.leave_meeting(now, old);
