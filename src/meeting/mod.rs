@@ -264,6 +264,8 @@ pub struct Meeting {
     verified: bool,
     /// The last verified person left.
     alone_since: Option<Mono>,
+    /// By everybody; it was not told yet.
+    was_left: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -282,6 +284,7 @@ impl Meeting {
             ended: false,
             verified: false,
             alone_since: None,
+            was_left: false,
             settings,
             outputs: VecDeque::new(),
         }
@@ -313,7 +316,9 @@ impl Meeting {
     }
 
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        // Somebody may have come, or have been turned away, in the moment in which the last one left: that is said first.
+        let closes = |meeting: &mut Meeting| std::mem::take(&mut meeting.was_left) && meeting.roster.is_empty();
+        self.outputs.pop_front().or_else(|| closes(self).then_some(Output::Closed))
     }
 
     pub fn deadline(&self) -> Option<Mono> {
@@ -516,7 +521,7 @@ impl Meeting {
 
     fn close_if_empty(&mut self) {
         if self.roster.is_empty() {
-            self.outputs.push_back(Output::Closed);
+            self.was_left = true;
         }
     }
 

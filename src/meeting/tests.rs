@@ -383,6 +383,22 @@ fn an_organiser_who_is_gone_has_a_while_to_come_back() {
     assert!(matches!(drain(&mut meeting)[..], [Output::Release { leg: B, cause: Cause::MeetingEnded, .. }]));
 }
 
+#[test]
+fn whoever_comes_in_the_moment_in_which_the_last_one_leaves_is_not_lost() {
+    let mut open = meeting(false, true);
+    enter(&mut open, A, Role::Attendee);
+    open.handle(at(1), Input::Left { leg: A });
+    assert_eq!(enter(&mut open, B, Role::Attendee), joined(B));
+    open.handle(at(2), Input::Left { leg: B });
+    assert_eq!(drain(&mut open), [Output::Closed]);
+    let mut locked = meeting(false, true);
+    enter(&mut locked, A, Role::Organiser);
+    by_key(&mut locked, A, Verb::Lock);
+    locked.handle(at(1), Input::Left { leg: A });
+    let told = enter(&mut locked, B, Role::Attendee);
+    assert!(matches!(told[..], [Output::Release { leg: B, .. }, Output::Closed]), "{told:?}");
+}
+
 /// Whom an organiser had rung, and who comes when the organiser has left, is alone with the same limits.
 #[test]
 fn whoever_comes_for_an_organiser_who_is_gone_stays_no_longer_than_if_they_had_met() {

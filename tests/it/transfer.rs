@@ -310,6 +310,20 @@ async fn a_caller_is_moved_to_another_number_and_each_number_is_paid_for_its_own
     world.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_alone_in_a_meeting_is_moved_to_the_number_that_leads_there() {
+    let world = allowed().await;
+    let mut guido = world.call("+390611111111", TOLL).await;
+    guido.press("1000001").await;
+    world.inside("open", 1).await;
+    guido.refer(&format!("<tel:{DIRECT}>"));
+    assert_eq!(guido.referred(SOON).await.last(), Some(&200));
+    world.inside("open", 1).await;
+    guido.hang_up();
+    assert_eq!(world.records().await.len(), 2);
+    world.end().await;
+}
+
 /// Where the books do not agree, or the far number leads nowhere, the caller stays, and pays for where they are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_whom_nobody_pays_for_there_stays() {
