@@ -94,7 +94,7 @@ pub enum Act {
     Quiet,
     Hold,
     Resume,
-    /// Asks by REFER that this number be rung.
+    /// Asks by REFER that this number be rung; where it is one of ours, to go on there.
     Refer(String),
     /// Asks who is in the meeting, now and from now on (SUBSCRIBE).
     Watch,
@@ -523,6 +523,13 @@ const SENT_LENGTH_MS: u64 = 250_000;
 /// So many conference IDs may have seven digits.
 const MOST_MEETINGS: usize = 10;
 
+/// When somebody hangs up who has done all this: later, or at once, as many telephones do that have referred.
+fn hangs_up(rng: &mut StdRng, acts: &[(u64, Act)]) -> u64 {
+    let last = acts.iter().map(|(at_ms, _)| *at_ms).max().unwrap_or(0);
+    let most = if rng.random_ratio(1, 3) { 30 } else { 100_000 };
+    last + rng.random_range(0..most)
+}
+
 /// A house whose organiser, for whom all wait, has people rung by REFER, once the PIN is keyed; a guest asks for that in vain; and other
 /// telephones take the places of both, and go on asking. Some watch who is there. Drawn apart, and last: nobody else knows of it.
 fn sent(script: &mut Script) {
@@ -567,13 +574,50 @@ fn sent(script: &mut Script) {
             acts.push((rng.random_range(500..30_000), Act::Watch));
         }
         if rng.random_ratio(2, 3) {
-            acts.push((moment + rng.random_range(0..100_000), Act::HangUp));
+            acts.push((hangs_up(&mut rng, &acts), Act::HangUp));
         }
         if who < 2 {
             began[who] = at_ms;
         }
         let one = caller(at_ms, TRANSFERS, &called, format!("+39333999970{who}"), acts);
         script.callers.push(Caller { replaces: replaces.map(|old| first + old), ..one });
+    }
+}
+
+/// Callers who are moved on by REFER: to numbers that lead to meetings of others, to such as ask for a meeting, which some then name,
+/// and back; and to such as nobody may be moved to. So many numbers and meetings are for everybody. Drawn apart, and last.
+fn moved(script: &mut Script, (numbers, meetings): (usize, usize)) {
+    let mut rng = StdRng::seed_from_u64(script.seed ^ 0x00b5);
+    if script.meetings.len() >= MOST_MEETINGS {
+        return;
+    }
+    let ids: Vec<String> = script.meetings[..meetings].iter().map(|meeting| meeting.conference_id.clone()).collect();
+    let terms = (rng.random(), rng.random());
+    let home = add_house(script, terms, PLENTY, true);
+    let mut numbers: Vec<(String, bool)> =
+        script.numbers[..numbers].iter().map(|number| (number.e164.clone(), number.meeting.is_none())).collect();
+    numbers.push((home.clone(), false));
+    let alike = |(e164, _): &&(String, bool)| {
+        country(e164) == "IT" && script.numbers.iter().any(|number| number.e164 == *e164 && !number.toll_free)
+    };
+    let alike: Vec<(String, bool)> = numbers.iter().filter(alike).cloned().collect();
+    for who in 0..rng.random_range(2..=5) {
+        let mut acts = Vec::new();
+        let mut moment = rng.random_range(500..10_000);
+        for _ in 0..rng.random_range(1..=4) {
+            let (to, asks) = if rng.random_ratio(5, 6) { &alike } else { &numbers }.choose(&mut rng).unwrap();
+            acts.push((moment, Act::Refer(to.clone())));
+            moment += rng.random_range(500..8_000);
+            if *asks && rng.random_ratio(4, 5) {
+                acts.push((moment, Act::Keys(ids.choose(&mut rng).unwrap().clone())));
+            }
+            moment += rng.random_range(3_000..30_000);
+        }
+        if rng.random_ratio(2, 3) {
+            acts.push((hangs_up(&mut rng, &acts), Act::HangUp));
+        }
+        let at_ms = rng.random_range(1_000..script.length_ms / 2);
+        script.callers.push(caller(at_ms, TRANSFERS, &home, format!("+39333999960{who}"), acts));
     }
 }
 
@@ -638,9 +682,11 @@ impl Script {
             haunted: seed % 3 == 1,
             stops: author.rng.random_ratio(1, 3),
         };
+        let known = (script.numbers.len(), script.meetings.len());
         lean(&mut script);
         rich(&mut script);
         sent(&mut script);
+        moved(&mut script, known);
         script
     }
 
@@ -741,7 +787,7 @@ impl Script {
     }
 }
 
-fn country(e164: &str) -> &'static str {
+pub fn country(e164: &str) -> &'static str {
     if e164.starts_with("+39") { "IT" } else { "GB" }
 }
 
