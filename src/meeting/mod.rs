@@ -148,10 +148,12 @@ pub enum Input {
         role: Role,
         number: Option<E164>,
     },
-    /// Somebody whom the meeting rang: in at once, since whoever had them rung let them in.
+    /// Somebody whom the meeting rang: in at once, since whoever had them rung let them in. `for_gone`: an organiser did, and left
+    /// before they came, so that the end of the meeting is as near as if they had been here by then.
     Bring {
         leg: LegId,
         number: Option<E164>,
+        for_gone: bool,
     },
     /// A leg takes the place of another, with all that it had; nobody is told that anybody came or went.
     Replaced {
@@ -262,6 +264,8 @@ pub struct Meeting {
     verified: bool,
     /// The last verified person left.
     alone_since: Option<Mono>,
+    /// By everybody; it was not told yet.
+    was_left: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -280,6 +284,7 @@ impl Meeting {
             ended: false,
             verified: false,
             alone_since: None,
+            was_left: false,
             settings,
             outputs: VecDeque::new(),
         }
@@ -297,6 +302,11 @@ impl Meeting {
         self.started
     }
 
+    /// All were told to go.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
     pub fn is_locked(&self) -> bool {
         self.locked
     }
@@ -306,7 +316,9 @@ impl Meeting {
     }
 
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        // Somebody may have come, or have been turned away, in the moment in which the last one left: that is said first.
+        let closes = |meeting: &mut Meeting| std::mem::take(&mut meeting.was_left) && meeting.roster.is_empty();
+        self.outputs.pop_front().or_else(|| closes(self).then_some(Output::Closed))
     }
 
     pub fn deadline(&self) -> Option<Mono> {
@@ -342,7 +354,7 @@ impl Meeting {
     pub fn handle(&mut self, now: Mono, input: Input) -> Done {
         match input {
             Input::Enter { leg, role, number } => self.enter(now, leg, role, number),
-            Input::Bring { leg, number } => self.bring(now, leg, number),
+            Input::Bring { leg, number, for_gone } => self.bring(now, leg, number, for_gone),
             Input::Replaced { old, new, number } => return self.replaced(now, old, new, number),
             Input::Left { leg } => self.left(now, leg),
             Input::Asked { by, command } => return self.asked(now, by, command),
@@ -378,7 +390,7 @@ impl Meeting {
         self.alone_since.take().is_some()
     }
 
-    fn bring(&mut self, now: Mono, leg: LegId, number: Option<E164>) {
+    fn bring(&mut self, now: Mono, leg: LegId, number: Option<E164>, for_gone: bool) {
         let newcomer = self.roster.get(leg).is_none();
         let full = newcomer && self.roster.len() >= self.settings.max_participants;
         let refused = if self.ended { Some(Cause::MeetingEnded) } else { full.then_some(Cause::MeetingFull) };
@@ -387,6 +399,9 @@ impl Meeting {
         }
 
         self.changed = now;
+        if for_gone && !self.verified {
+            (self.verified, self.alone_since) = (true, Some(now));
+        }
         self.roster.put(leg, Role::Attendee, number);
         self.start(leg);
         self.join(leg);
@@ -506,7 +521,7 @@ impl Meeting {
 
     fn close_if_empty(&mut self) {
         if self.roster.is_empty() {
-            self.outputs.push_back(Output::Closed);
+            self.was_left = true;
         }
     }
 

@@ -112,7 +112,7 @@ fn a_locked_meeting_and_a_full_one_say_so() {
 fn whom_the_meeting_rang_comes_in_at_once() {
     let mut meeting = meeting(true, false);
     enter(&mut meeting, A, Role::Attendee);
-    meeting.handle(at(1), Input::Bring { leg: B, number: number(B) });
+    meeting.handle(at(1), Input::Bring { leg: B, number: number(B), for_gone: false });
     assert_eq!(drain(&mut meeting), [&[wait(A, Prompt::WaitingToBeAdmitted)][..], &joined(B)].concat());
 }
 
@@ -122,7 +122,7 @@ fn a_full_meeting_has_no_seat_for_whom_it_rang() {
     for leg in [A, B, C] {
         enter(&mut meeting, leg, Role::Attendee);
     }
-    meeting.handle(at(1), Input::Bring { leg: LegId::from_u128(4), number: None });
+    meeting.handle(at(1), Input::Bring { leg: LegId::from_u128(4), number: None, for_gone: false });
     assert!(matches!(drain(&mut meeting)[..], [Output::Release { cause: Cause::MeetingFull, .. }]));
     assert_eq!(meeting.roster().len(), 3);
 }
@@ -207,7 +207,7 @@ fn a_meeting_that_is_ending_tells_each_leg_once_and_lets_nobody_in() {
     meeting.wake(end + Duration::from_secs(1));
     meeting.handle(end, Input::Asked { by: By::Desk, command: Command::Verb(Verb::EndAll) });
     assert_eq!(drain(&mut meeting), []);
-    meeting.handle(end, Input::Bring { leg: C, number: number(C) });
+    meeting.handle(end, Input::Bring { leg: C, number: number(C), for_gone: false });
     let late = drain(&mut meeting);
     assert!(matches!(late[..], [Output::Release { leg: C, cause: Cause::MeetingEnded, .. }]), "{late:?}");
     let late = enter(&mut meeting, C, Role::Organiser);
@@ -384,6 +384,42 @@ fn an_organiser_who_is_gone_has_a_while_to_come_back() {
 }
 
 #[test]
+fn whoever_comes_in_the_moment_in_which_the_last_one_leaves_is_not_lost() {
+    let mut open = meeting(false, true);
+    enter(&mut open, A, Role::Attendee);
+    open.handle(at(1), Input::Left { leg: A });
+    assert_eq!(enter(&mut open, B, Role::Attendee), joined(B));
+    open.handle(at(2), Input::Left { leg: B });
+    assert_eq!(drain(&mut open), [Output::Closed]);
+    let mut locked = meeting(false, true);
+    enter(&mut locked, A, Role::Organiser);
+    by_key(&mut locked, A, Verb::Lock);
+    locked.handle(at(1), Input::Left { leg: A });
+    let told = enter(&mut locked, B, Role::Attendee);
+    assert!(matches!(told[..], [Output::Release { leg: B, .. }, Output::Closed]), "{told:?}");
+}
+
+/// Whom an organiser had rung, and who comes when the organiser has left, is alone with the same limits.
+#[test]
+fn whoever_comes_for_an_organiser_who_is_gone_stays_no_longer_than_if_they_had_met() {
+    let bring = |meeting: &mut Meeting, leg, for_gone| {
+        meeting.handle(at(10), Input::Bring { leg, number: number(leg), for_gone });
+        meeting.deadline()
+    };
+    assert_eq!(bring(&mut meeting(false, false), A, false), Some(at(4 * 3_600)), "nobody used a PIN");
+    assert_eq!(bring(&mut meeting(false, false), A, true), Some(at(10 + 90 * 60)));
+    let grace = Duration::from_secs(120);
+    let mut brief = with(Config { organiser_gone: Some(grace), ..Config::default() });
+    assert_eq!(bring(&mut brief, A, true), Some(at(130)));
+    // Another leads it, or did and has been gone for longer.
+    let mut led = meeting(false, false);
+    enter(&mut led, A, Role::Organiser);
+    assert_eq!(bring(&mut led, B, true), Some(at(10) + STALE));
+    led.handle(at(20), Input::Left { leg: A });
+    assert_eq!(bring(&mut led, C, true), Some(at(20) + ABANDONED));
+}
+
+#[test]
 fn the_desk_deafens_holds_and_promotes() {
     let mut meeting = meeting(true, false);
     enter(&mut meeting, A, Role::Organiser);
@@ -415,7 +451,7 @@ fn any_input() -> impl Strategy<Value = Input> {
     let verb = proptest::sample::select(Verb::ALL.to_vec());
     prop_oneof![
         4 => (leg.clone(), role).prop_map(|(leg, role)| Input::Enter { leg, role, number: number(leg) }),
-        1 => leg.clone().prop_map(|leg| Input::Bring { leg, number: number(leg) }),
+        1 => (leg.clone(), any::<bool>()).prop_map(|(leg, for_gone)| Input::Bring { leg, number: number(leg), for_gone }),
         3 => leg.clone().prop_map(|leg| Input::Left { leg }),
         3 => (leg.clone(), verb.clone())
             .prop_map(|(leg, verb)| Input::Asked { by: By::Leg(leg), command: Command::Verb(verb) }),

@@ -144,7 +144,7 @@ impl Endpoint {
         let outside = request.to().tag().is_some() && call.is_none();
         let verdict = match objection(&request) {
             Some(objection) => Err(objection),
-            None if outside => Err(Objection::new(481)),
+            None if outside => self.told_late(id, &request),
             None => self.treat(flow, id, &request, call, login),
         };
         if let Err(objection) = verdict {
@@ -467,7 +467,7 @@ impl Endpoint {
                 let awaited = parting.is_some();
                 self.respond(id, &response);
                 self.drop_change(call, 487); // RFC 3261 section 15.1.2
-                self.went_elsewhere(call);
+                self.leaves(call);
                 self.close(call);
                 self.desk.tell(if awaited { Event::Released { call } } else { Event::HungUp { call, reason } });
             }

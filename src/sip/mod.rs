@@ -199,10 +199,12 @@ pub enum Event {
     Failed { call: Call, status: u16, reason: Option<Reason>, retry_after_s: Option<u32>, lingers: bool, sounded: bool },
     /// INFO within the call, answered 200: its Content-Type and its body, which is of a key.
     Informed { call: Call, kind: String, body: Bytes },
-    /// Whoever is in the call wants somebody called (REFER). Answer with `Consent` or `Decline`, soon, then with `Report`.
+    /// Whoever is in the call wants somebody called (REFER). Answer with `Consent` or `Decline`, soon, then with `Report`. Whoever
+    /// hangs up meanwhile has been told that it is under way, and is told no more.
     Referred(Box<Referral>),
     /// How the transfer goes that we asked for by `Refer`: the status of the far side's call, or of its refusal. 202: it agreed, and
-    /// then hung up; 405: it takes none; 408: it did not say in time. Once `is_last`; the call goes on until somebody ends it.
+    /// then hung up; 405: it takes none; 408: it did not say in time. Once `is_last`; the call goes on until somebody ends it. Where
+    /// they hang up before they have answered, it follows `HungUp`; where we do, it never comes.
     Transferring { call: Call, status: u16, is_last: bool },
     /// The far side did not refresh the call in time, or has lost it (RFC 4028): BYE has been sent. `Released` follows.
     Lapsed { call: Call },

@@ -64,7 +64,12 @@ pub(in crate::sip) struct Transfers {
     /// When a call's REFERs of the last minute came.
     recent: BTreeMap<Call, VecDeque<Mono>>,
     handovers: BTreeMap<Call, Handover>,
+    /// Calls that they ended before they had answered our REFER: how they name them.
+    gone: BTreeMap<Call, Name>,
 }
+
+/// Call-ID, our tag and theirs.
+type Name = (String, String, Option<String>);
 
 /// A REFER that came in.
 #[derive(Debug)]
@@ -220,16 +225,23 @@ impl Endpoint {
 
     /// 202, and the first NOTIFY at once (RFC 3515 section 2.4.4).
     pub(in crate::sip) fn consent(&mut self, call: Call, number: u32) {
-        let Some(subscription) = self.transfers.subscriptions.get_mut(&(call, number)) else { return };
-        let Some((id, request)) = subscription.asked.take() else { return };
+        if self.say_accepted(call, number) {
+            self.desk.set(Alarm::Referral(call, number), Duration::from_secs(LONGEST_S.into()));
+            self.tell_referrer(call, number);
+        }
+    }
+
+    /// 202, where it has no answer yet.
+    fn say_accepted(&mut self, call: Call, number: u32) -> bool {
+        let Some(subscription) = self.transfers.subscriptions.get_mut(&(call, number)) else { return false };
+        let Some((id, request)) = subscription.asked.take() else { return false };
         let is_silent = subscription.is_silent;
         let mut response = self.dialog_reply(call, &request, 202);
         if is_silent {
             response.push("Refer-Sub", "false");
         }
         self.respond(id, &response);
-        self.desk.set(Alarm::Referral(call, number), Duration::from_secs(LONGEST_S.into()));
-        self.tell_referrer(call, number);
+        true
     }
 
     /// The final refusal; by NOTIFY where it was answered already.
@@ -359,7 +371,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The call ends: nobody is told more, and whoever was being told hears that.
+    /// The call ends: nobody is told more, and whoever was being told hears that. What our owner still thinks about when we end it is
+    /// refused.
     pub(in crate::sip) fn end_transfers(&mut self, call: Call) {
         self.transfers.recent.remove(&call);
         if self.transfers.handovers.remove(&call).is_some() {
@@ -389,10 +402,8 @@ impl Endpoint {
 
     /// Asks the far side to call somebody in place of us. Told as `Transferring`.
     pub(in crate::sip) fn refer(&mut self, call: Call, to: &str) {
-        if let Err(status) = self.send_refer(call, to)
-            && let Some(session) = self.sessions.get(&call)
-        {
-            session.tell(&mut self.desk, Event::Transferring { call, status, is_last: true });
+        if let Err(status) = self.send_refer(call, to) {
+            self.desk.tell(Event::Transferring { call, status, is_last: true });
         }
     }
 
@@ -436,6 +447,9 @@ impl Endpoint {
 
     /// The answer to our REFER. 408, 503: none came. None of them says anything of the call itself.
     pub(in crate::sip) fn refer_answered(&mut self, call: Call, status: u16, response: Option<&Response>) {
+        if self.answers_late(call, status) {
+            return;
+        }
         let is_silent =
             response.is_some_and(|response| response.header("Refer-Sub").is_some_and(|v| v.trim() == "false"));
         if status >= 300 || is_silent {
@@ -446,12 +460,48 @@ impl Endpoint {
         }
     }
 
-    /// They hang up. Where they had agreed to call somebody in place of us, and have not said that this came to nothing, that is
-    /// how they say that they go there.
-    pub(in crate::sip) fn went_elsewhere(&mut self, call: Call) {
-        if self.transfers.handovers.get(&call).is_some_and(|handover| handover.is_accepted) {
-            self.hand_over(call, 202, true);
+    /// They hang up. What they asked for by REFER is our owner's to go on with, whatever it thinks of it: 202 says no more (RFC 3515
+    /// section 2.4.2). Where they had agreed to call somebody in place of us, and have not said that this came to nothing, that is
+    /// how they say that they go there; an agreement that comes after it has only been overtaken.
+    pub(in crate::sip) fn leaves(&mut self, call: Call) {
+        let asked: Vec<u32> = self.transfers.of(call).collect();
+        for number in asked {
+            self.say_accepted(call, number);
         }
+        match self.transfers.handovers.get(&call).map(|handover| handover.is_accepted) {
+            Some(true) => self.hand_over(call, 202, true),
+            Some(false) => {
+                let dialog = self.sessions.get(&call).map(|session| &session.dialog);
+                let name = dialog.map(|dialog| {
+                    (dialog.call_id.clone(), dialog.local_tag.clone(), dialog.remote_tag().map(str::to_owned))
+                });
+                self.transfers.gone.extend(name.map(|name| (call, name)));
+            }
+            None => {}
+        }
+    }
+
+    /// Whoever has hung up answers our REFER after that, tells how it goes, or never does: with the REFER all is over.
+    fn answers_late(&mut self, call: Call, status: u16) -> bool {
+        let is_theirs = self.transfers.gone.remove(&call).is_some();
+        if is_theirs {
+            self.desk.tell(Event::Transferring { call, status: status.max(202), is_last: true });
+        }
+        is_theirs
+    }
+
+    /// A NOTIFY in a call that is over may have been overtaken by its BYE, as the 202 was that it goes with.
+    pub(in crate::sip) fn told_late(&mut self, id: Id, request: &Request) -> Result<(), Objection> {
+        let name = (request.call_id(), request.to().tag(), request.from().tag());
+        let is_it = |(call_id, ours, theirs): &Name| name == (call_id, Some(ours), theirs.as_deref());
+        let found = self.transfers.gone.iter().find(|(_, of)| is_it(of)).map(|(call, _)| *call);
+        let call = found.filter(|_| *request.method() == Method::Notify).ok_or_else(|| Objection::new(481))?;
+        subscription(request)?;
+        let status = fragment_status(request)?.unwrap_or(202);
+        let response = self.answer(request, 200, None);
+        self.respond(id, &response);
+        self.answers_late(call, status);
+        Ok(())
     }
 
     /// Tells our owner how it went, once; and forgets it, where nothing more is to come.

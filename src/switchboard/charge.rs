@@ -208,6 +208,10 @@ impl Switchboard {
     fn over(&mut self, now: Now, id: LegId, end: leg::End) {
         self.tell_desk(id, leg::Input::Refused(end.cause));
         self.call_is_over(id, end.cause);
+        // Nobody has shown them out.
+        if end.cause == Cause::HungUp && self.lines.get(&id).is_some_and(|line| line.parting.is_none()) {
+            self.let_ring(id);
+        }
         self.cancel_calls(now, id);
         self.leave_meeting(now, id);
         self.guard.leave(now.mono, id);

@@ -304,7 +304,11 @@ impl Switchboard {
         line.present = true;
         line.meeting = Some(meeting.clone());
         let (leg, number) = (id, line.person());
-        let input = if invited { Input::Bring { leg, number } } else { Input::Enter { leg, role, number } };
+        let for_gone = line.asker == Some(Asker::Gone);
+        let input = match invited {
+            true => Input::Bring { leg, number, for_gone },
+            false => Input::Enter { leg, role, number },
+        };
         self.tell_room(now, &meeting, input);
     }
 
@@ -363,6 +367,9 @@ impl Switchboard {
                 self.see_meeting_over(now, meeting);
                 let Some(room) = self.rooms.remove(meeting) else { return };
                 self.unseen(meeting, &room);
+                if room.meeting.is_ended() {
+                    self.forsake_called(now, meeting);
+                }
                 if let Some(at) = room.armed {
                     self.timers.remove(&(at, Who::Meeting(meeting.clone())));
                 }

@@ -112,6 +112,8 @@ pub(super) enum Asker {
     Keys(LegId),
     /// A participant, by REFER, which this numbers: told by NOTIFY, once the REFER itself is answered.
     Refer { by: LegId, number: u32, agreed: bool },
+    /// Likewise, and they have hung up since: nobody is told, and it comes into a meeting that they led.
+    Gone,
 }
 
 /// A leg that is over and waits for the figures of its sound, though not for long: money comes first.

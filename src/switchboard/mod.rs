@@ -253,6 +253,8 @@ pub struct Switchboard {
     by_call: HashMap<Call, LegId>,
     /// Calls that a BYE or CANCEL of ours is on its way to.
     parting: HashMap<Call, LegId>,
+    /// Calls that were hung up on us before they answered our REFER, and who is told what becomes of that.
+    leaving: HashMap<Call, u64>,
     /// Calls in that are looked at later, since many guess.
     put_off: HashMap<Call, PutOff>,
     by_stream: HashMap<StreamId, LegId>,
@@ -295,6 +297,7 @@ impl Switchboard {
             unlent: HashSet::new(),
             by_call: HashMap::new(),
             parting: HashMap::new(),
+            leaving: HashMap::new(),
             put_off: HashMap::new(),
             by_stream: HashMap::new(),
             rooms: HashMap::new(),
@@ -470,6 +473,9 @@ impl Switchboard {
             Senders { host, addresses } => return self.senders(host, addresses),
             Subscribed(subscriber) => return self.subscribed(now, &subscriber),
             Unsubscribed { subscription } => return self.unsubscribed(subscription),
+            Transferring { call, status, is_last: true } if self.leaving.contains_key(&call) => {
+                return self.leaving.remove(&call).into_iter().for_each(|token| self.answered_late(token, status));
+            }
             of_a_call => of_a_call,
         };
         if let Some(call) = call.filter(|_| event.is_last()) {

@@ -95,10 +95,13 @@ impl Switchboard {
         for line in self.lines.values_mut().filter(|line| line.is_rung_by(old)) {
             line.asker = line.asker.map(|asker| match asker {
                 Asker::Refer { number, agreed, .. } => Asker::Refer { by: id, number, agreed },
-                Asker::Keys(_) | Asker::Desk(_) => Asker::Keys(id),
+                Asker::Keys(_) | Asker::Desk(_) | Asker::Gone => Asker::Keys(id),
             });
         }
+        let meeting = self.lines.get(&old).and_then(|line| line.meeting.clone());
         self.leave_meeting(now, old);
+        // Whoever was alone there ends that meeting, also where the next one has its name.
+        meeting.into_iter().for_each(|meeting| self.drain_room(now, &meeting));
         self.stop_playing(old);
         let Some(mut from) = self.lines.remove(&old) else { return };
         for command in [

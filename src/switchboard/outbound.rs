@@ -63,6 +63,7 @@ impl Switchboard {
                 Asker::Desk(token) => self.say(Output::Told { token, told: Told::Refused(cause) }),
                 Asker::Keys(by) => self.play(by, &[Prompt::of_call(cause)], NOBODY),
                 Asker::Refer { by, number, .. } => self.decline(by, number, cause),
+                Asker::Gone => {}
             }
         }
     }
@@ -462,7 +463,7 @@ impl Switchboard {
         }
     }
 
-    /// Gives up what keys of `by` had rung and nobody has answered. Whether there was any.
+    /// Gives up what `by` had rung and nobody has answered. Whether there was any.
     pub(super) fn cancel_calls(&mut self, now: Now, by: LegId) -> bool {
         let mut ringing: Vec<LegId> =
             self.lines.values().filter(|line| line.is_rung_by(by)).map(|line| line.id).collect();

@@ -140,6 +140,36 @@ impl Switchboard {
         self.report(by, number, status, true);
     }
 
+    /// Whoever refers and hangs up at once, as many telephones do, wants it done: it rings on, and its meeting pays as before.
+    pub(super) fn let_ring(&mut self, by: LegId) {
+        for line in self.lines.values_mut() {
+            if let Some(Asker::Refer { by: asker, agreed, .. }) = line.asker
+                && asker == by
+            {
+                line.asker = Some(Asker::Gone);
+                if !agreed {
+                    count("add", "dialled");
+                }
+            }
+        }
+    }
+
+    /// The meeting was ended for all: for these, too, who would come into it for somebody who has left.
+    pub(super) fn forsake_called(&mut self, now: Now, meeting: &MeetingId) {
+        let is_on_its_way = |line: &&Line| {
+            line.asker == Some(Asker::Gone)
+                && line.meeting.as_ref() == Some(meeting)
+                && !line.present
+                && line.parting.is_none()
+                && line.end.is_none()
+        };
+        let mut called: Vec<LegId> = self.lines.values().filter(is_on_its_way).map(|line| line.id).collect();
+        called.sort();
+        for leg in called {
+            self.tell_leg(now, leg, leg::Input::Stop(Cause::MeetingEnded));
+        }
+    }
+
     pub(super) fn report(&mut self, by: LegId, number: u32, status: u16, is_last: bool) {
         if let Some(call) = self.lines.get(&by).map(|line| line.call) {
             self.say(Output::Sip(sip::Command::Report { call, number, status, is_last }));
@@ -302,12 +332,24 @@ impl Switchboard {
         self.say(Output::Told { token, told });
     }
 
-    /// It ended before anything was known.
+    /// It ended before anything was known. Where they hung up, their answer may have been overtaken by that: it is waited for.
     pub(super) fn sent_away_in_vain(&mut self, id: LegId, cause: Cause) {
-        if let Some(token) = self.lines.get_mut(&id).and_then(|line| line.sent_away.take()) {
-            count("send", "failed");
-            self.say(Output::Told { token, told: Told::Refused(cause) });
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let Some(token) = line.sent_away.take() else { return };
+        if cause == Cause::HungUp {
+            self.leaving.insert(line.call, token);
+            return;
         }
+        count("send", "failed");
+        self.say(Output::Told { token, told: Told::Refused(cause) });
+    }
+
+    /// What they say to it after they hung up.
+    pub(super) fn answered_late(&mut self, token: u64, status: u16) {
+        let has_gone = (200..300).contains(&status);
+        count("send", if has_gone { "done" } else { "failed" });
+        let told = if has_gone { Told::Done } else { Told::Refused(Cause::HungUp) };
+        self.say(Output::Told { token, told });
     }
 }
 

@@ -85,6 +85,8 @@ pub struct Script {
     calls: Vec<Call>,
     told: BTreeMap<Call, Told>,
     referred: Vec<(Call, u32)>,
+    /// REFERs of ours of which it was not told how they went.
+    refers: BTreeMap<Call, u32>,
     watching: Vec<Subscription>,
     /// Subscriptions that were asked for, less those that ended.
     watched: HashSet<Subscription>,
@@ -144,6 +146,7 @@ impl Script {
             calls: Vec::new(),
             told: BTreeMap::new(),
             referred: Vec::new(),
+            refers: BTreeMap::new(),
             watching: Vec::new(),
             watched: HashSet::new(),
             asked: Vec::new(),
@@ -210,6 +213,9 @@ impl Script {
     }
 
     fn command(&mut self, command: Command) {
+        if let Command::Refer { call, .. } = &command {
+            *self.refers.entry(*call).or_default() += 1;
+        }
         self.endpoint.command(self.now, command);
         self.drain();
     }
@@ -277,6 +283,11 @@ impl Script {
             _ => {}
         }
         let Some(call) = event.call().filter(|_| !matches!(event, Event::Subscribed(_))) else { return };
+        // Of a REFER of ours it is told once how it went, if need be after the call's last word.
+        if let Event::Transferring { is_last: true, .. } = event {
+            let left = self.refers.get_mut(&call).filter(|left| **left > 0);
+            return *left.expect("a REFER that was not told of") -= 1;
+        }
         let told = self.told.entry(call).or_default();
         assert_eq!(told.lasts, 0, "after its last word {event:?}");
         told.finals += u32::from(matches!(event, Event::Answered { .. } | Event::Failed { .. }));

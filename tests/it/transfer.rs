@@ -2,7 +2,7 @@
 
 use crate::world::{CARRIER, DIRECT, DIRECT_UNLICENSED, PEOPLE, TOLL, TOLL_FREE, World, apply, hears, led, tone};
 use bytes::Bytes;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tollbridge::api::leg::TransferOrder;
@@ -11,7 +11,7 @@ use tollbridge::cli::phone::{Ended, Exchange, Phone};
 use tollbridge::rating::record::utc;
 use tollbridge::rating::{CallType, UsageRecord};
 use tollbridge::sip::{Framing, Message, Transport};
-use tollbridge::switchboard::ask::Ask;
+use tollbridge::switchboard::ask::{Ask, LegView};
 use tollbridge::types::Cause;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -64,6 +64,53 @@ async fn an_organisers_telephone_has_somebody_rung_told_how_it_goes_and_the_meet
     world.end().await;
 }
 
+/// The leg of whoever calls by this number.
+async fn leg_of(world: &World, caller: &str) -> LegView {
+    let legs = world.legs().await;
+    legs.into_iter().find(|leg| leg.caller.as_deref() == Some(caller)).expect("a leg")
+}
+
+/// Many telephones refer and hang up at once: whom they asked for is rung, and comes to those who are still there.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_refers_and_hangs_up_has_somebody_rung_all_the_same_and_the_meeting_pays() {
+    let world = allowed().await;
+    let (anna, guido) = led(&world).await;
+    anna.refer(&format!("<tel:{CALLED}>"));
+    anna.hang_up();
+    let incoming = world.carrier.incoming(SOON).await.expect("it rings");
+    world.inside("led", 1).await;
+    let called = incoming.answer().await.unwrap();
+    called.say(tone(1_500));
+    world.inside("led", 2).await;
+    assert_eq!(hears(&guido, &[1_500]).await, [1_500], "in the room that she left");
+    for phone in [&called, &guido] {
+        phone.hang_up();
+    }
+    let records = world.records().await;
+    let out = records.iter().find(|record| record.destination.to_string() == CALLED).unwrap();
+    assert!(out.charge.0 > out.connection_fee.0 && out.connection_fee.0 == 50_000, "by the deck, as every call out");
+    assert_eq!((out.beyond.organisation.as_ref().map(|o| o.as_str()), records.len()), (Some("acme"), 3));
+    world.end().await;
+}
+
+/// It is stopped by whoever ends the meeting for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rings_for_whoever_has_left_ends_with_the_meeting() {
+    let world = allowed().await;
+    let (anna, mut guido) = led(&world).await;
+    anna.refer(&format!("<tel:{CALLED}>"));
+    let incoming = world.carrier.incoming(SOON).await.expect("it rings");
+    anna.hang_up();
+    world.inside("led", 1).await;
+    world.ask(Ask::End { meeting: "led".parse().unwrap() }).await;
+    assert!(incoming.cancelled(SOON).await);
+    assert!(guido.ended(SOON).await.is_some());
+    let records = world.records().await;
+    let out = records.iter().find(|record| record.destination.to_string() == CALLED).unwrap();
+    assert_eq!((out.charge.0, out.beyond.cause), (0, Cause::MeetingEnded));
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_referral_that_comes_to_nothing_is_told_with_its_status_and_costs_nothing() {
     let world = allowed().await;
@@ -73,10 +120,10 @@ async fn a_referral_that_comes_to_nothing_is_told_with_its_status_and_costs_noth
     tokio::time::sleep(AT_ONCE).await;
     busy.refuse(486);
     assert_eq!(anna.referred(SOON).await, [100, 180, 486]);
-    // She goes: nobody waits for what she had rung.
+    // She is shown out: nobody waits for what she had rung.
     anna.refer(&format!("<tel:{CALLED}>"));
     let incoming = world.carrier.incoming(SOON).await.expect("it rings");
-    anna.hang_up();
+    world.ask(Ask::Remove { leg: leg_of(&world, "+390622222222").await.id.parse().unwrap() }).await;
     assert!(incoming.cancelled(SOON).await);
     guido.hang_up();
     let records = world.records().await;
@@ -137,8 +184,7 @@ async fn a_call_takes_the_place_of_another_and_each_pays_for_its_own_time() {
     let ended = anna.ended(SOON).await.expect("the old call is ended");
     assert_eq!(ended.reason.unwrap().text, Cause::Replaced.words());
     world.inside("led", 2).await;
-    let legs = world.legs().await;
-    let hers = legs.iter().find(|leg| leg.caller.as_deref() == Some("+390644444444")).unwrap();
+    let hers = leg_of(&world, "+390644444444").await;
     assert_eq!((hers.role.as_deref(), hers.muted, hers.state.as_str()), (Some("organiser"), true, "meeting"));
     anew.press("*6").await;
     world.until(|| async { !world.legs().await.iter().any(|leg| leg.muted) }).await;
@@ -205,8 +251,7 @@ async fn a_caller_is_moved_to_another_number_and_each_number_is_paid_for_its_own
     world.inside("open", 1).await;
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     // Muted where he is: that is none of theirs where he goes.
-    let legs = world.legs().await;
-    let his = legs.iter().find(|leg| leg.caller.as_deref() == Some("+390611111111")).unwrap();
+    let his = leg_of(&world, "+390611111111").await;
     world.ask(Ask::Mute { leg: his.id.parse().unwrap(), on: true }).await;
     guido.refer(&format!("<sip:{DIRECT}@anywhere.example>"));
     assert_eq!(guido.referred(SOON).await.last(), Some(&200));
@@ -262,6 +307,20 @@ async fn a_caller_is_moved_to_another_number_and_each_number_is_paid_for_its_own
     let told = world.post("/carriers/line/reconcile", &file).await;
     assert_eq!((told["matched"].as_u64(), told["ours"].as_u64()), (Some(1), Some(1)), "{told}");
     assert_eq!(told["differences"].as_array().map(Vec::len), Some(0), "{told}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_alone_in_a_meeting_is_moved_to_the_number_that_leads_there() {
+    let world = allowed().await;
+    let mut guido = world.call("+390611111111", TOLL).await;
+    guido.press("1000001").await;
+    world.inside("open", 1).await;
+    guido.refer(&format!("<tel:{DIRECT}>"));
+    assert_eq!(guido.referred(SOON).await.last(), Some(&200));
+    world.inside("open", 1).await;
+    guido.hang_up();
+    assert_eq!(world.records().await.len(), 2);
     world.end().await;
 }
 
@@ -321,6 +380,58 @@ async fn a_phone_that_we_rang_is_replaced_by_a_call_in_to_the_number_that_we_sho
     world.end().await;
 }
 
+/// A telephone that says what it is told to, in the order in which it is told to.
+struct Bare {
+    socket: UdpSocket,
+    trunk: SocketAddr,
+    local: SocketAddr,
+    /// Whom it calls.
+    called: &'static str,
+}
+
+const EMPTY: &str = "Content-Length: 0\r\n\r\n";
+
+impl Bare {
+    async fn start(world: &World, called: &'static str) -> Bare {
+        let socket = UdpSocket::bind((Ipv4Addr::from(CARRIER), 0)).await.unwrap();
+        let (trunk, local) = (world.node.sip(Transport::Udp).unwrap(), socket.local_addr().unwrap());
+        Bare { socket, trunk, local, called }
+    }
+
+    async fn send(&self, method: &str, cseq: u32, to: &str, rest: &str) {
+        let Bare { trunk, local, called, .. } = self;
+        let request = format!(
+            "{method} sip:{called}@{trunk} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK{method};rport\r\nMax-Forwards: 70\r\n\
+             From: <sip:+390644444444@{local}>;tag=anew\r\nTo: {to}\r\nCall-ID: anew\r\nCSeq: {cseq} {method}\r\n\
+             Contact: <sip:anew@{local}>\r\n{rest}"
+        );
+        self.socket.send_to(request.as_bytes(), *trunk).await.unwrap();
+    }
+
+    async fn hears(&self, wanted: &str) -> Message {
+        loop {
+            let mut buffer = vec![0; 65_535];
+            let heard = tokio::time::timeout(SOON, self.socket.recv_from(&mut buffer)).await;
+            let (length, _) = heard.unwrap_or_else(|_| panic!("no {wanted}")).unwrap();
+            let bytes = Bytes::copy_from_slice(&buffer[..length]);
+            if bytes.starts_with(wanted.as_bytes()) {
+                return Message::parse(&bytes, Framing::Datagram).unwrap();
+            }
+        }
+    }
+
+    /// Calls, with these lines, and is answered: by which To.
+    async fn invite(&self, lines: &str) -> String {
+        let ip = self.local.ip();
+        let offer =
+            format!("v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 9000 RTP/AVP 8\r\n");
+        let body = format!("{lines}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{offer}", offer.len());
+        self.send("INVITE", 1, &format!("<sip:{}@{}>", self.called, self.trunk), &body).await;
+        let Message::Response(answer) = self.hears("SIP/2.0 200").await else { panic!("no answer") };
+        answer.header("To").unwrap().to_owned()
+    }
+}
+
 /// The old call goes into a meeting after the new one has asked the books, and before it is up: nobody has said who pays for the
 /// new one there, so that the place is not its to take.
 #[tokio::test(flavor = "multi_thread")]
@@ -328,38 +439,16 @@ async fn a_place_that_came_after_the_question_who_pays_is_not_taken() {
     let world = allowed().await;
     let mut anna = world.call("+390622222222", TOLL).await;
     let name = anna.replaces().unwrap();
-    let socket = UdpSocket::bind((Ipv4Addr::from(CARRIER), 0)).await.unwrap();
-    let (trunk, local) = (world.node.sip(Transport::Udp).unwrap(), socket.local_addr().unwrap());
-    let send = async |method: &str, to: &str, rest: &str| {
-        let request = format!(
-            "{method} sip:{TOLL}@{trunk} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK{method};rport\r\nMax-Forwards: 70\r\n\
-             From: <sip:+390644444444@{local}>;tag=anew\r\nTo: {to}\r\nCall-ID: anew\r\nCSeq: 1 {method}\r\n\
-             Contact: <sip:anew@{local}>\r\n{rest}"
-        );
-        socket.send_to(request.as_bytes(), trunk).await.unwrap();
-    };
-    let hears = async |wanted: &str| loop {
-        let mut buffer = vec![0; 65_535];
-        let heard = tokio::time::timeout(SOON, socket.recv_from(&mut buffer)).await;
-        let (length, _) = heard.unwrap_or_else(|_| panic!("no {wanted}")).unwrap();
-        let bytes = Bytes::copy_from_slice(&buffer[..length]);
-        if bytes.starts_with(wanted.as_bytes()) {
-            return Message::parse(&bytes, Framing::Datagram).unwrap();
-        }
-    };
-    let offer =
-        format!("v=0\r\no=- 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio 9000 RTP/AVP 8\r\n", local.ip());
-    let body = format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{offer}", offer.len());
-    send("INVITE", &format!("<sip:{TOLL}@{trunk}>"), &format!("Replaces: {name}\r\n{body}")).await;
-    let Message::Response(answer) = hears("SIP/2.0 200").await else { panic!("no answer") };
+    let phone = Bare::start(&world, TOLL).await;
+    let to = phone.invite(&format!("Replaces: {name}\r\n")).await;
     anna.press("1000002").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     anna.press("*").await;
     tokio::time::sleep(AT_ONCE).await;
     anna.press("4711#").await;
     world.inside("led", 1).await;
-    send("ACK", answer.header("To").unwrap(), "Content-Length: 0\r\n\r\n").await;
-    hears("BYE").await;
+    phone.send("ACK", 1, &to, EMPTY).await;
+    phone.hears("BYE").await;
     assert!(anna.ended(AT_ONCE).await.is_none(), "she is still there");
     world.inside("led", 1).await;
     anna.hang_up();
@@ -374,9 +463,8 @@ async fn a_place_that_came_after_the_question_who_pays_is_not_taken() {
 async fn whoever_agrees_to_go_elsewhere_and_hangs_up_has_gone() {
     let world = allowed().await;
     let (anna, mut guido) = led(&world).await;
-    let legs = world.legs().await;
-    let leg = legs.iter().find(|leg| leg.caller.as_deref() == Some("+390611111111")).unwrap().id.clone();
-    let (page, order) = (format!("/legs/{leg}/transfer"), TransferOrder { to: CALLED.to_owned() });
+    let page = format!("/legs/{}/transfer", leg_of(&world, "+390611111111").await.id);
+    let order = TransferOrder { to: CALLED.to_owned() };
     let goes = async {
         assert_eq!(guido.sent_away(&[180], SOON).await.as_deref(), Some(CALLED));
         tokio::time::sleep(AT_ONCE).await;
@@ -389,13 +477,42 @@ async fn whoever_agrees_to_go_elsewhere_and_hangs_up_has_gone() {
     world.end().await;
 }
 
+/// The 202 comes after the BYE that was said after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_agrees_and_is_overtaken_by_their_own_goodbye_has_gone() {
+    for (status, expected) in [("202 Accepted", 204), ("603 Decline", 409)] {
+        let world = allowed().await;
+        let phone = Bare::start(&world, DIRECT).await;
+        let to = phone.invite("Allow: INVITE, ACK, BYE, REFER\r\n").await;
+        phone.send("ACK", 1, &to, EMPTY).await;
+        // What is said after the ACK is answered after it.
+        phone.send("INFO", 2, &to, EMPTY).await;
+        while !matches!(phone.hears("SIP/2.0 200").await, Message::Response(answer) if answer.cseq().0 == 2) {}
+        let page = format!("/legs/{}/transfer", leg_of(&world, "+390644444444").await.id);
+        let order = TransferOrder { to: CALLED.to_owned() };
+        let goes = async {
+            let Message::Request(refer) = phone.hears("REFER").await else { panic!("no REFER") };
+            phone.send("BYE", 3, &to, EMPTY).await;
+            phone.hears("SIP/2.0 200").await;
+            let mut answer = format!("SIP/2.0 {status}\r\n");
+            for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
+                answer += &format!("{name}: {}\r\n", refer.header(name).unwrap());
+            }
+            phone.socket.send_to(format!("{answer}{EMPTY}").as_bytes(), phone.trunk).await.unwrap();
+        };
+        let ((told, body), ()) = tokio::join!(world.try_post(&page, &order), goes);
+        assert_eq!(told, expected, "{body}");
+        let records = world.records().await;
+        assert_eq!((records.len(), records[0].beyond.cause), (1, Cause::HungUp), "its account is closed once");
+        world.end().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leg_is_sent_to_another_number_and_pays_until_its_end() {
     let world = allowed().await;
     let (anna, mut guido) = led(&world).await;
-    let legs = world.legs().await;
-    let leg = legs.iter().find(|leg| leg.caller.as_deref() == Some("+390611111111")).unwrap().id.clone();
-    let page = format!("/legs/{leg}/transfer");
+    let page = format!("/legs/{}/transfer", leg_of(&world, "+390611111111").await.id);
     let order = |to: &str| TransferOrder { to: to.to_owned() };
     // Whoever may not be rung is nobody to be sent to.
     for to in ["+39899123456", "+8816123456789", "nobody"] {

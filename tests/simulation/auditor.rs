@@ -5,7 +5,7 @@
 //! script wrote.
 
 use crate::ledger::{Bill, Ledger};
-use crate::script::{Ban, Bans, Meeting, Order, PIN, Rate, Script};
+use crate::script::{Ban, Bans, Meeting, Order, PIN, Rate, Script, country};
 use crate::slice::{Judge, Purse, Slices};
 use crate::watcher::CALL_ID;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +20,17 @@ use tollbridge::store::{GrantRow, LiveLeg};
 use tollbridge::switchboard::ask::{LegView, MeetingView};
 use tollbridge::types::{Cause, LegId};
 
-/// A call by the life of the bridge that saw it, and its Call-ID.
-type Key = (u32, String);
+/// A call by the life of the bridge that saw it, its Call-ID, and its turn: whoever is moved to another number goes on in the next
+/// one, which is another leg's.
+type Key = (u32, String, usize);
+
+/// A REFER that names a number of ours.
+#[derive(Debug)]
+struct Move {
+    to: String,
+    is_taken: bool,
+    is_done: bool,
+}
 
 /// A crash costs no leg more than the time between two proofs of life.
 const PROOF_MS: u64 = 1_000;
@@ -76,6 +85,9 @@ struct Wire {
     replaces: Option<String>,
     /// Of a phone that was rung by REFER: the call whose meeting is to pay.
     asked_by: Option<Key>,
+    /// The CSeq of the REFER by which a caller went on in this turn; and that they went on in the next one.
+    moved_by: Option<u32>,
+    moved_on: bool,
 }
 
 impl Wire {
@@ -198,6 +210,9 @@ pub struct Auditor {
     legs: BTreeMap<LegId, Key>,
     phones: BTreeMap<SocketAddr, String>,
     streams: BTreeMap<StreamId, Place>,
+    /// Of calls whose callers were moved: in which turn they are now. And who asked for that, by Call-ID and CSeq.
+    turns: BTreeMap<String, usize>,
+    moves: BTreeMap<(String, u32), Move>,
     halls: BTreeMap<usize, Hall>,
     /// Who was ever together in one room.
     together: BTreeMap<(u32, RoomId), BTreeSet<Key>>,
@@ -206,7 +221,7 @@ pub struct Auditor {
     told_over: BTreeSet<(String, String)>,
     /// By which tag the bridge answered each call that came in.
     tags: BTreeMap<String, String>,
-    keyed: BTreeMap<String, String>,
+    keyed: BTreeMap<Key, String>,
     pub ledger: Ledger,
     charged: BTreeMap<LegId, i64>,
     /// What is forbidden to a house, since when; and what ever was to any.
@@ -225,6 +240,9 @@ pub struct Auditor {
     /// Phones that were rung for that, and talked at their meeting's expense; calls that took another's place.
     pub referred: u64,
     pub replaced: u64,
+    /// Of those who were rung, those who came when whoever asked had hung up; and turns of callers who were moved, and paid.
+    pub outlived: u64,
+    pub moved: u64,
     /// What each leg calls, or is called at.
     called: BTreeMap<LegId, (CallType, String)>,
     pub slices: Slices,
@@ -244,6 +262,8 @@ impl Auditor {
             legs: BTreeMap::new(),
             phones: BTreeMap::new(),
             streams: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            moves: BTreeMap::new(),
             halls: BTreeMap::new(),
             together: BTreeMap::new(),
             byes: BTreeMap::new(),
@@ -260,6 +280,8 @@ impl Auditor {
             referrals: BTreeMap::new(),
             referred: 0,
             replaced: 0,
+            outlived: 0,
+            moved: 0,
             called: BTreeMap::new(),
             slices: Slices::default(),
             brief: BTreeSet::new(),
@@ -269,6 +291,11 @@ impl Auditor {
 
     // ------------------------------------------------------------------------------------------------------ what is seen
 
+    /// A call as it is now.
+    fn current(&self, call_id: &str) -> Key {
+        (self.epoch, call_id.to_owned(), self.turns.get(call_id).copied().unwrap_or(0))
+    }
+
     pub fn phone(&mut self, rtp: SocketAddr, call_id: &str) {
         self.phones.insert(rtp, call_id.to_owned());
     }
@@ -277,10 +304,15 @@ impl Auditor {
     pub fn sent(&mut self, now: Mono, packet: &[u8]) {
         let (status, text) = look(packet);
         let seen = read(status, &text);
-        let key = (self.epoch, seen.call_id.to_owned());
+        let key = self.current(seen.call_id);
         if (seen.status, seen.method) == (None, "BYE") {
             self.byes.entry((key.1.clone(), key.0)).or_default().push(now);
         }
+        // Nobody is told that a caller goes on elsewhere who does not.
+        let named = |event: &str| Some((key.1.clone(), event.strip_prefix("refer;id=")?.parse().ok()?));
+        let of = header(&text, "Event").filter(|_| (seen.status, seen.method) == (None, "NOTIFY")).and_then(named);
+        let is_not_done = of.and_then(|of| self.moves.get(&of)).is_some_and(|asked| !asked.is_done);
+        assert!(!(is_not_done && text.contains("SIP/2.0 200 OK")), "{key:?} is told that it was moved, and was not");
         let Some(wire) = self.calls.get_mut(&key) else { return };
         match (seen.status, seen.method) {
             (Some(200), "INVITE") if wire.inbound => {
@@ -302,7 +334,7 @@ impl Auditor {
     pub fn arrived(&mut self, now: Mono, packet: &[u8]) {
         let (status, text) = look(packet);
         let seen = read(status, &text);
-        let key = (self.epoch, seen.call_id.to_owned());
+        let key = self.current(seen.call_id);
         let is_first = header(&text, "To").is_some_and(|to| !to.contains(";tag="));
         if (seen.status, seen.method) == (None, "INVITE") && is_first {
             let number = seen.number.to_owned();
@@ -316,8 +348,14 @@ impl Auditor {
         }
         if (seen.status, seen.method) == (None, "REFER") {
             let to = header(&text, "Refer-To").and_then(|to| to.split_once("sip:")?.1.split('@').next());
-            let asked = self.referrals.entry(to.expect("a REFER to somewhere").to_owned()).or_default();
-            asked.insert((key.clone(), seen.number.to_owned()));
+            let (to, number) = (to.expect("a REFER to somewhere").to_owned(), seen.number.to_owned());
+            if self.script.numbers.iter().any(|ours| ours.e164 == to) {
+                let asked = Move { to, is_taken: false, is_done: false };
+                let number = number.parse().expect("a CSeq");
+                self.moves.entry((key.1.clone(), number)).or_insert(asked);
+            } else {
+                self.referrals.entry(to).or_default().insert((key.clone(), number));
+            }
         }
         let Some(wire) = self.calls.get_mut(&key) else { return };
         match (seen.status, seen.method) {
@@ -349,7 +387,7 @@ impl Auditor {
     /// Whoever is up at the far side: its call lives here, or some life has said BYE until it was certain that nobody hears, or
     /// has just said it.
     pub fn is_not_alone(&self, now: Mono, call_id: &str) {
-        let lives = self.calls.get(&(self.epoch, call_id.to_owned())).is_some_and(Wire::is_up);
+        let lives = self.calls.get(&self.current(call_id)).is_some_and(Wire::is_up);
         let byes = self.byes.range((call_id.to_owned(), 0)..=(call_id.to_owned(), u32::MAX));
         let is_told =
             |said: &[Mono]| said.len() >= TIMES_OF_BYE || said.last().is_some_and(|at| now <= *at + STILL_SAID);
@@ -364,12 +402,13 @@ impl Auditor {
             let waited = wire.ok.zip(wire.told_up).map(|(ok, told)| told.since(ok));
             wire.unheard && waited.is_some_and(|waited| waited >= ACK_WAITS)
         };
-        let told = told || self.calls.iter().any(|((_, of), wire)| of == call_id && is_unknown(wire));
+        let told = told || self.calls.iter().any(|((_, of, _), wire)| of == call_id && is_unknown(wire));
         assert!(lives || told, "{now:?}: {call_id} is up, and nobody ends it");
     }
 
     pub fn heard(&mut self, at: Mono, call_id: &str) {
-        if let Some(wire) = self.calls.get_mut(&(self.epoch, call_id.to_owned())) {
+        let key = self.current(call_id);
+        if let Some(wire) = self.calls.get_mut(&key) {
             wire.last_sound = Some(at);
         }
     }
@@ -377,11 +416,56 @@ impl Auditor {
     pub fn opens(&mut self, leg: LegId, call_id: &str, called: (CallType, String)) {
         assert!(!call_id.starts_with(CALL_ID), "who watches is no leg, and costs nobody anything");
         let asked_by = self.who_asked(&called);
+        let turn = self.legs.values().filter(|key| (key.0, key.1.as_str()) == (self.epoch, call_id)).count();
+        let key = (self.epoch, call_id.to_owned(), turn);
+        let moved_by = (turn > 0).then(|| self.who_moves(call_id, &called));
         self.called.insert(leg, called);
-        let key = (self.epoch, call_id.to_owned());
         // A call out is opened before it is on the wire, if it ever is.
-        self.calls.entry(key.clone()).or_default().asked_by = asked_by;
+        let wire = self.calls.entry(key.clone()).or_default();
+        wire.asked_by = asked_by;
+        wire.inbound |= moved_by.is_some();
+        wire.moved_by = moved_by;
         self.legs.insert(leg, key);
+    }
+
+    /// A second leg of one call: its caller is to be moved to that number, one of the same kind and country, as a REFER of theirs
+    /// asked once. Its CSeq.
+    fn who_moves(&mut self, call_id: &str, called: &(CallType, String)) -> u32 {
+        let before = self.current(call_id);
+        let wire = &self.calls[&before];
+        assert!(wire.is_up() && wire.meeting.is_some(), "{before:?} is moved, and is in no meeting: {wire:?}");
+        let leg = self.legs.iter().find(|(_, key)| **key == before).map(|(leg, _)| leg).expect("its leg");
+        let (call_type, number) = &self.called[leg];
+        let is_alike = (call_type, country(number)) == (&called.0, country(&called.1)) && *number != called.1;
+        assert!(is_alike, "{before:?} is moved from {number} to {called:?}");
+        let of_call = self.moves.iter_mut().filter(|((of, _), _)| of == call_id);
+        // The last of them: what was refused before is not taken up again.
+        let asked = of_call.filter(|(_, asked)| asked.to == called.1).last().filter(|(_, asked)| !asked.is_taken);
+        let ((_, cseq), asked) = asked.unwrap_or_else(|| panic!("{before:?} is moved, and nobody asked"));
+        asked.is_taken = true;
+        *cseq
+    }
+
+    /// The sound of a call is another leg's from now on: so is its time.
+    fn hand_over(&mut self, now: Mono, stream: StreamId) {
+        let place = self.streams.get(&stream).expect("what is handed over is attached");
+        let (old, room) = (place.call.clone(), place.room);
+        assert_eq!(room, None, "{old:?} is handed over, and is still in a room");
+        let call_id = old.1.clone();
+        let of_call = self.calls.range((old.0, call_id.clone(), 0)..=(old.0, call_id.clone(), usize::MAX));
+        let new = of_call.map(|(key, _)| key.clone()).next_back().filter(|new| *new != old);
+        let new = new.unwrap_or_else(|| panic!("{old:?} is handed over to nobody"));
+        let before = self.calls.get_mut(&old).expect("a stream without a call");
+        assert!(before.is_up() || before.over == Some(now), "{old:?} is moved, and is over: {before:?}");
+        (before.over, before.moved_on) = (Some(now), true);
+        let wire = self.calls.get_mut(&new).expect("it is of the calls");
+        assert!(wire.ok.is_none(), "{new:?} is moved into twice");
+        (wire.ok, wire.acknowledged) = (Some(now), Some(now));
+        wire.released |= wire.meeting.is_some_and(|meeting| self.halls.entry(meeting).or_default().locked);
+        let cseq = wire.moved_by.expect("a turn that nobody asked for");
+        self.moves.get_mut(&(call_id.clone(), cseq)).expect("its REFER").is_done = true;
+        self.turns.insert(call_id, new.2);
+        self.place(stream).call = new;
     }
 
     /// Of a number that nobody rings but for a REFER: the one call that asked for it. It is up, and its meeting's organiser's: by
@@ -393,7 +477,7 @@ impl Auditor {
         let (key, _) = self.referrals.get_mut(number).and_then(BTreeSet::pop_first).expect("rung, and nobody asked");
         let wire = &self.calls[&key];
         assert!(key.0 == self.epoch && wire.is_up(), "{number} is rung for {key:?}, which is not up: {wire:?}");
-        let leads = |call_id: &str| self.keyed.get(call_id).is_some_and(|keyed| keyed.contains(PIN));
+        let leads = |call_id: &str| self.keyed.get(&self.current(call_id)).is_some_and(|keyed| keyed.contains(PIN));
         let before = wire.replaces.as_deref().filter(|_| wire.acknowledged.is_some());
         assert!(
             leads(&key.1) || before.is_some_and(leads),
@@ -405,7 +489,7 @@ impl Auditor {
     /// A key was handed to the switchboard.
     pub fn key(&mut self, stream: StreamId, key: char) {
         if let Some(place) = self.streams.get(&stream) {
-            self.keyed.entry(place.call.1.clone()).or_default().push(key);
+            self.keyed.entry(place.call.clone()).or_default().push(key);
         }
     }
 
@@ -414,14 +498,14 @@ impl Auditor {
         let meeting = self.script.meeting_named(meeting).expect("a meeting that is not in the script");
         let locked = self.halls.entry(meeting).or_default().locked;
         let key = self.legs[&leg].clone();
-        let named = self.may_name(&key, meeting);
+        let named = self.may_name(leg, &key, meeting);
         let asker = self.calls[&key].asked_by.as_ref().map(|asker| self.calls[asker].meeting);
         assert!(
             asker.is_none_or(|of| of == Some(meeting)),
             "{key:?} is paid by {meeting}, and was asked for in {asker:?}"
         );
         let wire = self.calls.get_mut(&key).expect("a leg without a call");
-        assert!(!wire.inbound || named, "{key:?} keyed {:?}, not the ID of meeting {meeting}", self.keyed.get(&key.1));
+        assert!(!wire.inbound || named, "{key:?} keyed {:?}, not the ID of meeting {meeting}", self.keyed.get(&key));
         if wire.meeting.replace(meeting).is_none() && wire.inbound && wire.ok.is_some() {
             wire.released |= locked;
         }
@@ -445,18 +529,18 @@ impl Auditor {
     }
 
     /// Whether the caller keyed this meeting's ID, or called a number that leads there.
-    fn may_name(&self, key: &Key, meeting: usize) -> bool {
+    fn may_name(&self, leg: LegId, key: &Key, meeting: usize) -> bool {
         // The numbers speak one language: a star amid the digits changes nothing.
-        let keyed = self.keyed.get(&key.1).map(|keyed| keyed.replace('*', ""));
+        let keyed = self.keyed.get(key).map(|keyed| keyed.replace('*', ""));
         keyed.is_some_and(|keyed| keyed.contains(&self.script.meetings[meeting].conference_id))
-            || self.script.numbers.iter().any(|number| number.meeting == Some(meeting))
+            || self.script.numbers.iter().any(|of| of.meeting == Some(meeting) && of.e164 == self.called[&leg].1)
     }
 
     // ---------------------------------------------------------------------------------------------------------- presence
 
     pub fn attached(&mut self, stream: StreamId, plan: &Plan) {
         let call_id = self.phones.get(&plan.remote).expect("sound for an address that no phone has");
-        let call = (self.epoch, call_id.clone());
+        let call = self.current(call_id);
         let meeting = self.calls.get(&call).and_then(|wire| wire.meeting);
         let locked = meeting.is_some_and(|meeting| self.halls.entry(meeting).or_default().locked);
         if let Some(wire) = self.calls.get_mut(&call).filter(|wire| wire.inbound) {
@@ -466,12 +550,13 @@ impl Auditor {
         assert!(self.streams.insert(stream, fresh).is_none(), "{stream:?} is attached twice");
     }
 
-    pub fn media(&mut self, command: &media::Command) {
+    pub fn media(&mut self, now: Mono, command: &media::Command) {
         use media::Command::*;
         match command {
             Join { stream, room } => self.join(*stream, *room),
             Leave { stream } => self.place(*stream).room = None,
             Gag { stream, on } => self.place(*stream).gagged = *on,
+            HandOver { stream } => self.hand_over(now, *stream),
             Detach { stream } => {
                 assert!(self.streams.remove(stream).is_some(), "{stream:?} is detached, but was not attached");
             }
@@ -581,13 +666,13 @@ impl Auditor {
     /// An organiser may end the meeting for all by keys.
     fn may_have_been_ended(&self, meeting: usize) -> bool {
         let calls = self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.meeting == Some(meeting));
-        calls.filter_map(|(key, _)| self.keyed.get(&key.1)).any(|keyed| keyed.contains(PIN) && keyed.contains("##"))
+        calls.filter_map(|(key, _)| self.keyed.get(key)).any(|keyed| keyed.contains(PIN) && keyed.contains("##"))
     }
 
     /// By PIN, or by answering a call of the meeting.
     fn open_halls(&mut self) {
         for (key, wire) in self.calls.iter().filter(|(key, wire)| key.0 == self.epoch && wire.is_up()) {
-            let by_pin = self.keyed.get(&key.1).is_some_and(|keyed| keyed.contains(PIN));
+            let by_pin = self.keyed.get(key).is_some_and(|keyed| keyed.contains(PIN));
             if let Some(at) = wire.meeting.filter(|_| by_pin || !wire.inbound) {
                 self.halls.entry(at).or_default().opened = true;
             }
@@ -630,6 +715,8 @@ impl Auditor {
         }
         self.epoch += 1;
         self.streams.clear();
+        self.turns.clear();
+        self.moves.clear();
         self.halls.clear();
     }
 
@@ -789,6 +876,14 @@ impl Auditor {
     fn cause(&self, record: &UsageRecord, context: &str) {
         let cause = record.beyond.cause;
         assert!(cause != Cause::Fault, "{context}");
+        // Whoever was moved has ended nothing. The books may have closed its account before, or its node may have died since.
+        let has_moved_on = self.calls[&self.legs[&record.usage_id]].moved_on;
+        let fits = if has_moved_on {
+            matches!(cause, Cause::Transferred | Cause::NodeDied | Cause::Revoked)
+        } else {
+            cause != Cause::Transferred
+        };
+        assert!(fits, "moved on: {has_moved_on}: {context}");
         let bans: &[Ban] = match cause {
             Cause::OrganisationLocked => &[Ban::House],
             Cause::OrganiserLocked => &[Ban::Owner],
@@ -1012,12 +1107,13 @@ impl Auditor {
 
     /// Everything is over.
     pub fn finish(&mut self, records: &[UsageRecord], pool_used_ms: &[u64], grants: &[GrantRow]) {
-        let mut charged: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut charged: BTreeMap<(&str, usize), usize> = BTreeMap::new();
         let mut recorded = BTreeSet::new();
         for record in records {
             assert_eq!(self.charged.get(&record.usage_id), Some(&record.charge.0), "a record that was never seen");
             assert!(recorded.insert(record.usage_id), "two records of {}", record.usage_id);
-            *charged.entry(&record.call_id).or_default() += usize::from(record.charge.0 > 0);
+            let turn = self.legs[&record.usage_id].2;
+            *charged.entry((&record.call_id, turn)).or_default() += usize::from(record.charge.0 > 0);
         }
         assert!(charged.values().all(|times| *times <= 1), "charged twice: {charged:?}");
         let with_record: BTreeSet<&Key> = recorded.iter().map(|leg| &self.legs[leg]).collect();
@@ -1029,6 +1125,7 @@ impl Auditor {
             assert_eq!(meetings.len(), 1, "two meetings in one room: {members:?}");
         }
         self.sent_on(records);
+        self.moved_on(records);
         let pools: Vec<u64> = (0..self.script.houses.len()).map(|house| self.ledger.pool_used(house)).collect();
         assert_eq!(pool_used_ms, pools, "pools");
         assert_eq!(self.ledger.on_its_way(), [], "charged to a card, and not booked");
@@ -1050,14 +1147,34 @@ impl Auditor {
                 record.beyond.meeting.as_ref().and_then(|meeting| self.script.meeting_named(meeting.as_str()));
             assert_eq!(meeting, self.calls[asker].meeting, "{record:?} was asked for by {asker:?}");
             self.referred += 1;
+            let (asker, wire) = (&self.calls[asker], &self.calls[&self.legs[&record.usage_id]]);
+            self.outlived += u64::from(asker.over.zip(wire.ok).is_some_and(|(over, ok)| over < ok));
         }
         let patience = self.patience();
         for (key, wire) in &self.calls {
-            let old = wire.replaces.as_ref().and_then(|of| self.calls.get(&(key.0, of.clone())));
+            let old = wire.replaces.as_ref().and_then(|of| self.calls.get(&(key.0, of.clone(), 0)));
             let (Some(old), Some(since)) = (old, wire.acknowledged.filter(|_| wire.joined)) else { continue };
             let end = old.over.or(old.cut).expect("everything is over");
             assert!(end <= since + patience, "{key:?} came for another at {since:?}, which went on: {old:?}");
             self.replaced += u64::from(old.by_us && end >= since);
+        }
+    }
+}
+
+impl Auditor {
+    /// Each moment of a call whose caller was moved is one leg's, and none is nobody's.
+    fn moved_on(&mut self, records: &[UsageRecord]) {
+        let by_key: BTreeMap<&Key, &UsageRecord> =
+            records.iter().map(|record| (&self.legs[&record.usage_id], record)).collect();
+        for (key, record) in by_key.iter().filter(|(key, record)| key.2 > 0 && record.duration_ms > 0) {
+            let mut turns = self.calls.range((key.0, key.1.clone(), 0)..(**key).clone());
+            let (before, _) = turns.rfind(|(_, wire)| wire.moved_on).expect("it was somewhere before");
+            let before = by_key[before];
+            // A record begins as long before its end as the leg has lasted: where the clock was set meanwhile that is another moment.
+            if before.beyond.cause == Cause::Transferred && self.script.jumps.is_empty() {
+                assert_eq!(before.beyond.stamps.ended, record.start, "between {before:?} and {record:?}");
+            }
+            self.moved += 1;
         }
     }
 }

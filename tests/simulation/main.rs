@@ -32,9 +32,10 @@ const SEEDS_LONG: u64 = 10_000;
 const FIRSTS: u64 = 50;
 /// And so many slices against who is to pay them, and as many against a share of the last money.
 const SLICES: u64 = 50;
-/// And so many phones are rung by REFER and talk, and so many calls take another's place, and so often
-/// somebody is told who is there.
+/// And so many phones are rung by REFER and talk, so many calls take another's place, so many callers are moved, and so often
+/// somebody is told who is there; and of those phones so many come when whoever asked has hung up.
 const SENT: u64 = 50;
+const OUTLIVED: u64 = 10;
 /// So many that failed are made shorter; the rest are named.
 const SHRUNK: usize = 3;
 
@@ -81,6 +82,8 @@ fn the_books_and_the_rooms_are_right_whatever_happens() {
                             all.shared += seen.shared;
                             all.referred += seen.referred;
                             all.replaced += seen.replaced;
+                            all.outlived += seen.outlived;
+                            all.moved += seen.moved;
                             all.watched += seen.watched;
                         }
                         Err(failure) => {
@@ -95,11 +98,14 @@ fn the_books_and_the_rooms_are_right_whatever_happens() {
     let failed = failed.into_inner().unwrap();
     failed.iter().take(SHRUNK).for_each(|seed| shrink::explain(*seed));
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
-    let Seen { withdrawn, firsts, ordered, shared, referred, replaced, watched } = all.into_inner().unwrap();
-    println!("{referred} phones were rung by REFER and paid for, {replaced} calls took the place of others");
+    let Seen { withdrawn, firsts, ordered, shared, referred, replaced, outlived, moved, watched } =
+        all.into_inner().unwrap();
+    println!("{referred} phones were rung by REFER and paid for, {outlived} for whoever had hung up by then");
+    println!("{replaced} calls took the place of others, {moved} times a caller was moved and paid where they went on");
     println!("{watched} times somebody was told who is in a meeting");
-    let least = referred.min(replaced).min(watched);
-    assert!(last - first < SEEDS || least >= SENT, "seldom: {referred}, {replaced}, {watched}");
+    let rare = [referred, replaced, moved, watched];
+    let often = rare.iter().all(|times| *times >= SENT) && outlived >= OUTLIVED;
+    assert!(last - first < SEEDS || often, "seldom: {rare:?}, {outlived}");
     println!("{ordered} times one payer was held against another before it, {shared} slices against a fair share");
     assert!(last - first < SEEDS || ordered.min(shared) >= SLICES, "slices were seldom judged: {ordered}, {shared}");
     println!("{firsts} legs were held against an organiser's that had no money left");
@@ -124,11 +130,12 @@ fn one_seed_is_one_world() {
 
 /// Seeds that failed once: by an answer that came twice after the clock was set, by a bank that was asked twice at once, and
 /// by a death in the moment after a call had fallen silent, which was charged for its silence; and by a hold whose answer was
-/// never acknowledged: the call was over, and its charge went on. One more failed by its auditor, who did not know how little may
+/// never acknowledged: the call was over, and its charge went on; and by a caller, alone in a meeting, who was moved to the number
+/// that leads there, and was in none. One more failed by its auditor, who did not know how little may
 /// be left of a slice when its payer is named.
 #[test]
 fn seeds_that_failed_once_are_right() {
-    for seed in [7, 224, 282, 1_009, 8_048, 8_946] {
+    for seed in [7, 224, 237, 282, 1_009, 8_048, 8_946] {
         shrink::attempt(seed, &BTreeSet::new(), None).unwrap_or_else(|failure| panic!("seed {seed}, {failure}"));
     }
 }

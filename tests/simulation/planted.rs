@@ -1,19 +1,27 @@
-//! Proof that the auditor can fail: numbers of the product that are made wrong where it writes them, one kind of fault at a
-//! time. Each is found by one of the gate's seeds.
+//! Proof that the auditor can fail: numbers of the product that are made wrong where it writes them, and words that it overlooks, one
+//! kind of fault at a time. Each is found by one of the gate's seeds.
 
 use crate::shrink::{Gone, attempt};
-use crate::world::Plant;
+use crate::world::{Fault, Plant};
+use bytes::Bytes;
 use sqlx::{Connection, SqliteConnection};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tollbridge::rating::report::Masking;
 
 /// A fault that is not found by so many seeds is not found; from where on each of them has one among them that shows it.
 const SEEDS: u64 = 40;
 const FIRST: u64 = 11;
 
+macro_rules! trigger {
+    ($sql:expr) => {
+        Fault::Books(concat!("CREATE TRIGGER planted AFTER ", $sql, "; END"))
+    };
+}
+
 macro_rules! plants {
     ($($name:literal: $sql:expr;)*) => {
-        const PLANTS: &[Plant] = &[$(Plant { name: $name, sql: concat!("CREATE TRIGGER planted AFTER ", $sql, "; END") },)*];
+        const PLANTS: &[Plant] = &[$(Plant { name: $name, fault: trigger!($sql), found_by: "" },)*];
     };
 }
 
@@ -103,6 +111,47 @@ plants! {
         "INSERT ON recharge BEGIN UPDATE recharge SET amount = amount + 1 WHERE key = NEW.key";
 }
 
+/// Each is for one check alone.
+const OF_TRANSFERS: [Plant; 4] = [
+    Plant {
+        name: "another meeting pays for whom a REFER had rung",
+        fault: trigger!(
+            "UPDATE OF meeting ON leg WHEN OLD.meeting IS NULL AND NEW.call_type = 'dial-out' AND NEW.number LIKE '%50__' \
+             BEGIN UPDATE leg SET meeting = (SELECT MIN(id) FROM meeting WHERE id <> NEW.meeting) WHERE id = NEW.id"
+        ),
+        found_by: "and was asked for in",
+    },
+    Plant {
+        name: "whoever comes for another leaves it where it is",
+        fault: Fault::Overlooks("Replaces"),
+        found_by: "came for another at",
+    },
+    Plant {
+        name: "whoever watches sees numbers",
+        fault: Fault::Set(|config| config.masking = Masking::off()),
+        found_by: "is told to whoever watches",
+    },
+    Plant {
+        name: "a moved caller is paid for by whom they have left",
+        fault: trigger!(
+            "UPDATE OF meeting ON leg WHEN OLD.meeting IS NULL \
+             AND EXISTS (SELECT 1 FROM leg WHERE call_id = NEW.call_id AND meeting <> NEW.meeting) \
+             BEGIN UPDATE leg SET meeting = (SELECT MIN(meeting) FROM leg WHERE call_id = NEW.call_id \
+             AND meeting <> NEW.meeting) WHERE id = NEW.id"
+        ),
+        found_by: "not the ID of meeting",
+    },
+];
+
+/// A request as it is read where one of its headers is overlooked.
+pub fn without(packet: &Bytes, header: &str) -> Bytes {
+    let text = String::from_utf8_lossy(packet);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return packet.clone() };
+    let is_seen = |line: &&str| line.strip_prefix(header).is_none_or(|rest| !rest.starts_with(':'));
+    let head: Vec<&str> = head.split("\r\n").filter(is_seen).collect();
+    format!("{}\r\n\r\n{body}", head.join("\r\n")).into()
+}
+
 /// Writes a fault into the schema.
 pub async fn plant(path: &Path, sql: &'static str) {
     let mut conn = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.expect("the books");
@@ -112,8 +161,8 @@ pub async fn plant(path: &Path, sql: &'static str) {
 
 /// Why it was found, and by which seed.
 fn found(plant: Plant) -> Option<(u64, String)> {
-    (FIRST..FIRST + SEEDS)
-        .find_map(|seed| Some((seed, attempt(seed, &Gone::new(), Some(plant)).err()?.why().to_owned())))
+    let fails = |seed| Some((seed, attempt(seed, &Gone::new(), Some(plant)).err()?.why().to_owned()));
+    (FIRST..FIRST + SEEDS).filter_map(fails).find(|(_, why)| why.contains(plant.found_by))
 }
 
 #[test]
@@ -123,7 +172,8 @@ fn every_planted_fault_is_found() {
     let missed: Vec<&str> = std::thread::scope(|scope| {
         let work = || {
             let mut missed = Vec::new();
-            while let Some(plant) = PLANTS.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let plants = || OF_TRANSFERS.iter().chain(PLANTS);
+            while let Some(plant) = plants().nth(next.fetch_add(1, Ordering::Relaxed)) {
                 match found(*plant) {
                     Some((seed, why)) => {
                         println!("{}: seed {seed}, {}", plant.name, why.chars().take(160).collect::<String>())

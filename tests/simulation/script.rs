@@ -94,7 +94,7 @@ pub enum Act {
     Quiet,
     Hold,
     Resume,
-    /// Asks by REFER that this number be rung.
+    /// Asks by REFER that this number be rung; where it is one of ours, to go on there.
     Refer(String),
     /// Asks who is in the meeting, now and from now on (SUBSCRIBE).
     Watch,
@@ -404,6 +404,45 @@ fn relapses(seed: u64) -> Vec<Relapse> {
     (0..6).map(&mut relapse).collect()
 }
 
+/// A house that nobody else knows of, with a meeting; gives the number that leads there.
+fn add_house(script: &mut Script, (per_user, spends): (bool, bool), credits: i64, callers_may_start: bool) -> String {
+    let (house, meeting) = (script.houses.len(), script.meetings.len());
+    script.houses.push(House {
+        id: format!("house-{house}"),
+        per_user,
+        spends,
+        credits,
+        plenty: credits == PLENTY,
+        fetching: None,
+        refund_days: 0,
+    });
+    script.meetings.push(Meeting {
+        id: format!("meeting-{meeting}"),
+        house,
+        conference_id: format!("31400{meeting:02}"),
+        licensed: true,
+        callers_may_start,
+        lobby: false,
+        most: None,
+        confirm: false,
+    });
+    let e164 = format!("+39068800{meeting:03}");
+    script.numbers.push(Number { e164: e164.clone(), toll_free: false, house: Some(house), meeting: Some(meeting) });
+    e164
+}
+
+/// Somebody who calls once, and does that.
+fn caller(at_ms: u64, carrier: usize, called: &str, from: String, acts: Vec<(u64, Act)>) -> Caller {
+    let called = called.to_owned();
+    Caller { at_ms, carrier, called, from: Some(from), gives_up_ms: None, deaf: false, replaces: None, acts }
+}
+
+/// Somebody to be rung, under a number of their own.
+fn outsider(rng: &mut StdRng, number: u64) -> String {
+    let prefix = *["+4477009", "+4420794", "+3902123", "+2632421"].choose(rng).unwrap();
+    format!("{prefix}{number:04}")
+}
+
 /// So long a house's little money lasts all who talk there.
 const LEAN_MS: std::ops::Range<i64> = 210_000..270_000;
 /// A world that is over sooner has no such house.
@@ -416,44 +455,18 @@ fn lean(script: &mut Script) {
     if !matches!(script.seed % 5, 0 | 1) || script.mixed || script.length_ms < LEAN_LENGTH_MS {
         return;
     }
-    let (house, meeting) = (script.houses.len(), script.meetings.len());
     let guests = rng.random_range(3..=5);
     let rate = script.decks[0].iter().find(|rate| (rate.call_type, rate.prefix) == ("dial-in-toll", "39"));
     let rate = rate.expect("a rate for each number");
     let burns = rate.minute * 100 * (guests + 1) * rng.random_range(LEAN_MS) / 60_000;
-    script.houses.push(House {
-        id: format!("house-{house}"),
-        per_user: false,
-        spends: true,
-        credits: burns + rate.fee * 100 * (guests + 1),
-        plenty: false,
-        fetching: None,
-        refund_days: 0,
-    });
-    script.meetings.push(Meeting {
-        id: format!("meeting-{meeting}"),
-        house,
-        conference_id: format!("31400{meeting:02}"),
-        licensed: true,
-        callers_may_start: false,
-        lobby: false,
-        most: None,
-        confirm: false,
-    });
-    let called = format!("+39068800{meeting:03}");
-    script.numbers.push(Number { e164: called.clone(), toll_free: false, house: Some(house), meeting: Some(meeting) });
+    let credits = burns + rate.fee * 100 * (guests + 1);
+    let called = add_house(script, (false, true), credits, false);
     for guest in 0..=guests {
         let keys = [(1_500, Act::Keys("*".into())), (4_000, Act::Keys(format!("{PIN}#")))];
-        script.callers.push(Caller {
-            at_ms: rng.random_range(0..if guest == 0 { 2_000 } else { 20_000 }),
-            carrier: rng.random_range(0..CARRIERS.len()),
-            called: called.clone(),
-            from: Some(format!("+39333999990{guest}")),
-            gives_up_ms: None,
-            deaf: false,
-            replaces: None,
-            acts: if guest == 0 { keys.to_vec() } else { Vec::new() },
-        });
+        let at_ms = rng.random_range(0..if guest == 0 { 2_000 } else { 20_000 });
+        let carrier = rng.random_range(0..CARRIERS.len());
+        let acts = if guest == 0 { keys.to_vec() } else { Vec::new() };
+        script.callers.push(caller(at_ms, carrier, &called, format!("+39333999990{guest}"), acts));
     }
 }
 
@@ -471,28 +484,10 @@ fn rich(script: &mut Script) {
     {
         return;
     }
-    let (house, meeting) = (script.houses.len(), script.meetings.len());
     let rate = script.decks[0].iter().find(|rate| (rate.call_type, rate.prefix) == ("dial-in-toll", "39"));
     let minute = rate.expect("a rate for each number").minute.unsigned_abs() * 100;
-    script.houses.push(House {
-        id: format!("house-{house}"),
-        per_user: false,
-        spends: true,
-        credits: PLENTY,
-        plenty: true,
-        fetching: None,
-        refund_days: 0,
-    });
-    script.meetings.push(Meeting {
-        id: format!("meeting-{meeting}"),
-        house,
-        conference_id: format!("31400{meeting:02}"),
-        licensed: true,
-        callers_may_start: true,
-        lobby: false,
-        most: None,
-        confirm: false,
-    });
+    let called = add_house(script, (false, true), PLENTY, true);
+    let house = script.houses.len() - 1;
     for n in 0..rng.random_range(3..=5) {
         let unit = if n % 2 == 0 { Unit::Seconds } else { Unit::Money };
         let gift = script.gifts.len();
@@ -511,20 +506,11 @@ fn rich(script: &mut Script) {
         });
         script.orders.push((10 + n, Order::Give { gift }));
     }
-    let called = format!("+39068800{meeting:03}");
-    script.numbers.push(Number { e164: called.clone(), toll_free: false, house: Some(house), meeting: Some(meeting) });
     let half = script.length_ms / 2;
     for (guest, at_ms) in [3_000, half + 20_000].into_iter().enumerate() {
-        script.callers.push(Caller {
-            at_ms,
-            carrier: rng.random_range(0..CARRIERS.len()),
-            called: called.clone(),
-            from: Some(format!("+39333999980{guest}")),
-            gives_up_ms: None,
-            deaf: false,
-            replaces: None,
-            acts: vec![(half - 10_000, Act::HangUp)],
-        });
+        let carrier = rng.random_range(0..CARRIERS.len());
+        let acts = vec![(half - 10_000, Act::HangUp)];
+        script.callers.push(caller(at_ms, carrier, &called, format!("+39333999980{guest}"), acts));
     }
 }
 
@@ -537,6 +523,13 @@ const SENT_LENGTH_MS: u64 = 250_000;
 /// So many conference IDs may have seven digits.
 const MOST_MEETINGS: usize = 10;
 
+/// When somebody hangs up who has done all this: later, or at once, as many telephones do that have referred.
+fn hangs_up(rng: &mut StdRng, acts: &[(u64, Act)]) -> u64 {
+    let last = acts.iter().map(|(at_ms, _)| *at_ms).max().unwrap_or(0);
+    let most = if rng.random_ratio(1, 3) { 30 } else { 100_000 };
+    last + rng.random_range(0..most)
+}
+
 /// A house whose organiser, for whom all wait, has people rung by REFER, once the PIN is keyed; a guest asks for that in vain; and other
 /// telephones take the places of both, and go on asking. Some watch who is there. Drawn apart, and last: nobody else knows of it.
 fn sent(script: &mut Script) {
@@ -545,28 +538,9 @@ fn sent(script: &mut Script) {
     if script.seed.is_multiple_of(3) || script.length_ms < SENT_LENGTH_MS || is_full {
         return;
     }
-    let (house, meeting) = (script.houses.len(), script.meetings.len());
-    script.houses.push(House {
-        id: format!("house-{house}"),
-        per_user: rng.random(),
-        spends: rng.random(),
-        credits: PLENTY,
-        plenty: true,
-        fetching: None,
-        refund_days: 0,
-    });
-    script.meetings.push(Meeting {
-        id: format!("meeting-{meeting}"),
-        house,
-        conference_id: format!("31400{meeting:02}"),
-        licensed: true,
-        callers_may_start: false,
-        lobby: false,
-        most: None,
-        confirm: false,
-    });
-    let called = format!("+39068800{meeting:03}");
-    script.numbers.push(Number { e164: called.clone(), toll_free: false, house: Some(house), meeting: Some(meeting) });
+    let terms = (rng.random(), rng.random());
+    let called = add_house(script, terms, PLENTY, false);
+    let meeting = script.meetings.len() - 1;
     let first = script.callers.len();
     let mut began = [0, 0];
     for who in 0..4 {
@@ -582,8 +556,7 @@ fn sent(script: &mut Script) {
             match keys {
                 _ if !is_pressed => {}
                 "" => {
-                    let prefix = *["+4477009", "+4420794", "+3902123", "+2632421"].choose(&mut rng).unwrap();
-                    let to = format!("{prefix}{:04}", 5_000 + script.referred.len());
+                    let to = outsider(&mut rng, 5_000 + script.referred.len() as u64);
                     acts.push((moment, Act::Refer(to.clone())));
                     let manner = match rng.random_range(0..10) {
                         0..8 => Manner::Answers { after_ms: rng.random_range(0..9_000) },
@@ -601,21 +574,50 @@ fn sent(script: &mut Script) {
             acts.push((rng.random_range(500..30_000), Act::Watch));
         }
         if rng.random_ratio(2, 3) {
-            acts.push((moment + rng.random_range(0..100_000), Act::HangUp));
+            acts.push((hangs_up(&mut rng, &acts), Act::HangUp));
         }
         if who < 2 {
             began[who] = at_ms;
         }
-        script.callers.push(Caller {
-            at_ms,
-            carrier: TRANSFERS,
-            called: called.clone(),
-            from: Some(format!("+39333999970{who}")),
-            gives_up_ms: None,
-            deaf: false,
-            replaces: replaces.map(|old| first + old),
-            acts,
-        });
+        let one = caller(at_ms, TRANSFERS, &called, format!("+39333999970{who}"), acts);
+        script.callers.push(Caller { replaces: replaces.map(|old| first + old), ..one });
+    }
+}
+
+/// Callers who are moved on by REFER: to numbers that lead to meetings of others, to such as ask for a meeting, which some then name,
+/// and back; and to such as nobody may be moved to. So many numbers and meetings are for everybody. Drawn apart, and last.
+fn moved(script: &mut Script, (numbers, meetings): (usize, usize)) {
+    let mut rng = StdRng::seed_from_u64(script.seed ^ 0x00b5);
+    if script.meetings.len() >= MOST_MEETINGS {
+        return;
+    }
+    let ids: Vec<String> = script.meetings[..meetings].iter().map(|meeting| meeting.conference_id.clone()).collect();
+    let terms = (rng.random(), rng.random());
+    let home = add_house(script, terms, PLENTY, true);
+    let mut numbers: Vec<(String, bool)> =
+        script.numbers[..numbers].iter().map(|number| (number.e164.clone(), number.meeting.is_none())).collect();
+    numbers.push((home.clone(), false));
+    let alike = |(e164, _): &&(String, bool)| {
+        country(e164) == "IT" && script.numbers.iter().any(|number| number.e164 == *e164 && !number.toll_free)
+    };
+    let alike: Vec<(String, bool)> = numbers.iter().filter(alike).cloned().collect();
+    for who in 0..rng.random_range(2..=5) {
+        let mut acts = Vec::new();
+        let mut moment = rng.random_range(500..10_000);
+        for _ in 0..rng.random_range(1..=4) {
+            let (to, asks) = if rng.random_ratio(5, 6) { &alike } else { &numbers }.choose(&mut rng).unwrap();
+            acts.push((moment, Act::Refer(to.clone())));
+            moment += rng.random_range(500..8_000);
+            if *asks && rng.random_ratio(4, 5) {
+                acts.push((moment, Act::Keys(ids.choose(&mut rng).unwrap().clone())));
+            }
+            moment += rng.random_range(3_000..30_000);
+        }
+        if rng.random_ratio(2, 3) {
+            acts.push((hangs_up(&mut rng, &acts), Act::HangUp));
+        }
+        let at_ms = rng.random_range(1_000..script.length_ms / 2);
+        script.callers.push(caller(at_ms, TRANSFERS, &home, format!("+39333999960{who}"), acts));
     }
 }
 
@@ -680,9 +682,11 @@ impl Script {
             haunted: seed % 3 == 1,
             stops: author.rng.random_ratio(1, 3),
         };
+        let known = (script.numbers.len(), script.meetings.len());
         lean(&mut script);
         rich(&mut script);
         sent(&mut script);
+        moved(&mut script, known);
         script
     }
 
@@ -783,7 +787,7 @@ impl Script {
     }
 }
 
-fn country(e164: &str) -> &'static str {
+pub fn country(e164: &str) -> &'static str {
     if e164.starts_with("+39") { "IT" } else { "GB" }
 }
 
@@ -961,7 +965,7 @@ impl Author {
     }
 
     fn dial(&mut self, number: u64, meetings: usize) -> Dial {
-        let prefix = *["+4477009", "+4420794", "+3902123", "+2632421"].choose(&mut self.rng).unwrap();
+        let to = outsider(&mut self.rng, number);
         let after_ms = self.rng.random_range(0..20_000);
         let manner = match self.rng.random_range(0..20) {
             0..12 => Manner::Answers { after_ms },
@@ -980,7 +984,7 @@ impl Author {
         }
         self.stay(&mut acts, at_ms);
         let meeting = self.rng.random_range(0..meetings);
-        Dial { at_ms: self.moment(), meeting, to: format!("{prefix}{number:04}"), manner, acts }
+        Dial { at_ms: self.moment(), meeting, to, manner, acts }
     }
 
     fn order(&mut self, houses: &[House], meetings: &[Meeting]) -> (u64, Order) {

@@ -147,11 +147,23 @@ enum Done {
     Settled,
 }
 
-/// A fault that is planted in the books.
+/// A fault that is planted.
 #[derive(Clone, Copy, Debug)]
 pub struct Plant {
     pub name: &'static str,
-    pub sql: &'static str,
+    pub fault: Fault,
+    /// What it must be found by: part of why.
+    pub found_by: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// In the books, by a trigger.
+    Books(&'static str),
+    /// The bridge overlooks this header of requests.
+    Overlooks(&'static str),
+    /// Its settings are otherwise.
+    Set(fn(&mut Config)),
 }
 
 /// What a world has seen, so that it is known that there was such a thing.
@@ -167,6 +179,9 @@ pub struct Seen {
     /// Phones that were rung by REFER and paid by whose meeting it was, and calls that took the place of others.
     pub referred: u64,
     pub replaced: u64,
+    /// Those of them who came when whoever had asked was gone; and how often callers were moved, and paid where they went on.
+    pub outlived: u64,
+    pub moved: u64,
     /// Times that somebody was told who is in a meeting.
     pub watched: u64,
 }
@@ -224,6 +239,7 @@ pub struct World {
     zombie: Option<Store>,
     runtime: Runtime,
     folder: TempDir,
+    fault: Option<Fault>,
     healed: bool,
     token: u64,
     trouble: &'static Trouble,
@@ -314,6 +330,7 @@ impl World {
             zombie: None,
             runtime: runtime.enable_all().build().expect("a runtime"),
             folder,
+            fault: plant.map(|plant| plant.fault),
             healed: false,
             token: 0,
             script,
@@ -326,8 +343,8 @@ impl World {
             assert!(world.give(gift), "the first grants");
         }
         world.settle();
-        if let Some(plant) = plant {
-            world.runtime.block_on(planted::plant(&world.folder.path().join("store.db"), plant.sql));
+        if let Some(Fault::Books(sql)) = world.fault {
+            world.runtime.block_on(planted::plant(&world.folder.path().join("store.db"), sql));
         }
         world.plan(gone);
         world
@@ -390,9 +407,9 @@ impl World {
         while self.step() {}
         self.finish();
         let (ordered, shared) = (self.auditor.slices.ordered, self.auditor.slices.shared);
-        let Auditor { firsts, referred, replaced, .. } = self.auditor;
+        let Auditor { firsts, referred, replaced, outlived, moved, .. } = self.auditor;
         let (withdrawn, watched) = (std::mem::take(&mut self.auditor.withdrawn), self.watchers.told);
-        Seen { withdrawn, firsts, ordered, shared, referred, replaced, watched }
+        Seen { withdrawn, firsts, ordered, shared, referred, replaced, outlived, moved, watched }
     }
 
     fn step(&mut self) -> bool {
@@ -563,6 +580,10 @@ impl World {
         assert_eq!(flow.local, bridge_address(), "nothing goes anywhere else");
         if let Some(bridge) = &mut self.bridge {
             self.auditor.arrived(self.now, bytes);
+            let bytes = match self.fault {
+                Some(Fault::Overlooks(header)) => &planted::without(bytes, header),
+                _ => bytes,
+            };
             bridge.endpoint.receive(self.now, flow, bytes);
         }
     }
@@ -632,7 +653,7 @@ impl World {
 
     fn tell_media(&mut self, command: media::Command) {
         let now = self.now;
-        self.auditor.media(&command);
+        self.auditor.media(now, &command);
         let Some(bridge) = &mut self.bridge else { return };
         if let media::Command::Detach { stream } = &command
             && let Some(port) = bridge.attached.remove(stream)

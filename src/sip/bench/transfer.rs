@@ -46,6 +46,14 @@ fn pair(state: &str, fragment: &str) -> (String, String) {
     (state.to_owned(), fragment.to_owned())
 }
 
+/// The same, and they were told the first word of it.
+fn consented() -> (Bench, Call, String) {
+    let (mut bench, call, tag) = agreed();
+    answer(&mut bench, "NOTIFY", 200);
+    bench.words();
+    (bench, call, tag)
+}
+
 #[test]
 fn whoever_refers_is_told_how_it_goes() {
     let mut bench = Bench::new();
@@ -165,9 +173,7 @@ fn a_notify_that_is_not_taken_ends_its_subscription_alone() {
 #[test]
 fn how_it_goes_is_told_when_there_is_room() {
     for comes in [true, false] {
-        let (mut bench, call, tag) = agreed();
-        answer(&mut bench, "NOTIFY", 200);
-        bench.words();
+        let (mut bench, call, tag) = consented();
         let limit = std::mem::take(&mut bench.endpoint.table.limit);
         bench.command(Command::Report { call, number: 2, status: 180, is_last: false });
         bench.pass(Duration::from_secs(5));
@@ -316,9 +322,7 @@ fn no_more_are_under_way_than_there_may_be_nor_in_a_minute() {
 #[test]
 fn with_the_call_ends_what_is_told_of_it() {
     for ours in [true, false] {
-        let (mut bench, call, tag) = agreed();
-        answer(&mut bench, "NOTIFY", 200);
-        bench.words();
+        let (mut bench, call, tag) = consented();
         let expected = if ours {
             bench.command(Command::HangUp { call, reason: None });
             ["NOTIFY", "BYE"]
@@ -331,6 +335,31 @@ fn with_the_call_ends_what_is_told_of_it() {
         assert_eq!(bench.words(), expected);
         bench.command(Command::Report { call, number: 2, status: 200, is_last: true });
         assert!(bench.words().is_empty());
+        bench.assert_at_rest();
+    }
+}
+
+/// Many telephones refer and hang up at once. Our owner goes on with what was asked, so that it is no refusal.
+#[test]
+fn whoever_refers_and_hangs_up_at_once_is_told_that_it_is_under_way() {
+    for lines in ["", "Refer-Sub: false\n"] {
+        let mut bench = Bench::new();
+        let (call, tag) = up(&mut bench);
+        refer(&mut bench, &tag, 2, &format!("{TO}{lines}"));
+        bench.receive(&from_peer("BYE", "b1", &tag, 3, EMPTY));
+        assert_eq!(bench.told(), ["Referred", "HungUp"]);
+        if lines.is_empty() {
+            let last = answer(&mut bench, "NOTIFY", 200);
+            assert_eq!(told(&last), pair("terminated;reason=noresource", "SIP/2.0 100 Trying"));
+            assert_eq!(bench.words(), ["200 BYE", "202 REFER", "NOTIFY"]);
+        } else {
+            assert_eq!(bench.words(), ["200 BYE", "202 REFER"]);
+        }
+        // Nobody is there to be told more.
+        bench.command(Command::Consent { call, number: 2 });
+        bench.command(Command::Decline { call, number: 2, refusal: Refusal::plain(403) });
+        bench.command(Command::Report { call, number: 2, status: 200, is_last: true });
+        assert_eq!((bench.words(), bench.endpoint.referrals()), (vec![], 0));
         bench.assert_at_rest();
     }
 }
@@ -438,14 +467,13 @@ fn a_transfer_that_we_ask_for_is_followed_to_its_end() {
 fn whoever_hangs_up_after_they_agreed_has_gone_elsewhere() {
     /// What they say to the REFER, what NOTIFYs then tell, and what our owner hears besides the end of the call.
     type Case = (Option<u16>, &'static [&'static str], &'static [(u16, bool)]);
-    let rows: [Case; 7] = [
+    let rows: [Case; 6] = [
         (Some(202), &[], &[(202, true)]),
         (Some(202), &["180 Ringing", "over 180 Ringing"], &[(180, false), (202, true)]),
         (Some(200), &[], &[(202, true)]),
         (Some(202), &["100 Trying", "180 Ringing"], &[(100, false), (180, false), (202, true)]),
         (Some(202), &["486 Busy Here"], &[(486, true)]),
         (Some(603), &[], &[(603, true)]),
-        (None, &[], &[]),
     ];
     for (answer, notices, expected) in rows {
         let mut bench = Bench::new();
@@ -465,6 +493,57 @@ fn whoever_hangs_up_after_they_agreed_has_gone_elsewhere() {
         assert_eq!(transferring(&mut bench), expected, "{answer:?} {notices:?}");
         bench.assert_at_rest();
     }
+}
+
+/// Datagrams overtake each other: whoever hangs up before we hear that they agreed has gone elsewhere all the same, if we hear it yet.
+#[test]
+fn an_agreement_that_its_bye_has_overtaken_counts() {
+    /// What comes after the BYE, and what our owner hears of it.
+    type Case = (fn(&mut Bench, &Request, &str), u16);
+    fn late(bench: &mut Bench, tag: &str, cseq: u32, fragment: &str) -> Vec<String> {
+        bench.receive(&notice(tag, cseq, &format!("Event: refer\n{ACTIVE}"), fragment));
+        bench.words()
+    }
+    let rows: [Case; 8] = [
+        (|bench, refer, _| bench.receive(&reply(refer, 202, "", "")), 202),
+        (|bench, refer, _| bench.receive(&reply(refer, 202, "Refer-Sub", "false")), 202),
+        (|bench, refer, _| bench.receive(&reply(refer, 603, "", "")), 603),
+        (|bench, refer, _| bench.receive(&reply(refer, 401, "", "")), 401),
+        (|bench, _, _| bench.pass(Duration::from_secs(32)), 408),
+        (|bench, _, tag| drop(late(bench, tag, 10, "SIP/2.0 200 OK\n")), 202),
+        (|bench, _, tag| drop(late(bench, tag, 10, "SIP/2.0 100 Trying\n")), 202),
+        (|bench, _, tag| drop(late(bench, tag, 10, "SIP/2.0 486 Busy Here\n")), 486),
+    ];
+    for (act, expected) in rows {
+        let mut bench = Bench::new();
+        let (call, tag) = referable(&mut bench);
+        bench.command(Command::Refer { call, to: "<tel:+390699>".to_owned() });
+        let refer = bench.request("REFER");
+        bench.receive(&from_peer("BYE", "b1", &tag, 8, EMPTY));
+        bench.words();
+        assert_eq!(bench.told(), ["HungUp"], "the call is over at once");
+        assert_eq!(late(&mut bench, "astray", 9, "SIP/2.0 200 OK\n"), ["481 NOTIFY"], "of another call");
+        act(&mut bench, &refer, &tag);
+        assert_eq!(transferring(&mut bench), [(expected, true)]);
+        bench.receive(&reply(&refer, 202, "", ""));
+        bench.words();
+        assert_eq!(late(&mut bench, &tag, 11, "SIP/2.0 200 OK\n"), ["481 NOTIFY"], "{expected}");
+        assert!(bench.told().is_empty(), "told once: {expected}");
+        bench.assert_at_rest();
+    }
+    // Where it is we who hang up nobody waits for what they say.
+    let mut bench = Bench::new();
+    let (call, _) = referable(&mut bench);
+    bench.command(Command::Refer { call, to: "<tel:+390699>".to_owned() });
+    let refer = bench.request("REFER");
+    bench.command(Command::HangUp { call, reason: None });
+    bench.receive(&reply(&refer, 202, "", ""));
+    bench.assert_at_rest();
+    bench.words();
+    assert_eq!(bench.told(), ["Released"]);
+    // They have hung up before our owner knew.
+    bench.command(Command::Refer { call, to: "<tel:+390699>".to_owned() });
+    assert_eq!((bench.words(), transferring(&mut bench)), (vec![], vec![(481, true)]));
 }
 
 #[test]

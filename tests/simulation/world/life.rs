@@ -164,7 +164,11 @@ impl World {
         }
         let mut bytes = [3; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let mut switchboard = Switchboard::new(config(), store.facts(), Arc::new(Sounds::silent()), bytes);
+        let mut config = config();
+        if let Some(Fault::Set(wrongly)) = self.fault {
+            wrongly(&mut config);
+        }
+        let mut switchboard = Switchboard::new(config, store.facts(), Arc::new(Sounds::silent()), bytes);
         switchboard.owes(burials);
         let sound = match self.script.mixed {
             true => Sound::Mixed(Box::new(Mixed::new(seed))),
