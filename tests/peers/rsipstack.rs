@@ -404,8 +404,19 @@ impl Call {
 }
 
 fn ours(sound: &Sound, direction: Direction, version: u64) -> Ours<'static> {
-    let (comfort_noise, events, prefer) = (false, true, Prefer::Theirs);
-    Ours { address: sound.local(), session: 1, version, codecs: CODECS, comfort_noise, events, direction, prefer }
+    let (ip, port) = (sound.local().ip(), sound.local().port());
+    Ours {
+        addresses: ip.into(),
+        port,
+        origin: ip,
+        session: 1,
+        version,
+        codecs: CODECS,
+        comfort_noise: false,
+        events: true,
+        direction,
+        prefer: Prefer::Theirs,
+    }
 }
 
 /// What a body of ours is, in their headers.
