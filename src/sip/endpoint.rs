@@ -385,7 +385,8 @@ impl Endpoint {
             (Bell::Silent, _) => self.unacknowledged(call),
             (Bell::Remind, _) => self.remind(call),
             (Bell::Patience, Stage::Invited { .. }) => self.refuse(call, &Refusal::plain(480)),
-            (Bell::Patience, Stage::Calling(_)) => self.rang_out(call),
+            (Bell::Patience | Bell::Trying, Stage::Calling(_)) => self.rang_out(call),
+            (Bell::Trying, _) => {}
             (Bell::Patience, _) => self.undelivered(Owner::Offer(call), Note::TimedOut),
             (Bell::Thought, _) => self.disagree(call, 500),
             (Bell::Abandon, _) => self.abandon(call),

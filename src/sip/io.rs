@@ -909,6 +909,7 @@ mod tests {
             product: "tollbridge".to_owned(),
             retry_after_s: 1,
             session_s: 1_800,
+            trying_s: 0,
             is_focus: true,
             pace: crate::sip::Pace::default(),
         }

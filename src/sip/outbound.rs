@@ -1,7 +1,7 @@
 //! Calls that we make: INVITE, its answers and forks, and CANCEL.
 
 use super::auth::carry_over;
-use super::desk::Bell;
+use super::desk::{Alarm, Bell};
 use super::dialog::{self, Dialog, Entry};
 use super::dns::SHUNNED;
 use super::endpoint::{Endpoint, SDP, abilities};
@@ -84,6 +84,9 @@ impl Endpoint {
         let session =
             Session { login, holds_ack, may_transfer: dial.may_transfer, ..Session::new(call, dialog, stage) };
         session.set(&mut self.desk, Bell::Patience, Duration::from_millis(dial.ring_ms));
+        if self.config.trying_s > 0 {
+            session.set(&mut self.desk, Bell::Trying, Duration::from_secs(u64::from(self.config.trying_s)));
+        }
         self.begin(session);
     }
 
@@ -100,6 +103,9 @@ impl Endpoint {
         };
         if note != Some(Note::Pass) {
             return;
+        }
+        if let Owner::Invite(call) = owner {
+            self.desk.timers.stop(Alarm::Call(call, Bell::Trying));
         }
         if let Some(asked) = asked {
             // RFC 3263 section 4.3: as good as silence.
@@ -509,7 +515,11 @@ impl Endpoint {
     /// It rang for as long as it may, or there was no sign of life for so long.
     pub(in crate::sip) fn rang_out(&mut self, call: Call) {
         let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
-        let status = if calling.heard { 480 } else { 408 };
+        let (status, flow) = if calling.heard { (480, None) } else { (408, self.table.flow(calling.transaction)) };
+        // Whoever is called next is not to wait for it too.
+        if let Some(flow) = flow {
+            self.names.no_answer(self.desk.now, flow);
+        }
         self.give_up(call, None, status);
     }
 

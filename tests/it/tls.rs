@@ -81,6 +81,7 @@ impl Side {
             product: "tollbridge".to_owned(),
             retry_after_s: 1,
             session_s: 1_800,
+            trying_s: 0,
             is_focus: true,
             pace: tollbridge::sip::Pace::default(),
         };
