@@ -381,7 +381,7 @@ impl Endpoint {
     fn ring_bell(&mut self, call: Call, bell: Bell) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         match (bell, &session.stage) {
-            (Bell::Repeat, _) => session.repeat(&mut self.desk),
+            (Bell::Repeat, _) => session.repeat(&mut self.desk, &self.table),
             (Bell::Silent, _) => self.unacknowledged(call),
             (Bell::Remind, _) => self.remind(call),
             (Bell::Patience, Stage::Invited { .. }) => self.refuse(call, &Refusal::plain(480)),

@@ -1046,6 +1046,33 @@ mod tests {
         assert_eq!((counters.messages_in, counters.malformed), (1, 0));
     }
 
+    const INVITE: &str = "INVITE sip:room@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP SENT-BY;branch=z9hG4bK1\r\n\
+        From: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:room@127.0.0.1>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\
+        Contact: <sip:a@127.0.0.1>\r\nMax-Forwards: 70\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\noffer";
+
+    /// RFC 3261 section 18.2.2.
+    #[tokio::test]
+    async fn an_answer_whose_connection_is_gone_comes_by_a_new_one() {
+        let (sip, mut events) = start(1, true).await;
+        let until = async |what: fn(&Gauges) -> bool| {
+            let mut gauges = sip.gauges.clone();
+            timeout(Duration::from_secs(20), gauges.wait_for(what)).await.expect("in time").map(drop).unwrap();
+        };
+        until(|gauges| gauges.obeyed > 0).await;
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let mut stream = TcpStream::connect(sip.local(Transport::Tcp).unwrap()).await.unwrap();
+        let invite = INVITE.replace("SENT-BY", &listener.local_addr().unwrap().to_string());
+        stream.write_all(invite.as_bytes()).await.unwrap();
+        let Event::Invited(invitation) = next(&mut events).await else { panic!() };
+        drop(stream);
+        until(|gauges| gauges.connections == 0).await;
+        sip.command(Command::Accept { call: invitation.call, answer: Bytes::from_static(b"answer") }).await;
+        let (mut back, _) = timeout(Duration::from_secs(20), listener.accept()).await.unwrap().unwrap();
+        let mut line = [0; 14];
+        timeout(Duration::from_secs(20), back.read_exact(&mut line)).await.unwrap().unwrap();
+        assert_eq!(&line, b"SIP/2.0 200 OK");
+    }
+
     #[tokio::test]
     async fn a_refusal_and_a_closed_port_fail_the_call() {
         let (caller, mut at_caller) = start(1, true).await;

@@ -1,5 +1,6 @@
 //! Pure parts of the transport layer: cutting a stream into messages, and where a response goes.
 
+use super::Flow;
 use super::header::Via;
 use super::lexer::{Fault, Head, MESSAGE_MAX, find_head_end, leading_line_ends};
 use super::message::{Framing, Malformed};
@@ -24,6 +25,13 @@ pub fn response_target(via: &Via, source: SocketAddr) -> SocketAddr {
         None => via.port().filter(|port| *port != 0).unwrap_or(PORT),
     };
     SocketAddr::new(source.ip(), port)
+}
+
+/// Where the response to a request goes whose connection, `flow`, is gone: to the address that it came from, by a connection to the
+/// port that its Via names (RFC 3261 section 18.2.2). It may have come from any port, where nobody listens.
+pub fn way_back(via: &Via, flow: Flow) -> Flow {
+    let port = via.port().filter(|port| *port != 0).unwrap_or(flow.transport.usual_port());
+    Flow { peer: SocketAddr::new(flow.peer.ip(), port), ..flow }
 }
 
 /// Whether a datagram is nothing but line ends: a keep-alive, not a message.

@@ -12,7 +12,7 @@ use super::dialog::Dialog;
 use super::message::{Framing, Message, Request, Response};
 use super::method::Method;
 use super::timer::Letter;
-use super::transport::PORT;
+use super::transport::{PORT, way_back};
 use super::{Call, Flow};
 use bytes::Bytes;
 use client::Client;
@@ -159,6 +159,8 @@ struct Transaction {
     merge: Option<Key>,
     machine: Machine,
     flow: Flow,
+    /// By which answers go once the connection that their request came by is gone.
+    back: Flow,
     /// What goes out again: the request, or the latest response.
     bytes: Bytes,
     owner: Owner,
@@ -284,9 +286,10 @@ impl Table {
         };
         let key = Key::server(request, request.method(), flow.peer.ip());
         let merge = request.to().tag().is_none().then(|| Key::merge(request));
+        let back = if reliable { way_back(request.via(), flow) } else { reply_to };
         let (flow, bytes, owner) = (reply_to, Bytes::new(), Owner::Nobody);
         let room = self.limit + if standing { self.limit / STANDING_SHARE } else { 0 };
-        self.add(desk, Transaction { key, merge, machine, flow, bytes, owner, invite: None }, room)
+        self.add(desk, Transaction { key, merge, machine, flow, back, bytes, owner, invite: None }, room)
     }
 
     fn add(&mut self, desk: &mut Desk, transaction: Transaction, room: usize) -> Option<Id> {
@@ -369,7 +372,7 @@ impl Table {
     ) -> Option<Id> {
         let key = Key::client(request.via().branch().unwrap_or_default(), request.method());
         let bytes = request.to_bytes();
-        self.add(desk, Transaction { key, merge: None, machine, flow, bytes, owner, invite }, self.limit)
+        self.add(desk, Transaction { key, merge: None, machine, flow, back: flow, bytes, owner, invite }, self.limit)
     }
 
     /// Notes whose INVITE a server transaction carries.
@@ -444,16 +447,24 @@ impl Table {
         }
     }
 
-    /// A flow is dead: every request on it that waits has failed.
+    /// A request of ours has no way.
+    pub fn fail(&mut self, desk: &mut Desk, id: Id) -> Option<Note> {
+        self.ask(desk, id, ClientInput::Broken, None)
+    }
+
+    /// A flow is dead: every request on it that waits has failed, and answers take another way.
     pub fn lost(&mut self, desk: &mut Desk, flow: Flow) -> Vec<(Owner, Note)> {
         let mut hit: Vec<Id> = self.live.iter().filter(|(_, t)| t.flow == flow).map(|(id, _)| *id).collect();
         hit.sort(); // the same order in every run of a seed
         let mut notes = Vec::new();
         for id in hit {
-            let Some(transaction) = self.live.get(&id) else { continue };
+            let Some(transaction) = self.live.get_mut(&id) else { continue };
             let owner = transaction.owner;
-            if matches!(transaction.machine, Machine::ClientInvite(_) | Machine::Client(_)) {
-                notes.extend(self.ask(desk, id, ClientInput::Broken, None).map(|note| (owner, note)));
+            match transaction.machine {
+                Machine::ClientInvite(_) | Machine::Client(_) => {
+                    notes.extend(self.fail(desk, id).map(|note| (owner, note)));
+                }
+                Machine::ServerInvite(_) | Machine::Server(_) => transaction.flow = transaction.back,
             }
         }
         notes
