@@ -18,6 +18,7 @@ mod inject;
 mod name;
 mod outgoing;
 mod peer;
+mod route;
 mod transfer;
 mod trust;
 mod watch;

@@ -5,7 +5,7 @@
 
 use super::dns::io::{Client, Servers};
 use super::tls::{self, Tls};
-use super::transport::{Frame, PONG, StreamFramer, is_keep_alive};
+use super::transport::{Fate, Frame, PONG, StreamFramer, is_keep_alive};
 use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Said, Transport, dns};
 use crate::clock::{Mono, Now, Wall};
 use crate::telemetry::name;
@@ -112,9 +112,9 @@ pub struct Sip {
 impl Sip {
     /// Opens all sockets and starts the endpoint, within a tokio runtime. It has a thread of its own, with its datagrams: 100
     /// and 503 go out at once, however much everybody else has to do. Connections, which may have to encrypt, and questions to
-    /// DNS are the runtime's. `tls` is what each connection that begins is
-    /// given; without it TLS is not listened for. `dscp` marks what we send (24 is CS3). `dns` are the
-    /// servers that are asked for names; without any no name leads anywhere. `seed` must not be guessable. Events come with the moment of what caused them; the last `Sip` dropped ends the task.
+    /// DNS are the runtime's. `tls` is what each connection that begins is given; without it TLS is not listened for. `dscp`
+    /// marks what we send (24 is CS3). `dns` are the servers that are asked for names; without any no name leads anywhere.
+    /// `seed` must not be guessable. Events come with the moment of what caused them; the last `Sip` dropped ends the task.
     pub fn start(
         listen: Vec<(Transport, SocketAddr)>,
         tls: Option<watch::Receiver<Tls>>,
@@ -137,6 +137,7 @@ impl Sip {
             let local = rim.listen(transport, address);
             locals.push((transport, local.map_err(|source| Error::Listen { transport, address, source })?));
         }
+        rim.endpoint.listen(locals.clone());
         let inlets = Inlets { arrivals, commands: commanded, asked, stopped };
         // It waits for this alone.
         let _ = begin.send(Box::pin(rim.run(inlets, gauge)));
@@ -525,11 +526,7 @@ impl Rim {
     fn drain(&mut self, now: Now) {
         while let Some(output) = self.endpoint.poll() {
             match output {
-                Output::Send { flow, bytes } => {
-                    if !self.send(now.mono, flow, bytes) {
-                        self.close(now.mono, flow);
-                    }
-                }
+                Output::Send { flow, bytes } => self.send(now.mono, flow, bytes),
                 Output::Close { flow } => self.close(now.mono, flow),
                 Output::Event(event) => self.tell(now, event),
                 Output::Ask(question) => self.ask(question),
@@ -556,22 +553,27 @@ impl Rim {
         self.endpoint.crowd(!self.untold.is_empty());
     }
 
-    /// Whether the message is on its way.
-    fn send(&mut self, now: Mono, flow: Flow, bytes: Bytes) -> bool {
+    fn send(&mut self, now: Mono, flow: Flow, bytes: Bytes) {
         if flow.transport == Transport::Udp {
-            let socket = self.sockets.iter().find(|(local, _)| *local == flow.local);
-            let Some((_, socket)) = socket else { return false };
-            return match socket.try_send_to(&bytes, flow.peer) {
-                Ok(_) => true,
-                // As if lost on the way: whoever needs an answer sends again.
-                Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-            };
+            return self.send_datagram(now, flow, &bytes);
         }
-        if !self.connections.contains_key(&flow) && !self.connect(now, flow) {
-            return false;
-        }
+        let is_open = self.connections.contains_key(&flow) || self.connect(now, flow);
         // A full queue: the peer does not read.
-        self.connections.get(&flow).is_some_and(|connection| connection.writer.try_send(bytes).is_ok())
+        let takes = |connection: &Connection| connection.writer.try_send(bytes).is_ok();
+        if !(is_open && self.connections.get(&flow).is_some_and(takes)) {
+            self.close(now, flow);
+        }
+    }
+
+    fn send_datagram(&mut self, now: Mono, flow: Flow, bytes: &Bytes) {
+        let sent = match self.sockets.iter().find(|(local, _)| *local == flow.local) {
+            Some((_, socket)) => socket.try_send_to(bytes, flow.peer).map_err(|error| Fate::of(&error)),
+            // Of an earlier life, which listened elsewhere.
+            None => Err(Fate::Hopeless),
+        };
+        if let Err(fate) = sent {
+            self.endpoint.unsent(now, flow, bytes, fate);
+        }
     }
 
     fn connected(&mut self, now: Mono, transport: Transport, stream: TcpStream, peer: SocketAddr) {
@@ -598,10 +600,7 @@ impl Rim {
                 None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
             }
         });
-        self.add(now, flow, writer, task.abort_handle(), listed);
-        if let Some(connection) = self.connections.get_mut(&flow) {
-            connection.unasked = unasked;
-        }
+        self.add(now, flow, (writer, task.abort_handle()), listed, unasked);
     }
 
     /// What a connection of this transport that begins now is given.
@@ -642,12 +641,13 @@ impl Rim {
                 None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
             }
         });
-        self.add(now, flow, writer, task.abort_handle(), true);
+        self.add(now, flow, (writer, task.abort_handle()), true, false);
         true
     }
 
-    fn add(&mut self, heard: Mono, flow: Flow, writer: mpsc::Sender<Bytes>, task: AbortHandle, listed: bool) {
-        let connection = Connection { writer, task, opened: self.opened, heard, listed, own: None, unasked: false };
+    fn add(&mut self, heard: Mono, flow: Flow, end: (mpsc::Sender<Bytes>, AbortHandle), listed: bool, unasked: bool) {
+        let (writer, task) = end;
+        let connection = Connection { writer, task, opened: self.opened, heard, listed, own: None, unasked };
         self.connections.insert(flow, connection);
     }
 
@@ -663,9 +663,8 @@ impl Rim {
     fn sweep(&mut self) {
         let now = Now::read().mono;
         let used: HashSet<Flow> = self.endpoint.flows().collect();
-        let is_idle = |connection: &Connection| {
-            now.since(connection.heard) > if connection.listed { IDLE } else { IDLE_STRANGER }
-        };
+        let patience = |connection: &Connection| if connection.listed { IDLE } else { IDLE_STRANGER };
+        let is_idle = |connection: &Connection| now.since(connection.heard) > patience(connection);
         let idle = self.connections.iter().filter(|(flow, connection)| is_idle(connection) && !used.contains(flow));
         for flow in idle.map(|(flow, _)| *flow).collect::<Vec<_>>() {
             self.close(now, flow);

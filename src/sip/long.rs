@@ -8,16 +8,17 @@ use super::session::{Session, Stage};
 use super::timer::LIFE;
 use super::transaction::Owner;
 use super::transport::LONGEST_DATAGRAM;
-use super::{Call, Flow, Transport};
+use super::{Call, Flow, Transport, Way};
 
 impl Endpoint {
     /// Sends a re-INVITE by the way that it fits. Whether it went out.
     pub(in crate::sip) fn send_offer(&mut self, call: Call, invite: Request) -> bool {
         let Some(session) = self.sessions.get_mut(&call) else { return false };
-        let hop = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
+        let hop = session.dialog.hop(session.lost, &self.gate);
         let is_long = hop.transport == Transport::Udp && invite.to_bytes().len() > LONGEST_DATAGRAM;
         session.by_tcp = None;
-        let (flow, invite) = match session.tcp.filter(|_| is_long) {
+        let fits = |way: &Way| is_long && way.flow.local.is_ipv4() == hop.local.is_ipv4();
+        let (flow, invite) = match session.tcp.filter(fits) {
             Some(way) => {
                 let via = Via::new(Transport::Tcp, way.contact, invite.via().branch().unwrap_or_default());
                 let by_tcp = invite.again(invite.cseq(), &via);

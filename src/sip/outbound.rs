@@ -11,7 +11,7 @@ use super::method::Method;
 use super::refresh::{LEAST_S, Terms, least_s};
 use super::session::{ACK_LIMIT, Accord, Calling, Change, GivingUp, Session, Stage};
 use super::timer::LIFE;
-use super::transaction::{Id, MAX_FORKS, Made, Note, Owner};
+use super::transaction::{Id, MAX_FORKS, Made, Note, Owner, by};
 use super::transport::LONGEST_DATAGRAM;
 use super::{Call, Dial, Event, Flow, Login, Reason};
 use bytes::Bytes;
@@ -238,8 +238,14 @@ impl Endpoint {
             session.held_ack == Some(id)
                 && (!matches!(session.stage, Stage::Up { .. }) || session.dialog.remote_tag() == Some(tag))
         });
-        if let Some((_, flow, ack)) = sent.forks.iter().find(|(fork, ..)| fork == tag) {
+        if let Some((_, flow, ack)) = sent.forks.iter_mut().find(|(fork, ..)| fork == tag) {
             self.desk.counters.repeats += 1;
+            // The way that it went by could not be gone.
+            if session.is_some_and(|session| session.dialog.closed == Some(*flow)) {
+                let mut again = by(dialog.ack(&branch), dialog.flow);
+                carry_over(&sent.request, &mut again);
+                (*flow, *ack) = (dialog.flow, again.to_bytes());
+            }
             if !waits {
                 self.desk.send(*flow, ack.clone());
             }
@@ -250,8 +256,8 @@ impl Endpoint {
             return false;
         }
         let lost = session.is_some_and(|session| session.lost);
-        let flow = dialog.hop(lost, |peer| self.gate.is_known(peer));
-        let mut ack = dialog.ack(&branch);
+        let flow = dialog.hop(lost, &self.gate);
+        let mut ack = by(dialog.ack(&branch), flow);
         carry_over(&sent.request, &mut ack);
         let ack = ack.to_bytes();
         sent.forks.push((tag.to_owned(), flow, ack.clone()));

@@ -240,6 +240,12 @@ impl Table {
         self.live.get(&id).map(|transaction| transaction.flow)
     }
 
+    /// The request of ours that a message is, whether it is sent for the first time or again.
+    pub fn ours(&self, request: &Request) -> Option<(Id, Owner)> {
+        let id = self.find(&Key::client(request.via().branch()?, request.method()))?;
+        Some((id, self.live.get(&id)?.owner))
+    }
+
     /// A request arrives: is it known?
     pub fn arrive(&mut self, desk: &mut Desk, request: &Request, peer: IpAddr) -> Arrival {
         let ack = *request.method() == Method::Ack;
@@ -318,6 +324,7 @@ impl Table {
     /// Sends a request of ours other than INVITE; `None` when there are too many transactions.
     pub fn send(&mut self, desk: &mut Desk, request: Request, flow: Flow, owner: Owner) -> Option<Id> {
         let machine = Machine::Client(Client::new(flow.transport.is_stream()));
+        let request = by(request, flow);
         let id = self.add_client(desk, machine, &request, flow, owner, None)?;
         self.ask(desk, id, ClientInput::Start, None);
         Some(id)
@@ -326,7 +333,7 @@ impl Table {
     /// Sends the INVITE of a call.
     pub fn call(&mut self, desk: &mut Desk, flow: Flow, request: Request, dialog: Dialog, owner: Owner) -> Option<Id> {
         let machine = ClientInvite::new(flow.transport.is_stream());
-        let id = self.add_invite(desk, flow, machine, request, dialog, owner)?;
+        let id = self.add_invite(desk, flow, machine, by(request, flow), dialog, owner)?;
         self.ask(desk, id, ClientInput::Start, None);
         Some(id)
     }
@@ -424,7 +431,17 @@ impl Table {
 
     /// What a response answers, if it is a request of ours that lives.
     pub fn made(&self, response: &Response) -> Option<Made> {
-        let id = self.find(&Key::client(response.via().branch()?, response.cseq().1))?;
+        self.request(self.find(&Key::client(response.via().branch()?, response.cseq().1))?)
+    }
+
+    /// The BYE of a call, while nobody has answered it.
+    pub fn bye(&self, call: Call) -> Option<(Id, Made)> {
+        let is_it = |(_, transaction): &(&Id, &Transaction)| transaction.owner == Owner::Bye(call);
+        let id = self.live.iter().filter(is_it).map(|(id, _)| *id).max()?;
+        Some((id, self.request(id)?))
+    }
+
+    fn request(&self, id: Id) -> Option<Made> {
         let transaction = self.live.get(&id)?;
         match Message::parse(&transaction.bytes, Framing::Stream).ok()? {
             Message::Request(request) => Some(Made { request, flow: transaction.flow }),
@@ -565,6 +582,14 @@ impl Table {
         if let Some(sent) = &transaction.invite {
             desk.send(transaction.flow, super::dialog::ack_of_refusal(&sent.request, response));
         }
+    }
+}
+
+/// A request as it goes by a flow: what is sent within a call may turn to another transport (RFC 3261 section 18.1.1).
+pub(in crate::sip) fn by(request: Request, flow: Flow) -> Request {
+    match request.via().over(flow) {
+        Some(via) => request.again(request.cseq(), &via),
+        None => request,
     }
 }
 
