@@ -30,6 +30,7 @@ struct Bench {
     events: Vec<Event>,
     asked: Vec<dns::Question>,
     unfound: Vec<String>,
+    closed: Vec<Flow>,
 }
 
 impl Bench {
@@ -41,6 +42,7 @@ impl Bench {
             events: Vec::new(),
             asked: Vec::new(),
             unfound: Vec::new(),
+            closed: Vec::new(),
         }
     }
 
@@ -49,7 +51,7 @@ impl Bench {
             match output {
                 Output::Send { flow, bytes } => self.sent.push((flow, bytes)),
                 Output::Event(event) => self.events.push(event),
-                Output::Close { .. } => {}
+                Output::Close { flow } => self.closed.push(flow),
                 Output::Ask(question) => self.asked.push(question),
                 Output::Unfound { host, why } => self.unfound.push(format!("{host}: {why}")),
             }

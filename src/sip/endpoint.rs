@@ -112,6 +112,9 @@ impl Endpoint {
     pub fn receive(&mut self, now: Mono, flow: Flow, bytes: &Bytes) {
         self.desk.now = now;
         self.desk.counters.messages_in += 1;
+        if flow.transport.is_stream() {
+            self.flow_lives(flow, false);
+        }
         let framing = match flow.transport {
             Transport::Udp => Framing::Datagram,
             Transport::Tcp | Transport::Tls => Framing::Stream,
@@ -197,6 +200,7 @@ impl Endpoint {
     pub fn lost(&mut self, now: Mono, flow: Flow) {
         self.desk.now = now;
         self.gate.lost(flow);
+        self.lose_registrations(flow);
         let mut hit = Vec::new();
         for session in self.sessions.values_mut().filter(|session| session.dialog.flow == flow) {
             hit.extend((!session.lost).then_some(session.call));
@@ -264,6 +268,12 @@ impl Endpoint {
         if let (Some(bye), Some(flow)) = (bye, flow) {
             self.dispatch(bye, flow, Owner::Bye(call));
         }
+    }
+
+    /// A connection has brought no message, but a sign of life. `answers`: the far side has answered a [`transport::PING`].
+    pub fn alive(&mut self, now: Mono, flow: Flow, answers: bool) {
+        self.desk.now = now;
+        self.flow_lives(flow, answers);
     }
 
     /// Rings every alarm that is due.
@@ -376,9 +386,10 @@ impl Endpoint {
         self.gate.show(flow, names);
     }
 
-    /// The flows that calls and subscriptions go by.
+    /// The flows that calls and subscriptions go by, and those by which we are registered.
     pub fn flows(&self) -> impl Iterator<Item = Flow> {
-        self.sessions.values().map(|session| session.dialog.flow).chain(self.watches.flows())
+        let calls = self.sessions.values().map(|session| session.dialog.flow);
+        calls.chain(self.watches.flows()).chain(self.peers.flows())
     }
 
     fn malformed(&mut self, flow: Flow, malformed: Malformed, length: usize) {

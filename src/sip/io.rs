@@ -5,7 +5,7 @@
 
 use super::dns::io::{Client, Servers};
 use super::tls::{self, Tls};
-use super::transport::{Fate, Frame, PONG, StreamFramer, is_keep_alive};
+use super::transport::{Fate, Frame, PING, PONG, StreamFramer, is_keep_alive};
 use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Said, Transport, dns};
 use crate::clock::{Mono, Now, Wall};
 use crate::telemetry::name;
@@ -16,7 +16,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
@@ -270,6 +270,11 @@ enum Arrival {
         question: dns::Question,
         outcome: dns::Outcome,
     },
+    /// A connection has brought nothing but line ends; `answers`: those that answer our ping.
+    Alive {
+        flow: Flow,
+        answers: bool,
+    },
     /// A connection ended by itself.
     Closed {
         flow: Flow,
@@ -482,6 +487,13 @@ impl Rim {
                     self.look_at_certificate(flow);
                     self.close_unasked(now.mono);
                 }
+            }
+            Arrival::Alive { flow, answers } => {
+                // A stranger is to say something.
+                if let Some(connection) = self.connections.get_mut(&flow).filter(|connection| connection.listed) {
+                    connection.heard = now.mono;
+                }
+                self.endpoint.alive(now.mono, flow, answers);
             }
             Arrival::Closed { flow, opened } => {
                 if self.connections.get(&flow).is_some_and(|connection| connection.opened == opened) {
@@ -819,9 +831,10 @@ async fn carry(
 ) {
     let (reader, mut writer) = tokio::io::split(stream);
     // It ends with us, also where we are ended: else whoever never reads would be listened to for ever.
-    let mut reading = JoinSet::new();
-    reading.spawn(read_stream(reader, flow, opened, pong, inbox.clone(), STALL));
+    let (mut reading, asked) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
+    reading.spawn(read_stream(reader, flow, opened, (pong, asked.clone()), inbox.clone(), STALL));
     while let Some(bytes) = queue.recv().await {
+        asked.fetch_or(bytes == PING, Ordering::Relaxed);
         // What is encrypted may lie in a buffer of our own until it is flushed.
         let written = async {
             writer.write_all(&bytes).await?;
@@ -836,11 +849,12 @@ async fn carry(
     drop(inbox.send(Arrival::Closed { flow, opened }).await);
 }
 
+/// `asked`: a ping of ours is out, and the next line end that comes alone answers it.
 async fn read_stream(
     mut reader: impl AsyncRead + Unpin,
     flow: Flow,
     opened: u64,
-    pong: mpsc::Sender<Bytes>,
+    (pong, asked): (mpsc::Sender<Bytes>, Arc<AtomicBool>),
     inbox: mpsc::Sender<Arrival>,
     stall: Duration,
 ) {
@@ -857,7 +871,11 @@ async fn read_stream(
             break; // closed by the peer, broken, or half a message for too long
         }
         let length = buffer.len();
-        framer.push(&buffer);
+        let answers = buffer == PONG && asked.swap(false, Ordering::Relaxed);
+        if is_keep_alive(&buffer) && inbox.send(Arrival::Alive { flow, answers }).await.is_err() {
+            return;
+        }
+        framer.push(if answers { &[] } else { &buffer });
         buffer.clear();
         let Some(frames) = pass_on(&mut framer, flow, length, &pong, &inbox).await else { return };
         begun = match begun {
@@ -1072,6 +1090,42 @@ mod tests {
         assert_eq!(&line, b"SIP/2.0 200 OK");
     }
 
+    /// A registrar, and what it says to our pings.
+    #[tokio::test]
+    async fn a_pong_is_told_from_half_a_ping() {
+        let (inbox, mut arrivals) = mpsc::channel(8);
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (near, peer) = listener.accept().await.unwrap();
+        let flow = Flow { transport: Transport::Tcp, local: near.local_addr().unwrap(), peer };
+        let (own, queue) = mpsc::channel(8);
+        let carried = tokio::spawn(carry(near, flow, 7, queue, own.clone(), inbox));
+        let mut told = async |bytes: &[u8]| {
+            far.write_all(bytes).await.unwrap();
+            match timeout(Duration::from_secs(20), arrivals.recv()).await.unwrap() {
+                Some(Arrival::Alive { answers, .. }) => answers,
+                _ => panic!("something else"),
+            }
+        };
+        assert!(!told(PONG).await, "nobody has asked: half a ping");
+        assert!(!told(PONG).await, "the other half");
+        own.send(Bytes::from_static(PING)).await.unwrap();
+        // Ours is on the wire once the far side has read both.
+        let mut heard = [0; 6];
+        timeout(Duration::from_secs(20), far.read_exact(&mut heard)).await.unwrap().unwrap();
+        assert_eq!(&heard, b"\r\n\r\n\r\n", "its pong, and our ping");
+        let mut told = async |bytes: &[u8]| {
+            far.write_all(bytes).await.unwrap();
+            match timeout(Duration::from_secs(20), arrivals.recv()).await.unwrap() {
+                Some(Arrival::Alive { answers, .. }) => answers,
+                _ => panic!("something else"),
+            }
+        };
+        assert!(told(PONG).await);
+        assert!(!told(PONG).await, "half a ping again");
+        carried.abort();
+    }
+
     #[tokio::test]
     async fn a_refusal_and_a_closed_port_fail_the_call() {
         let (caller, mut at_caller) = start(1, true).await;
@@ -1152,7 +1206,7 @@ mod tests {
         far.write_all(b"OPTIONS sip:a").await.unwrap();
         let (pong, _queue) = mpsc::channel(1);
         let (reader, _writer) = near.into_split();
-        read_stream(reader, flow, 7, pong, inbox, Duration::from_millis(10)).await;
+        read_stream(reader, flow, 7, (pong, Arc::default()), inbox, Duration::from_millis(10)).await;
         assert!(matches!(arrivals.recv().await, Some(Arrival::Closed { opened: 7, .. })));
     }
 

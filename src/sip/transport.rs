@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 pub const PORT: u16 = 5060;
 /// A longer request does not go by datagram (RFC 3261 section 18.1.1).
 pub const LONGEST_DATAGRAM: usize = 1_300;
-/// What answers a [`Frame::Ping`] (RFC 5626 section 4.4.1).
+/// Asks by a connection whether the far side is there; and what answers that (RFC 5626 section 4.4.1).
+pub const PING: &[u8] = b"\r\n\r\n";
 pub const PONG: &[u8] = b"\r\n";
 
 /// Where the response to a request goes that came from `source` and carries `via` on top.
@@ -136,7 +137,7 @@ impl StreamFramer {
 
     /// Line ends before a message: two in a row are a ping (RFC 5626 section 4.4.1), one is nothing (RFC 3261 section 7.5).
     fn skip_line_ends(&mut self) -> Option<Frame> {
-        if self.buffer.starts_with(b"\r\n\r\n") {
+        if self.buffer.starts_with(PING) {
             self.buffer.advance(4);
             return Some(Frame::Ping);
         }

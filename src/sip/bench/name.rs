@@ -389,6 +389,28 @@ fn a_peer_by_name_is_asked_at_the_address_that_answers() {
     bench.assert_at_rest();
 }
 
+/// A name of many addresses: the connection that there is is used, whichever is drawn first today (RFC 5626 section 4.2).
+#[test]
+fn a_registration_stays_with_its_connection() {
+    let mut bench = Bench::new();
+    let toward = Toward::Place(place(Some(Transport::Tcp), Some(5060)));
+    let register = Registration { toward, user: "12345".into(), host: CARRIER.into(), expires_s: 600 };
+    let peer = Peer { owner: "acme".into(), login: None, ping: None, register: Some(register) };
+    bench.command(Command::Peers(vec![peer]));
+    let hosts: &[(&str, &[u8])] = &[(CARRIER, &[2, 3, 4, 5])];
+    bench.dns(hosts);
+    let held = bench.last_flow();
+    answer(&mut bench, "REGISTER", 200);
+    for _ in 0..8 {
+        while bench.asked.is_empty() {
+            bench.pass(Duration::from_secs(1));
+        }
+        bench.dns(hosts);
+        assert_eq!(bench.last_flow(), held);
+        answer(&mut bench, "REGISTER", 200);
+    }
+}
+
 fn senders(bench: &mut Bench) -> Vec<Vec<String>> {
     let told = std::mem::take(&mut bench.events).into_iter().map(|event| match event {
         Event::Senders { host, addresses } => {
