@@ -78,6 +78,8 @@ pub struct Sip {
     pub max_calls: usize,
     /// Seconds within which a call is to be refreshed (RFC 4028); 0: only where the far side asks for it.
     pub session_s: u32,
+    /// Seconds within which a call out is to have a first answer, or the next address is tried; 0: 32 (RFC 3261, timer B).
+    pub trying_s: u32,
     /// New calls a second.
     pub pace: Pace,
     /// How long calls may go on when the bridge is told to stop, seconds; 0: they are ended at once.
@@ -255,6 +257,7 @@ impl Default for Settings {
                 dscp: 24,
                 max_calls: 4000,
                 session_s: 1800,
+                trying_s: 5,
                 pace: Pace::default(),
                 drain_s: 60,
                 dns: None,
@@ -357,6 +360,7 @@ impl Settings {
         set(&mut self.sip.dscp, sip.number("dscp", 0..=63).map(|n| n as u8));
         set(&mut self.sip.max_calls, sip.number("max_calls", 1..=1_000_000).map(|n| n as usize));
         set(&mut self.sip.session_s, session_s(&sip));
+        set(&mut self.sip.trying_s, sip.number("trying_s", 0..=31).map(|n| n as u32));
         let pace = |key| sip.number(key, 1..=100_000).map(|n| n as u32);
         set_some(&mut self.sip.pace.all, pace("max_calls_per_second"));
         set_some(&mut self.sip.pace.source, pace("max_calls_per_second_of_source"));

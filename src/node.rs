@@ -405,6 +405,7 @@ fn start_sip(
         product: concat!("tollbridge/", env!("CARGO_PKG_VERSION")).into(),
         retry_after_s: RETRY_AFTER_S,
         session_s: settings.sip.session_s,
+        trying_s: settings.sip.trying_s,
         is_focus: true,
         pace: settings.sip.pace,
     };

@@ -89,6 +89,7 @@ impl Exchange {
             product: "tollbridge-phone".into(),
             retry_after_s: 1,
             session_s: 0,
+            trying_s: 0,
             is_focus: false,
             pace: sip::Pace::default(),
         };

@@ -83,6 +83,7 @@ fn endpoint(listed: bool, old_syntax: bool) -> Endpoint {
         product: "tollbridge".to_owned(),
         retry_after_s: 1,
         session_s: 1_800,
+        trying_s: 0,
         is_focus: true,
         pace: Pace::default(),
     };

@@ -18,6 +18,7 @@ mod inject;
 mod name;
 mod outgoing;
 mod peer;
+mod route;
 mod transfer;
 mod trust;
 mod watch;
@@ -30,6 +31,7 @@ struct Bench {
     asked: Vec<dns::Question>,
     unfound: Vec<String>,
     rejections: Vec<Rejection>,
+    closed: Vec<Flow>,
 }
 
 impl Bench {
@@ -42,6 +44,7 @@ impl Bench {
             asked: Vec::new(),
             unfound: Vec::new(),
             rejections: Vec::new(),
+            closed: Vec::new(),
         }
     }
 
@@ -50,7 +53,7 @@ impl Bench {
             match output {
                 Output::Send { flow, bytes } => self.sent.push((flow, bytes)),
                 Output::Event(event) => self.events.push(event),
-                Output::Close { .. } => {}
+                Output::Close { flow } => self.closed.push(flow),
                 Output::Ask(question) => self.asked.push(question),
                 Output::Rejected(rejection) => self.rejections.push(*rejection),
                 Output::Unfound { host, why } => self.unfound.push(format!("{host}: {why}")),

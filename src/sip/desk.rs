@@ -42,6 +42,8 @@ pub(in crate::sip) enum Bell {
     Silent,
     /// A call that rings here is kept alive by a further provisional response (RFC 3261 section 13.3.1.1).
     Remind,
+    /// Nothing at all was heard of our INVITE.
+    Trying,
     /// Ringing, or the answer to an offer of ours, has taken too long.
     Patience,
     /// Our owner's answer to an offer has.
@@ -140,10 +142,11 @@ pub struct Counters {
 }
 
 impl Bell {
-    pub const ALL: [Bell; 10] = [
+    pub const ALL: [Bell; 11] = [
         Bell::Repeat,
         Bell::Silent,
         Bell::Remind,
+        Bell::Trying,
         Bell::Patience,
         Bell::Thought,
         Bell::Abandon,

@@ -1,10 +1,11 @@
 //! Dialogs (RFC 3261 section 12): what names a call on both sides, the requests made from it, and its journal line.
 
 use super::auth::carry_over;
+use super::gate::Gate;
 use super::header::{NameAddr, Via};
 use super::message::{Request, Response};
 use super::method::Method;
-use super::uri::Uri;
+use super::uri::{Scheme, Uri, host_address};
 use super::{Dial, Flow, Local, Place, Transport};
 use crate::types::HostName;
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub(in crate::sip) struct Dialog {
     pub token: String,
     /// Where the name of the next hop led, and which name that was; `None` in it: nowhere that we may go. Not journaled.
     pub found: Option<(String, Option<SocketAddr>)>,
+    /// A way to the next hop that could not be gone, where it is not the call's own: requests go by that since. Not journaled.
+    pub closed: Option<Flow>,
 }
 
 impl Dialog {
@@ -59,6 +62,7 @@ impl Dialog {
             contact,
             token: String::new(),
             found: None,
+            closed: None,
         }
     }
 
@@ -77,6 +81,7 @@ impl Dialog {
             contact: dial.contact,
             token: String::new(),
             found: None,
+            closed: None,
         })
     }
 
@@ -146,13 +151,12 @@ impl Dialog {
         self.routes.first().map_or(&self.target, |route| route.uri())
     }
 
-    /// The next hop where it is a name, to be reached as the call is: by its transport, from our same address.
-    pub fn place(&self) -> Option<Arc<Place>> {
+    /// The next hop where it is a name, to be reached by the transport that it asks for, and by the call's family of addresses.
+    pub fn place(&self, gate: &Gate) -> Option<Arc<Place>> {
         let next = self.next();
-        let host: HostName = next.host().parse().ok()?;
-        let Flow { transport, local, .. } = self.flow;
-        let (tls_name, locals) =
-            (Arc::from(host.as_str()), vec![Local { transport, bound: local, contact: self.contact }]);
+        let host: HostName = next.host().parse().ok().filter(|_| address_of(next).is_none())?;
+        let (transport, bound) = self.end(gate, self.flow.local.is_ipv4())?;
+        let (tls_name, locals) = (Arc::from(host.as_str()), vec![Local { transport, bound, contact: self.contact }]);
         let port = next.port().filter(|port| *port != 0);
         Some(Arc::new(Place { host, port, transport: Some(transport), locals, tls_name }))
     }
@@ -162,26 +166,34 @@ impl Dialog {
         self.found.as_ref().is_some_and(|(name, _)| name == self.next().host())
     }
 
+    /// Our end of the way to the next hop: of the transport that it asks for where we listen so, else of the call's.
+    fn end(&self, gate: &Gate, is_ipv4: bool) -> Option<(Transport, SocketAddr)> {
+        let Flow { transport, local, .. } = self.flow;
+        let other = asked_by(self.next()).filter(|asked| *asked != transport);
+        let other = other.and_then(|asked| Some((asked, gate.end(asked, is_ipv4)?)));
+        let own = Some(local).filter(|local| local.is_ipv4() == is_ipv4);
+        other.or_else(|| Some((transport, own.or_else(|| gate.end(transport, is_ipv4))?)))
+    }
+
     /// Where a request goes: the first route or the target where that is an address of a known peer, or a name that led to
-    /// one, else where the call came from. No Contact can point us at a stranger.
-    pub fn hop(&self, lost: bool, known: impl Fn(IpAddr) -> bool) -> Flow {
+    /// one, by a transport and a family that we listen on; else where the call came from. No Contact can point us at a stranger.
+    pub fn hop(&self, lost: bool, gate: &Gate) -> Flow {
         if self.flow.transport.is_stream() && !lost {
             return self.flow;
         }
         let next = self.next();
-        match next.address() {
-            Some(ip) if ip == self.flow.peer.ip() || known(ip) => {
-                let peer = SocketAddr::new(
-                    ip,
-                    next.port().filter(|port| *port != 0).unwrap_or(self.flow.transport.usual_port()),
-                );
-                Flow { peer, ..self.flow }
-            }
-            _ => match &self.found {
-                Some((name, Some(peer))) if name == next.host() => Flow { peer: *peer, ..self.flow },
-                _ => self.flow,
-            },
-        }
+        let is_fit = |ip: IpAddr| ip == self.flow.peer.ip() || gate.is_known(ip);
+        let (ip, port) = match (address_of(next), &self.found) {
+            (Some(ip), _) if is_fit(ip) => (ip, next.port()),
+            (None, Some((name, Some(peer)))) if name == next.host() => (peer.ip(), Some(peer.port())),
+            _ => return self.flow,
+        };
+        let by = |(transport, local): (Transport, SocketAddr)| {
+            let port = port.filter(|port| *port != 0).unwrap_or(transport.usual_port());
+            Flow { transport, local, peer: SocketAddr::new(ip, port) }
+        };
+        let hop = self.end(gate, ip.is_ipv4()).map(by);
+        hop.filter(|hop| self.closed != Some(*hop)).unwrap_or(self.flow)
     }
 
     /// Our Contact header; that of a conference says so (RFC 4579 section 4.1).
@@ -201,6 +213,19 @@ impl Dialog {
             stream => format!("{address};transport={}", stream.name()),
         }
     }
+}
+
+/// The transport that a URI asks for (RFC 3263 section 4.1).
+fn asked_by(uri: &Uri) -> Option<Transport> {
+    match uri.scheme() {
+        Scheme::Sips => Some(Transport::Tls),
+        _ => Transport::from_name(&uri.param("transport")?.to_ascii_lowercase()),
+    }
+}
+
+/// The address that a URI leads to, where it is no name: `maddr` comes before the host (RFC 3261 section 19.1.1).
+fn address_of(uri: &Uri) -> Option<IpAddr> {
+    uri.param("maddr").and_then(host_address).or_else(|| uri.address()).map(|ip| ip.to_canonical())
 }
 
 /// The ACK of a final response of 300 or more, with the INVITE's branch and route (RFC 3261 section 17.1.1.3).
@@ -285,7 +310,7 @@ impl Entry {
         let route = |field| take(field).flatten().and_then(|text| NameAddr::parse(&text).ok());
         let routes = fields.map(route).collect::<Option<Vec<NameAddr>>>()?;
         let remote_cseq = remote_cseq.map(|cseq| cseq.parse()).transpose().ok()?;
-        let (local_tag, token, found) = (local.tag()?.to_owned(), String::new(), None);
+        let local_tag = local.tag()?.to_owned();
         let dialog = Dialog {
             call_id,
             local,
@@ -297,8 +322,9 @@ impl Entry {
             remote_cseq,
             flow,
             contact,
-            token,
-            found,
+            token: String::new(),
+            found: None,
+            closed: None,
         };
         Some(Entry { dialog, branch })
     }
@@ -345,7 +371,7 @@ fn hex(digit: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::{Call, Identity};
+    use crate::sip::{Call, Identity, Source};
     use proptest::prelude::*;
 
     fn dial() -> Dial {
@@ -397,27 +423,62 @@ mod tests {
         assert_eq!(dialog.request(Method::Bye, "z9hG4bKd").uri().as_str(), "tel:+49301");
     }
 
+    /// Listens on these, and knows 192.0.2.9 and 2001:db8::9.
+    fn gate(ends: &[(Transport, &str)]) -> Gate {
+        let mut gate = Gate::new(1);
+        gate.list(["192.0.2.9", "2001:db8::9"].map(|ip| Source::at(ip.parse().unwrap())).to_vec());
+        gate.listen(ends.iter().map(|(transport, end)| (*transport, end.parse().unwrap())).collect());
+        gate
+    }
+
+    fn goes(dialog: &Dialog, lost: bool, gate: &Gate) -> String {
+        let Flow { transport, local, peer } = dialog.hop(lost, gate);
+        format!("{} {local} {peer}", transport.name())
+    }
+
     #[test]
-    fn no_contact_points_us_at_a_stranger() {
-        let mut dialog = entry(&[]).dialog;
-        dialog.flow.transport = Transport::Udp;
-        let known = |ip: IpAddr| ip.to_string() == "192.0.2.9";
+    fn no_contact_points_us_at_a_stranger_or_a_way_that_we_do_not_go() {
+        use Transport::{Tcp, Tls, Udp};
+        let here = "udp 192.0.2.1:5060 192.0.2.2:5099";
+        let ends = [(Udp, "192.0.2.1:5060"), (Udp, "[2001:db8::1]:5060"), (Tls, "192.0.2.1:5061")];
+        // Contact; where it leads where we listen by UDP on one address, and where by these.
         let rows = [
-            ("sip:x@192.0.2.9", "192.0.2.9:5060"),
-            ("sip:x@192.0.2.9:5070", "192.0.2.9:5070"),
-            ("sip:x@198.51.100.1", "[2001:db8::2]:5061"),
-            ("sip:x@[2001:db8::2]:5099", "[2001:db8::2]:5099"),
-            ("sip:x@carrier.example", "[2001:db8::2]:5061"),
-            ("tel:+491", "[2001:db8::2]:5061"),
+            ("sip:x@192.0.2.9", "udp 192.0.2.1:5060 192.0.2.9:5060", "udp 192.0.2.1:5060 192.0.2.9:5060"),
+            ("sip:x@192.0.2.9:5070", "udp 192.0.2.1:5060 192.0.2.9:5070", "udp 192.0.2.1:5060 192.0.2.9:5070"),
+            ("sip:x@192.0.2.2:5098", "udp 192.0.2.1:5060 192.0.2.2:5098", "udp 192.0.2.1:5060 192.0.2.2:5098"),
+            ("sip:x@198.51.100.1", here, here),
+            ("sip:x@carrier.example", here, here),
+            ("tel:+491", here, here),
+            ("sip:x@[2001:db8::9]", here, "udp [2001:db8::1]:5060 [2001:db8::9]:5060"),
+            ("sip:x@192.0.2.9;transport=TLS", "udp 192.0.2.1:5060 192.0.2.9:5060", "tls 192.0.2.1:5061 192.0.2.9:5061"),
+            ("sips:x@192.0.2.9:5071", "udp 192.0.2.1:5060 192.0.2.9:5071", "tls 192.0.2.1:5061 192.0.2.9:5071"),
+            ("sip:x@192.0.2.9;transport=tcp", "udp 192.0.2.1:5060 192.0.2.9:5060", "udp 192.0.2.1:5060 192.0.2.9:5060"),
+            // We do not listen for TLS by IPv6.
+            ("sip:x@[2001:db8::9];transport=tls", here, "udp [2001:db8::1]:5060 [2001:db8::9]:5060"),
+            (
+                "sip:x@carrier.example;maddr=192.0.2.9",
+                "udp 192.0.2.1:5060 192.0.2.9:5060",
+                "udp 192.0.2.1:5060 192.0.2.9:5060",
+            ),
+            ("sip:x@192.0.2.9;maddr=198.51.100.1", here, here),
         ];
-        for (target, peer) in rows {
+        let mut dialog = entry(&[]).dialog;
+        let by_udp =
+            Flow { transport: Udp, local: "192.0.2.1:5060".parse().unwrap(), peer: "192.0.2.2:5099".parse().unwrap() };
+        dialog.flow = by_udp;
+        for (target, by_one, by_many) in rows {
             dialog.target = Uri::parse(target).unwrap();
-            assert_eq!(dialog.hop(false, known).peer.to_string(), peer, "{target}");
+            assert_eq!(goes(&dialog, false, &gate(&ends[..1])), by_one, "{target}");
+            assert_eq!(goes(&dialog, false, &gate(&ends)), by_many, "{target}");
         }
-        dialog.flow.transport = Transport::Tcp;
+        // One that could not be gone is not gone again.
+        dialog.target = Uri::parse("sip:x@192.0.2.9;transport=tls").unwrap();
+        dialog.closed = Some(dialog.hop(false, &gate(&ends)));
+        assert_eq!(dialog.hop(false, &gate(&ends)), by_udp);
+        dialog.flow.transport = Tcp;
         dialog.target = Uri::parse("sip:x@192.0.2.9").unwrap();
-        assert_eq!(dialog.hop(false, known), dialog.flow, "a connection that lives is used");
-        assert_eq!(dialog.hop(true, known).peer.to_string(), "192.0.2.9:5060");
+        assert_eq!(dialog.hop(false, &gate(&ends)), dialog.flow, "a connection that lives is used");
+        assert_eq!(goes(&dialog, true, &gate(&ends)), "tcp 192.0.2.1:5060 192.0.2.9:5060");
     }
 
     proptest! {

@@ -34,7 +34,7 @@ impl Endpoint {
             _ => return Err(491),
         };
         let mut update = dialog.request(Method::Update, &branch);
-        let hop = dialog.hop(session.lost, |peer| self.gate.is_known(peer));
+        let hop = dialog.hop(session.lost, &self.gate);
         update.push("Contact", &session.dialog.contact());
         session.say_abilities(&mut update);
         update.push("User-Agent", &self.config.product);

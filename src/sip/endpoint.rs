@@ -12,8 +12,9 @@ use super::peer::Peers;
 use super::session::{Session, Stage};
 use super::shed::Shed;
 use super::subscription::Watches;
-use super::transaction::{Id, Note, Owner, Table};
+use super::transaction::{Id, Note, Owner, Table, by};
 use super::transfer::Transfers;
+use super::transport::Fate;
 use super::{
     Call, Command, Config, Dial, Event, Flow, Identity, Login, Output, Reason, Refusal, Said, Transport, message,
     transport,
@@ -111,6 +112,9 @@ impl Endpoint {
     pub fn receive(&mut self, now: Mono, flow: Flow, bytes: &Bytes) {
         self.desk.now = now;
         self.desk.counters.messages_in += 1;
+        if flow.transport.is_stream() {
+            self.flow_lives(flow, false);
+        }
         let framing = match flow.transport {
             Transport::Udp => Framing::Datagram,
             Transport::Tcp | Transport::Tls => Framing::Stream,
@@ -187,16 +191,25 @@ impl Endpoint {
         }
     }
 
-    /// A flow is dead: its connection was closed, or a message could not be sent.
+    /// What we listen on.
+    pub fn listen(&mut self, ends: Vec<(Transport, SocketAddr)>) {
+        self.gate.listen(ends);
+    }
+
+    /// A flow is dead: its connection was closed, or could not be made.
     pub fn lost(&mut self, now: Mono, flow: Flow) {
         self.desk.now = now;
         self.gate.lost(flow);
+        self.lose_registrations(flow);
         let mut hit = Vec::new();
         for session in self.sessions.values_mut().filter(|session| session.dialog.flow == flow) {
             hit.extend((!session.lost).then_some(session.call));
             session.lost = true;
         }
         self.lose_watches(flow);
+        for call in self.turned_back(flow) {
+            self.part_again(call);
+        }
         let undelivered = self.table.lost(&mut self.desk, flow);
         if !undelivered.is_empty() {
             self.names.no_answer(now, flow);
@@ -206,6 +219,61 @@ impl Endpoint {
         }
         hit.sort(); // the same order in every run of a seed
         hit.into_iter().for_each(|call| self.scout(call));
+    }
+
+    /// A datagram was not taken by the system. That is of its own request alone (RFC 3261 section 18.4): all else that goes there
+    /// may arrive. Where there is no way, what begins something has failed, and is tried elsewhere; what is of a call has nowhere
+    /// else to go, and is sent again by its transaction, as if it had been lost.
+    pub fn unsent(&mut self, now: Mono, flow: Flow, bytes: &Bytes, fate: Fate) {
+        self.desk.now = now;
+        if fate == Fate::Lost {
+            return;
+        }
+        let Ok(Message::Request(request)) = Message::parse(bytes, Framing::Datagram) else { return };
+        for call in self.turned_back(flow) {
+            self.part_again(call);
+        }
+        let Some((id, owner)) = self.table.ours(&request) else { return };
+        let begins = matches!(owner, Owner::Invite(_) | Owner::Ping(_) | Owner::Register(_));
+        if (begins || fate == Fate::Hopeless)
+            && let Some(note) = self.table.fail(&mut self.desk, id)
+        {
+            self.names.no_answer(now, flow);
+            self.undelivered(owner, note);
+        }
+    }
+
+    /// Calls whose next hop cannot be reached by this flow, which is of another transport or family than the call: from now on
+    /// their requests go where the call came from.
+    fn turned_back(&mut self, flow: Flow) -> Vec<Call> {
+        let kind = |flow: Flow| (flow.transport, flow.local.is_ipv4());
+        let mut back = Vec::new();
+        for session in self.sessions.values_mut().filter(|session| kind(session.dialog.flow) != kind(flow)) {
+            if session.dialog.hop(session.lost, &self.gate) == flow {
+                session.dialog.closed = Some(flow);
+                back.push(session.call);
+            }
+        }
+        back.sort(); // the same order in every run of a seed
+        back
+    }
+
+    /// A BYE that did not get away, by the way that is left.
+    fn part_again(&mut self, call: Call) {
+        let Some((id, made)) = self.table.bye(call) else { return };
+        self.table.forget(&mut self.desk, id);
+        let bye = self.once_more(call, &made.request);
+        let session = self.sessions.get(&call);
+        let flow = session.map(|session| session.dialog.hop(session.lost, &self.gate));
+        if let (Some(bye), Some(flow)) = (bye, flow) {
+            self.dispatch(bye, flow, Owner::Bye(call));
+        }
+    }
+
+    /// A connection has brought no message, but a sign of life. `answers`: the far side has answered a [`transport::PING`].
+    pub fn alive(&mut self, now: Mono, flow: Flow, answers: bool) {
+        self.desk.now = now;
+        self.flow_lives(flow, answers);
     }
 
     /// Rings every alarm that is due.
@@ -318,9 +386,10 @@ impl Endpoint {
         self.gate.show(flow, names);
     }
 
-    /// The flows that calls and subscriptions go by.
+    /// The flows that calls and subscriptions go by, and those by which we are registered.
     pub fn flows(&self) -> impl Iterator<Item = Flow> {
-        self.sessions.values().map(|session| session.dialog.flow).chain(self.watches.flows())
+        let calls = self.sessions.values().map(|session| session.dialog.flow);
+        calls.chain(self.watches.flows()).chain(self.peers.flows())
     }
 
     fn malformed(&mut self, flow: Flow, malformed: Malformed, length: usize) {
@@ -382,11 +451,12 @@ impl Endpoint {
     fn ring_bell(&mut self, call: Call, bell: Bell) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         match (bell, &session.stage) {
-            (Bell::Repeat, _) => session.repeat(&mut self.desk),
+            (Bell::Repeat, _) => session.repeat(&mut self.desk, &self.table),
             (Bell::Silent, _) => self.unacknowledged(call),
             (Bell::Remind, _) => self.remind(call),
             (Bell::Patience, Stage::Invited { .. }) => self.refuse(call, &Refusal::plain(480)),
-            (Bell::Patience, Stage::Calling(_)) => self.rang_out(call),
+            (Bell::Patience | Bell::Trying, Stage::Calling(_)) => self.rang_out(call),
+            (Bell::Trying, _) => {}
             (Bell::Patience, _) => self.undelivered(Owner::Offer(call), Note::TimedOut),
             (Bell::Thought, _) => self.disagree(call, 500),
             (Bell::Abandon, _) => self.abandon(call),
@@ -474,6 +544,7 @@ impl Endpoint {
     /// Sends a BYE or CANCEL; without a transaction where there are too many, since an end that may get lost is better
     /// than a call that goes on. Whether there is one.
     pub(in crate::sip) fn dispatch(&mut self, request: Request, flow: Flow, owner: Owner) -> bool {
+        let request = by(request, flow);
         let bytes = request.to_bytes();
         let sent = self.table.send(&mut self.desk, request, flow, owner).is_some();
         if !sent {

@@ -27,6 +27,8 @@ const MOST_LEARNT: usize = 512;
 pub(in crate::sip) struct Gate {
     /// The narrowest first, so that the first that fits is the one that is meant.
     sources: Vec<Source>,
+    /// What we listen on.
+    ends: Vec<(Transport, SocketAddr)>,
     /// Whom we call by TLS.
     names: BTreeMap<SocketAddr, Arc<str>>,
     /// Of connections by TLS, the names of sources that the far side's certificate carries.
@@ -58,8 +60,18 @@ struct Answers {
 impl Gate {
     pub fn new(salt: u64) -> Gate {
         let answers = vec![Answers::default(); STRANGER_PLACES].into_boxed_slice();
-        let (sources, names) = (Vec::new(), BTreeMap::new());
-        Gate { sources, names, learnt: VecDeque::new(), shown: BTreeMap::new(), answers, salt }
+        let (sources, ends, names) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Gate { sources, ends, names, learnt: VecDeque::new(), shown: BTreeMap::new(), answers, salt }
+    }
+
+    pub fn listen(&mut self, ends: Vec<(Transport, SocketAddr)>) {
+        self.ends = ends;
+    }
+
+    /// The first address that we listen on by this transport, of this family.
+    pub fn end(&self, transport: Transport, is_ipv4: bool) -> Option<SocketAddr> {
+        let fits = |(by, end): &&(Transport, SocketAddr)| *by == transport && end.is_ipv4() == is_ipv4;
+        self.ends.iter().find(fits).map(|(_, end)| *end)
     }
 
     pub fn list(&mut self, mut sources: Vec<Source>) {

@@ -243,6 +243,16 @@ impl Via {
         Via { transport: transport.to_owned(), host: host_text(sent_by.ip()), port: Some(sent_by.port()), params }
     }
 
+    /// The same over the flow that its request goes by, where that is of another transport, or another family, than it says
+    /// (RFC 3261 section 18.1.1); `None` where it is of those.
+    pub(in crate::sip) fn over(&self, flow: super::Flow) -> Option<Via> {
+        let own = Via::new(flow.transport, flow.local, "");
+        let is_of_family = host_address(&self.host).is_none_or(|ip| ip.is_ipv4() == flow.local.is_ipv4());
+        let host = if is_of_family { self.host.clone() } else { own.host };
+        let is_there = is_of_family && self.transport.eq_ignore_ascii_case(&own.transport);
+        (!is_there).then(|| Via { transport: own.transport, host, port: own.port, params: self.params.clone() })
+    }
+
     /// Reads one value: `SIP/2.0/UDP host[:port];params`, blanks allowed about each mark.
     pub fn parse(text: &str) -> Result<Via, Why> {
         let (via, version, tail) = Via::hop(text)?;

@@ -362,10 +362,8 @@ impl Endpoint {
             session.go_on_thinking(&mut self.desk);
             session.stage = Stage::Up { parting: None };
             session.renew(&mut self.desk, session.terms);
-            if let Some(flow) = self.table.flow(id) {
-                let unacked = Unacked { first: true, offers, ..Unacked::new(cseq, flow, response.to_bytes()) };
-                session.await_ack(&mut self.desk, unacked);
-            }
+            let unacked = Unacked { first: true, offers, ..Unacked::new(cseq, id, response.to_bytes()) };
+            session.await_ack(&mut self.desk, unacked);
         }
         // Whoever is not let in has us look for nobody.
         let is_up = matches!(session.stage, Stage::Up { .. });
@@ -556,8 +554,7 @@ impl Endpoint {
         }
         response.set_body(SDP, answer.clone());
         self.respond(change.transaction, &response);
-        let flow = self.table.flow(change.transaction);
-        let Some((session, flow)) = self.sessions.get_mut(&call).zip(flow) else { return };
+        let Some(session) = self.sessions.get_mut(&call) else { return };
         if is_up {
             session.renew(&mut self.desk, change.terms);
         }
@@ -565,7 +562,7 @@ impl Endpoint {
         session.settle_early(change.request.from().tag(), answer, offer);
         if *change.request.method() == Method::Invite {
             let offers = change.request.body().is_empty();
-            let unacked = Unacked::new(change.request.cseq(), flow, response.to_bytes());
+            let unacked = Unacked::new(change.request.cseq(), change.transaction, response.to_bytes());
             session.await_ack(&mut self.desk, Unacked { offers, ..unacked });
         }
     }

@@ -5,7 +5,7 @@
 
 use super::dns::io::{Client, Servers};
 use super::tls::{self, Tls};
-use super::transport::{Frame, PONG, StreamFramer, is_keep_alive, is_new_call};
+use super::transport::{Fate, Frame, PING, PONG, StreamFramer, is_keep_alive, is_new_call};
 use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Rejection, Said, Transport, dns};
 use crate::clock::{Mono, Now, Wall};
 use crate::telemetry::name;
@@ -16,7 +16,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
@@ -112,9 +112,9 @@ pub struct Sip {
 impl Sip {
     /// Opens all sockets and starts the endpoint, within a tokio runtime. It has a thread of its own, with its datagrams: 100
     /// and 503 go out at once, however much everybody else has to do. Connections, which may have to encrypt, and questions to
-    /// DNS are the runtime's. `tls` is what each connection that begins is
-    /// given; without it TLS is not listened for. `dscp` marks what we send (24 is CS3). `dns` are the
-    /// servers that are asked for names; without any no name leads anywhere. `seed` must not be guessable. Events come with the moment of what caused them; the last `Sip` dropped ends the task.
+    /// DNS are the runtime's. `tls` is what each connection that begins is given; without it TLS is not listened for. `dscp`
+    /// marks what we send (24 is CS3). `dns` are the servers that are asked for names; without any no name leads anywhere.
+    /// `seed` must not be guessable. Events come with the moment of what caused them; the last `Sip` dropped ends the task.
     pub fn start(
         listen: Vec<(Transport, SocketAddr)>,
         tls: Option<watch::Receiver<Tls>>,
@@ -138,6 +138,7 @@ impl Sip {
             let local = rim.listen(transport, address);
             locals.push((transport, local.map_err(|source| Error::Listen { transport, address, source })?));
         }
+        rim.endpoint.listen(locals.clone());
         let inlets = Inlets { arrivals, newcomers, commands: commanded, asked, stopped };
         // It waits for this alone.
         let _ = begin.send(Box::pin(rim.run(inlets, gauge)));
@@ -272,6 +273,11 @@ enum Arrival {
     LookedUp {
         question: dns::Question,
         outcome: dns::Outcome,
+    },
+    /// A connection has brought nothing but line ends; `answers`: those that answer our ping.
+    Alive {
+        flow: Flow,
+        answers: bool,
     },
     /// A connection ended by itself.
     Closed {
@@ -503,6 +509,13 @@ impl Rim {
                     self.close_unasked(now.mono);
                 }
             }
+            Arrival::Alive { flow, answers } => {
+                // A stranger is to say something.
+                if let Some(connection) = self.connections.get_mut(&flow).filter(|connection| connection.listed) {
+                    connection.heard = now.mono;
+                }
+                self.endpoint.alive(now.mono, flow, answers);
+            }
             Arrival::Closed { flow, opened } => {
                 if self.connections.get(&flow).is_some_and(|connection| connection.opened == opened) {
                     self.close(now.mono, flow);
@@ -546,11 +559,7 @@ impl Rim {
     fn drain(&mut self, now: Now) {
         while let Some(output) = self.endpoint.poll() {
             match output {
-                Output::Send { flow, bytes } => {
-                    if !self.send(now.mono, flow, bytes) {
-                        self.close(now.mono, flow);
-                    }
-                }
+                Output::Send { flow, bytes } => self.send(now.mono, flow, bytes),
                 Output::Close { flow } => self.close(now.mono, flow),
                 Output::Event(event) => self.tell(now, event),
                 Output::Ask(question) => self.ask(question),
@@ -578,22 +587,27 @@ impl Rim {
         self.endpoint.crowd(!self.untold.is_empty());
     }
 
-    /// Whether the message is on its way.
-    fn send(&mut self, now: Mono, flow: Flow, bytes: Bytes) -> bool {
+    fn send(&mut self, now: Mono, flow: Flow, bytes: Bytes) {
         if flow.transport == Transport::Udp {
-            let socket = self.sockets.iter().find(|(local, _)| *local == flow.local);
-            let Some((_, socket)) = socket else { return false };
-            return match socket.try_send_to(&bytes, flow.peer) {
-                Ok(_) => true,
-                // As if lost on the way: whoever needs an answer sends again.
-                Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-            };
+            return self.send_datagram(now, flow, &bytes);
         }
-        if !self.connections.contains_key(&flow) && !self.connect(now, flow) {
-            return false;
-        }
+        let is_open = self.connections.contains_key(&flow) || self.connect(now, flow);
         // A full queue: the peer does not read.
-        self.connections.get(&flow).is_some_and(|connection| connection.writer.try_send(bytes).is_ok())
+        let takes = |connection: &Connection| connection.writer.try_send(bytes).is_ok();
+        if !(is_open && self.connections.get(&flow).is_some_and(takes)) {
+            self.close(now, flow);
+        }
+    }
+
+    fn send_datagram(&mut self, now: Mono, flow: Flow, bytes: &Bytes) {
+        let sent = match self.sockets.iter().find(|(local, _)| *local == flow.local) {
+            Some((_, socket)) => socket.try_send_to(bytes, flow.peer).map_err(|error| Fate::of(&error)),
+            // Of an earlier life, which listened elsewhere.
+            None => Err(Fate::Hopeless),
+        };
+        if let Err(fate) = sent {
+            self.endpoint.unsent(now, flow, bytes, fate);
+        }
     }
 
     fn connected(&mut self, now: Mono, transport: Transport, stream: TcpStream, peer: SocketAddr) {
@@ -620,10 +634,7 @@ impl Rim {
                 None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
             }
         });
-        self.add(now, flow, writer, task.abort_handle(), listed);
-        if let Some(connection) = self.connections.get_mut(&flow) {
-            connection.unasked = unasked;
-        }
+        self.add(now, flow, (writer, task.abort_handle()), listed, unasked);
     }
 
     /// What a connection of this transport that begins now is given.
@@ -664,12 +675,13 @@ impl Rim {
                 None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
             }
         });
-        self.add(now, flow, writer, task.abort_handle(), true);
+        self.add(now, flow, (writer, task.abort_handle()), true, false);
         true
     }
 
-    fn add(&mut self, heard: Mono, flow: Flow, writer: mpsc::Sender<Bytes>, task: AbortHandle, listed: bool) {
-        let connection = Connection { writer, task, opened: self.opened, heard, listed, own: None, unasked: false };
+    fn add(&mut self, heard: Mono, flow: Flow, end: (mpsc::Sender<Bytes>, AbortHandle), listed: bool, unasked: bool) {
+        let (writer, task) = end;
+        let connection = Connection { writer, task, opened: self.opened, heard, listed, own: None, unasked };
         self.connections.insert(flow, connection);
     }
 
@@ -685,9 +697,8 @@ impl Rim {
     fn sweep(&mut self) {
         let now = Now::read().mono;
         let used: HashSet<Flow> = self.endpoint.flows().collect();
-        let is_idle = |connection: &Connection| {
-            now.since(connection.heard) > if connection.listed { IDLE } else { IDLE_STRANGER }
-        };
+        let patience = |connection: &Connection| if connection.listed { IDLE } else { IDLE_STRANGER };
+        let is_idle = |connection: &Connection| now.since(connection.heard) > patience(connection);
         let idle = self.connections.iter().filter(|(flow, connection)| is_idle(connection) && !used.contains(flow));
         for flow in idle.map(|(flow, _)| *flow).collect::<Vec<_>>() {
             self.close(now, flow);
@@ -855,9 +866,10 @@ async fn carry(
 ) {
     let (reader, mut writer) = tokio::io::split(stream);
     // It ends with us, also where we are ended: else whoever never reads would be listened to for ever.
-    let mut reading = JoinSet::new();
-    reading.spawn(read_stream(reader, flow, opened, pong, inbox.clone(), STALL));
+    let (mut reading, asked) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
+    reading.spawn(read_stream(reader, flow, opened, (pong, asked.clone()), inbox.clone(), STALL));
     while let Some(bytes) = queue.recv().await {
+        asked.fetch_or(bytes == PING, Ordering::Relaxed);
         // What is encrypted may lie in a buffer of our own until it is flushed.
         let written = async {
             writer.write_all(&bytes).await?;
@@ -872,11 +884,12 @@ async fn carry(
     drop(inbox.send(Arrival::Closed { flow, opened }).await);
 }
 
+/// `asked`: a ping of ours is out, and the next line end that comes alone answers it.
 async fn read_stream(
     mut reader: impl AsyncRead + Unpin,
     flow: Flow,
     opened: u64,
-    pong: mpsc::Sender<Bytes>,
+    (pong, asked): (mpsc::Sender<Bytes>, Arc<AtomicBool>),
     inbox: mpsc::Sender<Arrival>,
     stall: Duration,
 ) {
@@ -893,7 +906,11 @@ async fn read_stream(
             break; // closed by the peer, broken, or half a message for too long
         }
         let length = buffer.len();
-        framer.push(&buffer);
+        let answers = buffer == PONG && asked.swap(false, Ordering::Relaxed);
+        if is_keep_alive(&buffer) && inbox.send(Arrival::Alive { flow, answers }).await.is_err() {
+            return;
+        }
+        framer.push(if answers { &[] } else { &buffer });
         buffer.clear();
         let Some(frames) = pass_on(&mut framer, flow, length, &pong, &inbox).await else { return };
         begun = match begun {
@@ -944,6 +961,7 @@ mod tests {
             product: "tollbridge".to_owned(),
             retry_after_s: 1,
             session_s: 1_800,
+            trying_s: 0,
             is_focus: true,
             pace: crate::sip::Pace::default(),
         }
@@ -1080,6 +1098,69 @@ mod tests {
         assert_eq!((counters.messages_in, counters.malformed), (1, 0));
     }
 
+    const INVITE: &str = "INVITE sip:room@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP SENT-BY;branch=z9hG4bK1\r\n\
+        From: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:room@127.0.0.1>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\
+        Contact: <sip:a@127.0.0.1>\r\nMax-Forwards: 70\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\noffer";
+
+    /// RFC 3261 section 18.2.2.
+    #[tokio::test]
+    async fn an_answer_whose_connection_is_gone_comes_by_a_new_one() {
+        let (sip, mut events) = start(1, true).await;
+        let until = async |what: fn(&Gauges) -> bool| {
+            let mut gauges = sip.gauges.clone();
+            timeout(Duration::from_secs(20), gauges.wait_for(what)).await.expect("in time").map(drop).unwrap();
+        };
+        until(|gauges| gauges.obeyed > 0).await;
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let mut stream = TcpStream::connect(sip.local(Transport::Tcp).unwrap()).await.unwrap();
+        let invite = INVITE.replace("SENT-BY", &listener.local_addr().unwrap().to_string());
+        stream.write_all(invite.as_bytes()).await.unwrap();
+        let Event::Invited(invitation) = next(&mut events).await else { panic!() };
+        drop(stream);
+        until(|gauges| gauges.connections == 0).await;
+        sip.command(Command::Accept { call: invitation.call, answer: Bytes::from_static(b"answer") }).await;
+        let (mut back, _) = timeout(Duration::from_secs(20), listener.accept()).await.unwrap().unwrap();
+        let mut line = [0; 14];
+        timeout(Duration::from_secs(20), back.read_exact(&mut line)).await.unwrap().unwrap();
+        assert_eq!(&line, b"SIP/2.0 200 OK");
+    }
+
+    /// A registrar, and what it says to our pings.
+    #[tokio::test]
+    async fn a_pong_is_told_from_half_a_ping() {
+        let (inbox, mut arrivals) = mpsc::channel(8);
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (near, peer) = listener.accept().await.unwrap();
+        let flow = Flow { transport: Transport::Tcp, local: near.local_addr().unwrap(), peer };
+        let (own, queue) = mpsc::channel(8);
+        let carried = tokio::spawn(carry(near, flow, 7, queue, own.clone(), inbox));
+        let mut told = async |bytes: &[u8]| {
+            far.write_all(bytes).await.unwrap();
+            match timeout(Duration::from_secs(20), arrivals.recv()).await.unwrap() {
+                Some(Arrival::Alive { answers, .. }) => answers,
+                _ => panic!("something else"),
+            }
+        };
+        assert!(!told(PONG).await, "nobody has asked: half a ping");
+        assert!(!told(PONG).await, "the other half");
+        own.send(Bytes::from_static(PING)).await.unwrap();
+        // Ours is on the wire once the far side has read both.
+        let mut heard = [0; 6];
+        timeout(Duration::from_secs(20), far.read_exact(&mut heard)).await.unwrap().unwrap();
+        assert_eq!(&heard, b"\r\n\r\n\r\n", "its pong, and our ping");
+        let mut told = async |bytes: &[u8]| {
+            far.write_all(bytes).await.unwrap();
+            match timeout(Duration::from_secs(20), arrivals.recv()).await.unwrap() {
+                Some(Arrival::Alive { answers, .. }) => answers,
+                _ => panic!("something else"),
+            }
+        };
+        assert!(told(PONG).await);
+        assert!(!told(PONG).await, "half a ping again");
+        carried.abort();
+    }
+
     #[tokio::test]
     async fn a_refusal_and_a_closed_port_fail_the_call() {
         let (caller, mut at_caller) = start(1, true).await;
@@ -1160,7 +1241,7 @@ mod tests {
         far.write_all(b"OPTIONS sip:a").await.unwrap();
         let (pong, _queue) = mpsc::channel(1);
         let (reader, _writer) = near.into_split();
-        read_stream(reader, flow, 7, pong, inbox, Duration::from_millis(10)).await;
+        read_stream(reader, flow, 7, (pong, Arc::default()), inbox, Duration::from_millis(10)).await;
         assert!(matches!(arrivals.recv().await, Some(Arrival::Closed { opened: 7, .. })));
     }
 

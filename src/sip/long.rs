@@ -9,13 +9,13 @@ use super::session::{Session, Stage};
 use super::timer::LIFE;
 use super::transaction::Owner;
 use super::transport::LONGEST_DATAGRAM;
-use super::{Call, Flow, Transport};
+use super::{Call, Flow, Transport, Way};
 
 impl Session {
     /// A request with the way that it fits. One that goes by TCP for its length is kept as it would be by datagram.
     pub fn fitted(&mut self, request: Request, hop: Flow) -> (Flow, Request) {
-        let is_long = || hop.transport == Transport::Udp && request.to_bytes().len() > LONGEST_DATAGRAM;
-        let way = self.tcp.filter(|_| is_long());
+        let is_long = hop.transport == Transport::Udp && request.to_bytes().len() > LONGEST_DATAGRAM;
+        let way = self.tcp.filter(|way| is_long && way.flow.local.is_ipv4() == hop.local.is_ipv4());
         self.by_tcp = None;
         let Some(way) = way else { return (hop, request) };
         let via = Via::new(Transport::Tcp, way.contact, request.via().branch().unwrap_or_default());
@@ -29,7 +29,7 @@ impl Endpoint {
     /// Sends a re-INVITE by the way that it fits. Whether it went out.
     pub(in crate::sip) fn send_offer(&mut self, call: Call, invite: Request) -> bool {
         let Some(session) = self.sessions.get_mut(&call) else { return false };
-        let hop = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
+        let hop = session.dialog.hop(session.lost, &self.gate);
         let (flow, invite) = session.fitted(invite, hop);
         let dialog = session.dialog.clone();
         let sent = self.table.call(&mut self.desk, flow, invite, dialog, Owner::Offer(call));
@@ -40,7 +40,7 @@ impl Endpoint {
     /// Sends a BYE by the way that it fits. Whether its end will be told.
     pub(in crate::sip) fn send_bye(&mut self, call: Call, bye: Request) -> bool {
         let Some(session) = self.sessions.get_mut(&call) else { return false };
-        let hop = session.dialog.hop(session.lost, |peer| self.gate.is_known(peer));
+        let hop = session.dialog.hop(session.lost, &self.gate);
         let (flow, bye) = session.fitted(bye, hop);
         self.dispatch(bye, flow, Owner::Bye(call))
     }

@@ -380,7 +380,7 @@ pub struct Dial {
     pub headers: Vec<(String, String)>,
     pub offer: Bytes,
     /// How long it may take to be answered before CANCEL; told as `Failed { status: 480 }`, or 408 where
-    /// there was no sign of life at all.
+    /// there was no sign of life at all (for that see also [`Config::trying_s`]).
     pub ring_ms: u64,
     /// With which challenges to our requests of this call are answered; `None`: they are failures.
     pub login: Option<Arc<Login>>,
@@ -584,6 +584,8 @@ pub struct Config {
     pub retry_after_s: u32,
     /// Seconds within which a call is to be refreshed (RFC 4028), at least 90; 0: only where the far side asks for it.
     pub session_s: u32,
+    /// Seconds within which a call of ours is to have any answer, 100 Trying or better, or has failed with 408; 0: 32 (timer B).
+    pub trying_s: u32,
     /// New calls a second; above it an INVITE is answered 503.
     pub pace: Pace,
     /// All calls are with conferences, and our Contact says so (RFC 4579): they can be watched.

@@ -207,7 +207,7 @@ impl Endpoint {
         if by_connection || session.dialog.knows_hop() {
             return;
         }
-        if let Some(place) = session.dialog.place() {
+        if let Some(place) = session.dialog.place(&self.gate) {
             self.seek(Errand::Hop(call), place);
         }
     }
@@ -215,7 +215,9 @@ impl Endpoint {
     /// Whether the BYE of a call must wait for a name: its connection is gone, and there is no other way.
     pub(in crate::sip) fn waits_for_hop(&mut self, call: Call, reason: &Option<Reason>) -> bool {
         let Some(session) = self.sessions.get(&call).filter(|session| session.lost) else { return false };
-        let Some(place) = session.dialog.place().filter(|_| !session.dialog.knows_hop()) else { return false };
+        let Some(place) = session.dialog.place(&self.gate).filter(|_| !session.dialog.knows_hop()) else {
+            return false;
+        };
         self.names.farewells.insert(call, reason.clone());
         self.seek(Errand::Part(call), place);
         true
@@ -232,7 +234,8 @@ impl Endpoint {
     /// The next hop of a dialog, and by TLS what it is to show.
     fn found_hop(&mut self, dialog: &Dialog, place: Option<&Place>, ways: &[Way]) -> (String, Option<SocketAddr>) {
         let found = self.next_hop(dialog, ways);
-        if let (Some(place), Some(peer), Transport::Tls) = (place, found.1, dialog.flow.transport) {
+        let by_tls = place.filter(|place| place.transport == Some(Transport::Tls));
+        if let (Some(place), Some(peer)) = (by_tls, found.1) {
             self.gate.hint(peer, &place.tls_name);
         }
         found

@@ -1,7 +1,7 @@
 //! Calls that we make: INVITE, its answers and forks, and CANCEL.
 
 use super::auth::carry_over;
-use super::desk::Bell;
+use super::desk::{Alarm, Bell};
 use super::dialog::{self, Dialog, Entry};
 use super::dns::SHUNNED;
 use super::endpoint::{Endpoint, SDP, abilities};
@@ -11,7 +11,7 @@ use super::method::Method;
 use super::refresh::{LEAST_S, Terms, least_s};
 use super::session::{ACK_LIMIT, Accord, Calling, Change, GivingUp, Session, Stage};
 use super::timer::LIFE;
-use super::transaction::{Id, MAX_FORKS, Made, Note, Owner};
+use super::transaction::{Id, MAX_FORKS, Made, Note, Owner, by};
 use super::transport::LONGEST_DATAGRAM;
 use super::{Call, Dial, Event, Flow, Login, Reason};
 use bytes::Bytes;
@@ -84,6 +84,9 @@ impl Endpoint {
         let session =
             Session { login, holds_ack, may_transfer: dial.may_transfer, ..Session::new(call, dialog, stage) };
         session.set(&mut self.desk, Bell::Patience, Duration::from_millis(dial.ring_ms));
+        if self.config.trying_s > 0 {
+            session.set(&mut self.desk, Bell::Trying, Duration::from_secs(u64::from(self.config.trying_s)));
+        }
         self.begin(session);
     }
 
@@ -100,6 +103,9 @@ impl Endpoint {
         };
         if note != Some(Note::Pass) {
             return;
+        }
+        if let Owner::Invite(call) = owner {
+            self.desk.timers.stop(Alarm::Call(call, Bell::Trying));
         }
         if let Some(asked) = asked {
             // RFC 3263 section 4.3: as good as silence.
@@ -232,8 +238,14 @@ impl Endpoint {
             session.held_ack == Some(id)
                 && (!matches!(session.stage, Stage::Up { .. }) || session.dialog.remote_tag() == Some(tag))
         });
-        if let Some((_, flow, ack)) = sent.forks.iter().find(|(fork, ..)| fork == tag) {
+        if let Some((_, flow, ack)) = sent.forks.iter_mut().find(|(fork, ..)| fork == tag) {
             self.desk.counters.repeats += 1;
+            // The way that it went by could not be gone.
+            if session.is_some_and(|session| session.dialog.closed == Some(*flow)) {
+                let mut again = by(dialog.ack(&branch), dialog.flow);
+                carry_over(&sent.request, &mut again);
+                (*flow, *ack) = (dialog.flow, again.to_bytes());
+            }
             if !waits {
                 self.desk.send(*flow, ack.clone());
             }
@@ -244,8 +256,8 @@ impl Endpoint {
             return false;
         }
         let lost = session.is_some_and(|session| session.lost);
-        let flow = dialog.hop(lost, |peer| self.gate.is_known(peer));
-        let mut ack = dialog.ack(&branch);
+        let flow = dialog.hop(lost, &self.gate);
+        let mut ack = by(dialog.ack(&branch), flow);
         carry_over(&sent.request, &mut ack);
         let ack = ack.to_bytes();
         sent.forks.push((tag.to_owned(), flow, ack.clone()));
@@ -512,7 +524,11 @@ impl Endpoint {
     /// It rang for as long as it may, or there was no sign of life for so long.
     pub(in crate::sip) fn rang_out(&mut self, call: Call) {
         let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
-        let status = if calling.heard { 480 } else { 408 };
+        let (status, flow) = if calling.heard { (480, None) } else { (408, self.table.flow(calling.transaction)) };
+        // Whoever is called next is not to wait for it too.
+        if let Some(flow) = flow {
+            self.names.no_answer(self.desk.now, flow);
+        }
         self.give_up(call, None, status);
     }
 

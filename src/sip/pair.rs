@@ -36,6 +36,7 @@ fn config() -> Config {
         product: "tollbridge".to_owned(),
         retry_after_s: 5,
         session_s: 1_800,
+        trying_s: 0,
         is_focus: true,
         pace: Pace::default(),
     }

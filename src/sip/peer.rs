@@ -10,9 +10,13 @@ use super::header::{NameAddr, Via};
 use super::message::{Request, Response};
 use super::method::Method;
 use super::transaction::{Id, Made, Owner};
+use super::transport::PING;
 use super::uri::Uri;
-use super::{Event, Flow, Place, Transport, names};
+use super::{Event, Flow, Output, Place, Transport, names};
+use crate::clock::Mono;
+use bytes::Bytes;
 use rand::RngExt;
+use rand::rngs::StdRng;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +35,12 @@ const LONGEST_EXPIRES_S: u32 = 86_400;
 const SHORTEST_EXPIRES_S: u32 = 20;
 /// Requests within one registration: a challenge, an old nonce, a 423.
 const MOST_ASKED: u32 = 4;
+/// A connection that we are registered by is kept alive by a ping at the latest after so long; whoever answers pings is gone where
+/// one has no answer for so long (RFC 5626 section 4.4.1).
+const LONGEST_QUIET_S: u64 = 120;
+const PONG_LIMIT: Duration = Duration::from_secs(10);
+/// One that was lost sooner than this was of no use: the next one is made the later (RFC 5626 section 4.5).
+const STABLE: Duration = Duration::from_secs(LONGEST_QUIET_S);
 /// Hops of a request.
 const MAX_FORWARDS: u8 = 70;
 
@@ -101,6 +111,23 @@ pub enum Standing {
 pub(in crate::sip) enum Errand {
     Ping,
     Register,
+    /// The connection that we are registered by is to be kept alive.
+    KeepAlive,
+    /// The answer to that has not come.
+    Pong,
+}
+
+impl Errand {
+    const ALL: [Errand; 4] = [Errand::Ping, Errand::Register, Errand::KeepAlive, Errand::Pong];
+}
+
+/// A connection that we are registered by: the registrar may send us calls by it, and by nothing else (RFC 5626 section 5.3).
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    flow: Flow,
+    since: Mono,
+    /// The far side answers pings; not everybody does.
+    answers: bool,
 }
 
 /// A peer and how far things are with it.
@@ -119,6 +146,9 @@ struct Kept {
     /// Where we registered last, and where else the registrar may be reached.
     way: Option<Way>,
     others: VecDeque<Way>,
+    held: Option<Held>,
+    /// How often in a row it was lost early.
+    drops: u32,
     /// Requests within this registration, and those of them with a proof.
     asked: u32,
     proofs: u8,
@@ -141,6 +171,16 @@ impl Peers {
     /// Registrations that are being taken back.
     pub fn leaving(&self) -> usize {
         self.kept.values().filter(|kept| kept.leaving).count()
+    }
+
+    /// The connections that we are registered by.
+    pub fn flows(&self) -> impl Iterator<Item = Flow> {
+        self.kept.values().filter_map(|kept| kept.held).map(|held| held.flow)
+    }
+
+    fn held_by(&self, flow: Flow) -> Vec<u32> {
+        let is_it = |kept: &Kept| kept.held.is_some_and(|held| held.flow == flow);
+        self.kept.iter().filter(|(_, kept)| is_it(kept)).map(|(number, _)| *number).collect()
     }
 }
 
@@ -185,6 +225,8 @@ impl Endpoint {
             registering: None,
             way: None,
             others: VecDeque::new(),
+            held: None,
+            drops: 0,
             asked: 0,
             proofs: 0,
             expires_s: None,
@@ -203,7 +245,7 @@ impl Endpoint {
 
     /// Takes back what is registered, and forgets it.
     fn leave(&mut self, number: u32, is_taken_over: bool) {
-        for errand in [Errand::Ping, Errand::Register] {
+        for errand in Errand::ALL {
             self.desk.timers.stop(Alarm::Peer(number, errand));
         }
         let Some(kept) = self.peers.kept.get_mut(&number) else { return };
@@ -228,6 +270,11 @@ impl Endpoint {
         match errand {
             Errand::Ping => self.ping(number),
             Errand::Register => self.register(number),
+            Errand::KeepAlive => self.keep_alive(number),
+            Errand::Pong => {
+                let held = self.peers.kept.get(&number).and_then(|kept| kept.held);
+                self.desk.out.extend(held.map(|held| Output::Close { flow: held.flow }));
+            }
         }
     }
 
@@ -330,6 +377,12 @@ impl Endpoint {
         let kept = self.peers.kept.get_mut(&number);
         let Some(kept) = kept.filter(|kept| kept.registering.is_none()) else { return };
         kept.others = ways.into();
+        // The connection that there is, as long as the name leads there (RFC 5626 section 4.2).
+        if let Some(held) = kept.held
+            && let Some(at) = kept.others.iter().position(|way| way.flow == held.flow)
+        {
+            kept.others.swap(0, at);
+        }
         match kept.others.pop_front() {
             Some(way) => {
                 kept.way = Some(way);
@@ -409,6 +462,65 @@ impl Endpoint {
         if is_news {
             self.tell_standing(number, standing);
         }
+        self.hold(number, way.flow);
+    }
+
+    /// We are registered by this flow: where it is a connection it is kept.
+    fn hold(&mut self, number: u32, flow: Flow) {
+        let Some(kept) = self.peers.kept.get_mut(&number) else { return };
+        if kept.held.is_some_and(|held| held.flow == flow) {
+            return;
+        }
+        self.desk.timers.stop(Alarm::Peer(number, Errand::Pong));
+        kept.held = flow.transport.is_stream().then_some(Held { flow, since: self.desk.now, answers: false });
+        match kept.held {
+            Some(_) => self.set_keep_alive(number),
+            None => self.desk.timers.stop(Alarm::Peer(number, Errand::KeepAlive)),
+        }
+    }
+
+    fn set_keep_alive(&mut self, number: u32) {
+        let wait_ms = self.rng.random_range(LONGEST_QUIET_S * 800..=LONGEST_QUIET_S * 1_000);
+        self.desk.set(Alarm::Peer(number, Errand::KeepAlive), Duration::from_millis(wait_ms));
+    }
+
+    fn keep_alive(&mut self, number: u32) {
+        let Some(held) = self.peers.kept.get(&number).and_then(|kept| kept.held) else { return };
+        self.desk.out.push_back(Output::Send { flow: held.flow, bytes: Bytes::from_static(PING) });
+        if held.answers {
+            self.desk.set(Alarm::Peer(number, Errand::Pong), PONG_LIMIT);
+        }
+        self.set_keep_alive(number);
+    }
+
+    /// Something came by a flow; `answers`: what answers a ping.
+    pub(in crate::sip) fn flow_lives(&mut self, flow: Flow, answers: bool) {
+        for number in self.peers.held_by(flow) {
+            self.desk.timers.stop(Alarm::Peer(number, Errand::Pong));
+            if let Some(held) = self.peers.kept.get_mut(&number).and_then(|kept| kept.held.as_mut()) {
+                held.answers |= answers;
+            }
+        }
+    }
+
+    /// A connection that we are registered by is gone: another one is made, the later the less this one has lasted.
+    pub(in crate::sip) fn lose_registrations(&mut self, flow: Flow) {
+        for number in self.peers.held_by(flow) {
+            for errand in [Errand::KeepAlive, Errand::Pong] {
+                self.desk.timers.stop(Alarm::Peer(number, errand));
+            }
+            let Some(kept) = self.peers.kept.get_mut(&number) else { continue };
+            let Some(held) = kept.held.take() else { continue };
+            // What is out has its own end.
+            if kept.leaving || kept.registering.is_some() {
+                continue;
+            }
+            kept.drops = if self.desk.now.since(held.since) < STABLE { kept.drops.saturating_add(1) } else { 0 };
+            let wait = back_off(&mut self.rng, kept.drops);
+            let alarm = Alarm::Peer(number, Errand::Register);
+            let renewed = self.desk.timers.at(alarm).map_or(wait, |at| at.since(self.desk.now));
+            self.desk.set(alarm, wait.min(renewed));
+        }
     }
 
     /// Asked who we are: again, with the proof.
@@ -463,11 +575,10 @@ impl Endpoint {
             (kept.asked, kept.proofs) = (0, 0);
             return self.send_first_registration(number);
         }
-        let longest_s = (FIRST_WAIT_S << kept.failures.min(16)).min(LONGEST_WAIT_S);
+        let wait = back_off(&mut self.rng, kept.failures);
         kept.failures = kept.failures.saturating_add(1);
-        let wait_ms = self.rng.random_range(longest_s * 500..=longest_s * 1_000);
-        let wait_ms = wait_ms.max(retry_after_s.unwrap_or(0).min(LONGEST_RETRY_S) * 1_000);
-        self.desk.set(Alarm::Peer(number, Errand::Register), Duration::from_millis(wait_ms));
+        let wait = wait.max(Duration::from_secs(retry_after_s.unwrap_or(0).min(LONGEST_RETRY_S)));
+        self.desk.set(Alarm::Peer(number, Errand::Register), wait);
         self.desk.counters.unregistered += 1;
         let standing = Standing::Unregistered { status };
         if kept.told != Some(standing) {
@@ -475,6 +586,12 @@ impl Endpoint {
             self.tell_standing(number, standing);
         }
     }
+}
+
+/// How long to wait after so many failures before (RFC 5626 section 4.5).
+fn back_off(rng: &mut StdRng, failures: u32) -> Duration {
+    let longest_s = (FIRST_WAIT_S << failures.min(16)).min(LONGEST_WAIT_S);
+    Duration::from_millis(rng.random_range(longest_s * 500..=longest_s * 1_000))
 }
 
 /// Our Contact, by which a registrar's calls reach us.

@@ -147,7 +147,7 @@ impl Endpoint {
         sent.uses(tag, dialog.local_cseq);
         prack.push("RAck", &format!("{rseq} {invite} {}", Method::Invite));
         prack.push("User-Agent", &self.config.product);
-        let flow = dialog.hop(*lost, |peer| self.gate.is_known(peer));
+        let flow = dialog.hop(*lost, &self.gate);
         early.updates = response.lists("Allow", Method::Update.as_str());
         early.dialog = Some(Box::new(dialog));
         self.dispatch(prack, flow, Owner::Nobody);

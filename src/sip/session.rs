@@ -9,8 +9,8 @@ use super::method::Method;
 use super::provisional::{Promise, Reliability};
 use super::refresh::{LEAST_S, Terms, least_s};
 use super::timer::{LIFE, T1, T2};
-use super::transaction::{Id, MAX_FORKS};
-use super::{Call, Event, Flow, Login, Reason, Way};
+use super::transaction::{Id, MAX_FORKS, Table};
+use super::{Call, Event, Login, Reason, Way};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,7 +163,8 @@ pub(in crate::sip) struct Change {
 #[derive(Debug)]
 pub(in crate::sip) struct Unacked {
     pub cseq: u32,
-    pub flow: Flow,
+    /// Of the INVITE: it knows where its answers go.
+    pub transaction: Id,
     pub bytes: Bytes,
     pub wait: Duration,
     /// The INVITE that began the call, and not one within it.
@@ -356,11 +357,12 @@ impl Session {
     }
 
     /// The 2xx goes out again, at T1 doubling up to T2 on any transport (RFC 3261 section 13.3.1.4).
-    pub fn repeat(&mut self, desk: &mut Desk) {
+    pub fn repeat(&mut self, desk: &mut Desk, table: &Table) {
         let Some(unacked) = &mut self.unacked else { return };
+        let Some(flow) = table.flow(unacked.transaction) else { return };
         unacked.wait = (unacked.wait * 2).min(T2);
         desk.counters.retransmissions += 1;
-        desk.send(unacked.flow, unacked.bytes.clone());
+        desk.send(flow, unacked.bytes.clone());
         desk.set(Alarm::Call(self.call, Bell::Repeat), unacked.wait);
     }
 
@@ -374,8 +376,8 @@ impl Session {
 }
 
 impl Unacked {
-    pub fn new(cseq: u32, flow: Flow, bytes: Bytes) -> Unacked {
-        Unacked { cseq, flow, bytes, wait: T1, first: false, offers: false }
+    pub fn new(cseq: u32, transaction: Id, bytes: Bytes) -> Unacked {
+        Unacked { cseq, transaction, bytes, wait: T1, first: false, offers: false }
     }
 }
 

@@ -57,6 +57,11 @@ impl<K: Copy + Ord + Hash> Timers<K> {
         }
     }
 
+    /// When this alarm is due, if it is set.
+    pub fn at(&self, key: K) -> Option<Mono> {
+        self.by_key.get(&key).copied()
+    }
+
     pub fn deadline(&self) -> Option<Mono> {
         self.order.first().map(|(at, _)| *at)
     }

@@ -4,16 +4,22 @@
 //! authority that we trust, and where we know the carrier's name it must be shown, and carry that name. A carrier with a name
 //! is known by it, with or without an address; unless it says otherwise, what comes by UDP or TCP is not from it.
 
+use super::uri::{Scheme, Uri};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio_rustls::rustls::client::verify_server_name;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
+use webpki::EndEntityCert;
 
 /// Where certificates and keys lie, all of them PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,8 +80,12 @@ impl Files {
         let server = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
         let server = server.map_err(|error| ours(&error))?.with_client_cert_verifier(clients);
         let server = server.with_single_cert(chain.clone(), key.clone_key()).map_err(|error| ours(&error))?;
-        let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let client = client.map_err(|error| ours(&error))?.with_root_certificates(roots);
+        let client = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+        let by_dns = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+        let by_dns = by_dns.map_err(|error| told(self.trust.as_ref().unwrap_or(&self.certificate), &error))?;
+        // All that the usual one asks for, but that names may be written in one way more.
+        let client = client.map_err(|error| ours(&error))?.dangerous();
+        let client = client.with_custom_certificate_verifier(Arc::new(ServerVerifier { by_dns }));
         let client = client.with_client_auth_cert(chain, key).map_err(|error| ours(&error))?;
         Ok(Tls { server: Arc::new(server), client: Arc::new(client) })
     }
@@ -102,12 +112,70 @@ pub(in crate::sip) fn expected(name: Option<&str>, peer: IpAddr) -> Result<Serve
     }
 }
 
-/// Whether the certificates that a peer has shown, its own first, carry `name` (RFC 5922 section 7.2: the subject's
-/// alternative names alone).
+/// Whether the certificates that a peer has shown, its own first, carry `name`, among the subject's alternative names (RFC 5922
+/// section 7.1): as `sip:name`, or as the name of a host. Section 7.2 forbids wildcards; carriers show them, so the name of a host
+/// may have one, as on the web.
 pub(in crate::sip) fn carries(shown: Option<&[CertificateDer<'_>]>, name: &str) -> Result<(), String> {
     let own = shown.and_then(<[_]>::first).ok_or_else(|| format!("no certificate, expected that of {name}"))?;
     let words = |error: &dyn fmt::Display| format!("{error}, expected the certificate of {name}");
+    if has_uri(own, name) {
+        return Ok(());
+    }
     let own = ParsedCertificate::try_from(own).map_err(|error| words(&error))?;
     let name = ServerName::try_from(name).map_err(|error| words(&error))?;
     verify_server_name(&own, &name).map_err(|error| words(&error))
+}
+
+/// Whether it carries `sip:name`. One with a user is a person's (RFC 5922 section 7.1).
+fn has_uri(own: &CertificateDer<'_>, name: &str) -> bool {
+    let is_it = |uri: Uri| uri.scheme() == Scheme::Sip && uri.user().is_none() && uri.host().eq_ignore_ascii_case(name);
+    let Ok(own) = EndEntityCert::try_from(own) else { return false };
+    own.valid_uri_names().filter_map(|uri| Uri::parse(uri).ok()).any(is_it)
+}
+
+/// Believes whom the web would believe, and whoever is named by a URI ([`carries`]).
+#[derive(Debug)]
+struct ServerVerifier {
+    by_dns: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        // The name is what is looked at last.
+        match self.by_dns.verify_server_cert(own, others, name, ocsp_response, now) {
+            Err(TlsError::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if has_uri(own, &name.to_str()) => Ok(ServerCertVerified::assertion()),
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.by_dns.verify_tls12_signature(message, own, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.by_dns.verify_tls13_signature(message, own, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_dns.supported_verify_schemes()
+    }
 }

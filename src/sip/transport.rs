@@ -1,29 +1,39 @@
 //! Pure parts of the transport layer: cutting a stream into messages, and where a response goes.
 
+use super::Flow;
 use super::header::Via;
 use super::lexer::{Fault, Head, MESSAGE_MAX, find_head_end, leading_line_ends};
 use super::message::{Framing, Malformed};
 use bytes::{Buf, Bytes, BytesMut};
+use std::io;
 use std::net::SocketAddr;
 
 /// Port of SIP where a Via names none (RFC 3261 section 18.2.2).
 pub const PORT: u16 = 5060;
 /// A longer request does not go by datagram (RFC 3261 section 18.1.1).
 pub const LONGEST_DATAGRAM: usize = 1_300;
-/// What answers a [`Frame::Ping`] (RFC 5626 section 4.4.1).
+/// Asks by a connection whether the far side is there; and what answers that (RFC 5626 section 4.4.1).
+pub const PING: &[u8] = b"\r\n\r\n";
 pub const PONG: &[u8] = b"\r\n";
 
 /// Where the response to a request goes that came from `source` and carries `via` on top.
 ///
-/// Always to the address that the packet came from: a name would need DNS, an address in a Via or its `maddr` could be
-/// a third party's, a broadcast or a multicast one. By RFC 3261 section 18.2.2 to the Via's port, by RFC 3581 section 4
-/// to the source port where `rport` was asked for.
+/// Always to the address that the packet came from. There we depart from RFC 3261 section 18.2.2, which has an answer go to
+/// `maddr` where the Via has one: that, like any address in a Via, could be a third party's, a broadcast or a multicast one, and
+/// a name would need DNS. By that section to the Via's port, by RFC 3581 section 4 to the source port where `rport` was asked for.
 pub fn response_target(via: &Via, source: SocketAddr) -> SocketAddr {
     let port = match via.rport() {
         Some(_) => source.port(),
         None => via.port().filter(|port| *port != 0).unwrap_or(PORT),
     };
     SocketAddr::new(source.ip(), port)
+}
+
+/// Where the response to a request goes whose connection, `flow`, is gone: to the address that it came from, by a connection to the
+/// port that its Via names (RFC 3261 section 18.2.2). It may have come from any port, where nobody listens.
+pub fn way_back(via: &Via, flow: Flow) -> Flow {
+    let port = via.port().filter(|port| *port != 0).unwrap_or(flow.transport.usual_port());
+    Flow { peer: SocketAddr::new(flow.peer.ip(), port), ..flow }
 }
 
 /// Whether a datagram is nothing but line ends: a keep-alive, not a message.
@@ -41,6 +51,34 @@ pub fn is_new_call(datagram: &[u8]) -> bool {
     let mut lines = datagram.split(|byte| *byte == b'\n').take_while(|line| !line.trim_ascii().is_empty());
     lines.next().is_some_and(|line| line.starts_with(b"INVITE "))
         && lines.find(is_to).is_some_and(|to| !to.windows(5).any(|part| part.eq_ignore_ascii_case(b";tag=")))
+}
+
+/// What becomes of a datagram that the system did not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// As if lost on the way: whoever needs an answer sends again.
+    Lost,
+    /// There is no way there, now.
+    NoWay,
+    /// It could never be sent.
+    Hopeless,
+}
+
+impl Fate {
+    /// By the system's word. `EPERM` is that of a packet filter: a full table of connections, more often than a rule. `ECONNREFUSED` is
+    /// of some datagram before. Whatever is not known may pass.
+    pub fn of(error: &io::Error) -> Fate {
+        match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS | libc::ENOMEM | libc::EPERM | libc::ECONNREFUSED) => {
+                Fate::Lost
+            }
+            Some(libc::EMSGSIZE | libc::EINVAL | libc::EAFNOSUPPORT | libc::EACCES | libc::EDESTADDRREQ) => {
+                Fate::Hopeless
+            }
+            // ENETUNREACH, EHOSTUNREACH, ENETDOWN, EADDRNOTAVAIL …
+            _ => Fate::NoWay,
+        }
+    }
 }
 
 /// What a stream brings.
@@ -111,7 +149,7 @@ impl StreamFramer {
 
     /// Line ends before a message: two in a row are a ping (RFC 5626 section 4.4.1), one is nothing (RFC 3261 section 7.5).
     fn skip_line_ends(&mut self) -> Option<Frame> {
-        if self.buffer.starts_with(b"\r\n\r\n") {
+        if self.buffer.starts_with(PING) {
             self.buffer.advance(4);
             return Some(Frame::Ping);
         }
@@ -202,6 +240,23 @@ mod tests {
         for (via, port) in rows {
             let target = response_target(&Via::parse(via).unwrap(), source);
             assert_eq!(target, SocketAddr::new(source.ip(), port), "{via}");
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_a_datagram_that_is_not_taken() {
+        let rows = [
+            (
+                Fate::Lost,
+                &[libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM, libc::EPERM, libc::EINTR, libc::ECONNREFUSED][..],
+            ),
+            (Fate::NoWay, &[libc::ENETUNREACH, libc::EHOSTUNREACH, libc::ENETDOWN, libc::EADDRNOTAVAIL, libc::EIO]),
+            (Fate::Hopeless, &[libc::EMSGSIZE, libc::EINVAL, libc::EAFNOSUPPORT, libc::EACCES]),
+        ];
+        for (expected, errors) in rows {
+            for error in errors {
+                assert_eq!(Fate::of(&io::Error::from_raw_os_error(*error)), expected, "{error}");
+            }
         }
     }
 

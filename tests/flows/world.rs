@@ -118,6 +118,7 @@ fn endpoint(seed: u64, place: usize, session_s: u32) -> Endpoint {
         product: "tollbridge".to_owned(),
         retry_after_s: 5,
         session_s,
+        trying_s: 0,
         is_focus: place == BRIDGE,
         pace: Pace::default(),
     };

@@ -127,6 +127,7 @@ pub fn config() -> Config {
         product: "tollbridge".to_owned(),
         retry_after_s: 5,
         session_s: 1_800,
+        trying_s: 5,
         is_focus: true,
         pace: Pace::default(),
     }

@@ -1,6 +1,6 @@
 //! By which carrier a call goes out, in what words, and what becomes of it where one does not take it.
 
-use crate::world::{DIRECT, TOLL, World, apply};
+use crate::world::{DIRECT, PEOPLE, TOLL, World, apply};
 use std::time::Duration;
 use tollbridge::cli::phone::{Exchange, Incoming};
 use tollbridge::media::Codec;
@@ -85,6 +85,29 @@ async fn a_carrier_that_says_later_is_left_alone_until_then_and_each_try_is_reco
     let told = world.dial("open", CALLED).await;
     assert!(matches!(told, Told::Refused(Cause::Overloaded)), "{told:?}");
     assert_eq!(world.records().await.iter().filter(|record| record.charge.0 > 0).count(), 1);
+    world.end().await;
+}
+
+/// It does not say that it takes nothing: it says nothing at all, and timer B would be 32 seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_carrier_that_is_not_there_is_soon_passed_over() {
+    let world = World::with(PEOPLE, |settings| settings.sip.trying_s = 1).await;
+    let silent = std::net::UdpSocket::bind("127.0.0.13:0").unwrap();
+    let route = silent.local_addr().unwrap();
+    let text =
+        format!("[[carrier]]\nid = \"silent\"\nsources = [\"127.0.0.13\"]\nroute = \"udp:{route}\"\npriority = 1\n");
+    apply(world.node.store(), &text).await;
+    let known = || async {
+        let Told::Carriers(carriers) = world.ask(Ask::Carriers).await else { panic!("another answer") };
+        carriers.iter().any(|view| view.id == "silent")
+    };
+    world.until(known).await;
+    let leg = dialled(&world).await;
+    rings(&world.carrier).await.refuse(486);
+    assert_eq!(over(&world, leg).await, Cause::Busy.slug());
+    let records = world.records().await;
+    let tries: Vec<_> = records[0].beyond.tries.iter().map(|t| (t.carrier.as_str(), t.sip)).collect();
+    assert_eq!(tries, [("silent", 408), ("line", 486)]);
     world.end().await;
 }
 

@@ -41,8 +41,12 @@ impl Authority {
     /// A certificate for these names, its key, and whom its owner believes, as files.
     fn sign(&self, folder: &Path, names: &[&str], believed: &Authority) -> Files {
         let key = rcgen::KeyPair::generate().unwrap();
+        let (uris, names): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.starts_with("sip:"));
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let own = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        let uri = |uri: &str| rcgen::SanType::URI(uri.try_into().unwrap());
+        params.subject_alt_names.extend(uris.into_iter().map(uri));
+        let own = params.signed_by(&key, &self.issuer).unwrap();
         let at = |name: &str| folder.join(name);
         for (name, text) in [("own", own.pem()), ("key", key.serialize_pem()), ("trust", believed.pem.clone())] {
             std::fs::write(at(name), text).unwrap();
@@ -77,6 +81,7 @@ impl Side {
             product: "tollbridge".to_owned(),
             retry_after_s: 1,
             session_s: 1_800,
+            trying_s: 0,
             is_focus: true,
             pace: tollbridge::sip::Pace::default(),
         };
@@ -194,7 +199,7 @@ async fn whoever_is_not_who_they_should_be_is_not_spoken_to() {
     // Who the bridge is, how the caller knows it; who the caller is, how the bridge knows it; whether that rings.
     /// The names of a certificate, and by which its owner is known.
     type Shown = (&'static [&'static str], Option<&'static str>);
-    let cases: [(&str, Shown, Shown, bool); 8] = [
+    let cases: [(&str, Shown, Shown, bool); 11] = [
         ("all as it should be", (&[BRIDGE], Some(BRIDGE)), (&[CALLER], Some(CALLER)), true),
         (
             "one of several names",
@@ -208,6 +213,15 @@ async fn whoever_is_not_who_they_should_be_is_not_spoken_to() {
         ("a bridge whose address is not there", (&[BRIDGE], None), (&[CALLER], Some(CALLER)), false),
         ("a caller whose name nobody knows", (&[BRIDGE], Some(BRIDGE)), (&["other.example"], None), true),
         ("a wildcard", (&["*.sip.example"], Some(BRIDGE)), (&["*.sip.example"], Some(CALLER)), true),
+        // RFC 5922 section 7.1.
+        (
+            "names as URIs",
+            (&["sip:bridge.sip.example"], Some(BRIDGE)),
+            (&["other.example", "sip:Caller.sip.example"], Some(CALLER)),
+            true,
+        ),
+        ("a bridge named by another URI", (&["sip:other.example"], Some(BRIDGE)), (&[CALLER], Some(CALLER)), false),
+        ("a person at the caller's", (&[BRIDGE], Some(BRIDGE)), (&["sip:joe@caller.sip.example"], Some(CALLER)), false),
     ];
     for (case, (bridge_is, bridge_known), (caller_is, caller_known), expected) in cases {
         let world = world();

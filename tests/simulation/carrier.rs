@@ -67,6 +67,7 @@ pub fn endpoint(seed: u64, is_focus: bool) -> Endpoint {
         product: "simulation".into(),
         retry_after_s: 5,
         session_s: 0,
+        trying_s: 0,
         is_focus,
         pace: tollbridge::sip::Pace::default(),
     };

@@ -562,3 +562,42 @@ fn the_answer_to_an_offer_is_acknowledged_though_the_call_is_over() {
         }
     }
 }
+
+/// A carrier that is not there costs whoever waits five seconds and not thirty-two.
+#[test]
+fn a_call_that_nobody_answers_at_all_is_given_up_soon() {
+    let begin = || {
+        let mut bench = Bench::new();
+        bench.endpoint.config.trying_s = 5;
+        let (call, invite, _) = dialling(&mut bench);
+        (bench, call, invite)
+    };
+    let (mut bench, _, _) = begin();
+    bench.pass(Duration::from_millis(4_999));
+    assert!(bench.told().is_empty());
+    bench.pass(Duration::from_millis(1));
+    let [Event::Failed { status: 408, lingers: true, .. }] = bench.events[..] else { panic!("{:?}", bench.events) };
+    bench.events.clear();
+    assert!(!bench.words().contains(&"CANCEL".to_owned()), "RFC 3261 section 9.1: it may not know of the call yet");
+    bench.assert_at_rest();
+    assert_eq!(bench.told(), ["Released"]);
+    // It rings after all; it is answered after all.
+    let (mut bench, _, invite) = begin();
+    bench.pass(Duration::from_secs(6));
+    bench.words();
+    bench.receive(&reply(&invite, 180, "t", ""));
+    assert_eq!(bench.words(), ["CANCEL"]);
+    bench.receive(&reply(&invite, 200, "t", "answer"));
+    assert_eq!(bench.words(), ["ACK", "BYE"]);
+    assert_eq!(bench.told(), ["Failed 408"]);
+    bench.assert_at_rest();
+    // Any answer is a sign of life.
+    for status in [100, 180] {
+        let (mut bench, _, invite) = begin();
+        bench.pass(Duration::from_secs(4));
+        bench.receive(&reply(&invite, status, "t", ""));
+        bench.told();
+        bench.pass(Duration::from_secs(20));
+        assert!(bench.told().is_empty(), "{status}");
+    }
+}

@@ -132,10 +132,14 @@ fn a_registration_is_proven_renewed_before_its_end_and_taken_back() {
         assert_eq!((proven.call_id(), proven.cseq()), (first.call_id(), first.cseq() + 1), "RFC 3261 section 10.2");
         assert_eq!(stands(&mut bench), [Standing::Registered { expires_s: 600 }]);
         bench.pass(Duration::from_millis(449_999));
-        assert!(bench.words().is_empty());
-        let renewed = bench.endpoint.deadline().expect("it is renewed").since(bench.now);
-        assert!(renewed <= Duration::from_secs(90));
-        bench.pass(renewed);
+        let is_register = |(_, bytes): &(Flow, Bytes)| word(bytes) == "REGISTER";
+        assert!(!bench.sent.iter().any(is_register));
+        let before = bench.now;
+        while !bench.sent.iter().any(is_register) {
+            bench.pass(Duration::from_millis(100));
+        }
+        assert!(bench.now.since(before) <= Duration::from_secs(91));
+        bench.sent.retain(is_register);
         let again = answer(&mut bench, "REGISTER", 200, &[("Expires", "600")]);
         assert_eq!((again.call_id(), again.cseq()), (first.call_id(), proven.cseq() + 1));
         assert_eq!(stands(&mut bench), [], "no news");
@@ -263,4 +267,88 @@ fn who_is_no_peer_any_more_is_told_so_once_however_that_goes() {
     bench.command(Command::Peers(vec![registering(Transport::Udp)]));
     assert!(bench.words().is_empty());
     bench.assert_at_rest();
+}
+
+/// A registration over TCP that holds.
+fn registered_by_tcp() -> (Bench, Flow) {
+    let mut bench = Bench::new();
+    bench.command(Command::Peers(vec![registering(Transport::Tcp)]));
+    answer(&mut bench, "REGISTER", 200, &[("Expires", "3600")]);
+    assert_eq!(stands(&mut bench), [Standing::Registered { expires_s: 3_600 }]);
+    (bench, way(Transport::Tcp).flow)
+}
+
+fn is_ping(sent: &(Flow, Bytes)) -> bool {
+    sent.1 == crate::sip::transport::PING
+}
+
+/// RFC 5626 section 4.4.1.
+#[test]
+fn the_connection_of_a_registration_is_kept_and_kept_alive() {
+    let (mut bench, tcp) = registered_by_tcp();
+    assert_eq!(bench.endpoint.flows().collect::<Vec<_>>(), [tcp], "nobody closes it as idle");
+    let begun = bench.now;
+    for _ in 0..5 {
+        bench.sent.clear();
+        let before = bench.now;
+        while bench.sent.is_empty() {
+            bench.pass(Duration::from_secs(1));
+        }
+        assert_eq!((bench.sent.len(), bench.sent[0].0, is_ping(&bench.sent[0])), (1, tcp, true));
+        assert!((96..=121).contains(&bench.now.since(before).as_secs()), "80 to 100 % of two minutes");
+    }
+    assert!(bench.now.since(begun) > Duration::from_secs(480), "whoever answers no ping is not thought to be gone");
+    // Once one was answered, each is to be.
+    bench.endpoint.alive(bench.now, tcp, true);
+    bench.drain();
+    bench.sent.clear();
+    while bench.sent.is_empty() {
+        bench.pass(Duration::from_secs(1));
+    }
+    bench.pass(Duration::from_secs(7));
+    bench.endpoint.alive(bench.now, tcp, true);
+    bench.pass(Duration::from_secs(20));
+    assert!(bench.closed.is_empty());
+    bench.pass(Duration::from_secs(140));
+    assert_eq!(bench.closed, [tcp]);
+    bench.command(Command::Peers(Vec::new()));
+    answer(&mut bench, "REGISTER", 200, &[]);
+    bench.assert_at_rest();
+    assert_eq!(bench.endpoint.flows().count(), 0);
+}
+
+/// RFC 5626 section 4.5: at once would be all peers of a registrar that has begun anew at once.
+#[test]
+fn a_registration_whose_connection_is_lost_is_made_anew() {
+    let (mut bench, tcp) = registered_by_tcp();
+    bench.pass(Duration::from_secs(200));
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        bench.sent.clear();
+        bench.endpoint.lost(bench.now, tcp);
+        let lost = bench.now;
+        while !bench.sent.iter().any(|(_, bytes)| word(bytes) == "REGISTER") {
+            bench.pass(Duration::from_millis(100));
+        }
+        waits.push(bench.now.since(lost).as_secs());
+        answer(&mut bench, "REGISTER", 200, &[("Expires", "3600")]);
+        bench.pass(Duration::from_secs(10));
+    }
+    let within = |wait: u64, longest: u64| (longest / 2..=longest).contains(&wait);
+    assert!(within(waits[0], 30), "{waits:?}: it had lasted");
+    assert!(
+        within(waits[1], 60) && within(waits[2], 120) && within(waits[3], 240),
+        "{waits:?}: the later, the sooner lost"
+    );
+    assert_eq!(stands(&mut bench), [], "nobody is told of what mends itself");
+    // Never later than it was to be renewed.
+    let mut short = Bench::new();
+    short.command(Command::Peers(vec![registering(Transport::Tcp)]));
+    answer(&mut short, "REGISTER", 200, &[("Expires", "20")]);
+    for _ in 0..6 {
+        short.sent.clear();
+        short.endpoint.lost(short.now, tcp);
+        short.pass(Duration::from_secs(19));
+        answer(&mut short, "REGISTER", 200, &[("Expires", "20")]);
+    }
 }

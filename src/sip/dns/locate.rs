@@ -7,6 +7,7 @@ use super::{Answer, Failure, Kind, Outcome, Question, Record};
 use crate::sip::Transport;
 use crate::types::HostName;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -232,12 +233,8 @@ impl<'a> Walk<'a, '_> {
 
     /// What the owner of the name prefers, of what we speak. `None`: it says nothing of SIP.
     fn by_naptr(&mut self, name: &str) -> Result<Option<Vec<Host>>, Halt> {
-        let records = match self.ask(Kind::Naptr, name)? {
-            Ok(answer) => answer.records.as_slice(),
-            // Servers that know nothing of NAPTR refuse it; SRV and addresses they know.
-            Err(Failure::Refused(_)) => &[],
-            Err(failure) => return Err(Halt::Nothing(Why::Failure(*failure))),
-        };
+        // Servers that know nothing of NAPTR refuse it, and firewalls that do not know it drop it; SRV and addresses they know.
+        let records = self.ask(Kind::Naptr, name)?.map_or(&[][..], |answer| &answer.records);
         let mut services: Vec<(u16, u16, Option<Transport>, &str)> = Vec::new();
         for record in records {
             let (Record::Naptr { order, preference, .. }, Some((service, name))) = (record, record.service()) else {
@@ -319,7 +316,13 @@ impl<'a> Walk<'a, '_> {
             let mut found = Vec::new();
             for kind in self.families(*transport) {
                 match self.ask(kind, host) {
-                    Ok(Ok(answer)) => found.extend(answer.records.iter().filter_map(Record::address)),
+                    Ok(Ok(answer)) => {
+                        // Servers change their order with each answer; one that is kept has one order for all that it is kept for.
+                        let mut of_kind: Vec<IpAddr> = answer.records.iter().filter_map(Record::address).collect();
+                        of_kind.sort();
+                        of_kind.shuffle(&mut self.rng);
+                        found.extend(of_kind);
+                    }
                     Ok(Err(failure)) => why = Why::Failure(*failure),
                     Err(Halt::Ask(questions)) => missing.extend(questions),
                     Err(nothing) => return Err(nothing),

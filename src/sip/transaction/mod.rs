@@ -12,7 +12,7 @@ use super::dialog::Dialog;
 use super::message::{Framing, Message, Request, Response};
 use super::method::Method;
 use super::timer::Letter;
-use super::transport::PORT;
+use super::transport::{PORT, way_back};
 use super::{Call, Flow};
 use bytes::Bytes;
 use client::Client;
@@ -159,6 +159,8 @@ struct Transaction {
     merge: Option<Key>,
     machine: Machine,
     flow: Flow,
+    /// By which answers go once the connection that their request came by is gone.
+    back: Flow,
     /// What goes out again: the request, or the latest response.
     bytes: Bytes,
     owner: Owner,
@@ -238,6 +240,12 @@ impl Table {
         self.live.get(&id).map(|transaction| transaction.flow)
     }
 
+    /// The request of ours that a message is, whether it is sent for the first time or again.
+    pub fn ours(&self, request: &Request) -> Option<(Id, Owner)> {
+        let id = self.find(&Key::client(request.via().branch()?, request.method()))?;
+        Some((id, self.live.get(&id)?.owner))
+    }
+
     /// A request arrives: is it known?
     pub fn arrive(&mut self, desk: &mut Desk, request: &Request, peer: IpAddr) -> Arrival {
         let ack = *request.method() == Method::Ack;
@@ -284,9 +292,10 @@ impl Table {
         };
         let key = Key::server(request, request.method(), flow.peer.ip());
         let merge = request.to().tag().is_none().then(|| Key::merge(request));
+        let back = if reliable { way_back(request.via(), flow) } else { reply_to };
         let (flow, bytes, owner) = (reply_to, Bytes::new(), Owner::Nobody);
         let room = self.limit + if standing { self.limit / STANDING_SHARE } else { 0 };
-        self.add(desk, Transaction { key, merge, machine, flow, bytes, owner, invite: None }, room)
+        self.add(desk, Transaction { key, merge, machine, flow, back, bytes, owner, invite: None }, room)
     }
 
     fn add(&mut self, desk: &mut Desk, transaction: Transaction, room: usize) -> Option<Id> {
@@ -315,6 +324,7 @@ impl Table {
     /// Sends a request of ours other than INVITE; `None` when there are too many transactions.
     pub fn send(&mut self, desk: &mut Desk, request: Request, flow: Flow, owner: Owner) -> Option<Id> {
         let machine = Machine::Client(Client::new(flow.transport.is_stream()));
+        let request = by(request, flow);
         let id = self.add_client(desk, machine, &request, flow, owner, None)?;
         self.ask(desk, id, ClientInput::Start, None);
         Some(id)
@@ -323,7 +333,7 @@ impl Table {
     /// Sends the INVITE of a call.
     pub fn call(&mut self, desk: &mut Desk, flow: Flow, request: Request, dialog: Dialog, owner: Owner) -> Option<Id> {
         let machine = ClientInvite::new(flow.transport.is_stream());
-        let id = self.add_invite(desk, flow, machine, request, dialog, owner)?;
+        let id = self.add_invite(desk, flow, machine, by(request, flow), dialog, owner)?;
         self.ask(desk, id, ClientInput::Start, None);
         Some(id)
     }
@@ -369,7 +379,7 @@ impl Table {
     ) -> Option<Id> {
         let key = Key::client(request.via().branch().unwrap_or_default(), request.method());
         let bytes = request.to_bytes();
-        self.add(desk, Transaction { key, merge: None, machine, flow, bytes, owner, invite }, self.limit)
+        self.add(desk, Transaction { key, merge: None, machine, flow, back: flow, bytes, owner, invite }, self.limit)
     }
 
     /// Notes whose INVITE a server transaction carries.
@@ -421,7 +431,17 @@ impl Table {
 
     /// What a response answers, if it is a request of ours that lives.
     pub fn made(&self, response: &Response) -> Option<Made> {
-        let id = self.find(&Key::client(response.via().branch()?, response.cseq().1))?;
+        self.request(self.find(&Key::client(response.via().branch()?, response.cseq().1))?)
+    }
+
+    /// The BYE of a call, while nobody has answered it.
+    pub fn bye(&self, call: Call) -> Option<(Id, Made)> {
+        let is_it = |(_, transaction): &(&Id, &Transaction)| transaction.owner == Owner::Bye(call);
+        let id = self.live.iter().filter(is_it).map(|(id, _)| *id).max()?;
+        Some((id, self.request(id)?))
+    }
+
+    fn request(&self, id: Id) -> Option<Made> {
         let transaction = self.live.get(&id)?;
         match Message::parse(&transaction.bytes, Framing::Stream).ok()? {
             Message::Request(request) => Some(Made { request, flow: transaction.flow }),
@@ -444,16 +464,24 @@ impl Table {
         }
     }
 
-    /// A flow is dead: every request on it that waits has failed.
+    /// A request of ours has no way.
+    pub fn fail(&mut self, desk: &mut Desk, id: Id) -> Option<Note> {
+        self.ask(desk, id, ClientInput::Broken, None)
+    }
+
+    /// A flow is dead: every request on it that waits has failed, and answers take another way.
     pub fn lost(&mut self, desk: &mut Desk, flow: Flow) -> Vec<(Owner, Note)> {
         let mut hit: Vec<Id> = self.live.iter().filter(|(_, t)| t.flow == flow).map(|(id, _)| *id).collect();
         hit.sort(); // the same order in every run of a seed
         let mut notes = Vec::new();
         for id in hit {
-            let Some(transaction) = self.live.get(&id) else { continue };
+            let Some(transaction) = self.live.get_mut(&id) else { continue };
             let owner = transaction.owner;
-            if matches!(transaction.machine, Machine::ClientInvite(_) | Machine::Client(_)) {
-                notes.extend(self.ask(desk, id, ClientInput::Broken, None).map(|note| (owner, note)));
+            match transaction.machine {
+                Machine::ClientInvite(_) | Machine::Client(_) => {
+                    notes.extend(self.fail(desk, id).map(|note| (owner, note)));
+                }
+                Machine::ServerInvite(_) | Machine::Server(_) => transaction.flow = transaction.back,
             }
         }
         notes
@@ -554,6 +582,14 @@ impl Table {
         if let Some(sent) = &transaction.invite {
             desk.send(transaction.flow, super::dialog::ack_of_refusal(&sent.request, response));
         }
+    }
+}
+
+/// A request as it goes by a flow: what is sent within a call may turn to another transport (RFC 3261 section 18.1.1).
+pub(in crate::sip) fn by(request: Request, flow: Flow) -> Request {
+    match request.via().over(flow) {
+        Some(via) => request.again(request.cseq(), &via),
+        None => request,
     }
 }
 

@@ -25,7 +25,7 @@ fn place(transport: Option<Transport>, port: Option<u16>) -> Place {
 }
 
 /// A zone from lines: `KIND NAME RECORD`, where a record is an address, `priority weight port target`, `order preference
-/// service replacement`, `none` or `!`, which is a server that fails.
+/// service replacement`, `none`, `!`, which is a server that fails, or `?`, which is one that says nothing.
 fn zone(lines: &[&str]) -> Zone {
     let mut zone = Zone::new();
     for line in lines {
@@ -33,16 +33,16 @@ fn zone(lines: &[&str]) -> Zone {
         let number = |at: usize| words[at].parse::<u16>().unwrap();
         let target = |at: usize| words[at].trim_end_matches('.').to_owned();
         let (kind, record) = match (words[0], words[2]) {
-            ("NAPTR", word) if word != "none" && word != "!" => {
+            ("NAPTR", word) if !["none", "!", "?"].contains(&word) => {
                 let (service, flags) = (words[4].to_owned(), "S".to_owned());
                 let (order, preference, replacement) = (number(2), number(3), target(5));
                 (Kind::Naptr, Some(Record::Naptr { order, preference, flags, service, replacement }))
             }
-            ("SRV", word) if word != "none" && word != "!" => {
+            ("SRV", word) if !["none", "!", "?"].contains(&word) => {
                 let (priority, weight, port, target) = (number(2), number(3), number(4), target(5));
                 (Kind::Srv, Some(Record::Srv { priority, weight, port, target }))
             }
-            ("A" | "AAAA", word) if word != "none" && word != "!" => {
+            ("A" | "AAAA", word) if !["none", "!", "?"].contains(&word) => {
                 let kind = if words[0] == "A" { Kind::A } else { Kind::Aaaa };
                 (kind, Some(Record::Address(word.parse().unwrap())))
             }
@@ -60,6 +60,7 @@ fn zone(lines: &[&str]) -> Zone {
         let outcome = zone.entry(question(kind, words[1])).or_insert(Ok(Answer { records: Vec::new(), ttl }));
         match outcome {
             _ if words[2] == "!" => *outcome = Err(Failure::Refused(2)),
+            _ if words[2] == "?" => *outcome = Err(Failure::Silent),
             Ok(answer) => answer.records.extend(record),
             Err(_) => panic!("{line}"),
         }
@@ -121,10 +122,9 @@ fn what_a_name_comes_to() {
                 "SRV _sip._udp.carrier.example 20 1 5060 b.example",
                 "SRV _sip._udp.carrier.example 10 1 5080 a.example",
                 "A a.example 192.0.2.1",
-                "A a.example 192.0.2.2",
                 "A b.example 192.0.2.3",
             ],
-            "udp:192.0.2.1:5080 udp:192.0.2.2:5080 udp:192.0.2.3:5060",
+            "udp:192.0.2.1:5080 udp:192.0.2.3:5060",
         ),
         (Some(Udp), None, &[a, "SRV _sip._udp.carrier.example 0 0 0 ."], no_service),
         (Some(Udp), None, &[a, "SRV _sip._udp.carrier.example !"], "udp:192.0.2.1:5060"),
@@ -171,6 +171,14 @@ fn what_a_name_comes_to() {
         // It is of other things than SIP, or a server that does not know it.
         (None, None, &[a, "NAPTR carrier.example 1 1 E2U+sip x.example"], "udp:192.0.2.1:5060"),
         (None, None, &[a, "NAPTR carrier.example !"], "udp:192.0.2.1:5060"),
+        // A firewall that drops what it does not know.
+        (
+            None,
+            None,
+            &["NAPTR carrier.example ?", "SRV _sip._udp.carrier.example 1 1 5070 a.example", "A a.example 192.0.2.7"],
+            "udp:192.0.2.7:5070",
+        ),
+        (None, None, &[a, "NAPTR carrier.example ?", "SRV _sip._udp.carrier.example ?"], Failure::Silent.words()),
         (None, None, &[a, "NAPTR carrier.example 1 1 SIP+D2S x.example"], Why::NotSpoken.words()),
         // One host of two has no address; one of two servers has failed.
         (
@@ -320,6 +328,24 @@ fn who_weighs_more_is_first_more_often() {
     }
     let without_any = firsts(&[0, 0, 0], draws);
     assert_eq!(without_any.iter().sum::<u64>(), draws);
+}
+
+/// Nobody who holds an answer for an hour sends all calls of that hour to the address that happened to be its first.
+#[test]
+fn addresses_of_one_host_are_first_equally_often() {
+    let zone = zone(&["A carrier.example 192.0.2.1", "A carrier.example 192.0.2.2", "A carrier.example 192.0.2.3"]);
+    let of = |seed| match walk(&place(Some(Transport::Udp), Some(5060)), &zone, seed).0 {
+        Step::Found(targets, _) => targets.iter().map(|target| target.peer.ip().to_string()).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let mut firsts: BTreeMap<String, u32> = BTreeMap::new();
+    for seed in 0..3_000 {
+        let order = of(seed);
+        assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 3);
+        assert_eq!(order, of(seed), "the same seed, the same order");
+        *firsts.entry(order[0].clone()).or_default() += 1;
+    }
+    assert!(firsts.len() == 3 && firsts.values().all(|count| (900..1_100).contains(count)), "{firsts:?}");
 }
 
 proptest! {
