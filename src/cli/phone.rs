@@ -330,6 +330,7 @@ impl Phone {
             events: true,
             direction: Direction::SendRecv,
             prefer: Prefer::Theirs,
+            before: None,
         }
     }
 

@@ -1,9 +1,12 @@
 //! What is spoken with a peer: our session descriptions and theirs, and the keys in them.
 
 use super::inbound::shown_to;
-use super::{Config, Switchboard};
-use crate::media::sdp::{self, Secrecy, crypto};
-use crate::media::{Codec, Direction, Plan, sdp::crypto::Policy};
+use super::line::Wire;
+use super::{Config, Output, Switchboard};
+use crate::media::sdp::crypto::{self, Policy};
+use crate::media::sdp::{self, Layout, Secrecy};
+use crate::media::{self, Codec, Direction, Plan};
+use crate::sip;
 use crate::trunk::{Carrier, KeysBy, Quirk, Srtp};
 use crate::types::LegId;
 use bytes::Bytes;
@@ -17,12 +20,21 @@ const fn policy(srtp: Srtp) -> Policy {
     }
 }
 
-/// What a leg agreed on about secrecy.
-#[derive(Debug, Default)]
-pub(super) struct Secrets {
-    pub agreed: Option<Box<crypto::Secret>>,
+/// What a call's descriptions have agreed on, for the next one.
+#[derive(Debug)]
+pub(super) struct Accord {
+    pub secret: Option<Box<crypto::Secret>>,
+    layout: Option<Layout>,
     /// The keys of our last offer, until its answer comes.
     offered: Vec<crypto::Line>,
+    /// Of our last description.
+    version: u64,
+}
+
+impl Default for Accord {
+    fn default() -> Accord {
+        Accord { secret: None, layout: None, offered: Vec::new(), version: 1 }
+    }
 }
 
 /// Of a call that rings there: an offer of one of its telephones, and what our answer agreed to. Whose it is is known when that one
@@ -30,32 +42,22 @@ pub(super) struct Secrets {
 #[derive(Debug)]
 pub(super) struct Early {
     offer: Bytes,
-    plan: Plan,
-    secret: Option<Box<crypto::Secret>>,
+    agreed: sdp::Agreed,
 }
 
 /// Of so many such offers the latest are remembered: as many as telephones may ring.
 const MOST_EARLY: usize = 16;
 
-impl Secrets {
+impl Accord {
     fn secrecy(&self, carrier: &Carrier) -> Secrecy<'_> {
-        Secrecy { policy: policy(carrier.srtp), before: self.agreed.as_deref() }
+        Secrecy { policy: policy(carrier.srtp), before: self.secret.as_deref() }
     }
-}
 
-impl Config {
-    /// What we say of ourselves in an offer or answer.
-    fn ours<'a>(
-        &self,
-        carrier: &Carrier,
-        address: SocketAddr,
-        (session, version): (u64, u64),
-        codecs: &'a [Codec],
-    ) -> sdp::Ours<'a> {
-        let prefer = if carrier.has(Quirk::OurOrder) { sdp::Prefer::Ours } else { sdp::Prefer::Theirs };
-        let (direction, comfort_noise) = (Direction::SendRecv, self.comfort_noise);
-        let events = carrier.sends_keys_by(KeysBy::Events);
-        sdp::Ours { address, session, version, codecs, comfort_noise, events, direction, prefer }
+    /// What is spoken from now on.
+    fn settle(&mut self, carrier: &Carrier, agreed: sdp::Agreed) -> Plan {
+        let sdp::Agreed { plan, secret, layout } = agreed;
+        (self.secret, self.layout) = (secret.map(Box::new), Some(layout));
+        plan_with(carrier, plan)
     }
 }
 
@@ -64,31 +66,68 @@ fn plan_with(carrier: &Carrier, plan: Plan) -> Plan {
     Plan { learns: carrier.learn_source, tones: carrier.sends_keys_by(KeysBy::Tones), ..plan }
 }
 
+impl Config {
+    /// What we say of ourselves in an offer or answer.
+    fn ours<'a>(
+        &self,
+        carrier: &Carrier,
+        address: SocketAddr,
+        session: u64,
+        accord: &'a Accord,
+        codecs: &'a [Codec],
+    ) -> sdp::Ours<'a> {
+        sdp::Ours {
+            address,
+            session,
+            version: accord.version,
+            codecs,
+            comfort_noise: self.comfort_noise,
+            events: carrier.sends_keys_by(KeysBy::Events),
+            direction: Direction::SendRecv,
+            prefer: if carrier.has(Quirk::OurOrder) { sdp::Prefer::Ours } else { sdp::Prefer::Theirs },
+            before: accord.layout.as_ref(),
+        }
+    }
+}
+
 impl Switchboard {
     /// An offer of all that this carrier and we speak.
     pub(super) fn write_offer(&mut self, id: LegId, carrier: &Carrier, local: SocketAddr) -> Option<Bytes> {
         let codecs = self.codecs_of(carrier);
         let line = self.lines.get_mut(&id)?;
-        let ours = self.config.ours(carrier, shown_to(carrier, local), (line.stream.0, line.version), &codecs);
-        let (offer, keys) = sdp::offer_with(&ours, &line.secrets.secrecy(carrier), &mut self.rng);
-        line.secrets.offered = keys;
+        let ours = self.config.ours(carrier, shown_to(carrier, local), line.stream.0, &line.accord, &codecs);
+        let (offer, keys) = sdp::offer_with(&ours, &line.accord.secrecy(carrier), &mut self.rng);
+        line.accord.offered = keys;
         Some(offer)
     }
 
     /// Whether an offer can be answered at all, before there is a leg: the address does not matter yet.
     pub(super) fn can_answer(&mut self, carrier: &Carrier, offer: &[u8]) -> Result<(), sdp::Refusal> {
         let codecs = self.codecs_of(carrier);
-        let nowhere = SocketAddr::new(self.config.sound, 9);
-        let secrets = Secrets::default();
-        let found = sdp::answer_with(
-            offer,
-            &self.config.ours(carrier, nowhere, (1, 1), &codecs),
-            &secrets.secrecy(carrier),
-            &mut self.rng,
-        );
+        let (nowhere, accord) = (SocketAddr::new(self.config.sound, 9), Accord::default());
+        let ours = self.config.ours(carrier, nowhere, 1, &accord, &codecs);
+        let found = sdp::answer_with(offer, &ours, &accord.secrecy(carrier), &mut self.rng);
         found.map(drop).inspect_err(|why| {
             tracing::info!(carrier = carrier.id.as_str(), %why, "no agreement on sound");
         })
+    }
+
+    /// Our answer to their offer, and what it would agree on.
+    fn write_answer(
+        &mut self,
+        id: LegId,
+        carrier: &Carrier,
+        local: SocketAddr,
+        offer: &[u8],
+    ) -> Option<(Bytes, sdp::Agreed)> {
+        let codecs = self.codecs_of(carrier);
+        let line = self.lines.get(&id)?;
+        let ours = self.config.ours(carrier, shown_to(carrier, local), line.stream.0, &line.accord, &codecs);
+        sdp::answer_with(offer, &ours, &line.accord.secrecy(carrier), &mut self.rng)
+            .inspect_err(|why| {
+                tracing::info!(leg = %id, carrier = carrier.id.as_str(), %why, "no agreement on sound");
+            })
+            .ok()
     }
 
     /// Our answer to their offer, and what is spoken then.
@@ -99,19 +138,8 @@ impl Switchboard {
         local: SocketAddr,
         offer: &[u8],
     ) -> Option<(Bytes, Plan)> {
-        let codecs = self.codecs_of(carrier);
-        let line = self.lines.get_mut(&id)?;
-        let ours = self.config.ours(carrier, shown_to(carrier, local), (line.stream.0, line.version), &codecs);
-        match sdp::answer_with(offer, &ours, &line.secrets.secrecy(carrier), &mut self.rng) {
-            Ok((answer, plan, secret)) => {
-                line.secrets.agreed = secret.map(Box::new);
-                Some((answer, plan_with(carrier, plan)))
-            }
-            Err(why) => {
-                tracing::info!(leg = %id, carrier = carrier.id.as_str(), %why, "no agreement on sound");
-                None
-            }
-        }
+        let (answer, agreed) = self.write_answer(id, carrier, local, offer)?;
+        Some((answer, self.lines.get_mut(&id)?.accord.settle(carrier, agreed)))
     }
 
     /// Our answer to an offer of theirs while it rings there: what it agrees to counts once they have picked up.
@@ -122,24 +150,38 @@ impl Switchboard {
         local: SocketAddr,
         offer: Bytes,
     ) -> Option<Bytes> {
-        let (answer, plan) = self.answer_offer(id, carrier, local, &offer)?;
+        let (answer, agreed) = self.write_answer(id, carrier, local, &offer)?;
         let line = self.lines.get_mut(&id)?;
-        // Another telephone's keys are no business of this one's.
-        let secret = line.secrets.agreed.take();
         if line.early.len() >= MOST_EARLY {
             line.early.remove(0);
         }
-        line.early.push(Early { offer, plan, secret });
+        line.early.push(Early { offer, agreed });
         Some(answer)
     }
 
     /// What was agreed to before they picked up, where the offer that counts is theirs.
-    pub(super) fn agreed_early(&mut self, id: LegId, offer: &[u8]) -> Option<Plan> {
+    pub(super) fn agreed_early(&mut self, id: LegId, carrier: &Carrier, offer: &[u8]) -> Option<Plan> {
         let line = self.lines.get_mut(&id)?;
-        let Early { plan, secret, .. } =
-            std::mem::take(&mut line.early).into_iter().rfind(|early| early.offer == offer)?;
-        line.secrets.agreed = secret;
-        Some(plan)
+        let early = std::mem::take(&mut line.early).into_iter().rfind(|early| early.offer == offer)?;
+        Some(line.accord.settle(carrier, early.agreed))
+    }
+
+    /// What their answer to our offer would agree on.
+    pub(super) fn read_answer(
+        &self,
+        id: LegId,
+        carrier: &Carrier,
+        local: SocketAddr,
+        answer: &[u8],
+    ) -> Option<sdp::Agreed> {
+        let codecs = self.codecs_of(carrier);
+        let line = self.lines.get(&id)?;
+        let ours = self.config.ours(carrier, shown_to(carrier, local), line.stream.0, &line.accord, &codecs);
+        sdp::accept_with(answer, &ours, &line.accord.secrecy(carrier), &line.accord.offered)
+            .inspect_err(|why| {
+                tracing::info!(leg = %id, carrier = carrier.id.as_str(), %why, "no agreement on sound");
+            })
+            .ok()
     }
 
     /// What is spoken after their answer to our offer.
@@ -150,18 +192,58 @@ impl Switchboard {
         local: SocketAddr,
         answer: &[u8],
     ) -> Option<Plan> {
-        let codecs = self.codecs_of(carrier);
-        let line = self.lines.get_mut(&id)?;
-        let ours = self.config.ours(carrier, shown_to(carrier, local), (line.stream.0, line.version), &codecs);
-        match sdp::accept_with(answer, &ours, &line.secrets.secrecy(carrier), &line.secrets.offered) {
-            Ok((plan, secret)) => {
-                line.secrets.agreed = secret.map(Box::new);
-                Some(plan_with(carrier, plan))
-            }
-            Err(why) => {
-                tracing::info!(leg = %id, carrier = carrier.id.as_str(), %why, "no agreement on sound");
-                None
-            }
+        let agreed = self.read_answer(id, carrier, local, answer)?;
+        Some(self.lines.get_mut(&id)?.accord.settle(carrier, agreed))
+    }
+
+    /// A change within the call: hold, resume, another address, another codec.
+    pub(super) fn offered(&mut self, id: LegId, offer: Option<Bytes>) {
+        let Some(carrier) = self.carrier_of(id) else { return };
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let call = line.call;
+        let (local, is_early) = match line.wire {
+            Wire::Attached(local) => (local, false),
+            // It rings there: no sound is passed on yet.
+            Wire::Lent(local) if !line.is_inbound() && !line.leg.is_answered() => (local, true),
+            _ => return self.say(Output::Sip(sip::Command::Disagree { call, status: 491 })),
+        };
+        let version = line.accord.version;
+        line.accord.version += 1;
+        let answer = match offer {
+            None => self.write_offer(id, &carrier, local),
+            Some(offer) if is_early => self.answer_early(id, &carrier, local, offer),
+            Some(offer) => self.answer_offer(id, &carrier, local, &offer).map(|(answer, plan)| {
+                self.change(id, plan);
+                answer
+            }),
+        };
+        if answer.is_none()
+            && let Some(line) = self.lines.get_mut(&id)
+        {
+            // Nothing was described: the next one follows the last (RFC 3264 section 8).
+            line.accord.version = version;
         }
+        self.say(Output::Sip(match answer {
+            Some(answer) => sip::Command::Agree { call, answer },
+            None => sip::Command::Disagree { call, status: 488 },
+        }));
+    }
+
+    /// The ACK of a change that we offered.
+    pub(super) fn agreed(&mut self, id: LegId, answer: Option<Bytes>) {
+        let Some(carrier) = self.carrier_of(id) else { return };
+        let Some(Wire::Attached(local)) = self.lines.get(&id).map(|line| line.wire) else { return };
+        if let Some(plan) = answer.and_then(|answer| self.accept_answer(id, &carrier, local, &answer)) {
+            self.change(id, plan);
+        }
+    }
+
+    fn change(&mut self, id: LegId, plan: Plan) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        line.plan = Some(plan);
+        let (stream, secret) = (line.stream, line.accord.secret.clone());
+        // Keys first: nothing of the new way goes out under the old ones.
+        self.say(Output::Media(media::Command::Secure { stream, secret }));
+        self.say(Output::Media(media::Command::Change { stream, plan }));
     }
 }

@@ -1,6 +1,6 @@
 //! A call rings in: whose number is it, who may call, what is spoken.
 
-use super::agree::Secrets;
+use super::agree::Accord;
 use super::line::{Line, Wire};
 use super::naming::{conference_asked, number_of_conferences};
 use super::{Books, Output, Switchboard};
@@ -274,9 +274,8 @@ impl Switchboard {
             offer: None,
             wire: Wire::None,
             plan: None,
-            secrets: Secrets::default(),
+            accord: Accord::default(),
             early: Vec::new(),
-            version: 1,
             lobby: None,
             delayed: None,
             keypad: Keypad::new(self.keys_of(&number.e164)),
@@ -389,55 +388,11 @@ impl Switchboard {
         line.wire = Wire::Attached(local);
         line.plan = Some(plan);
         let (stream, gagged) = (line.stream, line.is_inbound());
-        let secret = line.secrets.agreed.clone();
+        let secret = line.accord.secret.clone();
         self.say(Output::Attach { stream, plan, secret });
         if gagged {
             self.say(Output::Media(media::Command::Gag { stream, on: true }));
         }
-    }
-
-    /// A change within the call: hold, resume, another address, another codec.
-    pub(super) fn offered(&mut self, id: LegId, offer: Option<Bytes>) {
-        let Some(carrier) = self.carrier_of(id) else { return };
-        let Some(line) = self.lines.get_mut(&id) else { return };
-        let call = line.call;
-        let (local, is_early) = match line.wire {
-            Wire::Attached(local) => (local, false),
-            // It rings there: no sound is passed on yet.
-            Wire::Lent(local) if !line.is_inbound() && !line.leg.is_answered() => (local, true),
-            _ => return self.say(Output::Sip(sip::Command::Disagree { call, status: 491 })),
-        };
-        line.version += 1;
-        let answer = match offer {
-            None => self.write_offer(id, &carrier, local),
-            Some(offer) if is_early => self.answer_early(id, &carrier, local, offer),
-            Some(offer) => self.answer_offer(id, &carrier, local, &offer).map(|(answer, plan)| {
-                self.change(id, plan);
-                answer
-            }),
-        };
-        self.say(Output::Sip(match answer {
-            Some(answer) => sip::Command::Agree { call, answer },
-            None => sip::Command::Disagree { call, status: 488 },
-        }));
-    }
-
-    /// The ACK of a change that we offered.
-    pub(super) fn agreed(&mut self, id: LegId, answer: Option<Bytes>) {
-        let Some(carrier) = self.carrier_of(id) else { return };
-        let Some(Wire::Attached(local)) = self.lines.get(&id).map(|line| line.wire) else { return };
-        if let Some(plan) = answer.and_then(|answer| self.accept_answer(id, &carrier, local, &answer)) {
-            self.change(id, plan);
-        }
-    }
-
-    fn change(&mut self, id: LegId, plan: media::Plan) {
-        let Some(line) = self.lines.get_mut(&id) else { return };
-        line.plan = Some(plan);
-        let (stream, secret) = (line.stream, line.secrets.agreed.clone());
-        // Keys first: nothing of the new way goes out under the old ones.
-        self.say(Output::Media(media::Command::Secure { stream, secret }));
-        self.say(Output::Media(media::Command::Change { stream, plan }));
     }
 
     pub(super) fn refuse_call(&mut self, carrier: Option<&Carrier>, call: Call, turned: TurnedAway) {

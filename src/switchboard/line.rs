@@ -1,6 +1,6 @@
 //! A leg with its wires: the call in SIP, the stream of sound, the lobby or the meeting it is in.
 
-use super::agree::{Early, Secrets};
+use super::agree::{Accord, Early};
 use super::bid::Bid;
 use crate::clock::{Mono, Wall};
 use crate::leg::{Direction, End, Leg};
@@ -50,11 +50,9 @@ pub(super) struct Line {
     pub offer: Option<Bytes>,
     pub wire: Wire,
     pub plan: Option<Plan>,
-    pub secrets: Secrets,
+    pub accord: Accord,
     /// Out: what was agreed upon offers of theirs before anybody picked up.
     pub early: Vec<Early>,
-    /// Of our session descriptions.
-    pub version: u64,
     pub lobby: Option<Lobby>,
     /// The lobby's answer that comes later, since many guess.
     pub delayed: Option<(Mono, LobbyInput)>,

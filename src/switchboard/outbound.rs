@@ -1,6 +1,6 @@
 //! A call that we make: by which carrier, under which name, and what its answer means.
 
-use super::agree::Secrets;
+use super::agree::Accord;
 use super::ask::Told;
 use super::floor::NOBODY;
 use super::inbound::{carrier_limit, payer_scopes};
@@ -115,9 +115,8 @@ impl Switchboard {
             offer: None,
             wire: Wire::None,
             plan: None,
-            secrets: Secrets::default(),
+            accord: Accord::default(),
             early: Vec::new(),
-            version: 1,
             lobby: None,
             delayed: None,
             keypad: Keypad::new(self.keys_of(&to)),
@@ -323,7 +322,8 @@ impl Switchboard {
         self.rings_no_more(id);
         self.tell_referrer_of_end(id, None);
         self.bid_answered(now, id);
-        let early = answer.as_ref().and_then(|answer| self.agreed_early(id, answer));
+        let carrier = self.carrier_of(id);
+        let early = answer.as_ref().zip(carrier).and_then(|(answer, carrier)| self.agreed_early(id, &carrier, answer));
         let plan = early.or_else(|| self.late_plan(id, answer));
         self.tell_leg(now, id, leg::Input::Answered);
         let journal = Some(journal);

@@ -162,6 +162,7 @@ impl Carriers {
             events: true,
             direction,
             prefer,
+            before: None,
         }
     }
 
