@@ -209,6 +209,34 @@ fn reports_are_secret_too_and_the_same_keys_change_nothing() {
     }
 }
 
+/// Whoever has somebody rung hears what is played there, over the lowered room; nobody else does, and nothing goes there.
+#[test]
+fn one_alone_is_confided_in() {
+    let mut bench = Bench::new(&[0, 2_000, 0, 8_000]);
+    let (ear, far) = (bench.id(0), bench.id(3));
+    bench.order(Command::Change { stream: far, plan: Plan { direction: Direction::RecvOnly, ..plan(3) } });
+    bench.order(Command::Gag { stream: far, on: true });
+    bench.ticks(20);
+    let room = bench.hears(0);
+    assert_eq!((room > 1_900, room < 2_100, bench.hears(2)), (true, true, room));
+    for end in [Command::Confide { stream: far, to: None }, Command::Detach { stream: far }] {
+        bench.order(Command::Confide { stream: far, to: Some(ear) });
+        bench.ticks(20);
+        assert!(bench.hears(0) > 8_200, "{}", bench.hears(0));
+        assert_eq!((bench.hears(2), bench.callers[3].packets.len()), (room, 0));
+        // Where the ear is elsewhere, nothing is heard there.
+        bench.order(Command::Leave { stream: ear });
+        bench.ticks(20);
+        assert_eq!(bench.hears(0), 0);
+        bench.order(Command::Join { stream: ear, room: RoomId(1) });
+        bench.ticks(20);
+        assert!(bench.hears(0) > 8_200);
+        bench.order(end);
+        bench.ticks(20);
+        assert_eq!((bench.hears(0), bench.hears(2)), (room, room));
+    }
+}
+
 const ELSEWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 9)), 7_777);
 
 /// Two callers, of whom the first may be somewhere else than was signalled.

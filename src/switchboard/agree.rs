@@ -62,7 +62,7 @@ impl Accord {
 }
 
 /// What a carrier's settings add to what was agreed on.
-fn plan_with(carrier: &Carrier, plan: Plan) -> Plan {
+pub(super) fn plan_with(carrier: &Carrier, plan: Plan) -> Plan {
     Plan { learns: carrier.learn_source, tones: carrier.sends_keys_by(KeysBy::Tones), ..plan }
 }
 
@@ -151,6 +151,8 @@ impl Switchboard {
         offer: Bytes,
     ) -> Option<Bytes> {
         let (answer, agreed) = self.write_answer(id, carrier, local, &offer)?;
+        // Whoever is heard says from where.
+        self.listen_early(id, offer.clone(), plan_with(carrier, agreed.plan), agreed.secret.clone());
         let line = self.lines.get_mut(&id)?;
         if line.early.len() >= MOST_EARLY {
             line.early.remove(0);
@@ -203,8 +205,8 @@ impl Switchboard {
         let call = line.call;
         let (local, is_early) = match line.wire {
             Wire::Attached(local) => (local, false),
-            // It rings there: no sound is passed on yet.
-            Wire::Lent(local) if !line.is_inbound() && !line.leg.is_answered() => (local, true),
+            // It rings there: what is agreed on counts once they have picked up.
+            Wire::Lent(local) | Wire::Early(local) if !line.is_inbound() && !line.leg.is_answered() => (local, true),
             _ => return self.say(Output::Sip(sip::Command::Disagree { call, status: 491 })),
         };
         let version = line.accord.version;

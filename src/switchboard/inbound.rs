@@ -1,6 +1,7 @@
 //! A call rings in: whose number is it, who may call, what is spoken.
 
 use super::agree::Accord;
+use super::early::Heard;
 use super::line::{Line, Wire};
 use super::naming::{conference_asked, number_of_conferences};
 use super::{Books, Output, Switchboard};
@@ -276,6 +277,7 @@ impl Switchboard {
             plan: None,
             accord: Accord::default(),
             early: Vec::new(),
+            heard: Heard::default(),
             lobby: None,
             delayed: None,
             keypad: Keypad::new(self.keys_of(&number.e164)),
@@ -376,7 +378,7 @@ impl Switchboard {
 
     /// What their answer to our offer agreed on, while nothing is attached yet.
     pub(super) fn late_plan(&mut self, id: LegId, answer: Option<Bytes>) -> Option<media::Plan> {
-        let Wire::Lent(local) = self.lines.get(&id)?.wire else { return None };
+        let (Wire::Lent(local) | Wire::Early(local)) = self.lines.get(&id)?.wire else { return None };
         let carrier = self.carrier_of(id)?;
         self.accept_answer(id, &carrier, local, &answer?)
     }
@@ -384,9 +386,12 @@ impl Switchboard {
     /// Sound begins; gagged until the ACK where the call came in.
     pub(super) fn attach(&mut self, id: LegId, plan: media::Plan) {
         let Some(line) = self.lines.get_mut(&id) else { return };
-        let (Wire::Lent(local) | Wire::Attached(local)) = line.wire else { return };
-        line.wire = Wire::Attached(local);
+        let (Wire::Lent(local) | Wire::Early(local) | Wire::Attached(local)) = line.wire else { return };
+        let before = std::mem::replace(&mut line.wire, Wire::Attached(local));
         line.plan = Some(plan);
+        if matches!(before, Wire::Early(_)) {
+            return self.end_early(id, plan);
+        }
         let (stream, gagged) = (line.stream, line.is_inbound());
         let secret = line.accord.secret.clone();
         self.say(Output::Attach { stream, plan, secret });

@@ -2,6 +2,7 @@
 
 use super::agree::{Accord, Early};
 use super::bid::Bid;
+use super::early::Heard;
 use crate::clock::{Mono, Wall};
 use crate::leg::{Direction, End, Leg};
 use crate::media::{Plan, Stats, StreamId};
@@ -21,6 +22,8 @@ pub(super) enum Wire {
     /// No port yet.
     None,
     Lent(SocketAddr),
+    /// Out: attached before anybody picked up, to listen.
+    Early(SocketAddr),
     Attached(SocketAddr),
     /// It is another leg's from now on, and the figures until now are to come.
     HandedOver,
@@ -53,6 +56,7 @@ pub(super) struct Line {
     pub accord: Accord,
     /// Out: what was agreed upon offers of theirs before anybody picked up.
     pub early: Vec<Early>,
+    pub heard: Heard,
     pub lobby: Option<Lobby>,
     /// The lobby's answer that comes later, since many guess.
     pub delayed: Option<(Mono, LobbyInput)>,

@@ -2,6 +2,7 @@
 
 use super::agree::Accord;
 use super::ask::Told;
+use super::early::Heard;
 use super::floor::NOBODY;
 use super::inbound::{carrier_limit, payer_scopes};
 use super::line::{Asker, Line, Wire};
@@ -117,6 +118,7 @@ impl Switchboard {
             plan: None,
             accord: Accord::default(),
             early: Vec::new(),
+            heard: Heard::default(),
             lobby: None,
             delayed: None,
             keypad: Keypad::new(self.keys_of(&to)),
@@ -300,23 +302,6 @@ impl Switchboard {
         })
     }
 
-    /// 180, 183 and their like.
-    pub(super) fn rings(&mut self, now: Now, id: LegId, with_sound: bool) {
-        let Some(line) = self.lines.get_mut(&id) else { return };
-        let progress = if with_sound { Progress::EarlySound } else { Progress::Ringing };
-        let before = line.progress;
-        line.progress = before.max(progress);
-        self.bid_rings(now, id);
-        let Some(line) = self.lines.get(&id) else { return };
-        if let (Some(Asker::Keys(by)), Progress::Silent) = (line.asker, before) {
-            self.play_on_and_on(by, Prompt::Ringback);
-        }
-        if before == Progress::Silent {
-            self.tell_referrer_of_ringing(id);
-        }
-        self.tell_leg(now, id, leg::Input::Ringing);
-    }
-
     /// The phone was picked up.
     pub(super) fn answered_out(&mut self, now: Now, id: LegId, journal: String, answer: Option<Bytes>) {
         self.rings_no_more(id);
@@ -393,6 +378,7 @@ impl Switchboard {
         self.by_call.insert(call, id);
         line.call = call;
         line.progress = Progress::Silent;
+        line.heard = Heard::default();
         line.early.clear();
     }
 
@@ -498,9 +484,9 @@ impl Switchboard {
         Some(by)
     }
 
-    /// Whether a phone rings that keys of `by` had rung.
+    /// Whether a phone rings that keys of `by` had rung, and that is not heard itself.
     pub(super) fn hears_ringing(&self, by: LegId) -> bool {
-        self.lines.values().any(|line| line.rings_for(by) && line.progress > Progress::Silent)
+        self.lines.values().any(|line| line.rings_for(by) && line.heard.needs_ringback())
     }
 }
 
