@@ -274,7 +274,7 @@ impl Default for Settings {
                 loudest: 0,
                 automatic_gain: false,
                 noise_suppression: false,
-                comfort_noise: true,
+                comfort_noise: false,
             },
             api: Api { listen: local(8080), token_file: None },
             meeting: Meeting {

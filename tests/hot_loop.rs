@@ -101,6 +101,9 @@ fn meeting() -> Engine {
         play(&mut engine, Target::Stream(stream), 700, leg.is_multiple_of(50));
     }
     (0..ROOMS).for_each(|room| play(&mut engine, Target::Room(RoomId(room)), 900, room == 0));
+    for leg in 0..ROOMS {
+        order(&mut engine, Command::Confide { stream: StreamId(leg), to: Some(StreamId(leg + ROOMS)) });
+    }
     engine
 }
 

@@ -268,6 +268,14 @@ impl Incoming {
         Ok(phone)
     }
 
+    /// Is heard before it picks up: a 183 with its answer.
+    pub async fn announce(self) -> Result<Announcing, Ended> {
+        let (exchange, offer) = (self.exchange.clone(), self.invitation.offer.clone().unwrap_or_default());
+        let (phone, answer) = self.pick_up().await?;
+        phone.inner.order(Command::Ring { call: phone.call, status: 183, answer: Some(answer.clone()) });
+        Ok(Announcing { exchange, phone, offer, answer })
+    }
+
     /// The telephone that it will be, and its answer.
     async fn pick_up(self) -> Result<(Phone, Bytes), Ended> {
         let inner = self.exchange.inner.clone();
@@ -311,6 +319,38 @@ impl Incoming {
     }
 }
 
+/// A call from the bridge that rings here, and is heard there.
+pub struct Announcing {
+    exchange: Exchange,
+    pub phone: Phone,
+    offer: Bytes,
+    answer: Bytes,
+}
+
+impl Announcing {
+    /// One more 183, whose sound comes from somewhere else.
+    pub async fn elsewhere(&self) -> Result<Sound, Ended> {
+        let inner = &self.phone.inner;
+        let sound = self.exchange.sound(inner.next.fetch_add(1, Ordering::Relaxed)).await?;
+        let (ip, port) = (sound.local().ip(), sound.local().port());
+        let agreed = sdp::answer(&self.offer, &Ours { addresses: ip.into(), port, ..self.phone.ours() });
+        let (answer, plan) = agreed.map_err(|_| Ended { status: 488, reason: None })?;
+        sound.talk_to(plan);
+        inner.order(Command::Ring { call: self.phone.call, status: 183, answer: Some(answer) });
+        Ok(sound)
+    }
+
+    pub fn answer(self) -> Phone {
+        let Announcing { phone, answer, .. } = self;
+        phone.inner.order(Command::Accept { call: phone.call, answer });
+        phone
+    }
+
+    pub fn refuse(self, status: u16) {
+        self.phone.inner.order(Command::Refuse { call: self.phone.call, refusal: Refusal::plain(status) });
+    }
+}
+
 /// One telephone in a call.
 pub struct Phone {
     inner: Arc<Inner>,
@@ -338,6 +378,7 @@ impl Phone {
             events: true,
             direction: Direction::SendRecv,
             prefer: Prefer::Theirs,
+            before: None,
         }
     }
 

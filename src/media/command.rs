@@ -71,6 +71,12 @@ pub enum Command {
         stream: StreamId,
         on: bool,
     },
+    /// Beside what its room hears of it, or does not, its voice is heard by one other in there, over the lowered room and whatever
+    /// is played to that one; `None`: no more.
+    Confide {
+        stream: StreamId,
+        to: Option<StreamId>,
+    },
     /// How much louder than it came a voice is heard, and how much louder than it is the room is heard: -60 to 15 dB.
     Gain {
         stream: StreamId,

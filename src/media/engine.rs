@@ -46,6 +46,8 @@ pub struct Engine {
     mixed: Vec<bool>,
     slots: BTreeMap<StreamId, Slot>,
     places: BTreeMap<RoomId, usize>,
+    /// Who is heard by whom alone.
+    confided: Vec<(StreamId, StreamId)>,
     outbox: Outbox,
     told: Told,
 }
@@ -62,6 +64,7 @@ impl Engine {
             mixed: Vec::new(),
             slots: BTreeMap::new(),
             places: BTreeMap::new(),
+            confided: Vec::new(),
             outbox: Outbox::default(),
             told,
         }
@@ -81,6 +84,7 @@ impl Engine {
             Command::Mute { stream, on } => self.with(stream, |s| s.muted = on),
             Command::Deafen { stream, on } => self.with(stream, |s| s.deaf = on),
             Command::Gag { stream, on } => self.with(stream, |s| s.gagged = on),
+            Command::Confide { stream, to } => self.confide(stream, to),
             Command::Gain { stream, spoken_db, heard_db } => {
                 self.with(stream, |s| s.gain = Gain { spoken: sum::gain(spoken_db), heard: sum::gain(heard_db) })
             }
@@ -165,6 +169,7 @@ impl Engine {
         self.outbox.clear();
         self.rooms.iter_mut().flatten().for_each(Room::begin);
         self.listen(now);
+        self.pass_on();
         self.finish_rooms();
         self.speak();
     }
@@ -192,6 +197,20 @@ impl Engine {
             let room = stream.room.and_then(|room| self.rooms[room].as_mut());
             let heard = room.as_ref().is_some_and(|room| room.loudest.hears(index));
             self.mixed[index] = enter(stream, room, heard);
+        }
+    }
+
+    /// What is said to one alone, where both are in one room: there they have one rate.
+    fn pass_on(&mut self) {
+        for (from, to) in &self.confided {
+            let (Some(from), Some(to)) = (self.slots.get(from), self.slots.get(to)) else { continue };
+            let pair = self.streams.get_disjoint_mut([from.index(), to.index()]);
+            if let Ok([Some(from), Some(to)]) = pair
+                && from.room.is_some()
+                && from.room == to.room
+            {
+                to.player.hear(from.voice());
+            }
         }
     }
 
@@ -243,6 +262,7 @@ impl Engine {
     /// Takes a stream out, to give it to another engine (its room moves there, or it joins one there). Its slot is free.
     pub fn take(&mut self, stream: StreamId) -> Result<(Slot, Carried), Refusal> {
         let slot = self.slot_of(stream)?;
+        self.confides_no_more(|from, to| from == stream || to == stream);
         self.leave(slot);
         self.slots.remove(&stream);
         let stream = self.streams[slot.index()].take().ok_or(Refusal::Unknown)?;
@@ -268,6 +288,27 @@ impl Engine {
         let slot = self.slot_of(stream)?;
         self.streams[slot.index()].as_deref_mut().map(change).ok_or(Refusal::Unknown)?;
         Ok(Outcome::Done)
+    }
+
+    fn confide(&mut self, stream: StreamId, to: Option<StreamId>) -> Result<Outcome, Refusal> {
+        self.slot_of(stream)?;
+        to.map(|to| self.slot_of(to)).transpose()?;
+        self.confides_no_more(|from, _| from == stream);
+        if let Some(to) = to {
+            self.confided.push((stream, to));
+            self.with(to, |ear| ear.player.lend_ear(true))?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn confides_no_more(&mut self, is_over: impl Fn(StreamId, StreamId) -> bool) {
+        let over: Vec<StreamId> =
+            self.confided.extract_if(.., |(from, to)| is_over(*from, *to)).map(|(_, to)| to).collect();
+        for to in over {
+            let listens = self.confided.iter().any(|(_, other)| *other == to);
+            // Whoever is not here any more listens to nobody.
+            let _ = self.with(to, |ear| ear.player.lend_ear(listens));
+        }
     }
 
     fn room(&mut self, room: RoomId) -> Result<&mut Room, Refusal> {

@@ -209,26 +209,151 @@ fn reports_are_secret_too_and_the_same_keys_change_nothing() {
     }
 }
 
+/// Whoever has somebody rung hears what is played there, over the lowered room; nobody else does, and nothing goes there.
+#[test]
+fn one_alone_is_confided_in() {
+    let mut bench = Bench::new(&[0, 2_000, 0, 8_000]);
+    let (ear, far) = (bench.id(0), bench.id(3));
+    bench.order(Command::Change { stream: far, plan: Plan { direction: Direction::RecvOnly, ..plan(3) } });
+    bench.order(Command::Gag { stream: far, on: true });
+    bench.ticks(20);
+    let room = bench.hears(0);
+    assert_eq!((room > 1_900, room < 2_100, bench.hears(2)), (true, true, room));
+    for end in [Command::Confide { stream: far, to: None }, Command::Detach { stream: far }] {
+        bench.order(Command::Confide { stream: far, to: Some(ear) });
+        bench.ticks(20);
+        assert!(bench.hears(0) > 8_200, "{}", bench.hears(0));
+        assert_eq!((bench.hears(2), bench.callers[3].packets.len()), (room, 0));
+        // Where the ear is elsewhere, nothing is heard there.
+        bench.order(Command::Leave { stream: ear });
+        bench.ticks(20);
+        assert_eq!(bench.hears(0), 0);
+        bench.order(Command::Join { stream: ear, room: RoomId(1) });
+        bench.ticks(20);
+        assert!(bench.hears(0) > 8_200);
+        bench.order(end);
+        bench.ticks(20);
+        assert_eq!((bench.hears(0), bench.hears(2)), (room, room));
+    }
+}
+
+const ELSEWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 9)), 7_777);
+
+/// Two callers, of whom the first may be somewhere else than was signalled.
+fn learner() -> Bench {
+    let mut bench = Bench::new(&[0, 0]);
+    let plan = Plan { learns: true, ..plan(0) };
+    // A new address begins the time of learning.
+    bench.order(Command::Change { stream: bench.id(0), plan: Plan { remote: address(5), ..plan } });
+    bench.order(Command::Change { stream: bench.id(0), plan });
+    bench
+}
+
+/// Packets of the first caller's voice from `from`, one a tick, while ours go to `to` ([`Bench::collect`] asserts it).
+fn speaks_from(bench: &mut Bench, from: SocketAddr, packets: usize, to: SocketAddr) {
+    bench.callers[0].plan.remote = to;
+    for _ in 0..packets {
+        bench.say(0, from, 800);
+        bench.ticks(1);
+    }
+}
+
+/// … until it is taken for theirs.
+fn is_learnt(bench: &mut Bench, from: SocketAddr) {
+    speaks_from(bench, from, 4, address(0));
+    speaks_from(bench, from, 6, from);
+}
+
+fn foreign(bench: &Bench) -> u64 {
+    bench.engine.stats(bench.id(0)).unwrap().foreign
+}
+
 #[test]
 fn another_address_is_learnt_only_where_asked_for_and_only_at_first() {
-    let elsewhere = SocketAddr::from(([127, 0, 0, 9], 7_777));
     for (learns, late, learnt) in [(true, false, true), (false, false, false), (true, true, false)] {
-        let mut bench = Bench::new(&[0, 0]);
-        let plan = Plan { learns, ..plan(0) };
-        // A new address begins the time of learning.
-        bench.order(Command::Change { stream: bench.id(0), plan: Plan { remote: address(5), ..plan } });
-        bench.order(Command::Change { stream: bench.id(0), plan });
+        let mut bench = learner();
+        bench.order(Command::Change { stream: bench.id(0), plan: Plan { learns, ..plan(0) } });
         bench.ticks(if late { 300 } else { 10 });
-        bench.engine.receive(bench.now(), Slot(0), elsewhere, &[0x80; 40]);
-        for _ in 0..10 {
-            bench.say(0, elsewhere, 800);
+        bench.engine.receive(bench.now(), Slot(0), ELSEWHERE, &[0x80; 40]);
+        for packet in 1..=14 {
+            bench.say(0, ELSEWHERE, 800);
+            // Another one, who comes later, is in nobody's way.
             bench.say(0, SocketAddr::from(([127, 0, 0, 8], 1)), 800);
-            bench.callers[0].plan.remote = if learnt { elsewhere } else { address(0) };
+            bench.callers[0].plan.remote = if learnt && packet >= 5 { ELSEWHERE } else { address(0) };
             bench.ticks(1);
         }
         let heard = bench.hears(1) > 100;
         assert_eq!(heard, learnt, "{learns} {late}");
-        assert!(bench.engine.stats(bench.id(0)).unwrap().foreign >= 9);
+        // Of the stream that was learnt, what came before it was proven.
+        assert_eq!(foreign(&bench), if learnt { 1 + 4 + 14 } else { 1 + 14 + 14 });
+    }
+}
+
+#[test]
+fn no_packet_of_a_stranger_takes_the_sound_of_one_who_speaks() {
+    // Before the signalled one speaks, and while it does; ours go to it throughout.
+    let mut bench = learner();
+    speaks_from(&mut bench, ELSEWHERE, 3, address(0));
+    for _ in 0..20 {
+        bench.say(0, ELSEWHERE, -8_000);
+        speaks_from(&mut bench, address(0), 1, address(0));
+    }
+    assert!(bench.hears(1) > 100);
+    assert_eq!(foreign(&bench), 23);
+}
+
+#[test]
+fn who_was_signalled_takes_its_sound_back() {
+    let mut bench = learner();
+    is_learnt(&mut bench, ELSEWHERE);
+    let before = foreign(&bench);
+    // In the time of learning, and long after it.
+    bench.ticks(300);
+    speaks_from(&mut bench, address(0), 10, address(0));
+    assert!(bench.hears(1) > 100);
+    for _ in 0..20 {
+        bench.say(0, ELSEWHERE, -8_000);
+        speaks_from(&mut bench, address(0), 1, address(0));
+    }
+    assert_eq!(foreign(&bench), before + 20);
+    let (now, slot) = (stamp(&bench), bench.engine.slot(bench.id(0)).unwrap());
+    let mut buffer = [0; REPORT_MOST];
+    assert_eq!(bench.engine.report(now, slot, true, &mut buffer).unwrap().1.rtcp, rtcp(0));
+}
+
+/// What is no stream, or none of theirs, proves nothing; and once a source is known, a gap, another SSRC or a jump moves nothing.
+#[test]
+fn a_thousand_tries_move_nothing() {
+    let packet = |ssrc, sequence, payload_type| {
+        let payload = &[0x55; FRAME];
+        let packet =
+            Packet { marker: false, payload_type, sequence, timestamp: u32::from(sequence) * 160, ssrc, payload };
+        [&packet.header()[..], packet.payload].concat()
+    };
+    type Numbers = fn(u16) -> (u32, u16, u8);
+    let in_order: Numbers = |n| (7, n, 0);
+    let none_is_a_stream: [Numbers; 4] =
+        [|n| (u32::from(n), n, 0), |n| (7, n.wrapping_mul(11), 0), |_| (7, 1, 0), |n| (7, n, 96)];
+    let try_all = |bench: &mut Bench, numbers: Numbers, tries: u16| {
+        for n in 0..tries {
+            let (ssrc, sequence, payload_type) = numbers(n);
+            bench.engine.receive(bench.now(), Slot(0), ELSEWHERE, &packet(ssrc, sequence, payload_type));
+            bench.ticks(1);
+        }
+    };
+    for numbers in none_is_a_stream {
+        let mut bench = learner();
+        try_all(&mut bench, numbers, 240);
+        assert_eq!(foreign(&bench), 240);
+    }
+    let nat = SocketAddr::from(([127, 0, 0, 10], 9_999));
+    for known in [address(0), nat] {
+        let mut bench = learner();
+        is_learnt(&mut bench, known);
+        let before = foreign(&bench);
+        // The known one is silent meanwhile.
+        try_all(&mut bench, in_order, 1_000);
+        assert_eq!((foreign(&bench), bench.hears(1)), (before + 1_000, through(Codec::Pcma, 0)));
     }
 }
 

@@ -353,6 +353,7 @@ impl Media {
             | Command::Mute { stream, .. }
             | Command::Deafen { stream, .. }
             | Command::Gag { stream, .. }
+            | Command::Confide { stream, .. }
             | Command::Gain { stream, .. }
             | Command::HandOver { stream }
             | Command::Press { stream, .. } => routes.thread_of(*stream)?,

@@ -84,8 +84,8 @@ pub struct Plan {
     pub rtcp: SocketAddr,
     /// RTCP goes over the port of RTP, both ways (RFC 5761).
     pub mux: bool,
-    /// Their sound may come from another address than they said: the first that sounds like theirs is taken for it, for a
-    /// short while after the stream began.
+    /// Their sound may come from another address than they said: for a short while after the stream began, one that has proven to
+    /// send theirs is taken for it, as long as the one that they said is silent.
     pub learns: bool,
     pub codec: Codec,
     /// Payload type of the codec in what we send.

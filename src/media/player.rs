@@ -73,6 +73,8 @@ pub struct Player {
     resamplers: [Option<Box<Resampler>>; Rate::ALL.len()],
     last: i16,
     seam: bool,
+    /// What somebody says to this place alone: the sound of the next tick, and silence where none came.
+    live: Option<Box<Frame>>,
 }
 
 impl Player {
@@ -90,7 +92,18 @@ impl Player {
 
     /// Whether the next tick has a sound of it.
     pub fn plays(&self) -> bool {
-        !self.queue.is_empty() || self.seam
+        !self.queue.is_empty() || self.seam || self.live.is_some()
+    }
+
+    /// Somebody may speak to this place alone, or nobody any more.
+    pub fn lend_ear(&mut self, on: bool) {
+        self.live = on.then(|| self.live.take().unwrap_or_else(|| Box::new([0; TICK_MOST])));
+    }
+
+    /// What is said to it in this tick, at its rate.
+    pub fn hear(&mut self, voice: &[i16]) {
+        let live = self.live.iter_mut().flat_map(|live| live.iter_mut());
+        live.zip(voice).for_each(|(sum, sample)| *sum = sum.saturating_add(*sample));
     }
 
     /// Those who hear it changed their rate.
@@ -148,6 +161,10 @@ impl Player {
             sum::seam(sound, self.last);
         }
         self.last = sound[sound.len() - 1];
+        if let Some(live) = &mut self.live {
+            sound.iter_mut().zip(live.iter()).for_each(|(sum, sample)| *sum = sum.saturating_add(*sample));
+            live.fill(0);
+        }
         true
     }
 

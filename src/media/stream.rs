@@ -12,6 +12,7 @@ use super::mixer::sum::{self, Limiter};
 use super::player::{Play, Player};
 use super::recorder::Tap;
 use super::rtp::monitor::{Monitor, Past, REPORT_MOST};
+use super::rtp::packet::Packet;
 use super::rtp::press::Source;
 use super::rtp::receiver::{Got, Receiver};
 use super::rtp::sender::{LINE_MOST, Outbox, Sender};
@@ -111,17 +112,49 @@ pub struct Stream {
     /// Since when it has been silent, and whether the owner knows.
     silent_since: Mono,
     silent: bool,
-    /// The address that was signalled, if another one was learnt in its place; and until when one may be.
-    signalled: SocketAddr,
+    /// The addresses that were signalled, for RTP and RTCP, if another one was learnt in their place; until when one may be,
+    /// and which may become it.
+    signalled: (SocketAddr, SocketAddr),
     learns_until: Mono,
+    candidate: Option<Candidate>,
     /// A packet came since its address was agreed on; nothing came, or nothing of ours arrives, and the owner knows.
     came: bool,
     told_one_way: (bool, bool),
 }
 
-/// The time in which a source is learnt, where the carrier asks for it: a stranger would have to hit the port in just
-/// these seconds, with packets that are theirs in every respect.
+/// The time in which a source is learnt, where the carrier asks for it, as long as the one that was signalled is silent: a
+/// stranger would have to hit the port in just these seconds, with a stream that is theirs in every respect, and is heard no more
+/// once the signalled one speaks.
 const LEARNING: Duration = Duration::from_secs(5);
+/// The packets of a stream, one behind the other, with which it has proven itself; the last of them is the first that is heard.
+const PROVEN: u8 = 5;
+/// A network loses no more than this between two packets of the same stream.
+const STRIDE_MOST: u16 = 10;
+/// Nobody else has a try before a candidate has been silent for so long.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// A source that nobody signalled, and that sounds like theirs.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    from: SocketAddr,
+    ssrc: u32,
+    sequence: u16,
+    packets: u8,
+    last: Mono,
+}
+
+impl Candidate {
+    /// With one packet more: it goes on, begins anew, or stands in the way of another.
+    fn heard(self, next: Candidate) -> Candidate {
+        let stride = next.sequence.wrapping_sub(self.sequence);
+        match (self.from == next.from, next.ssrc == self.ssrc && (1..=STRIDE_MOST).contains(&stride)) {
+            (true, true) => Candidate { packets: self.packets.saturating_add(1), ..next },
+            (false, _) if next.last.since(self.last) < PATIENCE => self,
+            _ => next,
+        }
+    }
+}
+
 /// The longest packet that is opened: what is longer is no sound.
 const PACKET_MOST: usize = 1_500;
 
@@ -206,8 +239,9 @@ impl Stream {
             last_packet: None,
             silent_since: now,
             silent: false,
-            signalled: plan.remote,
+            signalled: (plan.remote, plan.rtcp),
             learns_until: now + LEARNING,
+            candidate: None,
             came: false,
             told_one_way: (false, false),
         }
@@ -227,11 +261,12 @@ impl Stream {
 
     /// What a re-INVITE agreed on. Its room is told of another codec by the engine.
     pub fn change(&mut self, now: Mono, mut plan: Plan, config: &Config) {
-        if plan.remote == self.signalled && plan.learns {
+        if plan.remote == self.signalled.0 && plan.learns {
             // Nothing new was said of the address: what was learnt holds.
             (plan.remote, plan.rtcp) = (self.plan.remote, self.plan.rtcp);
         } else {
-            (self.signalled, self.learns_until) = (plan.remote, now + LEARNING);
+            (self.signalled, self.learns_until) = ((plan.remote, plan.rtcp), now + LEARNING);
+            self.candidate = None;
         }
         let before = std::mem::replace(&mut self.plan, plan);
         let way = |plan: &Plan| (plan.remote, plan.codec, plan.payload_type);
@@ -288,19 +323,23 @@ impl Stream {
     pub fn receive(&mut self, now: Mono, from: SocketAddr, datagram: &[u8], told: &mut Told) {
         // Address and port exactly as signalled: nobody else is ever heard or answered.
         let is_known = from.port() == self.plan.remote.port() && from.ip() == self.plan.remote.ip();
-        let may_learn = self.plan.learns && !self.came && now < self.learns_until;
-        if !is_known && !may_learn {
+        if !is_known && !self.may_be_theirs(now, from) {
             self.foreign += 1;
             return;
         }
         if self.plan.mux && is_rtcp(datagram) {
-            return self.report(now, datagram, told);
+            // No source is learnt from reports.
+            return if is_known {
+                self.report(now, datagram, told)
+            };
         }
         let mut room = [0; PACKET_MOST];
-        let got = match self.opened(datagram, &mut room) {
-            Some(packet) => self.receiver.take(now, &self.plan, packet),
-            None => Got::Nothing,
-        };
+        let Some(packet) = self.opened(datagram, &mut room) else { return };
+        if !is_known && !self.is_proven(now, from, packet) {
+            self.foreign += 1;
+            return;
+        }
+        let got = self.receiver.take(now, &self.plan, packet);
         if got == Got::Nothing {
             return;
         }
@@ -327,10 +366,31 @@ impl Stream {
         self.player.barge(|play| told.ended(target, play, false));
     }
 
-    /// They are somewhere else than they said, behind a translator of addresses: RTCP is beside, as far as is known.
+    /// Where another source may be learnt: the signalled one, which is silent until now, can still be it.
+    fn may_be_theirs(&self, now: Mono, from: SocketAddr) -> bool {
+        self.plan.learns && (from == self.signalled.0 || !self.came && now < self.learns_until)
+    }
+
+    /// What was signalled needs no proof.
+    fn is_proven(&mut self, now: Mono, from: SocketAddr, packet: &[u8]) -> bool {
+        if from == self.signalled.0 {
+            return true;
+        }
+        let Some(packet) = Packet::parse(packet).filter(|packet| packet.payload_type == self.plan.payload_in) else {
+            return false;
+        };
+        let next = Candidate { from, ssrc: packet.ssrc, sequence: packet.sequence, packets: 1, last: now };
+        let candidate = self.candidate.map_or(next, |before| before.heard(next));
+        self.candidate = Some(candidate);
+        candidate.from == from && candidate.packets >= PROVEN
+    }
+
+    /// They are somewhere else than they said, behind a translator of addresses: RTCP is beside, as far as is known. Or they speak
+    /// from where they said after all.
     fn learn(&mut self, from: SocketAddr) {
-        self.plan.remote = from;
-        self.plan.rtcp = if self.plan.mux { from } else { super::above(from) };
+        let rtcp = if self.plan.mux { from } else { super::above(from) };
+        let learnt = if from == self.signalled.0 { self.signalled } else { (from, rtcp) };
+        (self.plan.remote, self.plan.rtcp) = learnt;
     }
 
     /// What came in the open is taken as it lies; secrets are opened in `room`.

@@ -9,7 +9,7 @@ use super::session::{Session, Stage};
 use super::timer::LIFE;
 use super::transaction::Owner;
 use super::transport::LONGEST_DATAGRAM;
-use super::{Call, Flow, Transport, Way};
+use super::{Call, Flow, Transport};
 
 impl Session {
     /// A request with the way that it fits. One that goes by TCP for its length is kept as it would be by datagram.

@@ -237,7 +237,7 @@ impl Switchboard {
         let stream = line.stream;
         self.unlent.remove(&id);
         match std::mem::replace(&mut line.wire, Wire::Gone) {
-            Wire::Attached(_) => self.say(Output::Media(media::Command::Detach { stream })),
+            Wire::Attached(_) | Wire::Early(_) => self.say(Output::Media(media::Command::Detach { stream })),
             Wire::Lent(_) => {
                 self.say(Output::GiveBack { stream });
                 self.close_account(id);

@@ -44,6 +44,7 @@ impl Switchboard {
                 self.with_stream(stream, |desk, leg| desk.tell_leg(now, leg, leg::Input::Silent { last: since }));
             }
             Talking { stream, on: true } => self.with_stream(stream, |desk, leg| {
+                desk.speaks_early(leg);
                 desk.tell_meeting(now, leg, Input::Talking { leg });
             }),
             HandedOver { stream, stats } => self.with_stream(stream, |desk, leg| desk.handed_over(leg, stats)),
@@ -81,7 +82,8 @@ impl Switchboard {
 
     fn digit(&mut self, now: Now, id: LegId, key: char) {
         let Some(line) = self.lines.get_mut(&id) else { return };
-        if line.parting.is_some() {
+        // Nobody has picked up, and tones in an announcement are no keys.
+        if line.parting.is_some() || matches!(line.wire, Wire::Early(_)) {
             return;
         }
         if line.in_lobby() {

@@ -1,6 +1,7 @@
 //! A call rings in: whose number is it, who may call, what is spoken.
 
-use super::agree::Secrets;
+use super::agree::Accord;
+use super::early::Heard;
 use super::line::{Line, Wire};
 use super::naming::{conference_asked, number_of_conferences};
 use super::{Books, Output, Switchboard};
@@ -277,9 +278,9 @@ impl Switchboard {
             wire: Wire::None,
             peer: None,
             plan: None,
-            secrets: Secrets::default(),
+            accord: Accord::default(),
             early: Vec::new(),
-            version: 1,
+            heard: Heard::default(),
             lobby: None,
             delayed: None,
             keypad: Keypad::new(self.keys_of(&number.e164)),
@@ -384,7 +385,7 @@ impl Switchboard {
 
     /// What their answer to our offer agreed on, while nothing is attached yet.
     pub(super) fn late_plan(&mut self, id: LegId, answer: Option<Bytes>) -> Option<media::Plan> {
-        let Wire::Lent(port) = self.lines.get(&id)?.wire else { return None };
+        let (Wire::Lent(port) | Wire::Early(port)) = self.lines.get(&id)?.wire else { return None };
         let carrier = self.carrier_of(id)?;
         self.accept_answer(id, &carrier, port, &answer?)
     }
@@ -392,59 +393,18 @@ impl Switchboard {
     /// Sound begins; gagged until the ACK where the call came in.
     pub(super) fn attach(&mut self, id: LegId, plan: media::Plan) {
         let Some(line) = self.lines.get_mut(&id) else { return };
-        let (Wire::Lent(port) | Wire::Attached(port)) = line.wire else { return };
-        line.wire = Wire::Attached(port);
+        let (Wire::Lent(port) | Wire::Early(port) | Wire::Attached(port)) = line.wire else { return };
+        let before = std::mem::replace(&mut line.wire, Wire::Attached(port));
         line.plan = Some(plan);
+        if matches!(before, Wire::Early(_)) {
+            return self.end_early(id, plan);
+        }
         let (stream, gagged) = (line.stream, line.is_inbound());
-        let secret = line.secrets.agreed.clone();
+        let secret = line.accord.secret.clone();
         self.say(Output::Attach { stream, plan, secret });
         if gagged {
             self.say(Output::Media(media::Command::Gag { stream, on: true }));
         }
-    }
-
-    /// A change within the call: hold, resume, another address, another codec.
-    pub(super) fn offered(&mut self, id: LegId, offer: Option<Bytes>) {
-        let Some(carrier) = self.carrier_of(id) else { return };
-        let Some(line) = self.lines.get_mut(&id) else { return };
-        let call = line.call;
-        let (port, is_early) = match line.wire {
-            Wire::Attached(port) => (port, false),
-            // It rings there: no sound is passed on yet.
-            Wire::Lent(port) if !line.is_inbound() && !line.leg.is_answered() => (port, true),
-            _ => return self.say(Output::Sip(sip::Command::Disagree { call, status: 491 })),
-        };
-        line.version += 1;
-        let answer = match offer {
-            None => self.write_offer(id, &carrier, port),
-            Some(offer) if is_early => self.answer_early(id, &carrier, port, offer),
-            Some(offer) => self.answer_offer(id, &carrier, port, &offer).map(|(answer, plan)| {
-                self.change(id, plan);
-                answer
-            }),
-        };
-        self.say(Output::Sip(match answer {
-            Some(answer) => sip::Command::Agree { call, answer },
-            None => sip::Command::Disagree { call, status: 488 },
-        }));
-    }
-
-    /// The ACK of a change that we offered.
-    pub(super) fn agreed(&mut self, id: LegId, answer: Option<Bytes>) {
-        let Some(carrier) = self.carrier_of(id) else { return };
-        let Some(Wire::Attached(port)) = self.lines.get(&id).map(|line| line.wire) else { return };
-        if let Some(plan) = answer.and_then(|answer| self.accept_answer(id, &carrier, port, &answer)) {
-            self.change(id, plan);
-        }
-    }
-
-    fn change(&mut self, id: LegId, plan: media::Plan) {
-        let Some(line) = self.lines.get_mut(&id) else { return };
-        line.plan = Some(plan);
-        let (stream, secret) = (line.stream, line.secrets.agreed.clone());
-        // Keys first: nothing of the new way goes out under the old ones.
-        self.say(Output::Media(media::Command::Secure { stream, secret }));
-        self.say(Output::Media(media::Command::Change { stream, plan }));
     }
 
     pub(super) fn refuse_call(&mut self, carrier: Option<&Carrier>, call: Call, turned: TurnedAway) {

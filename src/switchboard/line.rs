@@ -1,7 +1,8 @@
 //! A leg with its wires: the call in SIP, the stream of sound, the lobby or the meeting it is in.
 
-use super::agree::{Early, Secrets};
+use super::agree::{Accord, Early};
 use super::bid::Bid;
+use super::early::Heard;
 use crate::clock::{Mono, Wall};
 use crate::leg::{Direction, End, Leg};
 use crate::media::{Plan, Stats, StreamId};
@@ -22,6 +23,8 @@ pub(super) enum Wire {
     None,
     /// With its number, which is that of RTP in each family of addresses.
     Lent(u16),
+    /// Out: attached before anybody picked up, to listen.
+    Early(u16),
     Attached(u16),
     /// It is another leg's from now on, and the figures until now are to come.
     HandedOver,
@@ -53,11 +56,10 @@ pub(super) struct Line {
     /// Where its signalling comes from, or goes: out, not known before it is dialled.
     pub peer: Option<IpAddr>,
     pub plan: Option<Plan>,
-    pub secrets: Secrets,
+    pub accord: Accord,
     /// Out: what was agreed upon offers of theirs before anybody picked up.
     pub early: Vec<Early>,
-    /// Of our session descriptions.
-    pub version: u64,
+    pub heard: Heard,
     pub lobby: Option<Lobby>,
     /// The lobby's answer that comes later, since many guess.
     pub delayed: Option<(Mono, LobbyInput)>,

@@ -8,6 +8,7 @@ mod agree;
 pub mod ask;
 mod bid;
 mod charge;
+mod early;
 mod floor;
 mod focus;
 mod inbound;
@@ -496,7 +497,7 @@ impl Switchboard {
             Agreed { answer, .. } => self.agreed(leg, answer),
             Offered { offer, .. } => self.offered(leg, offer),
             Informed { kind, body, .. } => self.informed(leg, &kind, &body),
-            Ringing { answer, .. } => self.rings(now, leg, answer.is_some()),
+            Ringing { status, answer, .. } => self.rings(now, leg, status, answer),
             Answered { journal, answer, .. } => self.answered_out(now, leg, journal, answer),
             Failed { status, reason, retry_after_s, lingers, sounded, .. } => {
                 if lingers {

@@ -116,11 +116,11 @@ impl Switchboard {
         if let Some(line) = self.lines.get_mut(&id) {
             std::mem::swap(&mut line.call, &mut from.call);
             std::mem::swap(&mut line.stream, &mut from.stream);
-            std::mem::swap(&mut line.secrets, &mut from.secrets);
+            std::mem::swap(&mut line.accord, &mut from.accord);
             line.wire = std::mem::replace(&mut from.wire, Wire::HandedOver);
             line.before = std::mem::take(&mut from.before);
             line.before.push_back(old);
-            (line.peer, line.plan, line.version) = (from.peer, from.plan, from.version);
+            (line.peer, line.plan) = (from.peer, from.plan);
             (line.moves, line.acknowledged) = (None, Some(now.wall));
             (from.gave_way, from.lobby, from.delayed) = (true, None, None);
             self.by_call.insert(line.call, id);

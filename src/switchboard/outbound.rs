@@ -1,7 +1,8 @@
 //! A call that we make: by which carrier, under which name, and what its answer means.
 
-use super::agree::Secrets;
+use super::agree::Accord;
 use super::ask::Told;
+use super::early::Heard;
 use super::floor::NOBODY;
 use super::inbound::{carrier_limit, payer_scopes};
 use super::line::{Asker, Line, Wire};
@@ -116,9 +117,9 @@ impl Switchboard {
             wire: Wire::None,
             peer: None,
             plan: None,
-            secrets: Secrets::default(),
+            accord: Accord::default(),
             early: Vec::new(),
-            version: 1,
+            heard: Heard::default(),
             lobby: None,
             delayed: None,
             keypad: Keypad::new(self.keys_of(&to)),
@@ -297,29 +298,13 @@ impl Switchboard {
         })
     }
 
-    /// 180, 183 and their like.
-    pub(super) fn rings(&mut self, now: Now, id: LegId, with_sound: bool) {
-        let Some(line) = self.lines.get_mut(&id) else { return };
-        let progress = if with_sound { Progress::EarlySound } else { Progress::Ringing };
-        let before = line.progress;
-        line.progress = before.max(progress);
-        self.bid_rings(now, id);
-        let Some(line) = self.lines.get(&id) else { return };
-        if let (Some(Asker::Keys(by)), Progress::Silent) = (line.asker, before) {
-            self.play_on_and_on(by, Prompt::Ringback);
-        }
-        if before == Progress::Silent {
-            self.tell_referrer_of_ringing(id);
-        }
-        self.tell_leg(now, id, leg::Input::Ringing);
-    }
-
     /// The phone was picked up.
     pub(super) fn answered_out(&mut self, now: Now, id: LegId, journal: String, answer: Option<Bytes>) {
         self.rings_no_more(id);
         self.tell_referrer_of_end(id, None);
         self.bid_answered(now, id);
-        let early = answer.as_ref().and_then(|answer| self.agreed_early(id, answer));
+        let carrier = self.carrier_of(id);
+        let early = answer.as_ref().zip(carrier).and_then(|(answer, carrier)| self.agreed_early(id, &carrier, answer));
         let plan = early.or_else(|| self.late_plan(id, answer));
         self.tell_leg(now, id, leg::Input::Answered);
         let journal = Some(journal);
@@ -389,6 +374,7 @@ impl Switchboard {
         self.by_call.insert(call, id);
         line.call = call;
         line.progress = Progress::Silent;
+        line.heard = Heard::default();
         line.early.clear();
     }
 
@@ -494,9 +480,9 @@ impl Switchboard {
         Some(by)
     }
 
-    /// Whether a phone rings that keys of `by` had rung.
+    /// Whether a phone rings that keys of `by` had rung, and that is not heard itself.
     pub(super) fn hears_ringing(&self, by: LegId) -> bool {
-        self.lines.values().any(|line| line.rings_for(by) && line.progress > Progress::Silent)
+        self.lines.values().any(|line| line.rings_for(by) && line.heard.needs_ringback())
     }
 }
 

@@ -165,6 +165,7 @@ fn ours() -> Ours<'static> {
         events: true,
         direction: Direction::SendRecv,
         prefer: Prefer::Theirs,
+        before: None,
     }
 }
 

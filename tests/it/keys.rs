@@ -136,6 +136,73 @@ async fn calls_by_keys_that_come_to_nothing_are_told_in_words_and_cost_nothing()
     world.end().await;
 }
 
+/// What the far side plays before it picks up is heard by whoever had it rung, in place of our ringing tone, and by nobody else;
+/// nothing that is said in the room goes there; and it costs nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announcement_is_heard_by_whoever_had_it_rung_alone() {
+    let world = keypad_calls().await;
+    let (anna, guido) = led(&world).await;
+    guido.say(tone(1_000));
+    for picks_up in [false, true] {
+        let mark = anna.sound.mark();
+        anna.press("*8100390699999999#").await;
+        let early = world.carrier.incoming(SOON).await.expect("it rings").announce().await.unwrap();
+        early.phone.say(tone(1_500));
+        world.until(|| async { hears(&anna, &[1_500, RINGING_HZ]).await == [1_500] }).await;
+        assert_eq!(hears(&guido, &[1_500, RINGING_HZ]).await, [0; 0]);
+        assert_eq!(early.phone.sound.packets().0, 0, "nobody talks to them before they are paid");
+        if picks_up {
+            let called = early.answer();
+            world.inside("led", 3).await;
+            assert_eq!(hears(&guido, &[1_500]).await, [1_500]);
+            assert_eq!(hears(&called, &[1_000]).await, [1_000]);
+            assert_eq!(hears(&anna, &[1_000, 1_500, RINGING_HZ]).await, [1_000, 1_500]);
+            called.hang_up();
+            world.inside("led", 2).await;
+        } else {
+            early.refuse(486);
+            hears_said(&anna, mark, Prompt::CallBusy, "it").await;
+            assert_eq!(hears(&anna, &[1_500, RINGING_HZ]).await, [0; 0]);
+        }
+    }
+    anna.hang_up();
+    guido.hang_up();
+    let records = world.records().await;
+    let charges = |answered| {
+        let out = records.iter().filter(move |record| record.destination.to_string() == CALLED);
+        out.filter(|record| (record.duration_ms > 0) == answered).map(|record| record.charge.0).collect::<Vec<_>>()
+    };
+    assert_eq!(charges(false), [0]);
+    assert!(charges(true).len() == 1 && charges(true)[0] > 0);
+    world.end().await;
+}
+
+/// Several telephones may ring there, each with a sound of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_announcements_the_first_that_speaks_is_heard_and_then_whoever_picks_up() {
+    let world = keypad_calls().await;
+    let (anna, guido) = led(&world).await;
+    anna.press("*8100390699999999#").await;
+    let early = world.carrier.incoming(SOON).await.expect("it rings").announce().await.unwrap();
+    let other = early.elsewhere().await.unwrap();
+    other.say(tone(1_500));
+    world.until(|| async { hears(&anna, &[1_500, RINGING_HZ]).await == [1_500] }).await;
+    early.phone.say(tone(700));
+    let third = early.elsewhere().await.unwrap();
+    third.say(tone(2_100));
+    assert_eq!(hears(&anna, &[700, 1_500, 2_100]).await, [1_500]);
+    let called = early.answer();
+    world.inside("led", 3).await;
+    for phone in [&anna, &guido] {
+        assert_eq!(hears(phone, &[700, 1_500, 2_100]).await, [700]);
+    }
+    for phone in [&called, &anna, &guido] {
+        phone.hang_up();
+    }
+    assert_eq!(world.records().await.len(), 3);
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn by_default_keys_ring_nobody_and_record_nothing() {
     let world = World::start().await;

@@ -416,6 +416,7 @@ fn ours(sound: &Sound, direction: Direction, version: u64) -> Ours<'static> {
         events: true,
         direction,
         prefer: Prefer::Theirs,
+        before: None,
     }
 }
 

@@ -165,6 +165,7 @@ impl Carriers {
             events: true,
             direction,
             prefer,
+            before: None,
         }
     }
 

@@ -127,6 +127,7 @@ impl Told {
             | Command::Deafen { stream, .. }
             | Command::Secure { stream, .. }
             | Command::Gag { stream, .. }
+            | Command::Confide { stream, .. }
             | Command::Gain { stream, .. } => {
                 self.stream(stream);
             }

@@ -4,11 +4,13 @@
 //! beside the rules is read as far as it can mean only one thing; what would make us send sound to a wrong place is not.
 
 pub mod crypto;
+mod layout;
 mod negotiate;
 mod parse;
 mod write;
 
-pub use negotiate::{accept, accept_with, answer, answer_with};
+pub use layout::Layout;
+pub use negotiate::{Agreed, accept, accept_with, answer, answer_with};
 pub use write::{offer, offer_with};
 
 use super::{Codec, Direction, Rate};
@@ -53,6 +55,8 @@ pub struct Ours<'a> {
     /// Which way we want sound to go; the answer is what both want.
     pub direction: Direction,
     pub prefer: Prefer,
+    /// What earlier descriptions of this call have laid down; `None` for the first one.
+    pub before: Option<&'a Layout>,
 }
 
 /// Whose order of codecs decides an answer.

@@ -1,13 +1,13 @@
 //! Two descriptions made one: RFC 3264.
 
 use super::crypto::{self, Line, Secret};
+use super::layout::{Layout, Meaning};
 use super::parse::{Connection, Description, Map, Medium, parse};
 use super::write::{Audio, session, write_audio, write_declined};
 use super::{
     COMFORT_NOISE, COMFORT_NOISE_NAME, EVENT_NAME, NAMES, Ours, PTIME_MS, Prefer, Refusal, Secrecy, TELEPHONE_HZ,
 };
-use super::{TELEPHONE_EVENT, TELEPHONE_EVENT_FULL, name_of};
-use super::{direction, receives, sends};
+use super::{direction, name_of, receives, sends};
 use crate::media::rtp::srtp::Suite;
 use crate::media::{Codec, Direction, Plan, above};
 use crate::types::Addresses;
@@ -17,10 +17,20 @@ use std::net::{IpAddr, SocketAddr};
 /// Sound a packet, in milliseconds, that we are willing to send when asked: beyond 60 a lost packet is a lost word.
 const PTIMES_MS: std::ops::RangeInclusive<u16> = 10..=60;
 
+/// What an offer and its answer, whoever made it, have settled.
+#[derive(Clone, Debug)]
+pub struct Agreed {
+    pub plan: Plan,
+    /// The keys, where it is secret.
+    pub secret: Option<Secret>,
+    /// For the next description of this call.
+    pub layout: Layout,
+}
+
 /// Answers their offer: our description, and what the engine needs. The first audio medium that we can take is taken,
 /// every other one declined in its place.
 pub fn answer(offer: &[u8], ours: &Ours<'_>) -> Result<(Bytes, Plan), Refusal> {
-    answer_as(offer, ours, &mut plainly).map(|(text, plan, _)| (text, plan))
+    answer_as(offer, ours, &mut plainly).map(|(text, agreed)| (text, agreed.plan))
 }
 
 /// The same where the peer may, or must, speak in secret: with the keys, if he does.
@@ -29,7 +39,7 @@ pub fn answer_with(
     ours: &Ours<'_>,
     secrecy: &Secrecy<'_>,
     random: &mut impl rand::CryptoRng,
-) -> Result<(Bytes, Plan, Option<Secret>), Refusal> {
+) -> Result<(Bytes, Agreed), Refusal> {
     answer_as(offer, ours, &mut |medium| {
         let lines = medium.section.crypto.iter().map(|key| key.0);
         Ok(crypto::answer(secrecy.policy, &Suite::ALL, medium.profile, lines, secrecy.before, random)?)
@@ -44,7 +54,7 @@ fn plainly(medium: &Medium<'_>) -> Result<Option<Secret>, Refusal> {
     if medium.profile.eq_ignore_ascii_case("RTP/AVP") { Ok(None) } else { Err(Refusal::Profile) }
 }
 
-fn answer_as(offer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Bytes, Plan, Option<Secret>), Refusal> {
+fn answer_as(offer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Bytes, Agreed), Refusal> {
     let theirs = parse(offer)?;
     let (chosen, plan, secret) = choose(&theirs, ours, judge)?;
     let keys: Vec<Line> = secret.iter().map(Secret::line).collect();
@@ -66,42 +76,40 @@ fn answer_as(offer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Bytes, 
             write_declined(&mut text, medium);
         }
     }
-    Ok((text.into(), plan, secret))
+    let layout = Layout::answered(ours.before, &theirs.media, chosen, plan.mux);
+    Ok((text.into(), Agreed { plan, secret, layout }))
 }
 
 /// Reads their answer to [`offer`](super::offer) made of the same `ours`.
 pub fn accept(answer: &[u8], ours: &Ours<'_>) -> Result<Plan, Refusal> {
-    accept_as(answer, ours, &mut plainly).map(|(plan, _)| plan)
+    accept_as(answer, ours, &mut plainly).map(|agreed| agreed.plan)
 }
 
 /// The same for [`offer_with`](super::offer_with), whose `lines` these are.
-pub fn accept_with(
-    answer: &[u8],
-    ours: &Ours<'_>,
-    secrecy: &Secrecy<'_>,
-    lines: &[Line],
-) -> Result<(Plan, Option<Secret>), Refusal> {
+pub fn accept_with(answer: &[u8], ours: &Ours<'_>, secrecy: &Secrecy<'_>, lines: &[Line]) -> Result<Agreed, Refusal> {
     accept_as(answer, ours, &mut |medium| {
         let theirs = medium.section.crypto.iter().map(|key| key.0);
         Ok(crypto::accept(secrecy.policy, lines, medium.profile, theirs, secrecy.before)?)
     })
 }
 
-fn accept_as(answer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Plan, Option<Secret>), Refusal> {
+fn accept_as(answer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<Agreed, Refusal> {
     let theirs = parse(answer)?;
-    // The answer to our one medium stands in the first place (RFC 3264 section 6).
-    let medium = theirs.media.first().filter(|medium| is_audio(medium)).ok_or(Refusal::NoAudio)?;
+    let offered = Layout::offered(ours);
+    // The answer to a medium stands in its place (RFC 3264 section 6).
+    let medium = theirs.media.get(offered.place()).filter(|medium| is_audio(medium)).ok_or(Refusal::NoAudio)?;
     // And it is of the family that was offered: where they send to has an address of that one alone.
-    let offered = Ours { addresses: ours.addresses.first().into(), prefer: Prefer::Theirs, ..*ours };
-    let (plan, secret) = agree(&theirs, medium, &offered, judge)?;
+    let family = Ours { addresses: ours.addresses.first().into(), prefer: Prefer::Theirs, ..*ours };
+    let (plan, secret) = agree(&theirs, medium, &family, judge)?;
     // They answered with numbers that they want to receive; they send with those that we offered (RFC 3264 section 5.1).
-    let offered_event = |clock_hz| if clock_hz == TELEPHONE_HZ { TELEPHONE_EVENT } else { TELEPHONE_EVENT_FULL };
     let events = event(medium, plan.codec).filter(|_| ours.events);
-    let telephone_event = events.map(|(_, clock_hz)| offered_event(clock_hz));
-    // Sharing one port was not offered, so no answer can take it (RFC 5761 section 5.1.1).
-    let rtcp = rtcp_address(medium, plan.remote, false);
-    let payload_in = name_of(plan.codec).payload_type;
-    Ok((Plan { payload_in, telephone_event, rtcp, mux: false, ..plan }, secret))
+    let telephone_event = events.and_then(|(_, clock_hz)| offered.number(Meaning::Events(clock_hz)));
+    let payload_in = offered.number(Meaning::Codec(plan.codec)).ok_or(Refusal::NoCodec)?;
+    // What was not offered no answer can take (RFC 5761 section 5.1.1).
+    let mux = plan.mux && offered.mux();
+    let rtcp = rtcp_address(medium, plan.remote, mux);
+    let plan = Plan { payload_in, telephone_event, rtcp, mux, ..plan };
+    Ok(Agreed { plan, secret, layout: offered.accepted(medium, mux) })
 }
 
 fn is_audio(medium: &Medium<'_>) -> bool {
@@ -184,7 +192,7 @@ fn remote_ip(theirs: &Description<'_>, medium: &Medium<'_>, ours: Addresses) -> 
 }
 
 fn pick(medium: &Medium<'_>, ours: &Ours<'_>) -> Option<(u8, Codec)> {
-    let known = || medium.formats.iter().filter_map(|format| codec_of(medium, format));
+    let known = || numbers(medium).filter_map(|number| Some((number, codec_of(medium, number)?)));
     match ours.prefer {
         Prefer::Theirs => known().find(|(_, codec)| ours.codecs.contains(codec)),
         Prefer::Ours => ours.codecs.iter().find_map(|want| known().find(|(_, codec)| codec == want)),
@@ -192,14 +200,28 @@ fn pick(medium: &Medium<'_>, ours: &Ours<'_>) -> Option<(u8, Codec)> {
 }
 
 /// What a payload type means: by its `rtpmap`, else by the static table (RFC 3551 section 6).
-fn codec_of(medium: &Medium<'_>, format: &str) -> Option<(u8, Codec)> {
-    let payload_type: u8 = format.parse().ok().filter(|t| *t < 128)?;
-    let row = match map_of(medium, payload_type) {
+fn codec_of(medium: &Medium<'_>, number: u8) -> Option<Codec> {
+    let row = match map_of(medium, number) {
         Some(map) => NAMES.iter().find(|row| is(map, row.name, row.clock_hz) && map.channels == row.channels),
         // 96 and above mean nothing without one (RFC 3551 section 3).
-        None => NAMES.iter().find(|row| row.payload_type == payload_type && payload_type < 96),
+        None => NAMES.iter().find(|row| row.payload_type == number && number < 96),
     };
-    row.map(|row| (payload_type, row.codec))
+    row.map(|row| row.codec)
+}
+
+/// What the numbers of a medium stand for.
+pub(super) fn meanings(medium: &Medium<'_>) -> impl Iterator<Item = (u8, Meaning)> {
+    numbers(medium).map(|number| {
+        let map = map_of(medium, number);
+        let meaning = match (codec_of(medium, number), map) {
+            (Some(codec), _) => Meaning::Codec(codec),
+            (None, Some(map)) if map.name.eq_ignore_ascii_case(EVENT_NAME) => Meaning::Events(map.clock_hz),
+            (None, Some(map)) if is(map, COMFORT_NOISE_NAME, TELEPHONE_HZ) => Meaning::Noise,
+            (None, None) if number == COMFORT_NOISE => Meaning::Noise,
+            (None, _) => Meaning::Foreign,
+        };
+        (number, meaning)
+    })
 }
 
 fn map_of<'a>(medium: &'a Medium<'_>, payload_type: u8) -> Option<&'a Map<'a>> {
@@ -230,8 +252,9 @@ fn number_of(medium: &Medium<'_>, name: &str, clock_hz: u32) -> Option<u8> {
     numbers(medium).find(|number| map_of(medium, *number).is_some_and(is_named))
 }
 
+/// Seven bits wide (RFC 3550 section 5.1).
 fn numbers(medium: &Medium<'_>) -> impl Iterator<Item = u8> {
-    medium.formats.iter().filter_map(|format| format.parse().ok())
+    medium.formats.iter().filter_map(|format| format.parse().ok().filter(|number| *number < 128))
 }
 
 /// What both want, seen from us (RFC 3264 section 6.1).
@@ -271,6 +294,7 @@ mod tests {
         events: true,
         direction: Direction::SendRecv,
         prefer: Prefer::Theirs,
+        before: None,
     };
 
     const HEAD: &str = "v=0\r\no=x 1 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n";
@@ -480,6 +504,25 @@ mod tests {
             assert_eq!(plan.ptime_ms, expected, "{lines}");
             let in_session = plan_of(&format!("{HEAD}{lines}\r\n{AUDIO}")).unwrap();
             assert_eq!(in_session.ptime_ms, expected, "{lines} in the session");
+        }
+    }
+
+    /// RFC 3605 and RFC 5761: at the port that they name, on the same host; or over that of the sound, and then we say so too.
+    #[test]
+    fn reports_go_where_they_are_wanted() {
+        for (lines, port, mux) in [
+            ("", 4001, false),
+            ("a=rtcp:4711\r\n", 4711, false),
+            ("a=rtcp:4711 IN IP4 203.0.113.9\r\n", 4711, false),
+            ("a=rtcp:0\r\n", 4001, false),
+            ("a=rtcp:x\r\n", 4001, false),
+            ("a=rtcp-mux\r\n", 4000, true),
+            ("a=rtcp:4711\r\na=rtcp-mux\r\n", 4000, true),
+        ] {
+            let text = format!("{HEAD}{AUDIO}{lines}");
+            let rtcp = SocketAddr::new(agreed().remote.ip(), port);
+            assert_eq!(plan_of(&text), Ok(Plan { rtcp, mux, ..agreed() }), "{lines}");
+            assert_eq!(media_of(&text).contains("|a=rtcp-mux|"), mux, "{lines}");
         }
     }
 

@@ -1,11 +1,9 @@
 //! Our own descriptions, as text.
 
 use super::crypto::{self, Line};
+use super::layout::{Layout, Meaning, event_clocks};
 use super::parse::Medium;
-use super::{
-    COMFORT_NOISE, COMFORT_NOISE_NAME, EVENT_NAME, Ours, PTIME_MS, Secrecy, TELEPHONE_EVENT, TELEPHONE_EVENT_FULL,
-    TELEPHONE_HZ, name_of,
-};
+use super::{COMFORT_NOISE_NAME, EVENT_NAME, Ours, PTIME_MS, Secrecy, TELEPHONE_HZ, name_of};
 use crate::media::rtp::srtp::Suite;
 use crate::media::{Codec, Direction};
 use bytes::Bytes;
@@ -41,20 +39,24 @@ pub fn offer_with(ours: &Ours<'_>, secrecy: &Secrecy<'_>, random: &mut impl rand
 }
 
 fn write_offer(ours: &Ours<'_>, profile: &str, keys: &[Line]) -> Bytes {
-    let codecs: Vec<(u8, Codec)> = ours.codecs.iter().map(|codec| (name_of(*codec).payload_type, *codec)).collect();
-    let full = ours.codecs.contains(&Codec::Opus).then_some((TELEPHONE_EVENT_FULL, name_of(Codec::Opus).clock_hz));
-    let all = full.into_iter().chain([(TELEPHONE_EVENT, TELEPHONE_HZ)]);
-    let telephone_events: Vec<(u8, u32)> = all.filter(|_| ours.events).collect();
-    let mut text = session(ours, ours.addresses.first());
+    let layout = Layout::offered(ours);
+    let number = |meaning| layout.number(meaning);
+    let codecs: Vec<(u8, Codec)> =
+        ours.codecs.iter().filter_map(|codec| Some((number(Meaning::Codec(*codec))?, *codec))).collect();
+    let telephone_events: Vec<(u8, u32)> =
+        event_clocks(ours).filter_map(|clock_hz| Some((number(Meaning::Events(clock_hz))?, clock_hz))).collect();
     let audio = Audio {
         codecs: &codecs,
         telephone_events: &telephone_events,
-        comfort_noise: ours.comfort_noise.then_some(COMFORT_NOISE),
+        comfort_noise: number(Meaning::Noise).filter(|_| ours.comfort_noise),
         direction: ours.direction,
-        mux: false,
+        mux: layout.mux(),
         keys,
     };
+    let mut text = session(ours, ours.addresses.first());
+    layout.above().iter().for_each(|line| text.push_str(line));
     write_audio(&mut text, ours.port, profile, &audio);
+    layout.below().iter().for_each(|line| text.push_str(line));
     text.into()
 }
 
@@ -140,6 +142,7 @@ mod tests {
             events: true,
             direction: Direction::SendRecv,
             prefer: Prefer::Theirs,
+            before: None,
         }
     }
 
