@@ -5,6 +5,7 @@ use super::desk::{Alarm, Bell, Counters, Desk};
 use super::dialog::{Dialog, Entry};
 use super::gate::Gate;
 use super::header::{COOKIE, Via};
+pub(in crate::sip) use super::message::SDP;
 use super::message::{Framing, Malformed, Message, Request, Response};
 use super::method::Method;
 use super::names::{Errand, Names};
@@ -37,8 +38,6 @@ pub(in crate::sip) const ALLOW_TRANSFERS: &str =
     "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK, REFER, SUBSCRIBE, NOTIFY";
 /// The extensions that we know, whoever may ask for them.
 pub(in crate::sip) const EXTENSIONS: [&str; 5] = ["100rel", "timer", "norefersub", "nosub", "replaces"];
-/// The only body that we read.
-pub(in crate::sip) const SDP: &str = "application/sdp";
 
 /// CSeq numbers left out before the BYE of an earlier life: more than a call has offers.
 const BURIAL_SKIP: u32 = 1000;

@@ -2,7 +2,7 @@
 
 use super::endpoint::{ALLOW, EXTENSIONS, SDP};
 use super::header::media_type;
-use super::message::{Request, Response};
+use super::message::{Request, Response, TAKEN, Unread};
 use super::method::Method;
 use super::uri::Scheme;
 use super::{Flow, Source, Transport};
@@ -313,15 +313,13 @@ pub(in crate::sip) fn objection(request: &Request) -> Option<Objection> {
     (!unknown.is_empty()).then(|| Objection::new(420).with("Unsupported", unknown.join(", ")))
 }
 
-/// What speaks against the body of an INVITE or UPDATE, or against the body that we would answer with.
+/// What speaks against the body of an INVITE, UPDATE or PRACK, or against the body that we would answer with.
 pub(in crate::sip) fn body_objection(request: &Request) -> Option<Objection> {
-    let is_sdp = request.content_type().is_some_and(|kind| media_type(kind).eq_ignore_ascii_case(SDP));
-    let encoded = tokens(request, "Content-Encoding").iter().any(|coding| !coding.eq_ignore_ascii_case("identity"));
-    if !request.body().is_empty() && encoded {
-        return Some(Objection::new(415).with("Accept-Encoding", "identity"));
-    }
-    if !request.body().is_empty() && !is_sdp {
-        return Some(Objection::new(415).with("Accept", SDP));
+    match request.session() {
+        Ok(_) => {}
+        Err(Unread::Unknown) => return Some(Objection::new(415).with("Accept", TAKEN)),
+        Err(Unread::Encoded) => return Some(Objection::new(415).with("Accept-Encoding", "identity")),
+        Err(Unread::Broken) => return Some(Objection::new(400).because("Bad parts of the body")),
     }
     let accepts = request.header("Accept").is_none()
         || tokens(request, "Accept")

@@ -6,7 +6,7 @@ use super::endpoint::{Endpoint, SDP, abilities, reply_flow};
 use super::gate::{Objection, Treatment, body_objection, info_objection, objection, treatment};
 use super::header::NameAddr;
 use super::lexer::split_commas;
-use super::message::{Request, Response};
+use super::message::{Request, Response, TAKEN};
 use super::method::Method;
 use super::provisional::{Next, Reliability};
 use super::refresh::Terms;
@@ -130,7 +130,16 @@ impl Endpoint {
     }
 
     /// A request that is no repeat.
-    fn fresh(&mut self, flow: Flow, request: Request, call: Option<Call>, login: Option<String>) {
+    fn fresh(&mut self, flow: Flow, mut request: Request, call: Option<Call>, login: Option<String>) {
+        let kept = match treatment(request.method()) {
+            Treatment::Invite | Treatment::Update | Treatment::Prack => request.session().ok(),
+            // Nobody can be told that it cannot be read.
+            Treatment::Ack => Some(request.session().unwrap_or_default()),
+            _ => None,
+        };
+        if let Some(session) = kept {
+            request.keep_session(session);
+        }
         match treatment(request.method()) {
             Treatment::Ack => return self.acknowledged(&request, call),
             Treatment::Cancel => return self.cancelled(flow, &request),
@@ -220,7 +229,7 @@ impl Endpoint {
         for (name, value) in abilities(session.is_some_and(|session| session.may_transfer)) {
             response.push(name, value);
         }
-        response.push("Accept", SDP);
+        response.push("Accept", TAKEN);
         response.push("Accept-Encoding", "identity");
         // Whoever is in a call may ask whether it is one with a conference (RFC 4579 section 5.8).
         if let Some(session) = session {
@@ -322,6 +331,9 @@ impl Endpoint {
             response.set_body(SDP, body);
         }
         if reliable {
+            if !offered {
+                session.ours = response.body().clone();
+            }
             self.promise(session, cseq, &mut response);
         }
         Some((id, response))
@@ -342,7 +354,8 @@ impl Endpoint {
         if let (Stage::Invited { .. }, Some(promise)) = (&session.stage, promised) {
             promise.next = Some(Next::Accept(answer));
         } else if let Stage::Invited { transaction, invite } = &session.stage {
-            let (id, offers, cseq) = (*transaction, invite.body().is_empty(), invite.cseq());
+            let offers = invite.body().is_empty() && session.accord < Accord::Changed;
+            let (id, cseq) = (*transaction, invite.cseq());
             let mut response = self.dialog_answer(&session, invite, 200);
             if let Some(terms) = session.terms {
                 terms.onto_response(invite, &mut response);
@@ -512,13 +525,18 @@ impl Endpoint {
             let trying = self.answer(request, 100, None);
             self.respond(id, &trying);
         }
+        self.weigh(call, id, request, terms);
+        Ok(())
+    }
+
+    /// Our owner says what becomes of an offer.
+    pub(in crate::sip) fn weigh(&mut self, call: Call, id: Id, request: &Request, terms: Option<Terms>) {
         self.table.assign(id, call);
-        let Some(session) = self.sessions.get_mut(&call) else { return Ok(()) };
+        let Some(session) = self.sessions.get_mut(&call) else { return };
         let offer = Some(request.body().clone()).filter(|body| !body.is_empty());
         session.change = Some(Change { transaction: id, request: Box::new(request.clone()), terms });
         session.set(&mut self.desk, Bell::Thought, OFFER_LIMIT);
         session.tell(&mut self.desk, Event::Offered { call, offer });
-        Ok(())
     }
 
     /// An UPDATE without an offer: a sign of life, or a new target.

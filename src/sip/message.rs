@@ -4,10 +4,12 @@
 //! sees a byte from a network (it loses the `+` of `tel:`, folded lines, IPv6 and compact names). Its `Request` and
 //! `Response` stay outside: they cannot hold an extension method, a `tel:` address, or a body that is shared.
 
+mod body;
 mod read;
 mod refuse;
 mod status;
 
+pub use body::{SDP, TAKEN, Unread};
 pub use read::{Framing, VIAS_MAX};
 pub use refuse::{Malformed, Refused};
 pub use status::phrase;

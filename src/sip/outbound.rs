@@ -5,8 +5,7 @@ use super::desk::Bell;
 use super::dialog::{self, Dialog, Entry};
 use super::dns::SHUNNED;
 use super::endpoint::{Endpoint, SDP, abilities};
-use super::header::media_type;
-use super::message::{Request, Response};
+use super::message::{Request, Response, TAKEN};
 use super::method::Method;
 use super::refresh::{LEAST_S, Terms, least_s};
 use super::session::{ACK_LIMIT, Accord, Calling, Change, GivingUp, Session, Stage};
@@ -35,7 +34,7 @@ fn invite(dialog: &Dialog, dial: &Dial, session_s: u32, product: &str) -> Reques
     for (name, value) in abilities(dial.may_transfer) {
         invite.push(name, value);
     }
-    invite.push("Accept", SDP);
+    invite.push("Accept", TAKEN);
     if session_s > 0 {
         invite.push("Session-Expires", &session_s.max(LEAST_S).to_string());
         invite.push("Min-SE", &LEAST_S.to_string());
@@ -87,7 +86,7 @@ impl Endpoint {
         self.begin(session);
     }
 
-    pub(in crate::sip) fn response(&mut self, flow: Flow, response: Response) {
+    pub(in crate::sip) fn response(&mut self, flow: Flow, mut response: Response) {
         // A refused transaction is gone at once where nothing can be repeated.
         let is_update = *response.cseq().1 == Method::Update;
         let made =
@@ -100,6 +99,14 @@ impl Endpoint {
         };
         if note != Some(Note::Pass) {
             return;
+        }
+        if let Owner::Invite(call) | Owner::Offer(call) = owner {
+            let session = response.session();
+            // Parts that cannot be read may be of sound all the same.
+            if let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get_mut(&call) {
+                calling.sounded |= session.is_err() && response.has_parts();
+            }
+            response.keep_session(session.unwrap_or_default());
         }
         if let Some(asked) = asked {
             // RFC 3263 section 4.3: as good as silence.
@@ -159,14 +166,13 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Stage::Calling(calling) = &mut session.stage else { return };
         calling.hear(response.to().tag());
-        let kind = media_type(response.content_type().unwrap_or_default()).to_ascii_lowercase();
-        let is_sdp = kind.eq_ignore_ascii_case(SDP);
-        if let Some(early) = response.to().tag().filter(|_| is_sdp).and_then(|tag| calling.early_of(tag))
-            && !response.body().is_empty()
+        let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
+        if answer.is_some()
+            && let Some(early) = response.to().tag().and_then(|tag| calling.early_of(tag))
         {
             early.hear_answer(response.body(), response.lists("Require", "100rel"));
         }
-        calling.sounded |= (is_sdp || kind.starts_with("multipart/")) && !response.body().is_empty();
+        calling.sounded |= answer.is_some();
         if calling.giving_up.is_some() {
             return self.cancel(call);
         }
@@ -174,7 +180,6 @@ impl Endpoint {
         if self.crowded {
             return;
         }
-        let answer = Some(response.body().clone()).filter(|body| is_sdp && !body.is_empty());
         session.tell(&mut self.desk, Event::Ringing { call, status: response.status(), answer });
     }
 

@@ -109,4 +109,4 @@ macro_rules! doors {
     };
 }
 
-doors! { rtp event rtcp srtp engine sdp crypto info datagram stream uri transaction dialog watch }
+doors! { rtp event rtcp srtp engine sdp crypto info datagram stream parts uri transaction dialog watch }
