@@ -89,7 +89,7 @@ fn endpoint(listed: bool, old_syntax: bool) -> Endpoint {
     let mut endpoint = Endpoint::new(config, [7; 32]);
     let (network, prefix_len) = ("192.0.2.0".parse().unwrap(), 24);
     let source =
-        Source { network, prefix_len, port: None, advertise: None, old_syntax, tls_name: None, tls_only: true };
+        Source { old_syntax, prefix_len, ..Source::at(network) };
     endpoint.command(Mono::default(), Command::Sources(if listed { vec![source] } else { Vec::new() }));
     endpoint
 }

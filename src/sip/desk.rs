@@ -68,6 +68,8 @@ pub struct Counters {
     pub strangers_answered: u64,
     /// Responses and ACKs that belong to nothing.
     pub strays: u64,
+    /// Requests within a call from another carrier than the call's: taken as of no call.
+    pub foreign: u64,
     /// Repeated requests and responses, answered from memory or ignored.
     pub repeats: u64,
     /// Messages that we sent again.

@@ -357,6 +357,7 @@ mod tests {
                 local: "[2001:db8::1]:5060".parse().unwrap(),
                 peer: "[2001:db8::2]:5061".parse().unwrap(),
             },
+            carrier: None,
             contact: "192.0.2.1:5060".parse().unwrap(),
             request_uri: "tel:+49301".to_owned(),
             from: "\"A % \u{fc}\" <sip:a@192.0.2.1>".to_owned(),

@@ -466,7 +466,8 @@ impl Endpoint {
         let (call, lost) = (self.number(), burial.is_some());
         let session = Session::new(call, dialog, Stage::Up { parting: None });
         burial.into_iter().for_each(|burial| self.dig(burial));
-        self.begin(Session { quiet: true, unwatched: true, login, burial, lost, ..session });
+        let carriers = owners(login.as_ref());
+        self.begin(Session { quiet: true, unwatched: true, carriers, login, burial, lost, ..session });
         self.part(call, reason);
     }
 
@@ -663,6 +664,11 @@ impl Endpoint {
     pub(in crate::sip) fn respond(&mut self, id: Id, response: &Response) {
         self.table.respond(&mut self.desk, id, response.status(), response.to_bytes());
     }
+}
+
+/// Whose a call is of which only the password is known.
+pub(in crate::sip) fn owners(login: Option<&Arc<Login>>) -> Vec<Option<Arc<str>>> {
+    login.map(|login| Some(Arc::from(login.owner.as_str()))).into_iter().collect()
 }
 
 /// BYE with its reason.

@@ -7,6 +7,7 @@ use super::method::Method;
 use super::uri::Scheme;
 use super::{Flow, Source, Transport};
 use crate::clock::Mono;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -63,7 +64,7 @@ impl Gate {
     }
 
     pub fn list(&mut self, mut sources: Vec<Source>) {
-        sources.sort_by_key(|source| (std::cmp::Reverse(source.prefix_len), source.port.is_none()));
+        sources.sort_by_key(Source::rank);
         self.sources = sources;
     }
 
@@ -149,14 +150,25 @@ impl Gate {
 
     /// Who speaks over this flow.
     pub fn source(&self, flow: Flow) -> Option<&Source> {
-        let is_it = |source: &Source| match &source.tls_name {
+        self.speakers(flow).next()
+    }
+
+    /// Whoever may speak over this flow, the narrowest first.
+    fn speakers(&self, flow: Flow) -> impl Iterator<Item = &Source> {
+        let is_it = move |source: &Source| match &source.tls_name {
             None => true,
             Some(name) if flow.transport == Transport::Tls => {
                 self.shown(flow).is_some_and(|names| names.contains(name))
             }
             Some(_) => !source.tls_only,
         };
-        self.sources.iter().find(|source| source.fits(flow.peer) && is_it(source))
+        self.sources.iter().filter(move |source| source.fits(flow.peer) && is_it(source))
+    }
+
+    /// Whose this flow is; several where one address is that of several.
+    pub fn owners(&self, flow: Flow) -> impl Iterator<Item = &Option<Arc<str>>> {
+        let nearest = self.source(flow).map(Source::rank);
+        self.speakers(flow).take_while(move |source| Some(source.rank()) == nearest).map(|source| &source.owner)
     }
 
     /// Whether any source has this address, whatever its port. Never one of many hosts, however wide a source is.
@@ -189,6 +201,22 @@ impl Gate {
 }
 
 impl Source {
+    /// The narrower comes first.
+    fn rank(&self) -> (Reverse<u8>, bool) {
+        (Reverse(self.prefix_len), self.port.is_none())
+    }
+
+    /// The same senders, whatever else is said of them.
+    pub(in crate::sip) fn is_where(&self, other: &Source) -> bool {
+        let place = |source: &Source| (source.network, source.prefix_len, source.port, source.tls_only);
+        place(self) == place(other) && self.tls_name == other.tls_name
+    }
+
+    /// It is known by its address alone, and neither by a port nor by a name.
+    pub(in crate::sip) fn is_address(&self) -> bool {
+        self.port.is_none() && self.tls_name.is_none()
+    }
+
     /// It has an address, and not a name alone.
     fn is_place(&self) -> bool {
         self.prefix_len > 0 || self.tls_name.is_none()

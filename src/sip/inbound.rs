@@ -21,7 +21,7 @@ use std::sync::Arc;
 impl Endpoint {
     pub(in crate::sip) fn request(&mut self, flow: Flow, mut request: Request, length: usize) {
         request.stamp(flow.peer);
-        let call = self.dialog_of(&request);
+        let call = self.dialog_of(flow, &request);
         let mut login = None;
         let is_known = self.gate.source(flow).is_some()
             || self.is_partner(call, flow)
@@ -102,11 +102,25 @@ impl Endpoint {
         None
     }
 
-    /// The call whose dialog a request belongs to: Call-ID and both tags (RFC 3261 section 12.2.2).
-    fn dialog_of(&self, request: &Request) -> Option<Call> {
+    /// The call whose dialog a request belongs to: Call-ID and both tags (RFC 3261 section 12.2.2), said by who is of the call.
+    /// Names can be overheard, so whoever else says them says nothing.
+    fn dialog_of(&mut self, flow: Flow, request: &Request) -> Option<Call> {
         let name = (request.call_id().to_owned(), request.to().tag()?.to_owned());
         let call = *self.dialogs.get(&name)?;
-        self.sessions.get(&call).filter(|session| session.is_with(request.from().tag())).map(|session| session.call)
+        let session = self.sessions.get(&call).filter(|session| session.is_with(request.from().tag()))?;
+        let is_theirs = self.is_theirs(session, flow);
+        self.desk.counters.foreign += u64::from(!is_theirs);
+        is_theirs.then_some(call)
+    }
+
+    /// Whether a flow is of the far side of a call: it is where the call is, or its carrier's. Of one that is not listed (any
+    /// more) the address is all that is known; and of those that share an address, where nothing else tells them apart.
+    pub(in crate::sip) fn is_theirs(&self, session: &Session, flow: Flow) -> bool {
+        let there = session.dialog.flow.peer;
+        let is_known_by_more = self.gate.source(flow).is_some_and(|source| !source.is_address());
+        flow.peer == there
+            || flow.peer.ip() == there.ip() && !is_known_by_more
+            || self.gate.owners(flow).any(|owner| session.carriers.contains(owner))
     }
 
     /// Somebody whom nobody listed: no state, and an answer only within the budget.
@@ -253,11 +267,16 @@ impl Endpoint {
         let trying = self.answer(request, 100, None);
         self.respond(id, &trying);
         let shown = self.shown_by(flow);
+        let carriers = match login.as_deref() {
+            Some(owner) => vec![Some(Arc::from(owner))],
+            None => self.gate.owners(flow).cloned().collect(),
+        };
         let invitation = Invitation { login, shown, replaces, ..invitation(call, flow, journal, request) };
         let stage = Stage::Invited { transaction: id, invite: Box::new(request.clone()) };
         let reliability = Reliability::of(request);
         let theirs = request.body().clone();
-        let mut session = Session { waits: true, reliability, terms, theirs, ..Session::new(call, dialog, stage) };
+        let mut session =
+            Session { waits: true, reliability, terms, theirs, carriers, ..Session::new(call, dialog, stage) };
         session.learn(request);
         session.set(&mut self.desk, Bell::Remind, REMIND);
         session.set(&mut self.desk, Bell::Patience, RING_LIMIT);

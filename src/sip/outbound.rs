@@ -4,7 +4,7 @@ use super::auth::carry_over;
 use super::desk::Bell;
 use super::dialog::{self, Dialog, Entry};
 use super::dns::SHUNNED;
-use super::endpoint::{Endpoint, SDP, abilities};
+use super::endpoint::{Endpoint, SDP, abilities, owners};
 use super::message::{Request, Response, TAKEN};
 use super::method::Method;
 use super::refresh::{LEAST_S, Terms, least_s};
@@ -78,10 +78,15 @@ impl Endpoint {
         let sent = self.table.call(&mut self.desk, dial.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = sent else { return self.desk.tell(refused(503)) };
         self.desk.counters.calls_out += 1;
-        let (login, holds_ack) = (dial.login.clone(), dial.holds_ack);
+        let (login, holds_ack, carriers) = (dial.login.clone(), dial.holds_ack, vec![dial.carrier.clone()]);
         let stage = Stage::Calling(Calling::new(transaction));
-        let session =
-            Session { login, holds_ack, may_transfer: dial.may_transfer, ..Session::new(call, dialog, stage) };
+        let session = Session {
+            login,
+            holds_ack,
+            carriers,
+            may_transfer: dial.may_transfer,
+            ..Session::new(call, dialog, stage)
+        };
         session.set(&mut self.desk, Bell::Patience, Duration::from_millis(dial.ring_ms));
         self.begin(session);
     }
@@ -296,7 +301,7 @@ impl Endpoint {
     fn call_again(&mut self, call: Call, made: Option<&Made>, response: &Response) -> bool {
         let Some(made) = made else { return false };
         if response.status() != 422 {
-            let Some((name, value)) = self.proof(call, &made.request, response) else { return false };
+            let Some((name, value)) = self.proof(call, made, response) else { return false };
             return self.ask_again(call, made, |invite| invite.replace(name, &value));
         }
         let Some(least_s) = least_s(response).map(|least_s| least_s.max(LEAST_S)) else { return false };
@@ -350,11 +355,11 @@ impl Endpoint {
 
     /// A request within a call, with the proof that was asked for.
     fn within_again(&mut self, call: Call, made: Option<&Made>, response: &Response) -> Option<(Flow, Request)> {
-        let Made { request, flow } = made?;
-        let (name, value) = self.proof(call, request, response)?;
-        let mut again = self.once_more(call, request)?;
+        let made = made?;
+        let (name, value) = self.proof(call, made, response)?;
+        let mut again = self.once_more(call, &made.request)?;
         again.replace(name, &value);
-        Some((*flow, again))
+        Some((made.flow, again))
     }
 
     /// The same request within a call, under its next number.
@@ -579,7 +584,16 @@ impl Endpoint {
         let Some(transaction) = resumed else { return false };
         let session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
         // Its connection is gone with the life that had it.
-        self.begin(Session { quiet: true, unwatched: true, lost: true, burial: Some(burial), login, ..session });
+        let carriers = owners(login.as_ref());
+        self.begin(Session {
+            quiet: true,
+            unwatched: true,
+            lost: true,
+            burial: Some(burial),
+            carriers,
+            login,
+            ..session
+        });
         self.dig(burial);
         if let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get_mut(&call) {
             calling.heard = true;

@@ -74,6 +74,9 @@ pub(in crate::sip) struct Session {
     /// The ACK of an answer to our call waits for our owner; and now it does, for the answer to this INVITE.
     pub holds_ack: bool,
     pub held_ack: Option<Id>,
+    /// Whose it is, as [`super::Source::owner`] names them; several where one address is that of several, and of one of an earlier
+    /// life nobody's.
+    pub carriers: Vec<Option<Arc<str>>>,
     /// With which challenges are answered; and how often the request that is out was made again so.
     pub login: Option<Arc<Login>>,
     pub proofs: u8,
@@ -203,6 +206,7 @@ impl Session {
             theirs: Bytes::new(),
             holds_ack: false,
             held_ack: None,
+            carriers: Vec::new(),
             login: None,
             proofs: 0,
         }

@@ -12,6 +12,7 @@ use super::endpoint::Endpoint;
 use super::gate::Objection;
 use super::message::{Request, Response};
 use super::method::Method;
+use super::transaction::Made;
 use super::{Call, Event, Flow, Source};
 use brake::{Brake, Wrong};
 use digest::{Algorithm, Challenge, Credentials, Quality, answer, presented};
@@ -120,7 +121,7 @@ impl Auth {
     fn asked(&self, source: Option<&Source>, method: &Method) -> Vec<Arc<Asked>> {
         let is_place = |asked: &Asked| match source {
             None => asked.from.is_empty(),
-            Some(source) => asked.from.contains(source),
+            Some(source) => asked.from.iter().any(|own| own.is_where(source)),
         };
         let wants = |asked: &Asked| asked.options || *method != Method::Options;
         self.asked.iter().filter(|asked| is_place(asked) && wants(asked)).cloned().collect()
@@ -194,15 +195,19 @@ impl Endpoint {
         })
     }
 
-    /// The header with which a request of ours in this call is made again after a 401 or 407; `None`: it is not.
+    /// The header with which a request of ours in this call is made again after a 401 or 407; `None`: it is not. Only the
+    /// carrier of the call is told anything that a password went into.
     pub(in crate::sip) fn proof(
         &mut self,
         call: Call,
-        request: &Request,
+        made: &Made,
         response: &Response,
     ) -> Option<(&'static str, String)> {
+        let request = &made.request;
         let session = self.sessions.get(&call)?;
-        let login = session.login.clone().filter(|_| session.proofs < MOST_PROOFS)?;
+        // By datagram a request within a call goes where its far side said: to any carrier, which may know the realm.
+        let may = session.proofs < MOST_PROOFS && self.is_theirs(session, made.flow);
+        let login = session.login.clone().filter(|_| may)?;
         let cnonce = format!("{:016x}", self.rng.random::<u64>());
         let proof = answer(&login, request, response, &cnonce, |challenge| self.auth.is_theirs(&login, challenge))?;
         self.sessions.get_mut(&call)?.proofs += 1;
