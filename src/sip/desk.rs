@@ -81,6 +81,8 @@ pub struct Counters {
     pub refused_full: u64,
     pub refused_busy: u64,
     pub refused_pace: u64,
+    /// Of these, those whose copies would be let in, since there was no room to remember them for 32 s.
+    pub refusals_forgotten: u64,
     /// Requests not answered and commands not obeyed because there were too many transactions.
     pub dropped_full: u64,
     /// Client transactions that nobody answered.

@@ -180,9 +180,7 @@ impl Gate {
 
     /// Takes one answer by datagram out of this second's budget of the stranger's network.
     pub fn may_answer_stranger(&mut self, now: Mono, peer: IpAddr) -> bool {
-        let mut hasher = DefaultHasher::new();
-        (self.salt, network(peer)).hash(&mut hasher);
-        let place = (hasher.finish() % STRANGER_PLACES as u64) as usize;
+        let place = (self.hash(&network(peer)) % STRANGER_PLACES as u64) as usize;
         let second = (now.millis_since(Mono::default()) / 1_000) as u32;
         let Some(answers) = self.answers.get_mut(place) else { return false };
         if answers.second != second {
@@ -194,9 +192,15 @@ impl Gate {
     }
 
     pub fn stateless_tag(&self, request: &Request) -> String {
+        let name = (request.call_id(), request.from().tag(), request.cseq(), request.via().branch());
+        format!("{:08x}", self.hash(&name) as u32)
+    }
+
+    /// That nobody else can work out.
+    pub fn hash(&self, what: &impl Hash) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.salt, request.call_id(), request.from().tag(), request.cseq(), request.via().branch()).hash(&mut hasher);
-        format!("{:08x}", hasher.finish() as u32)
+        (self.salt, what).hash(&mut hasher);
+        hasher.finish()
     }
 }
 

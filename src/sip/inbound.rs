@@ -43,8 +43,7 @@ impl Endpoint {
                 self.object_stateless(flow, &request, &Objection::new(482));
             }
             Arrival::New if *request.method() == Method::Invite && request.to().tag().is_none() => {
-                match self.turns_away(flow.peer.ip()) {
-                    // Nothing is kept of it: what comes again is looked at anew.
+                match self.turns_away(flow.peer.ip(), &request) {
                     Some(seconds) => self.object_stateless(flow, &request, &full(seconds)),
                     None => self.fresh(flow, request, call, login),
                 }
