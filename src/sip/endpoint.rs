@@ -10,7 +10,7 @@ use super::message::{Framing, Malformed, Message, Request, Response};
 use super::method::Method;
 use super::names::{Errand, Names};
 use super::peer::Peers;
-use super::session::{Session, Stage};
+use super::session::{RING_LIMIT, Session, Stage, patience};
 use super::shed::Shed;
 use super::subscription::Watches;
 use super::transaction::{Id, Note, Owner, Table};
@@ -383,7 +383,11 @@ impl Endpoint {
             (Bell::Repeat, _) => session.repeat(&mut self.desk),
             (Bell::Silent, _) => self.unacknowledged(call),
             (Bell::Remind, _) => self.remind(call),
-            (Bell::Patience, Stage::Invited { .. }) => self.refuse(call, &Refusal::plain(480)),
+            // RFC 3261 section 13.3.1: the caller has said until when it is meant.
+            (Bell::Patience, Stage::Invited { invite, .. }) => {
+                let status = if patience(invite) < RING_LIMIT { 487 } else { 480 };
+                self.refuse(call, &Refusal::plain(status));
+            }
             (Bell::Patience, Stage::Calling(_)) => self.rang_out(call),
             (Bell::Patience, _) => self.undelivered(Owner::Offer(call), Note::TimedOut),
             (Bell::Thought, _) => self.disagree(call, 500),

@@ -330,7 +330,7 @@ impl Objection {
 }
 
 /// What speaks against a request whatever it wants (RFC 3261 sections 8.2.1 to 8.2.3). Not asked of ACK and CANCEL.
-pub(in crate::sip) fn objection(request: &Request) -> Option<Objection> {
+pub(in crate::sip) fn objection(transport: Transport, request: &Request) -> Option<Objection> {
     match treatment(request.method()) {
         Treatment::NotAllowed => return Some(Objection::new(405).with("Allow", ALLOW)),
         Treatment::NotImplemented => return Some(Objection::new(501).with("Allow", ALLOW)),
@@ -338,6 +338,10 @@ pub(in crate::sip) fn objection(request: &Request) -> Option<Objection> {
     }
     if !matches!(request.uri().scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel) {
         return Some(Objection::new(416));
+    }
+    // Who calls `sips:` is promised TLS on all of the way (RFC 5630 section 4): the last hop has not kept that.
+    if request.uri().scheme() == Scheme::Sips && transport != Transport::Tls {
+        return Some(Objection::new(480).with("Warning", "380 tollbridge \"SIPS Not Allowed\""));
     }
     // Proxy-Require is not for us.
     let is_ours = |tag: &String| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(tag));
@@ -365,6 +369,10 @@ const KEYS: [&str; 2] = ["application/dtmf-relay", "application/dtmf"];
 
 /// What speaks against the body of an INFO. Without one it only asks whether the call lives (RFC 2976 section 2.2).
 pub(in crate::sip) fn info_objection(request: &Request) -> Option<Objection> {
+    // We have named no package that we take (RFC 6086 section 4.2.2).
+    if request.header("Info-Package").is_some() {
+        return Some(Objection::new(469).with("Recv-Info", "nil"));
+    }
     let kind = media_type(request.content_type().unwrap_or_default());
     let known = request.body().is_empty() || KEYS.iter().any(|known| known.eq_ignore_ascii_case(kind));
     (!known).then(|| Objection::new(415).with("Accept", KEYS.join(", ")))

@@ -10,7 +10,7 @@ use super::message::{Request, Response, TAKEN};
 use super::method::Method;
 use super::provisional::{Next, Reliability};
 use super::refresh::Terms;
-use super::session::{Accord, Change, OFFER_LIMIT, REMIND, RING_LIMIT, Session, Stage, Unacked};
+use super::session::{Accord, Change, OFFER_LIMIT, REMIND, Session, Stage, Unacked, patience};
 use super::subscription::is_to_watch;
 use super::transaction::{Arrival, Id, Key};
 use super::{Call, Event, Flow, Invitation, Reason, Refusal, Transport};
@@ -160,7 +160,7 @@ impl Endpoint {
         }
         let Some(id) = self.open(flow, &request, call.is_some()) else { return };
         let outside = request.to().tag().is_some() && call.is_none();
-        let verdict = match objection(&request) {
+        let verdict = match objection(flow.transport, &request) {
             Some(objection) => Err(objection),
             None if outside => Err(Objection::new(481)),
             None => self.treat(flow, id, &request, call, login),
@@ -278,7 +278,7 @@ impl Endpoint {
             Session { waits: true, reliability, terms, theirs, carriers, ..Session::new(call, dialog, stage) };
         session.learn(request);
         session.set(&mut self.desk, Bell::Remind, REMIND);
-        session.set(&mut self.desk, Bell::Patience, RING_LIMIT);
+        session.set(&mut self.desk, Bell::Patience, patience(request));
         self.begin(session);
         self.table.assign(id, call);
         self.desk.tell(Event::Invited(Box::new(invitation)));
@@ -442,7 +442,12 @@ impl Endpoint {
             Some(Session { call, stage: Stage::Invited { .. }, .. }) => (*call, true, false),
             Some(Session { call, change: Some(change), .. }) => (*call, false, change.transaction == target),
             Some(Session { call, .. }) => (*call, false, false),
-            None => return self.object(id, request, &Objection::new(200)), // too late: it is refused and gone
+            // Too late: it is refused and gone. One To tag for both answers (RFC 3261 section 9.2).
+            None => {
+                let tag = self.table.told_tag(target).unwrap_or_else(|| self.tag());
+                let response = self.answer(request, 200, Some(&tag));
+                return self.respond(id, &response);
+            }
         };
         let response = self.answer(request, 200, tag.as_deref());
         self.respond(id, &response);
@@ -628,9 +633,28 @@ fn full(seconds: u32) -> Objection {
 /// Identity headers that are passed on: more of them sign for nothing that four do not.
 const MOST_IDENTITIES: usize = 4;
 
+/// Whether a user part is a telephone number, as whoever writes one writes it.
+fn is_number(user: &str) -> bool {
+    let digits = user.strip_prefix('+').unwrap_or(user);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'(' | b')'))
+}
+
+/// Whether an entry of a history tells of a diversion, and not only of a hop: it says why it was sent on (RFC 4458, or RFC 3326
+/// within its address), or that somebody else was called by that (RFC 7044 section 5).
+fn is_diversion(entry: &NameAddr) -> bool {
+    let uri = entry.uri();
+    let says_why = uri.param("cause").is_some() || uri.headers().to_ascii_lowercase().contains("cause%3d");
+    says_why || entry.param("mp").is_some() || entry.param("rc").is_some()
+}
+
 /// What our owner wants to know of a call that comes in.
 fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Invitation {
     let user = |name: &str| request.addresses(name).first().and_then(|address| address.uri().user_unescaped());
+    // RFC 3325 section 9.1: of two one is a name, and the other a telephone number.
+    let number = |name: &str| {
+        let all: Vec<String> = request.addresses(name).iter().filter_map(|one| one.uri().user_unescaped()).collect();
+        all.iter().find(|user| is_number(user)).or(all.first()).cloned()
+    };
     let from = request.from();
     let privacy = request.header("Privacy").unwrap_or_default();
     let callers: Vec<NameAddr> =
@@ -646,8 +670,7 @@ fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Inv
     let remote_party = request.addresses("Remote-Party-ID").into_iter().next();
     let remote_privacy = remote_party.as_ref().and_then(|party| party.param("privacy")).unwrap_or_default();
     let hidden = wishes(privacy, &["id", "user", "header"]) || wishes(remote_privacy, &["full", "name", "uri", "id"]);
-    // The first entry of a history is whom the call was for; each further one, where it was sent on to.
-    let history = request.header_all("History-Info").flat_map(split_commas).count().saturating_sub(1);
+    let history = request.addresses("History-Info").iter().filter(|entry| is_diversion(entry)).count();
     let diversions = request.header_all("Diversion").flat_map(split_commas).count().max(history);
     Invitation {
         call,
@@ -662,9 +685,9 @@ fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Inv
         to_user: request.to().uri().user_unescaped().unwrap_or_default(),
         diversion_user: user("Diversion"),
         called_party_user: user("P-Called-Party-ID"),
-        asserted_user: user("P-Asserted-Identity"),
+        asserted_user: number("P-Asserted-Identity"),
         remote_party_user: remote_party.and_then(|party| party.uri().user_unescaped()),
-        preferred_user: user("P-Preferred-Identity"),
+        preferred_user: number("P-Preferred-Identity"),
         diversions,
         from_user: from.uri().user_unescaped().unwrap_or_default(),
         from_display: from.display().unwrap_or_default().to_owned(),

@@ -389,7 +389,9 @@ impl Response {
         let asked = &request.head;
         let mut headers = Headers::default();
         for (name, value) in asked.headers.iter() {
-            if matches!(name, "Via" | "From" | "To" | "Call-ID" | "CSeq") {
+            // RFC 3261 section 8.2.6.1: by that the other side knows how long the way is.
+            let is_kept = name == "Timestamp" && status == 100;
+            if is_kept || matches!(name, "Via" | "From" | "To" | "Call-ID" | "CSeq") {
                 headers.push(name, value.to_owned());
             }
         }

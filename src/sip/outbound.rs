@@ -391,6 +391,7 @@ impl Endpoint {
         let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
         let same = answer.as_ref().is_none_or(|answer| *answer == session.theirs);
         session.theirs = answer.clone().unwrap_or_default();
+        session.raised = 0;
         let refreshed = std::mem::take(&mut session.refreshing);
         self.desk.counters.refreshed += u64::from(refreshed);
         // Our owner asked for nothing, and nothing has changed.

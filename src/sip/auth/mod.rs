@@ -13,6 +13,7 @@ use super::gate::Objection;
 use super::message::{Request, Response};
 use super::method::Method;
 use super::transaction::Made;
+use super::uri::Uri;
 use super::{Call, Event, Flow, Source};
 use brake::{Brake, Wrong};
 use digest::{Algorithm, Challenge, Credentials, Quality, answer, presented};
@@ -159,8 +160,10 @@ impl Endpoint {
             counters.logins_stale += 1;
             return Err(self.challenge(peer, asked, true));
         };
-        if said.uri != request.uri().to_string() {
-            return Err(Objection::new(400).because("The uri of the credentials is not the Request-URI"));
+        if !is_meant(&said.uri, request.uri()) {
+            return Err(
+                Objection::new(400).because("The uri of the credentials is of another user than the Request-URI")
+            );
         }
         let owner = of_whom(&said, request, asked);
         let (Some(owner), Some(count)) = (owner, said.count()) else {
@@ -214,6 +217,14 @@ impl Endpoint {
         self.desk.counters.proofs += 1;
         Some(proof)
     }
+}
+
+/// Whether credentials are of a request to this address. What stands between may have written another host, and parameters, since
+/// they were worked out (RFC 3261 section 22.4); but not whom the call is for, which is what a proof must not be moved from. That
+/// it is said once is the nonce's part.
+fn is_meant(said: &str, asked: &Uri) -> bool {
+    let is_same = |said: Uri| said.user_unescaped() == asked.user_unescaped();
+    said == asked.as_str() || Uri::parse(said).is_ok_and(is_same)
 }
 
 /// Whose password fits. Where there is no such name, another password is tried all the same, so that both take one time.
