@@ -146,6 +146,7 @@ impl Exchange {
             call,
             identity: identity.clone(),
             flow: self.inner.trunk,
+            carrier: None,
             contact: local,
             request_uri: format!("sip:{to}@{peer}"),
             from: format!("<sip:{from}@{}>", Uri::sip("", local).host()),

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use std::time::Duration;
 
 mod cells;
+mod crossing;
 mod crowd;
 mod digest;
 mod early;

@@ -73,6 +73,8 @@ pub struct Counters {
     pub strangers_answered: u64,
     /// Responses and ACKs that belong to nothing.
     pub strays: u64,
+    /// Requests within a call from another carrier than the call's: taken as of no call.
+    pub foreign: u64,
     /// Repeated requests and responses, answered from memory or ignored.
     pub repeats: u64,
     /// Messages that we sent again.
@@ -84,6 +86,8 @@ pub struct Counters {
     pub refused_full: u64,
     pub refused_busy: u64,
     pub refused_pace: u64,
+    /// Of these, those whose copies would be let in, since there was no room to remember them for 32 s.
+    pub refusals_forgotten: u64,
     /// Requests not answered and commands not obeyed because there were too many transactions.
     pub dropped_full: u64,
     /// Client transactions that nobody answered.

@@ -35,6 +35,9 @@ pub(in crate::sip) struct Dialog {
     pub flow: Flow,
     /// What we call ourselves.
     pub contact: SocketAddr,
+    /// By a `sips:` address, which our Contact must then be as well (RFC 3261 section 12.1.1, RFC 5630 section 5.1.1). Not
+    /// journaled: a BYE says no Contact.
+    pub secure: bool,
     /// The user part of our Contact: a secret that leads to the conference that this call is in; empty where it is of none. Not
     /// journaled.
     pub token: String,
@@ -49,17 +52,21 @@ impl Dialog {
     pub fn of_invite(invite: &Request, flow: Flow, local_tag: String, contact: SocketAddr) -> Dialog {
         // A caller of RFC 2543 may have no Contact; From is where it said it can be called.
         let target = invite.contact().unwrap_or(invite.from()).uri().clone();
+        let routes = invite.record_routes();
+        let next = routes.first().map_or(&target, NameAddr::uri);
+        let secure = [invite.uri(), next].iter().any(|uri| uri.scheme() == Scheme::Sips);
         Dialog {
             call_id: invite.call_id().to_owned(),
             local: invite.to().clone().with_tag(&local_tag),
             local_tag,
             remote: invite.from().clone(),
             target,
-            routes: invite.record_routes(),
+            routes,
             local_cseq: 0,
             remote_cseq: Some(invite.cseq()),
             flow,
             contact,
+            secure,
             token: String::new(),
             found: None,
             closed: None,
@@ -79,6 +86,7 @@ impl Dialog {
             remote_cseq: None,
             flow: dial.flow,
             contact: dial.contact,
+            secure: false,
             token: String::new(),
             found: None,
             closed: None,
@@ -204,11 +212,15 @@ impl Dialog {
 
     /// What it says: in a call, the address of the conference.
     pub fn focus(&self) -> String {
+        // Said of TLS, `sips:` goes by nothing else (RFC 3261 section 26.2.2: `transport=tls` is no part of it).
+        let secure = self.secure && self.flow.transport == Transport::Tls;
+        let scheme = if secure { "sips" } else { "sip" };
         let address = match self.token.as_str() {
-            "" => format!("sip:{}", self.contact),
-            token => format!("sip:{token}@{}", self.contact),
+            "" => format!("{scheme}:{}", self.contact),
+            token => format!("{scheme}:{token}@{}", self.contact),
         };
         match self.flow.transport {
+            _ if secure => address,
             Transport::Udp => address,
             stream => format!("{address};transport={}", stream.name()),
         }
@@ -322,6 +334,7 @@ impl Entry {
             remote_cseq,
             flow,
             contact,
+            secure: false,
             token: String::new(),
             found: None,
             closed: None,
@@ -383,6 +396,7 @@ mod tests {
                 local: "[2001:db8::1]:5060".parse().unwrap(),
                 peer: "[2001:db8::2]:5061".parse().unwrap(),
             },
+            carrier: None,
             contact: "192.0.2.1:5060".parse().unwrap(),
             request_uri: "tel:+49301".to_owned(),
             from: "\"A % \u{fc}\" <sip:a@192.0.2.1>".to_owned(),

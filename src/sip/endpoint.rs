@@ -5,11 +5,12 @@ use super::desk::{Alarm, Bell, Counters, Desk};
 use super::dialog::{Dialog, Entry};
 use super::gate::Gate;
 use super::header::{COOKIE, Via};
+pub(in crate::sip) use super::message::SDP;
 use super::message::{Framing, Malformed, Message, Request, Response};
 use super::method::Method;
 use super::names::{Errand, Names};
 use super::peer::Peers;
-use super::session::{Session, Stage};
+use super::session::{RING_LIMIT, Session, Stage, patience};
 use super::shed::Shed;
 use super::subscription::Watches;
 use super::transaction::{Id, Note, Owner, Table, by};
@@ -38,8 +39,6 @@ pub(in crate::sip) const ALLOW_TRANSFERS: &str =
     "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK, REFER, SUBSCRIBE, NOTIFY";
 /// The extensions that we know, whoever may ask for them.
 pub(in crate::sip) const EXTENSIONS: [&str; 5] = ["100rel", "timer", "norefersub", "nosub", "replaces"];
-/// The only body that we read.
-pub(in crate::sip) const SDP: &str = "application/sdp";
 
 /// CSeq numbers left out before the BYE of an earlier life: more than a call has offers.
 const BURIAL_SKIP: u32 = 1000;
@@ -454,7 +453,11 @@ impl Endpoint {
             (Bell::Repeat, _) => session.repeat(&mut self.desk, &self.table),
             (Bell::Silent, _) => self.unacknowledged(call),
             (Bell::Remind, _) => self.remind(call),
-            (Bell::Patience, Stage::Invited { .. }) => self.refuse(call, &Refusal::plain(480)),
+            // RFC 3261 section 13.3.1: the caller has said until when it is meant.
+            (Bell::Patience, Stage::Invited { invite, .. }) => {
+                let status = if patience(invite) < RING_LIMIT { 487 } else { 480 };
+                self.refuse(call, &Refusal::plain(status));
+            }
             (Bell::Patience | Bell::Trying, Stage::Calling(_)) => self.rang_out(call),
             (Bell::Trying, _) => {}
             (Bell::Patience, _) => self.undelivered(Owner::Offer(call), Note::TimedOut),
@@ -537,7 +540,8 @@ impl Endpoint {
         let (call, lost) = (self.number(), burial.is_some());
         let session = Session::new(call, dialog, Stage::Up { parting: None });
         burial.into_iter().for_each(|burial| self.dig(burial));
-        self.begin(Session { quiet: true, unwatched: true, login, burial, lost, ..session });
+        let carriers = owners(login.as_ref());
+        self.begin(Session { quiet: true, unwatched: true, carriers, login, burial, lost, ..session });
         self.part(call, reason);
     }
 
@@ -735,6 +739,11 @@ impl Endpoint {
     pub(in crate::sip) fn respond(&mut self, id: Id, response: &Response) {
         self.table.respond(&mut self.desk, id, response.status(), response.to_bytes());
     }
+}
+
+/// Whose a call is of which only the password is known.
+pub(in crate::sip) fn owners(login: Option<&Arc<Login>>) -> Vec<Option<Arc<str>>> {
+    login.map(|login| Some(Arc::from(login.owner.as_str()))).into_iter().collect()
 }
 
 /// BYE with its reason.

@@ -2,11 +2,12 @@
 
 use super::endpoint::{ALLOW, EXTENSIONS, SDP};
 use super::header::media_type;
-use super::message::{Request, Response};
+use super::message::{Request, Response, TAKEN, Unread};
 use super::method::Method;
 use super::uri::Scheme;
 use super::{Flow, Source, Transport};
 use crate::clock::Mono;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -75,7 +76,7 @@ impl Gate {
     }
 
     pub fn list(&mut self, mut sources: Vec<Source>) {
-        sources.sort_by_key(|source| (std::cmp::Reverse(source.prefix_len), source.port.is_none()));
+        sources.sort_by_key(Source::rank);
         self.sources = sources;
     }
 
@@ -161,14 +162,25 @@ impl Gate {
 
     /// Who speaks over this flow.
     pub fn source(&self, flow: Flow) -> Option<&Source> {
-        let is_it = |source: &Source| match &source.tls_name {
+        self.speakers(flow).next()
+    }
+
+    /// Whoever may speak over this flow, the narrowest first.
+    fn speakers(&self, flow: Flow) -> impl Iterator<Item = &Source> {
+        let is_it = move |source: &Source| match &source.tls_name {
             None => true,
             Some(name) if flow.transport == Transport::Tls => {
                 self.shown(flow).is_some_and(|names| names.contains(name))
             }
             Some(_) => !source.tls_only,
         };
-        self.sources.iter().find(|source| source.fits(flow.peer) && is_it(source))
+        self.sources.iter().filter(move |source| source.fits(flow.peer) && is_it(source))
+    }
+
+    /// Whose this flow is; several where one address is that of several.
+    pub fn owners(&self, flow: Flow) -> impl Iterator<Item = &Option<Arc<str>>> {
+        let nearest = self.source(flow).map(Source::rank);
+        self.speakers(flow).take_while(move |source| Some(source.rank()) == nearest).map(|source| &source.owner)
     }
 
     /// Whether any source has this address, whatever its port. Never one of many hosts, however wide a source is.
@@ -180,9 +192,7 @@ impl Gate {
 
     /// Takes one answer by datagram out of this second's budget of the stranger's network.
     pub fn may_answer_stranger(&mut self, now: Mono, peer: IpAddr) -> bool {
-        let mut hasher = DefaultHasher::new();
-        (self.salt, network(peer)).hash(&mut hasher);
-        let place = (hasher.finish() % STRANGER_PLACES as u64) as usize;
+        let place = (self.hash(&network(peer)) % STRANGER_PLACES as u64) as usize;
         let second = (now.millis_since(Mono::default()) / 1_000) as u32;
         let Some(answers) = self.answers.get_mut(place) else { return false };
         if answers.second != second {
@@ -194,13 +204,35 @@ impl Gate {
     }
 
     pub fn stateless_tag(&self, request: &Request) -> String {
+        let name = (request.call_id(), request.from().tag(), request.cseq(), request.via().branch());
+        format!("{:08x}", self.hash(&name) as u32)
+    }
+
+    /// That nobody else can work out.
+    pub fn hash(&self, what: &impl Hash) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.salt, request.call_id(), request.from().tag(), request.cseq(), request.via().branch()).hash(&mut hasher);
-        format!("{:08x}", hasher.finish() as u32)
+        (self.salt, what).hash(&mut hasher);
+        hasher.finish()
     }
 }
 
 impl Source {
+    /// The narrower comes first.
+    fn rank(&self) -> (Reverse<u8>, bool) {
+        (Reverse(self.prefix_len), self.port.is_none())
+    }
+
+    /// The same senders, whatever else is said of them.
+    pub(in crate::sip) fn is_where(&self, other: &Source) -> bool {
+        let place = |source: &Source| (source.network, source.prefix_len, source.port, source.tls_only);
+        place(self) == place(other) && self.tls_name == other.tls_name
+    }
+
+    /// It is known by its address alone, and neither by a port nor by a name.
+    pub(in crate::sip) fn is_address(&self) -> bool {
+        self.port.is_none() && self.tls_name.is_none()
+    }
+
     /// It has an address, and not a name alone.
     fn is_place(&self) -> bool {
         self.prefix_len > 0 || self.tls_name.is_none()
@@ -319,7 +351,7 @@ impl Objection {
 }
 
 /// What speaks against a request whatever it wants (RFC 3261 sections 8.2.1 to 8.2.3). Not asked of ACK and CANCEL.
-pub(in crate::sip) fn objection(request: &Request) -> Option<Objection> {
+pub(in crate::sip) fn objection(transport: Transport, request: &Request) -> Option<Objection> {
     match treatment(request.method()) {
         Treatment::NotAllowed => return Some(Objection::new(405).with("Allow", ALLOW)),
         Treatment::NotImplemented => return Some(Objection::new(501).with("Allow", ALLOW)),
@@ -328,21 +360,23 @@ pub(in crate::sip) fn objection(request: &Request) -> Option<Objection> {
     if !matches!(request.uri().scheme(), Scheme::Sip | Scheme::Sips | Scheme::Tel) {
         return Some(Objection::new(416));
     }
+    // Who calls `sips:` is promised TLS on all of the way (RFC 5630 section 4): the last hop has not kept that.
+    if request.uri().scheme() == Scheme::Sips && transport != Transport::Tls {
+        return Some(Objection::new(480).with("Warning", "380 tollbridge \"SIPS Not Allowed\""));
+    }
     // Proxy-Require is not for us.
     let is_ours = |tag: &String| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(tag));
     let unknown: Vec<String> = tokens(request, "Require").into_iter().filter(|tag| !is_ours(tag)).collect();
     (!unknown.is_empty()).then(|| Objection::new(420).with("Unsupported", unknown.join(", ")))
 }
 
-/// What speaks against the body of an INVITE or UPDATE, or against the body that we would answer with.
+/// What speaks against the body of an INVITE, UPDATE or PRACK, or against the body that we would answer with.
 pub(in crate::sip) fn body_objection(request: &Request) -> Option<Objection> {
-    let is_sdp = request.content_type().is_some_and(|kind| media_type(kind).eq_ignore_ascii_case(SDP));
-    let encoded = tokens(request, "Content-Encoding").iter().any(|coding| !coding.eq_ignore_ascii_case("identity"));
-    if !request.body().is_empty() && encoded {
-        return Some(Objection::new(415).with("Accept-Encoding", "identity"));
-    }
-    if !request.body().is_empty() && !is_sdp {
-        return Some(Objection::new(415).with("Accept", SDP));
+    match request.session() {
+        Ok(_) => {}
+        Err(Unread::Unknown) => return Some(Objection::new(415).with("Accept", TAKEN)),
+        Err(Unread::Encoded) => return Some(Objection::new(415).with("Accept-Encoding", "identity")),
+        Err(Unread::Broken) => return Some(Objection::new(400).because("Bad parts of the body")),
     }
     let accepts = request.header("Accept").is_none()
         || tokens(request, "Accept")
@@ -356,6 +390,10 @@ const KEYS: [&str; 2] = ["application/dtmf-relay", "application/dtmf"];
 
 /// What speaks against the body of an INFO. Without one it only asks whether the call lives (RFC 2976 section 2.2).
 pub(in crate::sip) fn info_objection(request: &Request) -> Option<Objection> {
+    // We have named no package that we take (RFC 6086 section 4.2.2).
+    if request.header("Info-Package").is_some() {
+        return Some(Objection::new(469).with("Recv-Info", "nil"));
+    }
     let kind = media_type(request.content_type().unwrap_or_default());
     let known = request.body().is_empty() || KEYS.iter().any(|known| known.eq_ignore_ascii_case(kind));
     (!known).then(|| Objection::new(415).with("Accept", KEYS.join(", ")))

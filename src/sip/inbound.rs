@@ -6,11 +6,11 @@ use super::endpoint::{Endpoint, SDP, abilities, reply_flow};
 use super::gate::{Objection, Treatment, body_objection, info_objection, objection, treatment};
 use super::header::NameAddr;
 use super::lexer::split_commas;
-use super::message::{Request, Response};
+use super::message::{Request, Response, TAKEN};
 use super::method::Method;
 use super::provisional::{Next, Reliability};
 use super::refresh::Terms;
-use super::session::{Accord, Change, OFFER_LIMIT, REMIND, RING_LIMIT, Session, Stage, Unacked};
+use super::session::{Accord, Change, OFFER_LIMIT, REMIND, Session, Stage, Unacked, patience};
 use super::subscription::is_to_watch;
 use super::transaction::{Arrival, Id, Key};
 use super::{Call, Event, Flow, Invitation, Reason, Refusal, Transport};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 impl Endpoint {
     pub(in crate::sip) fn request(&mut self, flow: Flow, mut request: Request, length: usize) {
         request.stamp(flow.peer);
-        let call = self.dialog_of(&request);
+        let call = self.dialog_of(flow, &request);
         let mut login = None;
         let is_known = self.gate.source(flow).is_some()
             || self.is_partner(call, flow)
@@ -43,10 +43,13 @@ impl Endpoint {
                 self.object_stateless(flow, &request, &Objection::new(482));
             }
             Arrival::New if *request.method() == Method::Invite && request.to().tag().is_none() => {
-                match self.turns_away(flow.peer.ip()) {
-                    // Nothing is kept of it: what comes again is looked at anew.
+                match self.turns_away(flow.peer.ip(), &request) {
                     Some((why, seconds)) => {
-                        self.object_stateless(flow, &request, &full(seconds).because(why.words()));
+                        let objection = full(seconds);
+                        if let Some(words) = why.words() {
+                            self.tell_rejection(flow, &request, &objection.clone().because(words));
+                        }
+                        self.answer_stateless(flow, &request, &objection);
                     }
                     None => self.fresh(flow, request, call, login),
                 }
@@ -104,11 +107,25 @@ impl Endpoint {
         None
     }
 
-    /// The call whose dialog a request belongs to: Call-ID and both tags (RFC 3261 section 12.2.2).
-    fn dialog_of(&self, request: &Request) -> Option<Call> {
+    /// The call whose dialog a request belongs to: Call-ID and both tags (RFC 3261 section 12.2.2), said by who is of the call.
+    /// Names can be overheard, so whoever else says them says nothing.
+    fn dialog_of(&mut self, flow: Flow, request: &Request) -> Option<Call> {
         let name = (request.call_id().to_owned(), request.to().tag()?.to_owned());
         let call = *self.dialogs.get(&name)?;
-        self.sessions.get(&call).filter(|session| session.is_with(request.from().tag())).map(|session| session.call)
+        let session = self.sessions.get(&call).filter(|session| session.is_with(request.from().tag()))?;
+        let is_theirs = self.is_theirs(session, flow);
+        self.desk.counters.foreign += u64::from(!is_theirs);
+        is_theirs.then_some(call)
+    }
+
+    /// Whether a flow is of the far side of a call: it is where the call is, or its carrier's. Of one that is not listed (any
+    /// more) the address is all that is known; and of those that share an address, where nothing else tells them apart.
+    pub(in crate::sip) fn is_theirs(&self, session: &Session, flow: Flow) -> bool {
+        let there = session.dialog.flow.peer;
+        let is_known_by_more = self.gate.source(flow).is_some_and(|source| !source.is_address());
+        flow.peer == there
+            || flow.peer.ip() == there.ip() && !is_known_by_more
+            || self.gate.owners(flow).any(|owner| session.carriers.contains(owner))
     }
 
     /// Somebody whom nobody listed: no state, and an answer only within the budget.
@@ -123,18 +140,36 @@ impl Endpoint {
     }
 
     pub(in crate::sip) fn object_stateless(&mut self, flow: Flow, request: &Request, objection: &Objection) {
+        self.tell_rejection(flow, request, objection);
+        self.answer_stateless(flow, request, objection);
+    }
+
+    /// For the log.
+    fn tell_rejection(&mut self, flow: Flow, request: &Request, objection: &Objection) {
+        self.desk.rejected(flow, request, objection, self.gate.source(flow).is_none());
+    }
+
+    fn answer_stateless(&mut self, flow: Flow, request: &Request, objection: &Objection) {
         if *request.method() == Method::Ack {
             return;
         }
         let tag = self.gate.stateless_tag(request);
         let mut response = self.answer(request, objection.status, Some(&tag));
         objection.onto(&mut response);
-        self.desk.rejected(flow, request, objection, self.gate.source(flow).is_none());
         self.desk.send(reply_flow(flow, request.via()), response.to_bytes());
     }
 
     /// A request that is no repeat.
-    fn fresh(&mut self, flow: Flow, request: Request, call: Option<Call>, login: Option<String>) {
+    fn fresh(&mut self, flow: Flow, mut request: Request, call: Option<Call>, login: Option<String>) {
+        let kept = match treatment(request.method()) {
+            Treatment::Invite | Treatment::Update | Treatment::Prack => request.session().ok(),
+            // Nobody can be told that it cannot be read.
+            Treatment::Ack => Some(request.session().unwrap_or_default()),
+            _ => None,
+        };
+        if let Some(session) = kept {
+            request.keep_session(session);
+        }
         match treatment(request.method()) {
             Treatment::Ack => return self.acknowledged(&request, call),
             Treatment::Cancel => return self.cancelled(flow, &request),
@@ -142,13 +177,13 @@ impl Endpoint {
         }
         let Some(id) = self.open(flow, &request, call.is_some()) else { return };
         let outside = request.to().tag().is_some() && call.is_none();
-        let verdict = match objection(&request) {
+        let verdict = match objection(flow.transport, &request) {
             Some(objection) => Err(objection),
             None if outside => self.told_late(id, &request),
             None => self.treat(flow, id, &request, call, login),
         };
         if let Err(objection) = verdict {
-            self.desk.rejected(flow, &request, &objection, self.gate.source(flow).is_none());
+            self.tell_rejection(flow, &request, &objection);
             self.object(id, &request, &objection);
         }
     }
@@ -225,7 +260,7 @@ impl Endpoint {
         for (name, value) in abilities(session.is_some_and(|session| session.may_transfer)) {
             response.push(name, value);
         }
-        response.push("Accept", SDP);
+        response.push("Accept", TAKEN);
         response.push("Accept-Encoding", "identity");
         // Whoever is in a call may ask whether it is one with a conference (RFC 4579 section 5.8).
         if let Some(session) = session {
@@ -249,14 +284,19 @@ impl Endpoint {
         let trying = self.answer(request, 100, None);
         self.respond(id, &trying);
         let shown = self.shown_by(flow);
+        let carriers = match login.as_deref() {
+            Some(owner) => vec![Some(Arc::from(owner))],
+            None => self.gate.owners(flow).cloned().collect(),
+        };
         let invitation = Invitation { login, shown, replaces, ..invitation(call, flow, journal, request) };
         let stage = Stage::Invited { transaction: id, invite: Box::new(request.clone()) };
         let reliability = Reliability::of(request);
         let theirs = request.body().clone();
-        let mut session = Session { waits: true, reliability, terms, theirs, ..Session::new(call, dialog, stage) };
+        let mut session =
+            Session { waits: true, reliability, terms, theirs, carriers, ..Session::new(call, dialog, stage) };
         session.learn(request);
         session.set(&mut self.desk, Bell::Remind, REMIND);
-        session.set(&mut self.desk, Bell::Patience, RING_LIMIT);
+        session.set(&mut self.desk, Bell::Patience, patience(request));
         self.begin(session);
         self.table.assign(id, call);
         self.desk.tell(Event::Invited(Box::new(invitation)));
@@ -327,6 +367,9 @@ impl Endpoint {
             response.set_body(SDP, body);
         }
         if reliable {
+            if !offered {
+                session.ours = response.body().clone();
+            }
             self.promise(session, cseq, &mut response);
         }
         Some((id, response))
@@ -347,7 +390,8 @@ impl Endpoint {
         if let (Stage::Invited { .. }, Some(promise)) = (&session.stage, promised) {
             promise.next = Some(Next::Accept(answer));
         } else if let Stage::Invited { transaction, invite } = &session.stage {
-            let (id, offers, cseq) = (*transaction, invite.body().is_empty(), invite.cseq());
+            let offers = invite.body().is_empty() && session.accord < Accord::Changed;
+            let (id, cseq) = (*transaction, invite.cseq());
             let mut response = self.dialog_answer(&session, invite, 200);
             if let Some(terms) = session.terms {
                 terms.onto_response(invite, &mut response);
@@ -414,7 +458,12 @@ impl Endpoint {
             Some(Session { call, stage: Stage::Invited { .. }, .. }) => (*call, true, false),
             Some(Session { call, change: Some(change), .. }) => (*call, false, change.transaction == target),
             Some(Session { call, .. }) => (*call, false, false),
-            None => return self.object(id, request, &Objection::new(200)), // too late: it is refused and gone
+            // Too late: it is refused and gone. One To tag for both answers (RFC 3261 section 9.2).
+            None => {
+                let tag = self.table.told_tag(target).unwrap_or_else(|| self.tag());
+                let response = self.answer(request, 200, Some(&tag));
+                return self.respond(id, &response);
+            }
         };
         let response = self.answer(request, 200, tag.as_deref());
         self.respond(id, &response);
@@ -515,13 +564,18 @@ impl Endpoint {
             let trying = self.answer(request, 100, None);
             self.respond(id, &trying);
         }
+        self.weigh(call, id, request, terms);
+        Ok(())
+    }
+
+    /// Our owner says what becomes of an offer.
+    pub(in crate::sip) fn weigh(&mut self, call: Call, id: Id, request: &Request, terms: Option<Terms>) {
         self.table.assign(id, call);
-        let Some(session) = self.sessions.get_mut(&call) else { return Ok(()) };
+        let Some(session) = self.sessions.get_mut(&call) else { return };
         let offer = Some(request.body().clone()).filter(|body| !body.is_empty());
         session.change = Some(Change { transaction: id, request: Box::new(request.clone()), terms });
         session.set(&mut self.desk, Bell::Thought, OFFER_LIMIT);
         session.tell(&mut self.desk, Event::Offered { call, offer });
-        Ok(())
     }
 
     /// An UPDATE without an offer: a sign of life, or a new target.
@@ -594,9 +648,28 @@ fn full(seconds: u32) -> Objection {
 /// Identity headers that are passed on: a call that was sent on has one more for each time.
 const MOST_IDENTITIES: usize = 8;
 
+/// Whether a user part is a telephone number, as whoever writes one writes it.
+fn is_number(user: &str) -> bool {
+    let digits = user.strip_prefix('+').unwrap_or(user);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'(' | b')'))
+}
+
+/// Whether an entry of a history tells of a diversion, and not only of a hop: it says why it was sent on (RFC 4458, or RFC 3326
+/// within its address), or that somebody else was called by that (RFC 7044 section 5).
+fn is_diversion(entry: &NameAddr) -> bool {
+    let uri = entry.uri();
+    let says_why = uri.param("cause").is_some() || uri.headers().to_ascii_lowercase().contains("cause%3d");
+    says_why || entry.param("mp").is_some() || entry.param("rc").is_some()
+}
+
 /// What our owner wants to know of a call that comes in.
 fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Invitation {
     let user = |name: &str| request.addresses(name).first().and_then(|address| address.uri().user_unescaped());
+    // RFC 3325 section 9.1: of two one is a name, and the other a telephone number.
+    let number = |name: &str| {
+        let all: Vec<String> = request.addresses(name).iter().filter_map(|one| one.uri().user_unescaped()).collect();
+        all.iter().find(|user| is_number(user)).or(all.first()).cloned()
+    };
     let from = request.from();
     let privacy = request.header("Privacy").unwrap_or_default();
     let callers: Vec<NameAddr> =
@@ -612,8 +685,7 @@ fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Inv
     let remote_party = request.addresses("Remote-Party-ID").into_iter().next();
     let remote_privacy = remote_party.as_ref().and_then(|party| party.param("privacy")).unwrap_or_default();
     let hidden = wishes(privacy, &["id", "user", "header"]) || wishes(remote_privacy, &["full", "name", "uri", "id"]);
-    // The first entry of a history is whom the call was for; each further one, where it was sent on to.
-    let history = request.header_all("History-Info").flat_map(split_commas).count().saturating_sub(1);
+    let history = request.addresses("History-Info").iter().filter(|entry| is_diversion(entry)).count();
     let diversions = request.header_all("Diversion").flat_map(split_commas).count().max(history);
     Invitation {
         call,
@@ -628,9 +700,9 @@ fn invitation(call: Call, flow: Flow, journal: String, request: &Request) -> Inv
         to_user: request.to().uri().user_unescaped().unwrap_or_default(),
         diversion_user: user("Diversion"),
         called_party_user: user("P-Called-Party-ID"),
-        asserted_user: user("P-Asserted-Identity"),
+        asserted_user: number("P-Asserted-Identity"),
         remote_party_user: remote_party.and_then(|party| party.uri().user_unescaped()),
-        preferred_user: user("P-Preferred-Identity"),
+        preferred_user: number("P-Preferred-Identity"),
         diversions,
         from_user: from.uri().user_unescaped().unwrap_or_default(),
         from_display: from.display().unwrap_or_default().to_owned(),

@@ -989,6 +989,7 @@ mod tests {
             call: Call::outbound(1),
             identity: Identity::draw(&mut StdRng::seed_from_u64(1)),
             flow: Flow { transport, local, peer: to },
+            carrier: None,
             contact: local,
             request_uri: format!("sip:room@{to}"),
             from: "<sip:caller@127.0.0.1>".to_owned(),

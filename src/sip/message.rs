@@ -4,10 +4,12 @@
 //! sees a byte from a network (it loses the `+` of `tel:`, folded lines, IPv6 and compact names). Its `Request` and
 //! `Response` stay outside: they cannot hold an extension method, a `tel:` address, or a body that is shared.
 
+mod body;
 mod read;
 mod refuse;
 mod status;
 
+pub use body::{SDP, TAKEN, Unread};
 pub use read::{Framing, VIAS_MAX};
 pub use refuse::{Malformed, Refused};
 pub use status::phrase;
@@ -387,7 +389,9 @@ impl Response {
         let asked = &request.head;
         let mut headers = Headers::default();
         for (name, value) in asked.headers.iter() {
-            if matches!(name, "Via" | "From" | "To" | "Call-ID" | "CSeq") {
+            // RFC 3261 section 8.2.6.1: by that the other side knows how long the way is.
+            let is_kept = name == "Timestamp" && status == 100;
+            if is_kept || matches!(name, "Via" | "From" | "To" | "Call-ID" | "CSeq") {
                 headers.push(name, value.to_owned());
             }
         }

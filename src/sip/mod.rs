@@ -371,6 +371,8 @@ pub struct Dial {
     pub call: Call,
     pub identity: Identity,
     pub flow: Flow,
+    /// Who is called, as [`Source::owner`] names them: all their addresses are heard within the call.
+    pub carrier: Option<Arc<str>>,
     /// What we call ourselves in Via and Contact: `advertise` of the carrier or of the node.
     pub contact: SocketAddr,
     pub request_uri: String,
@@ -544,6 +546,9 @@ pub struct Source {
     pub network: IpAddr,
     pub prefix_len: u8,
     pub port: Option<u16>,
+    /// Whose it is, in our owner's words: only who has begun a call is heard within it. `None`: of all that have no owner, which
+    /// are taken for one.
+    pub owner: Option<Arc<str>>,
     /// Address put into Contact for calls from here; the listen address where `None`, which must then not be a wildcard.
     pub advertise: Option<SocketAddr>,
     /// RFC 2543 syntax accepted.
@@ -563,6 +568,7 @@ impl Source {
             network: address,
             prefix_len,
             port: None,
+            owner: None,
             advertise: None,
             old_syntax: false,
             tls_name: None,

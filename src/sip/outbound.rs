@@ -4,9 +4,8 @@ use super::auth::carry_over;
 use super::desk::{Alarm, Bell};
 use super::dialog::{self, Dialog, Entry};
 use super::dns::SHUNNED;
-use super::endpoint::{Endpoint, SDP, abilities};
-use super::header::media_type;
-use super::message::{Request, Response};
+use super::endpoint::{Endpoint, SDP, abilities, owners};
+use super::message::{Request, Response, TAKEN};
 use super::method::Method;
 use super::refresh::{LEAST_S, Terms, least_s};
 use super::session::{ACK_LIMIT, Accord, Calling, Change, GivingUp, Session, Stage};
@@ -35,7 +34,7 @@ fn invite(dialog: &Dialog, dial: &Dial, session_s: u32, product: &str) -> Reques
     for (name, value) in abilities(dial.may_transfer) {
         invite.push(name, value);
     }
-    invite.push("Accept", SDP);
+    invite.push("Accept", TAKEN);
     if session_s > 0 {
         invite.push("Session-Expires", &session_s.max(LEAST_S).to_string());
         invite.push("Min-SE", &LEAST_S.to_string());
@@ -79,10 +78,15 @@ impl Endpoint {
         let sent = self.table.call(&mut self.desk, dial.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = sent else { return self.desk.tell(refused(503)) };
         self.desk.counters.calls_out += 1;
-        let (login, holds_ack) = (dial.login.clone(), dial.holds_ack);
+        let (login, holds_ack, carriers) = (dial.login.clone(), dial.holds_ack, vec![dial.carrier.clone()]);
         let stage = Stage::Calling(Calling::new(transaction));
-        let session =
-            Session { login, holds_ack, may_transfer: dial.may_transfer, ..Session::new(call, dialog, stage) };
+        let session = Session {
+            login,
+            holds_ack,
+            carriers,
+            may_transfer: dial.may_transfer,
+            ..Session::new(call, dialog, stage)
+        };
         session.set(&mut self.desk, Bell::Patience, Duration::from_millis(dial.ring_ms));
         if self.config.trying_s > 0 {
             session.set(&mut self.desk, Bell::Trying, Duration::from_secs(u64::from(self.config.trying_s)));
@@ -90,7 +94,7 @@ impl Endpoint {
         self.begin(session);
     }
 
-    pub(in crate::sip) fn response(&mut self, flow: Flow, response: Response) {
+    pub(in crate::sip) fn response(&mut self, flow: Flow, mut response: Response) {
         // A refused transaction is gone at once where nothing can be repeated.
         let is_update = *response.cseq().1 == Method::Update;
         let made =
@@ -106,6 +110,14 @@ impl Endpoint {
         }
         if let Owner::Invite(call) = owner {
             self.desk.timers.stop(Alarm::Call(call, Bell::Trying));
+        }
+        if let Owner::Invite(call) | Owner::Offer(call) = owner {
+            let session = response.session();
+            // Parts that cannot be read may be of sound all the same.
+            if let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get_mut(&call) {
+                calling.sounded |= session.is_err() && response.has_parts();
+            }
+            response.keep_session(session.unwrap_or_default());
         }
         if let Some(asked) = asked {
             // RFC 3263 section 4.3: as good as silence.
@@ -165,14 +177,13 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Stage::Calling(calling) = &mut session.stage else { return };
         calling.hear(response.to().tag());
-        let kind = media_type(response.content_type().unwrap_or_default()).to_ascii_lowercase();
-        let is_sdp = kind.eq_ignore_ascii_case(SDP);
-        if let Some(early) = response.to().tag().filter(|_| is_sdp).and_then(|tag| calling.early_of(tag))
-            && !response.body().is_empty()
+        let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
+        if answer.is_some()
+            && let Some(early) = response.to().tag().and_then(|tag| calling.early_of(tag))
         {
             early.hear_answer(response.body(), response.lists("Require", "100rel"));
         }
-        calling.sounded |= (is_sdp || kind.starts_with("multipart/")) && !response.body().is_empty();
+        calling.sounded |= answer.is_some();
         if calling.giving_up.is_some() {
             return self.cancel(call);
         }
@@ -180,7 +191,6 @@ impl Endpoint {
         if self.crowded {
             return;
         }
-        let answer = Some(response.body().clone()).filter(|body| is_sdp && !body.is_empty());
         session.tell(&mut self.desk, Event::Ringing { call, status: response.status(), answer });
     }
 
@@ -303,7 +313,7 @@ impl Endpoint {
     fn call_again(&mut self, call: Call, made: Option<&Made>, response: &Response) -> bool {
         let Some(made) = made else { return false };
         if response.status() != 422 {
-            let Some((name, value)) = self.proof(call, &made.request, response) else { return false };
+            let Some((name, value)) = self.proof(call, made, response) else { return false };
             return self.ask_again(call, made, |invite| invite.replace(name, &value));
         }
         let Some(least_s) = least_s(response).map(|least_s| least_s.max(LEAST_S)) else { return false };
@@ -360,11 +370,11 @@ impl Endpoint {
 
     /// A request within a call, with the proof that was asked for.
     fn within_again(&mut self, call: Call, made: Option<&Made>, response: &Response) -> Option<(Flow, Request)> {
-        let Made { request, flow } = made?;
-        let (name, value) = self.proof(call, request, response)?;
-        let mut again = self.once_more(call, request)?;
+        let made = made?;
+        let (name, value) = self.proof(call, made, response)?;
+        let mut again = self.once_more(call, &made.request)?;
         again.replace(name, &value);
-        Some((*flow, again))
+        Some((made.flow, again))
     }
 
     /// The same request within a call, under its next number.
@@ -396,6 +406,7 @@ impl Endpoint {
         let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
         let same = answer.as_ref().is_none_or(|answer| *answer == session.theirs);
         session.theirs = answer.clone().unwrap_or_default();
+        session.raised = 0;
         let refreshed = std::mem::take(&mut session.refreshing);
         self.desk.counters.refreshed += u64::from(refreshed);
         // Our owner asked for nothing, and nothing has changed.
@@ -593,7 +604,16 @@ impl Endpoint {
         let Some(transaction) = resumed else { return false };
         let session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
         // Its connection is gone with the life that had it.
-        self.begin(Session { quiet: true, unwatched: true, lost: true, burial: Some(burial), login, ..session });
+        let carriers = owners(login.as_ref());
+        self.begin(Session {
+            quiet: true,
+            unwatched: true,
+            lost: true,
+            burial: Some(burial),
+            carriers,
+            login,
+            ..session
+        });
         self.dig(burial);
         if let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get_mut(&call) {
             calling.heard = true;

@@ -59,6 +59,7 @@ pub(in crate::sip) fn dial(rng: &mut StdRng, number: u64, ring_ms: u64) -> Dial 
         call: Call::outbound(number),
         identity: Identity::draw(rng),
         flow: flow(0),
+        carrier: None,
         contact: address(0),
         request_uri: format!("sip:+4930{number}@192.0.2.2"),
         from: "<sip:+4989100@192.0.2.1>".to_owned(),

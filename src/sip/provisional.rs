@@ -3,7 +3,7 @@
 use super::Event;
 use super::desk::Bell;
 use super::endpoint::Endpoint;
-use super::gate::Objection;
+use super::gate::{Objection, body_objection};
 use super::message::{Request, Response};
 use super::method::Method;
 use super::session::{Accord, Session, Stage};
@@ -95,30 +95,57 @@ impl Endpoint {
         self.table.remind(&mut self.desk, transaction);
     }
 
-    /// PRACK (RFC 3262 section 3). Our early answers are whole, so none brings an offer that we could take.
+    /// PRACK (RFC 3262 section 3): whatever becomes of its body, what it acknowledges is acknowledged. After an offer of ours the
+    /// body is their answer, else a further offer (section 5).
     pub(in crate::sip) fn pracked(&mut self, call: Call, id: Id, request: &Request) -> Result<(), Objection> {
         let Some(named) = rack(request) else { return Err(Objection::new(400).because("Bad RAck")) };
         let Some(session) = self.sessions.get_mut(&call) else { return Err(Objection::new(481)) };
         if session.promise.as_ref().is_none_or(|promise| (promise.rseq, promise.cseq) != named) {
             return Err(Objection::new(481));
         }
-        if !request.body().is_empty() {
-            return Err(Objection::new(488).because("No offer in a PRACK"));
-        }
         let promise = session.promise.take();
+        session.stop(&mut self.desk, Bell::Promise);
         let has_offer = matches!(&session.stage, Stage::Invited { invite, .. } if !invite.body().is_empty());
-        if has_offer && promise.as_ref().is_some_and(|promise| promise.described) {
+        let described = promise.as_ref().is_some_and(|promise| promise.described);
+        if has_offer && described {
             session.accord = session.accord.max(Accord::Answered);
         }
-        let next = promise.and_then(|promise| promise.next);
-        session.stop(&mut self.desk, Bell::Promise);
-        let response = self.answer(request, 200, None);
-        self.respond(id, &response);
-        match next {
+        let verdict = match body_objection(request) {
+            Some(objection) => Err(objection),
+            None if request.body().is_empty() => {
+                let response = self.answer(request, 200, None);
+                self.respond(id, &response);
+                Ok(())
+            }
+            None if !has_offer && described => {
+                self.answered_early(call, id, request);
+                Ok(())
+            }
+            None => self.offered_early(call, id, request),
+        };
+        match promise.and_then(|promise| promise.next) {
             Some(Next::Ring(status, answer)) => self.ring(call, status, answer),
             Some(Next::Accept(answer)) => self.accept(call, answer),
             None => {}
         }
+        verdict
+    }
+
+    /// Their answer to an offer that we rang with.
+    fn answered_early(&mut self, call: Call, id: Id, request: &Request) {
+        let response = self.answer(request, 200, None);
+        self.respond(id, &response);
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        let answer = request.body().clone();
+        (session.accord, session.theirs) = (Accord::Changed, answer.clone());
+        session.tell(&mut self.desk, Event::Agreed { call, answer: Some(answer) });
+    }
+
+    fn offered_early(&mut self, call: Call, id: Id, request: &Request) -> Result<(), Objection> {
+        let soon = self.soon();
+        let Some(session) = self.sessions.get(&call) else { return Err(Objection::new(481)) };
+        session.may_change(request, soon)?;
+        self.weigh(call, id, request, None);
         Ok(())
     }
 

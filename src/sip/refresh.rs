@@ -40,7 +40,8 @@ fn read(head: &Head) -> Result<Option<(u32, Option<Refresher>)>, ()> {
     let Some(value) = head.header("Session-Expires") else { return Ok(None) };
     let mut pieces = value.split(';').map(str::trim);
     let interval_s = pieces.next().and_then(seconds).ok_or(())?;
-    let named = pieces.find_map(|piece| piece.split_once('=').filter(|(name, _)| name.trim() == "refresher"));
+    let named = pieces
+        .find_map(|piece| piece.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("refresher")));
     let refresher = match named.map(|(_, who)| who.trim().to_ascii_lowercase()).as_deref() {
         Some("uac") => Some(Refresher::Uac),
         Some("uas") => Some(Refresher::Uas),
@@ -58,11 +59,16 @@ fn seconds(text: &str) -> Option<u32> {
     Some(text).filter(|text| text.bytes().all(|b| b.is_ascii_digit())).and_then(|text| text.parse().ok())
 }
 
+/// Whoever requires it knows it.
+fn knows_timer(request: &Request) -> bool {
+    ["Supported", "Require"].iter().any(|name| request.lists(name, "timer"))
+}
+
 impl Terms {
     /// What we say to a request (RFC 4028 section 9). `wish_s`: our own interval, 0 for none. They refresh wherever they
     /// can: it is they who know their way through what stands between us.
     pub fn of_request(request: &Request, wish_s: u32) -> Result<Option<Terms>, Objection> {
-        let able = request.lists("Supported", "timer") || request.lists("Require", "timer");
+        let able = knows_timer(request);
         let asked = read(request).map_err(|()| Objection::new(400).because("Bad Session-Expires"))?;
         let least_s = least_s(request).unwrap_or(0).max(LEAST_S);
         let interval_s = match asked {
@@ -90,7 +96,7 @@ impl Terms {
     pub fn onto_response(self, request: &Request, response: &mut Response) {
         let refresher = if self.ours { "uas" } else { "uac" };
         response.push("Session-Expires", &format!("{};refresher={refresher}", self.interval_s));
-        if request.lists("Supported", "timer") {
+        if knows_timer(request) {
             response.push("Require", "timer");
         }
     }
@@ -178,6 +184,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         if matches!(session.stage, Stage::Up { .. }) {
             self.desk.counters.refreshed += 1;
+            session.raised = 0;
             session.retarget(response);
             session.renew(&mut self.desk, Terms::of_response(response));
         }
@@ -205,7 +212,9 @@ impl Endpoint {
                 session.updates = false;
                 Duration::ZERO
             }
-            (422, Some(least_s), Some(terms)) if least_s > terms.interval_s => {
+            // Whoever always wants more is asked again after a while, and the session ends when it should have.
+            (422, Some(least_s), Some(terms)) if least_s > terms.interval_s && session.raised < MOST_PROOFS => {
+                session.raised += 1;
                 session.least_s = session.least_s.max(least_s);
                 session.renew(&mut self.desk, Some(Terms { interval_s: least_s, ..terms }));
                 Duration::ZERO
@@ -261,6 +270,7 @@ mod tests {
             ("Supported: timer\r\nSession-Expires: 600\r\n", WISH, terms(600, false)),
             ("Supported: timer\r\nx: 600;refresher=uac\r\n", WISH, terms(600, false)),
             ("Supported: timer\r\nSession-Expires: 600 ; refresher=UAS\r\n", WISH, terms(600, true)),
+            ("Supported: timer\r\nSession-Expires: 600;Refresher=uas\r\n", WISH, terms(600, true)),
             ("Supported: timer\r\nSession-Expires: 7200\r\n", WISH, terms(1_800, false)),
             ("Supported: timer\r\nSession-Expires: 7200\r\nMin-SE: 3600\r\n", WISH, terms(3_600, false)),
             ("Supported: timer\r\nSession-Expires: 7200\r\n", 0, terms(7_200, false)),
@@ -304,10 +314,13 @@ mod tests {
     fn what_is_agreed_comes_back_as_it_was_said() {
         for ours in [true, false] {
             let terms = Terms { interval_s: 600, ours };
-            let asked = request("Supported: timer\r\n");
-            let mut response = Response::to(&asked, 200, "");
-            terms.onto_response(&asked, &mut response);
-            assert_eq!(response.header("Require"), Some("timer"));
+            let mut response = Response::to(&request(""), 200, "");
+            for knows in ["Supported: timer\r\n", "Require: timer\r\n"] {
+                let asked = request(knows);
+                response = Response::to(&asked, 200, "");
+                terms.onto_response(&asked, &mut response);
+                assert_eq!(response.header("Require"), Some("timer"), "{knows}");
+            }
             assert_eq!(Terms::of_response(&response), Some(Terms { ours: !ours, ..terms }), "seen from the other side");
             let mut again = request("Supported: timer\r\n");
             terms.onto_request(LEAST_S, &mut again);

@@ -4,6 +4,7 @@ use super::desk::{Alarm, Bell, Desk};
 use super::dialog::Dialog;
 use super::endpoint::abilities;
 use super::gate::Objection;
+use super::lexer::number;
 use super::message::{Head, Request};
 use super::method::Method;
 use super::provisional::{Promise, Reliability};
@@ -17,6 +18,12 @@ use std::time::Duration;
 
 /// How long a call may ring here before it is refused: longer than any network lets it ring (RFC 3261 timer C, 3 minutes).
 pub(in crate::sip) const RING_LIMIT: Duration = Duration::from_secs(180);
+/// How long it may ring here, as far as the caller lets it (RFC 3261 section 13.3.1). An Expires that cannot be read is none.
+pub(in crate::sip) fn patience(invite: &Request) -> Duration {
+    let said = invite.header("Expires").and_then(number);
+    said.map_or(RING_LIMIT, |seconds| Duration::from_secs(seconds).min(RING_LIMIT))
+}
+
 /// A provisional response is repeated each minute, so that no proxy gives the call up (RFC 3261 section 13.3.1.1).
 pub(in crate::sip) const REMIND: Duration = Duration::from_secs(60);
 /// How long our owner may think about an offer within a call, before it is refused: less than the 32 s of timer F.
@@ -57,6 +64,8 @@ pub(in crate::sip) struct Session {
     pub terms: Option<Terms>,
     /// The longest that anybody said is the least.
     pub least_s: u32,
+    /// How often that has made the refresh longer that is out.
+    pub raised: u8,
     /// The re-INVITE that is out only says that the call lives.
     pub refreshing: bool,
     /// The far side takes UPDATE (RFC 3311).
@@ -74,6 +83,9 @@ pub(in crate::sip) struct Session {
     /// The ACK of an answer to our call waits for our owner; and now it does, for the answer to this INVITE.
     pub holds_ack: bool,
     pub held_ack: Option<Id>,
+    /// Whose it is, as [`super::Source::owner`] names them; several where one address is that of several, and of one of an earlier
+    /// life nobody's.
+    pub carriers: Vec<Option<Arc<str>>>,
     /// With which challenges are answered; and how often the request that is out was made again so.
     pub login: Option<Arc<Login>>,
     pub proofs: u8,
@@ -194,6 +206,7 @@ impl Session {
             promise: None,
             terms: None,
             least_s: LEAST_S,
+            raised: 0,
             refreshing: false,
             updates: false,
             refers: false,
@@ -204,6 +217,7 @@ impl Session {
             theirs: Bytes::new(),
             holds_ack: false,
             held_ack: None,
+            carriers: Vec::new(),
             login: None,
             proofs: 0,
         }

@@ -2,9 +2,12 @@
 //! are never notice: what comes within one passes always.
 
 use super::endpoint::Endpoint;
+use super::message::Request;
 use super::session::Session;
+use super::timer::LIFE;
+use super::transaction::Key;
 use crate::clock::Mono;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -40,17 +43,21 @@ pub(in crate::sip) enum Why {
     Busy,
     /// More a second than are let in.
     Pace,
+    /// It is a copy of one that was turned away.
+    Again,
 }
 
 impl Why {
-    /// For a log, and a carrier's trace.
-    pub fn words(self) -> &'static str {
-        match self {
+    /// For the log; of a copy nothing more is said.
+    pub fn words(self) -> Option<&'static str> {
+        let words = match self {
             Why::Draining => "Being shut down",
             Why::Full => "No room for more calls",
             Why::Busy => "Behind with the calls there are",
             Why::Pace => "More new calls a second than are let in",
-        }
+            Why::Again => return None,
+        };
+        Some(words)
     }
 }
 
@@ -61,9 +68,48 @@ pub(in crate::sip) struct Meter {
     sources: HashMap<IpAddr, Mono>,
 }
 
+/// INVITEs that were turned away without a transaction, of which copies may still come. At 4,000 a second that is all of the 32 s
+/// for which a sender may repeat one; 3 MiB at the most.
+const MOST_REFUSED: usize = 131_072;
+
+/// What each of them is known by, the oldest first: a copy of one must not be let in where there is room by now, since whoever
+/// sent it has heard that it is refused, and would never acknowledge an answer (RFC 3261 section 8.2.7).
+#[derive(Debug)]
+pub(in crate::sip) struct Refusals {
+    known: HashSet<u64>,
+    ages: VecDeque<(Mono, u64)>,
+    most: usize,
+}
+
+impl Default for Refusals {
+    fn default() -> Refusals {
+        Refusals { known: HashSet::new(), ages: VecDeque::new(), most: MOST_REFUSED }
+    }
+}
+
+impl Refusals {
+    /// Forgets what is too old for a copy to come, and whether this one is remembered.
+    fn holds(&mut self, now: Mono, name: u64) -> bool {
+        while let Some((_, old)) = self.ages.pop_front_if(|(since, _)| now.since(*since) >= LIFE) {
+            self.known.remove(&old);
+        }
+        self.known.contains(&name)
+    }
+
+    /// Whether an older one had to be forgotten before its time.
+    fn keep(&mut self, now: Mono, name: u64) -> bool {
+        if self.known.insert(name) {
+            self.ages.push_back((now, name));
+        }
+        let oldest = self.ages.pop_front_if(|_| self.known.len() > self.most);
+        oldest.is_some_and(|(_, oldest)| self.known.remove(&oldest))
+    }
+}
+
 #[derive(Debug, Default)]
 pub(in crate::sip) struct Shed {
     calls: Meter,
+    refusals: Refusals,
     waiting: Waiting,
     /// Our owner is behind.
     pub busy: bool,
@@ -167,9 +213,15 @@ impl Endpoint {
         self.no_room_why().map(|_| self.draining.unwrap_or(self.config.retry_after_s))
     }
 
-    /// Why a new call is turned away, and the seconds for its Retry-After: counted.
-    pub(in crate::sip) fn turns_away(&mut self, peer: IpAddr) -> Option<(Why, u32)> {
+    /// Why a new call is turned away, and the seconds for its Retry-After: counted. Its copies hear the same.
+    pub(in crate::sip) fn turns_away(&mut self, peer: IpAddr, invite: &Request) -> Option<(Why, u32)> {
         let (now, pace) = (self.desk.now, self.config.pace);
+        let name = self.gate.hash(&Key::server(invite, invite.method(), peer));
+        let seconds = self.draining.unwrap_or(self.config.retry_after_s);
+        if self.shed.refusals.holds(now, name) {
+            self.desk.counters.repeats += 1;
+            return Some((Why::Again, seconds));
+        }
         let why = match self.no_room_why() {
             None if self.shed.waiting.is_full(now) => Why::Busy,
             None if self.shed.calls.in_pace(now, peer.to_canonical(), pace) => return None,
@@ -181,8 +233,10 @@ impl Endpoint {
             Why::Draining | Why::Full => counters.refused_full += 1,
             Why::Busy => counters.refused_busy += 1,
             Why::Pace => counters.refused_pace += 1,
+            Why::Again => {}
         }
-        Some((why, self.draining.unwrap_or(self.config.retry_after_s)))
+        counters.refusals_forgotten += u64::from(self.shed.refusals.keep(now, name));
+        Some((why, seconds))
     }
 
     /// A call was let in: it counts to the pace, and waits for our owner.
@@ -233,6 +287,20 @@ mod tests {
         let mut meter = Meter::default();
         assert_eq!((1..=3).map(|peer| let_in(&mut meter, 1_000, ip(peer), all, 100)).collect::<Vec<_>>(), [10, 5, 0]);
         assert_eq!(let_in(&mut Meter::default(), 1, ip(1), Pace::default(), 1_000), 1_000, "off");
+    }
+
+    #[test]
+    fn what_was_refused_is_remembered_for_as_long_as_a_copy_may_come_and_no_more_than_there_is_room_for() {
+        let mut refusals = Refusals { most: 3, ..Refusals::default() };
+        for name in 1..=3 {
+            assert!(!refusals.keep(at(1_000 * name), name), "there is room");
+        }
+        assert!(!refusals.keep(at(4_000), 3), "it is there already");
+        assert!(refusals.keep(at(4_000), 4), "the oldest is forgotten");
+        assert_eq!([1, 2, 3, 4].map(|name| refusals.holds(at(33_999), name)), [false, true, true, true]);
+        assert_eq!([2, 3, 4].map(|name| refusals.holds(at(34_000), name)), [false, true, true]);
+        assert_eq!([3, 4].map(|name| refusals.holds(at(36_000), name)), [false, false]);
+        assert!(refusals.known.is_empty() && refusals.ages.is_empty());
     }
 
     #[test]

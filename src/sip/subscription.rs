@@ -241,7 +241,7 @@ impl Endpoint {
     }
 
     fn begin_watch(&mut self, flow: Flow, request: &Request, login: Option<String>) -> Result<(), Objection> {
-        if let Some(objection) = objection(request) {
+        if let Some(objection) = objection(flow.transport, request) {
             return Err(objection);
         }
         let login = match login {
@@ -321,7 +321,7 @@ impl Endpoint {
         call: Option<Call>,
         login: Option<String>,
     ) -> Result<(), Objection> {
-        if let Some(objection) = objection(request) {
+        if let Some(objection) = objection(flow.transport, request) {
             return Err(objection);
         }
         if call.is_some() {

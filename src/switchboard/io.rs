@@ -592,6 +592,7 @@ impl Rim {
             ("malformed", sip.malformed),
             ("stranger", sip.strangers),
             ("stray", sip.strays),
+            ("foreign", sip.foreign),
             ("full", sip.refused_full + sip.dropped_full),
             ("busy", sip.refused_busy),
             ("pace", sip.refused_pace),

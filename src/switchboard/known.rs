@@ -55,6 +55,7 @@ impl Switchboard {
             network: source.network,
             prefix_len: source.prefix_len,
             port: source.port,
+            owner: Some(Arc::from(carrier.id.as_str())),
             advertise: carrier.advertise.or(advertised[usize::from(source.network.is_ipv4())]),
             old_syntax: carrier.old_syntax,
             tls_name: carrier.tls_name.as_deref().map(Arc::from),

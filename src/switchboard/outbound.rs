@@ -285,6 +285,7 @@ impl Switchboard {
             call: line.call,
             identity,
             flow,
+            carrier: Some(Arc::from(carrier.id.as_str())),
             contact,
             request_uri: written.request_uri,
             from: written.from,

@@ -173,4 +173,39 @@ mod tests {
             assert!(Cause::ALL[i + 1..].iter().all(|other| other.slug() != cause.slug()));
         }
     }
+
+    /// Carriers hang routing, alarms and figures on these: what is of the call itself is never 5xx, by which a carrier would try
+    /// again elsewhere, or take all of the trunk out of use.
+    #[test]
+    fn each_cause_keeps_its_final_response() {
+        #[rustfmt::skip]
+        let pinned: &[(u16, &str)] = &[
+            (402, "credit-gone credits-licence-missing credits-not-set-up no-credit"),
+            (403, "licence-gone revoked too-many-tries not-licensed organisation-locked organiser-locked \
+                 carrier-locked identity-refused country-not-served number-blocked hot-number hot-destination no-rate \
+                 toll-free-not-allowed destination-not-allowed spend-limit first-day-limit organiser-spend-limit \
+                 meeting-spend-limit carrier-spend-limit rate-too-high meeting-locked transfer-refused"),
+            (404, "no-route unknown-number unknown-meeting"),
+            (408, "media-lost session-lapsed never-acknowledged"),
+            (480, "meeting-ended too-long no-payer not-joined no-answer"),
+            (481, "no-such-call"),
+            (484, "bad-number"),
+            (486, "busy meeting-full"),
+            (487, "hung-up cancelled"),
+            (488, "no-codec"),
+            (500, "fault"),
+            (502, "unreachable"),
+            (503, "drained node-died carrier-refused limit-reached organiser-limit meeting-limit prefix-limit \
+                 overloaded store-down draining"),
+            (603, "removed replaced transferred declined"),
+        ];
+        let found = |status: u16| {
+            let all = Cause::ALL.iter().filter(|cause| cause.sip() == status).map(|cause| cause.slug());
+            all.collect::<Vec<_>>().join(" ")
+        };
+        for (status, words) in pinned {
+            assert_eq!(found(*status), *words, "{status}");
+        }
+        assert_eq!(pinned.iter().map(|(_, words)| words.split(' ').count()).sum::<usize>(), Cause::ALL.len());
+    }
 }

@@ -357,6 +357,7 @@ impl World {
             call,
             identity,
             flow: flow(side, far),
+            carrier: None,
             contact: address(side),
             request_uri: format!("sip:{prefix}{number}@{host}"),
             from: format!("<sip:+4989@{}>", address(side).ip()),

@@ -109,4 +109,4 @@ macro_rules! doors {
     };
 }
 
-doors! { rtp event rtcp srtp engine sdp crypto info datagram stream uri name_addr via auth identity certificate transaction dialog watch }
+doors! { rtp event rtcp srtp engine sdp crypto info datagram stream parts uri name_addr via auth identity certificate transaction dialog watch }

@@ -462,6 +462,7 @@ impl Script {
             call,
             identity,
             flow: over,
+            carrier: None,
             contact: over.local,
             request_uri: "sip:+4930@192.0.2.2".to_owned(),
             from: "<sip:+4989@192.0.2.1>".to_owned(),

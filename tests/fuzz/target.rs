@@ -35,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     ("info", sip_info, info_seeds),
     ("datagram", datagram, messages),
     ("stream", stream, messages),
+    ("parts", parts, parts_seeds),
     ("uri", uri, uri_seeds),
     ("name_addr", name_addr, name_addr_seeds),
     ("via", via, via_seeds),
@@ -269,6 +270,8 @@ fn datagram(input: &[u8]) {
     match Message::parse(&Bytes::copy_from_slice(input), Framing::Datagram) {
         Ok(Message::Request(request)) => {
             assert!(Message::parse(&request.to_bytes(), Framing::Datagram).is_ok());
+            let whole = request.body();
+            assert!(request.session().is_ok_and(|session| session.len() <= whole.len()) || !whole.is_empty());
         }
         Ok(Message::Response(response)) => {
             assert!(Message::parse(&response.to_bytes(), Framing::Datagram).is_ok());
@@ -307,6 +310,34 @@ fn stream(input: &[u8]) {
 fn messages() -> Vec<Vec<u8>> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/rfc4475");
     crate::files(folder.as_ref())
+}
+
+/// A body of several parts: what is found of the session stands in it, as it is.
+fn parts(input: &[u8]) {
+    const HEAD: &str = "INVITE sip:a@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKa\r\nFrom: <sip:b@h>;tag=1\r\nTo: <sip:a@h>\r\n\
+                        Call-ID: c\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContact: <sip:b@h>\r\n\
+                        Content-Type: multipart/mixed;boundary=b\r\n\r\n";
+    let bytes = Bytes::from([HEAD.as_bytes(), input].concat());
+    let Ok(Message::Request(request)) = Message::parse(&bytes, Framing::Datagram) else { return };
+    if let Ok(session) = request.session()
+        && !session.is_empty()
+    {
+        assert!(input.windows(session.len()).any(|piece| piece == session));
+    }
+}
+
+fn parts_seeds() -> Vec<Vec<u8>> {
+    const SDP: &str = "Content-Type: application/sdp\r\n\r\nv=0\r\ns=-\r\n";
+    const ISUP: &str = "Content-Type: application/ISUP;version=itu-t92+\r\nContent-Transfer-Encoding: binary\r\n\
+                        Content-Disposition: signal;handling=optional\r\n\r\n\u{1}\u{2}\r\n--\r\n";
+    let inner = format!("Content-Type: multipart/mixed;boundary=b\r\n\r\n--b\r\n{SDP}\r\n--b--");
+    let seeds = [
+        format!("--b\r\n{SDP}\r\n--b\r\n{ISUP}\r\n--b--\r\n"),
+        format!("before\r\n--b \r\n{ISUP}\r\n--b\t\r\n{SDP}\r\n--b--\r\nafter"),
+        format!("--b\r\n{inner}\r\n--b--"),
+        "--b--".to_owned(),
+    ];
+    seeds.map(String::into_bytes).into()
 }
 
 fn uri(input: &[u8]) {

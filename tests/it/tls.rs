@@ -121,6 +121,7 @@ impl Side {
             call: Call::outbound(number),
             identity: Identity::draw(&mut StdRng::seed_from_u64(number)),
             flow: Flow { transport: Transport::Tls, local: self.at(), peer: to },
+            carrier: None,
             contact: self.at(),
             request_uri: format!("sip:room@{to}"),
             from: "<sip:caller@127.0.0.1>".to_owned(),

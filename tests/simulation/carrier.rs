@@ -107,6 +107,7 @@ impl Carriers {
             call,
             identity,
             flow: Flow { transport: Transport::Udp, local: here, peer: self.bridge },
+            carrier: None,
             contact: here,
             request_uri: format!("sip:{called}@{}", self.bridge),
             from,

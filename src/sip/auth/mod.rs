@@ -12,6 +12,8 @@ use super::endpoint::Endpoint;
 use super::gate::Objection;
 use super::message::{Request, Response};
 use super::method::Method;
+use super::transaction::Made;
+use super::uri::Uri;
 use super::{Call, Event, Flow, Source};
 use brake::{Brake, Wrong};
 use digest::{Algorithm, Challenge, Credentials, Quality, answer, presented};
@@ -120,7 +122,7 @@ impl Auth {
     fn asked(&self, source: Option<&Source>, method: &Method) -> Vec<Arc<Asked>> {
         let is_place = |asked: &Asked| match source {
             None => asked.from.is_empty(),
-            Some(source) => asked.from.contains(source),
+            Some(source) => asked.from.iter().any(|own| own.is_where(source)),
         };
         let wants = |asked: &Asked| asked.options || *method != Method::Options;
         self.asked.iter().filter(|asked| is_place(asked) && wants(asked)).cloned().collect()
@@ -158,8 +160,10 @@ impl Endpoint {
             counters.logins_stale += 1;
             return Err(self.challenge(peer, asked, true));
         };
-        if said.uri != request.uri().to_string() {
-            return Err(Objection::new(400).because("The uri of the credentials is not the Request-URI"));
+        if !is_meant(&said.uri, request.uri()) {
+            return Err(
+                Objection::new(400).because("The uri of the credentials is of another user than the Request-URI")
+            );
         }
         let owner = of_whom(&said, request, asked);
         let (Some(owner), Some(count)) = (owner, said.count()) else {
@@ -194,21 +198,33 @@ impl Endpoint {
         })
     }
 
-    /// The header with which a request of ours in this call is made again after a 401 or 407; `None`: it is not.
+    /// The header with which a request of ours in this call is made again after a 401 or 407; `None`: it is not. Only the
+    /// carrier of the call is told anything that a password went into.
     pub(in crate::sip) fn proof(
         &mut self,
         call: Call,
-        request: &Request,
+        made: &Made,
         response: &Response,
     ) -> Option<(&'static str, String)> {
+        let request = &made.request;
         let session = self.sessions.get(&call)?;
-        let login = session.login.clone().filter(|_| session.proofs < MOST_PROOFS)?;
+        // By datagram a request within a call goes where its far side said: to any carrier, which may know the realm.
+        let may = session.proofs < MOST_PROOFS && self.is_theirs(session, made.flow);
+        let login = session.login.clone().filter(|_| may)?;
         let cnonce = format!("{:016x}", self.rng.random::<u64>());
         let proof = answer(&login, request, response, &cnonce, |challenge| self.auth.is_theirs(&login, challenge))?;
         self.sessions.get_mut(&call)?.proofs += 1;
         self.desk.counters.proofs += 1;
         Some(proof)
     }
+}
+
+/// Whether credentials are of a request to this address. What stands between may have written another host, and parameters, since
+/// they were worked out (RFC 3261 section 22.4); but not whom the call is for, which is what a proof must not be moved from. That
+/// it is said once is the nonce's part.
+fn is_meant(said: &str, asked: &Uri) -> bool {
+    let is_same = |said: Uri| said.user_unescaped() == asked.user_unescaped();
+    said == asked.as_str() || Uri::parse(said).is_ok_and(is_same)
 }
 
 /// Whose password fits. Where there is no such name, another password is tried all the same, so that both take one time.

@@ -332,9 +332,18 @@ fn what_need_not_be_reliable_is_not_and_what_cannot_be_is_not_said() {
 /// Who calls, in every header that says so, and whether they want to be named.
 #[test]
 fn the_caller_is_told_in_all_the_words_that_there_are() {
-    let rows: [(&str, [Option<&str>; 3], bool, usize); 10] = [
+    let rows: [(&str, [Option<&str>; 3], bool, usize); 16] = [
         ("", [None; 3], false, 0),
         ("P-Asserted-Identity: \"A\" <sip:+1@h>, <tel:+2>\n", [Some("+1"), None, None], false, 0),
+        // A name and a number, in whichever order, or in two headers (RFC 3325 section 9.1).
+        ("P-Asserted-Identity: <sip:alice@h>, <tel:+39-06(1)>\n", [Some("+39061"), None, None], false, 0),
+        (
+            "P-Asserted-Identity: <sip:alice@h>\nP-Asserted-Identity: <sip:39061;phone@h>, <sip:39061@h>\n",
+            [Some("39061"), None, None],
+            false,
+            0,
+        ),
+        ("P-Asserted-Identity: <sip:alice@h>\n", [Some("alice"), None, None], false, 0),
         ("P-Preferred-Identity: <sip:+3@h>\n", [None, None, Some("+3")], false, 0),
         ("Remote-Party-ID: \"B\" <sip:+4@h>;party=calling;privacy=off\n", [None, Some("+4"), None], false, 0),
         ("Remote-Party-ID: <sip:+4@h>;privacy=full\n", [None, Some("+4"), None], true, 0),
@@ -342,7 +351,21 @@ fn the_caller_is_told_in_all_the_words_that_there_are() {
         ("Privacy: header\n", [None; 3], true, 0),
         ("Privacy: none\nP-Asserted-Identity: <tel:+5>\n", [Some("+5"), None, None], false, 0),
         ("Diversion: <sip:+6@h>;reason=no-answer, <sip:+7@h>\nDiversion: <tel:+8>\n", [None; 3], false, 3),
-        ("History-Info: <sip:+6@h>;index=1, <sip:+7@h>;index=1.1\n", [None; 3], false, 1),
+        // Hops that every call takes are none.
+        ("History-Info: <sip:+6@h>;index=1, <sip:+6@i>;index=1.1;np=1\n", [None; 3], false, 0),
+        (
+            "History-Info: <sip:+6@h>;index=1, <sip:+7@h;cause=302>;index=1.1, <sip:+8@h>;index=1.2;mp=1.1\n",
+            [None; 3],
+            false,
+            2,
+        ),
+        ("History-Info: <sip:+6@h?Reason=SIP%3BCause%3D486>;index=1, <sip:+7@h>;index=1.1;rc=1\n", [None; 3], false, 2),
+        (
+            "Diversion: <tel:+8>\nHistory-Info: <sip:+6@h>;index=1, <sip:+7@h;cause=302>;index=1.1\n",
+            [None; 3],
+            false,
+            1,
+        ),
     ];
     for (lines, [asserted, remote, preferred], anonymous, diversions) in rows {
         let mut bench = Bench::new();

@@ -17,6 +17,8 @@ enum Who {
     Partner,
     /// Listed, and within another carrier's call, whose names they know.
     OtherCarrier,
+    /// Listed, within a call of theirs that is from another address of theirs.
+    Elsewhere,
     /// Listed; names a call that is none.
     Astray,
     /// No longer listed, within their own call.
@@ -31,12 +33,13 @@ enum Who {
     Proven,
 }
 
-const EVERYBODY: [Who; 11] = [
+const EVERYBODY: [Who; 12] = [
     Who::Stranger,
     Who::Eavesdropper,
     Who::Carrier,
     Who::Partner,
     Who::OtherCarrier,
+    Who::Elsewhere,
     Who::Astray,
     Who::Former,
     Who::Unproven,
@@ -69,11 +72,13 @@ fn request(method: &str, tag: &str, more: &str) -> String {
 fn cell(method: &str, who: Who) -> String {
     let mut bench = Bench::new();
     let mut sources = vec![listed()];
-    if who == Who::OtherCarrier {
-        sources.push(Source { network: other_carrier().ip(), ..listed() });
+    if matches!(who, Who::OtherCarrier | Who::Elsewhere) {
+        let owner = (who == Who::OtherCarrier).then(|| "other".into());
+        sources.push(Source { network: other_carrier().ip(), owner, ..listed() });
     }
     bench.command(Command::Sources(sources));
-    let in_call = [Who::Eavesdropper, Who::Partner, Who::OtherCarrier, Who::Astray, Who::Former].contains(&who);
+    let in_call = [Who::Eavesdropper, Who::Partner, Who::OtherCarrier, Who::Elsewhere, Who::Astray, Who::Former];
+    let in_call = in_call.contains(&who);
     let (call, tag) = if in_call { Some(up(&mut bench)).unzip() } else { (None, None) };
     let tag = if who == Who::Astray { "astray".to_owned() } else { tag.unwrap_or_default() };
     match who {
@@ -84,7 +89,7 @@ fn cell(method: &str, who: Who) -> String {
     }
     let peer = match who {
         Who::Carrier | Who::Partner | Who::Astray | Who::Former | Who::Unproven => address(1),
-        Who::OtherCarrier => other_carrier(),
+        Who::OtherCarrier | Who::Elsewhere => other_carrier(),
         _ => elsewhere(),
     };
     let proof = match who {
@@ -106,28 +111,30 @@ fn cell(method: &str, who: Who) -> String {
         known || bench.sent.iter().all(|(to, bytes)| to.peer == peer && bytes.len() <= text.len()),
         "{method} {who:?}"
     );
+    let overheard = matches!(who, Who::OtherCarrier | Who::Eavesdropper);
+    assert_eq!(bench.endpoint.counters().foreign, u64::from(overheard), "{method} {who:?}");
     what_became(bench, call, method)
 }
 
-/// A method, and a cell for each of [`EVERYBODY`]. Carriers answer by several addresses, so that another listed one that
-/// knows a call's names, which nobody can guess, may speak in it; but not spend.
+/// A method, and a cell for each of [`EVERYBODY`]. A carrier may speak in its calls from all its addresses, but spend from the
+/// one that it called from alone; of another carrier's call there is nothing for it.
 #[rustfmt::skip]
-const CELLS: &[(&str, [&str; 11])] = &[
-    ("INVITE", ["403", "403", "100 Invited", "100 Offered", "100 Offered", "481", "100 Offered", "401", "401", "401", "100 Invited"]),
-    ("ACK", ["-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"]),
-    ("CANCEL", ["403", "403", "481", "481", "481", "481", "481", "481", "403", "403", "403"]),
-    ("BYE", ["403", "403", "481", "200 HungUp", "200 HungUp", "481", "200 HungUp", "401", "403", "403", "403"]),
-    ("OPTIONS", ["403", "403", "200", "200", "200", "481", "200", "200", "403", "403", "403"]),
-    ("UPDATE", ["403", "403", "481", "Offered", "Offered", "481", "Offered", "401", "403", "403", "403"]),
-    ("INFO", ["403", "403", "481", "200", "200", "481", "200", "401", "403", "403", "403"]),
-    ("PRACK", ["403", "403", "481", "400", "400", "481", "400", "401", "403", "403", "403"]),
-    ("REGISTER", ["403", "403", "405", "405", "405", "405", "405", "405", "403", "403", "403"]),
-    ("REFER", ["403", "403", "403", "Referred", "403", "481", "Referred", "401", "403", "403", "403"]),
-    ("SUBSCRIBE", ["403", "403", "489", "481", "481", "481", "481", "401", "401", "401", "489"]),
-    ("NOTIFY", ["403", "403", "481", "481", "481", "481", "481", "401", "403", "403", "403"]),
-    ("MESSAGE", ["403", "403", "405", "405", "405", "405", "405", "405", "403", "403", "403"]),
-    ("PUBLISH", ["403", "403", "405", "405", "405", "405", "405", "405", "403", "403", "403"]),
-    ("NOPE", ["403", "403", "501", "501", "501", "501", "501", "501", "403", "403", "403"]),
+const CELLS: &[(&str, [&str; 12])] = &[
+    ("INVITE", ["403", "403", "100 Invited", "100 Offered", "481", "100 Offered", "481", "100 Offered", "401", "401", "401", "100 Invited"]),
+    ("ACK", ["-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"]),
+    ("CANCEL", ["403", "403", "481", "481", "481", "481", "481", "481", "481", "403", "403", "403"]),
+    ("BYE", ["403", "403", "481", "200 HungUp", "481", "200 HungUp", "481", "200 HungUp", "401", "403", "403", "403"]),
+    ("OPTIONS", ["403", "403", "200", "200", "481", "200", "481", "200", "200", "403", "403", "403"]),
+    ("UPDATE", ["403", "403", "481", "Offered", "481", "Offered", "481", "Offered", "401", "403", "403", "403"]),
+    ("INFO", ["403", "403", "481", "200", "481", "200", "481", "200", "401", "403", "403", "403"]),
+    ("PRACK", ["403", "403", "481", "400", "481", "400", "481", "400", "401", "403", "403", "403"]),
+    ("REGISTER", ["403", "403", "405", "405", "405", "405", "405", "405", "405", "403", "403", "403"]),
+    ("REFER", ["403", "403", "403", "Referred", "481", "403", "481", "Referred", "401", "403", "403", "403"]),
+    ("SUBSCRIBE", ["403", "403", "489", "481", "481", "481", "481", "481", "401", "401", "401", "489"]),
+    ("NOTIFY", ["403", "403", "481", "481", "481", "481", "481", "481", "401", "403", "403", "403"]),
+    ("MESSAGE", ["403", "403", "405", "405", "405", "405", "405", "405", "405", "403", "403", "403"]),
+    ("PUBLISH", ["403", "403", "405", "405", "405", "405", "405", "405", "405", "403", "403", "403"]),
+    ("NOPE", ["403", "403", "501", "501", "501", "501", "501", "501", "501", "403", "403", "403"]),
 ];
 
 #[test]

@@ -9,6 +9,8 @@ pub(in crate::sip) mod server_invite;
 
 use super::desk::{Alarm, Desk};
 use super::dialog::Dialog;
+use super::header::NameAddr;
+use super::lexer::{Head as Lines, find_head_end};
 use super::message::{Framing, Message, Request, Response};
 use super::method::Method;
 use super::timer::Letter;
@@ -244,6 +246,14 @@ impl Table {
     pub fn ours(&self, request: &Request) -> Option<(Id, Owner)> {
         let id = self.find(&Key::client(request.via().branch()?, request.method()))?;
         Some((id, self.live.get(&id)?.owner))
+    }
+
+    /// Our tag in the last response to a request.
+    pub fn told_tag(&self, id: Id) -> Option<String> {
+        // Of several hops, it is no message to us.
+        let bytes = &self.live.get(&id)?.bytes;
+        let head = std::str::from_utf8(&bytes[..find_head_end(bytes, 0)?]).ok()?;
+        NameAddr::parse(Lines::lex(head).values("To", "t").next()?).ok()?.tag().map(str::to_owned)
     }
 
     /// A request arrives: is it known?
