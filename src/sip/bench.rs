@@ -19,6 +19,7 @@ mod inject;
 mod name;
 mod outgoing;
 mod peer;
+mod rejection;
 mod route;
 mod transfer;
 mod trust;
@@ -487,17 +488,6 @@ fn a_second_fork_gets_ack_and_bye_and_tells_nobody() {
     bench.assert_at_rest();
 }
 
-/// RFC 3326: whoever is cancelled hears why, as whoever is hung up on.
-#[test]
-fn a_cancel_says_why() {
-    let mut bench = Bench::new();
-    let (call, invite, _) = dialling(&mut bench);
-    bench.receive(&reply(&invite, 180, "one", ""));
-    let reason = Reason { q850: Some(19), sip: None, text: "no answer".into() };
-    bench.command(Command::HangUp { call, reason: Some(reason) });
-    assert_eq!(bench.request("CANCEL").header("Reason"), Some("Q.850;cause=19;text=\"no answer\""));
-}
-
 #[test]
 fn an_answer_after_cancel_is_ended() {
     let mut bench = Bench::new();
@@ -809,42 +799,6 @@ fn strangers_leave_nothing_behind_and_get_no_more_than_they_sent() {
     assert!(bench.words().iter().all(|word| word.starts_with("403")));
     assert_eq!((bench.endpoint.calls(), bench.endpoint.transactions(), bench.endpoint.alarms()), (0, 0, 0));
     assert!(bench.told().is_empty());
-}
-
-/// What is turned away, or makes no sense, has its line; who is asked for nothing but patience or a password has none.
-#[test]
-fn a_refusal_has_its_line_with_its_reason() {
-    let mut bench = Bench::new();
-    let (_, tag) = up(&mut bench);
-    bench.receive(
-        &from_peer("INVITE", "i7", "", 1, "Content-Type: text/plain\nContent-Length: 1\n\nx").replace("c1", "n7"),
-    );
-    bench.receive(&from_peer("OPTIONS", "o1", &tag, 2, "Require: levitation\nContent-Length: 0\n\n"));
-    bench.receive(&from_peer("BYE", "b1", "nobody", 3, EMPTY));
-    bench.receive(&from_peer("BYE", "b1", "nobody", 3, EMPTY));
-    bench.command(Command::Shed(true));
-    bench.receive(&from_peer("INVITE", "i8", "", 1, OFFER).replace("c1", "n8"));
-    bench.receive_from(
-        "198.51.100.7:5060".parse().unwrap(),
-        &from_peer("INVITE", "i9", "", 1, OFFER).replace("c1", "n9"),
-    );
-    let told: Vec<String> = bench
-        .rejections
-        .iter()
-        .map(|Rejection { method, call_id, status, why, is_stranger, .. }| {
-            format!("{method} {call_id} {status} {why}{}", if *is_stranger { " (stranger)" } else { "" })
-        })
-        .collect();
-    assert_eq!(
-        told,
-        [
-            "INVITE n7 415 Accept: application/sdp",
-            "OPTIONS c1 420 Unsupported: levitation",
-            "BYE c1 481 ",
-            "INVITE n8 503 Retry-After: 5; Behind with the calls there are",
-            "INVITE n9 403 Nobody who is listed (stranger)",
-        ]
-    );
 }
 
 #[test]

@@ -3,10 +3,12 @@
 //! The task never waits for anybody: what its owner does not fetch is kept and new calls are refused meanwhile, what a
 //! connection does not take closes it.
 
+use super::datagram::io::read_datagrams;
+use super::datagram::is_new_call;
 use super::dns::io::{Client, Servers};
 use super::tls::{self, Tls};
-use super::transport::{Fate, Frame, PING, PONG, StreamFramer, is_keep_alive, is_new_call};
-use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Rejection, Said, Transport, dns};
+use super::transport::{Fate, Frame, PING, PONG, StreamFramer, is_keep_alive};
+use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Said, Transport, dns};
 use crate::clock::{Mono, Now, Wall};
 use crate::telemetry::name;
 use bytes::{Bytes, BytesMut};
@@ -43,8 +45,6 @@ const EVENTS: usize = 1_024;
 const BATCH: usize = 64;
 /// Buffers of a UDP socket: a second of 2,000 messages.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
-/// The largest datagram that IP carries.
-const DATAGRAM: usize = 65_535;
 /// What one read of a connection may bring.
 const READ: usize = 16 * 1024;
 /// Connections of one address: a carrier's busiest proxy keeps a handful.
@@ -364,10 +364,7 @@ impl Rim {
                 let socket = Arc::new(UdpSocket::from_std(socket.into())?);
                 drop(ours);
                 let local = socket.local_addr()?;
-                self.readers.spawn_on(
-                    read_datagrams(socket.clone(), local, self.inbox.clone(), self.callers.clone()),
-                    &self.own,
-                );
+                self.readers.spawn_on(read_datagrams(socket.clone(), local, self.takes_datagrams()), &self.own);
                 self.sockets.push((local, socket));
                 Ok(local)
             }
@@ -385,6 +382,17 @@ impl Rim {
                 self.readers.spawn(accept(listener, transport, self.inbox.clone()));
                 Ok(local)
             }
+        }
+    }
+
+    /// Puts each datagram where it has its turn. False when there is no more use in it.
+    fn takes_datagrams(&self) -> impl FnMut(Flow, Bytes) -> bool + use<> {
+        let (inbox, callers) = (self.inbox.clone(), self.callers.clone());
+        move |flow, bytes| {
+            let inbox = if is_new_call(&bytes) { &callers } else { &inbox };
+            // A full inbox drops it: it comes again, when there is more time.
+            let sent = inbox.try_send(Arrival::Message { flow, bytes });
+            !matches!(sent, Err(mpsc::error::TrySendError::Closed(_)))
         }
     }
 
@@ -564,7 +572,7 @@ impl Rim {
                 Output::Event(event) => self.tell(now, event),
                 Output::Ask(question) => self.ask(question),
                 Output::Unfound { host, why } => tracing::warn!(%host, why, "a name leads nowhere"),
-                Output::Rejected(rejection) => tell_rejection(&rejection),
+                Output::Rejected(rejection) => rejection.tell(),
             }
         }
     }
@@ -725,52 +733,6 @@ fn mark(socket: &Socket, address: SocketAddr, dscp: u8) -> io::Result<()> {
     match address {
         SocketAddr::V4(_) => socket.set_tos_v4(byte),
         SocketAddr::V6(_) => socket.set_tclass_v6(byte),
-    }
-}
-
-fn tell_rejection(rejection: &Rejection) {
-    let Rejection { flow, method, call_id, status, why, is_stranger, untold } = rejection;
-    let (peer, transport) = (flow.peer, flow.transport.name());
-    // What came from the network is written with its odd characters escaped.
-    tracing::info!(%peer, transport, ?method, ?call_id, status, ?why, is_stranger, untold, "refused");
-}
-
-async fn read_datagrams(
-    socket: Arc<UdpSocket>,
-    local: SocketAddr,
-    inbox: mpsc::Sender<Arrival>,
-    callers: mpsc::Sender<Arrival>,
-) {
-    let mut buffer = vec![0; DATAGRAM];
-    let mut taken = 0;
-    loop {
-        // All that has come, in one go: the system's buffer may be small, and it drops what is of calls as gladly as what is
-        // new. Here it is seen how much waits.
-        let received = match socket.try_recv_from(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                taken = 0;
-                // An error here comes again where it is read.
-                let _ = socket.readable().await;
-                continue;
-            }
-            received => received,
-        };
-        taken += 1;
-        if taken % INBOX == 0 {
-            tokio::task::yield_now().await;
-        }
-        // An error here is an ICMP of some earlier packet: nothing to do with the next.
-        let Ok((length, peer)) = received else { continue };
-        if is_keep_alive(&buffer[..length]) {
-            continue;
-        }
-        let flow = Flow { transport: Transport::Udp, local, peer };
-        let bytes = Bytes::copy_from_slice(&buffer[..length]);
-        let inbox = if is_new_call(&bytes) { &callers } else { &inbox };
-        // A full inbox drops it: it comes again, when there is more time.
-        if let Err(mpsc::error::TrySendError::Closed(_)) = inbox.try_send(Arrival::Message { flow, bytes }) {
-            return;
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod auth;
 mod conference;
+mod datagram;
 mod desk;
 mod dialog;
 pub mod dns;

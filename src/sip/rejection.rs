@@ -26,6 +26,15 @@ pub struct Rejection {
     pub untold: u64,
 }
 
+impl Rejection {
+    pub fn tell(&self) {
+        let Rejection { flow, method, call_id, status, why, is_stranger, untold } = self;
+        let (peer, transport) = (flow.peer, flow.transport.name());
+        // What came from the network is written with its odd characters escaped.
+        tracing::info!(%peer, transport, ?method, ?call_id, status, ?why, is_stranger, untold, "refused");
+    }
+}
+
 /// How many lines there may still be.
 #[derive(Debug, Default)]
 pub(in crate::sip) struct Ration {

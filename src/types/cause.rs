@@ -208,4 +208,19 @@ mod tests {
         }
         assert_eq!(pinned.iter().map(|(_, words)| words.split(' ').count()).sum::<usize>(), Cause::ALL.len());
     }
+
+    /// What carriers are promised, a row each.
+    #[test]
+    fn the_interconnect_sheet_says_what_is_answered() {
+        let sheet = include_str!("../../deploy/interconnect.md");
+        let cells = |line: &str| line.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
+        let rows: Vec<Vec<String>> = sheet.lines().map(cells).collect();
+        let of_causes = rows.iter().filter(|row| row.get(1).is_some_and(|slug| slug.parse::<Cause>().is_ok()));
+        let told: Vec<&[String]> = of_causes.map(|row| &row[1..5]).collect();
+        let row = |cause: &Cause| {
+            [cause.slug(), &cause.sip().to_string(), &cause.q850().to_string(), cause.words()].map(str::to_owned)
+        };
+        let known: Vec<[String; 4]> = Cause::ALL.iter().map(row).collect();
+        assert_eq!(told, known.iter().map(<[String; 4]>::as_slice).collect::<Vec<_>>());
+    }
 }

@@ -427,7 +427,7 @@ fn who_sends_is_kept_fresh_and_stands_while_dns_is_away() {
     let host: HostName = CARRIER.parse().unwrap();
     let mut bench = Bench::new();
     bench.command(Command::Watch(vec![host.clone(), host.clone()]));
-    assert_eq!(bench.asked.len(), 5, "both families, three services");
+    assert_eq!(bench.asked.len(), 6, "both families, three services, and which services there are");
     bench.dns(&[(CARRIER, &[3, 2])]);
     assert_eq!(senders(&mut bench), [["192.0.2.2", "192.0.2.3"]]);
     bench.command(Command::Watch(vec![host.clone()]));
