@@ -488,6 +488,7 @@ async fn renew<F, T, E>(
     used: watch::Sender<T>,
 ) where
     F: Clone + Send + 'static,
+    T: Send + 'static,
     E: fmt::Display + PartialEq + Send + 'static,
 {
     let mut known = Ok(known);
@@ -499,7 +500,9 @@ async fn renew<F, T, E>(
         if found == known {
             continue;
         }
-        match read(&files) {
+        let asked = files.clone();
+        let Ok(read) = tokio::task::spawn_blocking(move || read(&asked)).await else { return };
+        match read {
             Ok(read) => {
                 used.send_replace(read);
                 tracing::info!("{what} are read anew");

@@ -147,7 +147,10 @@ impl Port {
     /// The kernel itself turns away what comes from elsewhere: strangers fill no buffer. (What lies in it already is for
     /// the engine to judge.) Where it cannot, the engine judges all.
     fn listen_to(&mut self, plan: &Plan) -> io::Result<()> {
-        self.turn_to(plan.remote.ip())?;
+        // A hold in the old way (0.0.0.0) is of no family.
+        if !plan.remote.ip().is_unspecified() {
+            self.turn_to(plan.remote.ip())?;
+        }
         if !plan.learns {
             let _ = self.pair.rtp.connect(plan.remote);
             let _ = self.pair.rtcp.connect(plan.rtcp);

@@ -19,6 +19,7 @@ use super::rtp::sender::{LINE_MOST, Outbox, Sender};
 use super::rtp::srtp::{Opener, Protector};
 use super::rtp::{is_rtcp, quality::Quality};
 use super::sdp::crypto::Secret;
+use super::sdp::sends;
 use super::{
     Codec, Config, Direction, Event, Frame, Missing, Mix, Plan, Rate, Slot, Stats, StreamId, TICK_MOST, TICK_MS, Target,
 };
@@ -150,7 +151,9 @@ impl Candidate {
         match (self.from == next.from, next.ssrc == self.ssrc && (1..=STRIDE_MOST).contains(&stride)) {
             (true, true) => Candidate { packets: self.packets.saturating_add(1), ..next },
             (false, _) if next.last.since(self.last) < PATIENCE => self,
-            _ => next,
+            // It begins anew, and stands in nobody's way for that.
+            (true, false) => Candidate { last: self.last, ..next },
+            (false, _) => next,
         }
     }
 }
@@ -264,6 +267,11 @@ impl Stream {
         if plan.remote == self.signalled.0 && plan.learns {
             // Nothing new was said of the address: what was learnt holds.
             (plan.remote, plan.rtcp) = (self.plan.remote, self.plan.rtcp);
+            // Who begins to be spoken to, as whoever was only listened to before they picked up, may be behind another address,
+            // which answers no sooner than now.
+            if !sends(self.plan.direction) && sends(plan.direction) {
+                (self.learns_until, self.candidate, self.came) = (now + LEARNING, None, false);
+            }
         } else {
             (self.signalled, self.learns_until) = ((plan.remote, plan.rtcp), now + LEARNING);
             self.candidate = None;

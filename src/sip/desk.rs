@@ -3,7 +3,7 @@
 use super::gate::Objection;
 use super::message::Request;
 use super::peer::Errand;
-use super::rejection::{LONGEST_CALL_ID, Ration, Rejection};
+use super::rejection::{LONGEST_TOLD, Ration, Rejection};
 use super::subscription::Chime;
 use super::timer::Timers;
 use super::trace::{Ladders, call_id_of};
@@ -195,13 +195,14 @@ impl Desk {
         if matches!(objection.status, 200 | 401 | 407) {
             return;
         }
+        let told = |text: &str| text.chars().take(LONGEST_TOLD).collect();
         let Some(untold) = self.ration.take(self.now, is_stranger) else { return };
         self.out.push_back(Output::Rejected(Box::new(Rejection {
             flow,
-            method: request.method().to_string(),
-            call_id: request.call_id().chars().take(LONGEST_CALL_ID).collect(),
+            method: told(request.method().as_str()),
+            call_id: told(request.call_id()),
             status: objection.status,
-            why: objection.words(),
+            why: told(&objection.words()),
             is_stranger,
             untold,
         })));

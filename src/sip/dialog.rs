@@ -177,7 +177,9 @@ impl Dialog {
     /// Our end of the way to the next hop: of the transport that it asks for where we listen so, else of the call's.
     fn end(&self, gate: &Gate, is_ipv4: bool) -> Option<(Transport, SocketAddr)> {
         let Flow { transport, local, .. } = self.flow;
-        let other = asked_by(self.next()).filter(|asked| *asked != transport);
+        // What was said in secret is not said in the open.
+        let may = |asked: &Transport| *asked != transport && transport != Transport::Tls;
+        let other = asked_by(self.next()).filter(may);
         let other = other.and_then(|asked| Some((asked, gate.end(asked, is_ipv4)?)));
         let own = Some(local).filter(|local| local.is_ipv4() == is_ipv4);
         other.or_else(|| Some((transport, own.or_else(|| gate.end(transport, is_ipv4))?)))
@@ -202,6 +204,11 @@ impl Dialog {
         };
         let hop = self.end(gate, ip.is_ipv4()).map(by);
         hop.filter(|hop| self.closed != Some(*hop)).unwrap_or(self.flow)
+    }
+
+    /// Whether that is another way than the call's own: of another transport, or family of addresses.
+    pub fn is_detour(&self, flow: Flow) -> bool {
+        (flow.transport, flow.local.is_ipv4()) != (self.flow.transport, self.flow.local.is_ipv4())
     }
 
     /// Our Contact header; that of a conference says so (RFC 4579 section 4.1).

@@ -221,8 +221,9 @@ impl Endpoint {
     }
 
     /// A datagram was not taken by the system. That is of its own request alone (RFC 3261 section 18.4): all else that goes there
-    /// may arrive. Where there is no way, what begins something has failed, and is tried elsewhere; what is of a call has nowhere
-    /// else to go, and is sent again by its transaction, as if it had been lost.
+    /// may arrive. Where there is no way, what begins something has failed, and is tried elsewhere, as is what is of a call by
+    /// another way than the call's own; by its own it has nowhere else to go, and is sent again by its transaction, as if it had
+    /// been lost.
     pub fn unsent(&mut self, now: Mono, flow: Flow, bytes: &Bytes, fate: Fate) {
         self.desk.now = now;
         if fate == Fate::Lost {
@@ -234,7 +235,7 @@ impl Endpoint {
         }
         let Some((id, owner)) = self.table.ours(&request) else { return };
         let begins = matches!(owner, Owner::Invite(_) | Owner::Ping(_) | Owner::Register(_));
-        if (begins || fate == Fate::Hopeless)
+        if (begins || fate == Fate::Hopeless || self.is_detour(owner, flow))
             && let Some(note) = self.table.fail(&mut self.desk, id)
         {
             self.names.no_answer(now, flow);
@@ -245,9 +246,8 @@ impl Endpoint {
     /// Calls whose next hop cannot be reached by this flow, which is of another transport or family than the call: from now on
     /// their requests go where the call came from.
     fn turned_back(&mut self, flow: Flow) -> Vec<Call> {
-        let kind = |flow: Flow| (flow.transport, flow.local.is_ipv4());
         let mut back = Vec::new();
-        for session in self.sessions.values_mut().filter(|session| kind(session.dialog.flow) != kind(flow)) {
+        for session in self.sessions.values_mut().filter(|session| session.dialog.is_detour(flow)) {
             if session.dialog.hop(session.lost, &self.gate) == flow {
                 session.dialog.closed = Some(flow);
                 back.push(session.call);
@@ -257,15 +257,41 @@ impl Endpoint {
         back
     }
 
+    /// Whether a request of a call went by another way than the call's own.
+    fn is_detour(&self, owner: Owner, flow: Flow) -> bool {
+        let (Owner::Offer(call) | Owner::Refresh(call) | Owner::Refer(call) | Owner::Bye(call)) = owner else {
+            return false;
+        };
+        self.sessions.get(&call).is_some_and(|session| session.dialog.is_detour(flow))
+    }
+
+    /// Nobody has answered by this way. What is of a call that has one of its own goes by that from now on, its BYE at once.
+    fn unanswered(&mut self, owner: Owner, flow: Flow) {
+        self.names.no_answer(self.desk.now, flow);
+        for call in self.turned_back(flow) {
+            self.part_again(call);
+        }
+        match owner {
+            Owner::Bye(call) if self.is_detour(owner, flow) => {
+                if !self.bye_by_datagram(call) {
+                    self.say_goodbye(call, None);
+                }
+            }
+            Owner::Offer(_) | Owner::Refresh(_) if self.is_detour(owner, flow) => self.undelivered(owner, Note::Broken),
+            _ => self.undelivered(owner, Note::TimedOut),
+        }
+    }
+
     /// A BYE that did not get away, by the way that is left.
     fn part_again(&mut self, call: Call) {
         let Some((id, made)) = self.table.bye(call) else { return };
         self.table.forget(&mut self.desk, id);
         let bye = self.once_more(call, &made.request);
-        let session = self.sessions.get(&call);
-        let flow = session.map(|session| session.dialog.hop(session.lost, &self.gate));
-        if let (Some(bye), Some(flow)) = (bye, flow) {
-            self.dispatch(bye, flow, Owner::Bye(call));
+        let Some(session) = self.sessions.get(&call) else { return };
+        let (flow, burial) = (session.dialog.hop(session.lost, &self.gate), session.burial);
+        if !bye.is_some_and(|bye| self.dispatch(bye, flow, Owner::Bye(call))) {
+            burial.into_iter().for_each(|burial| self.forsake(burial));
+            self.release(call);
         }
     }
 
@@ -283,10 +309,10 @@ impl Endpoint {
                 Alarm::Transaction(id, letter) => {
                     let flow = self.table.flow(id);
                     if let Some((owner, note)) = self.table.fire(&mut self.desk, id, letter) {
-                        if let Some(flow) = flow.filter(|_| note == Note::TimedOut) {
-                            self.names.no_answer(now, flow);
+                        match flow.filter(|_| note == Note::TimedOut) {
+                            Some(flow) => self.unanswered(owner, flow),
+                            None => self.undelivered(owner, note),
                         }
-                        self.undelivered(owner, note);
                     }
                 }
                 Alarm::Call(call, bell) => self.ring_bell(call, bell),

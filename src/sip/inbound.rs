@@ -179,7 +179,7 @@ impl Endpoint {
         let outside = request.to().tag().is_some() && call.is_none();
         let verdict = match objection(flow.transport, &request) {
             Some(objection) => Err(objection),
-            None if outside => self.told_late(id, &request),
+            None if outside => self.told_late(flow, id, &request),
             None => self.treat(flow, id, &request, call, login),
         };
         if let Err(objection) = verdict {

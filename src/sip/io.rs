@@ -868,7 +868,7 @@ async fn read_stream(
             break; // closed by the peer, broken, or half a message for too long
         }
         let length = buffer.len();
-        let answers = buffer == PONG && asked.swap(false, Ordering::Relaxed);
+        let answers = !framer.is_midway() && buffer == PONG && asked.swap(false, Ordering::Relaxed);
         if is_keep_alive(&buffer) && inbox.send(Arrival::Alive { flow, answers }).await.is_err() {
             return;
         }

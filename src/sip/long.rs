@@ -48,7 +48,8 @@ impl Endpoint {
     /// Nobody listens by TCP, or whoever does says nothing: by datagram, however long it is, and so in this call from now on.
     pub(in crate::sip) fn offer_by_datagram(&mut self, call: Call) -> bool {
         let Some(session) = self.sessions.get_mut(&call) else { return false };
-        let Some((id, request)) = session.offering.zip(session.by_tcp.take()) else { return false };
+        let Some(id) = session.offering else { return false };
+        let Some(request) = session.by_tcp.take() else { return false };
         session.tcp = None;
         match (request.method(), &session.stage) {
             (Method::Update, _) if session.is_early() => {

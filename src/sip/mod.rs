@@ -455,7 +455,7 @@ pub enum Command {
     MayTransfer {
         call: Call,
     },
-    /// The far side of this call takes TCP, by this way of ours: an offer that is too long for a datagram goes so.
+    /// The far side of this call takes TCP, by this way of ours: what is too long for a datagram goes so.
     MayConnect {
         call: Call,
         tcp: Way,

@@ -88,9 +88,7 @@ impl Endpoint {
             ..Session::new(call, dialog, stage)
         };
         session.set(&mut self.desk, Bell::Patience, Duration::from_millis(dial.ring_ms));
-        if self.config.trying_s > 0 {
-            session.set(&mut self.desk, Bell::Trying, Duration::from_secs(u64::from(self.config.trying_s)));
-        }
+        session.await_trying(&mut self.desk, self.config.trying_s);
         self.begin(session);
     }
 
@@ -348,6 +346,7 @@ impl Endpoint {
         calling.heard = false;
         calling.early.clear();
         session.dialog = dialog;
+        session.await_trying(&mut self.desk, self.config.trying_s);
         true
     }
 

@@ -381,7 +381,8 @@ impl Endpoint {
         if let Some(held) = kept.held
             && let Some(at) = kept.others.iter().position(|way| way.flow == held.flow)
         {
-            kept.others.swap(0, at);
+            let held = kept.others.remove(at);
+            held.into_iter().for_each(|way| kept.others.push_front(way));
         }
         match kept.others.pop_front() {
             Some(way) => {

@@ -174,7 +174,9 @@ impl Endpoint {
         sent.uses(tag, dialog.local_cseq);
         prack.push("RAck", &format!("{rseq} {invite} {}", Method::Invite));
         prack.push("User-Agent", &self.config.product);
-        let flow = dialog.hop(*lost, &self.gate);
+        // Nobody would make it anew by the call's own way, where another fails.
+        let hop = dialog.hop(*lost, &self.gate);
+        let flow = if dialog.is_detour(hop) { dialog.flow } else { hop };
         early.updates = response.lists("Allow", Method::Update.as_str());
         early.dialog = Some(Box::new(dialog));
         self.dispatch(prack, flow, Owner::Nobody);

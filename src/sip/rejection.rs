@@ -7,15 +7,14 @@ use crate::clock::Mono;
 const LISTED_PER_S: u32 = 20;
 const STRANGERS_PER_MINUTE: u32 = 10;
 
-/// So much of a Call-ID is told.
-pub(in crate::sip) const LONGEST_CALL_ID: usize = 128;
+/// So many characters of a method, a Call-ID and a reason are told.
+pub(in crate::sip) const LONGEST_TOLD: usize = 128;
 
 /// A request that was refused before our owner heard of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     pub flow: Flow,
     pub method: String,
-    /// Its beginning, where it is very long.
     pub call_id: String,
     pub status: u16,
     /// Beyond what the status says by itself.

@@ -229,6 +229,13 @@ impl Session {
         }
     }
 
+    /// The far side has so many seconds to say a first word; 0: as long as the transaction has.
+    pub fn await_trying(&self, desk: &mut Desk, seconds: u32) {
+        if seconds > 0 {
+            self.set(desk, Bell::Trying, Duration::from_secs(u64::from(seconds)));
+        }
+    }
+
     pub fn set(&self, desk: &mut Desk, bell: Bell, wait: Duration) {
         desk.set(Alarm::Call(self.call, bell), wait);
     }

@@ -69,7 +69,7 @@ pub(in crate::sip) struct Meter {
 }
 
 /// INVITEs that were turned away without a transaction, of which copies may still come. At 4,000 a second that is all of the 32 s
-/// for which a sender may repeat one; 3 MiB at the most.
+/// for which a sender may repeat one; 7 MiB at the most.
 const MOST_REFUSED: usize = 131_072;
 
 /// What each of them is known by, the oldest first: a copy of one must not be let in where there is room by now, since whoever

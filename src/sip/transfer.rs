@@ -15,10 +15,11 @@ use super::method::Method;
 use super::session::{Session, Stage};
 use super::transaction::{Id, Owner};
 use super::uri::Scheme;
-use super::{Call, Event, Refusal};
+use super::{Call, Event, Flow, Refusal};
 use crate::clock::Mono;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// REFERs under way, of a call and of all calls; and how many a call may bring in a minute, good and bad.
@@ -64,8 +65,8 @@ pub(in crate::sip) struct Transfers {
     /// When a call's REFERs of the last minute came.
     recent: BTreeMap<Call, VecDeque<Mono>>,
     handovers: BTreeMap<Call, Handover>,
-    /// Calls that they ended before they had answered our REFER: how they name them.
-    gone: BTreeMap<Call, Name>,
+    /// Calls that they ended before they had answered our REFER: how they name them, and where they were.
+    gone: BTreeMap<Call, (Name, IpAddr)>,
 }
 
 /// Call-ID, our tag and theirs.
@@ -473,7 +474,9 @@ impl Endpoint {
             Some(false) => {
                 let dialog = self.sessions.get(&call).map(|session| &session.dialog);
                 let name = dialog.map(|dialog| {
-                    (dialog.call_id.clone(), dialog.local_tag.clone(), dialog.remote_tag().map(str::to_owned))
+                    let name =
+                        (dialog.call_id.clone(), dialog.local_tag.clone(), dialog.remote_tag().map(str::to_owned));
+                    (name, dialog.flow.peer.ip())
                 });
                 self.transfers.gone.extend(name.map(|name| (call, name)));
             }
@@ -491,9 +494,11 @@ impl Endpoint {
     }
 
     /// A NOTIFY in a call that is over may have been overtaken by its BYE, as the 202 was that it goes with.
-    pub(in crate::sip) fn told_late(&mut self, id: Id, request: &Request) -> Result<(), Objection> {
+    pub(in crate::sip) fn told_late(&mut self, flow: Flow, id: Id, request: &Request) -> Result<(), Objection> {
         let name = (request.call_id(), request.to().tag(), request.from().tag());
-        let is_it = |(call_id, ours, theirs): &Name| name == (call_id, Some(ours), theirs.as_deref());
+        let is_it = |((call_id, ours, theirs), from): &(Name, IpAddr)| {
+            name == (call_id, Some(ours), theirs.as_deref()) && *from == flow.peer.ip()
+        };
         let found = self.transfers.gone.iter().find(|(_, of)| is_it(of)).map(|(call, _)| *call);
         let call = found.filter(|_| *request.method() == Method::Notify).ok_or_else(|| Objection::new(481))?;
         subscription(request)?;

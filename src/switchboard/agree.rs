@@ -89,7 +89,9 @@ impl Config {
     fn ours_of<'a>(&self, line: &'a Line, carrier: &Carrier, port: u16, codecs: &'a [Codec]) -> sdp::Ours<'a> {
         let ours = self.ours(carrier, codecs);
         let named = line.peer.map_or(ours.addresses, |peer| ours.addresses.facing(peer));
-        let addresses = line.plan.map_or(named, |plan| ours.addresses.facing(plan.remote.ip()));
+        // Of a hold in the old way (0.0.0.0) nothing is to be read.
+        let there = line.plan.map(|plan| plan.remote.ip()).filter(|ip| !ip.is_unspecified());
+        let addresses = there.map_or(named, |there| ours.addresses.facing(there));
         let (session, version, before) = (line.stream.0, line.accord.version, line.accord.layout.as_ref());
         sdp::Ours { addresses, port, origin: named.first(), session, version, before, ..ours }
     }
@@ -143,8 +145,10 @@ impl Switchboard {
     /// Our answer to an offer of theirs while it rings there: what it agrees to counts once they have picked up.
     pub(super) fn answer_early(&mut self, id: LegId, carrier: &Carrier, port: u16, offer: Bytes) -> Option<Bytes> {
         let (answer, agreed) = self.write_answer(id, carrier, port, &offer)?;
-        // Whoever is heard says from where.
-        self.listen_early(id, offer.clone(), plan_with(carrier, agreed.plan), agreed.secret.clone());
+        // Whoever is to be heard says from where, as long as nobody is.
+        if !self.lines.get(&id)?.heard.speaks() {
+            self.listen_early(id, offer.clone(), plan_with(carrier, agreed.plan), agreed.secret.clone());
+        }
         let line = self.lines.get_mut(&id)?;
         if line.early.len() >= MOST_EARLY {
             line.early.remove(0);

@@ -23,6 +23,11 @@ pub(super) struct Heard {
 }
 
 impl Heard {
+    /// Something was heard of one of the telephones.
+    pub(super) fn speaks(&self) -> bool {
+        self.speaks
+    }
+
     /// A ringing tone of ours is to be heard.
     pub(super) fn needs_ringback(&self) -> bool {
         self.rings && !self.speaks
@@ -50,11 +55,11 @@ const fn listening(plan: Plan) -> Plan {
 
 /// How far a call has come. A phone rings at 180, or where it is heard; anything else (181, 182, 199, 183 without sound) only says
 /// that the call is not over.
-const fn progress_of(status: u16, with_sound: bool) -> Option<Progress> {
+const fn progress_of(status: u16, with_sound: bool) -> Progress {
     match (status, with_sound) {
-        (_, true) => Some(Progress::EarlySound),
-        (180, false) => Some(Progress::Ringing),
-        _ => None,
+        (_, true) => Progress::EarlySound,
+        (180, false) => Progress::Ringing,
+        _ => Progress::Alive,
     }
 }
 
@@ -62,9 +67,11 @@ impl Switchboard {
     /// A provisional response.
     pub(super) fn rings(&mut self, now: Now, id: LegId, status: u16, answer: Option<Bytes>) {
         let Some(line) = self.lines.get_mut(&id) else { return };
-        let Some(progress) = progress_of(status, answer.is_some()) else { return };
-        let before = line.progress;
+        let (before, progress) = (line.progress, progress_of(status, answer.is_some()));
         line.progress = before.max(progress);
+        if progress < Progress::Ringing {
+            return;
+        }
         let rang = line.heard.rings;
         line.heard.rings |= status == 180;
         let needs_ringback = !rang && line.heard.needs_ringback();
@@ -73,7 +80,7 @@ impl Switchboard {
         if let (Some(Asker::Keys(by)), true) = (asker, needs_ringback) {
             self.play_on_and_on(by, Prompt::Ringback);
         }
-        if before == Progress::Silent {
+        if before < Progress::Ringing {
             self.tell_referrer_of_ringing(id);
         }
         if let Some(answer) = answer {
@@ -129,6 +136,32 @@ impl Switchboard {
         }
     }
 
+    /// Whoever had them rung is elsewhere, or gone: nobody hears what comes from there.
+    pub(super) fn hush_early(&mut self, by: LegId) {
+        let is_heard = |line: &&Line| line.is_rung_by(by) && matches!(line.wire, Wire::Early(_));
+        let streams: Vec<media::StreamId> = self.lines.values().filter(is_heard).map(|line| line.stream).collect();
+        for stream in streams {
+            self.say(Output::Media(media::Command::Confide { stream, to: None }));
+            self.say(Output::Media(media::Command::Leave { stream }));
+        }
+    }
+
+    /// Somebody has taken the place of whoever had them rung, and hears them from now on.
+    pub(super) fn hear_early(&mut self, by: LegId) {
+        let ear = self.lines.get(&by).filter(|by| by.present);
+        let room = ear.and_then(|by| Some(self.rooms.get(by.meeting.as_ref()?)?.id));
+        let Some((to, room)) = ear.map(|by| by.stream).zip(room) else { return };
+        let is_heard = |line: &&Line| line.is_rung_by(by) && matches!(line.wire, Wire::Early(_));
+        let streams: Vec<media::StreamId> = self.lines.values().filter(is_heard).map(|line| line.stream).collect();
+        for stream in streams {
+            self.say(Output::Media(media::Command::Join { stream, room }));
+            self.say(Output::Media(media::Command::Confide { stream, to: Some(to) }));
+        }
+        if self.hears_ringing(by) {
+            self.play_on_and_on(by, Prompt::Ringback);
+        }
+    }
+
     /// Something is heard of it: our own ringing tone ends.
     pub(super) fn speaks_early(&mut self, id: LegId) {
         let Some(line) = self.lines.get_mut(&id).filter(|line| matches!(line.wire, Wire::Early(_))) else { return };
@@ -165,10 +198,10 @@ mod tests {
     #[test]
     fn a_phone_rings_at_180_or_where_it_is_heard() {
         for status in [181, 182, 183, 199] {
-            assert_eq!(progress_of(status, false), None, "{status}");
+            assert_eq!(progress_of(status, false), Progress::Alive, "{status}");
         }
-        assert_eq!(progress_of(180, false), Some(Progress::Ringing));
-        assert_eq!([180, 183].map(|status| progress_of(status, true)), [Some(Progress::EarlySound); 2]);
+        assert_eq!(progress_of(180, false), Progress::Ringing);
+        assert_eq!([180, 183].map(|status| progress_of(status, true)), [Progress::EarlySound; 2]);
     }
 
     #[test]

@@ -81,14 +81,14 @@ impl Switchboard {
     pub(super) fn take_call(&mut self, now: Now, invitation: Invitation) {
         let facts = self.facts.clone();
         let Some(carrier) = self.carrier_calling(&facts, &invitation) else {
-            return self.refuse_call(None, invitation.call, Cause::UnknownNumber.into());
+            return self.refuse_call(None, invitation.call, &invitation.call_id, Cause::UnknownNumber.into());
         };
         match self.admit_call(now, &facts, carrier, &invitation) {
             Ok(admitted) => self.open_in(now, carrier, admitted, invitation),
             Err(turned) => {
                 let (status, _) = turned.response(carrier.refusal_for(turned.cause).0);
                 self.turned_away(&carrier.id, status, turned.cause);
-                self.refuse_call(Some(carrier), invitation.call, turned);
+                self.refuse_call(Some(carrier), invitation.call, &invitation.call_id, turned);
             }
         }
     }
@@ -361,11 +361,18 @@ impl Switchboard {
         self.tell_leg(now, id, leg::Input::Acknowledged);
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.acknowledged.get_or_insert(now.wall);
-        let (stream, replaces) = (line.stream, line.replaces.is_some());
-        if line.mark.take().is_some_and(|mark| self.spent.spend(now.mono, mark)) {
+        let (stream, wire, replaces) = (line.stream, line.wire, line.replaces.is_some());
+        let used = line.mark.take().map(|mark| self.spent.spend(now.mono, mark));
+        if used.is_some_and(|used| used.forgot) {
             metrics::counter!(name::SIGNATURES_FORGOTTEN).increment(1);
         }
-        if let Wire::Lent(_) = line.wire {
+        // Of several calls that came at once with one signature the first that is taken up has it.
+        if used.is_some_and(|used| used.is_replay)
+            && self.carrier_of(id).is_some_and(|carrier| carrier.stir.refuses(Flaw::Replayed))
+        {
+            return self.tell_leg(now, id, leg::Input::Stop(Cause::IdentityRefused));
+        }
+        if let Wire::Lent(_) = wire {
             // Late offer: the ACK carries their answer, or there is nothing to talk over.
             match self.late_plan(id, answer) {
                 Some(plan) => {
@@ -407,12 +414,14 @@ impl Switchboard {
         }
     }
 
-    pub(super) fn refuse_call(&mut self, carrier: Option<&Carrier>, call: Call, turned: TurnedAway) {
+    /// `call_id` is for the log, where it finds what the carrier complains of.
+    pub(super) fn refuse_call(&mut self, carrier: Option<&Carrier>, call: Call, call_id: &str, turned: TurnedAway) {
         let cause = turned.cause;
         let (usual, q850) = carrier.map_or((cause.sip(), cause.q850()), |carrier| carrier.refusal_for(cause));
         let (status, phrase) = turned.response(usual);
         metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
-        tracing::info!(cause = cause.slug(), status, carrier = carrier.map(|c| c.id.as_str()), "call refused");
+        let carrier = carrier.map(|carrier| carrier.id.as_str());
+        tracing::info!(cause = cause.slug(), status, carrier, ?call_id, "call refused");
         let refusal = Refusal {
             status,
             phrase: phrase.to_owned(),

@@ -91,6 +91,7 @@ impl Switchboard {
             return self.tell_leg(now, id, leg::Input::Stop(Cause::Cancelled));
         }
 
+        self.hush_early(old);
         // What it had rung, for where it was, it waits for no more; whoever is told of that is told by the same call.
         for line in self.lines.values_mut().filter(|line| line.is_rung_by(old)) {
             line.asker = line.asker.map(|asker| match asker {

@@ -375,8 +375,14 @@ impl Switchboard {
         self.by_call.insert(call, id);
         line.call = call;
         line.progress = Progress::Silent;
-        line.heard = Heard::default();
+        let rang = std::mem::take(&mut line.heard).needs_ringback();
         line.early.clear();
+        // The next one has a tone of its own, or sounds.
+        if let (Some(Asker::Keys(by)), true) = (line.asker, rang)
+            && !self.hears_ringing(by)
+        {
+            self.stop_playing(by);
+        }
     }
 
     /// By the next carrier: the same leg, the same money, another call. It is written down before it is made, so that

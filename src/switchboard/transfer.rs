@@ -142,6 +142,7 @@ impl Switchboard {
 
     /// Whoever refers and hangs up at once, as many telephones do, wants it done: it rings on, and its meeting pays as before.
     pub(super) fn let_ring(&mut self, by: LegId) {
+        self.hush_early(by);
         for line in self.lines.values_mut() {
             if let Some(Asker::Refer { by: asker, agreed, .. }) = line.asker
                 && asker == by
@@ -242,10 +243,12 @@ impl Switchboard {
         if let Some(line) = self.lines.get_mut(&new) {
             (line.language, line.leads, line.present) = (language, leads, meeting.is_some());
         }
+        self.hush_early(old);
         // What the old one had rung is the new one's now; of a REFER nobody is told any more, for its call ends.
         for line in self.lines.values_mut().filter(|line| line.is_rung_by(old)) {
             line.asker = Some(Asker::Keys(new));
         }
+        self.hear_early(new);
         count("replace", "done");
         tracing::info!(leg = %new, old = %old, "a call takes another's place");
         self.tell_leg(now, old, leg::Input::Stop(Cause::Replaced));

@@ -12,6 +12,8 @@ pub enum Progress {
     /// No sign of life beyond 100 Trying.
     #[default]
     Silent,
+    /// Somebody is at work on it, and no phone rings yet.
+    Alive,
     /// A phone rings.
     Ringing,
     /// Sound came before an answer: somebody may be charging for it already.

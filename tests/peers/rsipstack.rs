@@ -50,6 +50,8 @@ const NAME: &str = "peer.carrier.example";
 const SAYS_HZ: u32 = 500;
 const HEARS_HZ: u32 = 700;
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Of a race that may end either way: so many rounds at the most until it has, each with wider gaps.
+const ROUNDS: u32 = 5;
 
 /// Waits for what has to come.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -296,6 +298,15 @@ impl Stack {
     /// What it keeps: dialogs, and answers of its that wait for an ACK.
     fn kept(&self) -> (usize, usize) {
         (self.layer.len(), self.layer.endpoint.get_stats().waiting_ack)
+    }
+
+    /// Waits until that is nothing: its wire shows a message before its dialog has treated it.
+    async fn keeps_nothing(&self) {
+        let until = Instant::now() + PATIENCE;
+        while self.kept() != (0, 0) {
+            assert!(Instant::now() < until, "it keeps {:?}: {}", self.kept(), self.story());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 

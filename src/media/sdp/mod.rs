@@ -151,7 +151,7 @@ fn name_of(codec: Codec) -> &'static Name {
     NAMES.iter().find(|row| row.codec == codec).unwrap_or(&NAMES[0])
 }
 
-const fn sends(direction: Direction) -> bool {
+pub(in crate::media) const fn sends(direction: Direction) -> bool {
     matches!(direction, Direction::SendRecv | Direction::SendOnly)
 }
 

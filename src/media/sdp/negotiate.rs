@@ -96,8 +96,9 @@ pub fn accept_with(answer: &[u8], ours: &Ours<'_>, secrecy: &Secrecy<'_>, lines:
 fn accept_as(answer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<Agreed, Refusal> {
     let theirs = parse(answer)?;
     let offered = Layout::offered(ours);
-    // The answer to a medium stands in its place (RFC 3264 section 6).
-    let medium = theirs.media.get(offered.place()).filter(|medium| is_audio(medium)).ok_or(Refusal::NoAudio)?;
+    // The answer to a medium stands in its place (RFC 3264 section 6). Some leave out what is dead: one alone can mean only ours.
+    let place = if theirs.media.len() == 1 { 0 } else { offered.place() };
+    let medium = theirs.media.get(place).filter(|medium| is_audio(medium)).ok_or(Refusal::NoAudio)?;
     // And it is of the family that was offered: where they send to has an address of that one alone.
     let family = Ours { addresses: ours.addresses.first().into(), prefer: Prefer::Theirs, ..*ours };
     let (plan, secret) = agree(&theirs, medium, &family, judge)?;

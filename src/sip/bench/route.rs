@@ -267,6 +267,44 @@ fn a_next_hop_that_cannot_be_reached_leaves_the_way_that_the_call_came() {
     }
 }
 
+/// A way that swallows everything is none, and the call has its own.
+#[test]
+fn a_next_hop_that_is_silent_keeps_no_call_up_at_the_far_side() {
+    let tls = by(Transport::Tls, "192.0.2.1:5061", "192.0.2.2:5061");
+    let mut bench = of_both_families();
+    bench.endpoint.listen([flow(0), tls].map(|flow| (flow.transport, flow.local)).to_vec());
+    let (call, _) = up_with(&mut bench, "Contact: <sip:x@192.0.2.2;transport=tls>");
+    bench.command(Command::HangUp { call, reason: None });
+    assert_eq!(last(&bench).1, tls);
+    bench.pass(Duration::from_secs(33));
+    assert_eq!((last(&bench).0.as_str(), last(&bench).1), ("BYE", flow(0)));
+    bench.receive(&reply(&bench.request("BYE"), 200, "them", ""));
+    assert_eq!(bench.told().last().unwrap(), "Released");
+    bench.assert_at_rest();
+}
+
+/// What was said in secret goes on in secret, whatever a Contact asks for.
+#[test]
+fn a_call_by_tls_stays_there() {
+    let tls = by(Transport::Tls, "192.0.2.1:5061", "192.0.2.2:5061");
+    let mut bench = of_both_families();
+    bench.endpoint.listen([flow(0), tls].map(|flow| (flow.transport, flow.local)).to_vec());
+    let invite = from_peer("INVITE", "i1", "", 1, &format!("Contact: <sip:x@192.0.2.2;transport=udp>\n{OFFER}"));
+    let invite = invite.replace("SIP/2.0/UDP", "SIP/2.0/TLS").replacen("Contact: <sip:+4930@192.0.2.2>\n", "", 1);
+    bench.endpoint.receive(bench.now, tls, &Bytes::from(invite.replace('\n', "\r\n")));
+    bench.drain();
+    let Some(Event::Invited(invitation)) = bench.events.last() else { panic!("{:?}", bench.events) };
+    let call = invitation.call;
+    bench.command(Command::Accept { call, answer: Bytes::from_static(b"answer") });
+    bench.endpoint.lost(bench.now, tls);
+    bench.drain();
+    bench.command(Command::HangUp { call, reason: None });
+    bench.pass(Duration::from_secs(40));
+    let in_the_open =
+        bench.sent.iter().filter(|(flow, bytes)| flow.transport != Transport::Tls && parse_request(bytes).is_some());
+    assert_eq!(in_the_open.count(), 0);
+}
+
 /// RFC 3261 section 18.4: what the system does not take is of one request.
 #[test]
 fn a_datagram_that_is_not_taken_fails_what_it_carries_and_nothing_else() {

@@ -1,6 +1,6 @@
 //! What DNS has said, for as long as it may be believed (RFC 1035 section 3.2.1, RFC 2308).
 
-use super::{Outcome, Question};
+use super::{Kind, Outcome, Question};
 use crate::clock::Mono;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,14 +40,16 @@ impl Cache {
     /// Takes an outcome, and gives what is to be believed: it, or the last answer where this is only a failure.
     pub fn put(&mut self, now: Mono, question: Question, outcome: Outcome) -> Arc<Outcome> {
         let last = self.kept.get(&question).filter(|kept| kept.outcome.is_ok() && now < kept.ended + STANDS);
+        // Whoever drops NAPTR drops it always, and each time it takes seconds to know.
+        let again = if question.kind == Kind::Naptr { LONGEST_NOTHING } else { AFTER_FAILURE };
         let (outcome, until, ended) = match (&outcome, last) {
             (Ok(answer), _) => {
                 let longest = if answer.records.is_empty() { LONGEST_NOTHING } else { LONGEST };
                 let until = now + answer.ttl.min(longest);
                 (Arc::new(outcome), until, until)
             }
-            (Err(_), Some(last)) => (last.outcome.clone(), now + AFTER_FAILURE, last.ended),
-            (Err(_), None) => (Arc::new(outcome), now + AFTER_FAILURE, now),
+            (Err(_), Some(last)) => (last.outcome.clone(), now + again, last.ended),
+            (Err(_), None) => (Arc::new(outcome), now + again, now),
         };
         if self.kept.len() >= MOST_KEPT && !self.kept.contains_key(&question) {
             self.make_room();
@@ -72,7 +74,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Answer, Failure, Kind, Record};
+    use super::super::{Answer, Failure, Record};
     use super::*;
 
     fn question(name: &str) -> Question {

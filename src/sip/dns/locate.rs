@@ -138,8 +138,8 @@ pub(super) fn addresses<'a>(host: &HostName, known: Known<'a>) -> Step<IpAddr> {
                 ttl = ttl.min(answer.ttl);
                 found.extend(answer.records.iter().filter_map(Record::address));
             }
-            // Servers that know nothing of NAPTR refuse it.
-            Err(Failure::Refused(_)) if question.kind == Kind::Naptr => {}
+            // Servers that know nothing of NAPTR refuse it, and firewalls drop it. Where it was answered once, that still stands.
+            Err(_) if question.kind == Kind::Naptr => {}
             Err(why) => failed = failed.or(Some(Why::Failure(*why))),
         }
     }

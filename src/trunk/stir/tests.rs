@@ -151,7 +151,7 @@ fn what_is_signed_for_is_attested_and_each_flaw_has_its_name() {
         (with(head(), "ppt", json!("rph")), claims(), Err(Flaw::Missing)),
         (with(head(), "ppt", json!("div-o")), claims(), Err(Flaw::Missing)),
         (with(head(), "ppt", json!("div")), claims(), Err(Flaw::Malformed)),
-        (with(head(), "ppt", Value::Null), claims(), Err(Flaw::Malformed)),
+        (with(head(), "ppt", Value::Null), claims(), Err(Flaw::Missing)),
     ];
     for (head, claims, expected) in rows {
         assert_eq!(verified(&trust, &[&signer.identity(&head, &claims)]), expected, "{head} {claims}");

@@ -63,7 +63,7 @@ async fn two_hundred_calls_are_up_at_once_and_nothing_is_left_of_them() {
         soon(async { while !states.recv().await.expect("the dialog is there").is_terminated() {} }).await;
         stack.layer.remove_dialog(&dialog.id());
     }
-    assert_eq!(stack.kept(), (0, 0));
+    stack.keeps_nothing().await;
     let records = world.records().await;
     assert_eq!((records.len(), seen.len()), (CALLS, CALLS));
     for record in &records {
