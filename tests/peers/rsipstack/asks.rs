@@ -38,7 +38,7 @@ async fn each_asks_whether_the_other_is_there() {
     stack.known(&world, "ping_s = 1\n").await;
     let (_, answer) = stack.ask(Method::Options, stack.uri(DIRECT), Vec::new()).await;
     let said = |name: &str| answer.header_value(name).unwrap_or_default();
-    assert!(said("Allow").contains("UPDATE") && said("Accept") == "application/sdp", "{answer}");
+    assert!(said("Allow").contains("UPDATE") && said("Accept") == "application/sdp, multipart/mixed", "{answer}");
     assert!(said("Supported").contains("100rel"), "{answer}");
     is_reached(&world, "up").await;
     status.store(503, Ordering::Relaxed);

@@ -7,9 +7,9 @@ use rsipstack::sip::Header::{RSeq, Require};
 use tollbridge::rating::UsageRecord;
 use tollbridge::types::Cause;
 
-/// Five cents for the connection, and three for each second begun; nothing for what was never up.
+/// Five cents for the connection, and three for each second begun; nothing for what was never up, or no time at all.
 fn is_charged(record: &UsageRecord) {
-    let fee = if record.beyond.stamps.answered.is_some() { 50_000 } else { 0 };
+    let fee = if record.duration_ms > 0 { 50_000 } else { 0 };
     assert_eq!(record.charge.0, fee + record.duration_ms.div_ceil(1_000) as i64 * 30_000, "{record:?}");
 }
 
