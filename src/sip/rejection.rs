@@ -27,10 +27,11 @@ pub struct Rejection {
 
 impl Rejection {
     pub fn tell(&self) {
-        let Rejection { flow, method, call_id, status, why, is_stranger, untold } = self;
+        let Rejection { flow, status, is_stranger, untold, .. } = self;
         let (peer, transport) = (flow.peer, flow.transport.name());
         // What came from the network is written with its odd characters escaped.
-        tracing::info!(%peer, transport, ?method, ?call_id, status, ?why, is_stranger, untold, "refused");
+        let [method, call_id, why] = [&self.method, &self.call_id, &self.why].map(|text| text.escape_debug());
+        tracing::info!(%peer, transport, %method, %call_id, status, %why, is_stranger, untold, "refused");
     }
 }
 

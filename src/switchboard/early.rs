@@ -110,9 +110,8 @@ impl Switchboard {
         plan: Plan,
         secret: Option<sdp::crypto::Secret>,
     ) {
-        let ear = self.lines.get(&id).and_then(Line::ear).and_then(|by| self.lines.get(&by)).filter(|by| by.present);
-        let room = ear.and_then(|by| Some(self.rooms.get(by.meeting.as_ref()?)?.id));
-        let Some((to, room)) = ear.map(|by| by.stream).zip(room) else { return };
+        let ear = self.lines.get(&id).and_then(Line::ear).and_then(|by| self.place_of(by));
+        let Some((to, room)) = ear else { return };
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.heard.described = Some(described);
         let (stream, plan, secret) = (line.stream, listening(plan), secret.map(Box::new));
@@ -136,11 +135,23 @@ impl Switchboard {
         }
     }
 
+    /// Where somebody is who is in a meeting.
+    fn place_of(&self, id: LegId) -> Option<(media::StreamId, media::RoomId)> {
+        let line = self.lines.get(&id).filter(|line| line.present)?;
+        Some((line.stream, self.rooms.get(line.meeting.as_ref()?)?.id))
+    }
+
+    /// What is heard before its answer, of those whom somebody had rung.
+    fn early_of(&self, by: LegId) -> Vec<media::StreamId> {
+        let is_heard = |line: &&Line| line.is_rung_by(by) && matches!(line.wire, Wire::Early(_));
+        let mut streams: Vec<_> = self.lines.values().filter(is_heard).map(|line| line.stream).collect();
+        streams.sort(); // the same order in every run of a seed
+        streams
+    }
+
     /// Whoever had them rung is elsewhere, or gone: nobody hears what comes from there.
     pub(super) fn hush_early(&mut self, by: LegId) {
-        let is_heard = |line: &&Line| line.is_rung_by(by) && matches!(line.wire, Wire::Early(_));
-        let streams: Vec<media::StreamId> = self.lines.values().filter(is_heard).map(|line| line.stream).collect();
-        for stream in streams {
+        for stream in self.early_of(by) {
             self.say(Output::Media(media::Command::Confide { stream, to: None }));
             self.say(Output::Media(media::Command::Leave { stream }));
         }
@@ -148,12 +159,8 @@ impl Switchboard {
 
     /// Somebody has taken the place of whoever had them rung, and hears them from now on.
     pub(super) fn hear_early(&mut self, by: LegId) {
-        let ear = self.lines.get(&by).filter(|by| by.present);
-        let room = ear.and_then(|by| Some(self.rooms.get(by.meeting.as_ref()?)?.id));
-        let Some((to, room)) = ear.map(|by| by.stream).zip(room) else { return };
-        let is_heard = |line: &&Line| line.is_rung_by(by) && matches!(line.wire, Wire::Early(_));
-        let streams: Vec<media::StreamId> = self.lines.values().filter(is_heard).map(|line| line.stream).collect();
-        for stream in streams {
+        let Some((to, room)) = self.place_of(by) else { return };
+        for stream in self.early_of(by) {
             self.say(Output::Media(media::Command::Join { stream, room }));
             self.say(Output::Media(media::Command::Confide { stream, to: Some(to) }));
         }

@@ -421,7 +421,8 @@ impl Switchboard {
         let (status, phrase) = turned.response(usual);
         metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
         let carrier = carrier.map(|carrier| carrier.id.as_str());
-        tracing::info!(cause = cause.slug(), status, carrier, ?call_id, "call refused");
+        let call_id = call_id.escape_debug();
+        tracing::info!(cause = cause.slug(), status, carrier, %call_id, "call refused");
         let refusal = Refusal {
             status,
             phrase: phrase.to_owned(),
