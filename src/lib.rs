@@ -16,7 +16,7 @@
 //! 3  cluster          who is alive, where a meeting lives
 //! 2  store            remembers; the only room with SQL
 //! 1  sip  media  trunk  leg  meeting  rating  notice   seven crafts, strangers to each other
-//! 0  types  clock  telemetry  form                words, moments, counters, forms that people fill in
+//! 0  types  clock  telemetry  form  priority      words, moments, counters, forms that people fill in, who goes first
 //! ```
 //!
 //! ## How a room is built
@@ -37,6 +37,7 @@ pub mod media;
 pub mod meeting;
 pub mod node;
 pub mod notice;
+pub mod priority;
 pub mod rating;
 pub mod sip;
 pub mod store;

@@ -25,10 +25,11 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 0),
     ("telemetry", 0),
     ("form", 0),
+    ("priority", 0),
 ];
 
 /// Words of the lowest floor that its other rooms may use.
-const GROUND: &[&str] = &["types", "clock", "telemetry", "form"];
+const GROUND: &[&str] = &["types", "clock", "telemetry", "form", "priority"];
 
 /// What only `io.rs`, `clock.rs`, `node.rs`, `main.rs` and the command line may touch.
 const WORLD: &[(&str, &str)] = &[

@@ -16,6 +16,7 @@ use super::rtp::monitor::REPORT_MOST;
 use super::sdp::crypto::Secret;
 use super::{Carried, Command, Engine, Event, Outcome, Plan, Refusal, RoomId, Slot, Stats, StreamId, Target};
 use crate::clock::{self, Mono, Now};
+use crate::priority::Priority;
 use crate::types::Addresses;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
@@ -491,7 +492,7 @@ impl Mixer {
 
     fn run(mut self, nth: usize) {
         thread::pin(nth);
-        thread::hasten();
+        Priority::Beat.take();
         // What a panic leaves is looked at no more, but for names and figures: a new engine takes the place.
         while catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
             self.recover(clock::mono());
@@ -772,7 +773,7 @@ impl Mixer {
     }
 }
 
-/// What std has no word for: cores, priorities, absolute deadlines.
+/// What std has no word for: cores, absolute deadlines.
 mod thread {
     use crate::clock::{self, Mono};
 
@@ -791,19 +792,6 @@ mod thread {
             libc::CPU_ZERO(&mut set);
             libc::CPU_SET(*core, &mut set);
             libc::sched_setaffinity(0, size, &set);
-        }
-    }
-
-    /// Ahead of all that can wait, where that is permitted: real time (measured: the worst beat of a busy machine 0.3 ms
-    /// late instead of 2 ms), else a better nice value, else as it is. The limit on streams keeps it from taking a core.
-    pub fn hasten() {
-        const NICE: libc::c_int = -15;
-        // SAFETY: plain values and one struct that lives here; 0 is the calling thread.
-        unsafe {
-            let lowest = libc::sched_param { sched_priority: 1 };
-            if libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &lowest) != 0 {
-                libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
-            }
         }
     }
 

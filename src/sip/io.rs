@@ -6,6 +6,8 @@
 use super::datagram::io::read_datagrams;
 use super::datagram::is_new_call;
 use super::dns::io::{Client, Servers};
+use super::thread::Hurry;
+use super::thread::io::start_thread;
 use super::tls::{self, Tls};
 use super::transport::{Fate, Frame, PING, PONG, StreamFramer, is_keep_alive};
 use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Said, Transport, dns};
@@ -16,13 +18,12 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
-use tokio::runtime::{self, Handle};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::error::Elapsed;
@@ -41,8 +42,8 @@ const QUESTIONS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Events that wait for our owner; beyond it new calls are refused.
 const EVENTS: usize = 1_024;
-/// Messages taken in one go before timers and commands have their turn.
-const BATCH: usize = 64;
+/// Messages taken in one go, of new calls and of others each, before timers, commands and readers have their turn.
+const BATCH: usize = 16;
 /// Buffers of a UDP socket: a second of 2,000 messages.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// What one read of a connection may bring.
@@ -185,37 +186,6 @@ impl Sip {
     }
 }
 
-/// What the thread does, until it is over.
-type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A thread with a runtime of its own, which waits for its work, and tells when that is done.
-fn start_thread() -> io::Result<(std::sync::mpsc::Sender<Work>, oneshot::Receiver<()>, Handle)> {
-    let (begin, begun) = std::sync::mpsc::channel::<Work>();
-    let (ready, own) = std::sync::mpsc::channel();
-    let (ended, over) = oneshot::channel();
-    let run = move || {
-        hasten();
-        let runtime = runtime::Builder::new_current_thread().enable_all().build();
-        let told = ready.send(runtime.as_ref().map(|runtime| runtime.handle().clone()).map_err(|error| error.kind()));
-        if let (Ok(()), Ok(runtime), Ok(work)) = (told, runtime, begun.recv()) {
-            runtime.block_on(work);
-        }
-        // Nobody may wait for it.
-        let _ = ended.send(());
-    };
-    std::thread::Builder::new().name("sip".to_owned()).spawn(run)?;
-    let own = own.recv().map_err(io::Error::other)??;
-    Ok((begin, over, own))
-}
-
-/// Ahead of all that may wait, where that is permitted, but behind the mixers' beat: on a machine that is full, whoever is
-/// turned away hears so at once.
-fn hasten() {
-    const NICE: libc::c_int = -10;
-    // SAFETY: plain values; 0 is the calling thread, on Linux that alone.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
-}
-
 /// What was said of a call, each message with its moment, and how many are left out.
 pub type Remembered = (Vec<(Wall, Said)>, u32);
 
@@ -323,6 +293,7 @@ struct Rim {
     /// What our owner has not fetched: bounded by the calls there are, since meanwhile no new one is taken.
     untold: VecDeque<(Now, Event)>,
     obeyed: u64,
+    hurry: Hurry,
     /// Ended when the rim goes.
     readers: JoinSet<()>,
     /// The runtime of everybody, and that of our thread.
@@ -346,6 +317,7 @@ impl Rim {
             events,
             untold: VecDeque::new(),
             obeyed: 0,
+            hurry: Hurry::default(),
             readers: JoinSet::new(),
             all: Handle::current(),
             own,
@@ -424,13 +396,19 @@ impl Rim {
                     // Whoever asked may have gone.
                     let _ = reply.send(self.recall(&call_id));
                 }
-                _ = sweep.tick() => self.sweep(),
+                _ = sweep.tick() => {
+                    self.hurry.calm_down(self.endpoint.counters());
+                    self.sweep();
+                }
                 _ = &mut stopped => break,
             }
             let now = Now::read();
             self.endpoint.wake(now.mono);
             self.drain(now);
             gauge.send_replace(self.gauges());
+            self.hurry.look(self.endpoint.counters());
+            // Readers are of this thread too, and see what waits in the system's buffers.
+            tokio::task::yield_now().await;
         }
         for connection in self.connections.values() {
             connection.end();

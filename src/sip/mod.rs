@@ -30,6 +30,7 @@ mod replaces;
 mod session;
 mod shed;
 mod subscription;
+mod thread;
 mod timer;
 pub mod tls;
 mod trace;
