@@ -6,6 +6,7 @@ mod called;
 mod calls;
 mod crowd;
 mod offers;
+mod sound;
 
 use crate::baresip::{sign, speak_tls};
 use crate::digest::LOGIN;
