@@ -1,6 +1,6 @@
 //! What keys bring about, heard and paid for.
 
-use crate::world::{DIRECT, PEOPLE, TOLL, TOLL_FREE, World, hears, hears_said, led, listen, tone};
+use crate::world::{DIRECT, PEOPLE, TOLL, TOLL_FREE, World, hears, hears_said, keypad, led, listen, tone};
 use std::time::Duration;
 use tollbridge::cli::sound::Voice;
 use tollbridge::meeting::Prompt;
@@ -9,18 +9,9 @@ use tollbridge::types::Cause;
 const SOON: Duration = Duration::from_secs(10);
 const CALLED: &str = "+390699999999";
 
-/// The sound of a keypad (ITU-T Q.23), each key 100 ms with 100 ms behind it, and then a long silence.
+/// Keys as tones, each 100 ms with 100 ms behind it, and then a long silence.
 fn tones(keys: &str) -> Voice {
-    const PAD: [&str; 4] = ["123", "456", "789", "*0#"];
-    const HZ: ([f64; 4], [f64; 3]) = ([697.0, 770.0, 852.0, 941.0], [1_209.0, 1_336.0, 1_477.0]);
-    let mut samples = Vec::new();
-    for key in keys.chars() {
-        let row = PAD.iter().position(|row| row.contains(key)).unwrap();
-        let column = PAD[row].find(key).unwrap();
-        let wave = |hz: f64, n: u32| 6_000.0 * (std::f64::consts::TAU * hz * f64::from(n) / 8_000.0).sin();
-        samples.extend((0..800).map(|n| (wave(HZ.0[row], n) + wave(HZ.1[column], n)) as i16));
-        samples.extend([0; 800]);
-    }
+    let mut samples = keypad(keys, 100, 100);
     // Not from an array: a minute of it is too much for a stack.
     samples.resize(samples.len() + 8_000 * 60, 0);
     Voice::Recording(samples.into())

@@ -394,6 +394,21 @@ pub fn tone(hz: u32) -> Voice {
     Voice::Tone { hz, peak: 6_000 }
 }
 
+/// The sound of a keypad (ITU-T Q.23): each key is held, and then there is silence.
+pub fn keypad(keys: &str, held_ms: u32, rest_ms: u32) -> Vec<i16> {
+    const PAD: [&str; 4] = ["123", "456", "789", "*0#"];
+    const HZ: ([f64; 4], [f64; 3]) = ([697.0, 770.0, 852.0, 941.0], [1_209.0, 1_336.0, 1_477.0]);
+    let mut samples = Vec::new();
+    for key in keys.chars() {
+        let row = PAD.iter().position(|row| row.contains(key)).unwrap();
+        let column = PAD[row].find(key).unwrap();
+        let wave = |hz: f64, n: u32| 6_000.0 * (std::f64::consts::TAU * hz * f64::from(n) / 8_000.0).sin();
+        samples.extend((0..8 * held_ms).map(|n| (wave(HZ.0[row], n) + wave(HZ.1[column], n)) as i16));
+        samples.resize(samples.len() + 8 * rest_ms as usize, 0);
+    }
+    samples
+}
+
 pub async fn apply(store: &Store, text: &str) {
     let document = Document::parse("test.toml", text, |_| Ok(RATES.to_owned()));
     let document = document.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));

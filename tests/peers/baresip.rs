@@ -30,6 +30,8 @@ struct Baresip {
     /// As in its `audio_codecs`.
     codec: &'static str,
     rate_hz: u32,
+    /// Milliseconds of sound a packet.
+    ptime: u16,
     /// Its `mediaenc`: nothing, `srtp` (offered) or `srtp-mand` (required).
     security: Option<&'static str>,
     /// Where its certificate and whom it believes lie, if it calls by TLS.
@@ -65,9 +67,9 @@ impl Baresip {
         let config = tls.as_deref().unwrap_or_default().to_owned() + &config;
         let transport = if tls.is_some() { ";transport=tls" } else { "" };
         let security = self.security.map(|kind| format!(";mediaenc={kind}")).unwrap_or_default();
-        let codec = self.codec;
+        let (codec, ptime) = (self.codec, self.ptime);
         let account = format!(
-            "<sip:+390644444444@{}{transport}>;regint=0;ptime=20;audio_codecs={codec}{security}\n",
+            "<sip:+390644444444@{}{transport}>;regint=0;ptime={ptime};audio_codecs={codec}{security}\n",
             self.address
         );
         for (name, text) in [("config", config), ("accounts", account), ("contacts", String::new())] {
@@ -165,16 +167,18 @@ async fn talks(phone: Baresip, settings: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g711_with_srtp_required_by_both() {
+async fn g711_in_packets_of_30_ms_with_srtp_required_by_both() {
     let phone = Baresip {
         address: Ipv4Addr::new(127, 0, 0, 31),
         codec: "PCMA/8000/1",
         rate_hz: 8_000,
+        ptime: 30,
         security: Some("srtp-mand"),
         tls: None,
     };
     let told = talks(phone, "srtp = \"required\"").await;
     assert_eq!(told.matches("RTP/SAVP").count(), 2, "asked for and given: {told}");
+    assert!(told.contains("a=ptime:30"), "its own wish; ours stands in the answer: {told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,6 +187,7 @@ async fn g722_with_srtp_offered_and_taken() {
         address: Ipv4Addr::new(127, 0, 0, 32),
         codec: "G722/16000/1",
         rate_hz: 16_000,
+        ptime: 20,
         security: Some("srtp"),
         tls: None,
     };
@@ -196,6 +201,7 @@ async fn opus_in_the_clear() {
         address: Ipv4Addr::new(127, 0, 0, 33),
         codec: "opus/48000/1",
         rate_hz: 48_000,
+        ptime: 20,
         security: None,
         tls: None,
     };
@@ -234,6 +240,7 @@ async fn by_tls_whoever_shows_the_name_is_let_in_and_nobody_else() {
         address: Ipv4Addr::new(127, 0, 0, 35),
         codec: "PCMA/8000/1",
         rate_hz: 8_000,
+        ptime: 20,
         security: Some("srtp-mand"),
         tls: Some(folder.path().to_owned()),
     };
@@ -258,7 +265,7 @@ async fn by_tls_whoever_shows_the_name_is_let_in_and_nobody_else() {
 async fn who_must_be_secret_and_is_not_gets_no_leg() {
     let _turn = MACHINE.read().await;
     let address = Ipv4Addr::new(127, 0, 0, 34);
-    let phone = Baresip { address, codec: "PCMA/8000/1", rate_hz: 8_000, security: None, tls: None };
+    let phone = Baresip { address, codec: "PCMA/8000/1", rate_hz: 8_000, ptime: 20, security: None, tls: None };
     let (world, other) = world(&phone, "srtp = \"required\"").await;
     let running = phone.call(&world);
     running.tells("488 ").await;

@@ -1,16 +1,20 @@
 //! sipp calls in.
 
 use crate::sipp::Sipp;
-use crate::world::{DIRECT, hears};
-use crate::{CREDITS, MACHINE, MICROS, bridge, caller, charged_once};
+use crate::world::{DIRECT, TOLL, TOLL_FREE, hears, keypad};
+use crate::{CREDITS, MACHINE, MICROS, bridge, bridge_with, caller, charged_once};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::f64::consts::TAU;
+use std::net::{IpAddr, Ipv6Addr};
 use tollbridge::api::report::CarrierFile;
 use tollbridge::clock::Wall;
+use tollbridge::config::Listen;
 use tollbridge::media::Codec;
+use tollbridge::rating::CallType;
 use tollbridge::rating::record::{EndedBy, utc};
 use tollbridge::sip::Transport;
+use tollbridge::switchboard::ask::{Ask, Told};
 use tollbridge::types::Cause;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,20 +83,75 @@ async fn calls_over_tcp_share_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn calls_by_ipv6() {
+    let _turn = MACHINE.read().await;
+    let here = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let world = bridge_with(|settings| {
+        let address = (here, 0).into();
+        settings.sip.listen = [Transport::Udp, Transport::Tcp].map(|transport| Listen { transport, address }).to_vec();
+        settings.media.bind = here.into();
+    })
+    .await;
+    for (transport, tcp) in [(Transport::Udp, false), (Transport::Tcp, true)] {
+        let calls_to = world.node.sip(transport);
+        let sipp = Sipp { calls_to, tcp, local: (here, 0).into(), pause_ms: 300, ..caller(&world, "call") };
+        assert_eq!(sipp.start().all_well().await.succeeded, 1, "{transport:?}");
+    }
+    charged_once(&world, 2).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_it_says_is_heard() {
     let _turn = MACHINE.read().await;
     let world = bridge().await;
     let listener = world.call("+390611111111", DIRECT).await;
     let mut voice = vec![0; 8_000];
-    let tone: Vec<i16> = (0..8_000).map(|n| (6_000.0 * (TAU * 500.0 * f64::from(n) / 8_000.0).sin()) as i16).collect();
-    Codec::Pcma.encode(&tone, &mut voice);
+    let wave = |hz: f64, n: u32| 6_000.0 * (TAU * hz * f64::from(n) / 8_000.0).sin();
+    // The second is a fax's that calls (CNG, ITU-T T.30): sound as any other.
+    let tones: Vec<i16> = (0..8_000).map(|n| (wave(500.0, n) + wave(1_100.0, n)) as i16).collect();
+    Codec::Pcma.encode(&tones, &mut voice);
     let file = Some(("voice.alaw", voice));
     let sipp = Sipp { pause_ms: 4_000, file, ..caller(&world, "talk") }.start();
     world.inside("open", 2).await;
-    assert_eq!(hears(&listener, &[500, 700]).await, [500]);
+    assert_eq!(hears(&listener, &[500, 700, 1_100]).await, [500, 1_100]);
     sipp.all_well().await;
     listener.hang_up();
     charged_once(&world, 2).await;
+    world.end().await;
+}
+
+/// Conference IDs in tones: as fast as telephones dial (ITU-T Q.24), and with a finger that stays on its first key. Whoever is heard
+/// to press a key twice, or not, is in no meeting; and then the bridge hangs up.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_tones_fast_or_long() {
+    let _turn = MACHINE.read().await;
+    let world = bridge().await;
+    let fast = keypad("1000001", 50, 50);
+    let long = [keypad("1", 1_500, 200), keypad("000001", 300, 100)].concat();
+    let phones = [(TOLL, fast), (TOLL_FREE, long)].map(|(number, keys)| {
+        // Once: what follows is silence for as long as the test may take.
+        let samples = [vec![0; 4_000], keys, vec![0; 30 * 8_000]].concat();
+        let mut voice = vec![0; samples.len()];
+        Codec::Pcma.encode(&samples, &mut voice);
+        Sipp { number, file: Some(("voice.alaw", voice)), ..caller(&world, "tones") }.start()
+    });
+    world.inside("open", 2).await;
+    for leg in world.legs().await {
+        let told = world.ask(Ask::Remove { leg: leg.id.parse().unwrap() }).await;
+        assert!(matches!(told, Told::Done), "{told:?}");
+    }
+    for sipp in phones {
+        sipp.all_well().await;
+    }
+    let records = world.records().await;
+    assert_eq!(records.len(), 2);
+    for record in &records {
+        assert_eq!((record.beyond.cause, record.beyond.ended_by), (Cause::Removed, EndedBy::Bridge), "{record:?}");
+        let a_second = if record.call_type == CallType::DialInTollFree { 20_000 } else { 10_000 };
+        assert!(record.charge.0 > 0 && record.charge.0 % a_second == 0, "{record:?}");
+    }
+    assert_ne!(records[0].call_type, records[1].call_type);
     world.end().await;
 }
 

@@ -17,7 +17,7 @@ const CALLS: u32 = 3;
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_of_every_kind_are_taken_and_paid() {
     let _turn = MACHINE.read().await;
-    let kinds = ["late_offer", "reliable", "refresh", "too_short", "fax", "anonymous", "twice"];
+    let kinds = ["late_offer", "reliable", "refresh", "too_short", "fax", "anonymous", "numberless", "twice"];
     let world = bridge().await;
     let start = |kind| Sipp { calls: CALLS, pause_ms: 600, ..caller(&world, kind) }.start();
     for (kind, sipp) in kinds.map(|kind| (kind, start(kind))) {
@@ -25,7 +25,11 @@ async fn calls_of_every_kind_are_taken_and_paid() {
     }
     let records = charged_once(&world, kinds.len() * CALLS as usize).await;
     let hidden = records.iter().filter(|record| record.caller.is_none()).count();
-    assert_eq!(hidden, CALLS as usize, "who does not want to be shown is not: {records:#?}");
+    assert_eq!(
+        hidden,
+        2 * CALLS as usize,
+        "who does not want to be shown is not, and who has no number has none: {records:#?}"
+    );
     world.end().await;
 }
 

@@ -1,7 +1,8 @@
 //! Foreign telephones, which know nothing of us, call the whole bridge and are called by it: sipp, baresip, Linphone,
-//! rsipstack, and sipsak, which does not talk. Each call must be authorised, held, settled and written down, once.
+//! rsipstack, sipsak, which does not talk, and ffmpeg, which does nothing else. Each call must be authorised, held, settled and
+//! written down, once. `plan.md` says what carriers try, and which test shows it.
 //!
-//! sipp presses no keys (RFC 4733): it sends recorded packets through raw sockets, which only root may open.
+//! sipp presses no keys as events (RFC 4733): it sends recorded packets through raw sockets, which only root may open.
 
 mod baresip;
 mod digest;
@@ -10,6 +11,7 @@ mod interop;
 mod linphone;
 mod load;
 mod outgoing;
+mod plan;
 mod relay;
 mod rsipstack;
 mod sipp;

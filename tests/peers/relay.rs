@@ -1,10 +1,11 @@
-//! A bad line: a relay for datagrams that loses some of them, each way, as its seed says.
+//! A bad line: a relay for datagrams that loses some of them, each way, as its seed says, and may be slow with the others.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -27,6 +28,11 @@ pub struct Relay {
 impl Relay {
     /// The bridge sees `ip` as the peer's. `loss` is a part of one.
     pub async fn start(ip: [u8; 4], bridge: SocketAddr, loss: f64, seed: u64) -> Relay {
+        Relay::late(ip, bridge, loss, Duration::ZERO, seed).await
+    }
+
+    /// The same, where each datagram to the bridge takes up to so long, by itself: they come in another order, too.
+    pub async fn late(ip: [u8; 4], bridge: SocketAddr, loss: f64, most: Duration, seed: u64) -> Relay {
         let bind = || UdpSocket::bind(SocketAddr::from((ip, 0)));
         let (near, far) = (Arc::new(bind().await.unwrap()), Arc::new(bind().await.unwrap()));
         far.connect(bridge).await.unwrap();
@@ -41,9 +47,18 @@ impl Relay {
                 loop {
                     let Ok((length, from)) = near.recv_from(&mut datagram).await else { continue };
                     caller.send_replace(Some(from));
-                    if line.carries(&way) {
-                        let _ = far.send(&datagram[..length]).await;
+                    if !line.carries(&way) {
+                        continue;
                     }
+                    let Some(wait) = line.keeps(most) else {
+                        let _ = far.send(&datagram[..length]).await;
+                        continue;
+                    };
+                    let (far, datagram) = (far.clone(), datagram[..length].to_vec());
+                    tokio::spawn(async move {
+                        tokio::time::sleep(wait).await;
+                        let _ = far.send(&datagram).await;
+                    });
                 }
             });
         }
@@ -77,6 +92,11 @@ impl Line {
         let count = if lost { &way.lost } else { &way.passed };
         count.fetch_add(1, Ordering::Relaxed);
         !lost
+    }
+
+    /// How long the next one is on its way.
+    fn keeps(&mut self, most: Duration) -> Option<Duration> {
+        (!most.is_zero()).then(|| most.mul_f64(self.rng.random_range(0.0..=1.0)))
     }
 }
 

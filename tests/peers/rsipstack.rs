@@ -5,6 +5,8 @@ mod asks;
 mod called;
 mod calls;
 mod crowd;
+mod offers;
+mod sound;
 
 use crate::baresip::{sign, speak_tls};
 use crate::digest::LOGIN;
@@ -60,7 +62,15 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
 
 /// All that went over its wires, in its own words.
 #[derive(Clone, Default)]
-struct Wire(Arc<Mutex<Vec<(Way, SipMessage)>>>);
+struct Wire {
+    said: Arc<Mutex<Vec<(Way, SipMessage)>>>,
+    /// By itself it acknowledges an answer at once, and has no way to say anything in that: here is what it says to the offer
+    /// of the next one.
+    answer: Arc<Mutex<Option<Answer>>>,
+}
+
+/// What is made of an offer.
+type Answer = Box<dyn FnOnce(&[u8]) -> Vec<u8> + Send>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -70,14 +80,29 @@ enum Way {
 
 impl Wire {
     fn note(&self, way: Way, message: SipMessage) -> SipMessage {
-        self.0.lock().unwrap().push((way, message.clone()));
+        self.said.lock().unwrap().push((way, message.clone()));
+        message
+    }
+
+    /// Puts the answer into an ACK where the 200 had an offer.
+    fn with_answer(&self, mut message: SipMessage) -> SipMessage {
+        if let SipMessage::Request(ack) = &mut message
+            && ack.method == Method::Ack
+            && let Some(answer) = self.answer.lock().unwrap().take()
+        {
+            let said = self.said.lock().unwrap();
+            let Some((_, SipMessage::Response(offered))) = said.last() else { panic!("what it acknowledges") };
+            ack.body = answer(&offered.body);
+            ack.headers.unique_push(Header::ContentLength((ack.body.len() as u32).into()));
+            ack.headers.extend(described());
+        }
         message
     }
 }
 
 impl MessageInspector for Wire {
     fn before_send(&self, message: SipMessage, _: Option<&SipAddr>) -> SipMessage {
-        self.note(Way::Sent, message)
+        self.note(Way::Sent, self.with_answer(message))
     }
 
     fn after_received(&self, message: SipMessage, _: Option<&SipAddr>) -> SipMessage {
@@ -221,14 +246,19 @@ impl Stack {
 
     async fn call(&self, to: &str, headers: Vec<Header>) -> Result<Call, Response> {
         let sound = Sound::start(self.local.ip(), 1).await.unwrap();
+        let call = self.invite(self.invitation(to, &sound, headers), sound).await?;
+        call.sound.talk_to(sdp::accept(&call.answer.body, &ours(&call.sound, Direction::SendRecv, 1)).unwrap());
+        Ok(call)
+    }
+
+    /// The same by this invitation, and says nothing yet.
+    async fn invite(&self, invitation: InviteOption, sound: Sound) -> Result<Call, Response> {
         let (tell, states) = self.layer.new_dialog_state_channel();
-        let invitation = self.invitation(to, &sound, headers);
         let (dialog, answer) = soon(self.layer.do_invite(invitation, tell)).await.unwrap();
         let answer = answer.expect("a final answer");
         if answer.status_code != StatusCode::OK {
             return Err(answer);
         }
-        sound.talk_to(sdp::accept(&answer.body, &ours(&sound, Direction::SendRecv, 1)).unwrap());
         Ok(Call { dialog, states, sound, version: 1, answer })
     }
 
@@ -268,7 +298,7 @@ impl Stack {
     }
 
     fn messages(&self, way: Way, call_id: &str) -> Vec<SipMessage> {
-        let wire = self.wire.0.lock().unwrap();
+        let wire = self.wire.said.lock().unwrap();
         let of_it = |message: &SipMessage| message.call_id_header().is_ok_and(|header| header.value() == call_id);
         wire.iter().filter(|(its, message)| *its == way && of_it(message)).map(|(_, message)| message.clone()).collect()
     }
@@ -291,7 +321,7 @@ impl Stack {
 
     /// What it says of itself, for whoever has to find out.
     fn story(&self) -> String {
-        let wire = self.wire.0.lock().unwrap();
+        let wire = self.wire.said.lock().unwrap();
         wire.iter().map(|(way, message)| format!("{way:?}\n{message}\n")).collect()
     }
 
@@ -389,18 +419,22 @@ impl Call {
 
     /// Offers another direction, by INVITE or UPDATE; gives what the bridge's answer makes of it.
     async fn change(&mut self, method: Method, direction: Direction) -> Direction {
+        let answer = self.offer(method, direction).await;
+        assert_eq!(answer.status_code, StatusCode::OK, "{answer}");
+        let plan = sdp::accept(&answer.body, &ours(&self.sound, direction, self.version)).unwrap();
+        self.sound.talk_to(plan);
+        plan.direction
+    }
+
+    /// The same, and what the bridge says to it.
+    async fn offer(&mut self, method: Method, direction: Direction) -> Response {
         self.version += 1;
-        let ours = ours(&self.sound, direction, self.version);
-        let offer = Some(sdp::offer(&ours).to_vec());
+        let offer = Some(sdp::offer(&ours(&self.sound, direction, self.version)).to_vec());
         let answer = match method {
             Method::Update => soon(self.dialog.update(Some(described()), offer)).await,
             _ => soon(self.dialog.reinvite(Some(described()), offer)).await,
         };
-        let answer = answer.unwrap().expect("an answer");
-        assert_eq!(answer.status_code, StatusCode::OK, "{answer}");
-        let plan = sdp::accept(&answer.body, &ours).unwrap();
-        self.sound.talk_to(plan);
-        plan.direction
+        answer.unwrap().expect("an answer")
     }
 
     /// Presses keys, each an INFO.
@@ -415,11 +449,14 @@ impl Call {
 }
 
 fn ours(sound: &Sound, direction: Direction, version: u64) -> Ours<'static> {
-    let (ip, port) = (sound.local().ip(), sound.local().port());
+    ours_at(sound.local(), direction, version)
+}
+
+fn ours_at(local: SocketAddr, direction: Direction, version: u64) -> Ours<'static> {
     Ours {
-        addresses: ip.into(),
-        port,
-        origin: ip,
+        addresses: local.ip().into(),
+        port: local.port(),
+        origin: local.ip(),
         session: 1,
         version,
         codecs: CODECS,
