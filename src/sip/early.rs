@@ -69,7 +69,7 @@ impl Session {
                 }
                 return;
             }
-            Stage::Invited { .. } => self.accord = Accord::Changed,
+            Stage::Invited { accord, .. } => *accord = Accord::Changed,
             Stage::Up { .. } | Stage::Ending => {}
         }
         (self.ours, self.theirs) = (ours, theirs);

@@ -289,11 +289,11 @@ impl Endpoint {
             None => self.gate.owners(flow).cloned().collect(),
         };
         let invitation = Invitation { login, shown, replaces, ..invitation(call, flow, journal, request) };
-        let stage = Stage::Invited { transaction: id, invite: Box::new(request.clone()) };
+        let invite = Box::new(request.clone());
+        let stage = Stage::Invited { transaction: id, invite, waits: true, accord: Accord::Open };
         let reliability = Reliability::of(request);
         let theirs = request.body().clone();
-        let mut session =
-            Session { waits: true, reliability, terms, theirs, carriers, ..Session::new(call, dialog, stage) };
+        let mut session = Session { reliability, terms, theirs, carriers, ..Session::new(call, dialog, stage) };
         session.learn(request);
         session.set(&mut self.desk, Bell::Remind, REMIND);
         session.set(&mut self.desk, Bell::Patience, patience(request));
@@ -343,7 +343,7 @@ impl Endpoint {
 
     /// The provisional response that says it, if one may be sent now.
     fn ringing(&mut self, session: &mut Session, status: u16, answer: Option<Bytes>) -> Option<(Id, Response)> {
-        let Stage::Invited { transaction, invite } = &session.stage else { return None };
+        let Stage::Invited { transaction, invite, accord, .. } = &session.stage else { return None };
         let (id, cseq, offered) = (*transaction, invite.cseq(), !invite.body().is_empty());
         if let Some(promise) = &mut session.promise {
             // One after the other (RFC 3262 section 3); and an answer that waits is not taken back by a ringing.
@@ -353,7 +353,7 @@ impl Endpoint {
             return None;
         }
         let mut response = self.dialog_answer(session, invite, status);
-        let answer = answer.filter(|_| session.accord < Accord::Changed);
+        let answer = answer.filter(|_| *accord < Accord::Changed);
         let reliable = match session.reliability {
             Reliability::None => false,
             Reliability::Possible => answer.is_some(),
@@ -389,15 +389,15 @@ impl Endpoint {
         let promised = session.promise.as_mut().filter(|promise| promise.described);
         if let (Stage::Invited { .. }, Some(promise)) = (&session.stage, promised) {
             promise.next = Some(Next::Accept(answer));
-        } else if let Stage::Invited { transaction, invite } = &session.stage {
-            let offers = invite.body().is_empty() && session.accord < Accord::Changed;
-            let (id, cseq) = (*transaction, invite.cseq());
+        } else if let Stage::Invited { transaction, invite, accord, .. } = &session.stage {
+            let (id, cseq, is_changed) = (*transaction, invite.cseq(), *accord == Accord::Changed);
+            let offers = invite.body().is_empty() && !is_changed;
             let mut response = self.dialog_answer(&session, invite, 200);
             if let Some(terms) = session.terms {
                 terms.onto_response(invite, &mut response);
             }
             // RFC 3261 section 13.2.1: after an offer that followed, the answer to the first one is history.
-            if session.accord < Accord::Changed {
+            if !is_changed {
                 response.set_body(SDP, answer.clone());
                 session.ours = answer;
             }
@@ -429,7 +429,7 @@ impl Endpoint {
     /// The final refusal of a call that rings here. The transaction sees to its ACK; the call is gone.
     pub(in crate::sip) fn turn_away(&mut self, call: Call, refusal: &Refusal) {
         let Some(session) = self.close(call) else { return };
-        let Stage::Invited { transaction, invite } = &session.stage else { return };
+        let Stage::Invited { transaction, invite, .. } = &session.stage else { return };
         let status = refusal.status.clamp(300, 699);
         let mut response = self.answer_saying(invite, status, &refusal.phrase, Some(&session.dialog.local_tag));
         if let Some(reason) = &refusal.reason {

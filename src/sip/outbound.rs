@@ -4,11 +4,11 @@ use super::auth::carry_over;
 use super::desk::{Alarm, Bell};
 use super::dialog::{self, Dialog, Entry};
 use super::dns::SHUNNED;
-use super::endpoint::{Endpoint, SDP, abilities, owners};
+use super::endpoint::{Endpoint, SDP, abilities};
 use super::message::{Request, Response, TAKEN};
 use super::method::Method;
 use super::refresh::{LEAST_S, Terms, least_s};
-use super::session::{ACK_LIMIT, Accord, Calling, Change, GivingUp, Session, Stage};
+use super::session::{ACK_LIMIT, Accord, Audience, Calling, Change, GivingUp, Session, Stage};
 use super::timer::LIFE;
 use super::transaction::{Id, MAX_FORKS, Made, Note, Owner, by};
 use super::transport::LONGEST_DATAGRAM;
@@ -485,12 +485,7 @@ impl Endpoint {
     fn crossed(&mut self, call: Call, dialog: Dialog, giving_up: GivingUp) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let GivingUp { reason, status, .. } = giving_up;
-        let sounded = matches!(&session.stage, Stage::Calling(calling) if calling.sounded);
-        let failed = Event::Failed { call, status, reason: None, retry_after_s: None, lingers: true, sounded };
-        session.tell(&mut self.desk, failed);
-        // Of one that is quiet nobody hears, unless it was told as failed before.
-        session.lingers |= !session.quiet;
-        session.quiet = true;
+        session.tell_failed(&mut self.desk, status);
         session.dialog = dialog;
         session.stage = Stage::Up { parting: None };
         self.part(call, reason);
@@ -500,13 +495,12 @@ impl Endpoint {
     pub(in crate::sip) fn fail(&mut self, call: Call, status: u16, reason: Option<Reason>, retry_after_s: Option<u32>) {
         let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
         let (status, sounded) = (calling.verdict(status), calling.sounded);
-        match self.close(call) {
-            Some(Session { lingers: true, .. }) => self.desk.tell(Event::Released { call }),
-            Some(session) => {
-                let failed = Event::Failed { call, status, reason, retry_after_s, lingers: false, sounded };
-                session.tell(&mut self.desk, failed);
+        match self.close(call).map(|session| session.audience) {
+            Some(Audience::Owner) => {
+                self.desk.tell(Event::Failed { call, status, reason, retry_after_s, lingers: false, sounded });
             }
-            None => {}
+            Some(Audience::AtTheEnd) => self.desk.tell(Event::Released { call }),
+            Some(Audience::Nobody { .. }) | None => {}
         }
     }
 
@@ -520,15 +514,11 @@ impl Endpoint {
         if heard {
             return self.cancel(call);
         }
-        let Some(session) = self.sessions.get_mut(&call) else { return };
-        let Stage::Calling(calling) = &session.stage else { return };
         // RFC 3261 section 9.1: no CANCEL before a provisional response. Our owner need not wait for that, but the call
         // stays until it is certain that nobody answers it.
-        let sounded = calling.sounded;
-        let failed = Event::Failed { call, status, reason: None, retry_after_s: None, lingers: true, sounded };
-        session.tell(&mut self.desk, failed);
-        session.lingers |= !session.quiet;
-        session.quiet = true;
+        if let Some(session) = self.sessions.get_mut(&call) {
+            session.tell_failed(&mut self.desk, status);
+        }
     }
 
     /// It rang for as long as it may, or there was no sign of life for so long.
@@ -601,22 +591,8 @@ impl Endpoint {
         let invite = dialog.invite(branch);
         let resumed = self.table.resume(&mut self.desk, dialog.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = resumed else { return false };
-        let session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
-        // Its connection is gone with the life that had it.
-        let carriers = owners(login.as_ref());
-        self.begin(Session {
-            quiet: true,
-            unwatched: true,
-            lost: true,
-            burial: Some(burial),
-            carriers,
-            login,
-            ..session
-        });
-        self.dig(burial);
-        if let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get_mut(&call) {
-            calling.heard = true;
-        }
+        let stage = Stage::Calling(Calling { heard: true, ..Calling::new(transaction) });
+        self.begin(Session::unwatched(call, dialog, stage, login, Some(burial)));
         self.give_up(call, reason, 487);
         true
     }

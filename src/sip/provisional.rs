@@ -108,7 +108,7 @@ impl Endpoint {
         let has_offer = matches!(&session.stage, Stage::Invited { invite, .. } if !invite.body().is_empty());
         let described = promise.as_ref().is_some_and(|promise| promise.described);
         if has_offer && described {
-            session.accord = session.accord.max(Accord::Answered);
+            session.reach(Accord::Answered);
         }
         let verdict = match body_objection(request) {
             Some(objection) => Err(objection),
@@ -137,7 +137,8 @@ impl Endpoint {
         self.respond(id, &response);
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let answer = request.body().clone();
-        (session.accord, session.theirs) = (Accord::Changed, answer.clone());
+        session.reach(Accord::Changed);
+        session.theirs = answer.clone();
         session.tell(&mut self.desk, Event::Agreed { call, answer: Some(answer) });
     }
 

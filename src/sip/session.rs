@@ -36,26 +36,15 @@ pub(in crate::sip) struct Session {
     pub call: Call,
     pub dialog: Dialog,
     pub stage: Stage,
+    pub audience: Audience,
     /// The connection of `dialog.flow` is gone.
     pub lost: bool,
     /// An offer within the call that our owner has not answered.
     pub change: Option<Change>,
-    /// A call in: how far it has agreed on its sound before it is picked up.
-    pub accord: Accord,
     /// A re-INVITE of ours, or an UPDATE with an offer, that has no final response.
     pub offering: Option<Id>,
     /// A 2xx of ours that has not been acknowledged.
     pub unacked: Option<Unacked>,
-    /// A call in that our owner has neither answered nor put off yet.
-    pub waits: bool,
-    /// Given up, or the dialog of an earlier life: nobody wants to hear of it.
-    pub quiet: bool,
-    /// The call of an earlier life that ends with this one.
-    pub burial: Option<Call>,
-    /// Of no call that there is: it is ended, and takes nobody's room.
-    pub unwatched: bool,
-    /// Told as failed, and not over: when it is, that is told.
-    pub lingers: bool,
     /// How the caller wants to be told that it rings, the last RSeq, and the response that waits for its PRACK.
     pub reliability: Reliability,
     pub rseq: Option<u32>,
@@ -91,6 +80,18 @@ pub(in crate::sip) struct Session {
     pub proofs: u8,
 }
 
+/// Who is told of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sip) enum Audience {
+    /// Our owner, of all that happens.
+    Owner,
+    /// Our owner, who was told that it has failed, of its end alone.
+    AtTheEnd,
+    /// Nobody. It is of no call that there is: it is only being ended, and takes nobody's room. `burial`: the call of an earlier
+    /// life that ends with it.
+    Nobody { burial: Option<Call> },
+}
+
 /// What both sides know of the sound before an answer. The first offer is the INVITE's; no other may follow before its answer has
 /// come reliably (RFC 3262 section 5, RFC 3311 section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,8 +104,8 @@ pub(in crate::sip) enum Accord {
 
 #[derive(Debug)]
 pub(in crate::sip) enum Stage {
-    /// It rings here.
-    Invited { transaction: Id, invite: Box<Request> },
+    /// It rings here. `waits`: our owner has neither answered nor put it off yet. `accord`: how far it has agreed on its sound.
+    Invited { transaction: Id, invite: Box<Request>, waits: bool, accord: Accord },
     /// It rings there.
     Calling(Calling),
     /// Answered. `parting`: BYE is to be sent as soon as our 2xx is acknowledged (RFC 3261 section 15).
@@ -191,16 +192,11 @@ impl Session {
             call,
             dialog,
             stage,
+            audience: Audience::Owner,
             lost: false,
             change: None,
-            accord: Accord::Open,
             offering: None,
             unacked: None,
-            waits: false,
-            quiet: false,
-            burial: None,
-            unwatched: false,
-            lingers: false,
             reliability: Reliability::None,
             rseq: None,
             promise: None,
@@ -223,9 +219,41 @@ impl Session {
         }
     }
 
+    /// One that nobody is told of: a second fork, or of an earlier life, whose connections are gone with it.
+    pub fn unwatched(
+        call: Call,
+        dialog: Dialog,
+        stage: Stage,
+        login: Option<Arc<Login>>,
+        burial: Option<Call>,
+    ) -> Session {
+        let (audience, lost) = (Audience::Nobody { burial }, burial.is_some());
+        // The password is all that is known of whose it is.
+        let carriers = login.iter().map(|login| Some(Arc::from(login.owner.as_str()))).collect();
+        Session { audience, lost, carriers, login, ..Session::new(call, dialog, stage) }
+    }
+
     pub fn tell(&self, desk: &mut Desk, event: Event) {
-        if !self.quiet {
+        if self.audience == Audience::Owner {
             desk.tell(event);
+        }
+    }
+
+    /// Our owner is told that a call of ours has failed, and need not wait until it is over.
+    pub fn tell_failed(&mut self, desk: &mut Desk, status: u16) {
+        let Stage::Calling(Calling { sounded, .. }) = self.stage else { return };
+        if self.audience == Audience::Owner {
+            let call = self.call;
+            desk.tell(Event::Failed { call, status, reason: None, retry_after_s: None, lingers: true, sounded });
+            self.audience = Audience::AtTheEnd;
+        }
+    }
+
+    /// Our owner says what becomes of a call in, or never will. Whether that was waited for.
+    pub fn waits_no_more(&mut self) -> bool {
+        match &mut self.stage {
+            Stage::Invited { waits, .. } => std::mem::take(waits),
+            _ => false,
         }
     }
 
@@ -305,7 +333,15 @@ impl Session {
 
     /// A call in: our answer was heard, and nothing that we said of the sound waits for its PRACK.
     pub fn has_answered(&self) -> bool {
-        self.accord > Accord::Open && self.promise.as_ref().is_none_or(|promise| !promise.described)
+        matches!(self.stage, Stage::Invited { accord, .. } if accord > Accord::Open)
+            && self.promise.as_ref().is_none_or(|promise| !promise.described)
+    }
+
+    /// A call in has come so far, or further, with its sound.
+    pub fn reach(&mut self, reached: Accord) {
+        if let Stage::Invited { accord, .. } = &mut self.stage {
+            *accord = reached.max(*accord);
+        }
     }
 
     /// An offer of theirs goes on waiting for our owner, though all else of the call has come further.
