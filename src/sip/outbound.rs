@@ -8,7 +8,7 @@ use super::endpoint::{Endpoint, SDP, abilities};
 use super::message::{Request, Response, TAKEN};
 use super::method::Method;
 use super::refresh::{LEAST_S, Terms, least_s};
-use super::session::{ACK_LIMIT, Accord, Audience, Calling, Change, GivingUp, Session, Stage};
+use super::session::{ACK_LIMIT, Accord, Acknowledging, Audience, Calling, Change, GivingUp, Session, Stage};
 use super::timer::LIFE;
 use super::transaction::{Id, MAX_FORKS, Made, Note, Owner, by};
 use super::transport::LONGEST_DATAGRAM;
@@ -78,15 +78,11 @@ impl Endpoint {
         let sent = self.table.call(&mut self.desk, dial.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = sent else { return self.desk.tell(refused(503)) };
         self.desk.counters.calls_out += 1;
-        let (login, holds_ack, carriers) = (dial.login.clone(), dial.holds_ack, vec![dial.carrier.clone()]);
+        let (login, carriers) = (dial.login.clone(), vec![dial.carrier.clone()]);
+        let ack = if dial.holds_ack { Acknowledging::WhenTold } else { Acknowledging::AtOnce };
         let stage = Stage::Calling(Calling::new(transaction));
-        let session = Session {
-            login,
-            holds_ack,
-            carriers,
-            may_transfer: dial.may_transfer,
-            ..Session::new(call, dialog, stage)
-        };
+        let session =
+            Session { login, ack, carriers, may_transfer: dial.may_transfer, ..Session::new(call, dialog, stage) };
         session.set(&mut self.desk, Bell::Patience, Duration::from_millis(dial.ring_ms));
         session.await_trying(&mut self.desk, self.config.trying_s);
         self.begin(session);
@@ -208,12 +204,13 @@ impl Endpoint {
         let Some(sent) = self.table.sent(id) else { return };
         let (dialog, offer) = (sent.dialog.answered(response), sent.request.body().clone());
         let local_cseq = sent.latest(dialog.remote_tag().unwrap_or_default());
-        let holds = self.sessions.get_mut(&call).filter(|session| session.holds_ack).is_some_and(|session| {
+        let holds = self.sessions.get_mut(&call).is_some_and(|session| {
             let is_wanted = matches!(&session.stage, Stage::Calling(calling) if calling.giving_up.is_none());
-            if is_wanted {
-                session.held_ack = Some(id);
+            let holds = is_wanted && session.ack == Acknowledging::WhenTold;
+            if holds {
+                session.ack = Acknowledging::Waits(id);
             }
-            is_wanted
+            holds
         });
         if self.acknowledge(call, id, &dialog) {
             self.settle(call, Dialog { local_cseq, ..dialog }, response, offer);
@@ -226,7 +223,8 @@ impl Endpoint {
     /// Sends the ACK that waits for our owner, or has waited for long enough.
     pub(in crate::sip) fn send_ack(&mut self, call: Call) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
-        let Some(id) = session.held_ack.take() else { return };
+        let Acknowledging::Waits(id) = session.ack else { return };
+        session.ack = Acknowledging::AtOnce;
         session.stop(&mut self.desk, Bell::Acknowledge);
         let tag = session.dialog.remote_tag().unwrap_or_default();
         let Some(sent) = self.table.sent(id) else { return };
@@ -243,7 +241,7 @@ impl Endpoint {
         let session = self.sessions.get(&call);
         // While the call is not up, the first answer is the one whose ACK waits; then only its repeats.
         let waits = session.is_some_and(|session| {
-            session.held_ack == Some(id)
+            session.ack == Acknowledging::Waits(id)
                 && (!matches!(session.stage, Stage::Up { .. }) || session.dialog.remote_tag() == Some(tag))
         });
         if let Some((_, flow, ack)) = sent.forks.iter_mut().find(|(fork, ..)| fork == tag) {

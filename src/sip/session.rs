@@ -69,9 +69,7 @@ pub(in crate::sip) struct Session {
     /// The session descriptions in force, ours and theirs.
     pub ours: Bytes,
     pub theirs: Bytes,
-    /// The ACK of an answer to our call waits for our owner; and now it does, for the answer to this INVITE.
-    pub holds_ack: bool,
-    pub held_ack: Option<Id>,
+    pub ack: Acknowledging,
     /// Whose it is, as [`super::Source::owner`] names them; several where one address is that of several, and of one of an earlier
     /// life nobody's.
     pub carriers: Vec<Option<Arc<str>>>,
@@ -90,6 +88,17 @@ pub(in crate::sip) enum Audience {
     /// Nobody. It is of no call that there is: it is only being ended, and takes nobody's room. `burial`: the call of an earlier
     /// life that ends with it.
     Nobody { burial: Option<Call> },
+}
+
+/// When the answer to a call of ours is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sip) enum Acknowledging {
+    /// At once, or it has been.
+    AtOnce,
+    /// When our owner says so.
+    WhenTold,
+    /// It is not yet: the ACK of the answer to this INVITE waits for that.
+    Waits(Id),
 }
 
 /// What both sides know of the sound before an answer. The first offer is the INVITE's; no other may follow before its answer has
@@ -211,8 +220,7 @@ impl Session {
             by_tcp: None,
             ours: Bytes::new(),
             theirs: Bytes::new(),
-            holds_ack: false,
-            held_ack: None,
+            ack: Acknowledging::AtOnce,
             carriers: Vec::new(),
             login: None,
             proofs: 0,
