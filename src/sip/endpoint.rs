@@ -485,8 +485,8 @@ impl Endpoint {
                 self.refuse(call, &Refusal::plain(status));
             }
             (Bell::Patience | Bell::Trying, Stage::Calling(_)) => self.rang_out(call),
-            (Bell::Trying, _) => {}
-            (Bell::Patience, _) => self.undelivered(Owner::Offer(call), Note::TimedOut),
+            (Bell::Patience | Bell::Trying, _) => {}
+            (Bell::Answer, _) => self.undelivered(Owner::Offer(call), Note::TimedOut),
             (Bell::Thought, _) => self.disagree(call, 500),
             (Bell::Abandon, _) => self.abandon(call),
             (Bell::Promise, _) => self.promise_again(call),

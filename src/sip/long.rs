@@ -62,7 +62,7 @@ impl Endpoint {
             }
             // A call that is ending offers nothing any more.
             (Method::Invite, Stage::Up { parting: None }) => {
-                session.set(&mut self.desk, Bell::Patience, LIFE);
+                session.set(&mut self.desk, Bell::Answer, LIFE);
                 self.table.give_up(&mut self.desk, id);
                 self.once_more(call, &request).is_some_and(|invite| self.send_offer(call, invite))
             }

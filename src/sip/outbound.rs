@@ -299,7 +299,7 @@ impl Endpoint {
             return Err(503);
         }
         if let Some(session) = self.sessions.get(&call) {
-            session.set(&mut self.desk, Bell::Patience, LIFE);
+            session.set(&mut self.desk, Bell::Answer, LIFE);
         }
         Ok(())
     }
@@ -396,7 +396,7 @@ impl Endpoint {
         // Of an offer that was given up meanwhile nothing follows.
         let Some(session) = session.filter(|session| session.offering == Some(id)) else { return };
         session.offering = None;
-        session.stop(&mut self.desk, Bell::Patience);
+        session.stop(&mut self.desk, Bell::Answer);
         session.retarget(response);
         session.ours = ours;
         session.renew(&mut self.desk, Terms::of_response(response));
@@ -419,10 +419,7 @@ impl Endpoint {
         }
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Some(id) = session.offering.take() else { return };
-        // Before an answer that is how long it may ring.
-        if !session.is_early() {
-            session.stop(&mut self.desk, Bell::Patience);
-        }
+        session.stop(&mut self.desk, Bell::Answer);
         session.tell(&mut self.desk, Event::Disagreed { call, status });
         if status == 408 {
             self.table.give_up(&mut self.desk, id);

@@ -201,7 +201,7 @@ impl Endpoint {
         }
         session.refreshing = false;
         if let Some(id) = session.offering.take() {
-            session.stop(&mut self.desk, Bell::Patience);
+            session.stop(&mut self.desk, Bell::Answer);
             if status == 408 {
                 self.table.give_up(&mut self.desk, id);
             }
