@@ -39,7 +39,7 @@ impl Endpoint {
         session.say_abilities(&mut update);
         update.push("User-Agent", &self.config.product);
         update.set_body(SDP, offer);
-        let (flow, update) = session.fitted(update, hop);
+        let (flow, update) = session.tcp.fit(update, hop);
         session.offering = self.table.send(&mut self.desk, update, flow, Owner::Offer(call));
         session.offering.map(drop).ok_or(503)
     }

@@ -163,7 +163,7 @@ impl Endpoint {
             }
             Command::MayConnect { call, tcp } => {
                 if let Some(session) = self.sessions.get_mut(&call) {
-                    session.tcp = Some(tcp);
+                    session.tcp.allow(tcp);
                 }
             }
             Command::Consent { call, number } => self.consent(call, number),

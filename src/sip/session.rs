@@ -5,13 +5,14 @@ use super::dialog::Dialog;
 use super::endpoint::abilities;
 use super::gate::Objection;
 use super::lexer::number;
+use super::long::ByTcp;
 use super::message::{Head, Request};
 use super::method::Method;
 use super::provisional::{Promise, Reliability};
 use super::refresh::{LEAST_S, Terms, least_s};
 use super::timer::{LIFE, T1, T2};
 use super::transaction::{Id, MAX_FORKS, Table};
-use super::{Call, Event, Login, Reason, Way};
+use super::{Call, Event, Login, Reason};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,9 +64,8 @@ pub(in crate::sip) struct Session {
     pub refers: bool,
     /// It may have somebody called (RFC 3515), and this call replaced (RFC 3891).
     pub may_transfer: bool,
-    /// How an offer or a BYE goes that is too long for a datagram; and the one that is out so, as it would be by datagram.
-    pub tcp: Option<Way>,
-    pub by_tcp: Option<Box<Request>>,
+    /// How an offer or a BYE goes that is too long for a datagram.
+    pub tcp: ByTcp,
     /// The session descriptions in force, ours and theirs.
     pub ours: Bytes,
     pub theirs: Bytes,
@@ -216,8 +216,7 @@ impl Session {
             updates: false,
             refers: false,
             may_transfer: false,
-            tcp: None,
-            by_tcp: None,
+            tcp: ByTcp::default(),
             ours: Bytes::new(),
             theirs: Bytes::new(),
             ack: Acknowledging::AtOnce,
