@@ -535,7 +535,7 @@ impl Endpoint {
         session.unacked = None;
         session.stage = Stage::Ending;
         if let Some(offering) = session.offering.take() {
-            self.table.give_up(&mut self.desk, offering);
+            self.table.give_up(&mut self.desk, offering.transaction);
         }
         if !self.waits_for_hop(call, &reason) {
             self.say_goodbye(call, reason);
@@ -587,7 +587,7 @@ impl Endpoint {
         self.shed.gave_up(&mut session);
         session.stop_all(&mut self.desk);
         if let Some(offering) = session.offering {
-            self.table.give_up(&mut self.desk, offering);
+            self.table.give_up(&mut self.desk, offering.transaction);
         }
         let name = (session.dialog.call_id.clone(), session.dialog.local_tag.clone());
         if self.dialogs.get(&name) == Some(&call) {

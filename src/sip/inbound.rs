@@ -293,7 +293,8 @@ impl Endpoint {
         let stage = Stage::Invited { transaction: id, invite, waits: true, accord: Accord::Open };
         let reliability = Reliability::of(request);
         let theirs = request.body().clone();
-        let mut session = Session { reliability, terms, theirs, carriers, ..Session::new(call, dialog, stage) };
+        let mut session = Session { reliability, theirs, carriers, ..Session::new(call, dialog, stage) };
+        session.timer.terms = terms;
         session.learn(request);
         session.set(&mut self.desk, Bell::Remind, REMIND);
         session.set(&mut self.desk, Bell::Patience, patience(request));
@@ -393,7 +394,7 @@ impl Endpoint {
             let (id, cseq, is_changed) = (*transaction, invite.cseq(), *accord == Accord::Changed);
             let offers = invite.body().is_empty() && !is_changed;
             let mut response = self.dialog_answer(&session, invite, 200);
-            if let Some(terms) = session.terms {
+            if let Some(terms) = session.timer.terms {
                 terms.onto_response(invite, &mut response);
             }
             // RFC 3261 section 13.2.1: after an offer that followed, the answer to the first one is history.
@@ -405,7 +406,7 @@ impl Endpoint {
             session.stop_all(&mut self.desk);
             session.go_on_thinking(&mut self.desk);
             session.stage = Stage::Up { parting: None };
-            session.renew(&mut self.desk, session.terms);
+            session.renew(&mut self.desk, session.timer.terms);
             let unacked = Unacked { first: true, offers, ..Unacked::new(cseq, id, response.to_bytes()) };
             session.await_ack(&mut self.desk, unacked);
         }

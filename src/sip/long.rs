@@ -5,7 +5,7 @@ use super::endpoint::Endpoint;
 use super::header::Via;
 use super::message::Request;
 use super::method::Method;
-use super::session::Stage;
+use super::session::{Offering, Stage};
 use super::timer::LIFE;
 use super::transaction::Owner;
 use super::transport::LONGEST_DATAGRAM;
@@ -53,7 +53,11 @@ impl Endpoint {
         let (flow, invite) = session.tcp.fit(invite, hop);
         let dialog = session.dialog.clone();
         let sent = self.table.call(&mut self.desk, flow, invite, dialog, Owner::Offer(call));
-        session.offering = sent.or(session.offering);
+        if let Some(transaction) = sent {
+            // Made again, it is for what it was.
+            let refreshes = session.offering.is_some_and(|before| before.refreshes);
+            session.offering = Some(Offering { transaction, refreshes });
+        }
         sent.is_some()
     }
 
@@ -68,21 +72,21 @@ impl Endpoint {
     /// Nobody listens by TCP, or whoever does says nothing: by datagram, however long it is, and so in this call from now on.
     pub(in crate::sip) fn offer_by_datagram(&mut self, call: Call) -> bool {
         let Some(session) = self.sessions.get_mut(&call) else { return false };
-        let Some(id) = session.offering else { return false };
+        let Some(offering) = session.offering else { return false };
         let Some(request) = session.tcp.give_up() else { return false };
         match (request.method(), &session.stage) {
             (Method::Update, _) if session.is_early() => {
                 session.offering = None;
                 let is_out = self.update(call, request.body().clone()).is_ok();
                 if let Some(session) = self.sessions.get_mut(&call).filter(|_| !is_out) {
-                    session.offering = Some(id);
+                    session.offering = Some(offering);
                 }
                 is_out
             }
             // A call that is ending offers nothing any more.
             (Method::Invite, Stage::Up { parting: None }) => {
                 session.set(&mut self.desk, Bell::Answer, LIFE);
-                self.table.give_up(&mut self.desk, id);
+                self.table.give_up(&mut self.desk, offering.transaction);
                 self.once_more(call, &request).is_some_and(|invite| self.send_offer(call, invite))
             }
             _ => false,

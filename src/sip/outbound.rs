@@ -7,7 +7,7 @@ use super::dns::SHUNNED;
 use super::endpoint::{Endpoint, SDP, abilities};
 use super::message::{Request, Response, TAKEN};
 use super::method::Method;
-use super::refresh::{LEAST_S, Terms, least_s};
+use super::refresh::{LEAST_S, least_s};
 use super::session::{ACK_LIMIT, Accord, Acknowledging, Audience, Calling, Change, GivingUp, Session, Stage};
 use super::timer::LIFE;
 use super::transaction::{Id, MAX_FORKS, Made, Note, Owner, by};
@@ -314,7 +314,7 @@ impl Endpoint {
         }
         let Some(least_s) = least_s(response).map(|least_s| least_s.max(LEAST_S)) else { return false };
         if let Some(session) = self.sessions.get_mut(&call) {
-            session.least_s = session.least_s.max(least_s);
+            session.timer.hear_least(least_s);
         }
         self.ask_again(call, made, |invite| {
             invite.replace("Session-Expires", &least_s.to_string());
@@ -392,22 +392,19 @@ impl Endpoint {
         if !self.acknowledge(call, id, &dialog) {
             return;
         }
-        let session = self.sessions.get_mut(&call);
+        let Some(session) = self.sessions.get_mut(&call) else { return };
         // Of an offer that was given up meanwhile nothing follows.
-        let Some(session) = session.filter(|session| session.offering == Some(id)) else { return };
-        session.offering = None;
+        let Some(offering) = session.offering.take_if(|offering| offering.transaction == id) else { return };
         session.stop(&mut self.desk, Bell::Answer);
         session.retarget(response);
         session.ours = ours;
-        session.renew(&mut self.desk, Terms::of_response(response));
+        session.renew_by(&mut self.desk, response);
         let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
         let same = answer.as_ref().is_none_or(|answer| *answer == session.theirs);
         session.theirs = answer.clone().unwrap_or_default();
-        session.raised = 0;
-        let refreshed = std::mem::take(&mut session.refreshing);
-        self.desk.counters.refreshed += u64::from(refreshed);
+        self.desk.counters.refreshed += u64::from(offering.refreshes);
         // Our owner asked for nothing, and nothing has changed.
-        if !(refreshed && same) {
+        if !(offering.refreshes && same) {
             session.tell(&mut self.desk, Event::Agreed { call, answer });
         }
     }
@@ -418,11 +415,11 @@ impl Endpoint {
             return self.refresh_failed(call, status, None);
         }
         let Some(session) = self.sessions.get_mut(&call) else { return };
-        let Some(id) = session.offering.take() else { return };
+        let Some(offering) = session.offering.take() else { return };
         session.stop(&mut self.desk, Bell::Answer);
         session.tell(&mut self.desk, Event::Disagreed { call, status });
         if status == 408 {
-            self.table.give_up(&mut self.desk, id);
+            self.table.give_up(&mut self.desk, offering.transaction);
         }
     }
 
@@ -463,7 +460,7 @@ impl Endpoint {
         session.learn(response);
         session.ours = ours;
         session.theirs = theirs.clone();
-        session.renew(&mut self.desk, Terms::of_response(response));
+        session.renew_by(&mut self.desk, response);
         let is_with = |change: &Change| session.is_with(change.request.from().tag());
         let left = session.change.as_ref().map(|change| if is_with(change) { 500 } else { 481 });
         let answer = Some(theirs).filter(|body| !body.is_empty());

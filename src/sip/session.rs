@@ -9,7 +9,7 @@ use super::long::ByTcp;
 use super::message::{Head, Request};
 use super::method::Method;
 use super::provisional::{Promise, Reliability};
-use super::refresh::{LEAST_S, Terms, least_s};
+use super::refresh::{SessionTimer, Terms, least_s};
 use super::timer::{LIFE, T1, T2};
 use super::transaction::{Id, MAX_FORKS, Table};
 use super::{Call, Event, Login, Reason};
@@ -43,21 +43,14 @@ pub(in crate::sip) struct Session {
     /// An offer within the call that our owner has not answered.
     pub change: Option<Change>,
     /// A re-INVITE of ours, or an UPDATE with an offer, that has no final response.
-    pub offering: Option<Id>,
+    pub offering: Option<Offering>,
     /// A 2xx of ours that has not been acknowledged.
     pub unacked: Option<Unacked>,
     /// How the caller wants to be told that it rings, the last RSeq, and the response that waits for its PRACK.
     pub reliability: Reliability,
     pub rseq: Option<u32>,
     pub promise: Option<Promise>,
-    /// Within which time the call is to be refreshed, and by whom.
-    pub terms: Option<Terms>,
-    /// The longest that anybody said is the least.
-    pub least_s: u32,
-    /// How often that has made the refresh longer that is out.
-    pub raised: u8,
-    /// The re-INVITE that is out only says that the call lives.
-    pub refreshing: bool,
+    pub timer: SessionTimer,
     /// The far side takes UPDATE (RFC 3311).
     pub updates: bool,
     /// It takes REFER (RFC 3515).
@@ -173,6 +166,14 @@ pub(in crate::sip) struct GivingUp {
     pub cancelled: bool,
 }
 
+/// An offer of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sip) struct Offering {
+    pub transaction: Id,
+    /// It is a re-INVITE that only says that the call lives.
+    pub refreshes: bool,
+}
+
 /// A re-INVITE or UPDATE that waits for our owner.
 #[derive(Debug)]
 pub(in crate::sip) struct Change {
@@ -209,10 +210,7 @@ impl Session {
             reliability: Reliability::None,
             rseq: None,
             promise: None,
-            terms: None,
-            least_s: LEAST_S,
-            raised: 0,
-            refreshing: false,
+            timer: SessionTimer::default(),
             updates: false,
             refers: false,
             may_transfer: false,
@@ -375,12 +373,12 @@ impl Session {
     /// A request within the call that may change it, with what each such request carries.
     pub fn request(&mut self, method: Method, branch: &str, product: &str) -> Request {
         // RFC 4028 sections 4 and 5: terms are of requests that refresh.
-        let terms = self.terms.filter(|_| matches!(method, Method::Invite | Method::Update));
+        let refreshes = matches!(method, Method::Invite | Method::Update);
         let mut request = self.dialog.request(method, branch);
         request.push("Contact", &self.dialog.contact());
         self.say_abilities(&mut request);
-        if let Some(terms) = terms {
-            terms.onto_request(self.least_s, &mut request);
+        if refreshes {
+            self.timer.onto_request(&mut request);
         }
         request.push("User-Agent", product);
         request
@@ -393,8 +391,7 @@ impl Session {
     }
 
     pub fn learn(&mut self, message: &Head) {
-        // RFC 4028 section 7.4: of all that were heard in the dialog.
-        self.least_s = self.least_s.max(least_s(message).unwrap_or_default());
+        self.timer.hear_least(least_s(message).unwrap_or_default());
         if message.header("Allow").is_some() {
             self.updates = message.lists("Allow", Method::Update.as_str());
             self.refers = message.lists("Allow", Method::Refer.as_str());
@@ -403,7 +400,7 @@ impl Session {
 
     /// The time runs anew, by these terms.
     pub fn renew(&mut self, desk: &mut Desk, terms: Option<Terms>) {
-        self.terms = terms;
+        self.timer.terms = terms;
         self.stop(desk, Bell::Refresh);
         self.stop(desk, Bell::Lapse);
         let Some(terms) = terms else { return };
