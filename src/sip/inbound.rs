@@ -8,7 +8,7 @@ use super::header::NameAddr;
 use super::lexer::split_commas;
 use super::message::{Request, Response, TAKEN};
 use super::method::Method;
-use super::provisional::{Next, Reliability};
+use super::provisional::{Next, Provisionals};
 use super::refresh::Terms;
 use super::session::{Accord, Change, OFFER_LIMIT, REMIND, Session, Stage, Unacked, patience};
 use super::subscription::is_to_watch;
@@ -291,9 +291,9 @@ impl Endpoint {
         let invitation = Invitation { login, shown, replaces, ..invitation(call, flow, journal, request) };
         let invite = Box::new(request.clone());
         let stage = Stage::Invited { transaction: id, invite, waits: true, accord: Accord::Open };
-        let reliability = Reliability::of(request);
+        let provisionals = Provisionals::to(request);
         let theirs = request.body().clone();
-        let mut session = Session { reliability, theirs, carriers, ..Session::new(call, dialog, stage) };
+        let mut session = Session { provisionals, theirs, carriers, ..Session::new(call, dialog, stage) };
         session.timer.terms = terms;
         session.learn(request);
         session.set(&mut self.desk, Bell::Remind, REMIND);
@@ -346,7 +346,7 @@ impl Endpoint {
     fn ringing(&mut self, session: &mut Session, status: u16, answer: Option<Bytes>) -> Option<(Id, Response)> {
         let Stage::Invited { transaction, invite, accord, .. } = &session.stage else { return None };
         let (id, cseq, offered) = (*transaction, invite.cseq(), !invite.body().is_empty());
-        if let Some(promise) = &mut session.promise {
+        if let Some(promise) = &mut session.provisionals.promise {
             // One after the other (RFC 3262 section 3); and an answer that waits is not taken back by a ringing.
             if !matches!(promise.next, Some(Next::Accept(_))) {
                 promise.next = Some(Next::Ring(status, answer));
@@ -355,11 +355,7 @@ impl Endpoint {
         }
         let mut response = self.dialog_answer(session, invite, status);
         let answer = answer.filter(|_| *accord < Accord::Changed);
-        let reliable = match session.reliability {
-            Reliability::None => false,
-            Reliability::Possible => answer.is_some(),
-            Reliability::Required => true,
-        };
+        let reliable = session.provisionals.are_reliable(answer.is_some());
         // The first reliable response to an INVITE without an offer would have to bring ours (RFC 3262 section 5).
         if reliable && !offered && answer.is_none() {
             return None;
@@ -387,7 +383,7 @@ impl Endpoint {
     pub(in crate::sip) fn accept(&mut self, call: Call, answer: Bytes) {
         let Some(mut session) = self.sessions.remove(&call) else { return };
         self.shed.answered(self.desk.now, &mut session);
-        let promised = session.promise.as_mut().filter(|promise| promise.described);
+        let promised = session.provisionals.promise.as_mut().filter(|promise| promise.described);
         if let (Stage::Invited { .. }, Some(promise)) = (&session.stage, promised) {
             promise.next = Some(Next::Accept(answer));
         } else if let Stage::Invited { transaction, invite, accord, .. } = &session.stage {

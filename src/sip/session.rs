@@ -8,7 +8,7 @@ use super::lexer::number;
 use super::long::ByTcp;
 use super::message::{Head, Request};
 use super::method::Method;
-use super::provisional::{Promise, Reliability};
+use super::provisional::Provisionals;
 use super::refresh::{SessionTimer, Terms, least_s};
 use super::timer::{LIFE, T1, T2};
 use super::transaction::{Id, MAX_FORKS, Table};
@@ -46,10 +46,7 @@ pub(in crate::sip) struct Session {
     pub offering: Option<Offering>,
     /// A 2xx of ours that has not been acknowledged.
     pub unacked: Option<Unacked>,
-    /// How the caller wants to be told that it rings, the last RSeq, and the response that waits for its PRACK.
-    pub reliability: Reliability,
-    pub rseq: Option<u32>,
-    pub promise: Option<Promise>,
+    pub provisionals: Provisionals,
     pub timer: SessionTimer,
     /// The far side takes UPDATE (RFC 3311).
     pub updates: bool,
@@ -207,9 +204,7 @@ impl Session {
             change: None,
             offering: None,
             unacked: None,
-            reliability: Reliability::None,
-            rseq: None,
-            promise: None,
+            provisionals: Provisionals::default(),
             timer: SessionTimer::default(),
             updates: false,
             refers: false,
@@ -339,7 +334,7 @@ impl Session {
     /// A call in: our answer was heard, and nothing that we said of the sound waits for its PRACK.
     pub fn has_answered(&self) -> bool {
         matches!(self.stage, Stage::Invited { accord, .. } if accord > Accord::Open)
-            && self.promise.as_ref().is_none_or(|promise| !promise.described)
+            && self.provisionals.promise.as_ref().is_none_or(|promise| !promise.described)
     }
 
     /// A call in has come so far, or further, with its sound.
