@@ -44,8 +44,10 @@ pub(in crate::sip) enum Bell {
     Remind,
     /// Nothing at all was heard of our INVITE.
     Trying,
-    /// Ringing, or the answer to an offer of ours, has taken too long.
+    /// It has rung for long enough, here or there.
     Patience,
+    /// The answer to an offer of ours has taken too long.
+    Answer,
     /// Our owner's answer to an offer has.
     Thought,
     /// A cancelled INVITE never got its final response (RFC 3261 section 9.1).
@@ -146,12 +148,13 @@ pub struct Counters {
 }
 
 impl Bell {
-    pub const ALL: [Bell; 11] = [
+    pub const ALL: [Bell; 12] = [
         Bell::Repeat,
         Bell::Silent,
         Bell::Remind,
         Bell::Trying,
         Bell::Patience,
+        Bell::Answer,
         Bell::Thought,
         Bell::Abandon,
         Bell::Promise,

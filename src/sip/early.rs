@@ -5,7 +5,7 @@ use super::Event;
 use super::endpoint::{Endpoint, SDP};
 use super::message::{Request, Response};
 use super::method::Method;
-use super::session::{Accord, Session, Stage};
+use super::session::{Accord, Offering, Session, Stage};
 use super::transaction::{Id, Owner};
 use bytes::Bytes;
 
@@ -39,14 +39,17 @@ impl Endpoint {
         session.say_abilities(&mut update);
         update.push("User-Agent", &self.config.product);
         update.set_body(SDP, offer);
-        let (flow, update) = session.fitted(update, hop);
-        session.offering = self.table.send(&mut self.desk, update, flow, Owner::Offer(call));
+        let (flow, update) = session.tcp.fit(update, hop);
+        let sent = self.table.send(&mut self.desk, update, flow, Owner::Offer(call));
+        session.offering = sent.map(|transaction| Offering { transaction, refreshes: false });
         session.offering.map(drop).ok_or(503)
     }
 
     /// 2xx to it. The call may be up by now.
     pub(in crate::sip) fn updated(&mut self, call: Call, id: Id, update: &Request, response: &Response) {
-        let Some(session) = self.sessions.get_mut(&call).filter(|session| session.offering == Some(id)) else { return };
+        let is_it = |offering: Offering| offering.transaction == id;
+        let session = self.sessions.get_mut(&call);
+        let Some(session) = session.filter(|session| session.offering.is_some_and(is_it)) else { return };
         // Somebody else has picked it up.
         if !session.is_with(response.to().tag()) {
             return self.offer_failed(call, 491);
@@ -69,7 +72,7 @@ impl Session {
                 }
                 return;
             }
-            Stage::Invited { .. } => self.accord = Accord::Changed,
+            Stage::Invited { accord, .. } => *accord = Accord::Changed,
             Stage::Up { .. } | Stage::Ending => {}
         }
         (self.ours, self.theirs) = (ours, theirs);

@@ -10,7 +10,7 @@ use super::message::{Framing, Malformed, Message, Request, Response};
 use super::method::Method;
 use super::names::{Errand, Names};
 use super::peer::Peers;
-use super::session::{RING_LIMIT, Session, Stage, patience};
+use super::session::{Audience, RING_LIMIT, Session, Stage, patience};
 use super::shed::Shed;
 use super::subscription::Watches;
 use super::transaction::{Id, Note, Owner, Table, by};
@@ -163,7 +163,7 @@ impl Endpoint {
             }
             Command::MayConnect { call, tcp } => {
                 if let Some(session) = self.sessions.get_mut(&call) {
-                    session.tcp = Some(tcp);
+                    session.tcp.allow(tcp);
                 }
             }
             Command::Consent { call, number } => self.consent(call, number),
@@ -288,9 +288,9 @@ impl Endpoint {
         self.table.forget(&mut self.desk, id);
         let bye = self.once_more(call, &made.request);
         let Some(session) = self.sessions.get(&call) else { return };
-        let (flow, burial) = (session.dialog.hop(session.lost, &self.gate), session.burial);
+        let flow = session.dialog.hop(session.lost, &self.gate);
         if !bye.is_some_and(|bye| self.dispatch(bye, flow, Owner::Bye(call))) {
-            burial.into_iter().for_each(|burial| self.forsake(burial));
+            self.in_vain(Owner::Bye(call));
             self.release(call);
         }
     }
@@ -485,8 +485,8 @@ impl Endpoint {
                 self.refuse(call, &Refusal::plain(status));
             }
             (Bell::Patience | Bell::Trying, Stage::Calling(_)) => self.rang_out(call),
-            (Bell::Trying, _) => {}
-            (Bell::Patience, _) => self.undelivered(Owner::Offer(call), Note::TimedOut),
+            (Bell::Patience | Bell::Trying, _) => {}
+            (Bell::Answer, _) => self.undelivered(Owner::Offer(call), Note::TimedOut),
             (Bell::Thought, _) => self.disagree(call, 500),
             (Bell::Abandon, _) => self.abandon(call),
             (Bell::Promise, _) => self.promise_again(call),
@@ -535,7 +535,7 @@ impl Endpoint {
         session.unacked = None;
         session.stage = Stage::Ending;
         if let Some(offering) = session.offering.take() {
-            self.table.give_up(&mut self.desk, offering);
+            self.table.give_up(&mut self.desk, offering.transaction);
         }
         if !self.waits_for_hop(call, &reason) {
             self.say_goodbye(call, reason);
@@ -547,15 +547,14 @@ impl Endpoint {
         let branch = self.branch();
         let Some(session) = self.sessions.get_mut(&call) else { return };
         session.proofs = 0;
-        let (bye, burial) =
-            (farewell(&mut session.dialog, &branch, reason.as_ref(), &self.config.product), session.burial);
+        let bye = farewell(&mut session.dialog, &branch, reason.as_ref(), &self.config.product);
         if !self.send_bye(call, bye) {
-            burial.into_iter().for_each(|burial| self.forsake(burial));
+            self.in_vain(Owner::Bye(call));
             self.release(call);
         }
     }
 
-    /// Sends BYE in a dialog that nobody watches: a second fork, or one of an earlier life, whose connections are gone with it.
+    /// Sends BYE in a dialog that nobody watches.
     pub(in crate::sip) fn part_unwatched(
         &mut self,
         dialog: Dialog,
@@ -563,11 +562,8 @@ impl Endpoint {
         login: Option<Arc<Login>>,
         burial: Option<Call>,
     ) {
-        let (call, lost) = (self.number(), burial.is_some());
-        let session = Session::new(call, dialog, Stage::Up { parting: None });
-        burial.into_iter().for_each(|burial| self.dig(burial));
-        let carriers = owners(login.as_ref());
-        self.begin(Session { quiet: true, unwatched: true, carriers, login, burial, lost, ..session });
+        let call = self.number();
+        self.begin(Session::unwatched(call, dialog, Stage::Up { parting: None }, login, burial));
         self.part(call, reason);
     }
 
@@ -590,25 +586,23 @@ impl Endpoint {
         let mut session = self.sessions.remove(&call)?;
         self.shed.gave_up(&mut session);
         session.stop_all(&mut self.desk);
-        self.unwatched -= usize::from(session.unwatched);
         if let Some(offering) = session.offering {
-            self.table.give_up(&mut self.desk, offering);
+            self.table.give_up(&mut self.desk, offering.transaction);
         }
         let name = (session.dialog.call_id.clone(), session.dialog.local_tag.clone());
         if self.dialogs.get(&name) == Some(&call) {
             self.dialogs.remove(&name);
         }
         self.unwatch(call, &session.dialog.token);
-        if let Some(burial) = session.burial {
-            self.laid(burial);
+        if let Audience::Nobody { burial } = session.audience {
+            self.unwatched -= 1;
+            burial.into_iter().for_each(|burial| self.laid(burial));
         }
         Some(session)
     }
 
     pub(in crate::sip) fn release(&mut self, call: Call) {
-        if let Some(session) = self.close(call)
-            && (session.lingers || !session.quiet)
-        {
+        if let Some(Session { audience: Audience::Owner | Audience::AtTheEnd, .. }) = self.close(call) {
             self.desk.tell(Event::Released { call });
         }
     }
@@ -616,9 +610,10 @@ impl Endpoint {
     pub(in crate::sip) fn begin(&mut self, session: Session) {
         let name = (session.dialog.call_id.clone(), session.dialog.local_tag.clone());
         let call = session.call;
-        if session.unwatched {
-            // A fork has the name of the call that it is a fork of.
+        if let Audience::Nobody { burial } = session.audience {
             self.unwatched += 1;
+            burial.into_iter().for_each(|burial| self.dig(burial));
+            // A fork has the name of the call that it is a fork of.
             self.dialogs.entry(name).or_insert(call);
         } else {
             self.dialogs.insert(name, call);
@@ -704,9 +699,9 @@ impl Endpoint {
     /// The way of a request is gone, or it was not believed. What ends an earlier life's call is not known to have arrived.
     pub(in crate::sip) fn in_vain(&mut self, owner: Owner) {
         if let Owner::Bye(call) | Owner::Invite(call) = owner
-            && let Some(burial) = self.sessions.get(&call).and_then(|session| session.burial)
+            && let Some(Session { audience: Audience::Nobody { burial: Some(burial) }, .. }) = self.sessions.get(&call)
         {
-            self.forsake(burial);
+            self.forsake(*burial);
         }
     }
 
@@ -765,11 +760,6 @@ impl Endpoint {
     pub(in crate::sip) fn respond(&mut self, id: Id, response: &Response) {
         self.table.respond(&mut self.desk, id, response.status(), response.to_bytes());
     }
-}
-
-/// Whose a call is of which only the password is known.
-pub(in crate::sip) fn owners(login: Option<&Arc<Login>>) -> Vec<Option<Arc<str>>> {
-    login.map(|login| Some(Arc::from(login.owner.as_str()))).into_iter().collect()
 }
 
 /// BYE with its reason.

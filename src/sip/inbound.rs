@@ -8,7 +8,7 @@ use super::header::NameAddr;
 use super::lexer::split_commas;
 use super::message::{Request, Response, TAKEN};
 use super::method::Method;
-use super::provisional::{Next, Reliability};
+use super::provisional::{Next, Provisionals};
 use super::refresh::Terms;
 use super::session::{Accord, Change, OFFER_LIMIT, REMIND, Session, Stage, Unacked, patience};
 use super::subscription::is_to_watch;
@@ -289,11 +289,12 @@ impl Endpoint {
             None => self.gate.owners(flow).cloned().collect(),
         };
         let invitation = Invitation { login, shown, replaces, ..invitation(call, flow, journal, request) };
-        let stage = Stage::Invited { transaction: id, invite: Box::new(request.clone()) };
-        let reliability = Reliability::of(request);
+        let invite = Box::new(request.clone());
+        let stage = Stage::Invited { transaction: id, invite, waits: true, accord: Accord::Open };
+        let provisionals = Provisionals::to(request);
         let theirs = request.body().clone();
-        let mut session =
-            Session { waits: true, reliability, terms, theirs, carriers, ..Session::new(call, dialog, stage) };
+        let mut session = Session { provisionals, theirs, carriers, ..Session::new(call, dialog, stage) };
+        session.timer.terms = terms;
         session.learn(request);
         session.set(&mut self.desk, Bell::Remind, REMIND);
         session.set(&mut self.desk, Bell::Patience, patience(request));
@@ -343,9 +344,9 @@ impl Endpoint {
 
     /// The provisional response that says it, if one may be sent now.
     fn ringing(&mut self, session: &mut Session, status: u16, answer: Option<Bytes>) -> Option<(Id, Response)> {
-        let Stage::Invited { transaction, invite } = &session.stage else { return None };
+        let Stage::Invited { transaction, invite, accord, .. } = &session.stage else { return None };
         let (id, cseq, offered) = (*transaction, invite.cseq(), !invite.body().is_empty());
-        if let Some(promise) = &mut session.promise {
+        if let Some(promise) = &mut session.provisionals.promise {
             // One after the other (RFC 3262 section 3); and an answer that waits is not taken back by a ringing.
             if !matches!(promise.next, Some(Next::Accept(_))) {
                 promise.next = Some(Next::Ring(status, answer));
@@ -353,12 +354,8 @@ impl Endpoint {
             return None;
         }
         let mut response = self.dialog_answer(session, invite, status);
-        let answer = answer.filter(|_| session.accord < Accord::Changed);
-        let reliable = match session.reliability {
-            Reliability::None => false,
-            Reliability::Possible => answer.is_some(),
-            Reliability::Required => true,
-        };
+        let answer = answer.filter(|_| *accord < Accord::Changed);
+        let reliable = session.provisionals.are_reliable(answer.is_some());
         // The first reliable response to an INVITE without an offer would have to bring ours (RFC 3262 section 5).
         if reliable && !offered && answer.is_none() {
             return None;
@@ -386,18 +383,18 @@ impl Endpoint {
     pub(in crate::sip) fn accept(&mut self, call: Call, answer: Bytes) {
         let Some(mut session) = self.sessions.remove(&call) else { return };
         self.shed.answered(self.desk.now, &mut session);
-        let promised = session.promise.as_mut().filter(|promise| promise.described);
+        let promised = session.provisionals.promise.as_mut().filter(|promise| promise.described);
         if let (Stage::Invited { .. }, Some(promise)) = (&session.stage, promised) {
             promise.next = Some(Next::Accept(answer));
-        } else if let Stage::Invited { transaction, invite } = &session.stage {
-            let offers = invite.body().is_empty() && session.accord < Accord::Changed;
-            let (id, cseq) = (*transaction, invite.cseq());
+        } else if let Stage::Invited { transaction, invite, accord, .. } = &session.stage {
+            let (id, cseq, is_changed) = (*transaction, invite.cseq(), *accord == Accord::Changed);
+            let offers = invite.body().is_empty() && !is_changed;
             let mut response = self.dialog_answer(&session, invite, 200);
-            if let Some(terms) = session.terms {
+            if let Some(terms) = session.timer.terms {
                 terms.onto_response(invite, &mut response);
             }
             // RFC 3261 section 13.2.1: after an offer that followed, the answer to the first one is history.
-            if session.accord < Accord::Changed {
+            if !is_changed {
                 response.set_body(SDP, answer.clone());
                 session.ours = answer;
             }
@@ -405,7 +402,7 @@ impl Endpoint {
             session.stop_all(&mut self.desk);
             session.go_on_thinking(&mut self.desk);
             session.stage = Stage::Up { parting: None };
-            session.renew(&mut self.desk, session.terms);
+            session.renew(&mut self.desk, session.timer.terms);
             let unacked = Unacked { first: true, offers, ..Unacked::new(cseq, id, response.to_bytes()) };
             session.await_ack(&mut self.desk, unacked);
         }
@@ -429,7 +426,7 @@ impl Endpoint {
     /// The final refusal of a call that rings here. The transaction sees to its ACK; the call is gone.
     pub(in crate::sip) fn turn_away(&mut self, call: Call, refusal: &Refusal) {
         let Some(session) = self.close(call) else { return };
-        let Stage::Invited { transaction, invite } = &session.stage else { return };
+        let Stage::Invited { transaction, invite, .. } = &session.stage else { return };
         let status = refusal.status.clamp(300, 699);
         let mut response = self.answer_saying(invite, status, &refusal.phrase, Some(&session.dialog.local_tag));
         if let Some(reason) = &refusal.reason {

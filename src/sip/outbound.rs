@@ -4,11 +4,11 @@ use super::auth::carry_over;
 use super::desk::{Alarm, Bell};
 use super::dialog::{self, Dialog, Entry};
 use super::dns::SHUNNED;
-use super::endpoint::{Endpoint, SDP, abilities, owners};
+use super::endpoint::{Endpoint, SDP, abilities};
 use super::message::{Request, Response, TAKEN};
 use super::method::Method;
-use super::refresh::{LEAST_S, Terms, least_s};
-use super::session::{ACK_LIMIT, Accord, Calling, Change, GivingUp, Session, Stage};
+use super::refresh::{LEAST_S, least_s};
+use super::session::{ACK_LIMIT, Accord, Acknowledging, Audience, Calling, Change, GivingUp, Session, Stage};
 use super::timer::LIFE;
 use super::transaction::{Id, MAX_FORKS, Made, Note, Owner, by};
 use super::transport::LONGEST_DATAGRAM;
@@ -78,15 +78,11 @@ impl Endpoint {
         let sent = self.table.call(&mut self.desk, dial.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = sent else { return self.desk.tell(refused(503)) };
         self.desk.counters.calls_out += 1;
-        let (login, holds_ack, carriers) = (dial.login.clone(), dial.holds_ack, vec![dial.carrier.clone()]);
+        let (login, carriers) = (dial.login.clone(), vec![dial.carrier.clone()]);
+        let ack = if dial.holds_ack { Acknowledging::WhenTold } else { Acknowledging::AtOnce };
         let stage = Stage::Calling(Calling::new(transaction));
-        let session = Session {
-            login,
-            holds_ack,
-            carriers,
-            may_transfer: dial.may_transfer,
-            ..Session::new(call, dialog, stage)
-        };
+        let session =
+            Session { login, ack, carriers, may_transfer: dial.may_transfer, ..Session::new(call, dialog, stage) };
         session.set(&mut self.desk, Bell::Patience, Duration::from_millis(dial.ring_ms));
         session.await_trying(&mut self.desk, self.config.trying_s);
         self.begin(session);
@@ -208,12 +204,13 @@ impl Endpoint {
         let Some(sent) = self.table.sent(id) else { return };
         let (dialog, offer) = (sent.dialog.answered(response), sent.request.body().clone());
         let local_cseq = sent.latest(dialog.remote_tag().unwrap_or_default());
-        let holds = self.sessions.get_mut(&call).filter(|session| session.holds_ack).is_some_and(|session| {
+        let holds = self.sessions.get_mut(&call).is_some_and(|session| {
             let is_wanted = matches!(&session.stage, Stage::Calling(calling) if calling.giving_up.is_none());
-            if is_wanted {
-                session.held_ack = Some(id);
+            let holds = is_wanted && session.ack == Acknowledging::WhenTold;
+            if holds {
+                session.ack = Acknowledging::Waits(id);
             }
-            is_wanted
+            holds
         });
         if self.acknowledge(call, id, &dialog) {
             self.settle(call, Dialog { local_cseq, ..dialog }, response, offer);
@@ -226,7 +223,8 @@ impl Endpoint {
     /// Sends the ACK that waits for our owner, or has waited for long enough.
     pub(in crate::sip) fn send_ack(&mut self, call: Call) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
-        let Some(id) = session.held_ack.take() else { return };
+        let Acknowledging::Waits(id) = session.ack else { return };
+        session.ack = Acknowledging::AtOnce;
         session.stop(&mut self.desk, Bell::Acknowledge);
         let tag = session.dialog.remote_tag().unwrap_or_default();
         let Some(sent) = self.table.sent(id) else { return };
@@ -243,7 +241,7 @@ impl Endpoint {
         let session = self.sessions.get(&call);
         // While the call is not up, the first answer is the one whose ACK waits; then only its repeats.
         let waits = session.is_some_and(|session| {
-            session.held_ack == Some(id)
+            session.ack == Acknowledging::Waits(id)
                 && (!matches!(session.stage, Stage::Up { .. }) || session.dialog.remote_tag() == Some(tag))
         });
         if let Some((_, flow, ack)) = sent.forks.iter_mut().find(|(fork, ..)| fork == tag) {
@@ -301,7 +299,7 @@ impl Endpoint {
             return Err(503);
         }
         if let Some(session) = self.sessions.get(&call) {
-            session.set(&mut self.desk, Bell::Patience, LIFE);
+            session.set(&mut self.desk, Bell::Answer, LIFE);
         }
         Ok(())
     }
@@ -316,7 +314,7 @@ impl Endpoint {
         }
         let Some(least_s) = least_s(response).map(|least_s| least_s.max(LEAST_S)) else { return false };
         if let Some(session) = self.sessions.get_mut(&call) {
-            session.least_s = session.least_s.max(least_s);
+            session.timer.hear_least(least_s);
         }
         self.ask_again(call, made, |invite| {
             invite.replace("Session-Expires", &least_s.to_string());
@@ -394,22 +392,19 @@ impl Endpoint {
         if !self.acknowledge(call, id, &dialog) {
             return;
         }
-        let session = self.sessions.get_mut(&call);
+        let Some(session) = self.sessions.get_mut(&call) else { return };
         // Of an offer that was given up meanwhile nothing follows.
-        let Some(session) = session.filter(|session| session.offering == Some(id)) else { return };
-        session.offering = None;
-        session.stop(&mut self.desk, Bell::Patience);
+        let Some(offering) = session.offering.take_if(|offering| offering.transaction == id) else { return };
+        session.stop(&mut self.desk, Bell::Answer);
         session.retarget(response);
         session.ours = ours;
-        session.renew(&mut self.desk, Terms::of_response(response));
+        session.renew_by(&mut self.desk, response);
         let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
         let same = answer.as_ref().is_none_or(|answer| *answer == session.theirs);
         session.theirs = answer.clone().unwrap_or_default();
-        session.raised = 0;
-        let refreshed = std::mem::take(&mut session.refreshing);
-        self.desk.counters.refreshed += u64::from(refreshed);
+        self.desk.counters.refreshed += u64::from(offering.refreshes);
         // Our owner asked for nothing, and nothing has changed.
-        if !(refreshed && same) {
+        if !(offering.refreshes && same) {
             session.tell(&mut self.desk, Event::Agreed { call, answer });
         }
     }
@@ -420,14 +415,11 @@ impl Endpoint {
             return self.refresh_failed(call, status, None);
         }
         let Some(session) = self.sessions.get_mut(&call) else { return };
-        let Some(id) = session.offering.take() else { return };
-        // Before an answer that is how long it may ring.
-        if !session.is_early() {
-            session.stop(&mut self.desk, Bell::Patience);
-        }
+        let Some(offering) = session.offering.take() else { return };
+        session.stop(&mut self.desk, Bell::Answer);
         session.tell(&mut self.desk, Event::Disagreed { call, status });
         if status == 408 {
-            self.table.give_up(&mut self.desk, id);
+            self.table.give_up(&mut self.desk, offering.transaction);
         }
     }
 
@@ -468,7 +460,7 @@ impl Endpoint {
         session.learn(response);
         session.ours = ours;
         session.theirs = theirs.clone();
-        session.renew(&mut self.desk, Terms::of_response(response));
+        session.renew_by(&mut self.desk, response);
         let is_with = |change: &Change| session.is_with(change.request.from().tag());
         let left = session.change.as_ref().map(|change| if is_with(change) { 500 } else { 481 });
         let answer = Some(theirs).filter(|body| !body.is_empty());
@@ -485,12 +477,7 @@ impl Endpoint {
     fn crossed(&mut self, call: Call, dialog: Dialog, giving_up: GivingUp) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let GivingUp { reason, status, .. } = giving_up;
-        let sounded = matches!(&session.stage, Stage::Calling(calling) if calling.sounded);
-        let failed = Event::Failed { call, status, reason: None, retry_after_s: None, lingers: true, sounded };
-        session.tell(&mut self.desk, failed);
-        // Of one that is quiet nobody hears, unless it was told as failed before.
-        session.lingers |= !session.quiet;
-        session.quiet = true;
+        session.tell_failed(&mut self.desk, status);
         session.dialog = dialog;
         session.stage = Stage::Up { parting: None };
         self.part(call, reason);
@@ -500,13 +487,12 @@ impl Endpoint {
     pub(in crate::sip) fn fail(&mut self, call: Call, status: u16, reason: Option<Reason>, retry_after_s: Option<u32>) {
         let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
         let (status, sounded) = (calling.verdict(status), calling.sounded);
-        match self.close(call) {
-            Some(Session { lingers: true, .. }) => self.desk.tell(Event::Released { call }),
-            Some(session) => {
-                let failed = Event::Failed { call, status, reason, retry_after_s, lingers: false, sounded };
-                session.tell(&mut self.desk, failed);
+        match self.close(call).map(|session| session.audience) {
+            Some(Audience::Owner) => {
+                self.desk.tell(Event::Failed { call, status, reason, retry_after_s, lingers: false, sounded });
             }
-            None => {}
+            Some(Audience::AtTheEnd) => self.desk.tell(Event::Released { call }),
+            Some(Audience::Nobody { .. }) | None => {}
         }
     }
 
@@ -520,15 +506,11 @@ impl Endpoint {
         if heard {
             return self.cancel(call);
         }
-        let Some(session) = self.sessions.get_mut(&call) else { return };
-        let Stage::Calling(calling) = &session.stage else { return };
         // RFC 3261 section 9.1: no CANCEL before a provisional response. Our owner need not wait for that, but the call
         // stays until it is certain that nobody answers it.
-        let sounded = calling.sounded;
-        let failed = Event::Failed { call, status, reason: None, retry_after_s: None, lingers: true, sounded };
-        session.tell(&mut self.desk, failed);
-        session.lingers |= !session.quiet;
-        session.quiet = true;
+        if let Some(session) = self.sessions.get_mut(&call) {
+            session.tell_failed(&mut self.desk, status);
+        }
     }
 
     /// It rang for as long as it may, or there was no sign of life for so long.
@@ -601,22 +583,8 @@ impl Endpoint {
         let invite = dialog.invite(branch);
         let resumed = self.table.resume(&mut self.desk, dialog.flow, invite, dialog.clone(), Owner::Invite(call));
         let Some(transaction) = resumed else { return false };
-        let session = Session::new(call, dialog, Stage::Calling(Calling::new(transaction)));
-        // Its connection is gone with the life that had it.
-        let carriers = owners(login.as_ref());
-        self.begin(Session {
-            quiet: true,
-            unwatched: true,
-            lost: true,
-            burial: Some(burial),
-            carriers,
-            login,
-            ..session
-        });
-        self.dig(burial);
-        if let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get_mut(&call) {
-            calling.heard = true;
-        }
+        let stage = Stage::Calling(Calling { heard: true, ..Calling::new(transaction) });
+        self.begin(Session::unwatched(call, dialog, stage, login, Some(burial)));
         self.give_up(call, reason, 487);
         true
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// How reliable a caller wants our provisional responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::sip) enum Reliability {
+enum Reliability {
     #[default]
     None,
     /// It can: those with a session description are sent so (RFC 3262 section 3).
@@ -26,13 +26,38 @@ pub(in crate::sip) enum Reliability {
 }
 
 impl Reliability {
-    pub fn of(invite: &Request) -> Reliability {
+    fn of(invite: &Request) -> Reliability {
         if invite.lists("Require", "100rel") {
             Reliability::Required
         } else if invite.lists("Supported", "100rel") {
             Reliability::Possible
         } else {
             Reliability::None
+        }
+    }
+}
+
+/// The provisional responses of ours to a call in.
+#[derive(Debug, Default)]
+pub(in crate::sip) struct Provisionals {
+    /// As the caller wants them.
+    reliability: Reliability,
+    /// The last RSeq.
+    rseq: Option<u32>,
+    pub promise: Option<Promise>,
+}
+
+impl Provisionals {
+    pub fn to(invite: &Request) -> Provisionals {
+        Provisionals { reliability: Reliability::of(invite), ..Provisionals::default() }
+    }
+
+    /// Whether one is to be sent reliably, with a session description or without.
+    pub fn are_reliable(&self, described: bool) -> bool {
+        match self.reliability {
+            Reliability::None => false,
+            Reliability::Possible => described,
+            Reliability::Required => true,
         }
     }
 }
@@ -69,11 +94,12 @@ impl Endpoint {
     pub(in crate::sip) fn promise(&mut self, session: &mut Session, cseq: u32, response: &mut Response) {
         let described = !response.body().is_empty();
         // Starts anywhere below 2^31, and counts up (RFC 3262 section 3).
-        let rseq = session.rseq.map_or_else(|| self.rng.random_range(1..1 << 30), |last| last + 1);
-        session.rseq = Some(rseq);
+        let provisionals = &mut session.provisionals;
+        let rseq = provisionals.rseq.map_or_else(|| self.rng.random_range(1..1 << 30), |last| last + 1);
+        provisionals.rseq = Some(rseq);
         response.push("Require", "100rel");
         response.push("RSeq", &rseq.to_string());
-        session.promise = Some(Promise { rseq, cseq, since: self.desk.now, wait: T1, described, next: None });
+        provisionals.promise = Some(Promise { rseq, cseq, since: self.desk.now, wait: T1, described, next: None });
         session.set(&mut self.desk, Bell::Promise, T1);
     }
 
@@ -81,7 +107,7 @@ impl Endpoint {
     pub(in crate::sip) fn promise_again(&mut self, call: Call) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Stage::Invited { transaction, .. } = session.stage else { return };
-        let Some(promise) = &mut session.promise else { return };
+        let Some(promise) = &mut session.provisionals.promise else { return };
         if self.desk.now.since(promise.since) >= LIFE {
             self.desk.counters.unpracked += 1;
             self.turn_away(call, &Refusal::plain(504));
@@ -100,15 +126,12 @@ impl Endpoint {
     pub(in crate::sip) fn pracked(&mut self, call: Call, id: Id, request: &Request) -> Result<(), Objection> {
         let Some(named) = rack(request) else { return Err(Objection::new(400).because("Bad RAck")) };
         let Some(session) = self.sessions.get_mut(&call) else { return Err(Objection::new(481)) };
-        if session.promise.as_ref().is_none_or(|promise| (promise.rseq, promise.cseq) != named) {
-            return Err(Objection::new(481));
-        }
-        let promise = session.promise.take();
+        let promise = session.provisionals.promise.take_if(|promise| (promise.rseq, promise.cseq) == named);
+        let Some(Promise { described, next, .. }) = promise else { return Err(Objection::new(481)) };
         session.stop(&mut self.desk, Bell::Promise);
         let has_offer = matches!(&session.stage, Stage::Invited { invite, .. } if !invite.body().is_empty());
-        let described = promise.as_ref().is_some_and(|promise| promise.described);
         if has_offer && described {
-            session.accord = session.accord.max(Accord::Answered);
+            session.reach(Accord::Answered);
         }
         let verdict = match body_objection(request) {
             Some(objection) => Err(objection),
@@ -123,7 +146,7 @@ impl Endpoint {
             }
             None => self.offered_early(call, id, request),
         };
-        match promise.and_then(|promise| promise.next) {
+        match next {
             Some(Next::Ring(status, answer)) => self.ring(call, status, answer),
             Some(Next::Accept(answer)) => self.accept(call, answer),
             None => {}
@@ -137,7 +160,8 @@ impl Endpoint {
         self.respond(id, &response);
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let answer = request.body().clone();
-        (session.accord, session.theirs) = (Accord::Changed, answer.clone());
+        session.reach(Accord::Changed);
+        session.theirs = answer.clone();
         session.tell(&mut self.desk, Event::Agreed { call, answer: Some(answer) });
     }
 

@@ -3,7 +3,7 @@
 //! [`Terms`] are pure: what a request or a response agrees to.
 
 use super::auth::MOST_PROOFS;
-use super::desk::Bell;
+use super::desk::{Bell, Desk};
 use super::endpoint::Endpoint;
 use super::gate::Objection;
 use super::message::{Head, Request, Response};
@@ -26,6 +26,52 @@ pub(in crate::sip) struct Terms {
     pub interval_s: u32,
     /// We refresh; else they do.
     pub ours: bool,
+}
+
+/// The session timer of a call.
+#[derive(Debug)]
+pub(in crate::sip) struct SessionTimer {
+    /// Within which time the call is to be refreshed, and by whom.
+    pub terms: Option<Terms>,
+    /// The longest that anybody said is the least.
+    least_s: u32,
+    /// How often that has made the refresh longer that is out.
+    raised: u8,
+}
+
+impl Default for SessionTimer {
+    fn default() -> SessionTimer {
+        SessionTimer { terms: None, least_s: LEAST_S, raised: 0 }
+    }
+}
+
+impl SessionTimer {
+    /// RFC 4028 section 7.4: of all that were heard in the dialog the longest counts.
+    pub fn hear_least(&mut self, least_s: u32) {
+        self.least_s = self.least_s.max(least_s);
+    }
+
+    /// Terms as long as somebody wants them, where that is longer than they are.
+    fn lengthen(&mut self, least_s: u32) -> Option<Terms> {
+        let terms = self.terms.as_mut().filter(|terms| least_s > terms.interval_s)?;
+        terms.interval_s = least_s;
+        self.least_s = self.least_s.max(least_s);
+        self.terms
+    }
+
+    /// The same for a refresh. Whoever always wants more is asked again after a while, and the session ends when it should have.
+    fn raise(&mut self, least_s: u32) -> Option<Terms> {
+        let longer = if self.raised < MOST_PROOFS { self.lengthen(least_s) } else { None };
+        self.raised += u8::from(longer.is_some());
+        longer
+    }
+
+    /// Into a request of ours within the call.
+    pub fn onto_request(&self, request: &mut Request) {
+        if let Some(terms) = self.terms {
+            terms.onto_request(self.least_s, request);
+        }
+    }
 }
 
 /// Who refreshes, as one request or response has it: `uac` is whoever sent the request.
@@ -103,7 +149,7 @@ impl Terms {
 
     /// Into a request of ours within the call: the roles stay. `least_s`: the longest Min-SE that was ever told in it (RFC 4028
     /// section 7.4).
-    pub fn onto_request(self, least_s: u32, request: &mut Request) {
+    fn onto_request(self, least_s: u32, request: &mut Request) {
         request.push("Session-Expires", &self.to_string());
         request.push("Min-SE", &least_s.min(self.interval_s).to_string());
     }
@@ -127,6 +173,14 @@ impl fmt::Display for Terms {
     }
 }
 
+impl Session {
+    /// The time runs anew, as a 2xx to a request of ours has it.
+    pub fn renew_by(&mut self, desk: &mut Desk, response: &Response) {
+        self.timer.raised = 0;
+        self.renew(desk, Terms::of_response(response));
+    }
+}
+
 impl Endpoint {
     /// Says that the call lives: by UPDATE where they take it, since it needs no answer from anybody's sound, else by a
     /// re-INVITE that changes nothing (RFC 4028 section 7.4).
@@ -145,12 +199,14 @@ impl Endpoint {
             let flow = session.dialog.hop(session.lost, &self.gate);
             self.table.send(&mut self.desk, update, flow, Owner::Refresh(call)).is_some()
         } else {
-            session.refreshing = true;
             let offer = session.ours.clone();
             self.reinvite(call, offer).is_ok()
         };
-        if !sent && let Some(session) = self.sessions.get_mut(&call) {
-            session.refreshing = false;
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        if let Some(offering) = &mut session.offering {
+            offering.refreshes = true;
+        }
+        if !sent {
             session.set(&mut self.desk, Bell::Refresh, AGAIN);
         }
     }
@@ -163,9 +219,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&call).filter(may) else {
             return false;
         };
-        let Some(terms) = session.terms.filter(|terms| least_s > terms.interval_s) else { return false };
-        let terms = Terms { interval_s: least_s, ..terms };
-        (session.terms, session.least_s) = (Some(terms), session.least_s.max(least_s));
+        let Some(terms) = session.timer.lengthen(least_s) else { return false };
         session.proofs += 1;
         let again = self.once_more(call, &made.request).map(|mut invite| {
             invite.replace("Session-Expires", &terms.to_string());
@@ -176,7 +230,8 @@ impl Endpoint {
     }
 
     pub(in crate::sip) fn is_refreshing(&self, call: Call) -> bool {
-        self.sessions.get(&call).is_some_and(|session| session.refreshing)
+        let offering = self.sessions.get(&call).and_then(|session| session.offering);
+        offering.is_some_and(|offering| offering.refreshes)
     }
 
     /// 2xx to our UPDATE.
@@ -184,9 +239,8 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         if matches!(session.stage, Stage::Up { .. }) {
             self.desk.counters.refreshed += 1;
-            session.raised = 0;
             session.retarget(response);
-            session.renew(&mut self.desk, Terms::of_response(response));
+            session.renew_by(&mut self.desk, response);
         }
     }
 
@@ -199,27 +253,24 @@ impl Endpoint {
         if !matches!(session.stage, Stage::Up { .. }) {
             return;
         }
-        session.refreshing = false;
-        if let Some(id) = session.offering.take() {
-            session.stop(&mut self.desk, Bell::Patience);
+        if let Some(offering) = session.offering.take() {
+            session.stop(&mut self.desk, Bell::Answer);
             if status == 408 {
-                self.table.give_up(&mut self.desk, id);
+                self.table.give_up(&mut self.desk, offering.transaction);
             }
         }
-        let again = match (status, least_s, session.terms) {
-            (408 | 481, ..) => return self.lapse(call),
-            (405 | 501, ..) if session.updates => {
+        let longer = least_s.filter(|_| status == 422).and_then(|least_s| session.timer.raise(least_s));
+        let again = match status {
+            408 | 481 => return self.lapse(call),
+            405 | 501 if session.updates => {
                 session.updates = false;
                 Duration::ZERO
             }
-            // Whoever always wants more is asked again after a while, and the session ends when it should have.
-            (422, Some(least_s), Some(terms)) if least_s > terms.interval_s && session.raised < MOST_PROOFS => {
-                session.raised += 1;
-                session.least_s = session.least_s.max(least_s);
-                session.renew(&mut self.desk, Some(Terms { interval_s: least_s, ..terms }));
+            422 if longer.is_some() => {
+                session.renew(&mut self.desk, longer);
                 Duration::ZERO
             }
-            (491, ..) => glare,
+            491 => glare,
             _ => AGAIN,
         };
         session.set(&mut self.desk, Bell::Refresh, again);

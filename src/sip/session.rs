@@ -5,13 +5,14 @@ use super::dialog::Dialog;
 use super::endpoint::abilities;
 use super::gate::Objection;
 use super::lexer::number;
+use super::long::ByTcp;
 use super::message::{Head, Request};
 use super::method::Method;
-use super::provisional::{Promise, Reliability};
-use super::refresh::{LEAST_S, Terms, least_s};
+use super::provisional::Provisionals;
+use super::refresh::{SessionTimer, Terms, least_s};
 use super::timer::{LIFE, T1, T2};
 use super::transaction::{Id, MAX_FORKS, Table};
-use super::{Call, Event, Login, Reason, Way};
+use super::{Call, Event, Login, Reason};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,59 +37,58 @@ pub(in crate::sip) struct Session {
     pub call: Call,
     pub dialog: Dialog,
     pub stage: Stage,
+    pub audience: Audience,
     /// The connection of `dialog.flow` is gone.
     pub lost: bool,
     /// An offer within the call that our owner has not answered.
     pub change: Option<Change>,
-    /// A call in: how far it has agreed on its sound before it is picked up.
-    pub accord: Accord,
     /// A re-INVITE of ours, or an UPDATE with an offer, that has no final response.
-    pub offering: Option<Id>,
+    pub offering: Option<Offering>,
     /// A 2xx of ours that has not been acknowledged.
     pub unacked: Option<Unacked>,
-    /// A call in that our owner has neither answered nor put off yet.
-    pub waits: bool,
-    /// Given up, or the dialog of an earlier life: nobody wants to hear of it.
-    pub quiet: bool,
-    /// The call of an earlier life that ends with this one.
-    pub burial: Option<Call>,
-    /// Of no call that there is: it is ended, and takes nobody's room.
-    pub unwatched: bool,
-    /// Told as failed, and not over: when it is, that is told.
-    pub lingers: bool,
-    /// How the caller wants to be told that it rings, the last RSeq, and the response that waits for its PRACK.
-    pub reliability: Reliability,
-    pub rseq: Option<u32>,
-    pub promise: Option<Promise>,
-    /// Within which time the call is to be refreshed, and by whom.
-    pub terms: Option<Terms>,
-    /// The longest that anybody said is the least.
-    pub least_s: u32,
-    /// How often that has made the refresh longer that is out.
-    pub raised: u8,
-    /// The re-INVITE that is out only says that the call lives.
-    pub refreshing: bool,
+    pub provisionals: Provisionals,
+    pub timer: SessionTimer,
     /// The far side takes UPDATE (RFC 3311).
     pub updates: bool,
     /// It takes REFER (RFC 3515).
     pub refers: bool,
     /// It may have somebody called (RFC 3515), and this call replaced (RFC 3891).
     pub may_transfer: bool,
-    /// How an offer or a BYE goes that is too long for a datagram; and the one that is out so, as it would be by datagram.
-    pub tcp: Option<Way>,
-    pub by_tcp: Option<Box<Request>>,
+    /// How an offer or a BYE goes that is too long for a datagram.
+    pub tcp: ByTcp,
     /// The session descriptions in force, ours and theirs.
     pub ours: Bytes,
     pub theirs: Bytes,
-    /// The ACK of an answer to our call waits for our owner; and now it does, for the answer to this INVITE.
-    pub holds_ack: bool,
-    pub held_ack: Option<Id>,
+    pub ack: Acknowledging,
     /// Whose it is, as [`super::Source::owner`] names them; several where one address is that of several, and of one of an earlier
     /// life nobody's.
     pub carriers: Vec<Option<Arc<str>>>,
     /// With which challenges are answered; and how often the request that is out was made again so.
     pub login: Option<Arc<Login>>,
     pub proofs: u8,
+}
+
+/// Who is told of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sip) enum Audience {
+    /// Our owner, of all that happens.
+    Owner,
+    /// Our owner, who was told that it has failed, of its end alone.
+    AtTheEnd,
+    /// Nobody. It is of no call that there is: it is only being ended, and takes nobody's room. `burial`: the call of an earlier
+    /// life that ends with it.
+    Nobody { burial: Option<Call> },
+}
+
+/// When the answer to a call of ours is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sip) enum Acknowledging {
+    /// At once, or it has been.
+    AtOnce,
+    /// When our owner says so.
+    WhenTold,
+    /// It is not yet: the ACK of the answer to this INVITE waits for that.
+    Waits(Id),
 }
 
 /// What both sides know of the sound before an answer. The first offer is the INVITE's; no other may follow before its answer has
@@ -103,8 +103,8 @@ pub(in crate::sip) enum Accord {
 
 #[derive(Debug)]
 pub(in crate::sip) enum Stage {
-    /// It rings here.
-    Invited { transaction: Id, invite: Box<Request> },
+    /// It rings here. `waits`: our owner has neither answered nor put it off yet. `accord`: how far it has agreed on its sound.
+    Invited { transaction: Id, invite: Box<Request>, waits: bool, accord: Accord },
     /// It rings there.
     Calling(Calling),
     /// Answered. `parting`: BYE is to be sent as soon as our 2xx is acknowledged (RFC 3261 section 15).
@@ -163,6 +163,14 @@ pub(in crate::sip) struct GivingUp {
     pub cancelled: bool,
 }
 
+/// An offer of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sip) struct Offering {
+    pub transaction: Id,
+    /// It is a re-INVITE that only says that the call lives.
+    pub refreshes: bool,
+}
+
 /// A re-INVITE or UPDATE that waits for our owner.
 #[derive(Debug)]
 pub(in crate::sip) struct Change {
@@ -191,41 +199,61 @@ impl Session {
             call,
             dialog,
             stage,
+            audience: Audience::Owner,
             lost: false,
             change: None,
-            accord: Accord::Open,
             offering: None,
             unacked: None,
-            waits: false,
-            quiet: false,
-            burial: None,
-            unwatched: false,
-            lingers: false,
-            reliability: Reliability::None,
-            rseq: None,
-            promise: None,
-            terms: None,
-            least_s: LEAST_S,
-            raised: 0,
-            refreshing: false,
+            provisionals: Provisionals::default(),
+            timer: SessionTimer::default(),
             updates: false,
             refers: false,
             may_transfer: false,
-            tcp: None,
-            by_tcp: None,
+            tcp: ByTcp::default(),
             ours: Bytes::new(),
             theirs: Bytes::new(),
-            holds_ack: false,
-            held_ack: None,
+            ack: Acknowledging::AtOnce,
             carriers: Vec::new(),
             login: None,
             proofs: 0,
         }
     }
 
+    /// One that nobody is told of: a second fork, or of an earlier life, whose connections are gone with it.
+    pub fn unwatched(
+        call: Call,
+        dialog: Dialog,
+        stage: Stage,
+        login: Option<Arc<Login>>,
+        burial: Option<Call>,
+    ) -> Session {
+        let (audience, lost) = (Audience::Nobody { burial }, burial.is_some());
+        // The password is all that is known of whose it is.
+        let carriers = login.iter().map(|login| Some(Arc::from(login.owner.as_str()))).collect();
+        Session { audience, lost, carriers, login, ..Session::new(call, dialog, stage) }
+    }
+
     pub fn tell(&self, desk: &mut Desk, event: Event) {
-        if !self.quiet {
+        if self.audience == Audience::Owner {
             desk.tell(event);
+        }
+    }
+
+    /// Our owner is told that a call of ours has failed, and need not wait until it is over.
+    pub fn tell_failed(&mut self, desk: &mut Desk, status: u16) {
+        let Stage::Calling(Calling { sounded, .. }) = self.stage else { return };
+        if self.audience == Audience::Owner {
+            let call = self.call;
+            desk.tell(Event::Failed { call, status, reason: None, retry_after_s: None, lingers: true, sounded });
+            self.audience = Audience::AtTheEnd;
+        }
+    }
+
+    /// Our owner says what becomes of a call in, or never will. Whether that was waited for.
+    pub fn waits_no_more(&mut self) -> bool {
+        match &mut self.stage {
+            Stage::Invited { waits, .. } => std::mem::take(waits),
+            _ => false,
         }
     }
 
@@ -305,7 +333,15 @@ impl Session {
 
     /// A call in: our answer was heard, and nothing that we said of the sound waits for its PRACK.
     pub fn has_answered(&self) -> bool {
-        self.accord > Accord::Open && self.promise.as_ref().is_none_or(|promise| !promise.described)
+        matches!(self.stage, Stage::Invited { accord, .. } if accord > Accord::Open)
+            && self.provisionals.promise.as_ref().is_none_or(|promise| !promise.described)
+    }
+
+    /// A call in has come so far, or further, with its sound.
+    pub fn reach(&mut self, reached: Accord) {
+        if let Stage::Invited { accord, .. } = &mut self.stage {
+            *accord = reached.max(*accord);
+        }
     }
 
     /// An offer of theirs goes on waiting for our owner, though all else of the call has come further.
@@ -332,12 +368,12 @@ impl Session {
     /// A request within the call that may change it, with what each such request carries.
     pub fn request(&mut self, method: Method, branch: &str, product: &str) -> Request {
         // RFC 4028 sections 4 and 5: terms are of requests that refresh.
-        let terms = self.terms.filter(|_| matches!(method, Method::Invite | Method::Update));
+        let refreshes = matches!(method, Method::Invite | Method::Update);
         let mut request = self.dialog.request(method, branch);
         request.push("Contact", &self.dialog.contact());
         self.say_abilities(&mut request);
-        if let Some(terms) = terms {
-            terms.onto_request(self.least_s, &mut request);
+        if refreshes {
+            self.timer.onto_request(&mut request);
         }
         request.push("User-Agent", product);
         request
@@ -350,8 +386,7 @@ impl Session {
     }
 
     pub fn learn(&mut self, message: &Head) {
-        // RFC 4028 section 7.4: of all that were heard in the dialog.
-        self.least_s = self.least_s.max(least_s(message).unwrap_or_default());
+        self.timer.hear_least(least_s(message).unwrap_or_default());
         if message.header("Allow").is_some() {
             self.updates = message.lists("Allow", Method::Update.as_str());
             self.refers = message.lists("Allow", Method::Refer.as_str());
@@ -360,7 +395,7 @@ impl Session {
 
     /// The time runs anew, by these terms.
     pub fn renew(&mut self, desk: &mut Desk, terms: Option<Terms>) {
-        self.terms = terms;
+        self.timer.terms = terms;
         self.stop(desk, Bell::Refresh);
         self.stop(desk, Bell::Lapse);
         let Some(terms) = terms else { return };

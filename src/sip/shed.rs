@@ -185,7 +185,7 @@ impl Meter {
 impl Shed {
     /// Our owner has answered a call, one way or the other, or will in its own time.
     pub fn answered(&mut self, now: Mono, session: &mut Session) {
-        if std::mem::take(&mut session.waits) {
+        if session.waits_no_more() {
             self.waiting.calls = self.waiting.calls.saturating_sub(1);
             self.waiting.answered(now);
         }
@@ -193,7 +193,7 @@ impl Shed {
 
     /// A call is over, and may be one that has no answer: callers without patience are no sign of an owner that is fast.
     pub fn gave_up(&mut self, session: &mut Session) {
-        self.waiting.calls -= u32::from(std::mem::take(&mut session.waits)).min(self.waiting.calls);
+        self.waiting.calls -= u32::from(session.waits_no_more()).min(self.waiting.calls);
     }
 }
 

@@ -1,8 +1,6 @@
 //! A call rings in: whose number is it, who may call, what is spoken.
 
-use super::agree::Accord;
-use super::early::Heard;
-use super::line::{Line, Wire};
+use super::line::{Born, Line, Wire};
 use super::naming::{conference_asked, number_of_conferences};
 use super::{Books, Output, Switchboard};
 use crate::clock::{Now, Wall};
@@ -15,13 +13,12 @@ use crate::sip::{self, Call, Invitation, Reason, Refusal, Way};
 use crate::store::{self, Facts};
 use crate::telemetry::name;
 use crate::trunk::{
-    Called, Carrier, Claims, CodecName, Flaw, Limit, Number, NumberKind, Party, Progress, Scope, Signed, StirPolicy,
-    Telephone, is_emergency,
+    Called, Carrier, Claims, CodecName, Flaw, Limit, Number, NumberKind, Party, Scope, Signed, StirPolicy, Telephone,
+    is_emergency,
 };
 use crate::types::{Cause, E164, LegId, MeetingId};
 use bytes::Bytes;
 use rand::RngExt;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Why a call gets no leg and, where it is for the sound, what is wrong with that.
@@ -260,54 +257,20 @@ impl Switchboard {
             journal,
             invited: now.wall,
         })));
-        Line {
+        let born = Born {
             id,
             leg: Leg::new(Direction::In, self.leg_config(meeting.as_ref()), now, seed),
             call,
-            call_ids: vec![call_id],
             stream,
             number: number.e164,
             caller,
-            origin,
-            identity,
             carrier: carrier.id.clone(),
-            house: number.organisation.clone(),
             languages: number.languages.clone(),
             language: number.language(),
-            offer: None,
-            wire: Wire::None,
-            peer: None,
-            plan: None,
-            accord: Accord::default(),
-            early: Vec::new(),
-            heard: Heard::default(),
-            lobby: None,
-            delayed: None,
             keypad: Keypad::new(self.keys_of(&number.e164)),
-            meeting,
-            present: false,
-            dial: None,
-            ways: VecDeque::new(),
-            opened: true,
-            tried_tcp: None,
-            asker: None,
-            replaces: None,
-            moves: None,
-            gave_way: false,
-            before: VecDeque::new(),
-            leads: false,
-            sent_away: None,
-            progress: Progress::Silent,
-            others: VecDeque::new(),
-            tries: Vec::new(),
-            bid: None,
-            parting: None,
-            end: None,
-            joined: None,
-            acknowledged: None,
-            mark: None,
-            armed: None,
-        }
+        };
+        let (call_ids, house) = (vec![call_id], number.organisation.clone());
+        Line { call_ids, origin, identity, house, meeting, opened: true, ..Line::new(born) }
     }
 
     /// The leg wants to be answered and has a port now.

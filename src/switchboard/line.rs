@@ -126,7 +126,74 @@ pub(super) struct Ended {
     pub by: Mono,
 }
 
+/// What every leg has from the first.
+pub(super) struct Born {
+    pub id: LegId,
+    pub leg: Leg,
+    pub call: Call,
+    pub stream: StreamId,
+    pub number: E164,
+    pub caller: Option<E164>,
+    pub carrier: CarrierId,
+    pub languages: Vec<Language>,
+    pub language: Language,
+    pub keypad: Keypad,
+}
+
 impl Line {
+    /// One to which nothing has happened yet.
+    pub fn new(born: Born) -> Line {
+        let Born { id, leg, call, stream, number, caller, carrier, languages, language, keypad } = born;
+        Line {
+            id,
+            leg,
+            call,
+            call_ids: Vec::new(),
+            stream,
+            number,
+            caller,
+            origin: Origin::Fixed,
+            identity: None,
+            carrier,
+            house: None,
+            languages,
+            language,
+            offer: None,
+            wire: Wire::None,
+            peer: None,
+            plan: None,
+            accord: Accord::default(),
+            early: Vec::new(),
+            heard: Heard::default(),
+            lobby: None,
+            delayed: None,
+            keypad,
+            meeting: None,
+            present: false,
+            dial: None,
+            asker: None,
+            replaces: None,
+            moves: None,
+            gave_way: false,
+            before: VecDeque::new(),
+            leads: false,
+            sent_away: None,
+            progress: Progress::Silent,
+            others: VecDeque::new(),
+            tries: Vec::new(),
+            bid: None,
+            ways: VecDeque::new(),
+            opened: false,
+            tried_tcp: None,
+            parting: None,
+            end: None,
+            joined: None,
+            acknowledged: None,
+            mark: None,
+            armed: None,
+        }
+    }
+
     pub fn is_inbound(&self) -> bool {
         self.leg.direction() == Direction::In
     }

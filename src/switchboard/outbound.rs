@@ -1,11 +1,9 @@
 //! A call that we make: by which carrier, under which name, and what its answer means.
 
-use super::agree::Accord;
 use super::ask::Told;
-use super::early::Heard;
 use super::floor::NOBODY;
 use super::inbound::{carrier_limit, payer_scopes};
-use super::line::{Asker, Line, Wire};
+use super::line::{Asker, Born, Line, Wire};
 use super::written::Written;
 use super::{Books, Output, Switchboard};
 use crate::clock::Now;
@@ -99,54 +97,20 @@ impl Switchboard {
         let language = facts.meeting(&meeting).and_then(|known| known.language);
         let language = language.or(caller_id.map(|number| number.language())).unwrap_or(Language::ENGLISH);
         let seed = self.rng.random();
-        let line = Line {
+        let born = Born {
             id,
             leg: Leg::new(Direction::Out, self.leg_config(Some(&meeting)), now, seed),
             call: Call::outbound(number),
-            call_ids: Vec::new(),
             stream: media::StreamId(number),
             number: to,
             caller: caller_id.map(|number| number.e164),
-            origin: Origin::Fixed,
-            identity: None,
             carrier: carrier.id.clone(),
-            house: None,
             languages: vec![language],
             language,
-            offer: None,
-            wire: Wire::None,
-            peer: None,
-            plan: None,
-            accord: Accord::default(),
-            early: Vec::new(),
-            heard: Heard::default(),
-            lobby: None,
-            delayed: None,
             keypad: Keypad::new(self.keys_of(&to)),
-            meeting: Some(meeting),
-            present: false,
-            dial: None,
-            ways: VecDeque::new(),
-            opened: false,
-            tried_tcp: None,
-            asker: Some(asker),
-            replaces: None,
-            moves: None,
-            gave_way: false,
-            before: VecDeque::new(),
-            leads: false,
-            sent_away: None,
-            progress: Progress::Silent,
-            others: others.into_iter().map(|carrier| carrier.id.clone()).collect(),
-            tries: Vec::new(),
-            bid: None,
-            parting: None,
-            end: None,
-            joined: None,
-            acknowledged: None,
-            mark: None,
-            armed: None,
         };
+        let others = others.into_iter().map(|carrier| carrier.id.clone()).collect();
+        let line = Line { meeting: Some(meeting), asker: Some(asker), others, ..Line::new(born) };
         self.by_call.insert(line.call, id);
         self.by_stream.insert(line.stream, id);
         self.say(Output::Lend { leg: id, stream: line.stream });

@@ -140,7 +140,7 @@ const CELLS: &[(&str, [&str; 12])] = &[
 #[test]
 fn each_method_does_for_each_of_them_what_the_table_says() {
     let mut wrong = Vec::new();
-    for method in METHODS {
+    for method in methods() {
         let expected = CELLS.iter().find(|(name, _)| *name == method).map(|(_, row)| row);
         let found = EVERYBODY.map(|who| cell(method, who));
         if expected.is_none_or(|expected| *expected != found) {
@@ -148,5 +148,5 @@ fn each_method_does_for_each_of_them_what_the_table_says() {
         }
     }
     assert!(wrong.is_empty(), "rows that are otherwise:\n{}", wrong.join("\n"));
-    assert_eq!(CELLS.len(), METHODS.len());
+    assert_eq!(CELLS.len(), methods().count());
 }
