@@ -257,7 +257,9 @@ impl Switchboard {
         let scopes = payer_scopes(&self.facts, &meeting, now.wall, None);
         if let Err(cause) = self.guard.enter(now.mono, id, &scopes) {
             metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
-            tracing::info!(leg = %id, cause = cause.slug(), meeting = meeting.as_str(), "call refused");
+            if let Some(untold) = self.ration.take(now.mono) {
+                tracing::info!(leg = %id, cause = cause.slug(), meeting = meeting.as_str(), untold, "call refused");
+            }
             return self.tell_lobby(now, id, LobbyInput::Refused { cause, instead: None });
         }
         let longest_ms = self.leg_config(Some(&meeting)).longest_ms;

@@ -35,6 +35,7 @@ use crate::meeting::{self, KeyMap, LobbyConfig, Meeting, Prompt};
 use crate::rating::report::Masking;
 use crate::sip::{self, Call, Subscription};
 use crate::store::{self, Facts};
+use crate::telemetry::{REFUSALS_PER_S, Ration};
 use crate::trunk::{Guard, GuardConfig, Hosts, PatternConfig, Patterns, Spent, Trust};
 use crate::types::{Addresses, CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, SecretRef};
 use ask::{Ask, LegView, Told};
@@ -273,6 +274,8 @@ pub struct Switchboard {
     /// Each with its Call-IDs.
     over: VecDeque<(LegView, Vec<String>)>,
     draining: bool,
+    /// Lines in the log for calls that were refused.
+    ration: Ration,
     outputs: VecDeque<Output>,
 }
 
@@ -310,6 +313,7 @@ impl Switchboard {
             touched_rooms: VecDeque::new(),
             over: VecDeque::new(),
             draining: false,
+            ration: Ration::new(REFUSALS_PER_S, 1),
             outputs: VecDeque::new(),
         };
         switchboard.tell_sources();

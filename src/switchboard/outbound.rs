@@ -59,7 +59,9 @@ impl Switchboard {
     pub(super) fn dial(&mut self, now: Now, asker: Asker, meeting: MeetingId, to: E164) {
         if let Err(cause) = self.prepare(now, asker, meeting, to) {
             metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
-            tracing::info!(cause = cause.slug(), to = to.masked(), "call out refused");
+            if let Some(untold) = self.ration.take(now.mono) {
+                tracing::info!(cause = cause.slug(), to = to.masked(), untold, "call out refused");
+            }
             match asker {
                 Asker::Desk(token) => self.say(Output::Told { token, told: Told::Refused(cause) }),
                 Asker::Keys(by) => self.play(by, &[Prompt::of_call(cause)], NOBODY),
