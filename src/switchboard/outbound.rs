@@ -469,6 +469,25 @@ impl Switchboard {
         !ringing.is_empty()
     }
 
+    /// The meeting was ended for all: for whoever would come into it, too. Whether there was anybody.
+    pub(super) fn cancel_called(&mut self, now: Now, meeting: &MeetingId) -> bool {
+        let is_on_the_way = |line: &&mut Line| {
+            let is_out = !line.is_inbound() && line.meeting.as_ref() == Some(meeting);
+            is_out && !line.present && line.parting.is_none() && line.end.is_none()
+        };
+        let mut called = Vec::new();
+        for line in self.lines.values_mut().filter(is_on_the_way) {
+            // Whoever dialled by keys is told that the meeting has ended, and nothing beside that.
+            line.asker.take_if(|asker| matches!(asker, Asker::Keys(_)));
+            called.push(line.id);
+        }
+        called.sort();
+        for leg in &called {
+            self.tell_leg(now, *leg, leg::Input::Stop(Cause::MeetingEnded));
+        }
+        !called.is_empty()
+    }
+
     /// Whoever had it made by keys is told why it came to nothing.
     pub(super) fn call_is_over(&mut self, id: LegId, cause: Cause) {
         self.tell_referrer_of_end(id, Some(cause));
