@@ -239,7 +239,7 @@ pub struct Switchboard {
     tallies: BTreeMap<CarrierId, Tallies>,
     resting: BTreeMap<CarrierId, Mono>,
     /// By whose signatures callers are known.
-    trust: Trust,
+    trust: Arc<Trust>,
     /// Which of these were used.
     spent: Spent,
     /// Where the names of carriers' sources lead now.
@@ -289,7 +289,7 @@ impl Switchboard {
             standings: BTreeMap::new(),
             tallies: BTreeMap::new(),
             resting: BTreeMap::new(),
-            trust: Trust::default(),
+            trust: Arc::default(),
             spent: Spent::default(),
             hosts: Hosts::new(),
             sounds,
@@ -321,7 +321,7 @@ impl Switchboard {
     }
 
     /// By whose signatures callers are known from now on; by nobody's, before.
-    pub fn believe(&mut self, trust: Trust) {
+    pub fn believe(&mut self, trust: Arc<Trust>) {
         self.trust = trust;
     }
 
