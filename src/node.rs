@@ -136,11 +136,11 @@ impl Node {
             }
             None => (None, None),
         };
-        let (believed, trust) = watch::channel(Trust::default());
+        let (believed, trust) = watch::channel(Arc::<Trust>::default());
         let signers = match &settings.sip.stir {
             Some(files) => {
                 let known = files.bytes().map_err(StartError::Stir)?;
-                believed.send_replace(files.read().map_err(StartError::Stir)?);
+                believed.send_replace(read_signers(files).map_err(StartError::Stir)?);
                 Some((files.clone(), known, believed))
             }
             None => None,
@@ -194,11 +194,11 @@ impl Node {
         let mut chores = vec![retention, audits, expiry, told];
         chores.extend(certificates.map(|(files, known, shown)| {
             let (bytes, read) = (tls::Files::bytes, tls::Files::read);
-            tokio::spawn(renew("the certificates of TLS", files, bytes, read, known, shown))
+            tokio::spawn(renew("the certificates of TLS", files, bytes, read, |_| None, known, shown))
         }));
         chores.extend(signers.map(|(files, known, believed)| {
-            let (bytes, read) = (StirFiles::bytes, StirFiles::read);
-            tokio::spawn(renew("the certificates of signers", files, bytes, read, known, believed))
+            let bytes = StirFiles::bytes;
+            tokio::spawn(renew("the certificates of signers", files, bytes, read_signers, look_again, known, believed))
         }));
         Ok(Node { desk, api, office, postman, store, handle, chores, refusals, sip: addresses, token_file })
     }
@@ -478,25 +478,29 @@ fn locals(settings: &Settings, sip: &sip::io::Sip) -> Vec<sip::Local> {
 }
 
 /// Certificates end, and their successors lie in the same files: what begins after that goes by the new ones. What cannot be
-/// read is told once, and the old goes on. `known` are the bytes of what is in use now.
+/// read is told once, and the old goes on, and so it does until all of the new is read. `known` are the bytes of what is in use
+/// now; `again` is that as of today, where that can be something else.
 async fn renew<F, T, E>(
     what: &'static str,
     files: F,
     bytes: fn(&F) -> Result<Vec<Vec<u8>>, E>,
     read: fn(&F) -> Result<T, E>,
+    again: fn(&T) -> Option<T>,
     known: Vec<Vec<u8>>,
     used: watch::Sender<T>,
 ) where
     F: Clone + Send + 'static,
-    T: Send + 'static,
+    T: Clone + Send + Sync + 'static,
     E: fmt::Display + PartialEq + Send + 'static,
 {
     let mut known = Ok(known);
     let mut turns = tokio::time::interval(CERTIFICATES_EVERY);
     loop {
         turns.tick().await;
-        let asked = files.clone();
-        let Ok(found) = tokio::task::spawn_blocking(move || bytes(&asked)).await else { return };
+        let (asked, old) = (files.clone(), used.borrow().clone());
+        let looks = move || (bytes(&asked), again(&old));
+        let Ok((found, again)) = tokio::task::spawn_blocking(looks).await else { return };
+        again.into_iter().for_each(|again| drop(used.send_replace(again)));
         if found == known {
             continue;
         }
@@ -511,6 +515,17 @@ async fn renew<F, T, E>(
         }
         known = found;
     }
+}
+
+/// Whose signatures count, as of this moment.
+fn read_signers(files: &StirFiles) -> Result<Arc<Trust>, String> {
+    files.read(clock::wall()).map(Arc::new)
+}
+
+/// Certificates and lists of revocations end without a change of their files.
+fn look_again(trust: &Arc<Trust>) -> Option<Arc<Trust>> {
+    let now = clock::wall();
+    trust.is_old(now).then(|| Arc::new(Trust::clone(trust).as_of(now)))
 }
 
 /// What we speak with a carrier that names no codecs, the best sound first. Plain samples are for those who ask.
@@ -585,4 +600,22 @@ fn read_or_make_token(path: &Path) -> std::io::Result<String> {
     file.write_all(token.as_bytes())?;
     file.sync_all()?;
     Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files that stay as they are, and new ones that cannot be read.
+    #[tokio::test]
+    async fn what_is_used_is_looked_at_again_while_there_is_nothing_newer() {
+        for known in [vec![], vec![vec![1]]] {
+            let (sender, mut used) = watch::channel(1);
+            let (bytes, read) = (|_: &()| Ok(Vec::new()), |_: &()| Err("nonsense"));
+            let task = tokio::spawn(renew("numbers", (), bytes, read, |used| Some(used + 1), known, sender));
+            used.changed().await.unwrap();
+            assert_eq!(*used.borrow(), 2);
+            task.abort();
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! One line an event, and the names of all counters. Numbers are masked before they come here (`types::E164` masks its
 //! own debug form); PINs, digits, tokens and keys are never passed to a log.
 
+use crate::clock::Mono;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
@@ -27,6 +28,41 @@ fn count_panics() {
         tracing::error!(%panic, "panic");
         usual(panic);
     }));
+}
+
+/// Lines a second of refusals, each kind by itself.
+pub const REFUSALS_PER_S: u32 = 20;
+
+/// How many lines of one kind there may still be: never more than somebody could read.
+#[derive(Debug)]
+pub struct Ration {
+    most: u32,
+    span_s: u64,
+    /// The span of time that is counted, by its number.
+    span: u64,
+    told: u32,
+    untold: u64,
+}
+
+impl Ration {
+    /// So many in `span_s` seconds.
+    pub fn new(most: u32, span_s: u64) -> Ration {
+        Ration { most, span_s, span: 0, told: 0, untold: 0 }
+    }
+
+    /// Whether there is a line for this, and how many before it had none.
+    pub fn take(&mut self, now: Mono) -> Option<u64> {
+        let span = now.since(Mono::default()).as_secs() / self.span_s;
+        if span != self.span {
+            (self.span, self.told) = (span, 0);
+        }
+        if self.told >= self.most {
+            self.untold += 1;
+            return None;
+        }
+        self.told += 1;
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 /// Names of metrics. One place, so that a dashboard can be checked against it.

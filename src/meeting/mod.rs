@@ -232,6 +232,8 @@ pub enum Output {
         cause: Cause,
         prompts: Vec<Prompt>,
     },
+    /// For all: nobody who is on the way is to come any more.
+    Ended,
     /// Empty: nothing of it runs any more.
     Closed,
 }
@@ -300,11 +302,6 @@ impl Meeting {
 
     pub fn is_started(&self) -> bool {
         self.started
-    }
-
-    /// All were told to go.
-    pub fn is_ended(&self) -> bool {
-        self.ended
     }
 
     pub fn is_locked(&self) -> bool {
@@ -780,9 +777,10 @@ impl Meeting {
         self.outputs.push_back(Output::Release { leg, cause, prompts });
     }
 
-    /// For all, once: whoever is on the way out already is not told again.
+    /// For all: whoever is on the way out already is not told again.
     fn end(&mut self) {
         self.ended = true;
+        self.outputs.push_back(Output::Ended);
         for leg in self.roster.all() {
             self.release(leg, Cause::MeetingEnded, vec![Prompt::MeetingEnded, Prompt::Goodbye]);
         }

@@ -156,8 +156,8 @@ fn the_organiser_ends_it_for_all_and_nobody_else_can() {
     enter(&mut meeting, B, Role::Organiser);
     assert!(matches!(by_key(&mut meeting, A, Verb::EndAll)[..], [Output::Say { leg: A, .. }]));
     let ended = by_key(&mut meeting, B, Verb::EndAll);
-    assert_eq!(ended.len(), 2);
-    assert!(ended.iter().all(|o| matches!(o, Output::Release { cause: Cause::MeetingEnded, .. })));
+    assert_eq!((&ended[0], ended.len()), (&Output::Ended, 3));
+    assert!(ended[1..].iter().all(|o| matches!(o, Output::Release { cause: Cause::MeetingEnded, .. })));
     meeting.handle(at(2), Input::Left { leg: A });
     drain(&mut meeting);
     meeting.handle(at(2), Input::Left { leg: B });
@@ -201,12 +201,16 @@ fn a_meeting_that_is_ending_tells_each_leg_once_and_lets_nobody_in() {
     let end = meeting.deadline().unwrap();
     assert!(end >= four_hours);
     meeting.wake(end);
-    assert!(matches!(drain(&mut meeting)[..], [Output::Release { leg: B, cause: Cause::MeetingEnded, .. }]));
+    let told = drain(&mut meeting);
+    assert!(
+        matches!(told[..], [Output::Ended, Output::Release { leg: B, cause: Cause::MeetingEnded, .. }]),
+        "{told:?}"
+    );
     // While the last words are heard there is nothing to wake up for, and nothing to say twice.
     assert_eq!(meeting.deadline(), None);
     meeting.wake(end + Duration::from_secs(1));
     meeting.handle(end, Input::Asked { by: By::Desk, command: Command::Verb(Verb::EndAll) });
-    assert_eq!(drain(&mut meeting), []);
+    assert_eq!(drain(&mut meeting), [Output::Ended], "of whoever was rung meanwhile");
     meeting.handle(end, Input::Bring { leg: C, number: number(C), for_gone: false });
     let late = drain(&mut meeting);
     assert!(matches!(late[..], [Output::Release { leg: C, cause: Cause::MeetingEnded, .. }]), "{late:?}");
@@ -380,7 +384,11 @@ fn an_organiser_who_is_gone_has_a_while_to_come_back() {
     meeting.handle(at(200), Input::Left { leg: C });
     drain(&mut meeting);
     meeting.wake(at(320));
-    assert!(matches!(drain(&mut meeting)[..], [Output::Release { leg: B, cause: Cause::MeetingEnded, .. }]));
+    let told = drain(&mut meeting);
+    assert!(
+        matches!(told[..], [Output::Ended, Output::Release { leg: B, cause: Cause::MeetingEnded, .. }]),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -478,8 +486,11 @@ proptest! {
             clock += wait;
             meeting.wake(at(clock));
             for output in drain(&mut meeting) {
-                let Output::Release { leg, .. } = output else { panic!("more than an end: {output:?}") };
-                prop_assert!(released.insert(leg), "released twice");
+                match output {
+                    Output::Ended => {}
+                    Output::Release { leg, .. } => prop_assert!(released.insert(leg), "released twice"),
+                    other => panic!("more than an end: {other:?}"),
+                }
             }
             prop_assert!(meeting.deadline().is_none_or(|deadline| deadline > at(clock)), "a deadline that never goes away");
             let was_here = |leg: &LegId| meeting.roster().get(*leg).is_some();

@@ -3,7 +3,7 @@
 use super::gate::Objection;
 use super::message::Request;
 use super::peer::Errand;
-use super::rejection::{LONGEST_TOLD, Ration, Rejection};
+use super::rejection::{LONGEST_TOLD, Rations, Rejection};
 use super::subscription::Chime;
 use super::timer::Timers;
 use super::trace::{Ladders, call_id_of};
@@ -172,13 +172,13 @@ pub(in crate::sip) struct Desk {
     pub counters: Counters,
     /// What was said of calls.
     pub ladders: Ladders,
-    ration: Ration,
+    rations: Rations,
 }
 
 impl Desk {
     pub fn new() -> Desk {
         let (timers, out, counters) = (Timers::new(), VecDeque::new(), Counters::default());
-        Desk { now: Mono::default(), timers, out, counters, ladders: Ladders::default(), ration: Ration::default() }
+        Desk { now: Mono::default(), timers, out, counters, ladders: Ladders::default(), rations: Rations::default() }
     }
 
     pub fn send(&mut self, flow: Flow, bytes: Bytes) {
@@ -199,7 +199,7 @@ impl Desk {
             return;
         }
         let told = |text: &str| text.chars().take(LONGEST_TOLD).collect();
-        let Some(untold) = self.ration.take(self.now, is_stranger) else { return };
+        let Some(untold) = self.rations.take(self.now, is_stranger) else { return };
         self.out.push_back(Output::Rejected(Box::new(Rejection {
             flow,
             method: told(request.method().as_str()),

@@ -2,9 +2,9 @@
 
 use super::Flow;
 use crate::clock::Mono;
+use crate::telemetry::{REFUSALS_PER_S, Ration};
 
-/// Lines a second of sources that are listed, and lines a minute of all strangers together.
-const LISTED_PER_S: u32 = 20;
+/// Lines a minute of all strangers together.
 const STRANGERS_PER_MINUTE: u32 = 10;
 
 /// So many characters of a method, a Call-ID and a reason are told.
@@ -35,42 +35,23 @@ impl Rejection {
     }
 }
 
-/// How many lines there may still be.
-#[derive(Debug, Default)]
-pub(in crate::sip) struct Ration {
-    listed: Share,
-    strangers: Share,
+/// How many lines there may still be: a flood of strangers leaves those of carriers.
+#[derive(Debug)]
+pub(in crate::sip) struct Rations {
+    listed: Ration,
+    strangers: Ration,
 }
 
-#[derive(Debug, Default)]
-struct Share {
-    span: u64,
-    told: u32,
-    untold: u64,
-}
-
-impl Ration {
-    /// Whether this refusal has a line, and how many before it had none.
-    pub fn take(&mut self, now: Mono, is_stranger: bool) -> Option<u64> {
-        let second = now.since(Mono::default()).as_secs();
-        match is_stranger {
-            true => self.strangers.take(second / 60, STRANGERS_PER_MINUTE),
-            false => self.listed.take(second, LISTED_PER_S),
-        }
+impl Default for Rations {
+    fn default() -> Rations {
+        Rations { listed: Ration::new(REFUSALS_PER_S, 1), strangers: Ration::new(STRANGERS_PER_MINUTE, 60) }
     }
 }
 
-impl Share {
-    fn take(&mut self, span: u64, most: u32) -> Option<u64> {
-        if span != self.span {
-            (self.span, self.told) = (span, 0);
-        }
-        if self.told >= most {
-            self.untold += 1;
-            return None;
-        }
-        self.told += 1;
-        Some(std::mem::take(&mut self.untold))
+impl Rations {
+    /// Whether this refusal has a line, and how many before it had none.
+    pub fn take(&mut self, now: Mono, is_stranger: bool) -> Option<u64> {
+        if is_stranger { self.strangers.take(now) } else { self.listed.take(now) }
     }
 }
 
@@ -80,14 +61,14 @@ mod tests {
 
     #[test]
     fn a_flood_is_told_in_a_few_lines_and_counted_in_the_next() {
-        let mut ration = Ration::default();
-        let told = |ration: &mut Ration, ms, is_stranger| ration.take(Mono::from_millis(ms), is_stranger);
-        let lines = |ration: &mut Ration, ms, is_stranger| {
-            (0..1_000).filter(|_| told(ration, ms, is_stranger).is_some()).count()
+        let mut rations = Rations::default();
+        let told = |rations: &mut Rations, ms, is_stranger| rations.take(Mono::from_millis(ms), is_stranger);
+        let lines = |rations: &mut Rations, ms, is_stranger| {
+            (0..1_000).filter(|_| told(rations, ms, is_stranger).is_some()).count()
         };
-        assert_eq!(lines(&mut ration, 61_000, true), STRANGERS_PER_MINUTE as usize);
-        assert_eq!(lines(&mut ration, 61_000, false), LISTED_PER_S as usize, "which a carrier does not pay for");
-        assert_eq!((told(&mut ration, 119_999, true), told(&mut ration, 62_000, false)), (None, Some(980)));
-        assert_eq!((told(&mut ration, 120_000, true), told(&mut ration, 120_000, true)), (Some(991), Some(0)));
+        assert_eq!(lines(&mut rations, 61_000, true), STRANGERS_PER_MINUTE as usize);
+        assert_eq!(lines(&mut rations, 61_000, false), REFUSALS_PER_S as usize, "which a carrier does not pay for");
+        assert_eq!((told(&mut rations, 119_999, true), told(&mut rations, 62_000, false)), (None, Some(980)));
+        assert_eq!((told(&mut rations, 120_000, true), told(&mut rations, 120_000, true)), (Some(991), Some(0)));
     }
 }

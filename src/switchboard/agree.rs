@@ -112,10 +112,7 @@ impl Switchboard {
     pub(super) fn can_answer(&mut self, carrier: &Carrier, offer: &[u8]) -> Result<(), sdp::Refusal> {
         let codecs = self.codecs_of(carrier);
         let (ours, accord) = (self.config.ours(carrier, &codecs), Accord::default());
-        let found = sdp::answer_with(offer, &ours, &accord.secrecy(carrier), &mut self.rng);
-        found.map(drop).inspect_err(|why| {
-            tracing::info!(carrier = carrier.id.as_str(), %why, "no agreement on sound");
-        })
+        sdp::answer_with(offer, &ours, &accord.secrecy(carrier), &mut self.rng).map(drop)
     }
 
     /// Our answer to their offer, and what it would agree on.

@@ -177,7 +177,7 @@ impl Switchboard {
                 let status = carrier.as_ref().map_or(cause.sip(), |carrier| carrier.refusal_for(cause).0);
                 self.bid_failed(id, status, cause);
                 let call_id = self.lines.get(&id).and_then(|line| line.call_ids.last().cloned()).unwrap_or_default();
-                self.refuse_call(carrier.as_ref(), call, &call_id, cause.into());
+                self.refuse_call(now, carrier.as_ref(), call, &call_id, cause.into());
             }
             LegOutput::Cancel(cause) => {
                 let reason = Some(reason(cause, None));

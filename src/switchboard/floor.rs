@@ -257,7 +257,9 @@ impl Switchboard {
         let scopes = payer_scopes(&self.facts, &meeting, now.wall, None);
         if let Err(cause) = self.guard.enter(now.mono, id, &scopes) {
             metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
-            tracing::info!(leg = %id, cause = cause.slug(), meeting = meeting.as_str(), "call refused");
+            if let Some(untold) = self.ration.take(now.mono) {
+                tracing::info!(leg = %id, cause = cause.slug(), meeting = meeting.as_str(), untold, "call refused");
+            }
             return self.tell_lobby(now, id, LobbyInput::Refused { cause, instead: None });
         }
         let longest_ms = self.leg_config(Some(&meeting)).longest_ms;
@@ -365,13 +367,11 @@ impl Switchboard {
             Say { leg, prompts } => self.play(leg, &prompts, NOBODY),
             SayAll { prompts } => self.play_to_all(meeting, &prompts),
             Release { leg, cause, prompts } => self.release(now, leg, cause, &prompts, LAST_WORD),
+            Ended => drop(self.cancel_called(now, meeting)),
             Closed => {
                 self.see_meeting_over(now, meeting);
                 let Some(room) = self.rooms.remove(meeting) else { return };
                 self.unseen(meeting, &room);
-                if room.meeting.is_ended() {
-                    self.forsake_called(now, meeting);
-                }
                 if let Some(at) = room.armed {
                     self.timers.remove(&(at, Who::Meeting(meeting.clone())));
                 }
@@ -536,7 +536,11 @@ impl Switchboard {
                 self.review();
                 Told::Done
             }
-            Ask::End { meeting } => self.order_meeting(now, &meeting, Command::Verb(meeting::Verb::EndAll)),
+            Ask::End { meeting } => match self.order_meeting(now, &meeting, Command::Verb(meeting::Verb::EndAll)) {
+                // Nobody is there, but somebody may be rung.
+                Told::Unknown(_) if self.cancel_called(now, &meeting) => Told::Done,
+                told => told,
+            },
             Ask::Record { meeting, step } => self.order_meeting(now, &meeting, Command::Record { step }),
             Ask::Lock { meeting, on } => self.order_meeting(now, &meeting, Command::Lock { on }),
             Ask::Admit { meeting } => self.order_meeting(now, &meeting, Command::Verb(meeting::Verb::Admit)),

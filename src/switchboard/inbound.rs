@@ -78,14 +78,14 @@ impl Switchboard {
     pub(super) fn take_call(&mut self, now: Now, invitation: Invitation) {
         let facts = self.facts.clone();
         let Some(carrier) = self.carrier_calling(&facts, &invitation) else {
-            return self.refuse_call(None, invitation.call, &invitation.call_id, Cause::UnknownNumber.into());
+            return self.refuse_call(now, None, invitation.call, &invitation.call_id, Cause::UnknownNumber.into());
         };
         match self.admit_call(now, &facts, carrier, &invitation) {
             Ok(admitted) => self.open_in(now, carrier, admitted, invitation),
             Err(turned) => {
                 let (status, _) = turned.response(carrier.refusal_for(turned.cause).0);
                 self.turned_away(&carrier.id, status, turned.cause);
-                self.refuse_call(Some(carrier), invitation.call, &invitation.call_id, turned);
+                self.refuse_call(now, Some(carrier), invitation.call, &invitation.call_id, turned);
             }
         }
     }
@@ -189,11 +189,9 @@ impl Switchboard {
         let found = self.trust.verify(identities, party.hidden_number, &called, now.wall);
         let found =
             found.and_then(|found| if self.spent.is_spent(&found.mark) { Err(Flaw::Replayed) } else { Ok(found) });
-        let word = said(&found);
-        metrics::counter!(name::ATTESTATIONS, "found" => word).increment(1);
+        metrics::counter!(name::ATTESTATIONS, "found" => said(&found)).increment(1);
         match found {
             Err(flaw) if carrier.stir.refuses(flaw) => {
-                tracing::info!(carrier = carrier.id.as_str(), flaw = word, "nobody signs for the caller's number");
                 Err(TurnedAway { flaw: Some(flaw), ..Cause::IdentityRefused.into() })
             }
             found => Ok(Some(found)),
@@ -378,14 +376,24 @@ impl Switchboard {
     }
 
     /// `call_id` is for the log, where it finds what the carrier complains of.
-    pub(super) fn refuse_call(&mut self, carrier: Option<&Carrier>, call: Call, call_id: &str, turned: TurnedAway) {
+    pub(super) fn refuse_call(
+        &mut self,
+        now: Now,
+        carrier: Option<&Carrier>,
+        call: Call,
+        call_id: &str,
+        turned: TurnedAway,
+    ) {
         let cause = turned.cause;
         let (usual, q850) = carrier.map_or((cause.sip(), cause.q850()), |carrier| carrier.refusal_for(cause));
         let (status, phrase) = turned.response(usual);
         metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
-        let carrier = carrier.map(|carrier| carrier.id.as_str());
-        let call_id = call_id.escape_debug();
-        tracing::info!(cause = cause.slug(), status, carrier, %call_id, "call refused");
+        if let Some(untold) = self.ration.take(now.mono) {
+            let carrier = carrier.map(|carrier| carrier.id.as_str());
+            let (call_id, flaw) = (call_id.escape_debug(), turned.flaw.map(Flaw::word));
+            let sound = turned.why.as_ref().map(tracing::field::display);
+            tracing::info!(cause = cause.slug(), status, carrier, %call_id, flaw, sound, untold, "call refused");
+        }
         let refusal = Refusal {
             status,
             phrase: phrase.to_owned(),
@@ -470,4 +478,63 @@ fn codecs(name: CodecName) -> impl Iterator<Item = Codec> {
     let name = name.to_string();
     let is_named = move |codec: &Codec| codec.name() == name;
     Codec::ALL.into_iter().rev().filter(is_named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Mono;
+    use crate::meeting::{self, LobbyConfig};
+    use crate::store::{Options, Store};
+    use crate::switchboard::Config;
+    use crate::switchboard::sound::Sounds;
+    use crate::trunk::{GuardConfig, PatternConfig};
+    use std::collections::BTreeMap;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn config() -> Config {
+        Config {
+            leg: leg::Config::default(),
+            lobby: LobbyConfig::default(),
+            meeting: meeting::Config::default(),
+            keys: KeyMap::default(),
+            number_keys: BTreeMap::new(),
+            guard: GuardConfig::default(),
+            patterns: PatternConfig::default(),
+            codecs: vec![Codec::Pcma],
+            comfort_noise: false,
+            recording: None,
+            ring_ms: 60_000,
+            sound: IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
+            locals: Vec::new(),
+            retry_after_s: 5,
+            masking: crate::rating::report::Masking::default(),
+        }
+    }
+
+    /// Each call has its answer, whether it has a line or not.
+    #[tokio::test]
+    async fn a_flood_of_calls_is_refused_in_a_few_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("books.db").display());
+        let store = Store::open(&url, Options::default()).await.unwrap();
+        let mut switchboard = Switchboard::new(config(), store.facts(), Arc::new(Sounds::silent()), [1; 32]);
+        let log = folder.path().join("log");
+        let writer = Arc::new(std::fs::File::create(&log).unwrap());
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for (second, calls) in [(60, 1_000), (61, 1)] {
+                let now = Now { mono: Mono::from_millis(second * 1_000), wall: Wall::from_seconds(0) };
+                for _ in 0..calls {
+                    switchboard.refuse_call(now, None, Call::past(1), "c1", Cause::Overloaded.into());
+                }
+            }
+        });
+        let refusals = std::iter::from_fn(|| switchboard.poll());
+        let refusals = refusals.filter(|output| matches!(output, Output::Sip(sip::Command::Refuse { .. })));
+        let log = std::fs::read_to_string(&log).unwrap();
+        let (last, lines) = (log.lines().last().unwrap(), log.lines().count());
+        assert_eq!((refusals.count(), lines), (1_001, 21), "{log}");
+        assert!(last.contains("call refused") && last.contains("untold=980"), "{last}");
+    }
 }

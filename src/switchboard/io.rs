@@ -65,7 +65,7 @@ pub struct Wires {
     pub recorder: Option<(Recorder, mpsc::Receiver<recorder::Event>)>,
     pub store: Store,
     /// By whose signatures callers are known from now on.
-    pub trust: watch::Receiver<Trust>,
+    pub trust: watch::Receiver<Arc<Trust>>,
 }
 
 /// How everybody else speaks to the running switchboard.
@@ -246,7 +246,7 @@ struct Inlets {
     asked: mpsc::Receiver<(Ask, oneshot::Sender<Told>)>,
     facts: watch::Receiver<Arc<Facts>>,
     passwords: watch::Receiver<Passwords>,
-    trust: watch::Receiver<Trust>,
+    trust: watch::Receiver<Arc<Trust>>,
     ordered: watch::Receiver<Order>,
     paid: Arc<Notify>,
 }

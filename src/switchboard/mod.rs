@@ -35,6 +35,7 @@ use crate::meeting::{self, KeyMap, LobbyConfig, Meeting, Prompt};
 use crate::rating::report::Masking;
 use crate::sip::{self, Call, Subscription};
 use crate::store::{self, Facts};
+use crate::telemetry::{REFUSALS_PER_S, Ration};
 use crate::trunk::{Guard, GuardConfig, Hosts, PatternConfig, Patterns, Spent, Trust};
 use crate::types::{Addresses, CarrierId, Cause, E164, LegId, MeetingId, Micros, OrganisationId, SecretRef};
 use ask::{Ask, LegView, Told};
@@ -238,7 +239,7 @@ pub struct Switchboard {
     tallies: BTreeMap<CarrierId, Tallies>,
     resting: BTreeMap<CarrierId, Mono>,
     /// By whose signatures callers are known.
-    trust: Trust,
+    trust: Arc<Trust>,
     /// Which of these were used.
     spent: Spent,
     /// Where the names of carriers' sources lead now.
@@ -273,6 +274,8 @@ pub struct Switchboard {
     /// Each with its Call-IDs.
     over: VecDeque<(LegView, Vec<String>)>,
     draining: bool,
+    /// Lines in the log for calls that were refused.
+    ration: Ration,
     outputs: VecDeque<Output>,
 }
 
@@ -286,7 +289,7 @@ impl Switchboard {
             standings: BTreeMap::new(),
             tallies: BTreeMap::new(),
             resting: BTreeMap::new(),
-            trust: Trust::default(),
+            trust: Arc::default(),
             spent: Spent::default(),
             hosts: Hosts::new(),
             sounds,
@@ -310,6 +313,7 @@ impl Switchboard {
             touched_rooms: VecDeque::new(),
             over: VecDeque::new(),
             draining: false,
+            ration: Ration::new(REFUSALS_PER_S, 1),
             outputs: VecDeque::new(),
         };
         switchboard.tell_sources();
@@ -317,7 +321,7 @@ impl Switchboard {
     }
 
     /// By whose signatures callers are known from now on; by nobody's, before.
-    pub fn believe(&mut self, trust: Trust) {
+    pub fn believe(&mut self, trust: Arc<Trust>) {
         self.trust = trust;
     }
 

@@ -49,7 +49,7 @@ impl Switchboard {
         let of_carrier = self.put_off.values().filter(|waits| waits.carrier == carrier).count();
         let is_full = self.put_off.len() >= MOST_WAITING && of_carrier > 0;
         if is_full || of_carrier >= MOST_WAITING_OF_CARRIER {
-            return self.refuse_call(None, invitation.call, &invitation.call_id, Cause::Overloaded.into());
+            return self.refuse_call(now, None, invitation.call, &invitation.call_id, Cause::Overloaded.into());
         }
         let (call, at) = (invitation.call, now.mono + delay);
         self.say(Output::Sip(sip::Command::PutOff { call }));

@@ -57,7 +57,9 @@ impl Switchboard {
     pub(super) fn dial(&mut self, now: Now, asker: Asker, meeting: MeetingId, to: E164) {
         if let Err(cause) = self.prepare(now, asker, meeting, to) {
             metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
-            tracing::info!(cause = cause.slug(), to = to.masked(), "call out refused");
+            if let Some(untold) = self.ration.take(now.mono) {
+                tracing::info!(cause = cause.slug(), to = to.masked(), untold, "call out refused");
+            }
             match asker {
                 Asker::Desk(token) => self.say(Output::Told { token, told: Told::Refused(cause) }),
                 Asker::Keys(by) => self.play(by, &[Prompt::of_call(cause)], NOBODY),
@@ -429,6 +431,25 @@ impl Switchboard {
             self.tell_leg(now, *leg, leg::Input::Stop(Cause::Cancelled));
         }
         !ringing.is_empty()
+    }
+
+    /// The meeting was ended for all: for whoever would come into it, too. Whether there was anybody.
+    pub(super) fn cancel_called(&mut self, now: Now, meeting: &MeetingId) -> bool {
+        let is_on_the_way = |line: &&mut Line| {
+            let is_out = !line.is_inbound() && line.meeting.as_ref() == Some(meeting);
+            is_out && !line.present && line.parting.is_none() && line.end.is_none()
+        };
+        let mut called = Vec::new();
+        for line in self.lines.values_mut().filter(is_on_the_way) {
+            // Whoever dialled by keys is told that the meeting has ended, and nothing beside that.
+            line.asker.take_if(|asker| matches!(asker, Asker::Keys(_)));
+            called.push(line.id);
+        }
+        called.sort();
+        for leg in &called {
+            self.tell_leg(now, *leg, leg::Input::Stop(Cause::MeetingEnded));
+        }
+        !called.is_empty()
     }
 
     /// Whoever had it made by keys is told why it came to nothing.

@@ -155,22 +155,6 @@ impl Switchboard {
         }
     }
 
-    /// The meeting was ended for all: for these, too, who would come into it for somebody who has left.
-    pub(super) fn forsake_called(&mut self, now: Now, meeting: &MeetingId) {
-        let is_on_its_way = |line: &&Line| {
-            line.asker == Some(Asker::Gone)
-                && line.meeting.as_ref() == Some(meeting)
-                && !line.present
-                && line.parting.is_none()
-                && line.end.is_none()
-        };
-        let mut called: Vec<LegId> = self.lines.values().filter(is_on_its_way).map(|line| line.id).collect();
-        called.sort();
-        for leg in called {
-            self.tell_leg(now, leg, leg::Input::Stop(Cause::MeetingEnded));
-        }
-    }
-
     pub(super) fn report(&mut self, by: LegId, number: u32, status: u16, is_last: bool) {
         if let Some(call) = self.lines.get(&by).map(|line| line.call) {
             self.say(Output::Sip(sip::Command::Report { call, number, status, is_last }));

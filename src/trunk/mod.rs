@@ -38,7 +38,8 @@ pub use proof::{Algorithm, Aor, Challenge, Digest, Register};
 pub use quirk::{KeysBy, Quirk};
 pub use route::{Meaning, Progress, Verdict};
 pub use stir::{
-    Attestation, Flaw, LONGEST_IDENTITY, MOST_IDENTITIES, Mark, Signed, Spent, StirFiles, StirPolicy, Trust,
+    Attestation, Flaw, LARGEST_LIST, LONGEST_IDENTITY, MOST_IDENTITIES, Mark, Signed, Spent, StirFiles, StirPolicy,
+    Trust,
 };
 pub use tally::Tally;
 pub use telephone::Telephone;

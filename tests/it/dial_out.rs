@@ -91,6 +91,25 @@ async fn busy_declined_and_cancelled_cost_nothing_and_are_told_in_words() {
     world.end().await;
 }
 
+/// Whether anybody is there or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rings_ends_with_its_meeting() {
+    let world = World::start().await;
+    let end = async || world.ask(Ask::End { meeting: "open".parse().unwrap() }).await;
+    for people in [0, 1] {
+        let (leg, incoming) = ringing(&world).await;
+        if people == 1 {
+            world.call("+390611111111", DIRECT).await;
+        }
+        world.inside("open", people).await;
+        assert!(matches!(end().await, Told::Done));
+        assert!(incoming.cancelled(SOON).await);
+        assert_eq!(over(&world, leg).await, Cause::MeetingEnded.slug());
+        world.until(|| async { matches!(end().await, Told::Unknown(_)) }).await;
+    }
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_picks_up() {
     let world = World::with(crate::world::PEOPLE, |settings| settings.meeting.ring_s = 2).await;

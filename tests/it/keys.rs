@@ -168,6 +168,25 @@ async fn an_announcement_is_heard_by_whoever_had_it_rung_alone() {
     world.end().await;
 }
 
+/// Whoever ends the meeting hears that it has ended, and nothing of what was rung.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_rung_by_keys_ends_with_the_meeting() {
+    let world = keypad_calls().await;
+    let (mut anna, mut guido) = led(&world).await;
+    anna.press("*8100390699999999#").await;
+    let incoming = world.carrier.incoming(SOON).await.expect("it rings");
+    let mark = anna.sound.mark();
+    anna.press("##").await;
+    hears_said(&anna, mark, Prompt::MeetingEnded, "it").await;
+    assert!(incoming.cancelled(SOON).await);
+    for phone in [&mut anna, &mut guido] {
+        assert!(phone.ended(SOON).await.is_some());
+    }
+    let records = world.records().await;
+    assert!(records.len() == 3 && records.iter().all(|record| record.beyond.cause == Cause::MeetingEnded));
+    world.end().await;
+}
+
 /// Several telephones may ring there, each with a sound of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_announcements_the_first_that_speaks_is_heard_and_then_whoever_picks_up() {

@@ -93,21 +93,27 @@ async fn whoever_refers_and_hangs_up_has_somebody_rung_all_the_same_and_the_meet
     world.end().await;
 }
 
-/// It is stopped by whoever ends the meeting for all.
+/// It is stopped by whoever ends the meeting for all, when all others have left as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_rings_for_whoever_has_left_ends_with_the_meeting() {
     let world = allowed().await;
-    let (anna, mut guido) = led(&world).await;
-    anna.refer(&format!("<tel:{CALLED}>"));
-    let incoming = world.carrier.incoming(SOON).await.expect("it rings");
-    anna.hang_up();
-    world.inside("led", 1).await;
-    world.ask(Ask::End { meeting: "led".parse().unwrap() }).await;
-    assert!(incoming.cancelled(SOON).await);
-    assert!(guido.ended(SOON).await.is_some());
-    let records = world.records().await;
-    let out = records.iter().find(|record| record.destination.to_string() == CALLED).unwrap();
-    assert_eq!((out.charge.0, out.beyond.cause), (0, Cause::MeetingEnded));
+    for (calls, stays) in [(1, true), (2, false)] {
+        let (anna, mut guido) = led(&world).await;
+        anna.refer(&format!("<tel:{CALLED}>"));
+        let incoming = world.carrier.incoming(SOON).await.expect("it rings");
+        anna.hang_up();
+        if !stays {
+            guido.hang_up();
+        }
+        world.inside("led", usize::from(stays)).await;
+        world.ask(Ask::End { meeting: "led".parse().unwrap() }).await;
+        assert!(incoming.cancelled(SOON).await);
+        assert!(!stays || guido.ended(SOON).await.is_some());
+        let records = world.records().await;
+        let out = records.iter().filter(|record| record.destination.to_string() == CALLED);
+        let out: Vec<_> = out.map(|out| (out.charge.0, out.beyond.cause)).collect();
+        assert_eq!(out, vec![(0, Cause::MeetingEnded); calls]);
+    }
     world.end().await;
 }
 

@@ -47,12 +47,16 @@ struct In {
     tag: String,
     /// What a PRACK would name.
     rack: String,
+    /// Where its conference is.
+    token: String,
 }
 
 fn call_in(state: State) -> In {
     let mut bench = Bench::new();
     let answer = || Bytes::from_static(b"answer");
     let mut rack = "1 1 INVITE".to_owned();
+    let mut token = "nobody".to_owned();
+    let place = |bench: &Bench, call: Call| bench.endpoint.sessions[&call].dialog.token.clone();
     let (call, tag) = match state {
         State::None => (None, String::new()),
         State::Promised => {
@@ -61,10 +65,12 @@ fn call_in(state: State) -> In {
             bench.command(Command::Ring { call: invitation.call, status: 183, answer: Some(answer()) });
             let ringing = parse_response(&bench.sent.last().unwrap().1).unwrap();
             rack = format!("{} 1 INVITE", ringing.header("RSeq").unwrap());
+            token = place(&bench, invitation.call);
             (Some(invitation.call), ringing.to().tag().unwrap().to_owned())
         }
         State::Rings | State::Accepted => {
             let (call, tag) = invited(&mut bench);
+            token = place(&bench, call);
             if matches!(state, State::Accepted) {
                 bench.command(Command::Accept { call, answer: answer() });
             }
@@ -72,6 +78,7 @@ fn call_in(state: State) -> In {
         }
         _ => {
             let (call, tag) = up(&mut bench);
+            token = place(&bench, call);
             match state {
                 State::Changing => bench.receive(&from_peer("INVITE", "i2", &tag, 2, OFFER)),
                 State::Offering => bench.command(Command::Offer { call, offer: answer() }),
@@ -90,7 +97,7 @@ fn call_in(state: State) -> In {
     };
     bench.words();
     bench.told();
-    In { bench, call, tag, rack }
+    In { bench, call, tag, rack, token }
 }
 
 /// What each method needs.
@@ -111,7 +118,7 @@ fn needed(method: &str, rack: &str) -> String {
 
 /// What becomes of one request, in words: what is sent, then what is told. `bad`: what stands in the place of what it needs.
 fn cell(method: &str, state: State, kind: Kind, bad: Option<&str>) -> String {
-    let In { mut bench, call, tag, rack } = call_in(state);
+    let In { mut bench, call, tag, rack, .. } = call_in(state);
     let tag = if kind == Kind::Astray { "astray".to_owned() } else { tag };
     let latest = if matches!(state, State::Changing | State::Over) { 2 } else { 1 };
     // An ACK and a CANCEL have the number of their INVITE, and a CANCEL its branch.
@@ -231,6 +238,8 @@ const BAD: &[(&str, &str, &str, [&str; 10])] = &[
     ("PRACK", "a body that we do not read", "RAck: {rack}\nContent-Type: text/plain\nContent-Length: 5\n\nhello", ["481", "481", "415", "481", "481", "481", "481", "481", "481", "481"]),
     ("REFER", "nobody to refer to", EMPTY, ["403", "491", "491", "400", "400", "400", "400", "400", "481", "481"]),
     ("SUBSCRIBE", "an unknown package", "Event: nothing\nContent-Length: 0\n\n", ["489", "489", "489", "489", "489", "489", "489", "489", "489", "481"]),
+    ("SUBSCRIBE", "to its conference, within the call", "Event: conference\nContent-Length: 0\n\n", ["403", "403", "403", "403", "403", "403", "403", "403", "403", "481"]),
+    ("NOTIFY", "of a conference, where we watch none", "Event: conference\nSubscription-State: active\nContent-Length: 0\n\n", ["481", "489", "489", "489", "489", "489", "489", "489", "489", "481"]),
     ("NOTIFY", "an unknown package", "Event: nothing\nSubscription-State: active\nContent-Length: 0\n\n", ["481", "489", "489", "489", "489", "489", "489", "489", "489", "481"]),
     ("NOTIFY", "no state", "Event: refer\nContent-Length: 0\n\n", ["481", "481", "481", "481", "481", "481", "481", "400", "481", "481"]),
     ("NOTIFY", "no status", "Event: refer\nSubscription-State: active\nContent-Type: message/sipfrag\nContent-Length: 5\n\nhello", ["481", "481", "481", "481", "481", "481", "481", "400", "481", "481"]),
@@ -243,6 +252,34 @@ fn what_a_request_says_wrong_is_told_as_the_table_says() {
         let found = STATES.map(|state| cell(method, state, Kind::Valid, Some(text)));
         if *expected != found {
             wrong.push(format!("{method}, {what}: {found:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "rows that are otherwise:\n{}", wrong.join("\n"));
+}
+
+/// SUBSCRIBE to a call's conference, outside of the call as RFC 4575 has it: what it says, and a cell for each of [`STATES`].
+#[rustfmt::skip]
+const WATCHING: &[(&str, &str, [&str; 10])] = &[
+    ("as it should be", "Event: conference\n", ["403", "403", "403", "Subscribed", "Subscribed", "Subscribed", "Subscribed", "Subscribed", "403", "403"]),
+    ("a look at it", "Event: conference\nExpires: 0\n", ["403", "403", "403", "Subscribed", "Subscribed", "Subscribed", "Subscribed", "Subscribed", "403", "403"]),
+    ("requires what nobody knows", "Require: nobody-knows\nEvent: conference\n", ["420", "420", "420", "420", "420", "420", "420", "420", "420", "420"]),
+    ("too brief", "Event: conference\nExpires: 59\n", ["423", "423", "423", "423", "423", "423", "423", "423", "423", "423"]),
+    ("of another package", "Event: presence\n", ["489", "489", "489", "489", "489", "489", "489", "489", "489", "489"]),
+];
+
+#[test]
+fn whoever_would_watch_a_call_is_answered_as_the_table_says() {
+    let mut wrong = Vec::new();
+    for (what, text, expected) in WATCHING {
+        let found = STATES.map(|state| {
+            let In { mut bench, call, token, .. } = call_in(state);
+            let subscribe =
+                from_peer("SUBSCRIBE", "w1", "", 1, &format!("{text}{EMPTY}")).replace("Call-ID: c1", "Call-ID: w1");
+            bench.receive(&subscribe.replace("sip:room@192.0.2.1 SIP", &format!("sip:{token}@192.0.2.1 SIP")));
+            what_became(bench, call, "SUBSCRIBE")
+        });
+        if *expected != found {
+            wrong.push(format!("{what}: {found:?}"));
         }
     }
     assert!(wrong.is_empty(), "rows that are otherwise:\n{}", wrong.join("\n"));

@@ -5,6 +5,8 @@ use crate::sip::dns::{Answer, Record};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
+mod cells;
+
 /// A call that is up, with the Contact that it was answered with.
 fn call(bench: &mut Bench, number: u32) -> (Call, String, NameAddr) {
     let own = |text: String| text.replace("Call-ID: c1", &format!("Call-ID: c{number}"));

@@ -23,6 +23,7 @@ use server::Server;
 use server_invite::ServerInvite;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Second answers that one INVITE may have: as many as a hunt group plausibly forks to.
@@ -105,9 +106,10 @@ pub(in crate::sip) enum Note {
     Broken,
 }
 
-/// What makes two messages one transaction, as one text (its parts cannot hold a line feed).
+/// What makes two messages one transaction, as one text (its parts cannot hold a line feed). The table and the transaction share
+/// it: there are two for each of tens of thousands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::sip) struct Key(String);
+pub(in crate::sip) struct Key(Arc<str>);
 
 impl Key {
     /// Of a request as its server sees it (RFC 3261 section 17.2.3). `method` is INVITE for an ACK, and for a CANCEL
@@ -117,7 +119,7 @@ impl Key {
         match via.branch().filter(|_| via.has_cookie()) {
             Some(branch) => {
                 let (host, port) = (via.host().to_ascii_lowercase(), via.port().unwrap_or(PORT));
-                Key(format!("S\n{peer}\n{branch}\n{host}\n{port}\n{method}"))
+                Key(format!("S\n{peer}\n{branch}\n{host}\n{port}\n{method}").into())
             }
             None => Key::old(request, method, peer),
         }
@@ -125,25 +127,26 @@ impl Key {
 
     /// Of RFC 2543, which has no branches worth the name.
     fn old(request: &Request, method: &Method, peer: IpAddr) -> Key {
-        Key(format!(
+        let text = format!(
             "O\n{peer}\n{}\n{}\n{}\n{}\n{}\n{method}",
             request.call_id(),
             request.from().tag().unwrap_or_default(),
             request.cseq(),
             request.uri(),
             request.via(),
-        ))
+        );
+        Key(text.into())
     }
 
     /// Of a request of ours (RFC 3261 section 17.1.3).
     pub fn client(branch: &str, method: &Method) -> Key {
-        Key(format!("C\n{branch}\n{method}"))
+        Key(format!("C\n{branch}\n{method}").into())
     }
 
     /// What a request and its copy by another way have in common (RFC 3261 section 8.2.2.2).
     pub fn merge(request: &Request) -> Key {
         let tag = request.from().tag().unwrap_or_default();
-        Key(format!("M\n{tag}\n{}\n{}\n{}", request.call_id(), request.cseq(), request.method()))
+        Key(format!("M\n{tag}\n{}\n{}\n{}", request.call_id(), request.cseq(), request.method()).into())
     }
 }
 
@@ -161,8 +164,8 @@ struct Transaction {
     merge: Option<Key>,
     machine: Machine,
     flow: Flow,
-    /// By which answers go once the connection that their request came by is gone.
-    back: Flow,
+    /// By which answers go once the connection that their request came by is gone; `None`: it came by datagram, as most do.
+    back: Option<Box<Flow>>,
     /// What goes out again: the request, or the latest response.
     bytes: Bytes,
     owner: Owner,
@@ -302,7 +305,7 @@ impl Table {
         };
         let key = Key::server(request, request.method(), flow.peer.ip());
         let merge = request.to().tag().is_none().then(|| Key::merge(request));
-        let back = if reliable { way_back(request.via(), flow) } else { reply_to };
+        let back = reliable.then(|| Box::new(way_back(request.via(), flow)));
         let (flow, bytes, owner) = (reply_to, Bytes::new(), Owner::Nobody);
         let room = self.limit + if standing { self.limit / STANDING_SHARE } else { 0 };
         self.add(desk, Transaction { key, merge, machine, flow, back, bytes, owner, invite: None }, room)
@@ -389,7 +392,7 @@ impl Table {
     ) -> Option<Id> {
         let key = Key::client(request.via().branch().unwrap_or_default(), request.method());
         let bytes = request.to_bytes();
-        self.add(desk, Transaction { key, merge: None, machine, flow, back: flow, bytes, owner, invite }, self.limit)
+        self.add(desk, Transaction { key, merge: None, machine, flow, back: None, bytes, owner, invite }, self.limit)
     }
 
     /// Notes whose INVITE a server transaction carries.
@@ -491,7 +494,9 @@ impl Table {
                 Machine::ClientInvite(_) | Machine::Client(_) => {
                     notes.extend(self.fail(desk, id).map(|note| (owner, note)));
                 }
-                Machine::ServerInvite(_) | Machine::Server(_) => transaction.flow = transaction.back,
+                Machine::ServerInvite(_) | Machine::Server(_) => {
+                    transaction.flow = transaction.back.as_deref().copied().unwrap_or(transaction.flow);
+                }
             }
         }
         notes

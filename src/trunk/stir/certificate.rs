@@ -6,6 +6,8 @@ use super::{Flaw, Trust};
 use crate::clock::Wall;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -23,24 +25,29 @@ pub struct StirFiles {
     pub authorities: PathBuf,
     /// By the URI under which signers name it: a signer's certificate first, then those that lead to its authority.
     pub certificates: BTreeMap<String, PathBuf>,
-    /// Lists of certificates that their authorities have revoked (RFC 5280 section 5), PEM or DER.
+    /// Lists of certificates that their authorities have revoked (RFC 5280 section 5), PEM or DER: [`LARGEST_LIST`] each.
     pub revocations: Vec<PathBuf>,
 }
+
+/// Bytes of a file of revocations: a list of a hundred thousand certificates. For each certificate that it may name it is read
+/// through once a minute.
+pub const LARGEST_LIST: u64 = 4 << 20;
 
 impl StirFiles {
     /// The files' bytes, one after the other: whoever kept them sees whether something has changed.
     pub fn bytes(&self) -> Result<Vec<Vec<u8>>, String> {
-        let all = std::iter::once(&self.authorities).chain(self.certificates.values()).chain(&self.revocations);
-        all.map(|path| std::fs::read(path).map_err(|error| told(path, &error))).collect()
+        let whole = |path: &PathBuf| std::fs::read(path).map_err(|error| told(path, &error));
+        let certificates = std::iter::once(&self.authorities).chain(self.certificates.values());
+        certificates.map(whole).chain(self.revocations.iter().map(|path| list(path))).collect()
     }
 
-    /// Told which file cannot be read, and why.
-    pub fn read(&self) -> Result<Trust, String> {
+    /// As things stand now. Told which file cannot be read, and why.
+    pub fn read(&self, now: Wall) -> Result<Trust, String> {
         let known = self.certificates.iter().map(|(uri, path)| Ok((uri.clone(), certificates(path)?)));
         let known = known.collect::<Result<HashMap<_, _>, String>>()?;
         let authorities = certificates(&self.authorities)?;
         let lists = self.revocations.iter().map(|path| revocations(path)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Trust::new(&authorities, known)?.less(lists.into_iter().flatten().collect()))
+        Ok(Trust::new(&authorities, known)?.less(lists.into_iter().flatten().collect()).as_of(now))
     }
 }
 
@@ -50,8 +57,18 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     if all.is_empty() { Err(told(path, &"no certificate is in it (-----BEGIN CERTIFICATE-----)")) } else { Ok(all) }
 }
 
+/// A file of revocations, as far as it may be read.
+fn list(path: &Path) -> Result<Vec<u8>, String> {
+    let mut octets = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST_LIST + 1).read_to_end(&mut octets));
+    match read.map_err(|error| told(path, &error))? as u64 {
+        ..=LARGEST_LIST => Ok(octets),
+        _ => Err(told(path, &format_args!("a list of revocations may have {LARGEST_LIST} bytes"))),
+    }
+}
+
 fn revocations(path: &Path) -> Result<Vec<CertRevocationList<'static>>, String> {
-    let octets = std::fs::read(path).map_err(|error| told(path, &error))?;
+    let octets = list(path)?;
     let mut lists = CertificateRevocationListDer::pem_slice_iter(&octets);
     let mut lists = lists.by_ref().collect::<Result<Vec<_>, _>>().map_err(|error| told(path, &error))?;
     if lists.is_empty() {
@@ -65,9 +82,6 @@ fn told(path: &Path, why: &dyn fmt::Display) -> String {
     format!("{}: {why}", path.display())
 }
 
-/// For so many seconds it stays as it was found: lists of revocations are long, and each is signed.
-const FOUND_S: i64 = 60;
-
 /// A signer's certificate, then those that lead to its authority.
 #[derive(Clone)]
 pub(super) struct Credential {
@@ -76,8 +90,8 @@ pub(super) struct Credential {
     numbers: Option<Numbers>,
     /// Those of the others: a number that is given on must be one's own (RFC 9060).
     above: Vec<Numbers>,
-    /// Whether it counts, and when that was found.
-    found: Option<(Wall, Result<(), Flaw>)>,
+    /// Whether it counts, as it was found.
+    found: Result<(), Flaw>,
 }
 
 impl Credential {
@@ -88,7 +102,7 @@ impl Credential {
         };
         let mut lists = chain.iter().enumerate().map(numbers).collect::<Result<Vec<_>, _>>()?.into_iter();
         let (own, above) = (lists.next().flatten(), lists.flatten().collect());
-        Ok(Credential { chain, numbers: own, above, found: None })
+        Ok(Credential { chain, numbers: own, above, found: Err(Flaw::Untrusted) })
     }
 
     /// The code of the provider that it belongs to.
@@ -96,20 +110,21 @@ impl Credential {
         self.numbers.as_ref().and_then(|numbers| numbers.providers.first().cloned())
     }
 
-    /// Whether it counts now, and its key has signed this.
-    pub fn check(
-        &mut self,
-        anchors: &[TrustAnchor<'static>],
-        revocations: &[CertRevocationList<'static>],
-        passport: &Passport<'_>,
-        now: Wall,
-    ) -> Result<(), Flaw> {
+    /// Finds whether it counts at this moment.
+    pub fn look(&mut self, anchors: &[TrustAnchor<'static>], revocations: &[CertRevocationList<'static>], now: Wall) {
+        self.found = self.end().and_then(|(own, above)| leads(&own, above, anchors, revocations, now));
+    }
+
+    /// It, and those that lead to its authority.
+    fn end(&self) -> Result<(EndEntityCert<'_>, &[CertificateDer<'static>]), Flaw> {
         let (own, above) = self.chain.split_first().ok_or(Flaw::UnknownCertificate)?;
-        let own = EndEntityCert::try_from(own).map_err(|_| Flaw::Untrusted)?;
-        let known = self.found.filter(|(at, _)| (0..FOUND_S).contains(&(now.seconds() - at.seconds())));
-        let (_, found) =
-            *self.found.insert(known.unwrap_or_else(|| (now, leads(&own, above, anchors, revocations, now))));
-        found?;
+        Ok((EndEntityCert::try_from(own).map_err(|_| Flaw::Untrusted)?, above))
+    }
+
+    /// Whether it counts, and its key has signed this.
+    pub fn check(&self, passport: &Passport<'_>) -> Result<(), Flaw> {
+        self.found?;
+        let (own, _) = self.end()?;
         let signed = own.verify_signature(ECDSA_P256_SHA256, passport.signed.as_bytes(), &passport.der());
         signed.map_err(|_| Flaw::Forged)?;
         let theirs = self.numbers.iter().chain(&self.above).all(|numbers| numbers.cover(passport.signer()));

@@ -16,7 +16,7 @@ mod spent;
 #[cfg(test)]
 mod tests;
 
-pub use certificate::StirFiles;
+pub use certificate::{LARGEST_LIST, StirFiles};
 pub use passport::LONGEST_IDENTITY;
 pub use spent::{Mark, Spent};
 
@@ -173,7 +173,12 @@ pub struct Trust {
     known: HashMap<String, Credential>,
     /// Lists of certificates that were revoked. Those of an authority that has none here were not.
     revocations: Arc<[CertRevocationList<'static>]>,
+    /// When it was found which certificates count.
+    as_of: Wall,
 }
+
+/// For so many seconds that stays as it was found: lists of revocations are long, and each is signed.
+const FOUND_S: i64 = 60;
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -198,12 +203,24 @@ impl Trust {
             Err(why) => Err(format!("{uri}: {why}")),
         };
         let known = known.into_iter().map(credential).collect::<Result<_, _>>()?;
-        Ok(Trust { anchors, known, revocations: Arc::default() })
+        Ok(Trust { anchors, known, revocations: Arc::default(), as_of: Wall::default() })
     }
 
     /// The same, less what these lists have.
     pub fn less(self, revocations: Vec<CertRevocationList<'static>>) -> Trust {
         Trust { revocations: revocations.into(), ..self }
+    }
+
+    /// The same, with what is found to count at this moment; before that no certificate does. For each the list of its authority
+    /// is read through: nobody is to wait for that.
+    pub fn as_of(mut self, now: Wall) -> Trust {
+        self.known.values_mut().for_each(|credential| credential.look(&self.anchors, &self.revocations, now));
+        Trust { as_of: now, ..self }
+    }
+
+    /// Whether that was found too long ago, or the clock was set back since.
+    pub fn is_old(&self, now: Wall) -> bool {
+        !(0..FOUND_S).contains(&(now.seconds() - self.as_of.seconds()))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -214,7 +231,7 @@ impl Trust {
     ///
     /// Those of other kinds (`rph`, `rcd`) say nothing of the caller and are passed over.
     pub fn verify<'a>(
-        &mut self,
+        &self,
         identities: impl IntoIterator<Item = &'a str>,
         caller: Option<E164>,
         called: &[E164],
@@ -222,7 +239,7 @@ impl Trust {
     ) -> Result<Signed, Flaw> {
         let (mut passports, mut flaw) = (Vec::new(), Flaw::Missing);
         for identity in identities.into_iter().take(MOST_IDENTITIES) {
-            match Passport::read(identity).and_then(|read| self.signed(read, now)) {
+            match Passport::read(identity).and_then(|read| self.signed(read)) {
                 Ok(read) => passports.extend(read),
                 Err(found) => flaw = found,
             }
@@ -230,10 +247,10 @@ impl Trust {
         self.follow(&passports, caller, called, now).map_err(|found| if flaw == Flaw::Missing { found } else { flaw })
     }
 
-    fn signed<'a>(&mut self, read: Option<Passport<'a>>, now: Wall) -> Result<Option<Passport<'a>>, Flaw> {
+    fn signed<'a>(&self, read: Option<Passport<'a>>) -> Result<Option<Passport<'a>>, Flaw> {
         let Some(passport) = read else { return Ok(None) };
-        let credential = self.known.get_mut(&passport.x5u).ok_or(Flaw::UnknownCertificate)?;
-        credential.check(&self.anchors, &self.revocations, &passport, now)?;
+        let credential = self.known.get(&passport.x5u).ok_or(Flaw::UnknownCertificate)?;
+        credential.check(&passport)?;
         Ok(Some(passport))
     }
 

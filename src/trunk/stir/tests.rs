@@ -116,8 +116,12 @@ fn with(mut value: Value, key: &str, other: Value) -> Value {
 }
 
 fn verified(trust: &Trust, identities: &[&str]) -> Result<Attestation, Flaw> {
-    let signed =
-        trust.clone().verify(identities.iter().copied(), CALLER.parse().ok(), &[CALLED.parse().unwrap()], now());
+    let signed = trust.clone().as_of(now()).verify(
+        identities.iter().copied(),
+        CALLER.parse().ok(),
+        &[CALLED.parse().unwrap()],
+        now(),
+    );
     signed.map(|signed| signed.attestation)
 }
 
@@ -189,22 +193,24 @@ fn only_certificates_that_lie_here_and_lead_to_an_authority_sign_for_anything() 
 }
 
 #[test]
-fn a_certificate_that_ends_signs_for_nothing_a_minute_later() {
+fn a_certificate_that_ends_signs_for_nothing_once_that_is_found() {
     let signer = Signer::valid((2020, 2027));
-    let mut trust = signer.trust();
     let end_s = 1_798_761_600;
-    let mut at = |moment_s: i64| {
-        let identity = signer.identity(&head(), &with(claims(), "iat", json!(moment_s)));
+    // When it was found what counts, and the moment of a call: what becomes of that, and whether it is to be found anew.
+    let at = |found_s: i64, moment_s: i64| {
+        let trust = signer.trust().as_of(Wall::from_seconds(found_s));
+        let (identity, now) =
+            (signer.identity(&head(), &with(claims(), "iat", json!(moment_s))), Wall::from_seconds(moment_s));
         let (caller, called) = (CALLER.parse().ok(), [CALLED.parse().unwrap()]);
-        trust
-            .verify([identity.as_str()], caller, &called, Wall::from_seconds(moment_s))
-            .map(|signed| signed.attestation)
+        let signed = trust.verify([identity.as_str()], caller, &called, now);
+        (signed.map(|signed| signed.attestation), trust.is_old(now))
     };
-    assert_eq!(at(end_s + 1), Err(Flaw::Untrusted));
-    // A clock that is set back finds it anew.
-    assert_eq!(at(end_s - 1), Ok(Attestation::Full));
-    assert_eq!(at(end_s + 58), Ok(Attestation::Full), "as it was found");
-    assert_eq!(at(end_s + 59), Err(Flaw::Untrusted));
+    assert_eq!(at(end_s - 1, end_s + 58), (Ok(Attestation::Full), false), "as it was found");
+    assert_eq!(at(end_s - 1, end_s + 59), (Ok(Attestation::Full), true));
+    assert_eq!(at(end_s + 59, end_s + 59), (Err(Flaw::Untrusted), false));
+    // A clock that is set back.
+    assert_eq!(at(end_s + 59, end_s - 1), (Err(Flaw::Untrusted), true));
+    assert_eq!(at(end_s - 1, end_s - 1), (Ok(Attestation::Full), false));
 }
 
 #[test]
@@ -222,7 +228,10 @@ fn one_good_signature_among_several_is_enough_and_only_so_many_are_looked_at() {
     let long = format!("{good};pad={}", "x".repeat(LONGEST_IDENTITY));
     assert_eq!(verified(&trust, &[&long]), Err(Flaw::Malformed));
     // A caller who is not known can be no one's.
-    assert_eq!(trust.clone().verify([good.as_str()], None, &[CALLED.parse().unwrap()], now()), Err(Flaw::Mismatch));
+    assert_eq!(
+        trust.clone().as_of(now()).verify([good.as_str()], None, &[CALLED.parse().unwrap()], now()),
+        Err(Flaw::Mismatch)
+    );
 }
 
 /// One that sends a call on, from a number to others, so many seconds ago.
@@ -289,7 +298,7 @@ fn a_certificate_signs_for_the_numbers_that_it_lists_and_names_its_provider() {
     ];
     for (entries, expected) in rows {
         let signer = Signer::with(listing(&entries));
-        let (mut trust, identity) = (signer.trust(), signer.identity(&head(), &claims()));
+        let (trust, identity) = (signer.trust().as_of(now()), signer.identity(&head(), &claims()));
         let signed = trust.verify([identity.as_str()], CALLER.parse().ok(), &[CALLED.parse().unwrap()], now());
         assert_eq!(signed.map(|signed| (signed.attestation, signed.provider)), expected, "{entries:?}");
     }
@@ -348,16 +357,20 @@ fn a_certificate_that_was_revoked_signs_for_nothing() {
         let list = authority.list(revoked, next);
         for octets in [list.der().to_vec(), list.pem().unwrap().into_bytes()] {
             stir.revocations = vec![at("list.crl", &octets)];
-            assert_eq!(verified(&stir.read().unwrap(), &[&identity]), expected, "{revoked} until {next}");
+            assert_eq!(verified(&stir.read(now()).unwrap(), &[&identity]), expected, "{revoked} until {next}");
         }
     }
     let before = stir.bytes().unwrap();
     stir.revocations = vec![at("list.crl", b"nonsense")];
     assert_ne!(stir.bytes().unwrap(), before);
-    let told = stir.read().unwrap_err();
+    let told = stir.read(now()).unwrap_err();
     assert!(told.contains("list.crl: "), "{told}");
+    stir.revocations = vec![at("list.crl", &vec![0; LARGEST_LIST as usize + 1])];
+    let told = stir.read(now()).unwrap_err();
+    assert!(told.contains("list.crl: a list of revocations may have 4194304 bytes"), "{told}");
+    assert_eq!(stir.bytes().unwrap_err(), told);
     stir.revocations = vec![files.path().join("gone.crl")];
-    assert!(stir.bytes().is_err() && stir.read().unwrap_err().contains("gone.crl: "));
+    assert!(stir.bytes().is_err() && stir.read(now()).unwrap_err().contains("gone.crl: "));
 }
 
 #[test]
