@@ -7,7 +7,7 @@ use super::datagram::io::read_datagrams;
 use super::datagram::is_new_call;
 use super::dns::io::{Client, Servers};
 use super::tls::{self, Tls};
-use super::transport::{Fate, Frame, PING, PONG, StreamFramer, is_keep_alive};
+use super::transport::{Fate, Frame, PONG, Pinged, StreamFramer, is_keep_alive};
 use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Said, Transport, dns};
 use crate::clock::{Mono, Now, Wall};
 use crate::telemetry::name;
@@ -18,7 +18,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
@@ -828,10 +828,10 @@ async fn carry(
 ) {
     let (reader, mut writer) = tokio::io::split(stream);
     // It ends with us, also where we are ended: else whoever never reads would be listened to for ever.
-    let (mut reading, asked) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
-    reading.spawn(read_stream(reader, flow, opened, (pong, asked.clone()), inbox.clone(), STALL));
+    let (mut reading, pinged) = (JoinSet::new(), Arc::new(Pinged::default()));
+    reading.spawn(read_stream(reader, flow, opened, (pong, pinged.clone()), inbox.clone(), STALL));
     while let Some(bytes) = queue.recv().await {
-        asked.fetch_or(bytes == PING, Ordering::Relaxed);
+        pinged.sends(Now::read().mono, &bytes);
         // What is encrypted may lie in a buffer of our own until it is flushed.
         let written = async {
             writer.write_all(&bytes).await?;
@@ -846,12 +846,11 @@ async fn carry(
     drop(inbox.send(Arrival::Closed { flow, opened }).await);
 }
 
-/// `asked`: a ping of ours is out, and the next line end that comes alone answers it.
 async fn read_stream(
     mut reader: impl AsyncRead + Unpin,
     flow: Flow,
     opened: u64,
-    (pong, asked): (mpsc::Sender<Bytes>, Arc<AtomicBool>),
+    (pong, pinged): (mpsc::Sender<Bytes>, Arc<Pinged>),
     inbox: mpsc::Sender<Arrival>,
     stall: Duration,
 ) {
@@ -868,7 +867,7 @@ async fn read_stream(
             break; // closed by the peer, broken, or half a message for too long
         }
         let length = buffer.len();
-        let answers = !framer.is_midway() && buffer == PONG && asked.swap(false, Ordering::Relaxed);
+        let answers = !framer.is_midway() && buffer == PONG && pinged.is_answered(Now::read().mono);
         if is_keep_alive(&buffer) && inbox.send(Arrival::Alive { flow, answers }).await.is_err() {
             return;
         }
@@ -912,6 +911,7 @@ mod tests {
     use super::*;
     use crate::sip::{Call, Dial, Identity, Refusal, Source};
     use rand::SeedableRng;
+    use crate::sip::transport::PING;
     use rand::rngs::StdRng;
 
     const CS3: u8 = 24;
