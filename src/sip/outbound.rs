@@ -1,6 +1,6 @@
 //! Calls that we make: INVITE, its answers and forks, and CANCEL.
 
-use super::auth::carry_over;
+use super::auth::{carry_over, digest};
 use super::desk::{Alarm, Bell};
 use super::dialog::{self, Dialog, Entry};
 use super::dns::SHUNNED;
@@ -48,13 +48,18 @@ fn invite(dialog: &Dialog, dial: &Dial, session_s: u32, product: &str) -> Reques
 }
 
 /// Whether a call's INVITE is too long for a datagram (RFC 3261 section 18.1.1): within 200 bytes of the 1,500 that paths
-/// carry. What the endpoint's settings add to it is counted at its longest.
+/// carry. What the endpoint's settings add to it is counted at its longest, and the proof that may be asked for as it is usual.
 pub fn is_long(dial: &Dial) -> bool {
     const LONGEST_PRODUCT: &str = "tollbridge/000.000.000";
     const LONGEST_TOKEN: &str = "0123456789abcdef0123456789abcdef";
     let of = |dialog| {
         let dialog = Dialog { token: LONGEST_TOKEN.to_owned(), ..dialog };
-        invite(&dialog, dial, 86_400, LONGEST_PRODUCT).to_bytes().len()
+        let mut invite = invite(&dialog, dial, 86_400, LONGEST_PRODUCT);
+        if let Some(login) = dial.login.as_ref().filter(|login| login.password.is_some()) {
+            let (name, value) = digest::usual(login, &invite);
+            invite.push(name, &value);
+        }
+        invite.to_bytes().len()
     };
     Dialog::of_dial(dial).is_some_and(|dialog| of(dialog) > LONGEST_DATAGRAM)
 }
