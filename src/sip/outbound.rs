@@ -194,7 +194,8 @@ impl Endpoint {
         if self.crowded {
             return;
         }
-        session.tell(&mut self.desk, Event::Ringing { call, status: response.status(), answer });
+        let fork = response.to().tag().unwrap_or_default().to_owned();
+        session.tell(&mut self.desk, Event::Ringing { call, status: response.status(), fork, answer });
     }
 
     /// 100 Trying: from the next hop alone, so nothing is told; but a CANCEL that waited may go.

@@ -498,9 +498,9 @@ impl Switchboard {
             Acknowledged { answer, .. } => self.acknowledged(now, leg, answer),
             Unacknowledged { .. } => self.tell_leg(now, leg, leg::Input::Unacknowledged),
             Agreed { answer, .. } => self.agreed(leg, answer),
-            Offered { offer, .. } => self.offered(leg, offer),
+            Offered { fork, offer, .. } => self.offered(leg, fork, offer),
             Informed { kind, body, .. } => self.informed(leg, &kind, &body),
-            Ringing { status, answer, .. } => self.rings(now, leg, status, answer),
+            Ringing { status, fork, answer, .. } => self.rings(now, leg, status, fork, answer),
             Answered { journal, answer, .. } => self.answered_out(now, leg, journal, answer),
             Failed { status, reason, retry_after_s, lingers, sounded, .. } => {
                 if lingers {
