@@ -53,6 +53,7 @@ impl Switchboard {
         self.tally(&carrier, is_inbound).rings(after_ms);
     }
 
+    /// An answer went out: of a call in that is known by its ACK, or at its end, since the caller may give up before.
     pub(super) fn bid_answered(&mut self, now: Now, id: LegId) {
         self.bid_rings(now, id);
         if let Some((bid, is_inbound)) = self.take_bid(id) {
@@ -95,8 +96,8 @@ impl Switchboard {
             |id: &CarrierId| facts.directory.carrier(id).is_some() || lines.values().any(|line| line.carrier == *id);
         self.tallies.retain(|id, _| is_there(id));
         self.resting.retain(|id, _| facts.directory.carrier(id).is_some());
-    }
         self.deaf.retain(|id, _| facts.directory.carrier(id).is_some());
+    }
 
     /// A carrier wants no calls for so many seconds.
     pub(super) fn rests(&mut self, now: Now, carrier: &CarrierId, seconds: u32) {
@@ -109,7 +110,6 @@ impl Switchboard {
         self.resting.get(carrier).is_some_and(|until| now.mono < *until)
     }
 
-    /// In and out, with how many calls run now.
     pub(super) fn is_deaf(&self, now: Now, carrier: &CarrierId) -> bool {
         self.deaf.get(carrier).is_some_and(|until| now.mono < *until)
     }
@@ -118,6 +118,7 @@ impl Switchboard {
         self.deaf.insert(carrier.clone(), now.mono + DEAF);
     }
 
+    /// In and out, with how many calls run now.
     pub(super) fn tally_views(&self, carrier: &CarrierId, live: [u64; 2]) -> [TallyView; 2] {
         let nothing = Tallies::default();
         let both = self.tallies.get(carrier).unwrap_or(&nothing);
