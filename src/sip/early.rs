@@ -34,12 +34,12 @@ impl Endpoint {
             _ => return Err(491),
         };
         let mut update = dialog.request(Method::Update, &branch);
-        let hop = dialog.hop(session.lost, &self.gate);
+        let hop = dialog.hop(session.lost, &self.gate, self.desk.now);
         update.push("Contact", &session.dialog.contact());
         session.say_abilities(&mut update);
         update.push("User-Agent", &self.config.product);
         update.set_body(SDP, offer);
-        let (flow, update) = session.fitted(update, hop);
+        let (flow, update) = session.fitted(update, hop, &self.gate, self.desk.now);
         session.offering = self.table.send(&mut self.desk, update, flow, Owner::Offer(call));
         session.offering.map(drop).ok_or(503)
     }

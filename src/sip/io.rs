@@ -279,10 +279,11 @@ enum Arrival {
         flow: Flow,
         answers: bool,
     },
-    /// A connection ended by itself.
+    /// A connection ended by itself, or could not be made.
     Closed {
         flow: Flow,
         opened: u64,
+        made: bool,
     },
 }
 
@@ -524,9 +525,10 @@ impl Rim {
                 }
                 self.endpoint.alive(now.mono, flow, answers);
             }
-            Arrival::Closed { flow, opened } => {
+            Arrival::Closed { flow, opened, made } => {
                 if self.connections.get(&flow).is_some_and(|connection| connection.opened == opened) {
                     self.close(now.mono, flow);
+                    self.endpoint.closed(now.mono, flow, made);
                 }
             }
         }
@@ -639,7 +641,7 @@ impl Rim {
                     show(stream.get_ref().1.peer_certificates(), flow, opened, &inbox).await;
                     carry(stream, flow, opened, queue, own, inbox).await;
                 }
-                None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
+                None => drop(inbox.send(Arrival::Closed { flow, opened, made: true }).await),
             }
         });
         self.add(now, flow, (writer, task.abort_handle()), listed, unasked);
@@ -672,7 +674,7 @@ impl Rim {
         let task = self.all.spawn(async move {
             let until = Instant::now() + CONNECT;
             let Ok(Ok(stream)) = timeout_at(until, dial(flow, dscp)).await else {
-                return drop(inbox.send(Arrival::Closed { flow, opened }).await);
+                return drop(inbox.send(Arrival::Closed { flow, opened, made: false }).await);
             };
             let Some(tls) = tls else { return carry(stream, flow, opened, queue, own, inbox).await };
             match shake_hands(timeout_at(until, greet(stream, &tls, name.as_deref(), flow)).await, flow, true) {
@@ -680,7 +682,7 @@ impl Rim {
                     show(stream.get_ref().1.peer_certificates(), flow, opened, &inbox).await;
                     carry(stream, flow, opened, queue, own, inbox).await;
                 }
-                None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
+                None => drop(inbox.send(Arrival::Closed { flow, opened, made: false }).await),
             }
         });
         self.add(now, flow, (writer, task.abort_handle()), true, false);
@@ -843,7 +845,7 @@ async fn carry(
     }
     let _ = timeout(STALL, writer.shutdown()).await;
     drop(reading);
-    drop(inbox.send(Arrival::Closed { flow, opened }).await);
+    drop(inbox.send(Arrival::Closed { flow, opened, made: true }).await);
 }
 
 async fn read_stream(
@@ -879,7 +881,7 @@ async fn read_stream(
             _ => framer.is_midway().then(Instant::now),
         };
     }
-    drop(inbox.send(Arrival::Closed { flow, opened }).await);
+    drop(inbox.send(Arrival::Closed { flow, opened, made: true }).await);
 }
 
 /// Passes on all frames that are whole: how many; `None` where the stream cannot be read on, or nobody listens.
@@ -909,9 +911,9 @@ async fn pass_on(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::transport::PING;
     use crate::sip::{Call, Dial, Identity, Refusal, Source};
     use rand::SeedableRng;
-    use crate::sip::transport::PING;
     use rand::rngs::StdRng;
 
     const CS3: u8 = 24;
