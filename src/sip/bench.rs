@@ -789,16 +789,31 @@ fn strangers_leave_nothing_behind_and_get_no_more_than_they_sent() {
 
 #[test]
 fn what_is_not_called_long_fits_into_a_datagram() {
-    let mut long = 0;
-    for length in (0..1_400).step_by(7) {
-        let offer = Bytes::from("o".repeat(length));
-        let dial = Dial { offer, ..dial(&mut StdRng::seed_from_u64(4), 7, 30_000) };
-        let mut bench = Bench::new();
-        bench.command(Command::Dial(Box::new(dial.clone())));
-        let sent = bench.sent.last().unwrap().1.len();
-        long += usize::from(is_long(&dial));
-        assert!(is_long(&dial) || sent <= transport::LONGEST_DATAGRAM, "{sent}");
-        assert!(!is_long(&dial) || sent > transport::LONGEST_DATAGRAM - 50, "{sent}: RFC 3261 section 18.1.1");
+    let password = Some(Password::new(b"secret".to_vec()));
+    let login = Login { owner: "c".into(), username: "us".into(), password, realm: Some("carrier".into()) };
+    for (login, among) in [(None, 50..150), (Some(Arc::new(login)), 100..190)] {
+        let mut long = 0;
+        for length in (0..1_400).step_by(7) {
+            let (offer, login) = (Bytes::from("o".repeat(length)), login.clone());
+            let dial = Dial { offer, login, ..dial(&mut StdRng::seed_from_u64(4), 7, 30_000) };
+            let mut bench = Bench::new();
+            bench.command(Command::Dial(Box::new(dial.clone())));
+            let invite = bench.request("INVITE");
+            // The proof that is asked for is in it too.
+            let (nonce, opaque) = ("n".repeat(64), "o".repeat(32));
+            let asks = format!(
+                "Proxy-Authenticate: Digest realm=\"carrier\",nonce=\"{nonce}\",opaque=\"{opaque}\",qop=\"auth\",\
+                 algorithm=SHA-256\nContent-Length"
+            );
+            bench.receive(&reply(&invite, 407, "t", "").replace("Content-Length", &asks));
+            let sent = bench.request("INVITE");
+            assert_eq!(sent.header("Proxy-Authorization").is_some(), dial.login.is_some());
+            let [first, sent] = [invite, sent].map(|invite| invite.to_bytes().len());
+            let beyond = |by: usize| first > transport::LONGEST_DATAGRAM - by || sent > transport::WHOLE_DATAGRAM - by;
+            long += usize::from(is_long(&dial));
+            assert!(is_long(&dial) || !beyond(0), "{first} {sent}");
+            assert!(!is_long(&dial) || beyond(50), "{first} {sent}: RFC 3261 section 18.1.1");
+        }
+        assert!(among.contains(&long), "{long}");
     }
-    assert!((50..150).contains(&long), "{long}");
 }

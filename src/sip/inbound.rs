@@ -572,7 +572,8 @@ impl Endpoint {
         let offer = Some(request.body().clone()).filter(|body| !body.is_empty());
         session.change = Some(Change { transaction: id, request: Box::new(request.clone()), terms });
         session.set(&mut self.desk, Bell::Thought, OFFER_LIMIT);
-        session.tell(&mut self.desk, Event::Offered { call, offer });
+        let fork = request.from().tag().unwrap_or_default().to_owned();
+        session.tell(&mut self.desk, Event::Offered { call, fork, offer });
     }
 
     /// An UPDATE without an offer: a sign of life, or a new target.

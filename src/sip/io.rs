@@ -9,7 +9,7 @@ use super::dns::io::{Client, Servers};
 use super::thread::Hurry;
 use super::thread::io::start_thread;
 use super::tls::{self, Tls};
-use super::transport::{Fate, Frame, PING, PONG, StreamFramer, is_keep_alive};
+use super::transport::{Fate, Frame, PONG, Pinged, StreamFramer, is_keep_alive};
 use super::{Command, Config, Counters, Endpoint, Event, Flow, Malformed, Output, Said, Transport, dns};
 use crate::clock::{Mono, Now, Wall};
 use crate::telemetry::name;
@@ -19,7 +19,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
@@ -249,10 +249,11 @@ enum Arrival {
         flow: Flow,
         answers: bool,
     },
-    /// A connection ended by itself.
+    /// A connection ended by itself, or could not be made.
     Closed {
         flow: Flow,
         opened: u64,
+        made: bool,
     },
 }
 
@@ -502,9 +503,10 @@ impl Rim {
                 }
                 self.endpoint.alive(now.mono, flow, answers);
             }
-            Arrival::Closed { flow, opened } => {
+            Arrival::Closed { flow, opened, made } => {
                 if self.connections.get(&flow).is_some_and(|connection| connection.opened == opened) {
                     self.close(now.mono, flow);
+                    self.endpoint.closed(now.mono, flow, made);
                 }
             }
         }
@@ -617,7 +619,7 @@ impl Rim {
                     show(stream.get_ref().1.peer_certificates(), flow, opened, &inbox).await;
                     carry(stream, flow, opened, queue, own, inbox).await;
                 }
-                None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
+                None => drop(inbox.send(Arrival::Closed { flow, opened, made: true }).await),
             }
         });
         self.add(now, flow, (writer, task.abort_handle()), listed, unasked);
@@ -650,7 +652,7 @@ impl Rim {
         let task = self.all.spawn(async move {
             let until = Instant::now() + CONNECT;
             let Ok(Ok(stream)) = timeout_at(until, dial(flow, dscp)).await else {
-                return drop(inbox.send(Arrival::Closed { flow, opened }).await);
+                return drop(inbox.send(Arrival::Closed { flow, opened, made: false }).await);
             };
             let Some(tls) = tls else { return carry(stream, flow, opened, queue, own, inbox).await };
             match shake_hands(timeout_at(until, greet(stream, &tls, name.as_deref(), flow)).await, flow, true) {
@@ -658,7 +660,7 @@ impl Rim {
                     show(stream.get_ref().1.peer_certificates(), flow, opened, &inbox).await;
                     carry(stream, flow, opened, queue, own, inbox).await;
                 }
-                None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
+                None => drop(inbox.send(Arrival::Closed { flow, opened, made: false }).await),
             }
         });
         self.add(now, flow, (writer, task.abort_handle()), true, false);
@@ -806,10 +808,10 @@ async fn carry(
 ) {
     let (reader, mut writer) = tokio::io::split(stream);
     // It ends with us, also where we are ended: else whoever never reads would be listened to for ever.
-    let (mut reading, asked) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
-    reading.spawn(read_stream(reader, flow, opened, (pong, asked.clone()), inbox.clone(), STALL));
+    let (mut reading, pinged) = (JoinSet::new(), Arc::new(Pinged::default()));
+    reading.spawn(read_stream(reader, flow, opened, (pong, pinged.clone()), inbox.clone(), STALL));
     while let Some(bytes) = queue.recv().await {
-        asked.fetch_or(bytes == PING, Ordering::Relaxed);
+        pinged.sends(Now::read().mono, &bytes);
         // What is encrypted may lie in a buffer of our own until it is flushed.
         let written = async {
             writer.write_all(&bytes).await?;
@@ -821,15 +823,14 @@ async fn carry(
     }
     let _ = timeout(STALL, writer.shutdown()).await;
     drop(reading);
-    drop(inbox.send(Arrival::Closed { flow, opened }).await);
+    drop(inbox.send(Arrival::Closed { flow, opened, made: true }).await);
 }
 
-/// `asked`: a ping of ours is out, and the next line end that comes alone answers it.
 async fn read_stream(
     mut reader: impl AsyncRead + Unpin,
     flow: Flow,
     opened: u64,
-    (pong, asked): (mpsc::Sender<Bytes>, Arc<AtomicBool>),
+    (pong, pinged): (mpsc::Sender<Bytes>, Arc<Pinged>),
     inbox: mpsc::Sender<Arrival>,
     stall: Duration,
 ) {
@@ -846,7 +847,7 @@ async fn read_stream(
             break; // closed by the peer, broken, or half a message for too long
         }
         let length = buffer.len();
-        let answers = !framer.is_midway() && buffer == PONG && asked.swap(false, Ordering::Relaxed);
+        let answers = !framer.is_midway() && buffer == PONG && pinged.is_answered(Now::read().mono);
         if is_keep_alive(&buffer) && inbox.send(Arrival::Alive { flow, answers }).await.is_err() {
             return;
         }
@@ -858,7 +859,7 @@ async fn read_stream(
             _ => framer.is_midway().then(Instant::now),
         };
     }
-    drop(inbox.send(Arrival::Closed { flow, opened }).await);
+    drop(inbox.send(Arrival::Closed { flow, opened, made: true }).await);
 }
 
 /// Passes on all frames that are whole: how many; `None` where the stream cannot be read on, or nobody listens.
@@ -888,6 +889,7 @@ async fn pass_on(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::transport::PING;
     use crate::sip::{Call, Dial, Identity, Refusal, Source};
     use rand::SeedableRng;
     use rand::rngs::StdRng;

@@ -186,10 +186,10 @@ pub enum Event {
     /// (RFC 3261 section 14.1). 408 or 481: the far side has lost the call, hang up.
     Disagreed { call: Call, status: u16 },
     /// A re-INVITE (or UPDATE) within the call, which may not be picked up yet. Answer with `Agree` or `Disagree`. `None`: they
-    /// want our offer.
-    Offered { call: Call, offer: Option<Bytes> },
-    /// A provisional response above 100 to our INVITE.
-    Ringing { call: Call, status: u16, answer: Option<Bytes> },
+    /// want our offer. `fork`: their tag.
+    Offered { call: Call, fork: String, offer: Option<Bytes> },
+    /// A provisional response above 100 to our INVITE. `fork`: the tag of the telephone that says so, of which several may ring.
+    Ringing { call: Call, status: u16, fork: String, answer: Option<Bytes> },
     /// Our INVITE was answered; ACK has been sent, or waits for [`Command::Acknowledge`] where the call was dialled so. A
     /// second forked answer is ended here and tells nobody. `answer`: what they said last of their sound; where an offer of
     /// theirs was agreed to before, that offer.

@@ -1,6 +1,6 @@
 //! Calls that we make: INVITE, its answers and forks, and CANCEL.
 
-use super::auth::carry_over;
+use super::auth::{carry_over, digest};
 use super::desk::{Alarm, Bell};
 use super::dialog::{self, Dialog, Entry};
 use super::dns::SHUNNED;
@@ -11,7 +11,7 @@ use super::refresh::{LEAST_S, least_s};
 use super::session::{ACK_LIMIT, Accord, Acknowledging, Audience, Calling, Change, GivingUp, Session, Stage};
 use super::timer::LIFE;
 use super::transaction::{Id, MAX_FORKS, Made, Note, Owner, by};
-use super::transport::LONGEST_DATAGRAM;
+use super::transport::{LONGEST_DATAGRAM, WHOLE_DATAGRAM};
 use super::{Call, Dial, Event, Flow, Login, Reason};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -48,15 +48,25 @@ fn invite(dialog: &Dialog, dial: &Dial, session_s: u32, product: &str) -> Reques
 }
 
 /// Whether a call's INVITE is too long for a datagram (RFC 3261 section 18.1.1): within 200 bytes of the 1,500 that paths
-/// carry. What the endpoint's settings add to it is counted at its longest.
+/// carry, or, with the proof that may be asked for, of more than they carry. These 200 are for what a path adds, and the
+/// proof is none of that: most who ask for one listen for datagrams alone. What the endpoint's settings add is counted at its
+/// longest, the proof as it is usual.
 pub fn is_long(dial: &Dial) -> bool {
     const LONGEST_PRODUCT: &str = "tollbridge/000.000.000";
     const LONGEST_TOKEN: &str = "0123456789abcdef0123456789abcdef";
-    let of = |dialog| {
+    let is_long = |dialog| {
         let dialog = Dialog { token: LONGEST_TOKEN.to_owned(), ..dialog };
-        invite(&dialog, dial, 86_400, LONGEST_PRODUCT).to_bytes().len()
+        let mut invite = invite(&dialog, dial, 86_400, LONGEST_PRODUCT);
+        let bare = invite.to_bytes().len();
+        let login = dial.login.as_ref().filter(|login| login.password.is_some());
+        let proven = login.map_or(bare, |login| {
+            let (name, value) = digest::usual(login, &invite);
+            invite.push(name, &value);
+            invite.to_bytes().len()
+        });
+        bare > LONGEST_DATAGRAM || proven > WHOLE_DATAGRAM
     };
-    Dialog::of_dial(dial).is_some_and(|dialog| of(dialog) > LONGEST_DATAGRAM)
+    Dialog::of_dial(dial).is_some_and(is_long)
 }
 
 impl Endpoint {
@@ -185,7 +195,8 @@ impl Endpoint {
         if self.crowded {
             return;
         }
-        session.tell(&mut self.desk, Event::Ringing { call, status: response.status(), answer });
+        let fork = response.to().tag().unwrap_or_default().to_owned();
+        session.tell(&mut self.desk, Event::Ringing { call, status: response.status(), fork, answer });
     }
 
     /// 100 Trying: from the next hop alone, so nothing is told; but a CANCEL that waited may go.
@@ -262,7 +273,7 @@ impl Endpoint {
             return false;
         }
         let lost = session.is_some_and(|session| session.lost);
-        let flow = dialog.hop(lost, &self.gate);
+        let flow = dialog.hop(lost, &self.gate, self.desk.now);
         let mut ack = by(dialog.ack(&branch), flow);
         carry_over(&sent.request, &mut ack);
         let ack = ack.to_bytes();
@@ -519,7 +530,7 @@ impl Endpoint {
         let (status, flow) = if calling.heard { (480, None) } else { (408, self.table.flow(calling.transaction)) };
         // Whoever is called next is not to wait for it too.
         if let Some(flow) = flow {
-            self.names.no_answer(self.desk.now, flow);
+            self.no_answer(flow);
         }
         self.give_up(call, None, status);
     }

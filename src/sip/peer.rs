@@ -10,7 +10,7 @@ use super::header::{NameAddr, Via};
 use super::message::{Request, Response};
 use super::method::Method;
 use super::transaction::{Id, Made, Owner};
-use super::transport::PING;
+use super::transport::{PING, PONG_LIMIT};
 use super::uri::Uri;
 use super::{Event, Flow, Output, Place, Transport, names};
 use crate::clock::Mono;
@@ -35,10 +35,8 @@ const LONGEST_EXPIRES_S: u32 = 86_400;
 const SHORTEST_EXPIRES_S: u32 = 20;
 /// Requests within one registration: a challenge, an old nonce, a 423.
 const MOST_ASKED: u32 = 4;
-/// A connection that we are registered by is kept alive by a ping at the latest after so long; whoever answers pings is gone where
-/// one has no answer for so long (RFC 5626 section 4.4.1).
+/// A connection that we are registered by is kept alive by a ping at the latest after so long (RFC 5626 section 4.4.1).
 const LONGEST_QUIET_S: u64 = 120;
-const PONG_LIMIT: Duration = Duration::from_secs(10);
 /// One that was lost sooner than this was of no use: the next one is made the later (RFC 5626 section 4.5).
 const STABLE: Duration = Duration::from_secs(LONGEST_QUIET_S);
 /// Hops of a request.

@@ -4,17 +4,24 @@ use super::Flow;
 use super::header::Via;
 use super::lexer::{Fault, Head, MESSAGE_MAX, find_head_end, leading_line_ends};
 use super::message::{Framing, Malformed};
+use crate::clock::Mono;
 use bytes::{Buf, Bytes, BytesMut};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Port of SIP where a Via names none (RFC 3261 section 18.2.2).
 pub const PORT: u16 = 5060;
 /// A longer request does not go by datagram (RFC 3261 section 18.1.1).
 pub const LONGEST_DATAGRAM: usize = 1_300;
+/// What goes in one packet of the 1,500 bytes that paths carry, after the headers of IPv6 and UDP.
+pub const WHOLE_DATAGRAM: usize = 1_452;
 /// Asks by a connection whether the far side is there; and what answers that (RFC 5626 section 4.4.1).
 pub const PING: &[u8] = b"\r\n\r\n";
 pub const PONG: &[u8] = b"\r\n";
+/// Whoever answers pings is gone where one has no answer for so long.
+pub const PONG_LIMIT: Duration = Duration::from_secs(10);
 
 /// Where the response to a request goes that came from `source` and carries `via` on top.
 ///
@@ -34,6 +41,25 @@ pub fn response_target(via: &Via, source: SocketAddr) -> SocketAddr {
 pub fn way_back(via: &Via, flow: Flow) -> Flow {
     let port = via.port().filter(|port| *port != 0).unwrap_or(flow.transport.usual_port());
     Flow { peer: SocketAddr::new(flow.peer.ip(), port), ..flow }
+}
+
+/// Whether a ping of ours is out on a connection: until when its pong may come, in nanoseconds of [`Mono`]; 0: none is.
+#[derive(Debug, Default)]
+pub struct Pinged(AtomicU64);
+
+impl Pinged {
+    /// These bytes go out.
+    pub fn sends(&self, now: Mono, bytes: &[u8]) {
+        if bytes == PING {
+            self.0.store((now + PONG_LIMIT).nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// A line end came alone. Whether it answers a ping: each has one answer, and that in time. Any other keeps the connection
+    /// alive, or is half a ping.
+    pub fn is_answered(&self, now: Mono) -> bool {
+        now.nanos() < self.0.swap(0, Ordering::Relaxed)
+    }
 }
 
 /// Whether a datagram is nothing but line ends: a keep-alive, not a message.
@@ -243,6 +269,18 @@ mod tests {
         let [first, second] = messages;
         assert_eq!(drain(&mut framer), [Frame::Ping, first, second, Frame::Ping]);
         assert!(!framer.is_midway());
+    }
+
+    /// Of a far side that answers no pings, and keeps the connection alive by itself.
+    #[test]
+    fn a_pong_comes_once_and_in_time() {
+        let (pinged, at) = (Pinged::default(), Mono::from_millis);
+        assert!(!pinged.is_answered(at(1)), "nobody has asked");
+        pinged.sends(at(1_000), PING);
+        assert!(pinged.is_answered(at(10_999)) && !pinged.is_answered(at(10_999)), "once");
+        pinged.sends(at(20_000), PING);
+        pinged.sends(at(25_000), PONG);
+        assert!(!pinged.is_answered(at(30_000)) && !pinged.is_answered(at(25_000)), "the time for it is over");
     }
 
     #[test]

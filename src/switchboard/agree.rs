@@ -140,11 +140,19 @@ impl Switchboard {
     }
 
     /// Our answer to an offer of theirs while it rings there: what it agrees to counts once they have picked up.
-    pub(super) fn answer_early(&mut self, id: LegId, carrier: &Carrier, port: u16, offer: Bytes) -> Option<Bytes> {
+    pub(super) fn answer_early(
+        &mut self,
+        id: LegId,
+        carrier: &Carrier,
+        port: u16,
+        fork: String,
+        offer: Bytes,
+    ) -> Option<Bytes> {
         let (answer, agreed) = self.write_answer(id, carrier, port, &offer)?;
-        // Whoever is to be heard says from where, as long as nobody is.
-        if !self.lines.get(&id)?.heard.speaks() {
-            self.listen_early(id, offer.clone(), plan_with(carrier, agreed.plan), agreed.secret.clone());
+        // Whoever is heard may go on elsewhere; as long as nobody is, whoever is to be says from where.
+        if self.lines.get(&id)?.heard.follows(&fork) {
+            let plan = plan_with(carrier, agreed.plan);
+            self.listen_early(id, fork, offer.clone(), plan, agreed.secret.clone());
         }
         let line = self.lines.get_mut(&id)?;
         if line.early.len() >= MOST_EARLY {
@@ -180,7 +188,7 @@ impl Switchboard {
     }
 
     /// A change within the call: hold, resume, another address, another codec.
-    pub(super) fn offered(&mut self, id: LegId, offer: Option<Bytes>) {
+    pub(super) fn offered(&mut self, id: LegId, fork: String, offer: Option<Bytes>) {
         let Some(carrier) = self.carrier_of(id) else { return };
         let Some(line) = self.lines.get_mut(&id) else { return };
         let call = line.call;
@@ -194,7 +202,7 @@ impl Switchboard {
         line.accord.version += 1;
         let answer = match offer {
             None => self.write_offer(id, &carrier, port),
-            Some(offer) if is_early => self.answer_early(id, &carrier, port, offer),
+            Some(offer) if is_early => self.answer_early(id, &carrier, port, fork, offer),
             Some(offer) => self.answer_offer(id, &carrier, port, &offer).map(|(answer, plan)| {
                 self.change(id, plan);
                 answer

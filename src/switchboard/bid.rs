@@ -11,6 +11,9 @@ use std::time::Duration;
 /// A carrier that says "later" (503 with Retry-After) is not asked again before; but it does not choose to be away for longer.
 pub(super) const LONGEST_REST: Duration = Duration::from_secs(300);
 
+/// A carrier that was silent by TCP is not tried so again for so long: each call would wait for that.
+const DEAF: Duration = Duration::from_secs(60);
+
 /// One INVITE that waits for what becomes of it.
 #[derive(Clone, Debug)]
 pub(super) struct Bid {
@@ -50,6 +53,7 @@ impl Switchboard {
         self.tally(&carrier, is_inbound).rings(after_ms);
     }
 
+    /// An answer went out: of a call in that is known by its ACK, or at its end, since the caller may give up before.
     pub(super) fn bid_answered(&mut self, now: Now, id: LegId) {
         self.bid_rings(now, id);
         if let Some((bid, is_inbound)) = self.take_bid(id) {
@@ -92,6 +96,7 @@ impl Switchboard {
             |id: &CarrierId| facts.directory.carrier(id).is_some() || lines.values().any(|line| line.carrier == *id);
         self.tallies.retain(|id, _| is_there(id));
         self.resting.retain(|id, _| facts.directory.carrier(id).is_some());
+        self.deaf.retain(|id, _| facts.directory.carrier(id).is_some());
     }
 
     /// A carrier wants no calls for so many seconds.
@@ -103,6 +108,14 @@ impl Switchboard {
 
     pub(super) fn is_resting(&self, now: Now, carrier: &CarrierId) -> bool {
         self.resting.get(carrier).is_some_and(|until| now.mono < *until)
+    }
+
+    pub(super) fn is_deaf(&self, now: Now, carrier: &CarrierId) -> bool {
+        self.deaf.get(carrier).is_some_and(|until| now.mono < *until)
+    }
+
+    pub(super) fn deafen(&mut self, now: Now, carrier: &CarrierId) {
+        self.deaf.insert(carrier.clone(), now.mono + DEAF);
     }
 
     /// In and out, with how many calls run now.

@@ -218,6 +218,7 @@ impl Switchboard {
         self.guard.leave(now.mono, id);
         self.see_over(now, id, end.elapsed_ms);
         if end.answered {
+            self.bid_answered(now, id);
             self.talked(id, end.elapsed_ms);
         }
         // Given up, by them or by us, before anybody said anything.

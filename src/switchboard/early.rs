@@ -1,5 +1,6 @@
 //! What is heard before anybody picks up: whoever had a phone rung hears what the far side plays (a ringing tone of its own, an
-//! announcement), and nobody else does. Nothing goes there before the answer: what is not paid for is not talked over.
+//! announcement), and nobody else does. No sound goes there before the answer: what is not paid for is not talked over. Receiver
+//! reports do, as of any stream that is listened to (RFC 3264 section 5.1).
 
 use super::agree::plan_with;
 use super::line::{Asker, Line, Wire};
@@ -17,15 +18,16 @@ use bytes::Bytes;
 pub(super) struct Heard {
     /// A phone rings (180): whoever waits is to hear that, from there or from us (RFC 3960 section 3.2).
     rings: bool,
-    /// The description whose sound is listened for: that of the first telephone, until one speaks.
+    /// The telephone, and the description, whose sound is listened for: those of the latest, until one speaks.
+    fork: String,
     described: Option<Bytes>,
     speaks: bool,
 }
 
 impl Heard {
-    /// Something was heard of one of the telephones.
-    pub(super) fn speaks(&self) -> bool {
-        self.speaks
+    /// Whether sound is listened for where this telephone says.
+    pub(super) fn follows(&self, fork: &str) -> bool {
+        !self.speaks || self.fork == fork
     }
 
     /// A ringing tone of ours is to be heard.
@@ -65,7 +67,7 @@ const fn progress_of(status: u16, with_sound: bool) -> Progress {
 
 impl Switchboard {
     /// A provisional response.
-    pub(super) fn rings(&mut self, now: Now, id: LegId, status: u16, answer: Option<Bytes>) {
+    pub(super) fn rings(&mut self, now: Now, id: LegId, status: u16, fork: String, answer: Option<Bytes>) {
         let Some(line) = self.lines.get_mut(&id) else { return };
         let (before, progress) = (line.progress, progress_of(status, answer.is_some()));
         line.progress = before.max(progress);
@@ -84,13 +86,13 @@ impl Switchboard {
             self.tell_referrer_of_ringing(id);
         }
         if let Some(answer) = answer {
-            self.described_early(id, answer);
+            self.described_early(id, fork, answer);
         }
         self.tell_leg(now, id, leg::Input::Ringing);
     }
 
     /// What one of the telephones says of its sound. The first that speaks is heard until one is picked up.
-    fn described_early(&mut self, id: LegId, answer: Bytes) {
+    fn described_early(&mut self, id: LegId, fork: String, answer: Bytes) {
         let Some(line) = self.lines.get(&id) else { return };
         if line.heard.speaks || line.heard.described.as_ref() == Some(&answer) {
             return;
@@ -98,7 +100,7 @@ impl Switchboard {
         let (Wire::Lent(local) | Wire::Early(local)) = line.wire else { return };
         let Some(carrier) = self.carrier_of(id) else { return };
         if let Some(agreed) = self.read_answer(id, &carrier, local, &answer) {
-            self.listen_early(id, answer, plan_with(&carrier, agreed.plan), agreed.secret);
+            self.listen_early(id, fork, answer, plan_with(&carrier, agreed.plan), agreed.secret);
         }
     }
 
@@ -106,6 +108,7 @@ impl Switchboard {
     pub(super) fn listen_early(
         &mut self,
         id: LegId,
+        fork: String,
         described: Bytes,
         plan: Plan,
         secret: Option<sdp::crypto::Secret>,
@@ -113,7 +116,7 @@ impl Switchboard {
         let ear = self.lines.get(&id).and_then(Line::ear).and_then(|by| self.place_of(by));
         let Some((to, room)) = ear else { return };
         let Some(line) = self.lines.get_mut(&id) else { return };
-        line.heard.described = Some(described);
+        (line.heard.fork, line.heard.described) = (fork, Some(described));
         let (stream, plan, secret) = (line.stream, listening(plan), secret.map(Box::new));
         match line.wire {
             Wire::Lent(local) => {
@@ -217,6 +220,12 @@ mod tests {
         let plain = Plan::plain("192.0.2.9:4000".parse().unwrap(), Codec::Pcma, 8);
         let early = |direction| listening(Plan { direction, ..plain }).direction;
         assert_eq!([SendRecv, RecvOnly, SendOnly, Inactive].map(early), [RecvOnly, RecvOnly, Inactive, Inactive]);
+    }
+
+    #[test]
+    fn who_is_heard_may_go_on_elsewhere_and_nobody_else_is_followed() {
+        let follows = |speaks, fork: &str| Heard { speaks, fork: "a".into(), ..Heard::default() }.follows(fork);
+        assert_eq!([follows(false, "b"), follows(true, "b"), follows(true, "a")], [true, false, true]);
     }
 
     #[test]

@@ -299,7 +299,7 @@ impl Switchboard {
 
     /// 200 is out: charged time begins, and so does the greeting.
     fn is_answered(&mut self, now: Now, id: LegId) {
-        self.bid_answered(now, id);
+        self.bid_rings(now, id);
         self.tell_leg(now, id, leg::Input::Answered);
         self.say(Output::Books(Books::Answered(store::Answered { leg: id, at: now.wall, journal: None })));
         let is_ready = |line: &Line| matches!(line.wire, Wire::Attached(_)) && line.replaces.is_none();
@@ -319,6 +319,7 @@ impl Switchboard {
 
     /// The ACK: from now on the caller is heard, and hears.
     pub(super) fn acknowledged(&mut self, now: Now, id: LegId, answer: Option<Bytes>) {
+        self.bid_answered(now, id);
         self.tell_leg(now, id, leg::Input::Acknowledged);
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.acknowledged.get_or_insert(now.wall);

@@ -238,6 +238,8 @@ pub struct Switchboard {
     /// What became of their calls; and until when one wants none.
     tallies: BTreeMap<CarrierId, Tallies>,
     resting: BTreeMap<CarrierId, Mono>,
+    /// Those that were silent by TCP, until when what is too long for a datagram goes by UDP all the same.
+    deaf: BTreeMap<CarrierId, Mono>,
     /// By whose signatures callers are known.
     trust: Arc<Trust>,
     /// Which of these were used.
@@ -289,6 +291,7 @@ impl Switchboard {
             standings: BTreeMap::new(),
             tallies: BTreeMap::new(),
             resting: BTreeMap::new(),
+            deaf: BTreeMap::new(),
             trust: Arc::default(),
             spent: Spent::default(),
             hosts: Hosts::new(),
@@ -499,9 +502,9 @@ impl Switchboard {
             Acknowledged { answer, .. } => self.acknowledged(now, leg, answer),
             Unacknowledged { .. } => self.tell_leg(now, leg, leg::Input::Unacknowledged),
             Agreed { answer, .. } => self.agreed(leg, answer),
-            Offered { offer, .. } => self.offered(leg, offer),
+            Offered { fork, offer, .. } => self.offered(leg, fork, offer),
             Informed { kind, body, .. } => self.informed(leg, &kind, &body),
-            Ringing { status, answer, .. } => self.rings(now, leg, status, answer),
+            Ringing { status, fork, answer, .. } => self.rings(now, leg, status, fork, answer),
             Answered { journal, answer, .. } => self.answered_out(now, leg, journal, answer),
             Failed { status, reason, retry_after_s, lingers, sounded, .. } => {
                 if lingers {

@@ -187,6 +187,27 @@ async fn what_was_rung_by_keys_ends_with_the_meeting() {
     world.end().await;
 }
 
+/// Whoever is heard before they pick up may go on elsewhere (UPDATE).
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announcement_that_moves_is_heard_from_where_it_has_gone() {
+    let world = keypad_calls().await;
+    let (anna, guido) = led(&world).await;
+    anna.press("*8100390699999999#").await;
+    let mut early = world.carrier.incoming(SOON).await.expect("it rings").announce().await.unwrap();
+    early.phone.say(tone(1_500));
+    world.until(|| async { hears(&anna, &[700, 1_500, RINGING_HZ]).await == [1_500] }).await;
+    early.phone.move_to([127, 0, 0, 1].into()).await.unwrap();
+    early.phone.say(tone(700));
+    world.until(|| async { hears(&anna, &[700, 1_500, RINGING_HZ]).await == [700] }).await;
+    assert_eq!(early.phone.sound.packets().0, 0, "nobody talks to them before they are paid");
+    early.refuse(486);
+    for phone in [&anna, &guido] {
+        phone.hang_up();
+    }
+    assert_eq!(world.records().await.len(), 3);
+    world.end().await;
+}
+
 /// Several telephones may ring there, each with a sound of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_announcements_the_first_that_speaks_is_heard_and_then_whoever_picks_up() {

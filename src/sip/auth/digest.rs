@@ -278,6 +278,24 @@ pub fn answer(
     Some((says, credentials.write(challenge.opaque.as_deref())))
 }
 
+/// The header, and a value as long as most registrars and proxies have us write: what a request must have room for before
+/// anybody has asked. They name a realm that we are told, or that we call; nonces beyond 64 bytes are few.
+pub fn usual(login: &Login, request: &Request) -> (&'static str, String) {
+    let zeros = |length| "0".repeat(length);
+    let credentials = Credentials {
+        username: login.username.clone(),
+        realm: login.realm.clone().unwrap_or_else(|| request.uri().host().to_owned()),
+        nonce: zeros(64),
+        uri: request.uri().to_string(),
+        response: zeros(64),
+        algorithm: Algorithm::Sha256,
+        quality: Quality::Auth,
+        nc: zeros(8),
+        cnonce: zeros(16),
+    };
+    ("Proxy-Authorization", credentials.write(Some(&zeros(32))))
+}
+
 /// All credentials of a request that are of this scheme.
 pub fn presented(request: &Request) -> impl Iterator<Item = Credentials> {
     request.header_all("Authorization").take(MOST_HEADERS).filter_map(Credentials::parse)

@@ -11,7 +11,7 @@ use tollbridge::meeting::Role;
 use tollbridge::switchboard::ask::CarrierView;
 use tollbridge::types::Cause;
 
-async fn carrier(world: &World, id: &str) -> CarrierView {
+pub async fn carrier(world: &World, id: &str) -> CarrierView {
     let Told::Carriers(carriers) = world.ask(Ask::Carriers).await else { panic!("no carriers") };
     carriers.into_iter().find(|carrier| carrier.id == id).unwrap()
 }

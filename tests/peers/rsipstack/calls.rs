@@ -1,5 +1,6 @@
 //! It calls in.
 
+use super::asks::carrier;
 use super::*;
 use crate::digest::digest;
 use crate::world::{DIRECT, TOLL, hears, tone};
@@ -218,6 +219,7 @@ async fn who_gives_up_while_it_is_answered_is_over_at_both_ends() {
     let records = world.records().await;
     let answered = records.iter().filter(|record| record.beyond.stamps.answered.is_some()).count();
     assert_eq!(answered, late, "{records:#?}");
+    assert_eq!(carrier(&world, "foreign").await.inbound.answers, late as u64, "a 200 counts that went out");
     assert!(records.iter().all(|record| record.charge.0 == 0), "nobody named a meeting: {records:#?}");
     let balance = world.balance("acme").await;
     assert_eq!((balance.posted.0, balance.held.0), (CREDITS, 0));
