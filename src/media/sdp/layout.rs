@@ -4,8 +4,8 @@
 use super::negotiate::meanings;
 use super::parse::Medium;
 use super::write::write_declined;
-use super::{COMFORT_NOISE, Ours, TELEPHONE_EVENT, TELEPHONE_EVENT_FULL, TELEPHONE_HZ, name_of};
-use crate::media::Codec;
+use super::{COMFORT_NOISE, Ours, PTIME_MS, TELEPHONE_EVENT, TELEPHONE_EVENT_FULL, TELEPHONE_HZ, name_of};
+use crate::media::{Codec, Plan};
 
 /// Payload types that mean what an `rtpmap` says (RFC 3551 section 6).
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
@@ -30,14 +30,22 @@ pub struct Layout {
     numbers: Vec<(u8, Meaning)>,
     /// RTCP shares the port of RTP (RFC 5761).
     mux: bool,
+    /// The sound a packet that an answer of ours has asked for: as they had, since many take the two for one.
+    ptime_ms: Option<u16>,
 }
 
 impl Layout {
     /// After an answer of ours to these media, of which the one in this place is spoken.
-    pub(super) fn answered(before: Option<&Layout>, media: &[Medium<'_>], place: usize, mux: bool) -> Layout {
+    pub(super) fn answered(before: Option<&Layout>, media: &[Medium<'_>], place: usize, plan: &Plan) -> Layout {
         let (above, rest) = media.split_at(place);
         let (spoken, below) = rest.split_first().map_or((None, rest), |(spoken, below)| (Some(spoken), below));
-        let mut layout = Layout { above: declined(above), below: declined(below), mux, numbers: Vec::new() };
+        let mut layout = Layout {
+            above: declined(above),
+            below: declined(below),
+            mux: plan.mux,
+            numbers: Vec::new(),
+            ptime_ms: Some(plan.ptime_ms),
+        };
         layout.learn(spoken.into_iter().flat_map(meanings));
         layout.learn(before.into_iter().flat_map(|before| before.numbers.iter().copied()));
         layout
@@ -79,6 +87,10 @@ impl Layout {
 
     pub(super) fn mux(&self) -> bool {
         self.mux
+    }
+
+    pub(super) fn ptime_ms(&self) -> u16 {
+        self.ptime_ms.unwrap_or(PTIME_MS)
     }
 
     pub(super) fn number(&self, meaning: Meaning) -> Option<u8> {
@@ -130,6 +142,7 @@ fn declined(media: &[Medium<'_>]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::media::sdp::crypto::Policy;
+    use crate::media::sdp::parse::parse;
     use crate::media::sdp::{Agreed, Prefer, Secrecy, accept_with, answer_with, offer_with};
     use crate::media::{Direction, Rate};
     use proptest::prelude::*;
@@ -222,6 +235,20 @@ mod tests {
         let own = accepted(&Layout::default(), "m=audio 4000 RTP/AVP 111\r\na=rtpmap:111 opus/48000/2\r\n");
         assert_eq!((own.plan.payload_type, own.plan.payload_in), (111, 96));
         assert!(offered(&own.layout).starts_with("m=audio 10000 RTP/AVP 96 8 100 101|"));
+    }
+
+    /// What they asked for we ask for too, as long as they do not ask anew.
+    #[test]
+    fn packets_stay_as_long_as_they_were() {
+        let asked = |layout: &Layout| {
+            let (text, _) = offer_with(&ours(Some(layout)), &Secrecy::default(), &mut StdRng::seed_from_u64(1));
+            parse(&text).unwrap().media[0].section.ptime_ms
+        };
+        let long = answered(None, &format!("{OPUS}a=ptime:40\r\n")).layout;
+        assert_eq!(asked(&long), Some(40));
+        assert_eq!(asked(&accepted(&long, &format!("{OPUS}a=ptime:20\r\n")).layout), Some(40), "it is ours that stays");
+        assert_eq!(asked(&answered(Some(&long), OPUS).layout), Some(20));
+        assert_eq!(asked(&accepted(&Layout::default(), &format!("{OPUS}a=ptime:40\r\n")).layout), Some(20));
     }
 
     /// RFC 5761 section 5.1.1: offered where it is in use, and taken only where it was offered.

@@ -68,6 +68,7 @@ fn answer_as(offer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Bytes, 
                 telephone_events: events.as_slice(),
                 comfort_noise: plan.comfort_noise,
                 direction: plan.direction,
+                ptime_ms: plan.ptime_ms,
                 mux: plan.mux,
                 keys: &keys,
             };
@@ -76,7 +77,7 @@ fn answer_as(offer: &[u8], ours: &Ours<'_>, judge: Judge<'_>) -> Result<(Bytes, 
             write_declined(&mut text, medium);
         }
     }
-    let layout = Layout::answered(ours.before, &theirs.media, chosen, plan.mux);
+    let layout = Layout::answered(ours.before, &theirs.media, chosen, &plan);
     Ok((text.into(), Agreed { plan, secret, layout }))
 }
 
@@ -501,8 +502,9 @@ mod tests {
             ("a=maxptime:10", 10),
             ("a=maxptime:1", 20),
         ] {
-            let plan = plan_of(&format!("{HEAD}{AUDIO}{lines}\r\n")).unwrap();
-            assert_eq!(plan.ptime_ms, expected, "{lines}");
+            let (bytes, plan) = answer(format!("{HEAD}{AUDIO}{lines}\r\n").as_bytes(), &OURS).unwrap();
+            let said = parse(&bytes).unwrap().media[0].section.ptime_ms;
+            assert_eq!((plan.ptime_ms, said), (expected, Some(expected)), "{lines}");
             let in_session = plan_of(&format!("{HEAD}{lines}\r\n{AUDIO}")).unwrap();
             assert_eq!(in_session.ptime_ms, expected, "{lines} in the session");
         }

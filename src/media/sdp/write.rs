@@ -3,7 +3,7 @@
 use super::crypto::{self, Line};
 use super::layout::{Layout, Meaning, event_clocks};
 use super::parse::Medium;
-use super::{COMFORT_NOISE_NAME, EVENT_NAME, Ours, PTIME_MS, Secrecy, TELEPHONE_HZ, name_of};
+use super::{COMFORT_NOISE_NAME, EVENT_NAME, Ours, Secrecy, TELEPHONE_HZ, name_of};
 use crate::media::rtp::srtp::Suite;
 use crate::media::{Codec, Direction};
 use bytes::Bytes;
@@ -17,6 +17,8 @@ pub(super) struct Audio<'a> {
     pub telephone_events: &'a [(u8, u32)],
     pub comfort_noise: Option<u8>,
     pub direction: Direction,
+    /// The sound a packet that is to come.
+    pub ptime_ms: u16,
     /// RTCP comes over the port of RTP.
     pub mux: bool,
     /// Keys of ours.
@@ -50,6 +52,7 @@ fn write_offer(ours: &Ours<'_>, profile: &str, keys: &[Line]) -> Bytes {
         telephone_events: &telephone_events,
         comfort_noise: number(Meaning::Noise).filter(|_| ours.comfort_noise),
         direction: ours.direction,
+        ptime_ms: layout.ptime_ms(),
         mux: layout.mux(),
         keys,
     };
@@ -96,7 +99,7 @@ pub(super) fn write_audio(text: &mut String, port: u16, profile: &str, audio: &A
         // 0-15 are the keys (RFC 4733 section 3.2), all that we listen for.
         push(text, format_args!("a=rtpmap:{event} {EVENT_NAME}/{clock_hz}\r\na=fmtp:{event} 0-15\r\n"));
     }
-    push(text, format_args!("a=ptime:{PTIME_MS}\r\na={}\r\n", word(audio.direction)));
+    push(text, format_args!("a=ptime:{}\r\na={}\r\n", audio.ptime_ms, word(audio.direction)));
     if audio.mux {
         text.push_str("a=rtcp-mux\r\n");
     }
