@@ -11,9 +11,6 @@ use std::time::Duration;
 /// A carrier that says "later" (503 with Retry-After) is not asked again before; but it does not choose to be away for longer.
 pub(super) const LONGEST_REST: Duration = Duration::from_secs(300);
 
-/// A carrier that was silent by TCP is not tried so again for so long: each call would wait for that.
-const DEAF: Duration = Duration::from_secs(60);
-
 /// One INVITE that waits for what becomes of it.
 #[derive(Clone, Debug)]
 pub(super) struct Bid {
@@ -96,7 +93,6 @@ impl Switchboard {
             |id: &CarrierId| facts.directory.carrier(id).is_some() || lines.values().any(|line| line.carrier == *id);
         self.tallies.retain(|id, _| is_there(id));
         self.resting.retain(|id, _| facts.directory.carrier(id).is_some());
-        self.deaf.retain(|id, _| facts.directory.carrier(id).is_some());
     }
 
     /// A carrier wants no calls for so many seconds.
@@ -110,15 +106,6 @@ impl Switchboard {
         self.resting.get(carrier).is_some_and(|until| now.mono < *until)
     }
 
-    pub(super) fn is_deaf(&self, now: Now, carrier: &CarrierId) -> bool {
-        self.deaf.get(carrier).is_some_and(|until| now.mono < *until)
-    }
-
-    pub(super) fn deafen(&mut self, now: Now, carrier: &CarrierId) {
-        self.deaf.insert(carrier.clone(), now.mono + DEAF);
-    }
-
-    /// In and out, with how many calls run now.
     pub(super) fn tally_views(&self, carrier: &CarrierId, live: [u64; 2]) -> [TallyView; 2] {
         let nothing = Tallies::default();
         let both = self.tallies.get(carrier).unwrap_or(&nothing);

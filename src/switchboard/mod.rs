@@ -238,8 +238,6 @@ pub struct Switchboard {
     /// What became of their calls; and until when one wants none.
     tallies: BTreeMap<CarrierId, Tallies>,
     resting: BTreeMap<CarrierId, Mono>,
-    /// Those that were silent by TCP, until when what is too long for a datagram goes by UDP all the same.
-    deaf: BTreeMap<CarrierId, Mono>,
     /// By whose signatures callers are known.
     trust: Arc<Trust>,
     /// Which of these were used.
@@ -291,7 +289,6 @@ impl Switchboard {
             standings: BTreeMap::new(),
             tallies: BTreeMap::new(),
             resting: BTreeMap::new(),
-            deaf: BTreeMap::new(),
             trust: Arc::default(),
             spent: Spent::default(),
             hosts: Hosts::new(),

@@ -187,7 +187,6 @@ impl Switchboard {
         let identity = Identity::draw(&mut self.rng);
         let Some(mut dial) = self.write_dial(id, &carrier, identity.clone(), port, way) else { return false };
         if sip::is_long(&dial)
-            && !self.is_deaf(now, &carrier.id)
             && let Some(tcp) = self.tcp_instead(&carrier, way).filter(|tcp| self.has_not_tried(id, *tcp))
             && let Some(by_tcp) = self.write_dial(id, &carrier, identity, port, tcp)
         {
@@ -314,9 +313,6 @@ impl Switchboard {
         let elsewhere = unreached && !line.ways.is_empty() && !self.draining;
         line.tries.push(Try { carrier: carrier.id.clone(), sip: status, q850, cause });
         let (again, further) = may_try(&line.tries, &carrier.id);
-        if status == 408 && unreached && line.tried_tcp.is_some() {
-            self.deafen(now, &carrier.id);
-        }
         tracing::info!(leg = %id, carrier = carrier.id.as_str(), status, q850, cause = cause.slug(), next, "the carrier did not take the call");
         self.bid_failed(id, status, cause);
         if again && elsewhere {

@@ -2,7 +2,7 @@
 
 use crate::names::Dns;
 use crate::world::{World, apply};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tollbridge::cli::phone::{CODECS, Exchange, Incoming};
 use tollbridge::sip::Transport;
@@ -58,29 +58,5 @@ async fn what_is_too_long_goes_by_tcp_and_by_udp_where_that_is_not_taken() {
     let (leg, incoming) = rings(&world, &by_udp).await;
     incoming.refuse(486);
     is_over(&world, leg).await;
-    world.end().await;
-}
-
-/// Where somebody takes TCP and says nothing, the first call waits for it, and not each one after it.
-#[tokio::test(flavor = "multi_thread")]
-async fn who_is_silent_by_tcp_is_not_tried_so_by_the_next_call() {
-    let dns = Dns::start().await;
-    dns.host(NAME, [127, 0, 0, 31]);
-    let world = dns.world().await;
-    let at: SocketAddr = ([127, 0, 0, 31], 0).into();
-    let by_udp = Exchange::start(at, world.node.sip(Transport::Udp).unwrap(), 9).await.unwrap();
-    let silent = TcpListener::bind(by_udp.local()).unwrap();
-    silent.set_nonblocking(true).unwrap();
-    route(&world, &format!("udp:{NAME}:{}", by_udp.local().port())).await;
-    let mut made = Vec::new();
-    for _ in 0..2 {
-        let (leg, incoming) = rings(&world, &by_udp).await;
-        incoming.refuse(486);
-        is_over(&world, leg).await;
-        while let Ok((stream, _)) = silent.accept() {
-            made.push(stream);
-        }
-        assert_eq!(made.len(), 1, "by the first call");
-    }
     world.end().await;
 }
