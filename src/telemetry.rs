@@ -101,8 +101,6 @@ pub mod name {
     /// Questions that DNS was asked, and names that led nowhere.
     pub const SIP_NAMES_ASKED: &str = "tollbridge_sip_names_asked_total";
     pub const SIP_NAMES_UNFOUND: &str = "tollbridge_sip_names_unfound_total";
-    /// Ways (transport and address) by which nobody could be reached, or was silent: left alone for a minute where there is another.
-    pub const SIP_WAYS_FAILED: &str = "tollbridge_sip_ways_failed_total";
     /// Calls in by what is signed of the caller's number: `A`, `B`, `C`, or what is wrong.
     pub const ATTESTATIONS: &str = "tollbridge_attestations_total";
     /// Signatures of calls that were taken up, forgotten for want of room while they are fresh: a replay of one is not noticed.

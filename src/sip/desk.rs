@@ -145,8 +145,6 @@ pub struct Counters {
     /// Questions that DNS was asked, and names that led nowhere.
     pub names_asked: u64,
     pub names_unfound: u64,
-    /// Ways by which nobody could be reached, or was silent; each once until somebody speaks there, or a minute is over.
-    pub ways_failed: u64,
 }
 
 impl Bell {

@@ -7,7 +7,6 @@ use super::message::{Request, Response};
 use super::method::Method;
 use super::uri::{Scheme, Uri, host_address};
 use super::{Dial, Flow, Local, Place, Transport};
-use crate::clock::Mono;
 use crate::types::HostName;
 use bytes::Bytes;
 use std::fmt::Write;
@@ -187,9 +186,8 @@ impl Dialog {
     }
 
     /// Where a request goes: the first route or the target where that is an address of a known peer, or a name that led to
-    /// one, by a transport and a family that we listen on; else where the call came from. No Contact can point us at a stranger,
-    /// nor where nobody could be reached a moment ago.
-    pub fn hop(&self, lost: bool, gate: &Gate, now: Mono) -> Flow {
+    /// one, by a transport and a family that we listen on; else where the call came from. No Contact can point us at a stranger.
+    pub fn hop(&self, lost: bool, gate: &Gate) -> Flow {
         if self.flow.transport.is_stream() && !lost {
             return self.flow;
         }
@@ -205,8 +203,7 @@ impl Dialog {
             Flow { transport, local, peer: SocketAddr::new(ip, port) }
         };
         let hop = self.end(gate, ip.is_ipv4()).map(by);
-        let is_open = |hop: &Flow| self.closed != Some(*hop) && !(self.is_detour(*hop) && gate.avoids(now, *hop));
-        hop.filter(is_open).unwrap_or(self.flow)
+        hop.filter(|hop| self.closed != Some(*hop)).unwrap_or(self.flow)
     }
 
     /// Whether that is another way than the call's own: of another transport, or family of addresses.
@@ -456,7 +453,7 @@ mod tests {
     }
 
     fn goes(dialog: &Dialog, lost: bool, gate: &Gate) -> String {
-        let Flow { transport, local, peer } = dialog.hop(lost, gate, Mono::default());
+        let Flow { transport, local, peer } = dialog.hop(lost, gate);
         format!("{} {local} {peer}", transport.name())
     }
 
@@ -497,11 +494,11 @@ mod tests {
         }
         // One that could not be gone is not gone again.
         dialog.target = Uri::parse("sip:x@192.0.2.9;transport=tls").unwrap();
-        dialog.closed = Some(dialog.hop(false, &gate(&ends), Mono::default()));
-        assert_eq!(dialog.hop(false, &gate(&ends), Mono::default()), by_udp);
+        dialog.closed = Some(dialog.hop(false, &gate(&ends)));
+        assert_eq!(dialog.hop(false, &gate(&ends)), by_udp);
         dialog.flow.transport = Tcp;
         dialog.target = Uri::parse("sip:x@192.0.2.9").unwrap();
-        assert_eq!(dialog.hop(false, &gate(&ends), Mono::default()), dialog.flow, "a connection that lives is used");
+        assert_eq!(dialog.hop(false, &gate(&ends)), dialog.flow, "a connection that lives is used");
         assert_eq!(goes(&dialog, true, &gate(&ends)), "tcp 192.0.2.1:5060 192.0.2.9:5060");
     }
 

@@ -34,12 +34,12 @@ impl Endpoint {
             _ => return Err(491),
         };
         let mut update = dialog.request(Method::Update, &branch);
-        let hop = dialog.hop(session.lost, &self.gate, self.desk.now);
+        let hop = dialog.hop(session.lost, &self.gate);
         update.push("Contact", &session.dialog.contact());
         session.say_abilities(&mut update);
         update.push("User-Agent", &self.config.product);
         update.set_body(SDP, offer);
-        let (flow, update) = session.tcp.fit(update, hop, &self.gate, self.desk.now);
+        let (flow, update) = session.tcp.fit(update, hop);
         let sent = self.table.send(&mut self.desk, update, flow, Owner::Offer(call));
         session.offering = sent.map(|transaction| Offering { transaction, refreshes: false });
         session.offering.map(drop).ok_or(503)

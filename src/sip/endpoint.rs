@@ -111,7 +111,6 @@ impl Endpoint {
     pub fn receive(&mut self, now: Mono, flow: Flow, bytes: &Bytes) {
         self.desk.now = now;
         self.desk.counters.messages_in += 1;
-        self.gate.trust(flow);
         if flow.transport.is_stream() {
             self.flow_lives(flow, false);
         }
@@ -196,14 +195,6 @@ impl Endpoint {
         self.gate.listen(ends);
     }
 
-    /// What [`Endpoint::lost`] was told of had never been `made`: others need not try it for a while.
-    pub fn closed(&mut self, now: Mono, flow: Flow, made: bool) {
-        self.desk.now = now;
-        if !made {
-            self.no_answer(flow);
-        }
-    }
-
     /// A flow is dead: its connection was closed, or could not be made.
     pub fn lost(&mut self, now: Mono, flow: Flow) {
         self.desk.now = now;
@@ -220,7 +211,7 @@ impl Endpoint {
         }
         let undelivered = self.table.lost(&mut self.desk, flow);
         if !undelivered.is_empty() {
-            self.no_answer(flow);
+            self.names.no_answer(now, flow);
         }
         for (owner, note) in undelivered {
             self.undelivered(owner, note);
@@ -239,17 +230,15 @@ impl Endpoint {
             return;
         }
         let Ok(Message::Request(request)) = Message::parse(bytes, Framing::Datagram) else { return };
-        let back = self.turned_back(flow);
-        if fate == Fate::NoWay && !back.is_empty() {
-            self.no_answer(flow);
+        for call in self.turned_back(flow) {
+            self.part_again(call);
         }
-        back.into_iter().for_each(|call| self.part_again(call));
         let Some((id, owner)) = self.table.ours(&request) else { return };
         let begins = matches!(owner, Owner::Invite(_) | Owner::Ping(_) | Owner::Register(_));
         if (begins || fate == Fate::Hopeless || self.is_detour(owner, flow))
             && let Some(note) = self.table.fail(&mut self.desk, id)
         {
-            self.no_answer(flow);
+            self.names.no_answer(now, flow);
             self.undelivered(owner, note);
         }
     }
@@ -259,7 +248,7 @@ impl Endpoint {
     fn turned_back(&mut self, flow: Flow) -> Vec<Call> {
         let mut back = Vec::new();
         for session in self.sessions.values_mut().filter(|session| session.dialog.is_detour(flow)) {
-            if session.dialog.hop(session.lost, &self.gate, self.desk.now) == flow {
+            if session.dialog.hop(session.lost, &self.gate) == flow {
                 session.dialog.closed = Some(flow);
                 back.push(session.call);
             }
@@ -276,18 +265,12 @@ impl Endpoint {
         self.sessions.get(&call).is_some_and(|session| session.dialog.is_detour(flow))
     }
 
-    /// A way leads nowhere: of the addresses of a name it comes last, and calls with a way of their own do not go by it.
-    pub(in crate::sip) fn no_answer(&mut self, flow: Flow) {
-        self.names.no_answer(self.desk.now, flow);
-        self.desk.counters.ways_failed += u64::from(self.gate.avoid(self.desk.now, flow));
-    }
-
     /// Nobody has answered by this way. What is of a call that has one of its own goes by that from now on, its BYE at once.
     fn unanswered(&mut self, owner: Owner, flow: Flow) {
+        self.names.no_answer(self.desk.now, flow);
         for call in self.turned_back(flow) {
             self.part_again(call);
         }
-        self.no_answer(flow);
         match owner {
             Owner::Bye(call) if self.is_detour(owner, flow) => {
                 if !self.bye_by_datagram(call) {
@@ -305,7 +288,7 @@ impl Endpoint {
         self.table.forget(&mut self.desk, id);
         let bye = self.once_more(call, &made.request);
         let Some(session) = self.sessions.get(&call) else { return };
-        let flow = session.dialog.hop(session.lost, &self.gate, self.desk.now);
+        let flow = session.dialog.hop(session.lost, &self.gate);
         if !bye.is_some_and(|bye| self.dispatch(bye, flow, Owner::Bye(call))) {
             self.in_vain(Owner::Bye(call));
             self.release(call);

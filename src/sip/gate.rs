@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Datagrams a second to the strangers of one network: enough for a person who sets up a trunk to see the 403, and for a
 /// few who call from anywhere to be asked for their passwords; too few to be of use to anybody who writes the address of
@@ -24,10 +23,6 @@ const STRANGER_PLACES: usize = 8_192;
 
 /// Addresses of TLS that names led to.
 const MOST_LEARNT: usize = 512;
-
-/// Ways that failed are left alone for so long, and so many are known: beyond that the first to be forgotten is forgotten early.
-const AVOIDED: Duration = Duration::from_secs(60);
-const MOST_AVOIDED: usize = 256;
 
 #[derive(Debug)]
 pub(in crate::sip) struct Gate {
@@ -43,8 +38,6 @@ pub(in crate::sip) struct Gate {
     answers: Box<[Answers]>,
     /// Where names led to by TLS, the latest last.
     learnt: VecDeque<Learnt>,
-    /// Ways that failed lately, each with when it is tried again: calls that have a way of their own go by that.
-    avoided: BTreeMap<Flow, Mono>,
     /// Makes the To tags of stateless answers ours alone, yet the same for each repeat (RFC 3261 section 8.2.7).
     salt: u64,
 }
@@ -68,16 +61,8 @@ struct Answers {
 impl Gate {
     pub fn new(salt: u64) -> Gate {
         let answers = vec![Answers::default(); STRANGER_PLACES].into_boxed_slice();
-        Gate {
-            sources: Vec::new(),
-            ends: Vec::new(),
-            names: BTreeMap::new(),
-            shown: BTreeMap::new(),
-            answers,
-            learnt: VecDeque::new(),
-            avoided: BTreeMap::new(),
-            salt,
-        }
+        let (sources, ends, names) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Gate { sources, ends, names, learnt: VecDeque::new(), shown: BTreeMap::new(), answers, salt }
     }
 
     pub fn listen(&mut self, ends: Vec<(Transport, SocketAddr)>) {
@@ -168,29 +153,6 @@ impl Gate {
 
     pub fn lost(&mut self, flow: Flow) {
         self.shown.remove(&flow);
-    }
-
-    /// Nobody can be reached this way, or whoever is there says nothing. Whether that is news.
-    pub fn avoid(&mut self, now: Mono, flow: Flow) -> bool {
-        self.avoided.retain(|_, until| *until > now);
-        let is_news = self.avoided.remove(&flow).is_none();
-        if self.avoided.len() >= MOST_AVOIDED
-            && let Some(first) =
-                self.avoided.iter().min_by_key(|(flow, until)| (**until, **flow)).map(|(flow, _)| *flow)
-        {
-            self.avoided.remove(&first);
-        }
-        self.avoided.insert(flow, now + AVOIDED);
-        is_news
-    }
-
-    pub fn avoids(&self, now: Mono, flow: Flow) -> bool {
-        self.avoided.get(&flow).is_some_and(|until| *until > now)
-    }
-
-    /// Somebody speaks there.
-    pub fn trust(&mut self, flow: Flow) {
-        self.avoided.remove(&flow);
     }
 
     /// Whose the address is, whatever it shows.
@@ -552,23 +514,6 @@ mod tests {
         assert_eq!((gate.learnt.len(), gate.tls_name(other)), (MOST_LEARNT, Some(second)), "hearsay goes first");
         gate.name(vec![]);
         assert_eq!((gate.tls_name(other), gate.tls_name(told)), (None, None), "told anew");
-    }
-
-    #[test]
-    fn no_more_ways_are_avoided_than_there_is_room_for_and_the_latest_are() {
-        let mut gate = Gate::new(1);
-        let (way, at) = (|port: u16| by(Transport::Tcp, &format!("192.0.2.7:{port}")), Mono::from_millis);
-        for port in 1..=MOST_AVOIDED as u16 + 1 {
-            assert!(gate.avoid(at(u64::from(port)), way(port)));
-        }
-        let now = at(1_000);
-        assert!(!gate.avoid(now, way(3)), "known already");
-        assert!(
-            !gate.avoids(now, way(1)) && gate.avoids(now, way(2)) && gate.avoids(now, way(MOST_AVOIDED as u16 + 1))
-        );
-        assert_eq!(gate.avoided.len(), MOST_AVOIDED);
-        gate.avoid(at(70_000), way(1));
-        assert_eq!(gate.avoided.len(), 1, "what is over is forgotten");
     }
 
     #[test]

@@ -249,11 +249,10 @@ enum Arrival {
         flow: Flow,
         answers: bool,
     },
-    /// A connection ended by itself, or could not be made.
+    /// A connection ended by itself.
     Closed {
         flow: Flow,
         opened: u64,
-        made: bool,
     },
 }
 
@@ -503,10 +502,9 @@ impl Rim {
                 }
                 self.endpoint.alive(now.mono, flow, answers);
             }
-            Arrival::Closed { flow, opened, made } => {
+            Arrival::Closed { flow, opened } => {
                 if self.connections.get(&flow).is_some_and(|connection| connection.opened == opened) {
                     self.close(now.mono, flow);
-                    self.endpoint.closed(now.mono, flow, made);
                 }
             }
         }
@@ -619,7 +617,7 @@ impl Rim {
                     show(stream.get_ref().1.peer_certificates(), flow, opened, &inbox).await;
                     carry(stream, flow, opened, queue, own, inbox).await;
                 }
-                None => drop(inbox.send(Arrival::Closed { flow, opened, made: true }).await),
+                None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
             }
         });
         self.add(now, flow, (writer, task.abort_handle()), listed, unasked);
@@ -652,7 +650,7 @@ impl Rim {
         let task = self.all.spawn(async move {
             let until = Instant::now() + CONNECT;
             let Ok(Ok(stream)) = timeout_at(until, dial(flow, dscp)).await else {
-                return drop(inbox.send(Arrival::Closed { flow, opened, made: false }).await);
+                return drop(inbox.send(Arrival::Closed { flow, opened }).await);
             };
             let Some(tls) = tls else { return carry(stream, flow, opened, queue, own, inbox).await };
             match shake_hands(timeout_at(until, greet(stream, &tls, name.as_deref(), flow)).await, flow, true) {
@@ -660,7 +658,7 @@ impl Rim {
                     show(stream.get_ref().1.peer_certificates(), flow, opened, &inbox).await;
                     carry(stream, flow, opened, queue, own, inbox).await;
                 }
-                None => drop(inbox.send(Arrival::Closed { flow, opened, made: false }).await),
+                None => drop(inbox.send(Arrival::Closed { flow, opened }).await),
             }
         });
         self.add(now, flow, (writer, task.abort_handle()), true, false);
@@ -823,7 +821,7 @@ async fn carry(
     }
     let _ = timeout(STALL, writer.shutdown()).await;
     drop(reading);
-    drop(inbox.send(Arrival::Closed { flow, opened, made: true }).await);
+    drop(inbox.send(Arrival::Closed { flow, opened }).await);
 }
 
 async fn read_stream(
@@ -859,7 +857,7 @@ async fn read_stream(
             _ => framer.is_midway().then(Instant::now),
         };
     }
-    drop(inbox.send(Arrival::Closed { flow, opened, made: true }).await);
+    drop(inbox.send(Arrival::Closed { flow, opened }).await);
 }
 
 /// Passes on all frames that are whole: how many; `None` where the stream cannot be read on, or nobody listens.
@@ -889,9 +887,9 @@ async fn pass_on(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::transport::PING;
     use crate::sip::{Call, Dial, Identity, Refusal, Source};
     use rand::SeedableRng;
+    use crate::sip::transport::PING;
     use rand::rngs::StdRng;
 
     const CS3: u8 = 24;

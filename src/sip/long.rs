@@ -2,7 +2,6 @@
 
 use super::desk::Bell;
 use super::endpoint::Endpoint;
-use super::gate::Gate;
 use super::header::Via;
 use super::message::Request;
 use super::method::Method;
@@ -11,7 +10,6 @@ use super::timer::LIFE;
 use super::transaction::Owner;
 use super::transport::LONGEST_DATAGRAM;
 use super::{Call, Flow, Transport, Way};
-use crate::clock::Mono;
 
 /// The way by TCP, and what is out by it.
 #[derive(Debug, Default)]
@@ -28,17 +26,15 @@ impl ByTcp {
     }
 
     /// A request with the way that it fits.
-    pub fn fit(&mut self, request: Request, hop: Flow, gate: &Gate, now: Mono) -> (Flow, Request) {
+    pub fn fit(&mut self, request: Request, hop: Flow) -> (Flow, Request) {
         let is_long = hop.transport == Transport::Udp && request.to_bytes().len() > LONGEST_DATAGRAM;
-        let fits = |way: &Way| is_long && way.flow.local.is_ipv4() == hop.local.is_ipv4();
-        let by = |way: Way| Way { flow: Flow { peer: hop.peer, ..way.flow }, ..way };
-        let way = self.way.filter(fits).map(by).filter(|way| !gate.avoids(now, way.flow));
+        let way = self.way.filter(|way| is_long && way.flow.local.is_ipv4() == hop.local.is_ipv4());
         self.out = None;
         let Some(way) = way else { return (hop, request) };
         let via = Via::new(Transport::Tcp, way.contact, request.via().branch().unwrap_or_default());
         let by_tcp = request.again(request.cseq(), &via);
         self.out = Some(Box::new(request));
-        (way.flow, by_tcp)
+        (Flow { peer: hop.peer, ..way.flow }, by_tcp)
     }
 
     /// What is out so was in vain, and is to go by datagram; nothing goes by TCP any more.
@@ -53,8 +49,8 @@ impl Endpoint {
     /// Sends a re-INVITE by the way that it fits. Whether it went out.
     pub(in crate::sip) fn send_offer(&mut self, call: Call, invite: Request) -> bool {
         let Some(session) = self.sessions.get_mut(&call) else { return false };
-        let hop = session.dialog.hop(session.lost, &self.gate, self.desk.now);
-        let (flow, invite) = session.tcp.fit(invite, hop, &self.gate, self.desk.now);
+        let hop = session.dialog.hop(session.lost, &self.gate);
+        let (flow, invite) = session.tcp.fit(invite, hop);
         let dialog = session.dialog.clone();
         let sent = self.table.call(&mut self.desk, flow, invite, dialog, Owner::Offer(call));
         if let Some(transaction) = sent {
@@ -68,8 +64,8 @@ impl Endpoint {
     /// Sends a BYE by the way that it fits. Whether its end will be told.
     pub(in crate::sip) fn send_bye(&mut self, call: Call, bye: Request) -> bool {
         let Some(session) = self.sessions.get_mut(&call) else { return false };
-        let hop = session.dialog.hop(session.lost, &self.gate, self.desk.now);
-        let (flow, bye) = session.tcp.fit(bye, hop, &self.gate, self.desk.now);
+        let hop = session.dialog.hop(session.lost, &self.gate);
+        let (flow, bye) = session.tcp.fit(bye, hop);
         self.dispatch(bye, flow, Owner::Bye(call))
     }
 

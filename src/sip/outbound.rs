@@ -273,7 +273,7 @@ impl Endpoint {
             return false;
         }
         let lost = session.is_some_and(|session| session.lost);
-        let flow = dialog.hop(lost, &self.gate, self.desk.now);
+        let flow = dialog.hop(lost, &self.gate);
         let mut ack = by(dialog.ack(&branch), flow);
         carry_over(&sent.request, &mut ack);
         let ack = ack.to_bytes();
@@ -530,7 +530,7 @@ impl Endpoint {
         let (status, flow) = if calling.heard { (480, None) } else { (408, self.table.flow(calling.transaction)) };
         // Whoever is called next is not to wait for it too.
         if let Some(flow) = flow {
-            self.no_answer(flow);
+            self.names.no_answer(self.desk.now, flow);
         }
         self.give_up(call, None, status);
     }

@@ -199,7 +199,7 @@ impl Endpoint {
         prack.push("RAck", &format!("{rseq} {invite} {}", Method::Invite));
         prack.push("User-Agent", &self.config.product);
         // Nobody would make it anew by the call's own way, where another fails.
-        let hop = dialog.hop(*lost, &self.gate, self.desk.now);
+        let hop = dialog.hop(*lost, &self.gate);
         let flow = if dialog.is_detour(hop) { dialog.flow } else { hop };
         early.updates = response.lists("Allow", Method::Update.as_str());
         early.dialog = Some(Box::new(dialog));

@@ -196,7 +196,7 @@ impl Endpoint {
         let sent = if session.updates || session.ours.is_empty() {
             session.proofs = 0;
             let update = session.request(Method::Update, &branch, &self.config.product);
-            let flow = session.dialog.hop(session.lost, &self.gate, self.desk.now);
+            let flow = session.dialog.hop(session.lost, &self.gate);
             self.table.send(&mut self.desk, update, flow, Owner::Refresh(call)).is_some()
         } else {
             let offer = session.ours.clone();

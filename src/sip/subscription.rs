@@ -545,7 +545,7 @@ impl Endpoint {
         let Some(watch) = self.watches.live.get_mut(&number) else { return };
         (watch.next, watch.waits) = (now + GAP, 0);
         let gate = &self.gate;
-        let flow = watch.dialog.hop(watch.lost, gate, now);
+        let flow = watch.dialog.hop(watch.lost, gate);
         let Some(Notice { flow, request, told }) = watch.notify(now, flow, &branch) else {
             // What changed has changed back.
             watch.news = false;

@@ -298,7 +298,7 @@ impl Endpoint {
 
         let Some(session) = self.sessions.get_mut(&call) else { return self.drop_referral(call, number) };
         session.proofs = 0;
-        let flow = session.dialog.hop(session.lost, &self.gate, self.desk.now);
+        let flow = session.dialog.hop(session.lost, &self.gate);
         let notify = subscription.notice(session, number, now, &branch, &self.config.product);
         (subscription.is_out, subscription.has_news) = (true, false);
         if self.table.send(&mut self.desk, notify, flow, Owner::Report(call, number)).is_none() {
@@ -392,7 +392,7 @@ impl Endpoint {
             let told = last.is_silent || last.ended.is_some() && !last.has_news;
             let Some(session) = self.sessions.get_mut(&call).filter(|_| !told) else { continue };
             last.ended = Some("noresource");
-            let flow = session.dialog.hop(session.lost, &self.gate, self.desk.now);
+            let flow = session.dialog.hop(session.lost, &self.gate);
             let notify = last.notice(session, number, now, &branch, &self.config.product);
             // Where there is no room for it, the end of the call says as much.
             self.table.send(&mut self.desk, notify, flow, Owner::Nobody);
@@ -428,7 +428,7 @@ impl Endpoint {
             return Err(400);
         }
         let number = refer.cseq();
-        let flow = session.dialog.hop(session.lost, &self.gate, self.desk.now);
+        let flow = session.dialog.hop(session.lost, &self.gate);
         self.table.send(&mut self.desk, refer, flow, Owner::Refer(call)).ok_or(503u16)?;
         self.desk.counters.handovers += 1;
         self.transfers

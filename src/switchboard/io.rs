@@ -633,7 +633,6 @@ impl Rim {
         }
         metrics::counter!(name::SIP_NAMES_ASKED).absolute(sip.names_asked);
         metrics::counter!(name::SIP_NAMES_UNFOUND).absolute(sip.names_unfound);
-        metrics::counter!(name::SIP_WAYS_FAILED).absolute(sip.ways_failed);
         let sound = self.media.counts();
         for (way, count) in [("in", sound.packets_in), ("out", sound.packets_out)] {
             metrics::counter!(name::RTP_PACKETS, "way" => way).absolute(count);

@@ -21,16 +21,7 @@ fn of_both_families() -> Bench {
 
 /// An INVITE from the peer with this in place of its Contact, accepted and acknowledged; its call and our tag.
 fn up_with(bench: &mut Bench, instead: &str) -> (Call, String) {
-    up_again(bench, instead, "1")
-}
-
-/// One of several of them.
-fn up_again(bench: &mut Bench, instead: &str, nth: &str) -> (Call, String) {
-    let with = |text: String| {
-        let text = text.replace("Contact: <sip:+4930@192.0.2.2>", instead);
-        text.replace("Call-ID: c1", &format!("Call-ID: c{nth}"))
-            .replace(";branch=z9hG4bK", &format!(";branch=z9hG4bK{nth}"))
-    };
+    let with = |text: String| text.replace("Contact: <sip:+4930@192.0.2.2>", instead);
     bench.receive(&with(from_peer("INVITE", "i1", "", 1, OFFER)));
     let Some(Event::Invited(invitation)) = bench.events.pop() else { panic!("{:?}", bench.events) };
     let tag = super::super::dialog::Entry::read(&invitation.journal).unwrap().dialog.local_tag;
@@ -290,76 +281,6 @@ fn a_next_hop_that_is_silent_keeps_no_call_up_at_the_far_side() {
     bench.receive(&reply(&bench.request("BYE"), 200, "them", ""));
     assert_eq!(bench.told().last().unwrap(), "Released");
     bench.assert_at_rest();
-}
-
-/// Whoever cannot be reached as a Contact asks costs the first call a wait, and not each one after it.
-#[test]
-fn a_way_that_failed_is_left_alone_by_all_calls_for_a_minute() {
-    let tls = by(Transport::Tls, "192.0.2.1:5061", "192.0.2.2:5061");
-    let v6 = udp("[2001:db8::1]:5060", "[2001:db8::2]:5060");
-    let by_tls = "Contact: <sip:x@192.0.2.2;transport=tls>";
-    let unmade: fn(&mut Bench, Flow) = |bench, way| {
-        bench.endpoint.lost(bench.now, way);
-        bench.endpoint.closed(bench.now, way, false);
-    };
-    let silent: fn(&mut Bench, Flow) = |bench, _| bench.pass(Duration::from_secs(33));
-    let no_way: fn(&mut Bench, Flow) = |bench, way| {
-        let (_, bytes) = bench.sent.last().unwrap().clone();
-        bench.endpoint.unsent(bench.now, way, &bytes, Fate::NoWay);
-    };
-    for (contact, other, fail) in
-        [(by_tls, tls, unmade), (by_tls, tls, silent), ("Contact: <sip:x@[2001:db8::2]>", v6, no_way)]
-    {
-        let mut bench = of_both_families();
-        bench.endpoint.listen([flow(0), tls, v6].map(|flow| (flow.transport, flow.local)).to_vec());
-        let parts_by = |bench: &mut Bench, nth: &str, fails: bool| {
-            let (call, _) = up_again(bench, contact, nth);
-            bench.command(Command::HangUp { call, reason: None });
-            let went = last(bench).1;
-            if fails {
-                fail(bench, other);
-                bench.drain();
-            }
-            let bye = bench.request("BYE");
-            let answer = Bytes::from(reply(&bye, 200, "them", "").replace('\n', "\r\n"));
-            bench.endpoint.receive(bench.now, last(bench).1, &answer);
-            bench.drain();
-            assert_eq!(bench.told().last().unwrap(), "Released");
-            went
-        };
-        assert_eq!(parts_by(&mut bench, "1", true), other, "nothing is known of it");
-        assert_eq!(parts_by(&mut bench, "2", false), flow(0), "{contact}: it has failed");
-        bench.pass(Duration::from_secs(58));
-        assert_eq!(parts_by(&mut bench, "3", false), flow(0));
-        bench.pass(Duration::from_secs(2));
-        assert_eq!(parts_by(&mut bench, "4", true), other, "a minute is over");
-        assert_eq!(parts_by(&mut bench, "5", false), flow(0));
-        // Whatever comes from there.
-        let options = from_peer("OPTIONS", "o1", "", 1, EMPTY).replace('\n', "\r\n");
-        bench.endpoint.receive(bench.now, other, &Bytes::from(options));
-        bench.drain();
-        assert_eq!(parts_by(&mut bench, "6", false), other, "it speaks");
-        assert_eq!(bench.endpoint.counters().ways_failed, 2);
-        bench.assert_at_rest();
-    }
-}
-
-/// The ACK of an answer is the first thing that goes there, and nobody answers it.
-#[test]
-fn a_connection_that_was_not_made_for_an_ack_is_known_to_the_next_call() {
-    let tls = by(Transport::Tls, "192.0.2.1:5061", "192.0.2.2:5061");
-    let mut bench = of_both_families();
-    bench.endpoint.listen([flow(0), tls].map(|flow| (flow.transport, flow.local)).to_vec());
-    let answered = |bench: &mut Bench, number| {
-        bench.command(Command::Dial(Box::new(dial(&mut StdRng::seed_from_u64(number), number, 30_000))));
-        let invite = bench.request("INVITE");
-        bench.receive(&reply_with(&invite, 200, "answer", "Contact: <sip:x@192.0.2.2;transport=tls>"));
-        last(bench)
-    };
-    assert_eq!(answered(&mut bench, 7).1, tls);
-    bench.endpoint.lost(bench.now, tls);
-    bench.endpoint.closed(bench.now, tls, false);
-    assert_eq!(answered(&mut bench, 8), ("ACK".to_owned(), flow(0), "UDP 192.0.2.1:5060".to_owned()));
 }
 
 /// What was said in secret goes on in secret, whatever a Contact asks for.
