@@ -499,13 +499,14 @@ async fn renew<F, T, E>(
         turns.tick().await;
         let (asked, old) = (files.clone(), used.borrow().clone());
         let looks = move || (bytes(&asked), again(&old));
-        let Ok((found, again)) = tokio::task::spawn_blocking(looks).await else { return };
+        // A panic there has been told, and ends nothing but this look.
+        let Ok((found, again)) = tokio::task::spawn_blocking(looks).await else { continue };
         again.into_iter().for_each(|again| drop(used.send_replace(again)));
         if found == known {
             continue;
         }
         let asked = files.clone();
-        let Ok(read) = tokio::task::spawn_blocking(move || read(&asked)).await else { return };
+        let Ok(read) = tokio::task::spawn_blocking(move || read(&asked)).await else { continue };
         match read {
             Ok(read) => {
                 used.send_replace(read);
@@ -613,7 +614,7 @@ mod tests {
             let (sender, mut used) = watch::channel(1);
             let (bytes, read) = (|_: &()| Ok(Vec::new()), |_: &()| Err("nonsense"));
             let task = tokio::spawn(renew("numbers", (), bytes, read, |used| Some(used + 1), known, sender));
-            used.changed().await.unwrap();
+            timeout(Duration::from_secs(20), used.changed()).await.expect("in time").unwrap();
             assert_eq!(*used.borrow(), 2);
             task.abort();
         }

@@ -27,21 +27,27 @@ const NICE_SIGNALLING: libc::c_int = -10;
 impl Priority {
     /// For the calling thread alone. Where it is not permitted, all stays as it is.
     pub fn take(self) {
-        let (policy, priority, nice) = match self {
-            Priority::Beat => (libc::SCHED_FIFO, BEAT, NICE_BEAT),
+        let (is_real, nice) = match self {
+            Priority::Beat => (is_set(libc::SCHED_FIFO, BEAT) || is_set(libc::SCHED_FIFO, REFUSING), NICE_BEAT),
+            // Where the beat may not have what is its own, nobody is to come before it.
             Priority::Refusing if available_parallelism().is_ok_and(|cores| cores.get() > 1) => {
-                (libc::SCHED_RR, REFUSING, NICE_SIGNALLING)
+                (is_set(libc::SCHED_RR, BEAT) && is_set(libc::SCHED_RR, REFUSING), NICE_SIGNALLING)
             }
-            Priority::Signalling | Priority::Refusing => (libc::SCHED_OTHER, 0, NICE_SIGNALLING),
+            Priority::Signalling | Priority::Refusing => (false, NICE_SIGNALLING),
         };
-        let priority = libc::sched_param { sched_priority: priority };
-        // SAFETY: plain values and one struct that lives here; 0 is the calling thread, on Linux that alone.
-        unsafe {
-            libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &priority);
-            // Of no weight in real time, but there where that is not permitted.
-            libc::setpriority(libc::PRIO_PROCESS, 0, nice);
+        if !is_real {
+            is_set(libc::SCHED_OTHER, 0);
+            // SAFETY: plain values; 0 is the calling thread, on Linux that alone.
+            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
         }
     }
+}
+
+/// Whether the calling thread has this now. Threads that it starts begin as any other.
+fn is_set(policy: libc::c_int, priority: libc::c_int) -> bool {
+    let priority = libc::sched_param { sched_priority: priority };
+    // SAFETY: plain values and one struct that lives here; 0 is the calling thread, on Linux that alone.
+    unsafe { libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &priority) == 0 }
 }
 
 #[cfg(test)]
@@ -63,14 +69,10 @@ mod tests {
             })
         });
         let none = libc::SCHED_OTHER;
-        let lowest = libc::sched_param { sched_priority: 1 };
-        // SAFETY: as above, on a thread that ends at once.
-        let asked =
-            move || unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &lowest) == 0 };
-        let permitted = std::thread::spawn(asked).join().unwrap();
+        let permits = |priority| std::thread::spawn(move || is_set(libc::SCHED_FIFO, priority)).join().unwrap();
         let cores = available_parallelism().unwrap().get();
-        let refusing = if permitted && cores > 1 { libc::SCHED_RR } else { none };
-        let beat = if permitted { libc::SCHED_FIFO } else { none };
+        let refusing = if permits(BEAT) && cores > 1 { libc::SCHED_RR } else { none };
+        let beat = if permits(REFUSING) { libc::SCHED_FIFO } else { none };
         assert_eq!(had.join().unwrap(), [none, beat, refusing, none]);
     }
 }

@@ -304,6 +304,11 @@ impl Meeting {
         self.started
     }
 
+    /// All were told to go.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
     pub fn is_locked(&self) -> bool {
         self.locked
     }

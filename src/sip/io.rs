@@ -397,7 +397,7 @@ impl Rim {
                     let _ = reply.send(self.recall(&call_id));
                 }
                 _ = sweep.tick() => {
-                    self.hurry.calm_down(self.endpoint.counters());
+                    self.hurry.calm_down(self.endpoint.pressed());
                     self.sweep();
                 }
                 _ = &mut stopped => break,
@@ -406,7 +406,7 @@ impl Rim {
             self.endpoint.wake(now.mono);
             self.drain(now);
             gauge.send_replace(self.gauges());
-            self.hurry.look(self.endpoint.counters());
+            self.hurry.look(self.endpoint.pressed());
             // Readers are of this thread too, and see what waits in the system's buffers.
             tokio::task::yield_now().await;
         }
@@ -887,9 +887,9 @@ async fn pass_on(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::transport::PING;
     use crate::sip::{Call, Dial, Identity, Refusal, Source};
     use rand::SeedableRng;
-    use crate::sip::transport::PING;
     use rand::rngs::StdRng;
 
     const CS3: u8 = 24;

@@ -115,6 +115,8 @@ pub(in crate::sip) struct Shed {
     pub busy: bool,
     /// Messages wait for us, more than is good.
     pub flooded: bool,
+    /// Calls that were turned away since as many wait for their answer as are answered soon: the machine is full.
+    pub pressed: u64,
 }
 
 /// How many wait for our owner's answer, and how many had it within this second and the one before.
@@ -223,7 +225,10 @@ impl Endpoint {
             return Some((Why::Again, seconds));
         }
         let why = match self.no_room_why() {
-            None if self.shed.waiting.is_full(now) => Why::Busy,
+            None if self.shed.waiting.is_full(now) => {
+                self.shed.pressed += 1;
+                Why::Busy
+            }
             None if self.shed.calls.in_pace(now, peer.to_canonical(), pace) => return None,
             None => Why::Pace,
             Some(why) => why,
@@ -243,6 +248,11 @@ impl Endpoint {
     pub(in crate::sip) fn lets_in(&mut self, peer: IpAddr) {
         self.shed.waiting.calls += 1;
         self.shed.calls.take(self.desk.now, peer.to_canonical(), self.config.pace);
+    }
+
+    /// Calls that were turned away because the machine is full.
+    pub fn pressed(&self) -> u64 {
+        self.shed.pressed
     }
 
     /// While `true`, new calls are answered 503: more messages wait for this endpoint than it can soon look at.

@@ -28,7 +28,7 @@ const KINDS: u64 = 4;
 const NO_SUCH_KEY: [Prompt; 2] = [Prompt::NoSuchKey, Prompt::Code(meeting::Verb::Help)];
 
 /// A last word is not waited for longer than this: it is charged time.
-const LAST_WORD: Duration = Duration::from_secs(6);
+pub(super) const LAST_WORD: Duration = Duration::from_secs(6);
 
 impl Switchboard {
     // ------------------------------------------------------------------------------------------------------ from sound
@@ -257,7 +257,7 @@ impl Switchboard {
         let scopes = payer_scopes(&self.facts, &meeting, now.wall, None);
         if let Err(cause) = self.guard.enter(now.mono, id, &scopes) {
             metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
-            if let Some(untold) = self.ration.take(now.mono) {
+            if let Some(untold) = self.ration_of_house.take(now.mono) {
                 tracing::info!(leg = %id, cause = cause.slug(), meeting = meeting.as_str(), untold, "call refused");
             }
             return self.tell_lobby(now, id, LobbyInput::Refused { cause, instead: None });

@@ -389,7 +389,7 @@ impl Switchboard {
         let (usual, q850) = carrier.map_or((cause.sip(), cause.q850()), |carrier| carrier.refusal_for(cause));
         let (status, phrase) = turned.response(usual);
         metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
-        if let Some(untold) = self.ration.take(now.mono) {
+        if let Some(untold) = self.ration_of_carriers.take(now.mono) {
             let carrier = carrier.map(|carrier| carrier.id.as_str());
             let (call_id, flaw) = (call_id.escape_debug(), turned.flaw.map(Flaw::word));
             let sound = turned.why.as_ref().map(tracing::field::display);

@@ -274,8 +274,10 @@ pub struct Switchboard {
     /// Each with its Call-IDs.
     over: VecDeque<(LegView, Vec<String>)>,
     draining: bool,
-    /// Lines in the log for calls that were refused.
-    ration: Ration,
+    /// Lines in the log for calls that were refused: of carriers, and of the house (calls out, and whose meeting is known), so that
+    /// whoever floods us hides nothing but their own.
+    ration_of_carriers: Ration,
+    ration_of_house: Ration,
     outputs: VecDeque<Output>,
 }
 
@@ -313,7 +315,8 @@ impl Switchboard {
             touched_rooms: VecDeque::new(),
             over: VecDeque::new(),
             draining: false,
-            ration: Ration::new(REFUSALS_PER_S, 1),
+            ration_of_carriers: Ration::new(REFUSALS_PER_S, 1),
+            ration_of_house: Ration::new(REFUSALS_PER_S, 1),
             outputs: VecDeque::new(),
         };
         switchboard.tell_sources();

@@ -1,7 +1,7 @@
 //! A call that we make: by which carrier, under which name, and what its answer means.
 
 use super::ask::Told;
-use super::floor::NOBODY;
+use super::floor::{LAST_WORD, NOBODY};
 use super::inbound::{carrier_limit, payer_scopes};
 use super::line::{Asker, Born, Line, Wire};
 use super::written::Written;
@@ -57,7 +57,7 @@ impl Switchboard {
     pub(super) fn dial(&mut self, now: Now, asker: Asker, meeting: MeetingId, to: E164) {
         if let Err(cause) = self.prepare(now, asker, meeting, to) {
             metrics::counter!(name::CALLS_REFUSED, "cause" => cause.slug()).increment(1);
-            if let Some(untold) = self.ration.take(now.mono) {
+            if let Some(untold) = self.ration_of_house.take(now.mono) {
                 tracing::info!(cause = cause.slug(), to = to.masked(), untold, "call out refused");
             }
             match asker {
@@ -75,6 +75,9 @@ impl Switchboard {
         }
         if is_emergency(to.digits()) {
             return Err(Cause::NumberBlocked);
+        }
+        if self.rooms.get(&meeting).is_some_and(|room| room.meeting.is_ended()) {
+            return Err(Cause::MeetingEnded);
         }
         let facts = self.facts.clone();
         let (_, organisation) = facts.payer_of(&meeting).ok_or(Cause::UnknownMeeting)?;
@@ -447,7 +450,13 @@ impl Switchboard {
         }
         called.sort();
         for leg in &called {
-            self.tell_leg(now, *leg, leg::Input::Stop(Cause::MeetingEnded));
+            // Whoever has picked up, and is asked to press 1, is told.
+            match self.lines.get(leg).is_some_and(|line| matches!(line.wire, Wire::Attached(_))) {
+                true => {
+                    self.release(now, *leg, Cause::MeetingEnded, &[Prompt::MeetingEnded, Prompt::Goodbye], LAST_WORD)
+                }
+                false => self.tell_leg(now, *leg, leg::Input::Stop(Cause::MeetingEnded)),
+            }
         }
         !called.is_empty()
     }

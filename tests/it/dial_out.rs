@@ -1,10 +1,11 @@
 //! Dialling out.
 
-use crate::world::{DIRECT, World, apply, hears, tone};
+use crate::world::{DIRECT, World, apply, hears, hears_said, tone};
 use std::time::Duration;
 use tollbridge::cli::phone::Exchange;
 use tollbridge::clock;
 use tollbridge::media::Direction;
+use tollbridge::meeting::Prompt;
 use tollbridge::rating::UsageRecord;
 use tollbridge::sip::Transport;
 use tollbridge::store::Document;
@@ -107,6 +108,25 @@ async fn what_rings_ends_with_its_meeting() {
         assert_eq!(over(&world, leg).await, Cause::MeetingEnded.slug());
         world.until(|| async { matches!(end().await, Told::Unknown(_)) }).await;
     }
+    let charges: Vec<i64> = world.records().await.iter().map(|record| record.charge.0).collect();
+    assert_eq!((charges.len(), charges.iter().filter(|charge| **charge == 0).count()), (3, 2), "{charges:?}");
+    assert_eq!(world.balance("acme").await.held.0, 0);
+    world.end().await;
+}
+
+/// Whoever has picked up, and is asked to press 1, hears that there is nothing to join any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_picked_up_is_told_that_the_meeting_has_ended() {
+    let people = crate::world::PEOPLE.replace("lobby = false", "lobby = false\nconfirm_join = true");
+    let world = World::with(&people, |_| {}).await;
+    let (leg, incoming) = ringing(&world).await;
+    let mut called = incoming.answer().await.unwrap();
+    hears_said(&called, 0, Prompt::PressOneToJoin, "it").await;
+    let mark = called.sound.mark();
+    assert!(matches!(world.ask(Ask::End { meeting: "open".parse().unwrap() }).await, Told::Done));
+    hears_said(&called, mark, Prompt::MeetingEnded, "it").await;
+    assert!(called.ended(SOON).await.is_some());
+    assert_eq!(over(&world, leg).await, Cause::MeetingEnded.slug());
     world.end().await;
 }
 

@@ -184,6 +184,7 @@ async fn what_was_rung_by_keys_ends_with_the_meeting() {
     }
     let records = world.records().await;
     assert!(records.len() == 3 && records.iter().all(|record| record.beyond.cause == Cause::MeetingEnded));
+    assert_eq!(records.iter().filter(|record| record.charge.0 == 0).count(), 1, "whoever did not pick up");
     world.end().await;
 }
 

@@ -29,9 +29,9 @@ pub struct StirFiles {
     pub revocations: Vec<PathBuf>,
 }
 
-/// Bytes of a file of revocations: a list of a hundred thousand certificates. For each certificate that it may name it is read
+/// Bytes of a file of revocations: a list of four hundred thousand certificates. For each certificate that it may name it is read
 /// through once a minute.
-pub const LARGEST_LIST: u64 = 4 << 20;
+pub const LARGEST_LIST: u64 = 16 << 20;
 
 impl StirFiles {
     /// The files' bytes, one after the other: whoever kept them sees whether something has changed.

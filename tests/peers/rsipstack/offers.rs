@@ -124,9 +124,10 @@ async fn it_asks_for_offers_and_answers_them_in_its_ack() {
 const REFRESHED: Duration = Duration::from_secs(60);
 
 /// Both offer at once, the bridge to refresh the session and the other side to end its hold: each is told 491, and whoever did not
-/// make the call offers again first (RFC 3261 section 14.1). Runs beside everything else: it waits.
+/// make the call offers again first (RFC 3261 section 14.1). While it waits for that, others have the machine.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_offer_at_once() {
+    let turn = MACHINE.read().await;
     let world = bridge_with(|settings| settings.sip.session_s = 90).await;
     let mut stack = Stack::start(&world, Transport::Udp, [127, 0, 0, 92], world.folder.path()).await;
     stack.known(&world, "").await;
@@ -139,6 +140,8 @@ async fn both_offer_at_once() {
     for call in [&mut made, &mut rung] {
         assert_eq!(call.change(Method::Invite, Direction::SendOnly).await, Direction::SendOnly);
     }
+
+    drop(turn);
 
     // Each answers after it has offered itself.
     for (call, ack) in [(&mut made, "ACK 1"), (&mut rung, "ACK 2")] {
@@ -156,6 +159,7 @@ async fn both_offer_at_once() {
     refresh.respond(StatusCode::OK, Some(described()), Some(answer.to_vec())).await.unwrap();
     stack.heard(&made.id().call_id, "ACK 2").await;
     assert_eq!(made.change(Method::Invite, Direction::SendRecv).await, Direction::SendRecv);
+    let _turn = MACHINE.read().await;
     for call in [made, rung] {
         call.sound.say(tone(SAYS_HZ));
         call.talks_with(&other).await;

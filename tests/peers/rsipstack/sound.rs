@@ -6,6 +6,7 @@ use crate::relay::Relay;
 use crate::world::{DIRECT, hears};
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
 use tollbridge::cli::phone::Phone;
 use tollbridge::rating::UsageRecord;
 
@@ -95,6 +96,7 @@ async fn over_a_bad_line_it_is_heard_and_the_record_tells() {
     let elsewhere = UdpSocket::bind((stack.local.ip(), 0)).unwrap().local_addr().unwrap();
     let speaker = Speaker::start(elsewhere, relay.near, 1_111, 20);
     until_heard(&other, &[SAYS_HZ]).await;
+    world.until(|| async { relay.there.passed.load(Ordering::Relaxed) > 250 }).await;
     drop(speaker);
     let quality = record(world, call, other).await.beyond.quality;
     assert!(quality.loss_ppm > 40_000 && quality.jitter_us > 20_000, "{quality:?}");
