@@ -23,11 +23,11 @@ fn each_line_is_shown_by_tests_that_are_there() {
             let tests: Vec<&&str> = pieces.iter().skip(1).step_by(2).collect();
             assert!(!tests.is_empty(), "{line}: {witness}");
             for test in tests {
-                let before =
-                    code.split_once(&format!("fn {test}() {{")).map(|(before, _)| before.trim_end_matches("async "));
-                let marks = before.and_then(|before| before.lines().next_back());
-                let runs = marks
-                    .is_some_and(|mark| ["#[test]", "#[tokio::test"].iter().any(|own| mark.trim().starts_with(own)));
+                let before = code.split_once(&format!("fn {test}() {{")).map(|(before, _)| before);
+                let above = before
+                    .and_then(|before| before.trim_end().trim_end_matches("async").trim_end().lines().next_back());
+                let runs = above
+                    .is_some_and(|line| ["#[test]", "#[tokio::test"].iter().any(|mark| line.trim().starts_with(mark)));
                 assert!(runs, "{line}: no test {test} in {file}");
             }
         }
