@@ -137,7 +137,7 @@ impl Referee {
         let said = (who, tag(response.via().branch()), method.as_str().to_owned());
         assert!(status == 100 || response.to().tag().is_some(), "8.2.6.2: {status} has a To tag");
         match self.finals.get(&said) {
-            Some(before) => assert_eq!(status, *before, "17.2: one final response"),
+            Some(before) => assert_eq!(status, *before, "17.2: one final response: {response:?}"),
             None if status >= 200 => drop(self.finals.insert(said.clone(), status)),
             None => {}
         }
@@ -198,7 +198,8 @@ impl Referee {
     /// A process died: the next one knows nothing of what it answered, and of what waits for an ACK.
     pub fn died(&mut self, who: usize) {
         self.unacked.retain(|((of, ..), _), _| *of != who);
-        self.finals.retain(|(of, ..), _| *of != who);
+        // A CANCEL has the branch of its INVITE, and so has that of the next life, which is another request.
+        self.finals.retain(|(of, _, method), _| *of != who && method != "CANCEL");
         self.theirs.retain(|(of, ..), _| *of != who);
         self.forgotten.extend(self.parted.iter().filter(|(of, ..)| *of == who).cloned());
         self.reborn.insert(who);
