@@ -4,7 +4,7 @@ use crate::world::{CARRIER, DIRECT, STRANGER, World, apply};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
-use tollbridge::sip::Transport;
+use tollbridge::sip::{Method, Transport};
 
 const SOON: Duration = Duration::from_secs(10);
 /// Who is not answered for so long says it again.
@@ -175,23 +175,6 @@ pub fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
 /// Method × way: 403 or nothing, never longer than what was said, and nothing is kept of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_gets_nowhere_whatever_they_say() {
-    const METHODS: [&str; 15] = [
-        "INVITE",
-        "ACK",
-        "CANCEL",
-        "BYE",
-        "OPTIONS",
-        "UPDATE",
-        "INFO",
-        "PRACK",
-        "REGISTER",
-        "REFER",
-        "SUBSCRIBE",
-        "NOTIFY",
-        "MESSAGE",
-        "PUBLISH",
-        "NOPE",
-    ];
     let world = World::start().await;
     tokio::task::block_in_place(|| {
         for transport in [Transport::Udp, Transport::Tcp] {
@@ -201,7 +184,7 @@ async fn a_stranger_gets_nowhere_whatever_they_say() {
                 Transport::Udp => Teller::udp(STRANGER, bridge),
                 _ => Teller::tcp(STRANGER, bridge),
             };
-            for method in METHODS {
+            for method in Method::KNOWN.iter().map(Method::as_str).chain(["NOPE"]) {
                 let request = teller.say(method, DIRECT, "");
                 if method == "ACK" {
                     assert_eq!(teller.hear_of(&request, Instant::now() + AGAIN), None, "nothing answers an ACK");
