@@ -98,6 +98,21 @@ impl Linphone {
         }
     }
 
+    /// Waits until so many requests of that method that it has sent are answered.
+    async fn is_answered(&self, method: &str, count: usize) {
+        let of_method = format!("[client] [{method}] transaction");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let log = self.read("log");
+            let answered = log.lines().filter(|line| line.contains(&of_method) && line.ends_with("to [COMPLETED]"));
+            if answered.count() >= count {
+                return;
+            }
+            assert!(Instant::now() < until, "{method} is not answered: {}", &log[log.len().saturating_sub(6_000)..]);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Ends it, and gives how strongly it heard each of these in its last second but one.
     async fn heard<const N: usize>(mut self, tones: [u32; N]) -> [f64; N] {
         self.is_told("quit");
@@ -157,6 +172,8 @@ async fn calls(ip: [u8; 4], keys: &str, carrier: &str, seen: &[&str]) {
         }
         world.until(|| async { world.legs().await.iter().any(|leg| leg.muted) == is_muted }).await;
     }
+    // It does not hold while a request of its own within the call has no answer.
+    phone.is_answered("INFO", if seen.contains(&"INFO sip:") { 4 } else { 0 }).await;
     phone.is_told("pause");
     phone.tells("is now paused").await;
     assert_eq!(hears(&other, &[SAYS_HZ]).await, [0; 0], "on hold it is heard by nobody");
