@@ -1,5 +1,6 @@
 //! Reading and writing one INVITE, as a carrier sends it. To reach: reading with all typed headers at least 300,000 a
 //! second on one core, so that signalling of 2,000 calls a second (7 messages each) costs less than a twentieth of one.
+//! The same is read by two other libraries, for a measure of the machine.
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -47,6 +48,40 @@ fn parse(bytes: &Bytes) -> Request {
     }
 }
 
+/// The same by another library: whatever of it they both have types for.
+macro_rules! other_reader {
+    ($name:ident, $request:path, $error:path, $($trait:path),*) => {
+        mod $name {
+            use std::hint::black_box;
+            $(use $trait as _;)*
+
+            pub fn read(bytes: &[u8]) -> Result<(), $error> {
+                let request = <$request>::try_from(bytes)?;
+                let parties = (request.from_header()?.typed()?, request.to_header()?.typed()?);
+                let way = (request.via_header()?.typed()?, request.contact_header()?.typed()?);
+                black_box((parties, way, request.cseq_header()?.typed()?, request.call_id_header()?.value().len()));
+                Ok(())
+            }
+        }
+    };
+}
+
+other_reader!(
+    by_rsip,
+    rsip::Request,
+    rsip::Error,
+    rsip::prelude::HeadersExt,
+    rsip::prelude::ToTypedHeader,
+    rsip::prelude::UntypedHeader
+);
+other_reader!(
+    by_rsipstack,
+    rsipstack::sip::Request,
+    rsipstack::sip::Error,
+    rsipstack::sip::HeadersExt,
+    rsipstack::sip::headers::ToTypedHeader
+);
+
 fn bench(criterion: &mut Criterion) {
     let bytes = Bytes::from_static(INVITE.as_bytes());
     let request = parse(&bytes);
@@ -62,6 +97,8 @@ fn bench(criterion: &mut Criterion) {
             black_box((tags, parties, way, request.call_id().len(), request.cseq()))
         })
     });
+    group.bench_function("read_by_rsip", |bencher| bencher.iter(|| by_rsip::read(black_box(&bytes))));
+    group.bench_function("read_by_rsipstack", |bencher| bencher.iter(|| by_rsipstack::read(black_box(&bytes))));
     group.bench_function("write_request", |bencher| bencher.iter(|| black_box(&request).to_bytes()));
     group.bench_function("answer", |bencher| {
         bencher.iter(|| {

@@ -2,10 +2,10 @@
 
 use super::Reason;
 use super::lexer::{
-    PARAMS_MAX, Scan, Why, is_token, is_token_byte, number, quote, split_commas, split_outside, trim, unquote,
+    ByteSet, PARAMS_MAX, Scan, TOKEN, Why, is_token, number, quote, split_commas, split_outside, trim, unquote,
 };
 use super::method::Method;
-use super::uri::{Uri, check_host, host_address, host_text, port_number};
+use super::uri::{Uri, host_address, host_text, port_number, take_host};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -24,8 +24,8 @@ pub struct Params(String);
 impl Params {
     /// Reads all of `text`, which is empty or begins with `;`.
     pub fn parse(text: &str) -> Result<Params, Why> {
-        let mut params = Params::default();
         let mut scan = Scan::new(text);
+        let mut params = Params::default();
         for _ in 0..=PARAMS_MAX {
             if scan.blanks().is_done() {
                 return Ok(params);
@@ -34,6 +34,7 @@ impl Params {
             if params.get(name).is_some() {
                 return Err("parameter twice in a header");
             }
+            params.0.reserve(text.len() - params.0.len());
             params.append(name, value);
         }
         Err("too many parameters in a header")
@@ -69,9 +70,13 @@ impl Params {
 
     /// Names and values, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        split_outside(&self.0, b';').skip(1).map(|param| match param.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (param, None),
+        let mut scan = Scan::new(&self.0);
+        // As [`Params::append`] writes them: no blanks, and quotes about whole values alone.
+        std::iter::from_fn(move || {
+            let is_there = scan.eat(b';');
+            let name = scan.take(|b| !matches!(b, b';' | b'='));
+            let value = scan.eat(b'=').then(|| scan.quoted().unwrap_or_else(|| scan.until(b';')));
+            is_there.then_some((name, value))
         })
     }
 
@@ -92,19 +97,22 @@ impl fmt::Display for Params {
     }
 }
 
+/// What is visible and ends neither a value nor its header.
+static VALUE: ByteSet = ByteSet::alphanumeric_and(b"!#$%&'()*+-./:=?@[]^_`{|}~");
+
 /// `; name [= value]`. A value is a quoted string or visible characters that end neither it nor the header.
 fn param<'a>(scan: &mut Scan<'a>) -> Result<(&'a str, Option<&'a str>), Why> {
     let why = "bad parameter in a header";
-    if !scan.eat(';') {
+    if !scan.eat(b';') {
         return Err(why);
     }
     let name = scan.blanks().token().ok_or("empty parameter in a header")?;
-    if !scan.blanks().eat('=') {
+    if !scan.blanks().eat(b'=') {
         return Ok((name, None));
     }
     scan.blanks();
-    let is_value = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b',' | b';' | b'<' | b'>' | b'\\');
-    let value = if scan.rest.starts_with('"') { scan.quoted().ok_or("unclosed quote")? } else { scan.take(is_value) };
+    let is_quoted = scan.peek() == Some(b'"');
+    let value = if is_quoted { scan.quoted().ok_or("unclosed quote")? } else { scan.take(|b| VALUE.has(b)) };
     if value.is_empty() { Err(why) } else { Ok((name, Some(value))) }
 }
 
@@ -125,16 +133,16 @@ impl NameAddr {
     /// Reads one value. Without `<>` all parameters belong to the header, and a `?` is refused (RFC 3261 section 20.10).
     pub fn parse(text: &str) -> Result<NameAddr, Why> {
         let mut scan = Scan::new(trim(text));
-        let quoted = scan.rest.starts_with('"');
+        let quoted = scan.peek() == Some(b'"');
         let name = if quoted { unquote(scan.quoted().ok_or("unclosed quote")?) } else { display_tokens(&mut scan) };
         if name.len() > DISPLAY_MAX {
             return Err("display name too long");
         }
-        if !scan.blanks().eat('<') {
+        if !scan.blanks().eat(b'<') {
             return if quoted { Err("display name without an address") } else { NameAddr::bare(trim(text)) };
         }
-        let uri = Uri::parse(scan.take(|b| b != b'>'))?;
-        if !scan.eat('>') {
+        let uri = Uri::parse(scan.until(b'>'))?;
+        if !scan.eat(b'>') {
             return Err("address without its '>'");
         }
         let display = (quoted || !name.is_empty()).then(|| name.into_owned());
@@ -194,8 +202,8 @@ impl NameAddr {
 /// `*(token LWS)`, and letters beyond ASCII, which many peers do not quote. Takes nothing where an address begins.
 fn display_tokens<'a>(scan: &mut Scan<'a>) -> Cow<'a, str> {
     let mut ahead = *scan;
-    let words = ahead.take(|b| is_token_byte(b) || matches!(b, b' ' | b'\t') || !b.is_ascii());
-    if ahead.rest.starts_with('<') {
+    let words = ahead.take(|b| TOKEN.has(b) || matches!(b, b' ' | b'\t') || !b.is_ascii());
+    if ahead.peek() == Some(b'<') {
         *scan = ahead;
         return Cow::Borrowed(trim(words));
     }
@@ -221,7 +229,7 @@ impl fmt::Display for NameAddr {
 /// One hop of the way that a response goes back (RFC 3261 section 20.42).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Via {
-    transport: String,
+    transport: Cow<'static, str>,
     host: String,
     port: Option<u16>,
     params: Params,
@@ -240,7 +248,7 @@ impl Via {
         if is_token(branch) {
             params.append("branch", Some(branch));
         }
-        Via { transport: transport.to_owned(), host: host_text(sent_by.ip()), port: Some(sent_by.port()), params }
+        Via { transport: transport.into(), host: host_text(sent_by.ip()), port: Some(sent_by.port()), params }
     }
 
     /// The same over the flow that its request goes by, where that is of another transport, or another family, than it says
@@ -277,20 +285,41 @@ impl Via {
         let why = "bad Via";
         let mut scan = Scan::new(trim(text));
         let name = scan.token().ok_or(why)?;
-        if !name.eq_ignore_ascii_case("SIP") || !scan.blanks().eat('/') {
+        if !name.eq_ignore_ascii_case("SIP") || !scan.blanks().eat(b'/') {
             return Err(why);
         }
         let version = scan.blanks().token().ok_or(why)?;
-        if !scan.blanks().eat('/') {
+        if !scan.blanks().eat(b'/') {
             return Err(why);
         }
-        let transport = scan.blanks().token().ok_or(why)?.to_owned();
-        if !scan.rest.starts_with([' ', '\t']) {
+        let transport = match scan.blanks().token().ok_or(why)? {
+            "UDP" => "UDP".into(),
+            "TCP" => "TCP".into(),
+            "TLS" => "TLS".into(),
+            other => other.to_owned().into(),
+        };
+        if !matches!(scan.peek(), Some(b' ' | b'\t')) {
             return Err(why);
         }
         let (host, port) = sent_by(scan.blanks())?;
         let via = Via { transport, host: host.to_owned(), port, params: Params::default() };
         Ok((via, version, scan.rest))
+    }
+
+    /// The value of its header. Each message that comes has its own written once, for the answer: so no formatter.
+    pub(in crate::sip) fn text(&self) -> String {
+        const REST: usize = "SIP/2.0/ :65535".len();
+        let length = self.transport.len() + self.host.len() + self.params.0.len() + REST;
+        let mut text = String::with_capacity(length);
+        for part in ["SIP/2.0/", &self.transport, " ", &self.host] {
+            text.push_str(part);
+        }
+        if let Some(port) = self.port {
+            text.push(':');
+            text.push_str(&port.to_string());
+        }
+        text.push_str(&self.params.0);
+        text
     }
 
     /// As written: `UDP`, `TCP`, `TLS`, or a word that we do not know.
@@ -351,16 +380,11 @@ impl Via {
 }
 
 fn sent_by<'a>(scan: &mut Scan<'a>) -> Result<(&'a str, Option<u16>), Why> {
-    let start = scan.rest;
-    if scan.eat('[') {
-        scan.take(|b| b != b']');
-        scan.eat(']');
-    } else {
-        scan.take(|b| !matches!(b, b':' | b';' | b',' | b' ' | b'\t'));
+    let host = take_host(scan)?;
+    if !matches!(scan.peek(), None | Some(b':' | b';' | b' ' | b'\t')) {
+        return Err("bad host in Via");
     }
-    let host = &start[..start.len() - scan.rest.len()];
-    check_host(host)?;
-    if !scan.blanks().eat(':') {
+    if !scan.blanks().eat(b':') {
         return Ok((host, None));
     }
     let port = port_number(scan.blanks().take(|b| b.is_ascii_digit())).ok_or("bad port in Via")?;
@@ -376,11 +400,7 @@ impl FromStr for Via {
 
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SIP/2.0/{} {}", self.transport, self.host)?;
-        if let Some(port) = self.port {
-            write!(f, ":{port}")?;
-        }
-        write!(f, "{}", self.params)
+        f.write_str(&self.text())
     }
 }
 

@@ -1,10 +1,11 @@
 //! Messages: requests and responses, read from bytes and written to bytes.
 //!
-//! The only file that sees `rsip`: its header model and status codes hold what our lexer has read; its own parser never
-//! sees a byte from a network (it loses the `+` of `tel:`, folded lines, IPv6 and compact names). Its `Request` and
-//! `Response` stay outside: they cannot hold an extension method, a `tel:` address, or a body that is shared.
+//! The only file that sees `rsip`: status codes and the version are its types. Its parser never sees a byte from a network (it
+//! loses the `+` of `tel:`, folded lines, IPv6 and compact names). Its `Request`, `Response` and `Header` stay outside: they
+//! cannot hold an extension method, a `tel:` address, or a body that is shared, and take an allocation for each value.
 
 mod body;
+mod headers;
 mod read;
 mod refuse;
 mod status;
@@ -19,7 +20,7 @@ use super::lexer::{Why, is_token, one_line, split_commas};
 use super::method::Method;
 use super::uri::Uri;
 use bytes::{BufMut, Bytes, BytesMut};
-use rsip::headers::UntypedHeader;
+use headers::{Count, Headers, Known, Name};
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
@@ -61,131 +62,29 @@ pub struct Response {
     head: Head,
 }
 
-/// How often a header may stand in one message.
-#[derive(Clone, Copy, PartialEq)]
-enum Count {
-    /// Twice is refused: two parsers could each believe another one. What nothing hangs on may stand as often as it likes.
-    Once,
-    Many,
-}
-use Count::{Many, Once};
-
-macro_rules! headers {
-    ($($variant:ident $name:literal $compact:literal $count:ident;)* @ $($other:literal $other_compact:literal $other_count:ident;)*) => {
-        /// Name, compact name (RFC 3261 section 7.3.3 and the RFC of each), count.
-        const NAMES: &[(&str, &str, Count)] = &[$(($name, $compact, $count),)* $(($other, $other_compact, $other_count),)*];
-
-        /// By the canonical name.
-        fn model(name: &str, value: String) -> rsip::Header {
-            match name {
-                $($name => rsip::Header::$variant(value.into()),)*
-                other => rsip::Header::Other(other.to_owned(), value),
-            }
-        }
-
-        fn name_and_value(header: &rsip::Header) -> (&str, &str) {
-            match header {
-                $(rsip::Header::$variant(value) => ($name, value.value()),)*
-                rsip::Header::Other(name, value) => (name, value),
-            }
-        }
-    };
-}
-
-headers! {
-    Accept "Accept" "" Many;
-    AcceptEncoding "Accept-Encoding" "" Many;
-    AcceptLanguage "Accept-Language" "" Many;
-    AlertInfo "Alert-Info" "" Many;
-    Allow "Allow" "" Many;
-    AuthenticationInfo "Authentication-Info" "" Many;
-    Authorization "Authorization" "" Many;
-    CSeq "CSeq" "" Once;
-    CallId "Call-ID" "i" Once;
-    CallInfo "Call-Info" "" Many;
-    Contact "Contact" "m" Many;
-    ContentDisposition "Content-Disposition" "" Once;
-    ContentEncoding "Content-Encoding" "e" Many;
-    ContentLanguage "Content-Language" "" Many;
-    ContentLength "Content-Length" "l" Once;
-    ContentType "Content-Type" "c" Once;
-    Date "Date" "" Many;
-    ErrorInfo "Error-Info" "" Many;
-    Event "Event" "o" Once;
-    Expires "Expires" "" Once;
-    From "From" "f" Once;
-    InReplyTo "In-Reply-To" "" Many;
-    MaxForwards "Max-Forwards" "" Once;
-    MimeVersion "MIME-Version" "" Many;
-    MinExpires "Min-Expires" "" Once;
-    Organization "Organization" "" Many;
-    Priority "Priority" "" Many;
-    ProxyAuthenticate "Proxy-Authenticate" "" Many;
-    ProxyAuthorization "Proxy-Authorization" "" Many;
-    ProxyRequire "Proxy-Require" "" Many;
-    RecordRoute "Record-Route" "" Many;
-    ReplyTo "Reply-To" "" Once;
-    Require "Require" "" Many;
-    RetryAfter "Retry-After" "" Once;
-    Route "Route" "" Many;
-    Server "Server" "" Many;
-    Subject "Subject" "s" Many;
-    SubscriptionState "Subscription-State" "" Once;
-    Supported "Supported" "k" Many;
-    Timestamp "Timestamp" "" Many;
-    To "To" "t" Once;
-    Unsupported "Unsupported" "" Many;
-    UserAgent "User-Agent" "" Many;
-    Via "Via" "v" Many;
-    Warning "Warning" "" Many;
-    WwwAuthenticate "WWW-Authenticate" "" Many;
-    @
-    // Headers that rsip has no word for.
-    "Accept-Contact" "a" Many;
-    "Allow-Events" "u" Many;
-    "Diversion" "" Many;
-    "Identity" "y" Many;
-    "Join" "" Once;
-    "Min-SE" "" Once;
-    "P-Asserted-Identity" "" Many;
-    "P-Called-Party-ID" "" Once;
-    "Privacy" "" Once;
-    "RAck" "" Once;
-    "Reason" "" Many;
-    "Refer-Sub" "" Once;
-    "Refer-To" "r" Once;
-    "Referred-By" "b" Once;
-    "Reject-Contact" "j" Many;
-    "Replaces" "" Once;
-    "Request-Disposition" "d" Many;
-    "RSeq" "" Once;
-    "Session-Expires" "x" Once;
-}
-
-/// The name as we write it, and how often it may stand.
-fn canonical(name: &str) -> (&str, Count) {
-    let same = |known: &&(&'static str, &str, Count)| {
-        known.0.eq_ignore_ascii_case(name) || (name.len() == 1 && known.1.eq_ignore_ascii_case(name))
-    };
-    NAMES.iter().find(same).map_or((name, Many), |known| (known.0, known.2))
-}
-
-/// One entry an address, all or none; the first Contact is kept aside. `*` is a Contact of REGISTER (RFC 3261 section
-/// 10.2.2).
-fn add_addresses(headers: &mut Headers, contact: &mut Option<NameAddr>, name: &str, value: &str) -> Result<(), Why> {
-    let is_contact = name == "Contact";
-    for value in split_commas(value).filter(|value| !(is_contact && *value == "*")) {
+/// One entry an address, all or none; gives the first. `*` is a Contact of REGISTER (RFC 3261 section 10.2.2). `head`: as for
+/// [`Headers::take`].
+fn add_addresses(headers: &mut Headers, head: &str, name: Known, value: &str) -> Result<Option<NameAddr>, Why> {
+    let mut first = None;
+    for value in split_commas(value).filter(|value| !(name == Known::Contact && *value == "*")) {
         let address = NameAddr::parse(value)?;
-        if is_contact {
-            contact.get_or_insert(address);
-        }
+        first.get_or_insert(address);
     }
-    split_commas(value).for_each(|value| headers.push(name, value.to_owned()));
-    Ok(())
+    split_commas(value).for_each(|value| headers.take(head, Name::Known(name), value));
+    Ok(first)
 }
 
 /// What belongs to the message itself and is not set from outside.
-const OWN: &[&str] = &["Via", "From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Length", "Content-Type"];
+const OWN: &[Known] = &[
+    Known::Via,
+    Known::From,
+    Known::To,
+    Known::CallId,
+    Known::CSeq,
+    Known::MaxForwards,
+    Known::ContentLength,
+    Known::ContentType,
+];
 
 impl Head {
     /// All hops, the last sender's first; never empty.
@@ -241,8 +140,7 @@ impl Head {
 
     /// Values of all headers of that name, in their order. Not of Content-Length, which is the body's length.
     pub fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
-        let (name, _) = canonical(name);
-        self.headers().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.headers.all(Name::of(name))
     }
 
     /// Whether a header that is a list (Supported, Require, Allow …) has this member, without regard to case.
@@ -267,25 +165,30 @@ impl Head {
     /// Adds a header. Control characters in the value become spaces. False, and nothing added, where the name is no token
     /// or the message's own (Via, To …), where it stands already and may stand once, or where an address is none.
     pub fn push(&mut self, name: &str, value: &str) -> bool {
-        let (name, count) = canonical(name);
         let value = one_line(value);
-        if !is_token(name) || OWN.contains(&name) || (count == Once && self.headers.has(name)) {
-            return false;
+        let name = Name::of(name);
+        match name {
+            Name::Other(other) if !is_token(other) => return false,
+            Name::Known(own) if OWN.contains(&own) => return false,
+            _ if name.count() == Count::Once && self.headers.all(name).next().is_some() => return false,
+            Name::Known(known @ (Known::Contact | Known::Route | Known::RecordRoute)) => {
+                let Ok(first) = add_addresses(&mut self.headers, "", known, &value) else { return false };
+                self.contact = self.contact.take().or(first.filter(|_| known == Known::Contact));
+                return true;
+            }
+            _ => {}
         }
-        if matches!(name, "Contact" | "Route" | "Record-Route") {
-            return add_addresses(&mut self.headers, &mut self.contact, name, &value).is_ok();
-        }
-        self.headers.push(name, value.into_owned());
+        self.headers.push(name, &value);
         true
     }
 
     /// Sets the body and what it is. A type that is none leaves the message without a body.
     pub fn set_body(&mut self, content_type: &str, body: Bytes) {
-        self.headers.remove("Content-Type");
+        self.headers.remove(Name::Known(Known::ContentType));
         self.body = Bytes::new();
         let content_type = one_line(content_type);
         if check_media_type(&content_type).is_ok() {
-            self.headers.push("Content-Type", content_type.into_owned());
+            self.headers.push(Name::Known(Known::ContentType), &content_type);
             self.body = body;
         }
     }
@@ -307,15 +210,15 @@ impl Request {
         let call_id: String = call_id.chars().filter(char::is_ascii_graphic).collect();
         let cseq = CSeq { number: cseq, method: method.clone() };
         let lines = [
-            ("Via", via.to_string()),
-            ("Max-Forwards", max_forwards.to_string()),
-            ("From", from.to_string()),
-            ("To", to.to_string()),
-            ("Call-ID", call_id.clone()),
-            ("CSeq", cseq.to_string()),
+            (Known::Via, via.to_string()),
+            (Known::MaxForwards, max_forwards.to_string()),
+            (Known::From, from.to_string()),
+            (Known::To, to.to_string()),
+            (Known::CallId, call_id.clone()),
+            (Known::CSeq, cseq.to_string()),
         ];
         let mut headers = Headers::default();
-        lines.into_iter().for_each(|(name, value)| headers.push(name, value));
+        lines.into_iter().for_each(|(name, value)| headers.push(Name::Known(name), &value));
         let head = Head {
             headers,
             vias: vec![via.clone()],
@@ -350,7 +253,7 @@ impl Request {
 
     /// Takes a header out, and puts this one in its place.
     pub fn replace(&mut self, name: &str, value: &str) {
-        self.head.headers.remove(canonical(name).0);
+        self.head.headers.remove(Name::of(name));
         self.push(name, value);
     }
 
@@ -371,8 +274,8 @@ impl Request {
     /// Writes down in the top Via where the request came from (RFC 3261 section 18.2.1, RFC 3581 section 4).
     pub fn stamp(&mut self, source: SocketAddr) {
         self.head.vias[0].stamp(source);
-        let via = self.via().to_string();
-        self.head.headers.replace("Via", via);
+        let via = self.via().text();
+        self.head.headers.replace(Known::Via, &via);
     }
 
     /// The bytes for the wire, with their Content-Length.
@@ -387,14 +290,12 @@ impl Response {
     /// An empty phrase becomes the usual one.
     pub fn to(request: &Request, status: u16, phrase_text: &str) -> Response {
         let asked = &request.head;
-        let mut headers = Headers::default();
-        for (name, value) in asked.headers.iter() {
+        let headers = asked.headers.some(|name| match name {
+            Known::Via | Known::From | Known::To | Known::CallId | Known::CSeq => true,
             // RFC 3261 section 8.2.6.1: by that the other side knows how long the way is.
-            let is_kept = name == "Timestamp" && status == 100;
-            if is_kept || matches!(name, "Via" | "From" | "To" | "Call-ID" | "CSeq") {
-                headers.push(name, value.to_owned());
-            }
-        }
+            Known::Timestamp => status == 100,
+            _ => false,
+        });
         let head = Head { headers, max_forwards: None, contact: None, body: Bytes::new(), ..asked.clone() };
         Response { status: Status::new(status, phrase_text), head }
     }
@@ -417,7 +318,7 @@ impl Response {
         if self.head.to.tag().is_none() && is_token(tag) {
             let text = format!("{};tag={tag}", self.head.header("To").unwrap_or_default());
             self.head.to = self.head.to.clone().with_tag(tag);
-            self.head.headers.replace("To", text);
+            self.head.headers.replace(Known::To, &text);
         }
     }
 
@@ -445,35 +346,6 @@ macro_rules! has_head {
 }
 
 has_head! { Request Response }
-
-/// rsip's header model: what our lexer has read, in the order of the message, under canonical names.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Headers(rsip::Headers);
-
-impl Headers {
-    fn push(&mut self, name: &str, value: String) {
-        self.0.push(model(name, value));
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(name_and_value)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.iter().any(|(other, _)| other == name)
-    }
-
-    /// Gives the first header of that name another value.
-    fn replace(&mut self, name: &str, value: String) {
-        if let Some(header) = self.0.iter_mut().find(|header| name_and_value(header).0 == name) {
-            *header = model(name, value);
-        }
-    }
-
-    fn remove(&mut self, name: &str) {
-        self.0.retain(|header| name_and_value(header).0 != name);
-    }
-}
 
 /// Code and phrase. rsip's own phrases are names of Rust (`BadRequest`), so each code carries its phrase.
 #[derive(Clone, Debug, PartialEq)]
@@ -746,9 +618,9 @@ mod tests {
         let request = built(&[("Subject", "hello"), ("X-Own", "1")], Some(("application/sdp", b"v=0\r\n")));
         let theirs = rsip::Request::try_from(request.to_bytes()).unwrap();
         assert_eq!((theirs.method, theirs.body.as_slice()), (rsip::Method::Invite, b"v=0\r\n".as_slice()));
-        let mut headers: Vec<(&str, &str)> = theirs.headers.iter().map(name_and_value).collect();
-        headers.retain(|(name, _)| *name != "Content-Length");
-        assert_eq!(headers, request.headers().collect::<Vec<_>>());
+        let ours = request.headers().map(|(name, value)| format!("{name}: {value}"));
+        let theirs: Vec<String> = theirs.headers.iter().map(rsip::Header::to_string).collect();
+        assert_eq!(theirs, ours.chain(["Content-Length: 5".to_owned()]).collect::<Vec<_>>());
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Addresses: `sip:`, `sips:` (RFC 3261 section 19.1), `tel:` (RFC 3966), and others that are carried but not understood.
 
-use super::lexer::{PARAMS_MAX, Why};
+use super::lexer::{ByteSet, PARAMS_MAX, Scan, Why};
+use memchr::{memchr, memchr_iter};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -48,9 +49,13 @@ impl Uri {
         if text.len() > URI_MAX {
             return Err("URI too long");
         }
-        let (name, rest) = text.split_once(':').ok_or("URI without a scheme")?;
-        check_scheme(name)?;
-        check_escapes(text)?;
+        let mut scan = Scan::new(text);
+        let name = scan.take(|b| SCHEME.has(b));
+        if !scan.eat(b':') || !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return Err("bad scheme in a URI");
+        }
+        let rest = scan.rest;
+        check_escapes(rest)?;
         let scheme = match name {
             name if name.eq_ignore_ascii_case("sip") => Scheme::Sip,
             name if name.eq_ignore_ascii_case("sips") => Scheme::Sips,
@@ -60,7 +65,9 @@ impl Uri {
         let parts = match scheme {
             Scheme::Sip | Scheme::Sips => sip_parts(rest)?,
             Scheme::Tel => tel_parts(rest)?,
-            Scheme::Other => check_bytes(rest, is_opaque, "bad character in a URI").map(|()| Parts::default())?,
+            Scheme::Other => {
+                check_bytes(rest, |b| OPAQUE.has(b), "bad character in a URI").map(|()| Parts::default())?
+            }
         };
         let span = |part: &str| {
             // Both fit: a URI is at most URI_MAX long.
@@ -144,8 +151,7 @@ impl Uri {
 
     /// All parameters, name and value as written.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
-        let params = self.params.of(&self.raw);
-        params.split(';').filter(|param| !param.is_empty()).map(name_value)
+        names_and_values(self.params.of(&self.raw))
     }
 
     /// What follows the `?`, as written; never made into a header of ours (RFC 3261 section 19.1.5).
@@ -178,43 +184,47 @@ struct Parts<'a> {
 
 /// `[user[:password]@]host[:port][;params][?headers]`. A user may hold `;` and `?`, but no part may hold a second `@`.
 fn sip_parts(rest: &str) -> Result<Parts<'_>, Why> {
-    let (userinfo, address) = match rest.split_once('@') {
-        Some((userinfo, address)) => (Some(userinfo), address),
-        None => (None, rest),
-    };
-    let user = userinfo.map(user_of).transpose()?;
-    let (address, headers) = split_tail(address, '?');
-    let (address, params) = split_tail(address, ';');
-    let (host, port) = split_port(address)?;
-    check_host(host)?;
-    if let Some(params) = params {
-        check_params(params)?;
-    }
-    if let Some(headers) = headers {
-        check_headers(headers)?;
+    let mut scan = Scan::new(rest);
+    let user = user(&mut scan)?;
+    let host = take_host(&mut scan)?;
+    let port = scan.eat(b':').then(|| port_number(scan.take(|b| b.is_ascii_digit())).ok_or("bad port")).transpose()?;
+    let params = scan.eat(b';').then(|| params(&mut scan)).transpose()?;
+    let headers = scan.eat(b'?').then_some(scan.rest);
+    match headers {
+        Some(headers) => check_headers(headers)?,
+        None if scan.is_done() => {}
+        None => return Err("bad character in a URI"),
     }
     Ok(Parts { user, host: Some(host), port, params, headers })
 }
 
-fn split_tail(text: &str, mark: char) -> (&str, Option<&str>) {
-    match text.split_once(mark) {
-        Some((head, tail)) => (head, Some(tail)),
-        None => (text, None),
+/// Takes the user, its password and the `@`; nothing, where there is none.
+fn user<'a>(scan: &mut Scan<'a>) -> Result<Option<&'a str>, Why> {
+    let mut ahead = *scan;
+    let user = ahead.take(|b| USER.has(b));
+    // A colon may also stand before a port.
+    if ahead.peek() == Some(b':') && memchr(b'@', ahead.rest.as_bytes()).is_some() {
+        ahead.eat(b':');
+        ahead.take(|b| PASSWORD.has(b));
+        if ahead.peek() != Some(b'@') {
+            return Err("bad password in a URI");
+        }
     }
+    if !ahead.eat(b'@') {
+        return Ok(None);
+    }
+    *scan = ahead;
+    if user.is_empty() { Err("bad user in a URI") } else { Ok(Some(user)) }
 }
 
-fn user_of(userinfo: &str) -> Result<&str, Why> {
-    let (user, password) = split_tail(userinfo, ':');
-    check_bytes(user, is_user, "bad user in a URI")?;
-    let is_password = |b| is_unreserved(b) || matches!(b, b'%' | b'&' | b'=' | b'+' | b'$' | b',');
-    if password.is_some_and(|password| !password.bytes().all(is_password)) {
-        return Err("bad password in a URI");
-    }
-    Ok(user)
+/// What `scan` has taken since it stood at `start`.
+fn taken<'a>(start: &'a str, scan: Scan<'a>) -> &'a str {
+    &start[..start.len() - scan.rest.len()]
 }
 
 fn tel_parts(rest: &str) -> Result<Parts<'_>, Why> {
-    let (number, params) = split_tail(rest, ';');
+    let mut scan = Scan::new(rest);
+    let number = scan.until(b';');
     let digits = number.strip_prefix('+').unwrap_or(number);
     let global = digits.len() < number.len();
     let is_digit = |b: u8| b.is_ascii_digit() || (!global && (b.is_ascii_hexdigit() || matches!(b, b'*' | b'#')));
@@ -223,24 +233,11 @@ fn tel_parts(rest: &str) -> Result<Parts<'_>, Why> {
     if !digits.bytes().any(is_digit) {
         return Err("telephone number without a digit");
     }
-    if let Some(params) = params {
-        check_params(params)?;
+    let params = scan.eat(b';').then(|| params(&mut scan)).transpose()?;
+    if !scan.is_done() {
+        return Err("bad character in a URI");
     }
     Ok(Parts { user: Some(number), params, ..Parts::default() })
-}
-
-/// `host[:port]`, the host perhaps an IPv6 address in brackets.
-pub(in crate::sip) fn split_port(text: &str) -> Result<(&str, Option<u16>), Why> {
-    let host_end = match text.strip_prefix('[') {
-        Some(inner) => inner.find(']').ok_or("unclosed bracket in a host")? + 2,
-        None => text.find(':').unwrap_or(text.len()),
-    };
-    let (host, rest) = text.split_at(host_end);
-    if rest.is_empty() {
-        return Ok((host, None));
-    }
-    let port = rest.strip_prefix(':').and_then(port_number).ok_or("bad port")?;
-    Ok((host, Some(port)))
 }
 
 pub(in crate::sip) fn port_number(text: &str) -> Option<u16> {
@@ -248,12 +245,17 @@ pub(in crate::sip) fn port_number(text: &str) -> Option<u16> {
     if good { text.parse().ok() } else { None }
 }
 
-/// A name, an IPv4 address, or an IPv6 address in brackets. Underscores are no letters of host names, but peers have them.
-pub(in crate::sip) fn check_host(host: &str) -> Result<(), Why> {
-    if host.starts_with('[') {
-        return host_address(host).map(drop).ok_or("bad IPv6 address");
+/// Takes a name, an IPv4 address, or an IPv6 address in brackets. Underscores are no letters of host names, but peers have them.
+pub(in crate::sip) fn take_host<'a>(scan: &mut Scan<'a>) -> Result<&'a str, Why> {
+    let start = scan.rest;
+    if scan.eat(b'[') {
+        scan.until(b']');
+        scan.eat(b']');
+        let host = taken(start, *scan);
+        return host_address(host).map(|_| host).ok_or("bad IPv6 address");
     }
-    check_bytes(host, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'), "bad host")
+    let host = scan.take(|b| HOST.has(b));
+    if host.is_empty() { Err("bad host") } else { Ok(host) }
 }
 
 /// An address as a host: IPv6 in brackets.
@@ -273,32 +275,29 @@ pub(in crate::sip) fn host_address(host: &str) -> Option<IpAddr> {
     }
 }
 
-fn check_scheme(name: &str) -> Result<(), Why> {
-    let good = name.starts_with(|c: char| c.is_ascii_alphabetic());
-    let is_letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
-    if good && name.bytes().all(is_letter) { Ok(()) } else { Err("bad scheme in a URI") }
-}
-
-fn check_params(params: &str) -> Result<(), Why> {
-    let why = "bad parameter in a URI";
-    for (count, param) in params.split(';').enumerate() {
-        let (name, value) = name_value(param);
-        check_bytes(name, is_param, why)?;
-        if !value.bytes().all(is_param) || param.ends_with('=') || count == PARAMS_MAX {
-            return Err(why);
+/// Takes `name[=value]`, and more of them behind semicolons.
+fn params<'a>(scan: &mut Scan<'a>) -> Result<&'a str, Why> {
+    let start = scan.rest;
+    for _ in 0..PARAMS_MAX {
+        let earlier = taken(start, *scan);
+        let name = scan.take(|b| PARAM.has(b));
+        let value = scan.eat(b'=').then(|| scan.take(|b| PARAM.has(b)));
+        if name.is_empty() || value.is_some_and(str::is_empty) {
+            return Err("bad parameter in a URI");
         }
-        let earlier = params.split(';').take(count).map(name_value);
-        if earlier.into_iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+        if names_and_values(earlier).any(|(other, _)| other.eq_ignore_ascii_case(name)) {
             return Err("parameter twice in a URI");
         }
+        if !scan.eat(b';') {
+            return Ok(taken(start, *scan));
+        }
     }
-    Ok(())
+    Err("too many parameters in a URI")
 }
 
 fn check_headers(headers: &str) -> Result<(), Why> {
-    let is_header = |b| is_unreserved(b) || matches!(b, b'%' | b'[' | b']' | b'/' | b'?' | b':' | b'+' | b'$');
     let good = |header: &str| match header.split_once('=') {
-        Some((name, value)) => !name.is_empty() && name.bytes().chain(value.bytes()).all(is_header),
+        Some((name, value)) => !name.is_empty() && HEADER.holds(name) && HEADER.holds(value),
         None => false,
     };
     if headers.split('&').all(good) { Ok(()) } else { Err("bad header in a URI") }
@@ -307,36 +306,39 @@ fn check_headers(headers: &str) -> Result<(), Why> {
 fn check_escapes(text: &str) -> Result<(), Why> {
     let bytes = text.as_bytes();
     let is_escape = |at: usize| bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
-    let good = bytes.iter().enumerate().all(|(at, b)| *b != b'%' || is_escape(at));
-    if good { Ok(()) } else { Err("bad escape in a URI") }
+    if memchr_iter(b'%', bytes).all(is_escape) { Ok(()) } else { Err("bad escape in a URI") }
 }
 
 fn check_bytes(text: &str, good: impl Fn(u8) -> bool, why: Why) -> Result<(), Why> {
     if !text.is_empty() && text.bytes().all(good) { Ok(()) } else { Err(why) }
 }
 
-fn name_value(param: &str) -> (&str, &str) {
-    param.split_once('=').unwrap_or((param, ""))
+/// Of parameters that have been checked.
+fn names_and_values(params: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut scan = Scan::new(params);
+    std::iter::from_fn(move || {
+        let name = scan.take(|b| PARAM.has(b));
+        let value = if scan.eat(b'=') { scan.take(|b| PARAM.has(b)) } else { "" };
+        scan.eat(b';');
+        (!name.is_empty()).then_some((name, value))
+    })
 }
 
-const fn is_unreserved(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')')
-}
-
-const fn is_user(b: u8) -> bool {
-    is_unreserved(b) || matches!(b, b'%' | b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/')
-}
-
-const fn is_param(b: u8) -> bool {
-    is_unreserved(b) || matches!(b, b'%' | b'[' | b']' | b'/' | b':' | b'&' | b'+' | b'$')
-}
-
-const fn is_opaque(b: u8) -> bool {
-    is_user(b) || matches!(b, b':' | b'@' | b'[' | b']' | b'#')
-}
+// RFC 3261 section 25.1: each has `unreserved`, which is letters, digits and -_.!~*'(), and marks of its own; `%` begins an
+// escape.
+static USER: ByteSet = ByteSet::alphanumeric_and(b"-_.!~*'()%&=+$,;?/");
+static PASSWORD: ByteSet = ByteSet::alphanumeric_and(b"-_.!~*'()%&=+$,");
+static PARAM: ByteSet = ByteSet::alphanumeric_and(b"-_.!~*'()%[]/:&+$");
+static HEADER: ByteSet = ByteSet::alphanumeric_and(b"-_.!~*'()%[]/?:+$");
+static OPAQUE: ByteSet = ByteSet::alphanumeric_and(b"-_.!~*'()%&=+$,;?/:@[]#");
+static SCHEME: ByteSet = ByteSet::alphanumeric_and(b"+-.");
+static HOST: ByteSet = ByteSet::alphanumeric_and(b"-._");
 
 /// Each `%XX` as the byte that it stands for; as written, where that makes no UTF-8.
 pub(in crate::sip) fn unescape(text: &str) -> String {
+    if memchr(b'%', text.as_bytes()).is_none() {
+        return text.to_owned();
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
@@ -356,7 +358,7 @@ fn escape_user(user: &str) -> String {
     for byte in user.bytes() {
         match byte {
             b'%' => escaped.push_str("%25"),
-            byte if is_user(byte) => escaped.push(char::from(byte)),
+            byte if USER.has(byte) => escaped.push(char::from(byte)),
             byte => escaped.push_str(&format!("%{byte:02X}")),
         }
     }

@@ -2,7 +2,7 @@
 //! sum that both sides work out. Pure.
 
 use super::Login;
-use crate::sip::lexer::{PARAMS_MAX, Scan, is_token_byte, quote, trim, unquote};
+use crate::sip::lexer::{PARAMS_MAX, Scan, TOKEN, quote, trim, unquote};
 use crate::sip::message::{Request, Response};
 use md5::Md5;
 use sha2::{Digest, Sha256, Sha512_256};
@@ -100,18 +100,18 @@ fn words(value: &str) -> Option<Vec<(String, String)>> {
     let mut words: Vec<(String, String)> = Vec::new();
     loop {
         // Empty members of a list mean nothing (RFC 9110 section 5.6.1).
-        while scan.blanks().eat(',') {}
+        while scan.blanks().eat(b',') {}
         if scan.is_done() {
             return Some(words);
         }
         let name = scan.token()?.to_ascii_lowercase();
-        if !scan.blanks().eat('=') {
+        if !scan.blanks().eat(b'=') {
             return None;
         }
         scan.blanks();
         let value = match scan.rest.starts_with('"') {
             true => unquote(scan.quoted()?).into_owned(),
-            false => scan.take(|b| is_token_byte(b) || matches!(b, b':' | b'/' | b'@' | b'=')).to_owned(),
+            false => scan.take(|b| TOKEN.has(b) || matches!(b, b':' | b'/' | b'@' | b'=')).to_owned(),
         };
         let twice = words.iter().any(|(other, _)| *other == name);
         if twice || value.len() > LONGEST_WORD || words.len() == PARAMS_MAX {

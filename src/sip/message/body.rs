@@ -3,6 +3,7 @@
 //! (RFC 3261 section 20.11, RFC 5621).
 
 use super::Head;
+use super::headers::{Known, Name};
 use crate::sip::header::{Params, media_type};
 use crate::sip::lexer::{self, Head as Lines, split_commas, unquote};
 use bytes::Bytes;
@@ -70,8 +71,8 @@ impl Head {
     /// Leaves of the body the session description alone.
     pub(in crate::sip) fn keep_session(&mut self, session: Bytes) {
         if self.body.len() != session.len() {
-            self.headers.remove("Content-Disposition");
-            self.headers.remove("Content-Encoding");
+            self.headers.remove(Name::Known(Known::ContentDisposition));
+            self.headers.remove(Name::Known(Known::ContentEncoding));
             self.set_body(SDP, session);
         }
     }

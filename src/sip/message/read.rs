@@ -1,9 +1,10 @@
 //! Bytes to messages: what each must have, and in what order its faults count.
 
+use super::headers::{Count, Headers, Known, Name};
 use super::refuse::Malformed;
-use super::{Count, Head, Headers, Message, Request, Response, Status, add_addresses, canonical};
+use super::{Head, Message, Request, Response, Status, add_addresses};
 use crate::sip::header::{CSeq, NameAddr, Via, check_media_type};
-use crate::sip::lexer::{self, Fault, Head as Lines, MESSAGE_MAX, Why, is_token, split_commas};
+use crate::sip::lexer::{self, Fault, Head as Lines, MESSAGE_MAX, Why, cut, is_token, split_commas};
 use crate::sip::method::Method;
 use crate::sip::uri::{URI_MAX, Uri};
 use bytes::Bytes;
@@ -29,7 +30,7 @@ impl Message {
             return Err(Malformed::of(&bytes, Fault::unframed(513, "Message Too Large"), framing));
         }
         let end = lexer::find_head_end(&bytes, 0);
-        let text = String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]);
+        let text = lossy(&bytes[..end.unwrap_or(bytes.len())]);
         let lines = Lines::lex(&text);
         let end = match (end, &text) {
             (None, _) => Err("No empty line after the headers"),
@@ -38,6 +39,11 @@ impl Message {
         };
         read(&lines, &bytes, end, framing).map_err(|fault| Malformed::of_lines(&lines, fault, framing))
     }
+}
+
+/// As the library's function of that name, which is slow where nothing is wrong.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// `end`: where the head ends.
@@ -81,8 +87,8 @@ impl<'a> Start<'a> {
         if line.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("SIP/")) {
             return Start::response(line);
         }
-        let words: Vec<&str> = line.splitn(4, ' ').collect();
-        let &[method, uri, version] = words.as_slice() else { return Err("Bad request line".into()) };
+        let words = cut(line, b' ').and_then(|(method, rest)| Some((method, cut(rest, b' ')?)));
+        let (method, (uri, version)) = words.ok_or("Bad request line")?;
         if !is_token(method) {
             return Err("Bad method".into());
         }
@@ -122,9 +128,12 @@ fn check_version(text: &str) -> Result<(), Fault> {
 }
 
 /// What a head has so far.
-#[derive(Default)]
-struct Draft {
+struct Draft<'a> {
+    /// The whole of it.
+    text: &'a str,
     headers: Headers,
+    /// The known ones that have been seen, by their bits.
+    seen: u128,
     vias: Vec<Via>,
     from: Option<NameAddr>,
     to: Option<NameAddr>,
@@ -134,27 +143,28 @@ struct Draft {
     contact: Option<NameAddr>,
 }
 
-impl Draft {
+impl Draft<'_> {
     fn take(&mut self, name: &str, value: &str) -> Result<(), Why> {
-        let (name, count) = canonical(name);
-        if count == Count::Once && self.headers.has(name) {
-            return Err("Header twice that may stand once");
-        }
-        match name {
-            "Via" => return self.take_vias(value),
-            "Contact" | "Route" | "Record-Route" => {
-                return add_addresses(&mut self.headers, &mut self.contact, name, value);
+        let name = Name::of(name);
+        if let Name::Known(known) = name {
+            if name.count() == Count::Once && self.seen & known.bit() != 0 {
+                return Err("Header twice that may stand once");
             }
-            "From" => self.from = Some(NameAddr::parse(value)?),
-            "To" => self.to = Some(NameAddr::parse(value)?),
-            "Call-ID" => self.call_id = Some(call_id(value)?),
-            "CSeq" => self.cseq = Some(CSeq::parse(value)?),
-            "Max-Forwards" => self.max_forwards = Some(max_forwards(value)?),
-            "Content-Type" => check_media_type(value)?,
-            "Content-Length" => return Ok(()),
-            _ => {}
+            self.seen |= known.bit();
+            match known {
+                Known::Via => return self.take_vias(value),
+                Known::Contact | Known::Route | Known::RecordRoute => return self.take_addresses(known, value),
+                Known::From => self.from = Some(NameAddr::parse(value)?),
+                Known::To => self.to = Some(NameAddr::parse(value)?),
+                Known::CallId => self.call_id = Some(call_id(value)?),
+                Known::CSeq => self.cseq = Some(CSeq::parse(value)?),
+                Known::MaxForwards => self.max_forwards = Some(max_forwards(value)?),
+                Known::ContentType => check_media_type(value)?,
+                Known::ContentLength => return Ok(()),
+                _ => {}
+            }
         }
-        self.headers.push(name, value.to_owned());
+        self.headers.take(self.text, name, value);
         Ok(())
     }
 
@@ -163,9 +173,16 @@ impl Draft {
             if self.vias.len() == VIAS_MAX {
                 return Err("Too many Vias");
             }
-            let via = Via::parse(value)?;
-            self.headers.push("Via", via.to_string());
-            self.vias.push(via);
+            self.vias.push(Via::parse(value)?);
+            self.headers.take(self.text, Name::Known(Known::Via), value);
+        }
+        Ok(())
+    }
+
+    fn take_addresses(&mut self, name: Known, value: &str) -> Result<(), Why> {
+        let first = add_addresses(&mut self.headers, self.text, name, value)?;
+        if name == Known::Contact && self.contact.is_none() {
+            self.contact = first;
         }
         Ok(())
     }
@@ -200,7 +217,18 @@ fn max_forwards(value: &str) -> Result<u8, Why> {
 
 impl Head {
     fn read(lines: &Lines, body: Bytes) -> Result<Head, Why> {
-        let mut draft = Draft::default();
+        let mut draft = Draft {
+            text: lines.text,
+            headers: Headers::of_head(lines.text, lines.lines.len()),
+            seen: 0,
+            vias: Vec::with_capacity(2),
+            from: None,
+            to: None,
+            call_id: None,
+            cseq: None,
+            max_forwards: None,
+            contact: None,
+        };
         for line in &lines.lines {
             draft.take(line.name, &line.value)?;
         }

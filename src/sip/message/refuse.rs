@@ -1,6 +1,7 @@
 //! What is no message, and the answer that can still be given.
 
-use super::{Framing, Headers, Status, VIAS_MAX, write};
+use super::headers::{Headers, Known, Name};
+use super::{Framing, Status, VIAS_MAX, write};
 use crate::sip::header::{NameAddr, Via};
 use crate::sip::lexer::{self, Fault, Head as Lines, MESSAGE_MAX, Why, is_token, split_commas};
 use bytes::Bytes;
@@ -50,14 +51,14 @@ impl Refused {
         let mut vias = lines.values("Via", "v").flat_map(split_commas);
         let via = Via::salvage(vias.next()?)?;
         let mut headers = Headers::default();
-        headers.push("Via", via.to_string());
+        headers.push(Name::Known(Known::Via), &via.text());
         for other in vias.filter_map(|value| Via::parse(value).ok()).take(VIAS_MAX) {
-            headers.push("Via", other.to_string());
+            headers.push(Name::Known(Known::Via), &other.text());
         }
         for (name, compact) in [("From", "f"), ("To", "t"), ("Call-ID", "i"), ("CSeq", "CSeq")] {
             if let Some(value) = lines.values(name, compact).next() {
                 let value = if name == "To" { tagged(value, lines, method) } else { value.to_owned() };
-                headers.push(name, value);
+                headers.push(Name::of(name), &value);
             }
         }
         Some(Refused { status: Status::new(fault.status, fault.why), via, headers })
@@ -79,7 +80,7 @@ impl Refused {
     /// As [`super::Request::stamp`].
     pub fn stamp(&mut self, source: SocketAddr) {
         self.via.stamp(source);
-        self.headers.replace("Via", self.via.to_string());
+        self.headers.replace(Known::Via, &self.via.text());
     }
 
     /// The bytes for the wire.
