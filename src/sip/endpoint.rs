@@ -525,10 +525,11 @@ impl Endpoint {
         }
     }
 
-    /// Sends BYE.
+    /// Sends BYE. An ACK that still waits goes when that is answered: should we die before, nobody is left in a call that our next
+    /// life does not know of, since an answer without an ACK is given up (RFC 3261 section 13.3.1.4). A caller may end a call that
+    /// it has not acknowledged (section 15).
     pub(in crate::sip) fn part(&mut self, call: Call, reason: Option<Reason>) {
         self.drop_change(call, 487);
-        self.send_ack(call);
         self.end_transfers(call);
         let Some(session) = self.sessions.get_mut(&call) else { return };
         session.stop_all(&mut self.desk);
@@ -555,15 +556,9 @@ impl Endpoint {
     }
 
     /// Sends BYE in a dialog that nobody watches.
-    pub(in crate::sip) fn part_unwatched(
-        &mut self,
-        dialog: Dialog,
-        reason: Option<Reason>,
-        login: Option<Arc<Login>>,
-        burial: Option<Call>,
-    ) {
-        let call = self.number();
-        self.begin(Session::unwatched(call, dialog, Stage::Up { parting: None }, login, burial));
+    pub(in crate::sip) fn part_unwatched(&mut self, session: Session, reason: Option<Reason>) {
+        let call = session.call;
+        self.begin(session);
         self.part(call, reason);
     }
 
@@ -654,7 +649,9 @@ impl Endpoint {
                 // The line is of the answer; later offers have used further numbers.
                 dialog.local_cseq = dialog.local_cseq.saturating_add(BURIAL_SKIP);
                 let login = login.filter(|login| dialog.remote_cseq.is_none() || login.realm.is_some());
-                self.part_unwatched(dialog, reason, login, Some(call));
+                let stage = Stage::Up { parting: None };
+                let session = Session::unwatched(self.number(), dialog, stage, login, Some(call));
+                self.part_unwatched(session, reason);
             }
             Some(branch) => self.resume(call, &dialog, &branch, reason.as_ref(), login.as_ref()),
         }

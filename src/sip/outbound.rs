@@ -10,7 +10,7 @@ use super::method::Method;
 use super::refresh::{LEAST_S, least_s};
 use super::session::{ACK_LIMIT, Accord, Acknowledging, Audience, Calling, Change, GivingUp, Session, Stage};
 use super::timer::LIFE;
-use super::transaction::{Id, MAX_FORKS, Made, Note, Owner, by};
+use super::transaction::{Fork, Id, MAX_FORKS, Made, Note, Owner, by};
 use super::transport::{LONGEST_DATAGRAM, WHOLE_DATAGRAM};
 use super::{Call, Dial, Event, Flow, Login, Reason};
 use bytes::Bytes;
@@ -157,9 +157,12 @@ impl Endpoint {
             (Owner::Refresh(call), 200..=299) => self.refreshed(call, &response),
             (Owner::Refresh(call), 300..) => self.refresh_failed(call, response.status(), least_s(&response)),
             (Owner::Bye(call), status @ 200..) => {
-                // Whoever asks for a proof has ended nothing.
-                if matches!(status, 401 | 407) {
-                    self.in_vain(owner);
+                match status {
+                    // It is over there too.
+                    ..=299 => self.send_ack(call),
+                    // Whoever asks for a proof has ended nothing.
+                    401 | 407 => self.in_vain(owner),
+                    _ => {}
                 }
                 self.release(call);
             }
@@ -210,28 +213,21 @@ impl Endpoint {
     }
 
     /// A 2xx to our INVITE. Each fork that answers gets its ACK, and that again for each repeat (RFC 3261 section
-    /// 13.2.2.4); the first is the call, any other is ended at once.
+    /// 13.2.2.4); the first is the call, any other is ended at once, and gets its ACK when it is over.
     fn answered(&mut self, call: Call, id: Id, response: &Response) {
         let Some(sent) = self.table.sent(id) else { return };
         let (dialog, offer) = (sent.dialog.answered(response), sent.request.body().clone());
         let local_cseq = sent.latest(dialog.remote_tag().unwrap_or_default());
-        let holds = self.sessions.get_mut(&call).is_some_and(|session| {
+        let at_once = self.sessions.get(&call).is_some_and(|session| {
             let is_wanted = matches!(&session.stage, Stage::Calling(calling) if calling.giving_up.is_none());
-            let holds = is_wanted && session.ack == Acknowledging::WhenTold;
-            if holds {
-                session.ack = Acknowledging::Waits(id);
-            }
-            holds
+            is_wanted && session.ack == Acknowledging::AtOnce
         });
-        if self.acknowledge(call, id, &dialog) {
-            self.settle(call, Dialog { local_cseq, ..dialog }, response, offer);
-            if let Some(session) = self.sessions.get(&call).filter(|_| holds) {
-                session.set(&mut self.desk, Bell::Acknowledge, ACK_LIMIT);
-            }
+        if self.acknowledge(call, id, &dialog, !at_once) {
+            self.settle(call, id, Dialog { local_cseq, ..dialog }, response, offer);
         }
     }
 
-    /// Sends the ACK that waits for our owner, or has waited for long enough.
+    /// Sends the ACK that waits for our owner, or has waited for long enough; or for the end of the call.
     pub(in crate::sip) fn send_ack(&mut self, call: Call) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Acknowledging::Waits(id) = session.ack else { return };
@@ -239,32 +235,28 @@ impl Endpoint {
         session.stop(&mut self.desk, Bell::Acknowledge);
         let tag = session.dialog.remote_tag().unwrap_or_default();
         let Some(sent) = self.table.sent(id) else { return };
-        if let Some((_, flow, ack)) = sent.forks.iter().find(|(fork, ..)| fork == tag) {
-            self.desk.send(*flow, ack.clone());
+        if let Some(fork) = sent.forks.iter_mut().find(|fork| fork.tag == tag) {
+            fork.waits = false;
+            self.desk.send(fork.flow, fork.ack.clone());
         }
     }
 
-    /// Sends the ACK of a 2xx, unless it waits. Whether it is the first of its fork.
-    fn acknowledge(&mut self, call: Call, id: Id, dialog: &Dialog) -> bool {
+    /// Sends the ACK of a 2xx, unless it waits: as said of the first of its fork. Whether it is that.
+    fn acknowledge(&mut self, call: Call, id: Id, dialog: &Dialog, waits: bool) -> bool {
         let branch = self.branch();
         let Some(sent) = self.table.sent(id) else { return false };
         let tag = dialog.remote_tag().unwrap_or_default();
         let session = self.sessions.get(&call);
-        // While the call is not up, the first answer is the one whose ACK waits; then only its repeats.
-        let waits = session.is_some_and(|session| {
-            session.ack == Acknowledging::Waits(id)
-                && (!matches!(session.stage, Stage::Up { .. }) || session.dialog.remote_tag() == Some(tag))
-        });
-        if let Some((_, flow, ack)) = sent.forks.iter_mut().find(|(fork, ..)| fork == tag) {
+        if let Some(fork) = sent.forks.iter_mut().find(|fork| fork.tag == tag) {
             self.desk.counters.repeats += 1;
             // The way that it went by could not be gone.
-            if session.is_some_and(|session| session.dialog.closed == Some(*flow)) {
+            if session.is_some_and(|session| session.dialog.closed == Some(fork.flow)) {
                 let mut again = by(dialog.ack(&branch), dialog.flow);
                 carry_over(&sent.request, &mut again);
-                (*flow, *ack) = (dialog.flow, again.to_bytes());
+                (fork.flow, fork.ack) = (dialog.flow, again.to_bytes());
             }
-            if !waits {
-                self.desk.send(*flow, ack.clone());
+            if !fork.waits {
+                self.desk.send(fork.flow, fork.ack.clone());
             }
             return false;
         }
@@ -277,7 +269,7 @@ impl Endpoint {
         let mut ack = by(dialog.ack(&branch), flow);
         carry_over(&sent.request, &mut ack);
         let ack = ack.to_bytes();
-        sent.forks.push((tag.to_owned(), flow, ack.clone()));
+        sent.forks.push(Fork { tag: tag.to_owned(), flow, ack: ack.clone(), waits });
         if !waits {
             self.desk.send(flow, ack);
         }
@@ -400,7 +392,7 @@ impl Endpoint {
         if let Some(contact) = response.contact() {
             dialog.target = contact.uri().clone();
         }
-        if !self.acknowledge(call, id, &dialog) {
+        if !self.acknowledge(call, id, &dialog, false) {
             return;
         }
         let Some(session) = self.sessions.get_mut(&call) else { return };
@@ -434,8 +426,8 @@ impl Endpoint {
         }
     }
 
-    /// What an answer, acknowledged, means for the call.
-    fn settle(&mut self, call: Call, dialog: Dialog, response: &Response, offer: Bytes) {
+    /// What an answer means for the call.
+    fn settle(&mut self, call: Call, id: Id, dialog: Dialog, response: &Response, offer: Bytes) {
         let session = self.sessions.get_mut(&call);
         let login = session.as_ref().and_then(|session| session.login.clone());
         let Some((session, giving_up)) = session.and_then(|session| match &session.stage {
@@ -444,12 +436,18 @@ impl Endpoint {
         }) else {
             // A further fork, or an answer to a call that was given up.
             self.desk.counters.forks_ended += 1;
-            return self.part_unwatched(dialog, None, login, None);
+            let fork = Session::unwatched(self.number(), dialog, Stage::Up { parting: None }, login, None);
+            return self.part_unwatched(Session { ack: Acknowledging::Waits(id), ..fork }, None);
         };
         if let Some(giving_up) = giving_up {
+            session.ack = Acknowledging::Waits(id);
             return self.crossed(call, dialog, giving_up);
         }
         session.stop_all(&mut self.desk);
+        if session.ack == Acknowledging::WhenTold {
+            session.ack = Acknowledging::Waits(id);
+            session.set(&mut self.desk, Bell::Acknowledge, ACK_LIMIT);
+        }
         let (mut remote_cseq, mut ours, mut theirs) = (None, offer, response.body().clone());
         if let (Stage::Calling(calling), Some(tag)) = (&mut session.stage, response.to().tag())
             && let Some(early) = calling.early_of(tag)

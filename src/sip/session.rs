@@ -87,7 +87,7 @@ pub(in crate::sip) enum Acknowledging {
     AtOnce,
     /// When our owner says so.
     WhenTold,
-    /// It is not yet: the ACK of the answer to this INVITE waits for that.
+    /// It is not yet: the ACK of the answer to this INVITE waits for that, or for the answer to our BYE.
     Waits(Id),
 }
 
