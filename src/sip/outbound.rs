@@ -158,11 +158,15 @@ impl Endpoint {
             (Owner::Refresh(call), 300..) => self.refresh_failed(call, response.status(), least_s(&response)),
             (Owner::Bye(call), status @ 200..) => {
                 match status {
-                    // It is over there too.
-                    ..=299 => self.send_ack(call),
                     // Whoever asks for a proof has ended nothing.
                     401 | 407 => self.in_vain(owner),
-                    _ => {}
+                    // Perhaps they end nothing that was not acknowledged.
+                    300.. if self.owes_ack(call) => {
+                        self.send_ack(call);
+                        return self.say_goodbye(call, None);
+                    }
+                    // It is over there too.
+                    _ => self.send_ack(call),
                 }
                 self.release(call);
             }
@@ -239,6 +243,10 @@ impl Endpoint {
             fork.waits = false;
             self.desk.send(fork.flow, fork.ack.clone());
         }
+    }
+
+    fn owes_ack(&self, call: Call) -> bool {
+        self.sessions.get(&call).is_some_and(|session| matches!(session.ack, Acknowledging::Waits(_)))
     }
 
     /// Sends the ACK of a 2xx, unless it waits: as said of the first of its fork. Whether it is that.

@@ -373,7 +373,7 @@ fn each_fork_counts_for_itself() {
 }
 
 /// Of an answer that is ended at once no later life of ours knows. So its ACK waits until its BYE is answered: a telephone that
-/// hears of neither gives its answer up (RFC 3261 section 13.3.1.4).
+/// hears of neither gives its answer up (RFC 3261 section 13.3.1.4). Whoever refuses such a BYE gets ACK and BYE.
 #[test]
 fn an_answer_that_is_ended_is_acknowledged_when_it_is_over() {
     let forked: &dyn Fn(&mut Bench, &Request, Call) = &|bench, invite, _| {
@@ -386,7 +386,7 @@ fn an_answer_that_is_ended_is_acknowledged_when_it_is_over() {
         assert_eq!(bench.words(), ["CANCEL"]);
     };
     for before in [forked, cancelled] {
-        for (status, acks) in [(200, true), (401, false), (481, false), (500, false), (0, false)] {
+        for (status, then) in [(200, "ACK"), (401, ""), (481, "ACK BYE"), (500, "ACK BYE"), (0, "")] {
             let mut bench = Bench::new();
             let (call, invite, _) = dialling(&mut bench);
             before(&mut bench, &invite, call);
@@ -400,8 +400,15 @@ fn an_answer_that_is_ended_is_acknowledged_when_it_is_over() {
                 0 => bench.endpoint.lost(bench.now, flow(0)),
                 _ => bench.receive(&reply(&bye, status, "two", "")),
             }
+            let again = then.contains("BYE").then(|| bench.request("BYE"));
+            assert_eq!(bench.words().join(" "), then, "{status}");
             bench.receive(&answer);
-            assert_eq!(bench.words(), if acks { vec!["ACK"; 2] } else { vec![] }, "{status}");
+            assert_eq!(bench.words(), if then.is_empty() { vec![] } else { vec!["ACK"] }, "{status}");
+            if let Some(again) = again {
+                assert!(again.cseq() > bye.cseq());
+                bench.receive(&reply(&again, status, "two", ""));
+                assert!(bench.words().is_empty(), "twice is enough");
+            }
         }
     }
 }
