@@ -758,7 +758,7 @@ impl Endpoint {
     }
 
     pub(in crate::sip) fn respond(&mut self, id: Id, response: &Response) {
-        self.table.respond(&mut self.desk, id, response.status(), response.to_bytes());
+        self.table.respond(&mut self.desk, id, response);
     }
 }
 

@@ -457,7 +457,8 @@ impl Endpoint {
             Some(Session { call, .. }) => (*call, false, false),
             // Too late: it is refused and gone. One To tag for both answers (RFC 3261 section 9.2).
             None => {
-                let tag = self.table.told_tag(target).unwrap_or_else(|| self.tag());
+                let told = self.table.told_tag(target).map(str::to_owned);
+                let tag = told.unwrap_or_else(|| self.tag());
                 let response = self.answer(request, 200, Some(&tag));
                 return self.respond(id, &response);
             }
