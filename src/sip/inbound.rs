@@ -449,7 +449,7 @@ impl Endpoint {
         let target = self.table.find(&Key::server(request, &Method::Invite, flow.peer.ip()));
         let Some(id) = self.open(flow, request, target.is_some()) else { return };
         let Some(target) = target else { return self.object(id, request, &Objection::new(481)) };
-        let session = self.table.owner(target).and_then(|call| self.sessions.get(&call));
+        let session = self.table.owner(target).and_then(|call| self.sessions.get(&call)).map(Box::as_ref);
         let tag = session.map(|session| session.dialog.local_tag.clone());
         let (call, rings, changes) = match session {
             Some(Session { call, stage: Stage::Invited { .. }, .. }) => (*call, true, false),

@@ -118,7 +118,8 @@ impl Endpoint {
         if let Owner::Invite(call) | Owner::Offer(call) = owner {
             let session = response.session();
             // Parts that cannot be read may be of sound all the same.
-            if let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get_mut(&call) {
+            let known = self.sessions.get_mut(&call).map(Box::as_mut);
+            if let Some(Session { stage: Stage::Calling(calling), .. }) = known {
                 calling.sounded |= session.is_err() && response.has_parts();
             }
             response.keep_session(session.unwrap_or_default());
@@ -286,7 +287,7 @@ impl Endpoint {
 
     /// Our offer within a call: a re-INVITE (RFC 3261 section 14.1), or an UPDATE before it is one.
     pub(in crate::sip) fn offer(&mut self, call: Call, offer: Bytes) {
-        let is_early = self.sessions.get(&call).is_some_and(Session::is_early);
+        let is_early = self.sessions.get(&call).is_some_and(|session| session.is_early());
         let sent = if is_early { self.update(call, offer) } else { self.reinvite(call, offer) };
         if let Err(status) = sent
             && let Some(session) = self.sessions.get(&call)
@@ -494,9 +495,17 @@ impl Endpoint {
         self.part(call, reason);
     }
 
+    /// How far a call of ours has come that nobody has picked up.
+    fn calling(&self, call: Call) -> Option<&Calling> {
+        match &self.sessions.get(&call)?.stage {
+            Stage::Calling(calling) => Some(calling),
+            _ => None,
+        }
+    }
+
     /// The call of ours that never was is over.
     pub(in crate::sip) fn fail(&mut self, call: Call, status: u16, reason: Option<Reason>, retry_after_s: Option<u32>) {
-        let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
+        let Some(calling) = self.calling(call) else { return };
         let (status, sounded) = (calling.verdict(status), calling.sounded);
         match self.close(call).map(|session| session.audience) {
             Some(Audience::Owner) => {
@@ -526,7 +535,7 @@ impl Endpoint {
 
     /// It rang for as long as it may, or there was no sign of life for so long.
     pub(in crate::sip) fn rang_out(&mut self, call: Call) {
-        let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
+        let Some(calling) = self.calling(call) else { return };
         let (status, flow) = if calling.heard { (480, None) } else { (408, self.table.flow(calling.transaction)) };
         // Whoever is called next is not to wait for it too.
         if let Some(flow) = flow {
@@ -557,7 +566,7 @@ impl Endpoint {
 
     /// Cancelled, and still no final response (RFC 3261 section 9.1): it counts as cancelled.
     pub(in crate::sip) fn abandon(&mut self, call: Call) {
-        let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
+        let Some(calling) = self.calling(call) else { return };
         let id = calling.transaction;
         self.table.give_up(&mut self.desk, id);
         self.fail(call, 487, None, None);

@@ -184,7 +184,8 @@ impl Endpoint {
         let branch = self.branch();
         let Some(sent) = self.table.sent(id) else { return false };
         let (mut dialog, invite) = (sent.dialog.answered(response), sent.request.cseq());
-        let Some(Session { stage: Stage::Calling(calling), lost, .. }) = self.sessions.get_mut(&call) else {
+        let Some(Session { stage: Stage::Calling(calling), lost, .. }) = self.sessions.get_mut(&call).map(Box::as_mut)
+        else {
             return false;
         };
         // Of more forks than we follow none is acknowledged.
