@@ -8,7 +8,7 @@ use super::endpoint::{Endpoint, SDP, abilities};
 use super::message::{Request, Response, TAKEN};
 use super::method::Method;
 use super::refresh::{LEAST_S, least_s};
-use super::session::{ACK_LIMIT, Accord, Acknowledging, Audience, Calling, Change, GivingUp, Session, Stage};
+use super::session::{ACK_LIMIT, Accord, Acknowledging, Audience, Calling, Change, GivingUp, Session, Stage, alone};
 use super::timer::LIFE;
 use super::transaction::{Id, MAX_FORKS, Made, Note, Owner, by};
 use super::transport::{LONGEST_DATAGRAM, WHOLE_DATAGRAM};
@@ -413,7 +413,7 @@ impl Endpoint {
         session.renew_by(&mut self.desk, response);
         let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
         let same = answer.as_ref().is_none_or(|answer| *answer == session.theirs);
-        session.theirs = answer.clone().unwrap_or_default();
+        session.theirs = answer.as_ref().map(alone).unwrap_or_default();
         self.desk.counters.refreshed += u64::from(offering.refreshes);
         // Our owner asked for nothing, and nothing has changed.
         if !(offering.refreshes && same) {
@@ -471,7 +471,7 @@ impl Endpoint {
         session.stage = Stage::Up { parting: None };
         session.learn(response);
         session.ours = ours;
-        session.theirs = theirs.clone();
+        session.theirs = alone(&theirs);
         session.renew_by(&mut self.desk, response);
         let is_with = |change: &Change| session.is_with(change.request.from().tag());
         let left = session.change.as_ref().map(|change| if is_with(change) { 500 } else { 481 });

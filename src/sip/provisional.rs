@@ -6,7 +6,7 @@ use super::endpoint::Endpoint;
 use super::gate::{Objection, body_objection};
 use super::message::{Request, Response};
 use super::method::Method;
-use super::session::{Accord, Session, Stage};
+use super::session::{Accord, Session, Stage, alone};
 use super::timer::{LIFE, T1};
 use super::transaction::{Id, Owner};
 use super::{Call, Refusal};
@@ -161,7 +161,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let answer = request.body().clone();
         session.reach(Accord::Changed);
-        session.theirs = answer.clone();
+        session.theirs = alone(&answer);
         session.tell(&mut self.desk, Event::Agreed { call, answer: Some(answer) });
     }
 
