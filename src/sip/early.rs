@@ -5,7 +5,7 @@ use super::Event;
 use super::endpoint::{Endpoint, SDP};
 use super::message::{Request, Response};
 use super::method::Method;
-use super::session::{Accord, Offering, Session, Stage};
+use super::session::{Accord, Offering, Session, Stage, alone};
 use super::transaction::{Id, Owner};
 use bytes::Bytes;
 
@@ -55,16 +55,16 @@ impl Endpoint {
             return self.offer_failed(call, 491);
         }
         session.offering = None;
-        let (ours, theirs) = (update.body().clone(), response.body().clone());
-        let answer = Some(theirs.clone()).filter(|body| !body.is_empty());
-        session.settle_early(response.to().tag(), ours, theirs);
+        let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
+        session.settle_early(response.to().tag(), update.body(), response.body());
         session.tell(&mut self.desk, Event::Agreed { call, answer });
     }
 }
 
 impl Session {
     /// What an offer and its answer, whoever made it, have agreed on; `tag` is theirs.
-    pub fn settle_early(&mut self, tag: Option<&str>, ours: Bytes, theirs: Bytes) {
+    pub fn settle_early(&mut self, tag: Option<&str>, ours: &Bytes, theirs: &Bytes) {
+        let (ours, theirs) = (alone(ours), alone(theirs));
         match &mut self.stage {
             Stage::Calling(calling) => {
                 if let Some(early) = tag.and_then(|tag| calling.early_of(tag)) {

@@ -65,7 +65,8 @@ pub struct Endpoint {
     pub(in crate::sip) names: Names,
     pub(in crate::sip) watches: Watches,
     pub(in crate::sip) transfers: Transfers,
-    pub(in crate::sip) sessions: HashMap<Call, Session>,
+    /// Each in a box: they are large, and nearly half of the table may be empty.
+    pub(in crate::sip) sessions: HashMap<Call, Box<Session>>,
     /// Calls by Call-ID and our tag.
     pub(in crate::sip) dialogs: HashMap<(String, String), Call>,
     /// Calls of earlier lives that are being ended.
@@ -593,7 +594,7 @@ impl Endpoint {
             self.unwatched -= 1;
             burial.into_iter().for_each(|burial| self.laid(burial));
         }
-        Some(session)
+        Some(*session)
     }
 
     pub(in crate::sip) fn release(&mut self, call: Call) {
@@ -616,7 +617,7 @@ impl Endpoint {
         }
         // Whoever proved who they are is known from now on.
         self.desk.ladders.open(self.desk.now, &session.dialog.call_id);
-        self.sessions.insert(call, session);
+        self.sessions.insert(call, Box::new(session));
     }
 
     /// Whether there are as many calls as there may be.
@@ -696,9 +697,10 @@ impl Endpoint {
     /// The way of a request is gone, or it was not believed. What ends an earlier life's call is not known to have arrived.
     pub(in crate::sip) fn in_vain(&mut self, owner: Owner) {
         if let Owner::Bye(call) | Owner::Invite(call) = owner
-            && let Some(Session { audience: Audience::Nobody { burial: Some(burial) }, .. }) = self.sessions.get(&call)
+            && let Some(session) = self.sessions.get(&call)
+            && let Audience::Nobody { burial: Some(burial) } = session.audience
         {
-            self.forsake(*burial);
+            self.forsake(burial);
         }
     }
 
@@ -755,7 +757,7 @@ impl Endpoint {
     }
 
     pub(in crate::sip) fn respond(&mut self, id: Id, response: &Response) {
-        self.table.respond(&mut self.desk, id, response.status(), response.to_bytes());
+        self.table.respond(&mut self.desk, id, response);
     }
 }
 

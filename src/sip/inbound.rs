@@ -10,7 +10,7 @@ use super::message::{Request, Response, TAKEN};
 use super::method::Method;
 use super::provisional::{Next, Provisionals};
 use super::refresh::Terms;
-use super::session::{Accord, Change, OFFER_LIMIT, REMIND, Session, Stage, Unacked, patience};
+use super::session::{Accord, Change, OFFER_LIMIT, REMIND, Session, Stage, Unacked, alone, patience};
 use super::subscription::is_to_watch;
 use super::transaction::{Arrival, Id, Key};
 use super::{Call, Event, Flow, Invitation, Reason, Refusal, Transport};
@@ -402,6 +402,7 @@ impl Endpoint {
             session.stop_all(&mut self.desk);
             session.go_on_thinking(&mut self.desk);
             session.stage = Stage::Up { parting: None };
+            session.theirs = alone(&session.theirs);
             session.renew(&mut self.desk, session.timer.terms);
             let unacked = Unacked { first: true, offers, ..Unacked::new(cseq, id, response.to_bytes()) };
             session.await_ack(&mut self.desk, unacked);
@@ -449,7 +450,7 @@ impl Endpoint {
         let target = self.table.find(&Key::server(request, &Method::Invite, flow.peer.ip()));
         let Some(id) = self.open(flow, request, target.is_some()) else { return };
         let Some(target) = target else { return self.object(id, request, &Objection::new(481)) };
-        let session = self.table.owner(target).and_then(|call| self.sessions.get(&call));
+        let session = self.table.owner(target).and_then(|call| self.sessions.get(&call)).map(Box::as_ref);
         let tag = session.map(|session| session.dialog.local_tag.clone());
         let (call, rings, changes) = match session {
             Some(Session { call, stage: Stage::Invited { .. }, .. }) => (*call, true, false),
@@ -457,7 +458,8 @@ impl Endpoint {
             Some(Session { call, .. }) => (*call, false, false),
             // Too late: it is refused and gone. One To tag for both answers (RFC 3261 section 9.2).
             None => {
-                let tag = self.table.told_tag(target).unwrap_or_else(|| self.tag());
+                let told = self.table.told_tag(target).map(str::to_owned);
+                let tag = told.unwrap_or_else(|| self.tag());
                 let response = self.answer(request, 200, Some(&tag));
                 return self.respond(id, &response);
             }
@@ -482,7 +484,7 @@ impl Endpoint {
         let call = session.call;
         let body = Some(request.body().clone()).filter(|body| unacked.offers && !body.is_empty());
         if let Some(answer) = &body {
-            session.theirs = answer.clone();
+            session.theirs = alone(answer);
         }
         let Stage::Up { parting } = &mut session.stage else { return };
         match parting.take() {
@@ -611,7 +613,7 @@ impl Endpoint {
             session.renew(&mut self.desk, change.terms);
         }
         let offer = Some(change.request.body()).filter(|offer| !offer.is_empty()).unwrap_or(&session.theirs).clone();
-        session.settle_early(change.request.from().tag(), answer, offer);
+        session.settle_early(change.request.from().tag(), &answer, &offer);
         if *change.request.method() == Method::Invite {
             let offers = change.request.body().is_empty();
             let unacked = Unacked::new(change.request.cseq(), change.transaction, response.to_bytes());

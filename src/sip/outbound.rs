@@ -8,7 +8,7 @@ use super::endpoint::{Endpoint, SDP, abilities};
 use super::message::{Request, Response, TAKEN};
 use super::method::Method;
 use super::refresh::{LEAST_S, least_s};
-use super::session::{ACK_LIMIT, Accord, Acknowledging, Audience, Calling, Change, GivingUp, Session, Stage};
+use super::session::{ACK_LIMIT, Accord, Acknowledging, Audience, Calling, Change, GivingUp, Session, Stage, alone};
 use super::timer::LIFE;
 use super::transaction::{Fork, Id, MAX_FORKS, Made, Note, Owner, by};
 use super::transport::{LONGEST_DATAGRAM, WHOLE_DATAGRAM};
@@ -118,7 +118,8 @@ impl Endpoint {
         if let Owner::Invite(call) | Owner::Offer(call) = owner {
             let session = response.session();
             // Parts that cannot be read may be of sound all the same.
-            if let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get_mut(&call) {
+            let known = self.sessions.get_mut(&call).map(Box::as_mut);
+            if let Some(Session { stage: Stage::Calling(calling), .. }) = known {
                 calling.sounded |= session.is_err() && response.has_parts();
             }
             response.keep_session(session.unwrap_or_default());
@@ -286,7 +287,7 @@ impl Endpoint {
 
     /// Our offer within a call: a re-INVITE (RFC 3261 section 14.1), or an UPDATE before it is one.
     pub(in crate::sip) fn offer(&mut self, call: Call, offer: Bytes) {
-        let is_early = self.sessions.get(&call).is_some_and(Session::is_early);
+        let is_early = self.sessions.get(&call).is_some_and(|session| session.is_early());
         let sent = if is_early { self.update(call, offer) } else { self.reinvite(call, offer) };
         if let Err(status) = sent
             && let Some(session) = self.sessions.get(&call)
@@ -412,7 +413,7 @@ impl Endpoint {
         session.renew_by(&mut self.desk, response);
         let answer = Some(response.body().clone()).filter(|body| !body.is_empty());
         let same = answer.as_ref().is_none_or(|answer| *answer == session.theirs);
-        session.theirs = answer.clone().unwrap_or_default();
+        session.theirs = answer.as_ref().map(alone).unwrap_or_default();
         self.desk.counters.refreshed += u64::from(offering.refreshes);
         // Our owner asked for nothing, and nothing has changed.
         if !(offering.refreshes && same) {
@@ -476,7 +477,7 @@ impl Endpoint {
         session.stage = Stage::Up { parting: None };
         session.learn(response);
         session.ours = ours;
-        session.theirs = theirs.clone();
+        session.theirs = alone(&theirs);
         session.renew_by(&mut self.desk, response);
         let is_with = |change: &Change| session.is_with(change.request.from().tag());
         let left = session.change.as_ref().map(|change| if is_with(change) { 500 } else { 481 });
@@ -500,9 +501,17 @@ impl Endpoint {
         self.part(call, reason);
     }
 
+    /// How far a call of ours has come that nobody has picked up.
+    fn calling(&self, call: Call) -> Option<&Calling> {
+        match &self.sessions.get(&call)?.stage {
+            Stage::Calling(calling) => Some(calling),
+            _ => None,
+        }
+    }
+
     /// The call of ours that never was is over.
     pub(in crate::sip) fn fail(&mut self, call: Call, status: u16, reason: Option<Reason>, retry_after_s: Option<u32>) {
-        let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
+        let Some(calling) = self.calling(call) else { return };
         let (status, sounded) = (calling.verdict(status), calling.sounded);
         match self.close(call).map(|session| session.audience) {
             Some(Audience::Owner) => {
@@ -532,7 +541,7 @@ impl Endpoint {
 
     /// It rang for as long as it may, or there was no sign of life for so long.
     pub(in crate::sip) fn rang_out(&mut self, call: Call) {
-        let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
+        let Some(calling) = self.calling(call) else { return };
         let (status, flow) = if calling.heard { (480, None) } else { (408, self.table.flow(calling.transaction)) };
         // Whoever is called next is not to wait for it too.
         if let Some(flow) = flow {
@@ -563,7 +572,7 @@ impl Endpoint {
 
     /// Cancelled, and still no final response (RFC 3261 section 9.1): it counts as cancelled.
     pub(in crate::sip) fn abandon(&mut self, call: Call) {
-        let Some(Session { stage: Stage::Calling(calling), .. }) = self.sessions.get(&call) else { return };
+        let Some(calling) = self.calling(call) else { return };
         let id = calling.transaction;
         self.table.give_up(&mut self.desk, id);
         self.fail(call, 487, None, None);

@@ -6,7 +6,7 @@ use super::endpoint::Endpoint;
 use super::gate::{Objection, body_objection};
 use super::message::{Request, Response};
 use super::method::Method;
-use super::session::{Accord, Session, Stage};
+use super::session::{Accord, Session, Stage, alone};
 use super::timer::{LIFE, T1};
 use super::transaction::{Id, Owner};
 use super::{Call, Refusal};
@@ -161,7 +161,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let answer = request.body().clone();
         session.reach(Accord::Changed);
-        session.theirs = answer.clone();
+        session.theirs = alone(&answer);
         session.tell(&mut self.desk, Event::Agreed { call, answer: Some(answer) });
     }
 
@@ -184,7 +184,8 @@ impl Endpoint {
         let branch = self.branch();
         let Some(sent) = self.table.sent(id) else { return false };
         let (mut dialog, invite) = (sent.dialog.answered(response), sent.request.cseq());
-        let Some(Session { stage: Stage::Calling(calling), lost, .. }) = self.sessions.get_mut(&call) else {
+        let Some(Session { stage: Stage::Calling(calling), lost, .. }) = self.sessions.get_mut(&call).map(Box::as_mut)
+        else {
             return false;
         };
         // Of more forks than we follow none is acknowledged.

@@ -215,7 +215,7 @@ impl Endpoint {
     pub(in crate::sip) fn offer_longer(&mut self, call: Call, made: Option<&Made>, response: &Response) -> bool {
         let made = made.filter(|made| *made.request.method() == Method::Invite);
         let Some((least_s, made)) = least_s(response).zip(made) else { return false };
-        let may = |session: &&mut Session| session.offering.is_some() && session.proofs < MOST_PROOFS;
+        let may = |session: &&mut Box<Session>| session.offering.is_some() && session.proofs < MOST_PROOFS;
         let Some(session) = self.sessions.get_mut(&call).filter(may) else {
             return false;
         };

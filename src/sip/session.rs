@@ -32,6 +32,11 @@ pub(in crate::sip) const OFFER_LIMIT: Duration = Duration::from_secs(20);
 /// How long an ACK waits for our owner at the most: well before the far side gives its answer up, which is after 32 s.
 pub(in crate::sip) const ACK_LIMIT: Duration = Duration::from_secs(8);
 
+/// A description by itself, to be kept for as long as a call: read, it is a part of its message, and would keep all of that.
+pub(in crate::sip) fn alone(description: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(description)
+}
+
 #[derive(Debug)]
 pub(in crate::sip) struct Session {
     pub call: Call,
@@ -148,7 +153,7 @@ impl Early {
     /// The first that was said reliably is the answer, whatever follows; where none was, the latest is the best guess.
     pub fn hear_answer(&mut self, body: &Bytes, reliably: bool) {
         if self.accord == Accord::Open {
-            self.theirs = body.clone();
+            self.theirs = alone(body);
             self.accord = if reliably { Accord::Answered } else { Accord::Open };
         }
     }

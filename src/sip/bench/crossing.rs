@@ -407,6 +407,12 @@ fn what_else_is_answered() {
         assert_eq!(tags[0], tags[1], "{via}");
         assert!(!tags[0].is_empty());
     }
+    // So too where it was answered, and has ended since.
+    let mut bench = Bench::new();
+    let (_, tag) = up(&mut bench);
+    bench.receive(&from_peer("BYE", "b1", &tag, 2, EMPTY));
+    bench.receive(&from_peer("CANCEL", "i1", "", 1, EMPTY));
+    assert_eq!((last(&bench).status(), last(&bench).to().tag()), (200, Some(tag.as_str())));
     // A header parameter twice is none, of To as of all (two parsers could each believe another one).
     let mut bench = Bench::new();
     let (_, tag) = up(&mut bench);

@@ -16,6 +16,32 @@ fn ring(bench: &mut Bench, number: u32) -> (Call, String) {
     (invitation.call, tag)
 }
 
+/// The transaction of an INVITE lives for 32 s after its 2xx, and sends nothing in that time: at some hundred calls a second
+/// what it would send is most of the memory that there is.
+#[test]
+fn an_invite_that_is_answered_keeps_no_message() {
+    let mut bench = Bench::new();
+    let (call, tag) = invited(&mut bench);
+    assert!(bench.endpoint.table.kept() > 0, "a repeat has its 100");
+    bench.command(Command::Accept { call, answer: Bytes::from_static(b"answer") });
+    assert_eq!((bench.endpoint.table.kept(), bench.endpoint.transactions()), (0, 1));
+    bench.pass(Duration::from_millis(500));
+    assert_eq!(bench.words(), vec!["200 INVITE"; 2]);
+    bench.receive(&from_peer("ACK", "a1", &tag, 1, EMPTY));
+    bench.command(Command::HangUp { call, reason: None });
+    let bye = bench.request("BYE");
+    bench.receive(&reply(&bye, 200, "them", ""));
+    bench.assert_at_rest();
+
+    let mut bench = Bench::new();
+    let (_, invite, _) = dialling(&mut bench);
+    assert!(bench.endpoint.table.kept() > 0);
+    bench.receive(&reply(&invite, 200, "t", "answer"));
+    assert_eq!((bench.endpoint.table.kept(), bench.endpoint.transactions()), (0, 1));
+    bench.receive(&reply(&invite, 200, "t", "answer"));
+    assert_eq!(bench.words(), ["ACK", "ACK"]);
+}
+
 /// Each is answered, and no ACK ever comes: half a minute later each has had its BYE, and after as long again nothing is left.
 #[test]
 fn five_thousand_answers_that_nobody_acknowledges_leave_nothing() {

@@ -9,8 +9,6 @@ pub(in crate::sip) mod server_invite;
 
 use super::desk::{Alarm, Desk};
 use super::dialog::Dialog;
-use super::header::NameAddr;
-use super::lexer::{Head as Lines, find_head_end};
 use super::message::{Framing, Message, Request, Response};
 use super::method::Method;
 use super::timer::Letter;
@@ -166,8 +164,11 @@ struct Transaction {
     flow: Flow,
     /// By which answers go once the connection that their request came by is gone; `None`: it came by datagram, as most do.
     back: Option<Box<Flow>>,
-    /// What goes out again: the request, or the latest response.
+    /// What goes out again: the request, or the latest response. Empty once an INVITE is answered 2xx: it has arrived, and the
+    /// core repeats the answer (RFC 3261 section 13.3.1.4), so for the 32 s that are left nothing goes out from here.
     bytes: Bytes,
+    /// Of an INVITE to us: our tag in the latest response.
+    told_tag: Option<Box<str>>,
     owner: Owner,
     invite: Option<Box<Sent>>,
 }
@@ -226,7 +227,8 @@ pub(in crate::sip) struct Made {
 pub(in crate::sip) struct Table {
     pub(in crate::sip) limit: usize,
     next: u64,
-    live: HashMap<Id, Transaction>,
+    /// Each in a box: tens of thousands come and go, and the table's empty places are not to be as large as they are.
+    live: HashMap<Id, Box<Transaction>>,
     by_key: HashMap<Key, Id>,
 }
 
@@ -257,18 +259,21 @@ impl Table {
         self.live.get(&id).map(|transaction| transaction.flow)
     }
 
+    /// Bytes that are kept to be sent again.
+    #[cfg(test)]
+    pub fn kept(&self) -> usize {
+        self.live.values().map(|transaction| transaction.bytes.len()).sum()
+    }
+
     /// The request of ours that a message is, whether it is sent for the first time or again.
     pub fn ours(&self, request: &Request) -> Option<(Id, Owner)> {
         let id = self.find(&Key::client(request.via().branch()?, request.method()))?;
         Some((id, self.live.get(&id)?.owner))
     }
 
-    /// Our tag in the last response to a request.
-    pub fn told_tag(&self, id: Id) -> Option<String> {
-        // Of several hops, it is no message to us.
-        let bytes = &self.live.get(&id)?.bytes;
-        let head = std::str::from_utf8(&bytes[..find_head_end(bytes, 0)?]).ok()?;
-        NameAddr::parse(Lines::lex(head).values("To", "t").next()?).ok()?.tag().map(str::to_owned)
+    /// Our tag in the latest response to an INVITE.
+    pub fn told_tag(&self, id: Id) -> Option<&str> {
+        self.live.get(&id)?.told_tag.as_deref()
     }
 
     /// A request arrives: is it known?
@@ -285,10 +290,8 @@ impl Table {
 
     fn repeat(&mut self, desk: &mut Desk, id: Id, ack: bool) -> Arrival {
         let Some(transaction) = self.live.get_mut(&id) else { return Arrival::New };
-        let accepted = matches!(&transaction.machine,
-            Machine::ServerInvite(machine) if machine.state == server_invite::State::Accepted);
         // The ACK of a 2xx is the core's, though an old caller gives it the INVITE's branch.
-        if ack && accepted {
+        if ack && transaction.machine.is_accepted() {
             return Arrival::New;
         }
         desk.counters.repeats += u64::from(!ack);
@@ -320,7 +323,11 @@ impl Table {
         let back = reliable.then(|| Box::new(way_back(request.via(), flow)));
         let (flow, bytes, owner) = (reply_to, Bytes::new(), Owner::Nobody);
         let room = self.limit + if standing { self.limit / STANDING_SHARE } else { 0 };
-        self.add(desk, Transaction { key, merge, machine, flow, back, bytes, owner, invite: None }, room)
+        self.add(
+            desk,
+            Transaction { key, merge, machine, flow, back, bytes, told_tag: None, owner, invite: None },
+            room,
+        )
     }
 
     fn add(&mut self, desk: &mut Desk, transaction: Transaction, room: usize) -> Option<Id> {
@@ -334,15 +341,18 @@ impl Table {
         if let Some(merge) = &transaction.merge {
             self.by_key.insert(merge.clone(), id);
         }
-        self.live.insert(id, transaction);
+        self.live.insert(id, Box::new(transaction));
         Some(id)
     }
 
     /// Sends a response of the core.
-    pub fn respond(&mut self, desk: &mut Desk, id: Id, status: u16, bytes: Bytes) {
+    pub fn respond(&mut self, desk: &mut Desk, id: Id, response: &Response) {
         if let Some(transaction) = self.live.get_mut(&id) {
-            transaction.bytes = bytes;
-            self.serve(desk, id, ServerInput::Respond(status));
+            transaction.bytes = response.to_bytes();
+            if matches!(transaction.machine, Machine::ServerInvite(_)) {
+                transaction.told_tag = response.to().tag().map(Box::from);
+            }
+            self.serve(desk, id, ServerInput::Respond(response.status()));
         }
     }
 
@@ -404,7 +414,8 @@ impl Table {
     ) -> Option<Id> {
         let key = Key::client(request.via().branch().unwrap_or_default(), request.method());
         let bytes = request.to_bytes();
-        self.add(desk, Transaction { key, merge: None, machine, flow, back: None, bytes, owner, invite }, self.limit)
+        let (merge, back, told_tag) = (None, None, None);
+        self.add(desk, Transaction { key, merge, machine, flow, back, bytes, told_tag, owner, invite }, self.limit)
     }
 
     /// Notes whose INVITE a server transaction carries.
@@ -461,7 +472,7 @@ impl Table {
 
     /// The BYE of a call, while nobody has answered it.
     pub fn bye(&self, call: Call) -> Option<(Id, Made)> {
-        let is_it = |(_, transaction): &(&Id, &Transaction)| transaction.owner == Owner::Bye(call);
+        let is_it = |(_, transaction): &(&Id, &Box<Transaction>)| transaction.owner == Owner::Bye(call);
         let id = self.live.iter().filter(is_it).map(|(id, _)| *id).max()?;
         Some((id, self.request(id)?))
     }
@@ -592,6 +603,9 @@ impl Table {
                 Act::End => self.forget(desk, id),
             }
         }
+        if let Some(transaction) = self.live.get_mut(&id).filter(|transaction| transaction.machine.is_accepted()) {
+            transaction.bytes = Bytes::new();
+        }
         note
     }
 
@@ -621,6 +635,15 @@ pub(in crate::sip) fn by(request: Request, flow: Flow) -> Request {
 }
 
 impl Machine {
+    /// An INVITE was answered 2xx.
+    fn is_accepted(&self) -> bool {
+        match self {
+            Machine::ClientInvite(machine) => machine.state == client_invite::State::Accepted,
+            Machine::ServerInvite(machine) => machine.state == server_invite::State::Accepted,
+            Machine::Client(_) | Machine::Server(_) => false,
+        }
+    }
+
     /// The alarms that it may have set.
     fn letters(&self) -> &'static [Letter] {
         match self {
