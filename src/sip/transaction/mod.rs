@@ -472,8 +472,8 @@ impl Table {
 
     /// The BYE of a call, while nobody has answered it.
     pub fn bye(&self, call: Call) -> Option<(Id, Made)> {
-        let is_it = |(_, transaction): &(&Id, &Box<Transaction>)| transaction.owner == Owner::Bye(call);
-        let id = self.live.iter().filter(is_it).map(|(id, _)| *id).max()?;
+        let byes = self.live.iter().filter(|(_, transaction)| transaction.owner == Owner::Bye(call));
+        let id = byes.map(|(id, _)| *id).max()?;
         Some((id, self.request(id)?))
     }
 
