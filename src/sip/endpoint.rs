@@ -10,7 +10,7 @@ use super::message::{Framing, Malformed, Message, Request, Response};
 use super::method::Method;
 use super::names::{Errand, Names};
 use super::peer::Peers;
-use super::session::{Audience, RING_LIMIT, Session, Stage, patience};
+use super::session::{Acknowledging, Audience, RING_LIMIT, Session, Stage, patience};
 use super::shed::Shed;
 use super::subscription::Watches;
 use super::transaction::{Id, Note, Owner, Table, by};
@@ -536,6 +536,9 @@ impl Endpoint {
         session.stop_all(&mut self.desk);
         session.unacked = None;
         session.stage = Stage::Ending;
+        if let Acknowledging::Waits(id) = session.ack {
+            session.ack = Acknowledging::AtTheEnd(id);
+        }
         if let Some(offering) = session.offering.take() {
             self.table.give_up(&mut self.desk, offering.transaction);
         }

@@ -296,7 +296,17 @@ impl Response {
             Known::Timestamp => status == 100,
             _ => false,
         });
-        let head = Head { headers, max_forwards: None, contact: None, body: Bytes::new(), ..asked.clone() };
+        let head = Head {
+            headers,
+            vias: asked.vias.clone(),
+            from: asked.from.clone(),
+            to: asked.to.clone(),
+            call_id: asked.call_id.clone(),
+            cseq: asked.cseq.clone(),
+            max_forwards: None,
+            contact: None,
+            body: Bytes::new(),
+        };
         Response { status: Status::new(status, phrase_text), head }
     }
 

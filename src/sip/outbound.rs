@@ -69,6 +69,15 @@ pub fn is_long(dial: &Dial) -> bool {
     Dialog::of_dial(dial).is_some_and(is_long)
 }
 
+/// The ACK of an answer, by the way that is left where the one that it was made for is gone.
+fn turn(fork: &mut Fork, invite: &Request, dialog: &Dialog, closed: Option<Flow>, branch: &str) {
+    if closed == Some(fork.flow) {
+        let mut ack = by(dialog.ack(branch), dialog.flow);
+        carry_over(invite, &mut ack);
+        (fork.flow, fork.ack) = (dialog.flow, ack.to_bytes());
+    }
+}
+
 impl Endpoint {
     pub(in crate::sip) fn dial(&mut self, dial: &Dial) {
         if self.sessions.contains_key(&dial.call) {
@@ -101,8 +110,11 @@ impl Endpoint {
     pub(in crate::sip) fn response(&mut self, flow: Flow, mut response: Response) {
         // A refused transaction is gone at once where nothing can be repeated.
         let is_update = *response.cseq().1 == Method::Update;
-        let made =
-            (is_update || matches!(response.status(), 401 | 407 | 422)).then(|| self.table.made(&response)).flatten();
+        let is_again = match *response.cseq().1 {
+            Method::Bye => response.status() >= 300,
+            _ => matches!(response.status(), 401 | 407 | 422),
+        };
+        let made = (is_update || is_again).then(|| self.table.made(&response)).flatten();
         let asked = self.table.asked(&response);
         let heard = self.table.hear(&mut self.desk, &response, flow.peer.ip(), self.gate.source(flow).is_some());
         let Some((id, owner, note)) = heard else {
@@ -158,16 +170,16 @@ impl Endpoint {
             (Owner::Refresh(call), 200..=299) => self.refreshed(call, &response),
             (Owner::Refresh(call), 300..) => self.refresh_failed(call, response.status(), least_s(&response)),
             (Owner::Bye(call), status @ 200..) => {
-                match status {
-                    // Whoever asks for a proof has ended nothing.
-                    401 | 407 => self.in_vain(owner),
+                // Whoever asks for a proof has ended nothing.
+                if matches!(status, 401 | 407) {
+                    self.in_vain(owner);
+                } else if self.acknowledge_at_the_end(call)
+                    && status >= 300
+                    && let Some(bye) = made.and_then(|made| self.once_more(call, &made.request))
+                    && self.send_bye(call, bye)
+                {
                     // Perhaps they end nothing that was not acknowledged.
-                    300.. if self.owes_ack(call) => {
-                        self.send_ack(call);
-                        return self.say_goodbye(call, None);
-                    }
-                    // It is over there too.
-                    _ => self.send_ack(call),
+                    return;
                 }
                 self.release(call);
             }
@@ -232,22 +244,36 @@ impl Endpoint {
         }
     }
 
-    /// Sends the ACK that waits for our owner, or has waited for long enough; or for the end of the call.
+    /// Sends the ACK that waits for our owner, or has waited for long enough.
     pub(in crate::sip) fn send_ack(&mut self, call: Call) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
-        let Acknowledging::Waits(id) = session.ack else { return };
-        session.ack = Acknowledging::AtOnce;
-        session.stop(&mut self.desk, Bell::Acknowledge);
-        let tag = session.dialog.remote_tag().unwrap_or_default();
-        let Some(sent) = self.table.sent(id) else { return };
-        if let Some(fork) = sent.forks.iter_mut().find(|fork| fork.tag == tag) {
-            fork.waits = false;
-            self.desk.send(fork.flow, fork.ack.clone());
+        if let Acknowledging::Waits(id) = session.ack {
+            session.stop(&mut self.desk, Bell::Acknowledge);
+            self.acknowledge_late(call, id);
         }
     }
 
-    fn owes_ack(&self, call: Call) -> bool {
-        self.sessions.get(&call).is_some_and(|session| matches!(session.ack, Acknowledging::Waits(_)))
+    /// Sends the ACK that waits for the end of the call. Whether one did.
+    fn acknowledge_at_the_end(&mut self, call: Call) -> bool {
+        let Some(Acknowledging::AtTheEnd(id)) = self.sessions.get(&call).map(|session| session.ack) else {
+            return false;
+        };
+        self.acknowledge_late(call, id);
+        true
+    }
+
+    fn acknowledge_late(&mut self, call: Call, id: Id) {
+        let branch = self.branch();
+        let (Some(session), Some(sent)) = (self.sessions.get_mut(&call), self.table.sent(id)) else { return };
+        session.ack = Acknowledging::AtOnce;
+        // An ACK has the number of its INVITE, whatever was asked since.
+        let dialog = Dialog { local_cseq: sent.dialog.local_cseq, ..session.dialog.clone() };
+        let tag = dialog.remote_tag().unwrap_or_default();
+        if let Some(fork) = sent.forks.iter_mut().find(|fork| fork.tag == tag) {
+            fork.waits = false;
+            turn(fork, &sent.request, &dialog, dialog.closed, &branch);
+            self.desk.send(fork.flow, fork.ack.clone());
+        }
     }
 
     /// Sends the ACK of a 2xx, unless it waits: as said of the first of its fork. Whether it is that.
@@ -258,12 +284,7 @@ impl Endpoint {
         let session = self.sessions.get(&call);
         if let Some(fork) = sent.forks.iter_mut().find(|fork| fork.tag == tag) {
             self.desk.counters.repeats += 1;
-            // The way that it went by could not be gone.
-            if session.is_some_and(|session| session.dialog.closed == Some(fork.flow)) {
-                let mut again = by(dialog.ack(&branch), dialog.flow);
-                carry_over(&sent.request, &mut again);
-                (fork.flow, fork.ack) = (dialog.flow, again.to_bytes());
-            }
+            turn(fork, &sent.request, dialog, session.and_then(|session| session.dialog.closed), &branch);
             if !fork.waits {
                 self.desk.send(fork.flow, fork.ack.clone());
             }
@@ -446,10 +467,10 @@ impl Endpoint {
             // A further fork, or an answer to a call that was given up.
             self.desk.counters.forks_ended += 1;
             let fork = Session::unwatched(self.number(), dialog, Stage::Up { parting: None }, login, None);
-            return self.part_unwatched(Session { ack: Acknowledging::Waits(id), ..fork }, None);
+            return self.part_unwatched(Session { ack: Acknowledging::AtTheEnd(id), ..fork }, None);
         };
         if let Some(giving_up) = giving_up {
-            session.ack = Acknowledging::Waits(id);
+            session.ack = Acknowledging::AtTheEnd(id);
             return self.crossed(call, dialog, giving_up);
         }
         session.stop_all(&mut self.desk);

@@ -212,7 +212,7 @@ const REQUESTS: &[(&str, Kind, [&str; 12])] = &[
     ("ACK", Kind::Invalid, ["-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"]),
     ("ACK", Kind::Astray, ["-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"]),
     ("ACK", Kind::Old, ["-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"]),
-    ("BYE", Kind::Valid, ["481", "200 CANCEL", "200 CANCEL", "481", "200", "200 HungUp", "200 HungUp", "200 HungUp", "200 487 INVITE HungUp", "200 HungUp", "200", "481"]),
+    ("BYE", Kind::Valid, ["481", "200 CANCEL", "200 CANCEL", "481", "200", "200 ACK HungUp", "200 HungUp", "200 HungUp", "200 487 INVITE HungUp", "200 HungUp", "200", "481"]),
     ("BYE", Kind::Invalid, ["420", "420", "420", "420", "420", "420", "420", "420", "420", "420", "420", "420"]),
     ("BYE", Kind::Astray, ["481", "481", "481", "481", "481", "481", "481", "481", "481", "481", "481", "481"]),
     ("BYE", Kind::Old, ["481", "500", "500", "481", "500", "500", "500", "500", "500", "500", "500", "481"]),
@@ -411,6 +411,33 @@ fn an_answer_that_is_ended_is_acknowledged_when_it_is_over() {
             }
         }
     }
+}
+
+/// The books' word may come when the call is being ended: it is too late to acknowledge anything.
+#[test]
+fn word_of_the_books_is_too_late_where_the_call_is_ended() {
+    let mut out = Out::new(State::Held);
+    let (call, reason) = (out.call, Some(Reason { q850: Some(16), sip: None, text: String::new() }));
+    out.bench.command(Command::HangUp { call, reason });
+    out.bench.command(Command::Acknowledge { call });
+    let bye = out.bench.request("BYE");
+    assert_eq!(out.bench.words(), ["BYE"]);
+    out.bench.receive(&reply(&bye, 481, "t", ""));
+    let again = out.bench.request("BYE");
+    assert_eq!(out.bench.words(), ["ACK", "BYE"]);
+    assert_eq!((again.header("Reason"), bye.header("Reason")), (Some("Q.850;cause=16"), Some("Q.850;cause=16")));
+    out.bench.receive(&reply(&again, 200, "t", ""));
+    out.bench.receive(&reply(&out.invite, 200, "t", "answer"));
+    assert_eq!(out.bench.words(), ["ACK"]);
+    out.bench.assert_at_rest();
+
+    // They end it before the word comes: it is over at both ends, and they have their ACK.
+    let mut out = Out::new(State::Held);
+    let bye = out.request("BYE", "b1", LATEST + 1, EMPTY);
+    out.bench.receive(&bye);
+    out.bench.receive(&reply(&out.invite, 200, "t", "answer"));
+    assert_eq!(out.bench.words(), ["200 BYE", "ACK", "ACK"]);
+    out.bench.assert_at_rest();
 }
 
 /// A BYE with the number of a PRACK before it is old to the far side, which would stay in its call (RFC 3261 section 12.2.1.1):

@@ -164,8 +164,8 @@ struct Transaction {
     flow: Flow,
     /// By which answers go once the connection that their request came by is gone; `None`: it came by datagram, as most do.
     back: Option<Box<Flow>>,
-    /// What goes out again: the request, or the latest response. Empty once an INVITE is answered 2xx: it has arrived, and the
-    /// core repeats the answer (RFC 3261 section 13.3.1.4), so for the 32 s that are left nothing goes out from here.
+    /// What goes out again: the request, or the latest response. Empty once an INVITE is answered 2xx, for the 32 s that are
+    /// left: ours has arrived, and of one to us the core repeats the answer (RFC 3261 section 13.3.1.4).
     bytes: Bytes,
     /// Of an INVITE to us: our tag in the latest response.
     told_tag: Option<Box<str>>,
