@@ -10,7 +10,7 @@ use super::message::{Framing, Malformed, Message, Request, Response};
 use super::method::Method;
 use super::names::{Errand, Names};
 use super::peer::Peers;
-use super::session::{Acknowledging, Audience, RING_LIMIT, Session, Stage, patience};
+use super::session::{Audience, RING_LIMIT, Session, Stage, patience};
 use super::shed::Shed;
 use super::subscription::Watches;
 use super::transaction::{Id, Note, Owner, Table, by};
@@ -526,19 +526,15 @@ impl Endpoint {
         }
     }
 
-    /// Sends BYE. An ACK that still waits goes when that is answered: should we die before, nobody is left in a call that our next
-    /// life does not know of, since an answer without an ACK is given up (RFC 3261 section 13.3.1.4). A caller may end a call that
-    /// it has not acknowledged (section 15).
+    /// Sends BYE.
     pub(in crate::sip) fn part(&mut self, call: Call, reason: Option<Reason>) {
         self.drop_change(call, 487);
+        self.send_ack(call);
         self.end_transfers(call);
         let Some(session) = self.sessions.get_mut(&call) else { return };
         session.stop_all(&mut self.desk);
         session.unacked = None;
         session.stage = Stage::Ending;
-        if let Acknowledging::Waits(id) = session.ack {
-            session.ack = Acknowledging::AtTheEnd(id);
-        }
         if let Some(offering) = session.offering.take() {
             self.table.give_up(&mut self.desk, offering.transaction);
         }
@@ -560,9 +556,15 @@ impl Endpoint {
     }
 
     /// Sends BYE in a dialog that nobody watches.
-    pub(in crate::sip) fn part_unwatched(&mut self, session: Session, reason: Option<Reason>) {
-        let call = session.call;
-        self.begin(session);
+    pub(in crate::sip) fn part_unwatched(
+        &mut self,
+        dialog: Dialog,
+        reason: Option<Reason>,
+        login: Option<Arc<Login>>,
+        burial: Option<Call>,
+    ) {
+        let call = self.number();
+        self.begin(Session::unwatched(call, dialog, Stage::Up { parting: None }, login, burial));
         self.part(call, reason);
     }
 
@@ -653,9 +655,7 @@ impl Endpoint {
                 // The line is of the answer; later offers have used further numbers.
                 dialog.local_cseq = dialog.local_cseq.saturating_add(BURIAL_SKIP);
                 let login = login.filter(|login| dialog.remote_cseq.is_none() || login.realm.is_some());
-                let stage = Stage::Up { parting: None };
-                let session = Session::unwatched(self.number(), dialog, stage, login, Some(call));
-                self.part_unwatched(session, reason);
+                self.part_unwatched(dialog, reason, login, Some(call));
             }
             Some(branch) => self.resume(call, &dialog, &branch, reason.as_ref(), login.as_ref()),
         }

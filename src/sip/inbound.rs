@@ -514,7 +514,6 @@ impl Endpoint {
                 self.respond(id, &response);
                 self.drop_change(call, 487); // RFC 3261 section 15.1.2
                 self.leaves(call);
-                self.send_ack(call);
                 self.close(call);
                 self.desk.tell(if awaited { Event::Released { call } } else { Event::HungUp { call, reason } });
             }

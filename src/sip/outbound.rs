@@ -10,7 +10,7 @@ use super::method::Method;
 use super::refresh::{LEAST_S, least_s};
 use super::session::{ACK_LIMIT, Accord, Acknowledging, Audience, Calling, Change, GivingUp, Session, Stage, alone};
 use super::timer::LIFE;
-use super::transaction::{Fork, Id, MAX_FORKS, Made, Note, Owner, by};
+use super::transaction::{Id, MAX_FORKS, Made, Note, Owner, by};
 use super::transport::{LONGEST_DATAGRAM, WHOLE_DATAGRAM};
 use super::{Call, Dial, Event, Flow, Login, Reason};
 use bytes::Bytes;
@@ -69,15 +69,6 @@ pub fn is_long(dial: &Dial) -> bool {
     Dialog::of_dial(dial).is_some_and(is_long)
 }
 
-/// The ACK of an answer, by the way that is left where the one that it was made for is gone.
-fn turn(fork: &mut Fork, invite: &Request, dialog: &Dialog, closed: Option<Flow>, branch: &str) {
-    if closed == Some(fork.flow) {
-        let mut ack = by(dialog.ack(branch), dialog.flow);
-        carry_over(invite, &mut ack);
-        (fork.flow, fork.ack) = (dialog.flow, ack.to_bytes());
-    }
-}
-
 impl Endpoint {
     pub(in crate::sip) fn dial(&mut self, dial: &Dial) {
         if self.sessions.contains_key(&dial.call) {
@@ -110,11 +101,8 @@ impl Endpoint {
     pub(in crate::sip) fn response(&mut self, flow: Flow, mut response: Response) {
         // A refused transaction is gone at once where nothing can be repeated.
         let is_update = *response.cseq().1 == Method::Update;
-        let is_again = match *response.cseq().1 {
-            Method::Bye => response.status() >= 300,
-            _ => matches!(response.status(), 401 | 407 | 422),
-        };
-        let made = (is_update || is_again).then(|| self.table.made(&response)).flatten();
+        let made =
+            (is_update || matches!(response.status(), 401 | 407 | 422)).then(|| self.table.made(&response)).flatten();
         let asked = self.table.asked(&response);
         let heard = self.table.hear(&mut self.desk, &response, flow.peer.ip(), self.gate.source(flow).is_some());
         let Some((id, owner, note)) = heard else {
@@ -173,13 +161,6 @@ impl Endpoint {
                 // Whoever asks for a proof has ended nothing.
                 if matches!(status, 401 | 407) {
                     self.in_vain(owner);
-                } else if self.acknowledge_at_the_end(call)
-                    && status >= 300
-                    && let Some(bye) = made.and_then(|made| self.once_more(call, &made.request))
-                    && self.send_bye(call, bye)
-                {
-                    // Perhaps they end nothing that was not acknowledged.
-                    return;
                 }
                 self.release(call);
             }
@@ -230,63 +211,61 @@ impl Endpoint {
     }
 
     /// A 2xx to our INVITE. Each fork that answers gets its ACK, and that again for each repeat (RFC 3261 section
-    /// 13.2.2.4); the first is the call, any other is ended at once, and gets its ACK when it is over.
+    /// 13.2.2.4); the first is the call, any other is ended at once.
     fn answered(&mut self, call: Call, id: Id, response: &Response) {
         let Some(sent) = self.table.sent(id) else { return };
         let (dialog, offer) = (sent.dialog.answered(response), sent.request.body().clone());
         let local_cseq = sent.latest(dialog.remote_tag().unwrap_or_default());
-        let at_once = self.sessions.get(&call).is_some_and(|session| {
+        let holds = self.sessions.get_mut(&call).is_some_and(|session| {
             let is_wanted = matches!(&session.stage, Stage::Calling(calling) if calling.giving_up.is_none());
-            is_wanted && session.ack == Acknowledging::AtOnce
+            let holds = is_wanted && session.ack == Acknowledging::WhenTold;
+            if holds {
+                session.ack = Acknowledging::Waits(id);
+            }
+            holds
         });
-        if self.acknowledge(call, id, &dialog, !at_once) {
-            self.settle(call, id, Dialog { local_cseq, ..dialog }, response, offer);
+        if self.acknowledge(call, id, &dialog) {
+            self.settle(call, Dialog { local_cseq, ..dialog }, response, offer);
+            if let Some(session) = self.sessions.get(&call).filter(|_| holds) {
+                session.set(&mut self.desk, Bell::Acknowledge, ACK_LIMIT);
+            }
         }
     }
 
     /// Sends the ACK that waits for our owner, or has waited for long enough.
     pub(in crate::sip) fn send_ack(&mut self, call: Call) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
-        if let Acknowledging::Waits(id) = session.ack {
-            session.stop(&mut self.desk, Bell::Acknowledge);
-            self.acknowledge_late(call, id);
-        }
-    }
-
-    /// Sends the ACK that waits for the end of the call. Whether one did.
-    fn acknowledge_at_the_end(&mut self, call: Call) -> bool {
-        let Some(Acknowledging::AtTheEnd(id)) = self.sessions.get(&call).map(|session| session.ack) else {
-            return false;
-        };
-        self.acknowledge_late(call, id);
-        true
-    }
-
-    fn acknowledge_late(&mut self, call: Call, id: Id) {
-        let branch = self.branch();
-        let (Some(session), Some(sent)) = (self.sessions.get_mut(&call), self.table.sent(id)) else { return };
+        let Acknowledging::Waits(id) = session.ack else { return };
         session.ack = Acknowledging::AtOnce;
-        // An ACK has the number of its INVITE, whatever was asked since.
-        let dialog = Dialog { local_cseq: sent.dialog.local_cseq, ..session.dialog.clone() };
-        let tag = dialog.remote_tag().unwrap_or_default();
-        if let Some(fork) = sent.forks.iter_mut().find(|fork| fork.tag == tag) {
-            fork.waits = false;
-            turn(fork, &sent.request, &dialog, dialog.closed, &branch);
-            self.desk.send(fork.flow, fork.ack.clone());
+        session.stop(&mut self.desk, Bell::Acknowledge);
+        let tag = session.dialog.remote_tag().unwrap_or_default();
+        let Some(sent) = self.table.sent(id) else { return };
+        if let Some((_, flow, ack)) = sent.forks.iter().find(|(fork, ..)| fork == tag) {
+            self.desk.send(*flow, ack.clone());
         }
     }
 
-    /// Sends the ACK of a 2xx, unless it waits: as said of the first of its fork. Whether it is that.
-    fn acknowledge(&mut self, call: Call, id: Id, dialog: &Dialog, waits: bool) -> bool {
+    /// Sends the ACK of a 2xx, unless it waits. Whether it is the first of its fork.
+    fn acknowledge(&mut self, call: Call, id: Id, dialog: &Dialog) -> bool {
         let branch = self.branch();
         let Some(sent) = self.table.sent(id) else { return false };
         let tag = dialog.remote_tag().unwrap_or_default();
         let session = self.sessions.get(&call);
-        if let Some(fork) = sent.forks.iter_mut().find(|fork| fork.tag == tag) {
+        // While the call is not up, the first answer is the one whose ACK waits; then only its repeats.
+        let waits = session.is_some_and(|session| {
+            session.ack == Acknowledging::Waits(id)
+                && (!matches!(session.stage, Stage::Up { .. }) || session.dialog.remote_tag() == Some(tag))
+        });
+        if let Some((_, flow, ack)) = sent.forks.iter_mut().find(|(fork, ..)| fork == tag) {
             self.desk.counters.repeats += 1;
-            turn(fork, &sent.request, dialog, session.and_then(|session| session.dialog.closed), &branch);
-            if !fork.waits {
-                self.desk.send(fork.flow, fork.ack.clone());
+            // The way that it went by could not be gone.
+            if session.is_some_and(|session| session.dialog.closed == Some(*flow)) {
+                let mut again = by(dialog.ack(&branch), dialog.flow);
+                carry_over(&sent.request, &mut again);
+                (*flow, *ack) = (dialog.flow, again.to_bytes());
+            }
+            if !waits {
+                self.desk.send(*flow, ack.clone());
             }
             return false;
         }
@@ -299,7 +278,7 @@ impl Endpoint {
         let mut ack = by(dialog.ack(&branch), flow);
         carry_over(&sent.request, &mut ack);
         let ack = ack.to_bytes();
-        sent.forks.push(Fork { tag: tag.to_owned(), flow, ack: ack.clone(), waits });
+        sent.forks.push((tag.to_owned(), flow, ack.clone()));
         if !waits {
             self.desk.send(flow, ack);
         }
@@ -422,7 +401,7 @@ impl Endpoint {
         if let Some(contact) = response.contact() {
             dialog.target = contact.uri().clone();
         }
-        if !self.acknowledge(call, id, &dialog, false) {
+        if !self.acknowledge(call, id, &dialog) {
             return;
         }
         let Some(session) = self.sessions.get_mut(&call) else { return };
@@ -456,8 +435,8 @@ impl Endpoint {
         }
     }
 
-    /// What an answer means for the call.
-    fn settle(&mut self, call: Call, id: Id, dialog: Dialog, response: &Response, offer: Bytes) {
+    /// What an answer, acknowledged, means for the call.
+    fn settle(&mut self, call: Call, dialog: Dialog, response: &Response, offer: Bytes) {
         let session = self.sessions.get_mut(&call);
         let login = session.as_ref().and_then(|session| session.login.clone());
         let Some((session, giving_up)) = session.and_then(|session| match &session.stage {
@@ -466,18 +445,12 @@ impl Endpoint {
         }) else {
             // A further fork, or an answer to a call that was given up.
             self.desk.counters.forks_ended += 1;
-            let fork = Session::unwatched(self.number(), dialog, Stage::Up { parting: None }, login, None);
-            return self.part_unwatched(Session { ack: Acknowledging::AtTheEnd(id), ..fork }, None);
+            return self.part_unwatched(dialog, None, login, None);
         };
         if let Some(giving_up) = giving_up {
-            session.ack = Acknowledging::AtTheEnd(id);
             return self.crossed(call, dialog, giving_up);
         }
         session.stop_all(&mut self.desk);
-        if session.ack == Acknowledging::WhenTold {
-            session.ack = Acknowledging::Waits(id);
-            session.set(&mut self.desk, Bell::Acknowledge, ACK_LIMIT);
-        }
         let (mut remote_cseq, mut ours, mut theirs) = (None, offer, response.body().clone());
         if let (Stage::Calling(calling), Some(tag)) = (&mut session.stage, response.to().tag())
             && let Some(early) = calling.early_of(tag)

@@ -94,8 +94,6 @@ pub(in crate::sip) enum Acknowledging {
     WhenTold,
     /// It is not yet: the ACK of the answer to this INVITE waits for that.
     Waits(Id),
-    /// It is not yet, and our owner has no say any more: its ACK waits for the answer to our BYE.
-    AtTheEnd(Id),
 }
 
 /// What both sides know of the sound before an answer. The first offer is the INVITE's; no other may follow before its answer has

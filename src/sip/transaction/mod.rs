@@ -179,24 +179,12 @@ pub(in crate::sip) struct Sent {
     pub request: Request,
     /// What it will be once answered, but for what the answer gives.
     pub dialog: Dialog,
-    /// Who has answered it.
-    pub forks: Vec<Fork>,
+    /// Each answered fork by its To tag, with the ACK that a repeated 2xx gets again.
+    pub forks: Vec<(String, Flow, Bytes)>,
     /// The latest number that PRACKs have used in each early dialog, by its To tag.
     early: Vec<(String, u32)>,
     /// So many may have been used of which nothing is known.
     skipped: u32,
-}
-
-/// A telephone that has answered an INVITE of ours.
-#[derive(Debug)]
-pub(in crate::sip) struct Fork {
-    /// Its To tag.
-    pub tag: String,
-    pub flow: Flow,
-    /// What a repeated 2xx gets again.
-    pub ack: Bytes,
-    /// It does not go out yet.
-    pub waits: bool,
 }
 
 impl Sent {
