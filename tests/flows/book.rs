@@ -204,6 +204,9 @@ pub enum Verdict {
     Nothing,
     /// An answer that nobody wanted any more.
     Crossed,
+    /// Such an answer had its ACK, and the caller died before its BYE had ended it. The caller's next life knows nothing of it, so
+    /// whoever has answered stays up for as long as they like.
+    Stranded,
     /// They talked; and it is certain what was agreed on last.
     Talked { compared: bool },
 }
@@ -217,14 +220,20 @@ pub fn compare(caller: &Book, callees: &[&Book]) -> Verdict {
         let late = book.referred.iter().filter(late).count();
         assert!(book.handed_over.len() >= late, "{late} REFERs went without a word");
     }
+    let taken = callees.iter().copied().find(|callee| caller.answers > 0 && callee.answer == caller.answer);
     if let Some(died) = callees.iter().copied().chain([caller]).find_map(Book::died) {
+        let mut verdict = Verdict::Nothing;
         for book in callees.iter().copied().chain([caller]).filter(|book| book.died().is_none()) {
             let since = book.over.zip(book.up).map_or(Duration::ZERO, |(over, up)| over.since(died.max(up)));
-            assert!(since <= RESTART + UNWANTED, "up for {since:?} with a side that was dead");
+            let is_unwanted = book.acknowledged && taken.is_none_or(|taken| !std::ptr::eq(taken, book));
+            match since <= RESTART + UNWANTED {
+                true => {}
+                false if is_unwanted && caller.died().is_some() => verdict = Verdict::Stranded,
+                false => panic!("up for {since:?} with a side that was dead"),
+            }
         }
-        return Verdict::Nothing;
+        return verdict;
     }
-    let taken = callees.iter().copied().find(|callee| caller.answers > 0 && callee.answer == caller.answer);
     assert_eq!(caller.answers, u32::from(taken.is_some()), "whose answer was taken?");
     for callee in callees {
         let is_taken = taken.is_some_and(|taken| std::ptr::eq(taken, *callee));

@@ -34,6 +34,8 @@ fn both_ends_agree_on_every_call() {
         seen.add(&World::new(seed).run(CALLS));
     }
     println!("{seen:?}");
+    // A lost datagram and a crash at once: 1 call in 173,000 when it was seen first.
+    assert!(seen.stranded <= 1 + many * CALLS / 50_000, "{seen:?}");
     // What a run of the gate is to have met, so that none of it is proven by its absence.
     if alone.is_none() {
         let rare = [

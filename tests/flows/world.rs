@@ -28,6 +28,7 @@ pub struct Seen {
     /// Of these, those where it is certain what was agreed on last.
     pub compared: u64,
     pub crossed: u64,
+    pub stranded: u64,
     pub forked: u64,
     pub glares: u64,
     pub replaced: u64,
@@ -44,6 +45,7 @@ impl Seen {
         self.talked += other.talked;
         self.compared += other.compared;
         self.crossed += other.crossed;
+        self.stranded += other.stranded;
         self.forked += other.forked;
         self.glares += other.glares;
         self.replaced += other.replaced;
@@ -580,6 +582,7 @@ impl World {
             let verdict = catch_unwind(AssertUnwindSafe(|| compare(callers[0], &callees)));
             let verdict = verdict.unwrap_or_else(|_| panic!("seed {seed}, call {call_id}:\n{all:#?}"));
             seen.crossed += u64::from(verdict == Verdict::Crossed);
+            seen.stranded += u64::from(verdict == Verdict::Stranded);
             if let Verdict::Talked { compared } = verdict {
                 seen.talked += 1;
                 seen.compared += u64::from(compared);
