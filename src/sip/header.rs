@@ -306,7 +306,7 @@ impl Via {
         Ok((via, version, scan.rest))
     }
 
-    /// The value of its header. Each message that comes has its own written once, for the answer: so no formatter.
+    /// The value of its header. One is written for each request that comes, stamped: so without a formatter.
     pub(in crate::sip) fn text(&self) -> String {
         const REST: usize = "SIP/2.0/ :65535".len();
         let length = self.transport.len() + self.host.len() + self.params.0.len() + REST;
